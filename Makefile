@@ -1,0 +1,55 @@
+# `make demo` and `make test` do everything on a machine with Python 3.11 or
+# later: virtual environment, install, run. `make help` lists the rest.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+WORKERS ?= 2
+DEMO_DIR ?= runs/demo
+
+DEMO_EXTRAS := tensorflow,whisper,simulate,tiny-en,tensorboard
+TEST_EXTRAS := $(DEMO_EXTRAS),recordings,test
+
+RUN := $(VENV)/bin/python
+PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: venv demo test test-all lint clean help
+
+# The stamps are newer than what they were installed from.
+$(VENV)/.demo: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'error: Python 3.11 or later is needed. Name one with:' \
+	    'make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@echo 'Installing into $(VENV): a few minutes, about 3 GB.'
+	@$(RUN) -m pip install --quiet --editable '.[$(DEMO_EXTRAS)]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	@echo 'Installing what the tests need into $(VENV).'
+	@$(RUN) -m pip install --quiet --editable '.[$(TEST_EXTRAS)]'
+	@touch $@
+
+venv: $(VENV)/.test  ## the virtual environment with everything in it
+
+demo: $(VENV)/.demo  ## 16 simulated speakers, 16 Submodels, one report
+	$(RUN) -m tasks.demo --output_dir=$(DEMO_DIR)
+
+test: $(VENV)/.test  ## the quick tests
+	$(PYTEST)
+
+test-all: $(VENV)/.test  ## every test, those that take minutes too
+	$(PYTEST) -m ''
+
+lint: $(VENV)/.test  ## ruff
+	$(RUN) -m ruff check .
+
+clean:  ## remove the virtual environment and caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / \
+	    {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@echo 'PYTHON=, VENV=, WORKERS= and DEMO_DIR= change the defaults.'
