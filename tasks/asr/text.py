@@ -1,0 +1,64 @@
+"""How transcripts and hypotheses are made comparable before they are scored.
+
+A word error rate means nothing without its normaliser, so every report stores
+the name of the one that was used.
+"""
+
+import difflib
+import functools
+
+from whisper_normalizer import basic, english
+
+_TORGO_DELETED = str.maketrans("", "", '.,?!:;"')
+
+
+def _none(text):
+    return text
+
+
+def _torgo(text):
+    return text.upper().translate(_TORGO_DELETED)
+
+
+# Made once, when first asked for: the English one reads a table of 1,700
+# spellings.
+_MAKERS = {
+    "none": lambda: _none,
+    "basic": basic.BasicTextNormalizer,
+    "english": english.EnglishTextNormalizer,
+    "torgo": lambda: _torgo,
+}
+
+NORMALIZERS = tuple(_MAKERS)
+
+
+@functools.cache
+def _normalizer(name):
+    if name not in _MAKERS:
+        near = difflib.get_close_matches(str(name), NORMALIZERS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"Unknown text normalizer. Received: {name!r}.{hint} "
+            f"Choose one of {', '.join(NORMALIZERS)}."
+        )
+    return _MAKERS[name]()
+
+
+# A phrase is compared once for each of its recordings and systems.
+@functools.lru_cache(maxsize=65536)
+def normalize(text, normalizer):
+    """The text as it is compared.
+
+    Args:
+        text: str, a transcript or a hypothesis.
+        normalizer: one of `NORMALIZERS`. `none` changes nothing; `basic` and
+            `english` are Whisper's (Radford et al. 2022, appendix C); `torgo`
+            is upper case without `.,?!:;"`.
+
+    Returns:
+        str, words parted by single spaces; empty where nothing is left.
+
+    Raises:
+        ValueError: `normalizer` is unknown.
+    """
+    return " ".join(_normalizer(normalizer)(text).split())
