@@ -1,0 +1,156 @@
+"""The stack of a job: all blocks' stacked adapters as one thing.
+
+A speaker id maps to a slot; a slot's tensors, over all blocks, are a Submodel.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from lingvo_like import streams
+from lingvo_like import submodel as submodel_lib
+from lingvo_like.layers import adapter
+
+
+class Stack(tf.Module):
+    """The Submodels that are trained together.
+
+    Args:
+        speakers: sequence of speaker ids; a speaker's slot is its position.
+        layout: `submodel.Layout`, the tensors of one Submodel.
+        residual_weight: float.
+
+    Attributes:
+        adapters: dict of block index to `StackedAdapter`.
+        variables_by_name: dict of tensor name to variable `[slots, ...]`, in
+            the layout's order.
+    """
+
+    def __init__(self, speakers, layout, residual_weight=1.0):
+        super().__init__(name="stack")
+        self.speakers = tuple(speakers)
+        if len(set(self.speakers)) != len(self.speakers):
+            raise ValueError("a speaker appears twice in one stack")
+        if not self.speakers:
+            raise ValueError("a stack needs at least one speaker")
+        self.layout = layout
+        self.residual_weight = residual_weight
+        self._slots = {name: slot for slot, name in enumerate(self.speakers)}
+        self.adapters = {
+            block: adapter.StackedAdapter(
+                num_slots=len(self.speakers),
+                model_dim=layout.model_dim,
+                bottleneck_dim=layout.bottleneck_dim,
+                residual_weight=residual_weight,
+                name=f"adapter_{block:02d}",
+            )
+            for block in layout.blocks
+        }
+
+    @property
+    def num_slots(self):
+        return len(self.speakers)
+
+    @property
+    def variables_by_name(self):
+        return {
+            submodel_lib.tensor_name(block, field): weight.value
+            for block, layer in self.adapters.items()
+            for field, weight in layer.stack._asdict().items()
+        }
+
+    def slot(self, speaker):
+        """The slot of a speaker.
+
+        Raises:
+            ValueError: the speaker has none; never a neighbour's.
+        """
+        if speaker not in self._slots:
+            raise ValueError(
+                f"speaker {speaker!r} has no slot in this stack of "
+                f"{self.num_slots}"
+            )
+        return self._slots[speaker]
+
+    def initialize(self, seed):
+        """Draws every speaker's starting point: the identity, ready to learn.
+
+        The down projections come from a stream of (seed, speaker), scaled as
+        He et al. 2015 for ReLU; everything else is zero, so each Submodel
+        starts as the base, wherever its slot is and whoever its neighbours.
+        """
+        for name, variable in self.variables_by_name.items():
+            if not name.endswith("/down_kernel"):
+                variable.assign(tf.zeros_like(variable))
+                continue
+            shape = tuple(variable.shape[1:])
+            for slot, speaker in enumerate(self.speakers):
+                row = streams.generator(
+                    "initial", seed, speaker, name
+                ).standard_normal(shape, dtype=np.float32)
+                scale = np.float32(np.sqrt(2.0 / shape[0]))
+                variable.scatter_update(
+                    tf.IndexedSlices((row * scale)[None], [slot])
+                )
+
+    def gather(self, slots):
+        """Rows of the slots `[speakers]`: dict of name to `[speakers, ...]`."""
+        return {
+            name: tf.gather(variable, slots)
+            for name, variable in self.variables_by_name.items()
+        }
+
+    def scatter(self, slots, rows):
+        """Writes rows back; the slots `[speakers]` must differ."""
+        for name, variable in self.variables_by_name.items():
+            variable.scatter_update(tf.IndexedSlices(rows[name], slots))
+
+    def adapter_functions(self, rows, dropout_masks=None):
+        """What a base model's `upper` takes: a function for each block.
+
+        Args:
+            rows: dict of name to `[speakers, ...]`, as `gather` gives.
+            dropout_masks: None, or a dict of block to
+                `[speakers, utterances * time, bottleneck_dim]`.
+
+        Returns:
+            dict of block to a function of activations
+            `[speakers * utterances, time, model_dim]`.
+        """
+        return {
+            block: self._adapter_function(
+                layer,
+                adapter.AdapterWeights(
+                    *(
+                        rows[submodel_lib.tensor_name(block, field)]
+                        for field in adapter.AdapterWeights._fields
+                    )
+                ),
+                None if dropout_masks is None else dropout_masks[block],
+            )
+            for block, layer in self.adapters.items()
+        }
+
+    @staticmethod
+    def _adapter_function(layer, weights, mask):
+        speakers = weights.down_kernel.shape[0]
+
+        def apply(x):
+            grouped = tf.reshape(x, [speakers, -1, layer.model_dim])
+            return tf.reshape(layer(grouped, weights, mask), tf.shape(x))
+
+        return apply
+
+    def row(self, slot):
+        """One Submodel's tensors: dict of name to a NumPy array."""
+        return {
+            name: np.asarray(tf.gather(variable, slot))
+            for name, variable in self.variables_by_name.items()
+        }
+
+    def set_row(self, slot, tensors):
+        """Puts one Submodel's tensors into a slot."""
+        adapter.check_slots([slot], self.num_slots)
+        for name, variable in self.variables_by_name.items():
+            variable.scatter_update(
+                tf.IndexedSlices(tf.constant(tensors[name])[None], [slot])
+            )

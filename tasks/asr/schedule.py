@@ -1,0 +1,185 @@
+"""Who trains on what, and with whom: minibatches and their grouping.
+
+A speaker's minibatches are a pure function of (seed, speaker, step), so a
+Submodel sees the same data alone and among thousands, and the position in the
+data is nothing but each speaker's step count. Grouping only decides which
+minibatches share a step of the accelerator; it has no memory either, so a run
+that resumes from the counts goes on exactly as it would have.
+"""
+
+import collections
+import dataclasses
+
+import numpy as np
+
+from lingvo_like import streams
+
+
+@dataclasses.dataclass(frozen=True)
+class Minibatch:
+    """One speaker's share of one step.
+
+    Attributes:
+        speaker: int, the speaker's slot.
+        step: int, the speaker's own step that this is for, from 0; -1 for
+            evaluation.
+        utterances: indices into the speaker's utterances.
+        speed_factors: one for each utterance.
+        bucket: int, the padded length in samples.
+    """
+
+    speaker: int
+    step: int
+    utterances: tuple[int, ...]
+    speed_factors: tuple[float, ...]
+    bucket: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Minibatches of one bucket that share a step."""
+
+    bucket: int
+    minibatches: tuple[Minibatch, ...]
+
+
+class SpeakerData:
+    """One speaker's utterances as the schedule sees them: their lengths.
+
+    Args:
+        slot: int.
+        speaker: str, the key of the random streams.
+        num_samples: length of each utterance at the base's sample rate.
+        bucket_samples: the base model's function from a length to a bucket.
+        utterances_per_minibatch: int.
+        seed: int.
+        speed_factors: tuple of floats to draw from.
+    """
+
+    def __init__(
+        self,
+        slot,
+        speaker,
+        num_samples,
+        bucket_samples,
+        utterances_per_minibatch,
+        seed,
+        speed_factors=(1.0,),
+    ):
+        self.slot = slot
+        self.speaker = speaker
+        self.num_samples = tuple(num_samples)
+        self._bucket_samples = bucket_samples
+        self._size = utterances_per_minibatch
+        self._seed = seed
+        self._speed_factors = tuple(speed_factors)
+        self._epoch = None
+
+    @property
+    def steps_per_epoch(self):
+        return -(-len(self.num_samples) // self._size)
+
+    def minibatch(self, step):
+        """The speaker's minibatch at its own `step`, from 0."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, self._draw_epoch(epoch))
+        utterances = self._epoch[1][index]
+        draw = streams.generator("speed", self._seed, self.speaker, step)
+        factors = tuple(
+            float(f) for f in draw.choice(self._speed_factors, len(utterances))
+        )
+        return self._make(step, utterances, factors)
+
+    def evaluation_minibatches(self):
+        """All utterances once, each batch of one bucket, as recorded."""
+        by_bucket = collections.defaultdict(list)
+        for index, length in enumerate(self.num_samples):
+            by_bucket[self._bucket_samples(length)].append(index)
+        return [
+            self._make(-1, indices[i : i + self._size], None)
+            for _, indices in sorted(by_bucket.items())
+            for i in range(0, len(indices), self._size)
+        ]
+
+    def _draw_epoch(self, epoch):
+        draw = streams.generator("epoch", self._seed, self.speaker, epoch)
+        order = draw.permutation(len(self.num_samples))
+        # The last minibatch is filled from the start of the same order; the
+        # utterances are sorted by length so that little of it is padding.
+        order = np.resize(order, self.steps_per_epoch * self._size)
+        order = sorted(order.tolist(), key=lambda i: self.num_samples[i])
+        minibatches = [
+            order[i : i + self._size] for i in range(0, len(order), self._size)
+        ]
+        return [minibatches[i] for i in draw.permutation(len(minibatches))]
+
+    def _make(self, step, utterances, factors):
+        factors = factors or (1.0,) * len(utterances)
+        longest = max(
+            stretched_samples(self.num_samples[i], factor)
+            for i, factor in zip(utterances, factors, strict=True)
+        )
+        return Minibatch(
+            speaker=self.slot,
+            step=step,
+            utterances=tuple(utterances),
+            speed_factors=factors,
+            bucket=self._bucket_samples(longest),
+        )
+
+
+def stretched_samples(num_samples, factor):
+    """Upper bound of an utterance's length after a change of speed."""
+    return num_samples if factor == 1.0 else int(num_samples / factor) + 1
+
+
+def training_groups(speakers, steps, stop_at, places):
+    """Groups for every minibatch between `steps` and `stop_at`.
+
+    Each next group is a function of the counts alone: those furthest behind
+    go first, in the bucket that can fill the places.
+
+    Args:
+        speakers: dict of slot to `SpeakerData`.
+        steps: dict of slot to the speaker's steps so far.
+        stop_at: dict of slot to the step to stop before.
+        places: int, speakers of one step.
+
+    Yields:
+        `Group`s, a speaker's own steps in order.
+    """
+    steps = dict(steps)
+    pending = {
+        slot: data.minibatch(steps[slot])
+        for slot, data in speakers.items()
+        if steps[slot] < stop_at[slot]
+    }
+    while pending:
+        by_bucket = collections.defaultdict(list)
+        for slot in sorted(pending, key=lambda slot: (steps[slot], slot)):
+            by_bucket[pending[slot].bucket].append(slot)
+        # Insertion order is by the speaker that is furthest behind.
+        full = [b for b, slots in by_bucket.items() if len(slots) >= places]
+        bucket = full[0] if full else next(iter(by_bucket))
+        chosen = by_bucket[bucket][:places]
+        yield Group(bucket, tuple(pending[slot] for slot in chosen))
+        for slot in chosen:
+            steps[slot] += 1
+            if steps[slot] < stop_at[slot]:
+                pending[slot] = speakers[slot].minibatch(steps[slot])
+            else:
+                del pending[slot]
+
+
+def evaluation_groups(speakers, places):
+    """Groups that hold every utterance of `speakers` once."""
+    by_bucket = collections.defaultdict(list)
+    for data in speakers.values():
+        for minibatch in data.evaluation_minibatches():
+            by_bucket[minibatch.bucket].append(minibatch)
+    return [
+        Group(bucket, tuple(minibatches[i : i + places]))
+        for bucket, minibatches in sorted(by_bucket.items())
+        for i in range(0, len(minibatches), places)
+    ]
