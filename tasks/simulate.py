@@ -1,0 +1,105 @@
+"""Simulates typical and atypical speech, for demos, tests and benchmarks.
+
+    python -m tasks.simulate --output_dir=/tmp/simulated --num_speakers=16
+
+The result is synthetic, says so in every line, and is no clinical evidence.
+"""
+
+from absl import flags
+
+from tasks import cli
+from tasks.asr.simulator import corpus, phonology, voices
+
+_DEFAULTS = corpus.Request()
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Folder to make: audio, manifests, simulation.json."
+)
+_NUM_SPEAKERS = flags.DEFINE_integer(
+    "num_speakers", _DEFAULTS.num_speakers, "Speakers, any number."
+)
+_SEVERITIES = flags.DEFINE_list(
+    "severities",
+    list(_DEFAULTS.severities),
+    f"Severities that speakers take in turn: {', '.join(voices.SEVERITIES)}.",
+)
+_UTTERANCES = flags.DEFINE_integer(
+    "utterances_per_speaker",
+    _DEFAULTS.utterances_per_speaker,
+    "Utterances of each speaker, dev and test among them.",
+)
+_DEV_UTTERANCES = flags.DEFINE_integer(
+    "dev_utterances",
+    _DEFAULTS.dev_utterances,
+    "Dev utterances of each speaker, of phrases never said in training.",
+)
+_TEST_UTTERANCES = flags.DEFINE_integer(
+    "test_utterances",
+    _DEFAULTS.test_utterances,
+    "Test utterances of each speaker, of phrases never said elsewhere.",
+)
+_SEED = flags.DEFINE_integer("seed", _DEFAULTS.seed, "Seed of everything.")
+_VOICES = flags.DEFINE_string(
+    "voices",
+    f"{_DEFAULTS.first_voice}:{_DEFAULTS.last_voice}",
+    "FIRST:LAST of the voices that speakers take in turn, the last left out; "
+    "disjoint ranges share no voice.",
+)
+_PROCESSES = flags.DEFINE_list(
+    "processes",
+    list(_DEFAULTS.processes),
+    f"Phonological processes to draw: {', '.join(phonology.PROCESSES)}.",
+)
+_SPEAKER_PREFIX = flags.DEFINE_string(
+    "speaker_prefix",
+    _DEFAULTS.speaker_prefix,
+    "Start of speaker ids; give each corpus used in one job its own.",
+)
+_SPLIT = flags.DEFINE_bool(
+    "split", _DEFAULTS.split, "Hold out dev and test phrases per speaker."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "Worker processes, all cores by default; the result is the same.",
+    lower_bound=1,
+)
+
+
+def main(_):
+    request = corpus.Request(
+        num_speakers=_NUM_SPEAKERS.value,
+        severities=tuple(_SEVERITIES.value),
+        utterances_per_speaker=_UTTERANCES.value,
+        dev_utterances=_DEV_UTTERANCES.value,
+        test_utterances=_TEST_UTTERANCES.value,
+        seed=_SEED.value,
+        first_voice=_voice_range()[0],
+        last_voice=_voice_range()[1],
+        processes=tuple(_PROCESSES.value),
+        speaker_prefix=_SPEAKER_PREFIX.value,
+        split=_SPLIT.value,
+    )
+    output_dir = _OUTPUT_DIR.value or ""
+    metadata, made = corpus.simulate(request, output_dir, _NUM_PROCESSES.value)
+    if not made:
+        print(f"{output_dir} already holds this very corpus; left as it is.")
+    print(
+        f"{request.num_speakers} simulated speakers, "
+        f"{metadata['num_utterances']} utterances, "
+        f"{metadata['seconds'] / 60:.1f} minutes: {output_dir}"
+    )
+
+
+def _voice_range():
+    first, _, last = _VOICES.value.partition(":")
+    try:
+        return int(first), int(last)
+    except ValueError:
+        raise ValueError(
+            "--voices must be FIRST:LAST, two whole numbers. "
+            f"Received: {_VOICES.value!r}."
+        ) from None
+
+
+if __name__ == "__main__":
+    cli.run(main)
