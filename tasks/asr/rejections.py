@@ -1,0 +1,88 @@
+"""What was left out and why: nothing unusable goes away silently."""
+
+import collections
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """One thing that cannot be used.
+
+    Attributes:
+        where: the place to look at, such as `manifest.jsonl:12` or a path.
+        utt_id: the utterance, or "" where none is known yet.
+        reason: what is wrong, in words that all such rejections share.
+        detail: what is wrong with this very one, or "".
+    """
+
+    where: str
+    utt_id: str
+    reason: str
+    detail: str = ""
+
+    def __str__(self):
+        parts = [self.where, self.utt_id, self.detail]
+        return "  ".join(part for part in parts if part)
+
+
+class Rejections(list):
+    """A list of `Rejection` that can describe itself."""
+
+    def add(self, where, utt_id, reason, detail=""):
+        """Appends one rejection."""
+        self.append(Rejection(where, utt_id, reason, detail))
+
+    def by_reason(self):
+        """A dict of reason to its rejections, the commonest reason first."""
+        groups = collections.defaultdict(list)
+        for rejection in self:
+            groups[rejection.reason].append(rejection)
+        return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+    def summary(self):
+        """One line: each reason with its count and its first place."""
+        return "; ".join(
+            f"{len(group)} x {reason} (first: {group[0]})"
+            for reason, group in self.by_reason().items()
+        )
+
+    def describe(self, examples=3):
+        """A readable account, grouped by reason.
+
+        Args:
+            examples: how many of each reason to list; None lists all.
+
+        Returns:
+            lines of text that end in a newline; "" when nothing was rejected.
+        """
+        if not self:
+            return ""
+        groups = self.by_reason()
+        width = len(str(len(self)))
+        lines = [f"{len(self)} left out:"]
+        for reason, group in groups.items():
+            lines.append(f"  {len(group):>{width}}  {reason}")
+            shown = group if examples is None else group[:examples]
+            lines += [f"  {'':>{width}}    {rejection}" for rejection in shown]
+            if len(shown) < len(group):
+                more = len(group) - len(shown)
+                lines.append(f"  {'':>{width}}    ... and {more} more")
+        return "\n".join(lines) + "\n"
+
+    def raise_if_any(self, subject):
+        """Raises a ValueError that names the first few, if there are any.
+
+        Args:
+            subject: what was being read, for the message.
+        """
+        if not self:
+            return
+        first = "; ".join(
+            f"{rejection.where}: {rejection.reason}"
+            + (f" ({rejection.detail})" if rejection.detail else "")
+            for rejection in self[:3]
+        )
+        more = f"; and {len(self) - 3} more" if len(self) > 3 else ""
+        raise ValueError(
+            f"{subject} has {len(self)} unusable utterances: {first}{more}"
+        )
