@@ -1,0 +1,211 @@
+"""Whisper (Radford et al. 2022, arXiv 2212.04356) as a frozen base model."""
+
+import dataclasses
+
+import numpy as np
+from keras import ops
+
+from lingvo_like import paddings as paddings_lib
+from lingvo_like.base_models import (
+    base_model,
+    whisper_checkpoints,
+    whisper_decoding,
+    whisper_layers,
+)
+from lingvo_like.layers import log_mel, transformer
+
+AUDIO_CONTEXTS = ("full", "short")
+DEFAULT_TAIL_SECONDS = 0.5
+
+
+class Whisper(base_model.BaseModel):
+    """A Whisper of any size, for adapters after any of its encoder blocks.
+
+    It attends to silence, so nothing is masked in the encoder: padded frames
+    hold exactly what silence gives. An utterance's result depends on how much
+    silence follows it, that is on the length it is padded to.
+
+    Args:
+        dimensions: `whisper_layers.Dimensions`.
+        tokenizer: `whisper_tokenizer.WhisperTokenizer`.
+        audio_context: "full" pads every utterance to the 30 s that Whisper
+            was trained on; "short" pads to the utterance and a tail, rounded
+            up to a second, which needs weights tuned to it.
+        max_tokens: int, most tokens of one transcript.
+        tail_seconds: float, least silence after an utterance of a short
+            context.
+    """
+
+    def __init__(
+        self,
+        dimensions,
+        tokenizer,
+        audio_context="full",
+        max_tokens=64,
+        tail_seconds=DEFAULT_TAIL_SECONDS,
+        **kwargs,
+    ):
+        kwargs.setdefault("name", "whisper")
+        super().__init__(**kwargs)
+        if audio_context not in AUDIO_CONTEXTS:
+            raise ValueError(
+                f"`audio_context` must be one of {AUDIO_CONTEXTS}. Received: "
+                f"{audio_context!r}."
+            )
+        room = dimensions.max_target_positions - len(tokenizer.prompt)
+        if not 1 <= max_tokens <= room:
+            raise ValueError(
+                f"`max_tokens` must be from 1 to {room}. Received: "
+                f"{max_tokens}."
+            )
+        self.dimensions = dimensions
+        self.tokenizer = tokenizer
+        self.audio_context = audio_context
+        self.tail_seconds = tail_seconds
+        self.model_dim = dimensions.model_dim
+        self.num_blocks = dimensions.num_blocks
+        self.sample_rate = log_mel.SAMPLE_RATE
+        # Each encoder frame is two frames of the frontend.
+        self.max_samples = (
+            2 * log_mel.STEP_SAMPLES * dimensions.max_source_positions
+        )
+        self.max_tokens = max_tokens
+        self.encoder = whisper_layers.Encoder(
+            dimensions, dtype=self.dtype_policy, name="encoder"
+        )
+        self.decoder = whisper_layers.Decoder(
+            dimensions, dtype=self.dtype_policy, name="decoder"
+        )
+        self.encoder.build()
+        self.decoder.build()
+        self.built = True
+        self._filters = log_mel.mel_filters(dimensions.num_bins)
+        self._rules = whisper_decoding.Rules(
+            tokenizer, dimensions.vocabulary_size
+        )
+
+    def bucket_samples(self, num_samples):
+        if num_samples > self.max_samples:
+            raise ValueError(
+                f"an utterance of {num_samples / self.sample_rate:.2f} s is "
+                "longer than the "
+                f"{self.max_samples / self.sample_rate:.0f} s that Whisper "
+                "takes; cut it"
+            )
+        if self.audio_context == "full":
+            return self.max_samples
+        tail = round(self.tail_seconds * self.sample_rate)
+        seconds = -(-(num_samples + tail) // self.sample_rate)
+        return min(seconds * self.sample_rate, self.max_samples)
+
+    def features(self, audio, lengths):
+        return log_mel.log_mel(audio, lengths, self._filters)
+
+    def lower(self, features, paddings, num_blocks):
+        features = log_mel.fill_with_silence(features, paddings)
+        x = self.encoder.subsample(features)
+        for block in self.encoder.blocks[:num_blocks]:
+            x = block(x)
+        return x, paddings[:, ::2]
+
+    def upper(self, activations, paddings, first_block, adapters):
+        x = activations
+        if first_block > 0 and first_block - 1 in adapters:
+            x = adapters[first_block - 1](x)
+        for i in range(first_block, self.num_blocks):
+            x = self.encoder.blocks[i](x)
+            if i in adapters:
+                x = adapters[i](x)
+        return self.encoder.norm(x)
+
+    def loss(self, encoded, paddings, tokens, token_lengths):
+        """Cross entropy of the tokens and of the end of the text.
+
+        The mean over an utterance's own tokens, teacher-forced on the frozen
+        decoder. `tokens` may be cut to any static length that holds the
+        longest transcript of the batch: the cost grows with it, the result
+        does not change.
+        """
+        prompt = self.tokenizer.prompt
+        batch, max_tokens = ops.shape(encoded)[0], tokens.shape[1]
+        token_lengths = ops.cast(token_lengths, "int32")
+        valid = paddings_lib.to_mask(
+            paddings_lib.from_lengths(token_lengths, max_tokens)
+        )
+        end = self.tokenizer.end_of_text
+        tokens = ops.where(valid, ops.cast(tokens, "int32"), end)
+        start = ops.broadcast_to(
+            ops.convert_to_tensor(np.array([prompt]), "int32"),
+            (batch, len(prompt)),
+        )
+        x = self.decoder.hidden_states(
+            ops.concatenate([start, tokens], axis=1), encoded
+        )
+        logits = self.decoder.logits(x[:, len(prompt) - 1 :])
+        labels = ops.pad(tokens, ((0, 0), (0, 1)), constant_values=end)
+        entropy = ops.sparse_categorical_crossentropy(
+            labels, logits, from_logits=True
+        )
+        entropy = paddings_lib.zero_padded(
+            entropy, paddings_lib.from_lengths(token_lengths + 1, max_tokens + 1)
+        )
+        return ops.sum(entropy, axis=-1) / ops.cast(
+            token_lengths + 1, "float32"
+        )
+
+    def decode(self, encoded, paddings, beam_size=1):
+        if beam_size < 1:
+            raise ValueError(
+                f"`beam_size` must be at least 1. Received: {beam_size}."
+            )
+        if beam_size == 1:
+            return whisper_decoding.greedy(
+                self.decoder, encoded, self._rules, self.max_tokens
+            )
+        return whisper_decoding.beam(
+            self.decoder, encoded, self._rules, self.max_tokens, beam_size
+        )
+
+    def tokenize(self, text):
+        return self.tokenizer.tokenize(text)
+
+    def detokenize(self, tokens, token_lengths):
+        return self.tokenizer.detokenize(tokens, token_lengths)
+
+    def description(self):
+        context = {"name": self.audio_context}
+        if self.audio_context == "short":
+            context["tail_seconds"] = self.tail_seconds
+        return {
+            "model": "whisper",
+            "dimensions": dataclasses.asdict(self.dimensions),
+            "frontend": {
+                "kind": "whisper_log_mel",
+                "sample_rate": self.sample_rate,
+                "window_samples": log_mel.WINDOW_SAMPLES,
+                "step_samples": log_mel.STEP_SAMPLES,
+                "num_bins": self.dimensions.num_bins,
+            },
+            "tokenizer": self.tokenizer.description(),
+            "audio_context": context,
+        }
+
+    def named_weights(self):
+        return transformer.named_weights(self, [self.encoder, self.decoder])
+
+
+def load(
+    path, audio_context=None, language="en", max_tokens=64, **kwargs
+):
+    checkpoint = whisper_checkpoints.read(path, language)
+    base = Whisper(
+        checkpoint.dimensions,
+        checkpoint.tokenizer,
+        audio_context=audio_context or "full",
+        max_tokens=max_tokens,
+        **kwargs,
+    )
+    for name, weight in base.named_weights().items():
+        weight.assign(checkpoint.weights[name])
+    base.trainable = False
+    return base

@@ -1,0 +1,300 @@
+"""Lean pre-norm Transformer blocks, as Whisper's (Radford et al. 2022).
+
+Plain operations chosen for speed: one product for query, key and value;
+attention as two batched products around a float32 softmax; every dense product
+in two dimensions. Keys carry no bias: it would not change a softmax.
+
+Inside attention, queries and values are `[batch, heads, time, head_dim]` and
+keys `[batch, heads, head_dim, time]`, so that no product transposes again.
+"""
+
+import keras
+from keras import ops
+
+from lingvo_like.layers import normalization
+
+# Not the smallest float: a row that is masked everywhere must stay finite.
+MASKED = -1e9
+
+
+def linear(x, kernel, bias=None):
+    """`x @ kernel + bias` on the last axis, as one two-dimensional product.
+
+    Args:
+        x: `[..., input_dim]`.
+        kernel: `[input_dim, output_dim]`.
+        bias: `[output_dim]`, or None.
+
+    Returns:
+        `[..., output_dim]` of the type of `x`.
+    """
+    leading = ops.shape(x)[:-1]
+    kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
+    y = ops.matmul(ops.reshape(x, (-1, kernel.shape[0])), kernel)
+    if bias is not None:
+        y = y + ops.cast(ops.convert_to_tensor(bias), x.dtype)
+    return ops.reshape(y, (*leading, kernel.shape[1]))
+
+
+def gelu(x):
+    """The exact GELU, x times the normal distribution function."""
+    return ops.gelu(x, approximate=False)
+
+
+def split_heads(x, num_heads, transposed=False):
+    """`[batch, time, dim]` to heads, with time last where `transposed`."""
+    batch, time, dim = ops.shape(x)
+    x = ops.reshape(x, (batch, time, num_heads, dim // num_heads))
+    return ops.transpose(x, (0, 2, 3, 1) if transposed else (0, 2, 1, 3))
+
+
+def merge_heads(x):
+    """`[batch, heads, time, head_dim]` to `[batch, time, dim]`."""
+    batch, heads, time, head_dim = ops.shape(x)
+    return ops.reshape(
+        ops.transpose(x, (0, 2, 1, 3)), (batch, time, heads * head_dim)
+    )
+
+
+def attend(query, key, value, mask=None):
+    """Scaled dot-product attention (Vaswani et al. 2017, equation 1).
+
+    Args:
+        query: `[batch, heads, time, head_dim]`.
+        key: `[batch, heads, head_dim, source_time]`.
+        value: `[batch, heads, source_time, head_dim]`.
+        mask: boolean, broadcast to `[batch, heads, time, source_time]`; True
+            where attention is allowed. None allows it everywhere.
+
+    Returns:
+        `[batch, heads, time, head_dim]`.
+    """
+    scale = query.shape[-1] ** -0.5
+    scores = ops.cast(ops.matmul(query * scale, key), "float32")
+    if mask is not None:
+        scores = ops.where(mask, scores, MASKED)
+    weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+    return ops.matmul(weights, value)
+
+
+def causal_mask(time):
+    """Boolean `[time, time]`: True where a query may see a key."""
+    positions = ops.arange(time)
+    return positions[:, None] >= positions[None, :]
+
+
+def named_weights(layer, sublayers):
+    """Weights by names that do not depend on where the layer was built.
+
+    Args:
+        layer: a built Keras layer.
+        sublayers: its sublayers, each with a name of its own.
+
+    Returns:
+        dict of `sublayer/weight` and, for its own, `weight`, to variables.
+    """
+    inner = {id(weight) for sub in sublayers for weight in sub.weights}
+    named = {w.name: w for w in layer.weights if id(w) not in inner}
+    for sub in sublayers:
+        deeper = getattr(sub, "sublayers", ())
+        for name, weight in named_weights(sub, deeper).items():
+            named[f"{sub.name}/{name}"] = weight
+    return named
+
+
+class _Block(keras.layers.Layer):
+    """What encoder and decoder blocks share: their shape and weights."""
+
+    def __init__(self, model_dim, num_heads, feed_forward_dim, **kwargs):
+        super().__init__(**kwargs)
+        if model_dim % num_heads:
+            raise ValueError(
+                "`model_dim` must be a multiple of `num_heads`. Received: "
+                f"model_dim={model_dim}, num_heads={num_heads}."
+            )
+        self.model_dim = model_dim
+        self.num_heads = num_heads
+        self.feed_forward_dim = feed_forward_dim
+        self.attention_norm = self._norm("attention_norm")
+        self.feed_forward_norm = self._norm("feed_forward_norm")
+
+    @property
+    def sublayers(self):
+        """Layers inside this one that own weights."""
+        return [self.attention_norm, self.feed_forward_norm]
+
+    def _norm(self, name):
+        return normalization.LayerNorm(dtype=self.dtype_policy, name=name)
+
+    def _kernel(self, name, input_dim, output_dim):
+        return self.add_weight(
+            name=name,
+            shape=(input_dim, output_dim),
+            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        )
+
+    def _bias(self, name, dim):
+        return self.add_weight(name=name, shape=(dim,), initializer="zeros")
+
+    def build(self, input_shape, *args):
+        dim, inner = self.model_dim, self.feed_forward_dim
+        self.attention_norm.build((None, None, dim))
+        self.query_key_value_kernel = self._kernel(
+            "query_key_value_kernel", dim, 3 * dim
+        )
+        self.query_bias = self._bias("query_bias", dim)
+        self.value_bias = self._bias("value_bias", dim)
+        self.output_kernel = self._kernel("output_kernel", dim, dim)
+        self.output_bias = self._bias("output_bias", dim)
+        self.feed_forward_norm.build((None, None, dim))
+        self.expand_kernel = self._kernel("expand_kernel", dim, inner)
+        self.expand_bias = self._bias("expand_bias", inner)
+        self.contract_kernel = self._kernel("contract_kernel", inner, dim)
+        self.contract_bias = self._bias("contract_bias", dim)
+
+    def _query_key_value(self, x):
+        """The three inputs of self attention, in heads."""
+        bias = ops.concatenate(
+            [
+                ops.convert_to_tensor(self.query_bias),
+                ops.zeros_like(self.query_bias),
+                ops.convert_to_tensor(self.value_bias),
+            ]
+        )
+        joint = linear(x, self.query_key_value_kernel, bias)
+        query, key, value = ops.split(joint, 3, axis=-1)
+        return (
+            split_heads(query, self.num_heads),
+            split_heads(key, self.num_heads, transposed=True),
+            split_heads(value, self.num_heads),
+        )
+
+    def _feed_forward(self, x):
+        y = self.feed_forward_norm(x)
+        y = gelu(linear(y, self.expand_kernel, self.expand_bias))
+        return x + linear(y, self.contract_kernel, self.contract_bias)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model_dim": self.model_dim,
+            "num_heads": self.num_heads,
+            "feed_forward_dim": self.feed_forward_dim,
+        }
+
+
+class EncoderBlock(_Block):
+    """Self attention over every frame, then a feed-forward network.
+
+    Args:
+        model_dim: int, width of the activations.
+        num_heads: int, attention heads.
+        feed_forward_dim: int, inner width of the feed-forward network.
+
+    Call arguments:
+        x: `[batch, time, model_dim]`; the output has its shape.
+    """
+
+    def call(self, x):
+        query, key, value = self._query_key_value(self.attention_norm(x))
+        attended = merge_heads(attend(query, key, value))
+        x = x + linear(attended, self.output_kernel, self.output_bias)
+        return self._feed_forward(x)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+
+class DecoderBlock(_Block):
+    """Causal self attention, attention to the encoder, feed-forward network.
+
+    Args:
+        model_dim: int, width of the activations.
+        num_heads: int, attention heads.
+        feed_forward_dim: int, inner width of the feed-forward network.
+
+    Call arguments:
+        x: `[batch * beams, time, model_dim]`.
+        source: what `source` made of the encoder's output.
+        mask: boolean `[time, source_time]` of the self attention.
+        cache: None, or the keys `[batch * beams, heads, head_dim, length]` and
+            values `[batch * beams, heads, length, head_dim]` so far; then
+            `time` is 1.
+        position: int scalar, where in the cache this step goes.
+
+    Returns:
+        the output, of the shape of `x`, and the keys and values attended to.
+    """
+
+    def __init__(self, model_dim, num_heads, feed_forward_dim, **kwargs):
+        super().__init__(model_dim, num_heads, feed_forward_dim, **kwargs)
+        self.source_norm = self._norm("source_norm")
+
+    @property
+    def sublayers(self):
+        """Layers inside this one that own weights."""
+        return [*super().sublayers, self.source_norm]
+
+    def build(self, input_shape, *args):
+        super().build(input_shape)
+        dim = self.model_dim
+        self.source_norm.build((None, None, dim))
+        self.source_query_kernel = self._kernel("source_query_kernel", dim, dim)
+        self.source_query_bias = self._bias("source_query_bias", dim)
+        self.source_key_value_kernel = self._kernel(
+            "source_key_value_kernel", dim, 2 * dim
+        )
+        self.source_value_bias = self._bias("source_value_bias", dim)
+        self.source_output_kernel = self._kernel(
+            "source_output_kernel", dim, dim
+        )
+        self.source_output_bias = self._bias("source_output_bias", dim)
+
+    def source(self, encoded):
+        """Keys and values of the encoder's output, computed once.
+
+        Args:
+            encoded: `[batch, source_time, model_dim]`.
+
+        Returns:
+            keys `[batch, heads, head_dim, source_time]` and values
+            `[batch, heads, source_time, head_dim]`.
+        """
+        bias = ops.concatenate(
+            [
+                ops.zeros_like(self.source_value_bias),
+                ops.convert_to_tensor(self.source_value_bias),
+            ]
+        )
+        joint = linear(encoded, self.source_key_value_kernel, bias)
+        key, value = ops.split(joint, 2, axis=-1)
+        return (
+            split_heads(key, self.num_heads, transposed=True),
+            split_heads(value, self.num_heads),
+        )
+
+    def call(self, x, source, mask, cache=None, position=0):
+        query, key, value = self._query_key_value(self.attention_norm(x))
+        if cache is not None:
+            here = ops.arange(cache[0].shape[-1]) == position
+            key = ops.where(here, key, cache[0])
+            value = ops.where(here[:, None], value, cache[1])
+        attended = merge_heads(attend(query, key, value, mask))
+        x = x + linear(attended, self.output_kernel, self.output_bias)
+        x = x + self._attend_to_source(self.source_norm(x), source)
+        return self._feed_forward(x), (key, value)
+
+    def _attend_to_source(self, x, source):
+        shape = ops.shape(x)
+        query = linear(x, self.source_query_kernel, self.source_query_bias)
+        # The beams of an utterance are so many queries to one source, whose
+        # keys and values need no copy for each.
+        query = ops.reshape(query, (ops.shape(source[0])[0], -1, shape[-1]))
+        attended = merge_heads(
+            attend(split_heads(query, self.num_heads), *source)
+        )
+        return linear(
+            ops.reshape(attended, shape),
+            self.source_output_kernel,
+            self.source_output_bias,
+        )
