@@ -1,0 +1,298 @@
+"""Splitting by phrase: what is tested was never trained on.
+
+A recogniser that heard a phrase from a speaker knows its answer, so within a
+speaker every recording of a phrase goes to the same split. Which phrase goes
+where is a SHA-256 of the seed and the phrase: the same on every machine, in
+any order of the lines, whoever else is in the manifest.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import unicodedata
+
+SPLITS = ("train", "dev", "test")
+# Each speaker's own phrases, or the same test phrases for everybody.
+BY = ("speaker_phrases", "phrases")
+# What becomes of the splits that a corpus comes with.
+EXISTING = ("keep", "keep_test", "ignore")
+
+
+def phrase_key(text):
+    """What makes two transcripts one phrase: letters, not how they are set.
+
+    Case, punctuation, spacing and apostrophes fold away; words stay apart.
+    A text of punctuation alone is its own key.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    letters = "".join(_fold(character) for character in folded)
+    return " ".join(letters.split()) or " ".join(folded.split())
+
+
+def _fold(character):
+    if character in "'’‘ʼ`":
+        return ""
+    return " " if unicodedata.category(character)[0] in "PSZC" else character
+
+
+@dataclasses.dataclass
+class Report:
+    """What a reader of the splits should know.
+
+    Attributes:
+        counts: `{split: number of utterances}`.
+        too_few: `{speaker: number of phrases}` for speakers that have fewer
+            phrases than splits and were put into "train" as a whole.
+        absent: `{speaker: splits in which the speaker has no utterance}`.
+        repeated: `{speaker: number of phrases both in train and in test}`,
+            which only the splits that a corpus comes with can cause.
+    """
+
+    counts: dict[str, int]
+    too_few: dict[str, int]
+    absent: dict[str, tuple[str, ...]]
+    repeated: dict[str, int]
+
+    def describe(self):
+        """Lines of text that end in a newline."""
+        lines = [
+            "  ".join(f"{name} {count}" for name, count in self.counts.items())
+        ]
+        lines += _listing(
+            "speakers with too few phrases to split, all in train",
+            {name: f"{count} phrases" for name, count in self.too_few.items()},
+        )
+        lines += _listing(
+            "speakers without utterances in a split (--existing_splits=ignore "
+            "if the corpus splits by speaker)",
+            {
+                name: f"none in {' or '.join(missing)}"
+                for name, missing in self.absent.items()
+                if name not in self.too_few
+            },
+        )
+        lines += _listing(
+            "speakers whose corpus has the same phrase in train and test "
+            "(these count as seen)",
+            {name: f"{count} phrases" for name, count in self.repeated.items()},
+        )
+        return "\n".join(lines) + "\n"
+
+
+def _listing(title, details, examples=10):
+    if not details:
+        return []
+    lines = [f"{len(details)} {title}:"]
+    lines += [
+        f"  {name}: {detail}"
+        for name, detail in list(details.items())[:examples]
+    ]
+    if len(details) > examples:
+        lines.append(f"  ... and {len(details) - examples} more")
+    return lines
+
+
+def assign(
+    utterances,
+    fractions=(0.8, 0.1, 0.1),
+    seed=0,
+    by="speaker_phrases",
+    existing="keep",
+):
+    """Puts every utterance into a split.
+
+    Args:
+        utterances: `manifest.Utterance` values.
+        fractions: shares of a speaker's phrases in train, dev and test; they
+            sum to 1. A share above 0 gets at least one phrase.
+        seed: int; another seed, another choice of phrases.
+        by: "speaker_phrases" chooses among each speaker's own phrases;
+            "phrases" holds the same phrases out for all speakers.
+        existing: "keep" leaves utterances that have a split where they are;
+            "keep_test" leaves those of "test" and splits the others again into
+            train and dev; "ignore" splits everything again.
+
+    Returns:
+        `{split: utterances}`, each with its `split` field set, in the order
+        given; and a `Report`.
+
+    Raises:
+        ValueError: an argument, or an utterance's own split, is unknown.
+    """
+    _check(fractions, by, existing)
+    kept, free = _divide(utterances, existing)
+    rest = fractions
+    if existing == "keep_test" and kept:
+        rest = _without_test(fractions)
+    choose = _by_speaker if by == "speaker_phrases" else _by_phrase
+    chosen, too_few = choose(free, rest, seed)
+    # A new recording of a phrase joins the recordings that have a split.
+    if existing == "keep":
+        chosen |= kept
+    splits = {name: [] for name in SPLITS}
+    for each in utterances:
+        split = each.split if _is_kept(each, existing) else None
+        split = split or chosen[_phrase_of(each)]
+        splits[split].append(dataclasses.replace(each, split=split))
+    return splits, _report(splits, fractions, too_few)
+
+
+def _check(fractions, by, existing):
+    if len(fractions) != 3 or not all(0 <= share <= 1 for share in fractions):
+        raise ValueError(
+            "fractions must be three shares, of train, dev and test, between "
+            f"0 and 1. Received: {fractions}"
+        )
+    if abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
+        raise ValueError(
+            "fractions must sum to 1 and leave something to train on. "
+            f"Received: {fractions}, sum {sum(fractions):g}"
+        )
+    for name, value, allowed in [
+        ("by", by, BY),
+        ("existing", existing, EXISTING),
+    ]:
+        if value not in allowed:
+            raise ValueError(
+                f"{name} must be one of {', '.join(allowed)}. "
+                f"Received: {value!r}"
+            )
+
+
+def _without_test(fractions):
+    train, dev, _ = fractions
+    return (train / (train + dev), dev / (train + dev), 0.0)
+
+
+def _is_kept(utterance, existing):
+    if existing == "keep":
+        return bool(utterance.split)
+    return existing == "keep_test" and utterance.split == "test"
+
+
+def _divide(utterances, existing):
+    """The kept split of each phrase, and the phrases that have none yet."""
+    kept, free = {}, {}
+    for each in utterances:
+        if existing != "ignore" and each.split not in ("", *SPLITS):
+            raise ValueError(
+                f"utterance {each.utt_id} of speaker {each.speaker} has split "
+                f"{each.split!r}, which is none of {', '.join(SPLITS)}; mend "
+                "the manifest or ignore its splits (--existing_splits=ignore)"
+            )
+        if _is_kept(each, existing):
+            kept.setdefault(_phrase_of(each), each.split)
+        else:
+            free[_phrase_of(each)] = None
+    if existing == "keep":
+        free = {phrase: None for phrase in free if phrase not in kept}
+    return kept, list(free)
+
+
+def _phrase_of(utterance):
+    return utterance.speaker, phrase_key(utterance.text)
+
+
+def _by_speaker(phrases, fractions, seed):
+    of_speaker = collections.defaultdict(list)
+    for speaker, key in phrases:
+        of_speaker[speaker].append(key)
+    chosen, too_few = {}, {}
+    num_needed = sum(share > 0 for share in fractions)
+    for speaker, keys in of_speaker.items():
+        if len(keys) < num_needed:
+            too_few[speaker] = len(keys)
+            chosen |= {(speaker, key): "train" for key in keys}
+            continue
+        ranked = _ranked(keys, f"{seed}\0{speaker}")
+        for key, split in zip(
+            ranked, _names(len(keys), fractions), strict=True
+        ):
+            chosen[speaker, key] = split
+    return chosen, too_few
+
+
+def _by_phrase(phrases, fractions, seed):
+    keys = list(dict.fromkeys(key for _, key in phrases))
+    num_needed = sum(share > 0 for share in fractions)
+    if len(keys) < num_needed:
+        counts = collections.Counter(speaker for speaker, _ in phrases)
+        return {phrase: "train" for phrase in phrases}, dict(counts)
+    names = _names(len(keys), fractions)
+    split_of = dict(zip(_ranked(keys, f"{seed}"), names, strict=True))
+    return {phrase: split_of[phrase[1]] for phrase in phrases}, {}
+
+
+def _ranked(keys, prefix):
+    def rank(key):
+        return hashlib.sha256(f"{prefix}\0{key}".encode()).digest()
+
+    return sorted(keys, key=rank)
+
+
+def _names(num_phrases, fractions):
+    """The split of each rank: test first, then dev, the rest is train."""
+    num_test, num_dev = (
+        max(1, round(share * num_phrases)) if share else 0
+        for share in (fractions[2], fractions[1])
+    )
+    # Rounding up must not eat the last phrase to train on.
+    while num_test + num_dev >= num_phrases:
+        if num_test >= num_dev:
+            num_test -= 1
+        else:
+            num_dev -= 1
+    num_train = num_phrases - num_test - num_dev
+    return ["test"] * num_test + ["dev"] * num_dev + ["train"] * num_train
+
+
+def _report(splits, fractions, too_few):
+    phrases = {name: collections.defaultdict(set) for name in SPLITS}
+    for name, members in splits.items():
+        for each in members:
+            phrases[name][each.speaker].add(phrase_key(each.text))
+    speakers = sorted(set().union(*phrases.values()))
+    wanted = [
+        name for name, share in zip(SPLITS, fractions, strict=True) if share
+    ]
+    absent = {
+        speaker: tuple(name for name in wanted if not phrases[name][speaker])
+        for speaker in speakers
+    }
+    repeated = {
+        speaker: len(phrases["train"][speaker] & phrases["test"][speaker])
+        for speaker in speakers
+    }
+    return Report(
+        counts={name: len(members) for name, members in splits.items()},
+        too_few=too_few,
+        absent={name: missing for name, missing in absent.items() if missing},
+        repeated={name: count for name, count in repeated.items() if count},
+    )
+
+
+class Heard:
+    """The phrases and words of a speaker's training transcripts."""
+
+    def __init__(self, train_texts):
+        self._phrases = {phrase_key(text) for text in train_texts}
+        self._words = {word for key in self._phrases for word in key.split()}
+
+    def novelty(self, text):
+        """One of "seen_phrase", "unseen_phrase", "unseen_words"; as below."""
+        key = phrase_key(text)
+        if key in self._phrases:
+            return "seen_phrase"
+        if self._words.issuperset(key.split()):
+            return "unseen_phrase"
+        return "unseen_words"
+
+
+def novelty(test_text, train_texts):
+    """How new a text is to who has heard `train_texts`; see `Heard`.
+
+    Returns:
+        "seen_phrase"; "unseen_phrase" where all its words are seen; or
+        "unseen_words".
+    """
+    return Heard(train_texts).novelty(test_text)

@@ -1,0 +1,78 @@
+"""Splits a manifest into train, dev and test by phrase.
+
+    python -m tasks.split_manifest --manifest=all.jsonl --output_dir=data
+
+writes data/train.jsonl, data/dev.jsonl and data/test.jsonl. All recordings of
+a phrase by one speaker go to one file. The same seed gives the same files on
+any machine.
+"""
+
+import os
+
+from absl import flags
+
+from tasks import cli
+from tasks.asr import file_set, manifest, splits
+
+_MANIFEST = flags.DEFINE_string(
+    "manifest", None, "The manifest to split.", required=True
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir",
+    None,
+    "Folder for train.jsonl, dev.jsonl and test.jsonl.",
+    required=True,
+)
+_FRACTIONS = flags.DEFINE_list(
+    "fractions",
+    ["0.8", "0.1", "0.1"],
+    "Shares of the phrases in train, dev and test.",
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Another seed, another choice.")
+_BY = flags.DEFINE_enum(
+    "by",
+    "speaker_phrases",
+    splits.BY,
+    "speaker_phrases: split each speaker's own phrases. phrases: the same "
+    "phrases are held out for all speakers.",
+)
+_EXISTING = flags.DEFINE_enum(
+    "existing_splits",
+    "keep",
+    splits.EXISTING,
+    "What becomes of splits that the manifest names. keep: utterances stay in "
+    "theirs. keep_test: only those of test stay, the others are split into "
+    "train and dev. ignore: everything is split again.",
+)
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "Refuse a manifest with unusable utterances."
+)
+
+
+def main(argv):
+    del argv
+    try:
+        fractions = tuple(float(share) for share in _FRACTIONS.value)
+    except ValueError:
+        raise ValueError(
+            "--fractions must be three numbers such as 0.8,0.1,0.1. "
+            f"Received: {','.join(_FRACTIONS.value)}"
+        ) from None
+    utterances, left_out = manifest.read(_MANIFEST.value, _STRICT.value)
+    print(left_out.describe(), end="")
+    parts, report = splits.assign(
+        utterances, fractions, _SEED.value, _BY.value, _EXISTING.value
+    )
+    folder = _OUTPUT_DIR.value
+    file_set.write(
+        {
+            os.path.join(folder, f"{name}.jsonl"): manifest.dumps(part, folder)
+            for name, part in parts.items()
+        }
+    )
+    print(report.describe(), end="")
+    print(f"Written to {folder}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

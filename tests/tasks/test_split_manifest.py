@@ -1,0 +1,78 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from tasks.asr import manifest
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.split_manifest", *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def source(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, 1600)
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    lines = [
+        {
+            "audio_filepath": "a.wav",
+            "text": f"phrase {number}",
+            "speaker": speaker,
+            "utt_id": str(number),
+        }
+        for speaker in ("ann", "bob")
+        for number in range(10)
+    ]
+    lines.append({"audio_filepath": "a.wav", "text": "", "speaker": "ann"})
+    path = tmp_path / "all.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_three_manifests_are_written_and_read_back(source):
+    folder = source.parent / "new"
+    done = run(f"--manifest={source}", f"--output_dir={folder}", "--seed=1")
+    assert done.returncode == 0, done.stderr
+    assert "train 16  dev 2  test 2" in done.stdout
+    assert "`text` is empty" in done.stdout
+    texts = {}
+    for name in ("train", "dev", "test"):
+        part, left_out = manifest.read(str(folder / f"{name}.jsonl"))
+        assert not left_out
+        assert {each.split for each in part} == {name}
+        texts[name] = {each.text for each in part if each.speaker == "ann"}
+    assert len(set.union(*texts.values())) == 10
+    assert not texts["train"] & texts["test"]
+    assert sorted(os.listdir(folder)) == [
+        "dev.jsonl",
+        "test.jsonl",
+        "train.jsonl",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--fractions=a,b", "--fractions must be three numbers"),
+        ("--fractions=0.5,0.5,0.5", "fractions must sum to 1"),
+        ("--manifest=none.jsonl", "none.jsonl does not exist"),
+        ("--strict", "all.jsonl:21: `text` is empty"),
+    ],
+)
+def test_errors_are_one_line_and_write_nothing(source, change, message):
+    folder = source.parent / "new"
+    done = run(f"--manifest={source}", f"--output_dir={folder}", change)
+    assert done.returncode == 1
+    error = done.stderr.strip().splitlines()[-1]
+    assert message in error
+    assert "Traceback" not in done.stderr
+    assert not folder.exists()
