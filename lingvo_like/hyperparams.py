@@ -37,16 +37,18 @@ def to_dict(params):
 
 
 def from_dict(template, values):
-    """A copy of `template` that holds exactly `values`.
+    """A dataclass like `template` that holds exactly `values`.
 
     Args:
         template: dataclass instance; says which fields there are and which
-            dataclass a section of several possible ones is.
+            dataclass a section of several possible ones is. Or a dataclass.
         values: nested dict, as `to_dict` gives it; nothing may be missing.
 
     Raises:
         ValueError: a key is unknown or missing, or a value has another type.
     """
+    if isinstance(template, type):
+        return _section(template, None, values, "")
     return _section(type(template), template, values, "")
 
 
@@ -70,6 +72,9 @@ def strict_json(text):
     def refuse(constant):
         raise ValueError(f"{constant} is not a JSON number")
 
+    def finite(number):
+        return float(number) if math.isfinite(float(number)) else refuse(number)
+
     def pairs_to_dict(pairs):
         result = {}
         for key, value in pairs:
@@ -80,7 +85,10 @@ def strict_json(text):
 
     try:
         return json.loads(
-            text, parse_constant=refuse, object_pairs_hook=pairs_to_dict
+            text,
+            parse_constant=refuse,
+            parse_float=finite,
+            object_pairs_hook=pairs_to_dict,
         )
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None

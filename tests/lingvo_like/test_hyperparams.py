@@ -211,6 +211,7 @@ def test_from_dict_names_what_is_missing():
     "text, message",
     [
         ('{"rate": NaN}', "NaN is not a JSON number"),
+        ('{"rate": 1e999}', "1e999 is not a JSON number"),
         ('{"rate": -Infinity}', "-Infinity is not a JSON number"),
         ('{"rate": 1, "rate": 2}', "'rate' is there twice"),
         ("[" * 100_000, "nested too deeply"),
