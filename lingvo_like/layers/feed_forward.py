@@ -1,0 +1,63 @@
+"""The feed-forward module of a Conformer block."""
+
+import keras
+from keras import ops
+
+
+class FeedForward(keras.layers.Layer):
+    """Layer norm, expansion, swish, projection (Gulati et al. 2020, 2.3).
+
+    The half step and the residual belong to the block.
+
+    Args:
+        model_dim: int, width of input and output.
+        expansion: int, width of the middle over `model_dim`.
+        dropout_rate: float, dropout after each product in training.
+
+    Call arguments:
+        x: `[batch, time, model_dim]`.
+        training: bool.
+
+    Returns:
+        `[batch, time, model_dim]`.
+    """
+
+    def __init__(self, model_dim, expansion=4, dropout_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.model_dim = model_dim
+        self.expansion = expansion
+        self.dropout_rate = dropout_rate
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
+        )
+        self.expand = keras.layers.Dense(
+            model_dim * expansion, dtype=self.dtype_policy, name="expand"
+        )
+        self.project = keras.layers.Dense(
+            model_dim, dtype=self.dtype_policy, name="project"
+        )
+        self.inner_dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="inner_dropout"
+        )
+        self.outer_dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="outer_dropout"
+        )
+
+    def build(self, x_shape):
+        self.norm.build(x_shape)
+        self.expand.build(x_shape)
+        self.project.build((*x_shape[:-1], self.model_dim * self.expansion))
+        self.built = True
+
+    def call(self, x, training=False):
+        x = ops.silu(self.expand(self.norm(x)))
+        x = self.project(self.inner_dropout(x, training=training))
+        return self.outer_dropout(x, training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model_dim": self.model_dim,
+            "expansion": self.expansion,
+            "dropout_rate": self.dropout_rate,
+        }

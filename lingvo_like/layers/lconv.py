@@ -1,0 +1,86 @@
+"""The convolution module of a Conformer block."""
+
+import keras
+from keras import ops
+
+from lingvo_like import paddings as paddings_lib
+
+
+class LightConv(keras.layers.Layer):
+    """Pointwise, GLU, depthwise, norm, swish, pointwise (Gulati et al. 2020).
+
+    The norm after the depthwise convolution is a layer norm where the paper
+    has a batch norm: a batch norm lets the rows of a batch, and so speakers,
+    see each other in training, and carries the statistics of typical speech
+    into the frozen model that atypical speakers then use.
+
+    The depthwise convolution sees `(kernel_size - 1) // 2` frames to the left
+    and `kernel_size // 2` to the right, so an even kernel (the paper's 32)
+    is centred half a frame late. Padded frames are zeroed before it.
+
+    Args:
+        model_dim: int, width of input and output.
+        kernel_size: int, frames that the depthwise convolution spans.
+        dropout_rate: float, dropout of the output in training.
+
+    Call arguments:
+        x: `[batch, time, model_dim]`.
+        paddings: `[batch, time]`.
+        training: bool.
+
+    Returns:
+        `[batch, time, model_dim]`, without the residual.
+    """
+
+    def __init__(self, model_dim, kernel_size=32, dropout_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.model_dim = model_dim
+        self.kernel_size = kernel_size
+        self.dropout_rate = dropout_rate
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
+        )
+        # Gate and value in one product; `glu` splits them.
+        self.expand = keras.layers.Dense(
+            2 * model_dim, dtype=self.dtype_policy, name="expand"
+        )
+        self.depthwise = keras.layers.DepthwiseConv1D(
+            kernel_size,
+            padding="valid",
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name="depthwise",
+        )
+        self.depthwise_norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=self.dtype_policy, name="depthwise_norm"
+        )
+        self.project = keras.layers.Dense(
+            model_dim, dtype=self.dtype_policy, name="project"
+        )
+        self.dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="dropout"
+        )
+
+    def build(self, x_shape, paddings_shape=None):
+        self.norm.build(x_shape)
+        self.expand.build(x_shape)
+        self.depthwise.build(x_shape)
+        self.depthwise_norm.build(x_shape)
+        self.project.build(x_shape)
+        self.built = True
+
+    def call(self, x, paddings, training=False):
+        x = ops.glu(self.expand(self.norm(x)), axis=-1)
+        x = paddings_lib.zero_padded(x, paddings)
+        left, right = (self.kernel_size - 1) // 2, self.kernel_size // 2
+        x = self.depthwise(ops.pad(x, ((0, 0), (left, right), (0, 0))))
+        x = self.project(ops.silu(self.depthwise_norm(x)))
+        return self.dropout(x, training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model_dim": self.model_dim,
+            "kernel_size": self.kernel_size,
+            "dropout_rate": self.dropout_rate,
+        }

@@ -1,0 +1,154 @@
+"""Self-attention with relative positions (Transformer-XL)."""
+
+import math
+
+import keras
+from keras import ops
+
+from lingvo_like import paddings as paddings_lib
+
+# What a padded key adds to its logit: exp of it is exactly 0 in float32, and
+# a row that is padded throughout still has a finite softmax.
+MASKED_LOGIT = -1e9
+
+
+def relative_positions(time, model_dim):
+    """Sinusoids of the distances `time - 1` down to `-(time - 1)`.
+
+    Args:
+        time: int, frames.
+        model_dim: int, even.
+
+    Returns:
+        `[2 * time - 1, model_dim]` float32: sines, then cosines.
+    """
+    distances = ops.arange(time - 1, -time, -1, dtype="float32")
+    rates = ops.exp(
+        ops.arange(0, model_dim, 2, dtype="float32")
+        * (-math.log(10000.0) / model_dim)
+    )
+    angles = distances[:, None] * rates[None, :]
+    return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+
+
+def relative_shift(logits):
+    """Logits by distance to logits by key (Dai et al. 2019, appendix B).
+
+    Args:
+        logits: `[batch, heads, time, 2 * time - 1]`, the last axis in the
+            order of `relative_positions`.
+
+    Returns:
+        `[batch, heads, time, time]`; entry (i, j) is that of distance i - j.
+    """
+    heads, time, distances = logits.shape[1:]
+    x = ops.pad(logits, ((0, 0), (0, 0), (0, 0), (1, 0)))
+    x = ops.reshape(x, (-1, heads, distances + 1, time))[:, :, 1:]
+    return ops.reshape(x, (-1, heads, time, distances))[:, :, :, :time]
+
+
+class RelativeAttention(keras.layers.Layer):
+    """Layer norm and multi-head self-attention over the valid frames.
+
+    A logit is `(q + u) k + (q + v) r` (Dai et al. 2019, arXiv 1901.02860,
+    section 3.3): content and distance, each with a learned bias per head.
+
+    Args:
+        model_dim: int, width of input and output, even.
+        num_heads: int, divides `model_dim`.
+        dropout_rate: float, dropout of the weights and of the output in
+            training.
+
+    Call arguments:
+        x: `[batch, time, model_dim]`; time is static.
+        paddings: `[batch, time]`; padded frames are not attended to.
+        training: bool.
+
+    Returns:
+        `[batch, time, model_dim]`, without the residual.
+
+    Raises:
+        ValueError: `num_heads` does not divide `model_dim`, or it is odd.
+    """
+
+    def __init__(self, model_dim, num_heads, dropout_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if model_dim % num_heads or model_dim % 2:
+            raise ValueError(
+                "`model_dim` must be even and a multiple of `num_heads`. "
+                f"Received: model_dim={model_dim}, num_heads={num_heads}."
+            )
+        self.model_dim = model_dim
+        self.num_heads = num_heads
+        self.dropout_rate = dropout_rate
+        self.head_dim = model_dim // num_heads
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
+        )
+        # One product for all three reads the activations once.
+        self.query_key_value = self._dense(3 * model_dim, "query_key_value")
+        self.position = self._dense(model_dim, "position", use_bias=False)
+        self.output_projection = self._dense(model_dim, "output_projection")
+        self.weights_dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="weights_dropout"
+        )
+        self.output_dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="output_dropout"
+        )
+
+    def _dense(self, units, name, use_bias=True):
+        return keras.layers.Dense(
+            units, use_bias=use_bias, dtype=self.dtype_policy, name=name
+        )
+
+    def build(self, x_shape, paddings_shape=None):
+        self.norm.build(x_shape)
+        self.query_key_value.build(x_shape)
+        self.position.build((None, self.model_dim))
+        self.output_projection.build(x_shape)
+        bias_shape = (self.num_heads, self.head_dim)
+        self.content_bias = self.add_weight(
+            name="content_bias", shape=bias_shape, initializer="zeros"
+        )
+        self.position_bias = self.add_weight(
+            name="position_bias", shape=bias_shape, initializer="zeros"
+        )
+        self.built = True
+
+    def call(self, x, paddings, training=False):
+        # b batch, h head, t query time, s key time, r distance, d head_dim.
+        time = x.shape[1]
+        heads = (-1, time, 3, self.num_heads, self.head_dim)
+        products = ops.reshape(self.query_key_value(self.norm(x)), heads)
+        query, key, value = (products[:, :, i] for i in range(3))
+        positions = ops.reshape(
+            self.position(relative_positions(time, self.model_dim)),
+            (2 * time - 1, self.num_heads, self.head_dim),
+        )
+        content = ops.einsum(
+            "bthd,bshd->bhts", query + self._cast(self.content_bias), key
+        )
+        distance = ops.einsum(
+            "bthd,rhd->bhtr", query + self._cast(self.position_bias), positions
+        )
+        logits = ops.cast(content + relative_shift(distance), "float32")
+        weights = self._softmax(logits / math.sqrt(self.head_dim), paddings)
+        weights = self.weights_dropout(self._cast(weights), training=training)
+        x = ops.einsum("bhts,bshd->bthd", weights, value)
+        x = ops.reshape(x, (-1, time, self.model_dim))
+        return self.output_dropout(self.output_projection(x), training=training)
+
+    def _softmax(self, logits, paddings):
+        mask = paddings_lib.to_mask(paddings)[:, None, None, :]
+        return ops.softmax(ops.where(mask, logits, MASKED_LOGIT), axis=-1)
+
+    def _cast(self, x):
+        return ops.cast(x, self.compute_dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model_dim": self.model_dim,
+            "num_heads": self.num_heads,
+            "dropout_rate": self.dropout_rate,
+        }

@@ -1,0 +1,91 @@
+"""Convolutional subsampling: four feature frames become one activation."""
+
+import keras
+from keras import ops
+
+from lingvo_like import paddings as paddings_lib
+
+FACTOR = 4
+
+
+def subsample_paddings(paddings):
+    """Paddings `[batch, time]` to `[batch, ceil(time / 4)]`.
+
+    An output frame is valid if the input frame it is centred on is.
+    """
+    return paddings[:, ::FACTOR]
+
+
+class ConvSubsampling(keras.layers.Layer):
+    """Two 3x3 convolutions of stride 2 and a projection (Gulati et al. 2020).
+
+    The zeros around the input are laid explicitly, one on each side: "same"
+    padding would lay them by the parity of the padded length, and the same
+    utterance would come out differently in another bucket.
+
+    Args:
+        model_dim: int, channels of the convolutions and width of the output.
+        dropout_rate: float, dropout of the output in training.
+
+    Call arguments:
+        features: `[batch, time, num_bins]`; time and num_bins are static.
+        paddings: `[batch, time]`.
+        training: bool.
+
+    Returns:
+        activations `[batch, ceil(time / 4), model_dim]`. Their paddings are
+        `subsample_paddings(paddings)`.
+    """
+
+    def __init__(self, model_dim, dropout_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.model_dim = model_dim
+        self.dropout_rate = dropout_rate
+        self.first_conv = self._conv("first_conv")
+        self.second_conv = self._conv("second_conv")
+        self.projection = keras.layers.Dense(
+            model_dim, dtype=self.dtype_policy, name="projection"
+        )
+        self.dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="dropout"
+        )
+
+    def _conv(self, name):
+        return keras.layers.Conv2D(
+            self.model_dim,
+            3,
+            strides=2,
+            padding="valid",
+            activation="relu",
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, features_shape, paddings_shape=None):
+        batch, time, num_bins = features_shape
+        self.first_conv.build((batch, time, num_bins, 1))
+        num_bins = -(-num_bins // 2)
+        self.second_conv.build((batch, time, num_bins, self.model_dim))
+        num_bins = -(-num_bins // 2)
+        self.projection.build((batch, time, num_bins * self.model_dim))
+        self.built = True
+
+    def call(self, features, paddings, training=False):
+        x = features[:, :, :, None]
+        x = self.first_conv(_surrounded(x, paddings))
+        x = self.second_conv(_surrounded(x, paddings[:, ::2]))
+        x = ops.reshape(x, (-1, x.shape[1], x.shape[2] * x.shape[3]))
+        return self.dropout(self.projection(x), training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model_dim": self.model_dim,
+            "dropout_rate": self.dropout_rate,
+        }
+
+
+def _surrounded(x, paddings):
+    x = paddings_lib.zero_padded(x, paddings)
+    return ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))

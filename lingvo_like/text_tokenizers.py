@@ -1,0 +1,119 @@
+"""Text to token ids on the host, and token ids to text in the graph."""
+
+import hashlib
+import unicodedata
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+CHARACTERS = "characters"
+SYMBOLS = " '0123456789abcdefghijklmnopqrstuvwxyz"
+# Punctuation that stands for a symbol of ours, or for a gap between words.
+REPLACEMENTS = {"’": "'", "‘": "'", "`": "'", "-": " ", "–": " ", "—": " "}
+
+
+class Characters(tf.Module):
+    """Lower-case Latin letters, digits, the apostrophe and the space."""
+
+    def __init__(self):
+        super().__init__(name="characters")
+        self.vocabulary_size = len(SYMBOLS)
+        self._ids = {symbol: i for i, symbol in enumerate(SYMBOLS)}
+
+    def description(self):
+        """What the tokenizer is, as a JSON-able dict."""
+        return {"kind": CHARACTERS, "symbols": SYMBOLS}
+
+    def tokenize(self, text):
+        """Text to a list of ids.
+
+        Letters are lower-cased and lose their accents, other punctuation is
+        dropped, and runs of space become one.
+
+        Raises:
+            ValueError: a letter or digit is not in the vocabulary.
+        """
+        kept = []
+        for symbol in unicodedata.normalize("NFKD", text).lower():
+            symbol = REPLACEMENTS.get(symbol, symbol)
+            if symbol in self._ids:
+                kept.append(symbol)
+            elif symbol.isspace():
+                kept.append(" ")
+            elif unicodedata.category(symbol)[0] in "LN":
+                raise ValueError(
+                    f"{text!r} has {symbol!r}, which the character vocabulary "
+                    f"lacks; it has {SYMBOLS!r}. Rewrite the transcript or "
+                    "use a SentencePiece vocabulary."
+                )
+        return [self._ids[s] for s in " ".join("".join(kept).split())]
+
+    def detokenize(self, tokens, token_lengths):
+        """Ids `[batch, max_tokens]` to text, a string tensor `[batch]`."""
+        valid = tf.sequence_mask(token_lengths, tf.shape(tokens)[1])
+        symbols = tf.gather(tf.constant(list(SYMBOLS)), tf.maximum(tokens, 0))
+        text = tf.strings.reduce_join(tf.where(valid, symbols, ""), axis=-1)
+        return tf.strings.strip(tf.strings.regex_replace(text, " +", " "))
+
+
+class SentencePiece(tf.Module):
+    """A SentencePiece model (Kudo & Richardson 2018), through TensorFlow Text.
+
+    Args:
+        model: bytes, the serialised SentencePiece model.
+    """
+
+    def __init__(self, model):
+        super().__init__(name="sentence_piece")
+        self.model = model
+        self._tokenizer = tf_text.SentencepieceTokenizer(
+            model=model, out_type=tf.int32
+        )
+        self.vocabulary_size = int(self._tokenizer.vocab_size())
+
+    def description(self):
+        """What the tokenizer is, as a JSON-able dict."""
+        return {
+            "kind": "sentencepiece",
+            "sha256": hashlib.sha256(self.model).hexdigest(),
+        }
+
+    def tokenize(self, text):
+        """Text to a list of ids."""
+        return self._tokenizer.tokenize(text).numpy().tolist()
+
+    def detokenize(self, tokens, token_lengths):
+        """Ids `[batch, max_tokens]` to text, a string tensor `[batch]`."""
+        return self._tokenizer.detokenize(
+            tf.RaggedTensor.from_tensor(tokens, lengths=token_lengths)
+        )
+
+
+def load(vocabulary):
+    """The tokenizer of a vocabulary.
+
+    Args:
+        vocabulary: "characters", or the path of a SentencePiece model, local
+            or `gs://`.
+
+    Returns:
+        `Characters` or `SentencePiece`.
+
+    Raises:
+        ValueError: the file is missing or is no SentencePiece model.
+    """
+    if vocabulary == CHARACTERS:
+        return Characters()
+    if not tf.io.gfile.exists(vocabulary):
+        raise ValueError(
+            f"vocabulary {vocabulary!r} is neither {CHARACTERS!r} nor a file; "
+            "give the path of a SentencePiece model."
+        )
+    with tf.io.gfile.GFile(vocabulary, "rb") as file:
+        model = file.read()
+    try:
+        return SentencePiece(model)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{vocabulary} is not a SentencePiece model: {error}"
+        ) from error
