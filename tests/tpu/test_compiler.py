@@ -1,0 +1,98 @@
+"""Compiling for a TPU that is not there."""
+
+import importlib.util
+
+import pytest
+import tensorflow as tf
+
+from tpu import compiler, topology
+
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None
+    or importlib.util.find_spec("libtpu") is None,
+    reason="needs pip install -e '.[aot]'",
+)
+
+
+def _report(**changes):
+    values = {
+        "topology": topology.lookup("v5e-4"),
+        "compile_seconds": 1.0,
+        "flops": 197e12,
+        "bytes_accessed": 819e9 / 2,
+        "argument_bytes": 2**30,
+        "output_bytes": 2**30,
+        "alias_bytes": 2**29,
+        "temporary_bytes": 2**32,
+        "code_bytes": 2**29,
+    }
+    return compiler.CompileReport(**(values | changes))
+
+
+def test_the_roofline_is_the_slower_of_arithmetic_and_traffic():
+    compute = _report()
+    assert compute.roofline_seconds == pytest.approx(1.0)
+    assert compute.bound == "compute"
+    memory = _report(bytes_accessed=819e9 * 3)
+    assert memory.roofline_seconds == pytest.approx(3.0)
+    assert memory.bound == "memory"
+
+
+def test_memory_counts_aliased_outputs_once():
+    assert _report().memory_bytes == 6 * 2**30
+    assert _report().hbm_fraction == pytest.approx(6 / 16)
+
+
+def test_the_report_names_topology_and_bound():
+    assert str(_report()).startswith("v5e-4: compiled in 1.0 s; 6144.0 MiB")
+    assert str(_report()).endswith("(compute)")
+
+
+def test_an_unknown_topology_is_refused_before_any_work():
+    with pytest.raises(ValueError, match="unknown TPU topology"):
+        compiler.compile(lambda x: x, [tf.zeros([1])], "v5e-5")
+
+
+@pytest.mark.slow
+@needs_libtpu
+def test_a_step_that_assigns_variables_compiles():
+    weights = tf.Variable(tf.zeros([64, 32]))
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((x @ weights) ** 2)
+        weights.assign_sub(0.1 * tape.gradient(loss, weights))
+        return loss
+
+    args = [tf.TensorSpec([128, 64])]
+    for name in ("v4-8", "v5e-4", "v5p-8", "v6e-4"):
+        report = compiler.compile(step, args, name)
+        assert report.topology.name == name
+        # Two products of 2 * 128 * 64 * 32 operations, and little else.
+        assert 1.0 <= report.flops / (4 * 128 * 64 * 32) < 1.2
+        assert report.argument_bytes >= 4 * (128 * 64 + 64 * 32)
+        assert 0 < report.hbm_fraction < 1
+
+
+@pytest.mark.slow
+@needs_libtpu
+def test_what_no_tpu_can_run_is_one_clear_error():
+    with pytest.raises(ValueError, match="cannot lower.*AsString") as raised:
+        compiler.compile(tf.strings.as_string, [tf.zeros([4])], "v5e-4")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.slow
+@needs_libtpu
+def test_what_does_not_fit_in_memory_is_refused():
+    def product(x):
+        return x @ x
+
+    with pytest.raises(ValueError, match="refuses the function for v5e-4"):
+        compiler.compile(product, [tf.TensorSpec([50000, 50000])], "v5e-4")
+
+
+def test_a_shape_that_is_not_static_is_refused():
+    with pytest.raises(ValueError, match="argument 0 must have a static shape"):
+        compiler.compile(tf.nn.relu, [tf.TensorSpec([None, 4])], "v5e-4")
