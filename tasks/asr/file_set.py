@@ -3,8 +3,6 @@
 import contextlib
 import os
 
-from lingvo_like import files
-
 
 def write(texts):
     """Writes UTF-8 files that only make sense side by side.
@@ -19,6 +17,9 @@ def write(texts):
     Raises:
         OSError: names the path and the reason.
     """
+    # Loads TensorFlow, which takes seconds; --help and a wrong flag need not.
+    from lingvo_like import files
+
     waiting = {}
     try:
         for path, text in texts.items():
