@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import streams
-from lingvo_like import submodel as submodel_lib
+from lingvo_like import submodel_layout
 from lingvo_like.layers import adapter
 
 
@@ -16,7 +16,7 @@ class Stack(tf.Module):
 
     Args:
         speakers: sequence of speaker ids; a speaker's slot is its position.
-        layout: `submodel.Layout`, the tensors of one Submodel.
+        layout: `submodel_layout.Layout`, the tensors of one Submodel.
         residual_weight: float.
 
     Attributes:
@@ -53,7 +53,7 @@ class Stack(tf.Module):
     @property
     def variables_by_name(self):
         return {
-            submodel_lib.tensor_name(block, field): weight.value
+            submodel_layout.tensor_name(block, field): weight.value
             for block, layer in self.adapters.items()
             for field, weight in layer.stack._asdict().items()
         }
@@ -121,7 +121,7 @@ class Stack(tf.Module):
                 layer,
                 adapter.AdapterWeights(
                     *(
-                        rows[submodel_lib.tensor_name(block, field)]
+                        rows[submodel_layout.tensor_name(block, field)]
                         for field in adapter.AdapterWeights._fields
                     )
                 ),

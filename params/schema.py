@@ -118,3 +118,17 @@ class Experiment:
     augment: Augment = dataclasses.field(default_factory=Augment)
     train: Train = dataclasses.field(default_factory=Train)
     text: Text = dataclasses.field(default_factory=Text)
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextShortening:
+    """Audio-context fine-tuning: makes a short-context Whisper, once."""
+
+    seed: int = 0
+    num_steps: int = 160
+    utterances_per_step: int = 8
+    learning_rate: float = 3e-5
+    warmup_steps: int = 10
+    # Silence beyond the tail, drawn up to this: a minibatch's shorter
+    # utterances are followed by more of it than its longest.
+    max_extra_seconds: float = 2.0

@@ -76,7 +76,9 @@ class StackedAdapter(keras.layers.Layer):
             ("bottleneck_dim", bottleneck_dim),
         ):
             if value < 1:
-                raise ValueError(f"`{name}` must be positive. Received: {value}.")
+                raise ValueError(
+                    f"`{name}` must be positive. Received: {value}."
+                )
         self.num_slots = num_slots
         self.model_dim = model_dim
         self.bottleneck_dim = bottleneck_dim
@@ -185,6 +187,5 @@ def check_slots(slots, num_slots):
         return  # symbolic: whoever fed the graph has checked
     if slots.size and (slots.min() < 0 or slots.max() >= num_slots):
         raise ValueError(
-            f"slot ids must be in [0, {num_slots}). Received: "
-            f"{slots.tolist()}."
+            f"slot ids must be in [0, {num_slots}). Received: {slots.tolist()}."
         )

@@ -145,7 +145,11 @@ class Loader:
         augment = self._augment
         for name, count, largest in (
             ("freq_masks", augment.num_freq_masks, augment.freq_mask_max_bins),
-            ("time_masks", augment.num_time_masks, augment.time_mask_max_frames),
+            (
+                "time_masks",
+                augment.num_time_masks,
+                augment.time_mask_max_frames,
+            ),
         ):
             shape = (self._utterances, count)
             batch[name][place, ..., 0] = draw.random(shape)

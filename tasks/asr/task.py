@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from lingvo_like import optimizer as optimizer_lib
 from lingvo_like import stack as stack_lib
-from lingvo_like import submodel as submodel_lib
+from lingvo_like import submodel_layout
 from lingvo_like.layers import spec_augment
 
 
 class SubmodelTask:
-    """Trains, scores and decodes the Submodels of one job.
+    """Trains the Submodels of one job and scores them on dev.
 
     Args:
         base: a frozen `BaseModel`.
@@ -98,31 +98,6 @@ class SubmodelTask:
         losses = self._losses(batch, activations, paddings, rows, None)
         return losses, tf.reduce_sum(batch["weights"], axis=1)
 
-    @tf.function
-    def transcribe(self, batch, adapted, beam_size=1):
-        """Text and score of each utterance, `[s, u]` each.
-
-        Args:
-            batch: as for training.
-            adapted: Python bool; False for the base model alone.
-            beam_size: Python int.
-        """
-        activations, paddings = self._activations(batch, augment=False)
-        functions = {}
-        if adapted:
-            functions = self.stack.adapter_functions(
-                self.stack.gather(batch["slots"])
-            )
-        encoded = self.base.upper(
-            activations, paddings, self.first_block, functions
-        )
-        tokens, lengths, scores = self.base.decode(encoded, paddings, beam_size)
-        shape = tf.shape(batch["lengths"])
-        return (
-            tf.reshape(self.base.detokenize(tokens, lengths), shape),
-            tf.reshape(scores, shape),
-        )
-
     def _activations(self, batch, augment):
         if "activations" in batch:
             return tuple(
@@ -180,6 +155,37 @@ class SubmodelTask:
         return {block: kept[:, i] for i, block in enumerate(blocks)}
 
 
+def transcriber(base, stack=None, beam_size=1):
+    """The step of evaluation: batches to text.
+
+    Args:
+        base: a `BaseModel`.
+        stack: the `Stack` of the Submodels; None for the base model alone.
+        beam_size: int, 1 for greedy.
+
+    Returns:
+        A function of a batch that returns texts and scores, `[s, u]` each.
+    """
+
+    @tf.function
+    def transcribe(batch):
+        functions = {}
+        if stack is not None:
+            functions = stack.adapter_functions(stack.gather(batch["slots"]))
+        encoded, paddings = base.encode(
+            *base.features(_merge(batch["audio"]), _merge(batch["lengths"])),
+            functions,
+        )
+        tokens, lengths, scores = base.decode(encoded, paddings, beam_size)
+        shape = tf.shape(batch["lengths"])
+        return (
+            tf.reshape(base.detokenize(tokens, lengths), shape),
+            tf.reshape(scores, shape),
+        )
+
+    return transcribe
+
+
 def layout_of(base, adapter):
     """The `Layout` of an experiment's Submodels on a base model.
 
@@ -197,7 +203,7 @@ def layout_of(base, adapter):
             f"adapter.blocks must be different blocks in [0, "
             f"{base.num_blocks}). Received: {blocks}."
         )
-    return submodel_lib.Layout(
+    return submodel_layout.Layout(
         model_dim=base.model_dim,
         bottleneck_dim=adapter.bottleneck_dim,
         blocks=tuple(sorted(blocks)),

@@ -1,0 +1,48 @@
+"""From an experiment's values to a frozen base model."""
+
+from lingvo_like.base_models import conformer_ctc, whisper
+from params import schema
+
+
+def load(values, path):
+    """Loads the base model of an experiment, frozen.
+
+    Args:
+        values: `schema.Whisper` or `schema.ConformerCtc`.
+        path: str, a directory, or for Whisper also the name of a preset.
+
+    Returns:
+        A `BaseModel` with `trainable` False.
+
+    Raises:
+        ValueError: no path, or a base that is not what the values say.
+    """
+    if not path:
+        raise ValueError(
+            "--base is empty; give the base model's directory, or tiny.en "
+            "for the Whisper that comes with the tiny-en extra"
+        )
+    if isinstance(values, schema.Whisper):
+        base = whisper.load(
+            path,
+            audio_context=values.audio_context,
+            language=values.language,
+            max_tokens=values.max_tokens,
+        )
+    else:
+        base = conformer_ctc.load(path)
+        _check_conformer(values, base, path)
+    base.trainable = False
+    return base
+
+
+def _check_conformer(values, base, path):
+    saved = base.get_config()
+    for name, value in vars(values).items():
+        found = saved.get(name, value)
+        found = tuple(found) if isinstance(found, list) else found
+        if found != value:
+            raise ValueError(
+                f"{path}: the base model has {name} = {found!r}, the "
+                f"experiment says {value!r}"
+            )

@@ -1,0 +1,148 @@
+"""Compares the base model with each speaker's Submodel on a test manifest.
+
+    python -m tasks.evaluate --model_dir=RUN --test_manifest=test.jsonl
+
+Prints a table and writes RUN/evaluation: results.json, hypotheses.jsonl and
+report.html, one self-contained page.
+"""
+
+import json
+import os
+
+from absl import flags
+
+from params import registry
+from tasks import cli
+
+_MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
+_TEST_MANIFEST = flags.DEFINE_string(
+    "test_manifest", "", "JSONL manifest of what to recognise."
+)
+_BASE = flags.DEFINE_string(
+    "base", "", "The base model; where training found it, if empty."
+)
+_COMPARE_WITH = flags.DEFINE_string(
+    "compare_with",
+    "",
+    "Base model for the column without Submodels, at its full audio context; "
+    "the run's own base model if empty.",
+)
+_EXPERIMENT = flags.DEFINE_string(
+    "experiment", "", "Refuse if the run is of another experiment."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Refuse if the run has another value than this override."
+)
+_SPEAKERS = flags.DEFINE_list(
+    "speakers", [], "Only these speakers; all of the manifest if empty."
+)
+_BEAM_SIZE = flags.DEFINE_integer(
+    "beam_size", 1, "1 for greedy decoding.", lower_bound=1, upper_bound=16
+)
+_NORMALIZER = flags.DEFINE_string(
+    "normalizer", "", "none, basic, english or torgo; the run's if empty."
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", "", "Where to write; MODEL_DIR/evaluation if empty."
+)
+
+
+def main(_):
+    for flag in (_MODEL_DIR, _TEST_MANIFEST):
+        if not flag.value:
+            cli.fail(f"--{flag.name} is missing; see --help")
+    from lingvo_like import hyperparams
+    from params import schema
+    from tasks.asr import (
+        bases,
+        evaluation,
+        metrics,
+        model_directory,
+        task,
+        text,
+    )
+
+    directory = model_directory.ModelDirectory(_MODEL_DIR.value)
+    saved = directory.read_experiment()
+    if saved is None:
+        cli.fail(f"{directory.experiment} is not there: no run to evaluate")
+    experiment = hyperparams.from_dict(
+        registry.get(saved["experiment"]), saved["values"]
+    )
+    directory.check_request(saved, experiment, _EXPERIMENT.value, _SET.value)
+    normalizer = _NORMALIZER.value or experiment.text.normalizer
+    text.normalize("", normalizer)
+    base = bases.load(experiment.base, _BASE.value or saved["base"])
+    fingerprint = base.fingerprint()
+    if fingerprint != saved["base_fingerprint"]:
+        cli.fail(
+            f"{_BASE.value or saved['base']} is another base model "
+            f"({fingerprint[:12]}) than the run's "
+            f"({saved['base_fingerprint'][:12]})"
+        )
+    compared = base
+    if _COMPARE_WITH.value:
+        compared = bases.load(
+            schema.Whisper(
+                language=experiment.base.language,
+                max_tokens=experiment.base.max_tokens,
+            ),
+            _COMPARE_WITH.value,
+        )
+    data, left_out = evaluation.read_test(
+        base, _TEST_MANIFEST.value, _SPEAKERS.value
+    )
+    if left_out:
+        print(left_out.describe(), end="")
+    submodels = evaluation.load_submodels(
+        directory,
+        [each.speaker for each in data.values()],
+        fingerprint,
+        task.layout_of(base, experiment.adapter),
+    )
+    records = evaluation.run(
+        base,
+        compared,
+        submodels,
+        data,
+        directory.read_texts(),
+        _BEAM_SIZE.value,
+    )
+    summary = metrics.summarize(
+        records,
+        normalizer,
+        experiment.text.target_word_error_rate,
+        submodels.train_minutes,
+    )
+    output = _OUTPUT_DIR.value or directory.evaluation
+    details = {
+        "experiment": saved["experiment"],
+        "base": saved["base"],
+        "base_fingerprint": fingerprint,
+        "compared_with": _COMPARE_WITH.value or saved["base"],
+        "test_manifest": _TEST_MANIFEST.value,
+        "beam_size": _BEAM_SIZE.value,
+        "normalizer": normalizer,
+        "values_per_submodel": submodels.stack.layout.num_values,
+        "left_out": len(left_out),
+    }
+    evaluation.write(
+        output, summary, records, directory.read_history(), details
+    )
+    print(metrics.table(summary))
+    print(f"report: {os.path.join(output, 'report.html')}")
+    print(
+        json.dumps(
+            {
+                key: summary[key]
+                for key in (
+                    "median_relative_reduction_moderate_severe",
+                    "typical_change_points",
+                )
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

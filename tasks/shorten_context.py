@@ -1,0 +1,65 @@
+"""Makes a short-context base model out of a pretrained Whisper, once.
+
+    python -m tasks.shorten_context --base=tiny.en --manifest=speech.jsonl \\
+        --output_dir=BASE
+
+Whisper pays for 30 s of audio whatever it is given. The base model that this
+writes, a Hugging Face safetensors directory, pays for the utterance. It is a
+base model of its own, with its own fingerprint. The speech needs no
+transcripts; a few hundred utterances of several voices are enough.
+"""
+
+import os
+
+from absl import flags
+
+from tasks import cli
+
+_BASE = flags.DEFINE_string("base", "", "The Whisper to start from.")
+_MANIFEST = flags.DEFINE_list(
+    "manifest", [], "JSONL manifests of any speech, separated by commas."
+)
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "", "Folder to write.")
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Override of one value, such as num_steps=80."
+)
+_LANGUAGE = flags.DEFINE_string("language", "en", "Language of the speech.")
+
+
+def main(_):
+    for flag in (_BASE, _MANIFEST, _OUTPUT_DIR):
+        if not flag.value:
+            cli.fail(f"--{flag.name} is missing; see --help")
+    output = _OUTPUT_DIR.value
+    if os.path.exists(output) and os.listdir(output):
+        cli.fail(f"{output} exists and is not empty; name a new --output_dir")
+    from lingvo_like import hyperparams
+    from lingvo_like.base_models import whisper, whisper_checkpoints
+    from params import schema
+    from tasks.asr import context_shortening, manifest
+
+    values = hyperparams.override(schema.ContextShortening(), _SET.value)
+    utterances = []
+    for path in _MANIFEST.value:
+        usable, left_out = manifest.read(path)
+        print(left_out.describe(), end="")
+        utterances += usable
+    teacher = whisper.load(_BASE.value, "full", _LANGUAGE.value)
+    student = whisper.load(
+        _BASE.value, "short", _LANGUAGE.value, allow_unshortened=True
+    )
+    utterances, left_out = manifest.check_audio(
+        utterances, teacher.max_samples / teacher.sample_rate
+    )
+    print(left_out.describe(), end="")
+    losses = context_shortening.shorten(teacher, student, utterances, values)
+    whisper_checkpoints.save_huggingface(student, output)
+    print(
+        f"{len(utterances)} utterances, {values.num_steps} steps, loss "
+        f"{losses[0]:.4f} to {losses[-1]:.4f}\nbase model: {output}\n"
+        f"fingerprint: {student.fingerprint()}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

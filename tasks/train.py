@@ -1,0 +1,125 @@
+"""Trains the Submodels of all the speakers of a manifest, in one job.
+
+    python -m tasks.train --experiment=whisper.TinyEnShort --base=BASE \\
+        --train_manifest=train.jsonl --dev_manifest=dev.jsonl --model_dir=RUN
+
+Writes one file per speaker to RUN/submodels. Interrupted at any moment, the
+same command goes on from the last checkpoint to the same result.
+"""
+
+import sys
+
+from absl import flags, logging
+
+from params import registry
+from tasks import cli
+
+_EXPERIMENT = flags.DEFINE_string(
+    "experiment", "", "Name of an experiment; see --list_experiments."
+)
+_LIST = flags.DEFINE_bool(
+    "list_experiments", False, "Print the experiments and exit."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Override of one value, such as adapter.bottleneck_dim=64."
+)
+_MODEL_DIR = flags.DEFINE_string(
+    "model_dir", "", "Folder of the run: made, or gone on with."
+)
+_TRAIN_MANIFEST = flags.DEFINE_string(
+    "train_manifest", "", "JSONL manifest of the recordings to train on."
+)
+_DEV_MANIFEST = flags.DEFINE_string(
+    "dev_manifest",
+    "",
+    "JSONL manifest for early stopping and the best checkpoint. Without it "
+    "every speaker trains all steps and keeps the last weights.",
+)
+_BASE = flags.DEFINE_string(
+    "base", "", "The base model: a directory, a preset's name, or tiny.en."
+)
+_SPEAKERS = flags.DEFINE_list(
+    "speakers", [], "Train or continue only these speakers; all if empty."
+)
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "Refuse to train if any utterance is unusable."
+)
+
+
+def main(_):
+    if _LIST.value:
+        print(registry.describe())
+        return
+    for flag in (_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST, _BASE):
+        if not flag.value:
+            cli.fail(f"--{flag.name} is missing; see --help")
+    # Late, so that --help and a mistyped name answer at once.
+    from lingvo_like import hyperparams, submodel
+    from tasks.asr import bases, model_directory, preparation, task, trainer
+
+    experiment = hyperparams.override(
+        registry.get(_EXPERIMENT.value), _SET.value
+    )
+    directory = model_directory.ModelDirectory(_MODEL_DIR.value)
+    saved = directory.read_experiment()
+    directory.prepare()
+    base = bases.load(experiment.base, _BASE.value)
+    corpus = preparation.prepare(
+        base,
+        experiment,
+        _TRAIN_MANIFEST.value,
+        _DEV_MANIFEST.value,
+        _STRICT.value,
+    )
+    if corpus.left_out:
+        print(corpus.left_out.describe(), file=sys.stderr)
+    fingerprint = base.fingerprint()
+    now = model_directory.describe_run(
+        _EXPERIMENT.value, experiment, _BASE.value, fingerprint, corpus.digests
+    )
+    if saved is not None:
+        model_directory.check_agreement(directory.path, saved, now, experiment)
+    directory.write_left_out(corpus.left_out.describe(examples=None))
+    directory.write_texts(
+        {
+            data.speaker: [utterance.text for utterance in data.utterances]
+            for data in corpus.train.values()
+        }
+    )
+    directory.write_experiment(now)
+
+    job = task.SubmodelTask(base, experiment, corpus.speakers)
+
+    def make_submodel(speaker, training):
+        return submodel.create(
+            job.stack.layout,
+            job.stack.row(job.stack.slot(speaker)),
+            base_fingerprint=fingerprint,
+            speaker=speaker,
+            experiment=_EXPERIMENT.value,
+            residual_weight=experiment.adapter.residual_weight,
+            base_description=base.description(),
+            training=training,
+        )
+
+    run = trainer.Trainer(
+        job,
+        corpus.train,
+        corpus.dev,
+        directory,
+        make_submodel,
+        selected=[job.stack.slot(name) for name in _SPEAKERS.value] or None,
+    )
+    if run.restore():
+        logging.info("going on from the checkpoint in %s", directory.path)
+    print(
+        f"{len(corpus.speakers)} speakers, "
+        f"{job.stack.layout.num_values:,} values each, "
+        f"{experiment.train.num_steps} updates each"
+    )
+    run.run()
+    print(f"Submodels: {directory.submodels}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
