@@ -1,0 +1,38 @@
+"""Every experiment that a binary can be told to run, by name.
+
+A new experiment is a class in a module of this folder and a line here.
+"""
+
+from lingvo_like import hyperparams
+from params import whisper
+
+EXPERIMENTS = {
+    "whisper.ShortStacked": whisper.ShortStacked,
+    "whisper.Stacked": whisper.Stacked,
+}
+
+
+def get(name):
+    """The experiment registered under a name.
+
+    Returns:
+        an instance of a `schema.Experiment`, with its own values.
+
+    Raises:
+        ValueError: none has that name; near ones are listed.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(
+            f"unknown experiment {name!r}. "
+            f"{hyperparams.did_you_mean(name, EXPERIMENTS)}"
+        )
+    return EXPERIMENTS[name]()
+
+
+def describe():
+    """A line for each experiment: its name and its docstring's first line."""
+    width = max(map(len, EXPERIMENTS), default=0)
+    return "\n".join(
+        f"{name:<{width}}  {cls.__doc__.strip().splitlines()[0]}"
+        for name, cls in sorted(EXPERIMENTS.items())
+    )

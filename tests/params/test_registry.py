@@ -1,0 +1,161 @@
+"""Every registered experiment can be built, written, read and described."""
+
+import dataclasses
+import importlib
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import params
+from lingvo_like import hyperparams, optimizer, stack, submodel
+from lingvo_like.base_models import conformer_ctc, whisper
+from lingvo_like.layers import adapter
+from params import registry, schema
+
+every_experiment = pytest.mark.parametrize("name", registry.EXPERIMENTS)
+
+
+def field_names(cls):
+    return {field.name for field in dataclasses.fields(cls)}
+
+
+def arguments(function):
+    return inspect.signature(function).parameters
+
+
+def defaults_differ(cls, function):
+    """Fields whose default is not that of the argument of their name."""
+    values, parameters = cls(), arguments(function)
+    return {
+        name: (getattr(values, name), parameters[name].default)
+        for name in field_names(cls) & set(parameters)
+        if getattr(values, name) != parameters[name].default
+    }
+
+
+@every_experiment
+def test_an_experiment_is_an_experiment_of_its_own(name):
+    experiment = registry.get(name)
+    assert isinstance(experiment, schema.Experiment)
+    cls = type(experiment)
+    module = cls.__module__.removeprefix("params.")
+    assert name == f"{module}.{cls.__name__}"
+    # Without its own decorator its values would be the base class's.
+    assert "__dataclass_fields__" in vars(cls)
+    assert cls.__doc__ != schema.Experiment.__doc__
+
+
+@every_experiment
+def test_an_experiment_comes_back_from_json(name):
+    experiment = registry.get(name)
+    text = hyperparams.to_json(experiment)
+    assert hyperparams.from_json(registry.get(name), text) == experiment
+    assert hyperparams.difference(experiment, registry.get(name)) == []
+    changed = hyperparams.override(experiment, ["adapter.bottleneck_dim=3"])
+    assert len(hyperparams.difference(experiment, changed)) == 1
+
+
+@every_experiment
+def test_an_experiments_values_build_its_stack_and_optimizer(name):
+    experiment = registry.get(name)
+    values = experiment.adapter
+    layout = submodel.Layout(8, values.bottleneck_dim, values.blocks or (0, 1))
+    stacked = stack.Stack(["F01"], layout, values.residual_weight)
+    optimizer.SlotAdamW(
+        stacked.variables_by_name,
+        num_steps=experiment.train.num_steps,
+        **dataclasses.asdict(experiment.optimizer),
+    )
+    assert 0 <= values.dropout_rate < 1
+    assert experiment.train.speakers_per_step > 0
+    assert experiment.train.utterances_per_speaker > 0
+    assert all(factor > 0 for factor in experiment.augment.speed_factors)
+
+
+@every_experiment
+def test_an_experiments_values_build_its_base(name):
+    values = registry.get(name).base
+    if isinstance(values, schema.Whisper):
+        assert values.audio_context in whisper.AUDIO_CONTEXTS
+    else:
+        # One block, since all are alike; the whole of a large one is slow.
+        conformer_ctc.ConformerCtc(
+            **dataclasses.asdict(values) | {"num_blocks": 1}
+        )
+
+
+def test_every_experiment_of_the_package_is_registered():
+    folder = pathlib.Path(params.__file__).parent
+    found = set()
+    for path in folder.glob("*.py"):
+        if path.stem in ("__init__", "schema", "registry"):
+            continue
+        module = importlib.import_module(f"params.{path.stem}")
+        found |= {
+            cls
+            for cls in vars(module).values()
+            if isinstance(cls, type)
+            and issubclass(cls, schema.Experiment)
+            and cls.__module__ == module.__name__
+        }
+    assert found == set(registry.EXPERIMENTS.values())
+
+
+def test_adapter_fields_are_the_arguments_of_their_layers():
+    layer = set(arguments(adapter.StackedAdapter))
+    layout = field_names(submodel.Layout)
+    # The task draws the dropout masks, from the speaker's own stream.
+    assert field_names(schema.Adapter) - layer - layout == {"dropout_rate"}
+    assert {"bottleneck_dim", "residual_weight"} <= layer
+    assert not defaults_differ(schema.Adapter, stack.Stack)
+
+
+def test_optimizer_fields_are_the_optimizers_arguments():
+    given = set(arguments(optimizer.SlotAdamW))
+    assert given - field_names(schema.Optimizer) == {
+        "variables_by_name",
+        "num_steps",
+    }
+    assert field_names(schema.Optimizer) <= given
+
+
+def test_conformer_fields_are_the_base_models_arguments():
+    given = set(arguments(conformer_ctc.ConformerCtc)) - {"kwargs"}
+    assert given == field_names(schema.ConformerCtc)
+    assert not defaults_differ(schema.ConformerCtc, conformer_ctc.ConformerCtc)
+
+
+def test_whisper_fields_are_arguments_of_its_loader():
+    given = set(arguments(whisper.load)) - {"kwargs"}
+    assert given - field_names(schema.Whisper) == {"path"}
+    assert field_names(schema.Whisper) <= given
+
+
+def test_an_unknown_name_lists_the_near_ones():
+    known = next(iter(registry.EXPERIMENTS))
+    with pytest.raises(ValueError, match=f"Did you mean.*{known}"):
+        registry.get(known.lower())
+    with pytest.raises(ValueError, match=f"Did you mean.*{known}"):
+        registry.get(known.partition(".")[2])
+    with pytest.raises(ValueError, match=f"unknown experiment.*{known}"):
+        registry.get("")
+
+
+def test_the_description_has_a_line_for_each_experiment():
+    lines = registry.describe().splitlines()
+    assert len(lines) == len(registry.EXPERIMENTS)
+    for line in lines:
+        name, first_line = line.split(maxsplit=1)
+        doc = registry.EXPERIMENTS[name].__doc__
+        assert doc.splitlines()[0] == first_line
+
+
+def test_listing_experiments_needs_no_tensorflow():
+    program = (
+        "import sys; from params import registry; registry.describe();"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
