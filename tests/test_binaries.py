@@ -1,0 +1,70 @@
+"""Every binary explains itself, and takes no argument that it does not know."""
+
+import ast
+import concurrent.futures
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _is_binary(path):
+    return any(
+        isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )
+
+
+BINARIES = sorted(
+    path.stem for path in (ROOT / "tasks").glob("*.py") if _is_binary(path)
+)
+
+
+def _run(job):
+    binary, flag = job
+    return subprocess.run(
+        [sys.executable, "-m", f"tasks.{binary}", flag],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """What each binary did with a flag; two at a time."""
+    jobs = [
+        (binary, flag)
+        for binary in BINARIES
+        for flag in ("--help", "--no_such_flag")
+    ]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return dict(zip(jobs, pool.map(_run, jobs), strict=True))
+
+
+def test_there_are_binaries():
+    assert {"train", "evaluate", "demo"} <= set(BINARIES)
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_help_shows_the_docstring_and_the_flags(outcomes, binary):
+    done = outcomes[binary, "--help"]
+    tree = ast.parse((ROOT / "tasks" / f"{binary}.py").read_text())
+    first_line = ast.get_docstring(tree).splitlines()[0]
+    # absl exits with 1 after its help.
+    assert done.returncode in (0, 1), done.stderr
+    assert first_line in done.stdout
+    assert "flags:" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_an_unknown_flag_is_named(outcomes, binary):
+    done = outcomes[binary, "--no_such_flag"]
+    assert done.returncode == 1
+    assert "no_such_flag" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -1,0 +1,170 @@
+"""What gets installed: four packages, from this repository, with their data."""
+
+import ast
+import configparser
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests import structure
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+# Import names that are not their distribution's name in lower case.
+DISTRIBUTIONS = {
+    "absl": "absl-py",
+    "libtpu": "libtpu",
+    "tensorflow_text": "tensorflow-text",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A copy of the repository, and the names in the wheel built from it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder)
+    for name in (*structure.PACKAGES, "tests"):
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", ".", "--quiet"),
+            *("--no-deps", "--no-build-isolation", "--wheel-dir", "dist"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = (folder / "dist").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return folder, set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_the_wheel_holds_exactly_the_four_packages(wheel):
+    _, names = wheel
+    top_level = {name.partition("/")[0] for name in names}
+    assert {name for name in top_level if not name.endswith(".dist-info")} == (
+        set(structure.PACKAGES)
+    )
+
+
+def test_the_wheel_holds_every_module_and_data_file(wheel):
+    folder, names = wheel
+    expected = {
+        path.relative_to(folder).as_posix()
+        for package in structure.PACKAGES
+        for path in (folder / package).rglob("*")
+        if path.is_file()
+    }
+    assert expected - names == set()
+
+
+def test_the_packages_resolve_in_the_repository_from_another_folder(tmp_path):
+    names = ", ".join(structure.PACKAGES)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            f"import {names}\nfor module in ({names}): print(module.__file__)",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, (
+        f"{done.stderr}\nInstall the repository: pip install -e ."
+    )
+    assert [pathlib.Path(line) for line in done.stdout.splitlines()] == [
+        ROOT / package / "__init__.py" for package in structure.PACKAGES
+    ]
+
+
+def test_no_index_takes_the_package(setup_cfg):
+    assert "Private :: Do Not Upload" in setup_cfg["metadata"]["classifiers"]
+
+
+def _requirements(text):
+    names = (
+        re.match(r"[\w.-]+", line)
+        for line in text.splitlines()
+        if not line.startswith("#")
+    )
+    return {match[0].lower().replace("_", "-") for match in names if match}
+
+
+def _distribution(module):
+    top = module.partition(".")[0]
+    return DISTRIBUTIONS.get(top, top.lower().replace("_", "-"))
+
+
+def _third_party(source, file, nodes):
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module]
+        else:
+            continue
+        for module in modules:
+            top = module.partition(".")[0]
+            if top in source.packages or top in sys.stdlib_module_names:
+                continue
+            yield f"{file.path}:{node.lineno}", _distribution(module)
+
+
+def test_every_import_is_declared(setup_cfg):
+    source = structure.Source(ROOT)
+    declared = _requirements(setup_cfg["options"]["install_requires"])
+    for text in setup_cfg["options.extras_require"].values():
+        declared |= _requirements(text)
+    missing = [
+        f"{place}: {name}"
+        for file in source.files
+        for place, name in _third_party(source, file, ast.walk(file.tree))
+        if name not in declared
+    ]
+    assert missing == []
+
+
+def test_optional_packages_are_imported_where_they_are_used(setup_cfg):
+    extras = setup_cfg["options.extras_require"]
+    always = _requirements(setup_cfg["options"]["install_requires"])
+    always |= _requirements(extras["tensorflow"])
+    source = structure.Source(ROOT)
+    problems = [
+        f"{place}: {name} is optional; import it inside a function"
+        for file in source.files
+        for place, name in _third_party(source, file, file.tree.body)
+        if name not in always
+    ]
+    assert problems == []
+
+
+def test_the_readme_names_binaries_and_targets_that_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    binaries = re.findall(r"python -m ((?:tasks|tests)[\w.]+)", readme)
+    assert "tasks.train" in binaries
+    for name in binaries:
+        path = ROOT / (name.replace(".", "/") + ".py")
+        assert path.is_file(), f"README.md names {name}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)", readme))
+    assert {"demo", "test"} <= named <= targets
