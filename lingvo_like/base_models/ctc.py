@@ -7,6 +7,8 @@ class 0; token ids start from 1.
 from keras import ops
 
 BLANK = 0
+# The logarithm of 0, finite: infinity less infinity is NaN.
+LOG_ZERO = -1e9
 
 
 def frames_needed(tokens):
@@ -37,18 +39,107 @@ def negative_log_likelihood(logits, lengths, tokens, token_lengths):
     Returns:
         `[batch]` float32, not normalised.
     """
-    # No more tokens than frames: the alignment lattice has no use for them.
+    # No more tokens than frames: the lattice has no use for the others.
     tokens = tokens[:, : min(tokens.shape[1], logits.shape[1])]
-    fits = _frames_needed(tokens, token_lengths) <= lengths
-    fits = ops.logical_and(fits, token_lengths <= tokens.shape[1])
-    loss = ops.ctc_loss(
-        tokens,
-        ops.cast(logits, "float32"),
-        ops.where(fits, token_lengths, 0),
-        lengths,
-        mask_index=BLANK,
+    fits = ops.logical_and(
+        _frames_needed(tokens, token_lengths) <= lengths,
+        token_lengths <= tokens.shape[1],
     )
-    return ops.where(fits, loss, 0.0)
+    token_lengths = ops.where(fits, token_lengths, 0)
+    # States are blank, token, blank, ..., token, blank.
+    states = ops.reshape(
+        ops.stack([ops.full_like(tokens, BLANK), tokens], axis=-1),
+        (-1, 2 * tokens.shape[1]),
+    )
+    states = ops.pad(states, ((0, 0), (0, 1)), constant_values=BLANK)
+    loss = _lattice_loss(states, lengths, token_lengths)
+    return ops.where(fits, loss(_emissions(logits, states)), 0.0)
+
+
+def _emissions(logits, states):
+    """Log probability `[time, batch, states]` of each state's class."""
+    num_classes = logits.shape[2]
+    log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    rows = ops.reshape(
+        ops.transpose(log_probs, (0, 2, 1)), (-1, logits.shape[1])
+    )
+    first_rows = num_classes * ops.arange(ops.shape(states)[0], dtype="int32")
+    emissions = ops.take(rows, states + first_rows[:, None], axis=0)
+    return ops.transpose(emissions, (2, 0, 1))
+
+
+def _lattice_loss(states, lengths, token_lengths):
+    """The loss as a function of emissions `[time, batch, states]`.
+
+    Graves et al. 2006, section 4.1, in logarithms: a state is reached from
+    itself, from the one before, and, if it is a token other than the last
+    one, from the token before that. The gradient is the paper's own (minus
+    the posterior of each state), not that of the loops: XLA cannot turn
+    these around, and it needs two loops in place of three.
+    """
+    columns = ops.arange(states.shape[1], dtype="int32")[None, :]
+    start = ops.where(columns == 0, 0.0, LOG_ZERO)
+    # A path ends in the last blank or token; without tokens, in the blank.
+    last = 2 * token_lengths[:, None]
+    end = ops.where(
+        ops.logical_or(columns == last, columns == last - 1), 0.0, LOG_ZERO
+    )
+    skips = ops.logical_and(
+        states[:, 2:] != BLANK, states[:, 2:] != states[:, :-2]
+    )
+    skips = ops.where(skips, 0.0, LOG_ZERO)
+
+    def forward(alphas, inputs):
+        emission, frame = inputs
+        before = [
+            alphas,
+            _padded(alphas[:, :-1], 1, 0),
+            _padded(alphas[:, :-2] + skips, 2, 0),
+        ]
+        new = emission + ops.logsumexp(ops.stack(before), axis=0)
+        alphas = ops.where((frame < lengths)[:, None], new, alphas)
+        return alphas, alphas
+
+    def backward(following, inputs):
+        emission, frame = inputs
+        after = [
+            following,
+            _padded(following[:, 1:], 0, 1),
+            _padded(following[:, 2:] + skips, 0, 2),
+        ]
+        betas = ops.logsumexp(ops.stack(after), axis=0)
+        betas = ops.where((frame < lengths - 1)[:, None], betas, end)
+        return betas + emission, betas
+
+    @ops.custom_gradient
+    def loss(emissions):
+        time = emissions.shape[0]
+        frames = ops.arange(time, dtype="int32")
+        initial = start + ops.zeros_like(end)
+        final, alphas = ops.scan(
+            forward, initial, (emissions, frames), length=time
+        )
+        log_likelihood = ops.logsumexp(final + end, axis=1)
+
+        def gradient(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            _, betas = ops.scan(
+                backward, end, (emissions, frames), length=time, reverse=True
+            )
+            posteriors = ops.exp(alphas + betas - log_likelihood[:, None])
+            valid = (frames[:, None] < lengths[None, :])[:, :, None]
+            weight = -upstream[None, :, None]
+            return ops.where(valid, weight * posteriors, 0.0)
+
+        return -log_likelihood, gradient
+
+    return loss
+
+
+def _padded(x, before, after):
+    """`x` `[batch, states]` with impossible states on either side."""
+    return ops.pad(x, ((0, 0), (before, after)), constant_values=LOG_ZERO)
 
 
 def _frames_needed(tokens, token_lengths):

@@ -147,7 +147,8 @@ class Whisper(base_model.BaseModel):
             labels, logits, from_logits=True
         )
         entropy = paddings_lib.zero_padded(
-            entropy, paddings_lib.from_lengths(token_lengths + 1, max_tokens + 1)
+            entropy,
+            paddings_lib.from_lengths(token_lengths + 1, max_tokens + 1),
         )
         return ops.sum(entropy, axis=-1) / ops.cast(
             token_lengths + 1, "float32"
@@ -195,17 +196,102 @@ class Whisper(base_model.BaseModel):
 
 
 def load(
-    path, audio_context=None, language="en", max_tokens=64, **kwargs
+    path,
+    audio_context=None,
+    language="en",
+    max_tokens=64,
+    allow_unshortened=False,
+    **kwargs,
 ):
+    """Loads a frozen Whisper.
+
+    Args:
+        path: as `whisper_checkpoints.read` takes it: a CTranslate2 or Hugging
+            Face directory, a KerasHub preset, or "tiny.en".
+        audio_context: "full" or "short"; None for the one the weights were
+            made for.
+        language: code such as "en", told to a multilingual model.
+        max_tokens: int, most tokens of one transcript.
+        allow_unshortened: bool, run weights made for 30 s on a short context
+            after all; they fall into repetitions.
+        **kwargs: more arguments of `Whisper`.
+
+    Returns:
+        `Whisper` with no trainable weights.
+
+    Raises:
+        ValueError: there is no checkpoint, it is damaged, or its weights were
+            made for another audio context.
+        OSError: a file of it cannot be read.
+    """
     checkpoint = whisper_checkpoints.read(path, language)
+    recorded = checkpoint.record.get("audio_context", "full")
+    context = audio_context or recorded
+    if context == "short" and recorded != "short" and not allow_unshortened:
+        raise ValueError(
+            f"{path}: its weights were made for 30 s of audio and repeat "
+            "themselves on a short context; make a short-context base of it "
+            "with: python -m tasks.shorten_context, or take "
+            "audio_context='full'"
+        )
+    if context == "full" and recorded == "short":
+        raise ValueError(
+            f"{path}: its weights were tuned to a short audio context; take "
+            "audio_context='short', or the base that they were made from"
+        )
+    if "tail_seconds" in checkpoint.record:
+        kwargs.setdefault("tail_seconds", checkpoint.record["tail_seconds"])
     base = Whisper(
         checkpoint.dimensions,
         checkpoint.tokenizer,
-        audio_context=audio_context or "full",
+        audio_context=context,
         max_tokens=max_tokens,
         **kwargs,
     )
-    for name, weight in base.named_weights().items():
-        weight.assign(checkpoint.weights[name])
+    _assign(base, checkpoint)
     base.trainable = False
     return base
+
+
+def _assign(base, checkpoint):
+    """Gives the base the checkpoint's weights, each checked first."""
+    named = base.named_weights()
+    for name, weight in named.items():
+        value = checkpoint.weights[name]
+        if value.shape != tuple(weight.shape):
+            raise ValueError(
+                f"{checkpoint.path}: {name} has the shape {value.shape}; its "
+                f"configuration asks for {tuple(weight.shape)}"
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"{checkpoint.path}: {name} holds values that are not finite"
+            )
+    for name, weight in named.items():
+        weight.assign(checkpoint.weights[name])
+
+
+def save_huggingface(base, directory):
+    """Writes a base as a Hugging Face directory that `load` reads back.
+
+    Beside the weights, `submodels_base.json` records the audio context that
+    they were made for.
+
+    Args:
+        base: `Whisper`.
+        directory: string; must hold no model yet.
+
+    Raises:
+        ValueError: the directory holds a model already.
+        OSError: it cannot be written.
+    """
+    record = {"audio_context": base.audio_context}
+    if base.audio_context == "short":
+        record["tail_seconds"] = base.tail_seconds
+    weights = {
+        name: ops.convert_to_numpy(weight)
+        for name, weight in base.named_weights().items()
+    }
+    whisper_checkpoints.write_huggingface(
+        directory, base.dimensions, base.tokenizer, weights, record
+    )

@@ -111,7 +111,9 @@ class _Variables:
         value = self._variables[name]
         if value.dtype in (np.int8, np.int16) and value.ndim:
             scale = self(f"{name}_scale").astype(np.float32)
-            scale = scale.reshape(scale.shape + (1,) * (value.ndim - scale.ndim))
+            scale = scale.reshape(
+                scale.shape + (1,) * (value.ndim - scale.ndim)
+            )
             return value.astype(np.float32) / scale
         return value
 
@@ -170,9 +172,7 @@ def read(data):
     ):
         _norm(weights, f"{side}/norm", get, f"{side}/layer_norm")
         for i in range(num_blocks):
-            _block(
-                weights, f"{side}/block_{i}", get, f"{side}/layer_{i}", side
-            )
+            _block(weights, f"{side}/block_{i}", get, f"{side}/layer_{i}", side)
     return dimensions, weights
 
 

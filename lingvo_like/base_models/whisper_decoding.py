@@ -75,9 +75,7 @@ def greedy(decoder, encoded, rules, max_tokens):
         logits, caches = decoder.step(
             token, prompt_length + step - 1, sources, caches
         )
-        token, tokens, ended, total = choose(
-            step, logits, tokens, ended, total
-        )
+        token, tokens, ended, total = choose(step, logits, tokens, ended, total)
         return step + 1, token, tokens, ended, total, caches
 
     token, tokens, ended, total = choose(
@@ -188,10 +186,10 @@ class _BeamSearch:
         beams = self.beam_size
         ended = token[:, :beams] == self.rules.end_of_text
         ended = ops.logical_and(ended, total[:, :beams] > 0.5 * IMPOSSIBLE)
-        ended = ops.logical_and(ended, ops.logical_not(self.done(state))[:, None])
-        ranks = ops.where(
-            ended, _mean(total[:, :beams], step), 2 * IMPOSSIBLE
+        ended = ops.logical_and(
+            ended, ops.logical_not(self.done(state))[:, None]
         )
+        ranks = ops.where(ended, _mean(total[:, :beams], step), 2 * IMPOSSIBLE)
         best = ops.argmax(ranks, axis=-1)[:, None]
         state = self._keep_better(
             state,

@@ -75,9 +75,7 @@ class WhisperTokenizer:
         )
         self._pieces = self._make_pieces()
         self.suppressed = self._make_suppressed()
-        self.suppressed_first = sorted(
-            {*self._encode(" "), self.end_of_text}
-        )
+        self.suppressed_first = sorted({*self._encode(" "), self.end_of_text})
 
     @property
     def pad(self):
@@ -105,9 +103,7 @@ class WhisperTokenizer:
     def _transcribe_id(self):
         # Whisper's layout: translate, transcribe, startoflm, startofprev,
         # nospeech, notimestamps.
-        return self.special.get(
-            TRANSCRIBE, self.special[NO_TIMESTAMPS] - 4
-        )
+        return self.special.get(TRANSCRIBE, self.special[NO_TIMESTAMPS] - 4)
 
     def _make_pieces(self):
         table = _byte_of_character()
@@ -122,10 +118,9 @@ class WhisperTokenizer:
         OpenAI's non-speech symbols (whisper/tokenizer.py,
         `non_speech_tokens`), the task tokens and the transcript's start.
         """
-        symbols = list("\"#()*+/:;<=>@[\\]^_`{|}~「」『』")
+        symbols = list('"#()*+/:;<=>@[\\]^_`{|}~「」『』')
         symbols += (
-            "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} "
-            "♪♪ ♪♪♪"
+            "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪"
         ).split()
         # Several tokens may spell one of these; the first is theirs alone.
         notes = list("♩♪♫♬♭♮♯")
