@@ -139,6 +139,8 @@ def _naming(verb, path):
         code, reason = error.errno or errno.EIO, error.strerror or str(error)
     except tf.errors.OpError as error:
         code, reason = _ERRNO.get(type(error), errno.EIO), error.message
+        if code == errno.ENOENT:
+            reason = os.strerror(code)  # TensorFlow's repeats the path
     else:
         return
     raise OSError(code, f"cannot {verb}: {reason}", path)

@@ -1,0 +1,204 @@
+"""Prints what Submodel files hold; one in full, several as a table.
+
+    python -m tasks.inspect_submodel RUN/submodels/F01.safetensors
+    python -m tasks.inspect_submodel RUN/submodels/*.safetensors
+    python -m tasks.inspect_submodel --json RUN/submodels/*.safetensors
+
+Every file is checked as a server checks it. With --json each file is one line
+of JSON. A file that is not a whole Submodel is one line on stderr, and the
+exit status is 1.
+"""
+
+import json
+import posixpath
+import sys
+
+from absl import flags
+
+from tasks import cli
+
+_JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
+
+_TABLE_COLUMNS = (
+    ("file", lambda found: posixpath.basename(found["file"])),
+    ("speaker", lambda found: found["metadata"]["speaker"]),
+    ("experiment", lambda found: found["metadata"]["experiment"]),
+    ("base", lambda found: found["metadata"]["base_fingerprint"][:12]),
+    ("bottleneck_dim", lambda found: found["metadata"]["bottleneck_dim"]),
+    ("blocks", lambda found: _ranges(found["metadata"]["blocks"])),
+    ("dtype", lambda found: found["metadata"]["dtype"]),
+    ("values", lambda found: f"{found['num_values']:,}"),
+    ("bytes", lambda found: f"{found['num_bytes']:,}"),
+    ("norm", lambda found: f"{found['norm']:.4g}"),
+    ("max", lambda found: f"{found['max']:.4g}"),
+    ("sha256", lambda found: found["metadata"]["sha256"][:12]),
+)
+
+
+@cli.takes_arguments
+def main(argv):
+    paths = argv[1:]
+    if not paths:
+        cli.fail("name at least one Submodel file; see --help")
+    # Late, so that --help answers at once.
+    from lingvo_like import submodel
+
+    found, errors = [], []
+    for path in paths:
+        try:
+            found.append(inspect(path))
+        except submodel.SubmodelError as error:
+            errors.append(str(error))
+    if _JSON.value:
+        for one in found:
+            print(json.dumps(one))
+    elif len(paths) == 1:
+        print("\n".join(_in_full(one) for one in found), end="")
+    elif found:
+        print(_table(found))
+    for error in errors[:-1]:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        cli.fail(errors[-1])
+
+
+def inspect(path):
+    """All about a Submodel file, as a JSON-able dict.
+
+    Raises:
+        SubmodelError: it is not a whole Submodel.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from lingvo_like import hyperparams, submodel
+
+    loaded = submodel.load(path)
+    num_bytes = tf.io.gfile.stat(path).length
+    base_parameters = loaded.metadata.base_description.get("num_parameters")
+    vector = loaded.vector.astype(np.float64)
+    return {
+        "file": path,
+        "metadata": hyperparams.to_dict(loaded.metadata),
+        "num_bytes": num_bytes,
+        "num_values": vector.size,
+        "percent_of_base": (
+            100.0 * vector.size / base_parameters
+            if isinstance(base_parameters, int) and base_parameters > 0
+            else None
+        ),
+        "norm": float(np.linalg.norm(vector)),
+        "max": float(np.max(np.abs(vector))),
+        "tensors": {
+            name: {
+                "shape": list(tensor.shape),
+                "norm": float(np.linalg.norm(tensor.astype(np.float64))),
+                "max": float(np.max(np.abs(tensor))),
+            }
+            for name, tensor in loaded.tensors.items()
+        },
+    }
+
+
+def _in_full(found):
+    metadata = found["metadata"]
+    lines = [found["file"]]
+    for key in (
+        "speaker",
+        "experiment",
+        "base_fingerprint",
+        "model_dim",
+        "bottleneck_dim",
+        "blocks",
+        "residual_weight",
+        "dtype",
+        "sha256",
+        "format_version",
+    ):
+        value = metadata[key]
+        value = _ranges(value) if key == "blocks" else _printable(value)
+        lines.append(f"  {key:<18}{value}")
+    for key in ("base_description", "training"):
+        lines.append(f"  {key}")
+        lines += [
+            f"    {name:<28}{_short(value)}"
+            for name, value in sorted(_flat(metadata[key]).items())
+        ]
+    rows = [("tensor", "shape", "norm", "max")]
+    rows += [
+        (
+            name,
+            " x ".join(map(str, tensor["shape"])),
+            f"{tensor['norm']:.4g}",
+            f"{tensor['max']:.4g}",
+        )
+        for name, tensor in found["tensors"].items()
+    ]
+    lines += ["", *_aligned(rows), "", _total(found)]
+    return "\n".join(lines) + "\n"
+
+
+def _total(found):
+    total = f"{found['num_values']:,} values in {found['num_bytes']:,} bytes"
+    if found["percent_of_base"] is not None:
+        total += f", {found['percent_of_base']:.3g} % of the base model"
+    return total
+
+
+def _table(found):
+    rows = [[name for name, _ in _TABLE_COLUMNS]]
+    for one in found:
+        rows.append([_printable(column(one)) for _, column in _TABLE_COLUMNS])
+    return "\n".join(_aligned(rows))
+
+
+def _aligned(rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _printable(value):
+    """One line, whatever a speaker is called: no control characters."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)
+
+
+def _short(value, max_length=60):
+    text = json.dumps(value, ensure_ascii=False)
+    text = text if text.isprintable() else json.dumps(value)
+    if len(text) <= max_length:
+        return text
+    return f"{text[:max_length]}... ({len(text)} characters)"
+
+
+def _flat(values, prefix=""):
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[_printable(prefix + key)] = value
+    return flat
+
+
+def _ranges(blocks):
+    """`[0, 1, 2, 5]` as `0-2,5`."""
+    ranges = []
+    for block in blocks:
+        if ranges and ranges[-1][1] == block - 1:
+            ranges[-1][1] = block
+        else:
+            ranges.append([block, block])
+    return ",".join(
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in ranges
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,126 @@
+"""The inspector says what a file holds, and refuses what is not whole."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lingvo_like import submodel
+
+ROOT = pathlib.Path(__file__).parents[2]
+LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.inspect_submodel", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )
+
+
+def error_lines(result):
+    """Without TensorFlow's own notices, which no setting turns off."""
+    return [
+        line for line in result.stderr.splitlines() if line.startswith("error:")
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("submodels")
+    vector = np.zeros(LAYOUT.num_values, np.float32)
+    tensors = LAYOUT.unpack(vector)
+    tensors["block_01/up_bias"][:] = [3, 0, -4, 0]
+    for speaker, dtype in (("F01", "float32"), ("話者\n1", "float16")):
+        made = submodel.create(
+            LAYOUT,
+            tensors,
+            base_fingerprint="0123456789abcdef" * 4,
+            speaker=speaker,
+            experiment="whisper.Stacked",
+            base_description={
+                "num_parameters": 9000,
+                "frontend": {"num_bins": 80},
+            },
+            training={"num_steps": 200, "dev_loss": 0.25},
+        )
+        submodel.save(folder / submodel.file_name(speaker), made, dtype)
+    return folder
+
+
+def test_one_file_is_printed_in_full(folder):
+    path = folder / "F01.safetensors"
+    result = run(path)
+    assert (result.returncode, error_lines(result)) == (0, [])
+    lines = [line.split() for line in result.stdout.splitlines()]
+    for expected in (
+        [str(path)],
+        ["speaker", "F01"],
+        ["experiment", "whisper.Stacked"],
+        ["base_fingerprint", "0123456789abcdef" * 4],
+        ["bottleneck_dim", "2"],
+        ["blocks", "0-1,3"],
+        ["sha256", submodel.load(path).metadata.sha256],
+        ["frontend.num_bins", "80"],
+        ["dev_loss", "0.25"],
+        ["block_01/up_bias", "4", "5", "4"],
+        ["block_03/down_kernel", "4", "x", "2", "0", "0"],
+    ):
+        assert expected in lines
+    num_bytes = path.stat().st_size
+    total = f"90 values in {num_bytes:,} bytes, 1 % of the base model"
+    assert result.stdout.splitlines()[-1] == total
+
+
+def test_several_files_are_a_table_and_broken_ones_are_one_line(folder):
+    whole = (folder / "F01.safetensors").read_bytes()
+    broken = folder / "broken"
+    broken.write_bytes(whole[:-1] + b"?")
+    cut = folder / "cut"
+    cut.write_bytes(whole[:100])
+    paths = [folder / submodel.file_name(s) for s in ("F01", "話者\n1")]
+    result = run(broken, *paths, cut)
+    assert result.returncode == 1
+    errors = error_lines(result)
+    assert len(errors) == 2
+    assert "Traceback" not in result.stderr
+    assert errors[0].startswith(f"error: {broken}: altered: the SHA-256")
+    assert errors[1].startswith(f"error: {cut}: cut off")
+    header, *rows = [line.split() for line in result.stdout.splitlines()]
+    assert header[:3] == ["file", "speaker", "experiment"]
+    assert [row[header.index("dtype")] for row in rows] == [
+        "float32",
+        "float16",
+    ]
+    assert [row[1] for row in rows] == ["F01", r'"\u8a71\u8005\n1"']
+    assert {row[header.index("norm")] for row in rows} == {"5"}
+
+
+def test_json_is_a_line_for_each_file_wherever_the_flag_stands(folder):
+    paths = [folder / submodel.file_name(s) for s in ("F01", "話者\n1")]
+    result = run(*paths, "--json")
+    assert (result.returncode, error_lines(result)) == (0, [])
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["file"] == str(paths[0])
+    assert second["metadata"]["speaker"] == "話者\n1"
+    assert first["percent_of_base"] == 1.0
+    assert first["num_bytes"] == paths[0].stat().st_size
+    assert first["tensors"]["block_01/up_bias"] == {
+        "shape": [4],
+        "norm": 5.0,
+        "max": 4.0,
+    }
+
+
+def test_no_file_at_all_is_an_error():
+    result = run()
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "name at least one Submodel file" in result.stderr
