@@ -6,8 +6,7 @@ A speaker id maps to a slot; a slot's tensors, over all blocks, are a Submodel.
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import streams
-from lingvo_like import submodel_layout
+from lingvo_like import streams, submodel_layout
 from lingvo_like.layers import adapter
 
 

@@ -4,9 +4,17 @@ A new experiment is a class in a module of this folder and a line here.
 """
 
 from lingvo_like import hyperparams
-from params import whisper
+from params import conformer, whisper
 
 EXPERIMENTS = {
+    "conformer.LibriSpeechL": conformer.LibriSpeechL,
+    "conformer.LibriSpeechM": conformer.LibriSpeechM,
+    "conformer.LibriSpeechS": conformer.LibriSpeechS,
+    "conformer.Tiny": conformer.Tiny,
+    "conformer.LibriSpeechL": conformer.LibriSpeechL,
+    "conformer.LibriSpeechM": conformer.LibriSpeechM,
+    "conformer.LibriSpeechS": conformer.LibriSpeechS,
+    "conformer.Tiny": conformer.Tiny,
     "whisper.ShortStacked": whisper.ShortStacked,
     "whisper.Stacked": whisper.Stacked,
 }

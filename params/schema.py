@@ -109,6 +109,21 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
+class BaseTraining:
+    """How tasks.train_base trains all the weights of a base model."""
+
+    seed: int = 0
+    num_steps: int = 1000
+    utterances_per_step: int = 16
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    # Dev loss, and a checkpoint, every so many steps.
+    eval_every_steps: int = 500
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Base class of every experiment; its docstring is its description."""
 
@@ -117,6 +132,9 @@ class Experiment:
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     augment: Augment = dataclasses.field(default_factory=Augment)
     train: Train = dataclasses.field(default_factory=Train)
+    base_training: BaseTraining = dataclasses.field(
+        default_factory=BaseTraining
+    )
     text: Text = dataclasses.field(default_factory=Text)
 
 

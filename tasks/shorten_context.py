@@ -34,7 +34,7 @@ def main(_):
     if os.path.exists(output) and os.listdir(output):
         cli.fail(f"{output} exists and is not empty; name a new --output_dir")
     from lingvo_like import hyperparams
-    from lingvo_like.base_models import whisper, whisper_checkpoints
+    from lingvo_like.base_models import whisper
     from params import schema
     from tasks.asr import context_shortening, manifest
 
@@ -53,7 +53,7 @@ def main(_):
     )
     print(left_out.describe(), end="")
     losses = context_shortening.shorten(teacher, student, utterances, values)
-    whisper_checkpoints.save_huggingface(student, output)
+    whisper.save_huggingface(student, output)
     print(
         f"{len(utterances)} utterances, {values.num_steps} steps, loss "
         f"{losses[0]:.4f} to {losses[-1]:.4f}\nbase model: {output}\n"

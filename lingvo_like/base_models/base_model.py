@@ -91,8 +91,13 @@ class BaseModel(keras.layers.Layer, abc.ABC):
             the encoder's output `[batch, subsampled_time, model_dim]`.
         """
 
-    def encode(self, features, paddings, adapters=None):
-        """The whole encoder. Returns its output and the output's paddings."""
+    def encode(self, features, paddings, adapters=None, training=False):
+        """The whole encoder. Returns its output and the output's paddings.
+
+        `training` turns on a base model's own dropout, if it has any, while
+        the base itself is trained; for Submodels it stays off.
+        """
+        del training
         activations, paddings = self.lower(features, paddings, 0)
         return self.upper(activations, paddings, 0, adapters or {}), paddings
 
@@ -127,6 +132,11 @@ class BaseModel(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def tokenize(self, text):
         """Text to a list of token ids, on the host. No special tokens."""
+
+    def fits(self, num_samples, tokens):
+        """Whether so much audio can carry these tokens; a CTC may refuse."""
+        del num_samples, tokens
+        return True
 
     @abc.abstractmethod
     def detokenize(self, tokens, token_lengths):

@@ -36,6 +36,30 @@ def load(values, path):
     return base
 
 
+def create(values):
+    """A base model of random weights, to be trained from scratch.
+
+    Args:
+        values: `schema.ConformerCtc`.
+
+    Raises:
+        ValueError: a Whisper, which comes pretrained.
+    """
+    if not isinstance(values, schema.ConformerCtc):
+        raise ValueError(
+            "a Whisper is not trained from scratch here; give --base"
+        )
+    return conformer_ctc.ConformerCtc(**vars(values))
+
+
+def save(base, directory):
+    """Writes a base model where `load` finds it."""
+    if isinstance(base, whisper.Whisper):
+        whisper.save_huggingface(base, directory)
+    else:
+        base.save(directory)
+
+
 def _check_conformer(values, base, path):
     saved = base.get_config()
     for name, value in vars(values).items():

@@ -44,9 +44,10 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
         ValueError: nothing usable is left, or `strict` and something is not.
         OSError: a manifest is missing.
     """
-    slowest = min(experiment.augment.speed_factors)
     left_out = rejections.Rejections()
-    train = read_speakers(base, train_manifest, left_out, min(1.0, slowest))
+    train = read_speakers(
+        base, train_manifest, left_out, experiment.augment.speed_factors
+    )
     fewest = experiment.train.min_utterances
     for speaker, utterances in list(train.items()):
         if len(utterances) < fewest:
@@ -89,15 +90,17 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
     )
 
 
-def read_speakers(base, path, left_out, slowest=1.0):
+def read_speakers(base, path, left_out, speed_factors=(1.0,)):
     """A manifest's usable utterances: dict of speaker to a list.
 
     Args:
         base: the `BaseModel` that must be able to take them.
         path: the manifest.
         left_out: `Rejections`, which grows.
-        slowest: smallest speed factor, which makes utterances longer.
+        speed_factors: factors of augmentation, which change lengths.
     """
+    slowest = min(1.0, *speed_factors)
+    fastest = 1.0 / max(1.0, *speed_factors)
     utterances, unusable = manifest.read(path)
     left_out.extend(unusable)
     # A sample of margin for the rounding of a changed speed.
@@ -122,6 +125,15 @@ def read_speakers(base, path, left_out, slowest=1.0):
                 utterance.utt_id,
                 "transcript longer than the base takes",
                 f"{len(tokens)} tokens, at most {base.max_tokens}",
+            )
+        elif not base.fits(
+            int(utterance.duration * base.sample_rate * fastest), tokens
+        ):
+            left_out.add(
+                utterance.audio_filepath,
+                utterance.utt_id,
+                "too short for its transcript",
+                f"{utterance.duration:.2f} s for {len(tokens)} tokens",
             )
         else:
             speakers[utterance.speaker].append(utterance)

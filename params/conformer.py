@@ -1,0 +1,95 @@
+"""Experiments on Conformer-CTC (Gulati et al. 2020), the paper's base."""
+
+import dataclasses
+
+from params import schema
+
+
+def _base(**values):
+    return dataclasses.field(
+        default_factory=lambda: schema.ConformerCtc(**values)
+    )
+
+
+_SPEC_AUGMENT = {
+    "num_freq_masks": 2,
+    "freq_mask_max_bins": 27,
+    "num_time_masks": 5,
+    "time_mask_max_frames": 25,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LibriSpeechS(schema.Experiment):
+    """Conformer S, 16 blocks of 144: trains on LibriSpeech, then Submodels.
+
+    The base: `python -m tasks.train_base --experiment=conformer.LibriSpeechS`
+    on the manifest of `tasks.import_corpus --from=librispeech`. Not trained
+    here: no measured error rate.
+    """
+
+    base: schema.ConformerCtc = _base(
+        model_dim=144, num_blocks=16, num_heads=4, dropout_rate=0.1
+    )
+    base_training: schema.BaseTraining = dataclasses.field(
+        default_factory=lambda: schema.BaseTraining(
+            num_steps=100_000,
+            utterances_per_step=256,
+            learning_rate=2e-3,
+            warmup_steps=10_000,
+        )
+    )
+    augment: schema.Augment = dataclasses.field(
+        default_factory=lambda: schema.Augment(**_SPEC_AUGMENT)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LibriSpeechM(LibriSpeechS):
+    """Conformer M, 16 blocks of 256: trains on LibriSpeech, then Submodels."""
+
+    base: schema.ConformerCtc = _base(
+        model_dim=256, num_blocks=16, num_heads=4, dropout_rate=0.1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LibriSpeechL(LibriSpeechS):
+    """Conformer L, 17 blocks of 512: trains on LibriSpeech, then Submodels."""
+
+    base: schema.ConformerCtc = _base(
+        model_dim=512, num_blocks=17, num_heads=8, dropout_rate=0.1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiny(schema.Experiment):
+    """A Conformer of 2 blocks of 32 for tests: trains in a minute on a CPU."""
+
+    base: schema.ConformerCtc = _base(
+        model_dim=32,
+        num_blocks=2,
+        num_heads=2,
+        kernel_size=7,
+        feed_forward_expansion=2,
+        dropout_rate=0.0,
+        num_bins=40,
+        buckets_seconds=(1.0, 2.0, 4.0),
+        max_tokens=64,
+    )
+    adapter: schema.Adapter = dataclasses.field(
+        default_factory=lambda: schema.Adapter(bottleneck_dim=8)
+    )
+    base_training: schema.BaseTraining = dataclasses.field(
+        default_factory=lambda: schema.BaseTraining(
+            num_steps=300, utterances_per_step=8, learning_rate=3e-3
+        )
+    )
+    train: schema.Train = dataclasses.field(
+        default_factory=lambda: schema.Train(
+            num_steps=8,
+            speakers_per_step=2,
+            utterances_per_speaker=2,
+            eval_every_steps=4,
+        )
+    )

@@ -1,0 +1,102 @@
+"""Trains all the weights of a base model: from scratch, or from --base.
+
+    python -m tasks.train_base --experiment=conformer.LibriSpeechS \\
+        --train_manifest=train.jsonl --dev_manifest=dev.jsonl --model_dir=RUN
+
+Writes the base model to RUN/base, for --base of the other commands. Leave the
+speakers that will have Submodels out of it. The same command goes on after an
+interruption.
+"""
+
+import json
+import os
+
+from absl import flags
+
+from params import registry
+from tasks import cli
+
+_EXPERIMENT = flags.DEFINE_string(
+    "experiment", "", "Name of an experiment; its base and base_training count."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Override of one value, such as base_training.num_steps=500."
+)
+_MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
+_TRAIN_MANIFEST = flags.DEFINE_string(
+    "train_manifest", "", "JSONL manifest to train on."
+)
+_DEV_MANIFEST = flags.DEFINE_string(
+    "dev_manifest", "", "JSONL manifest of the dev loss; may be empty."
+)
+_BASE = flags.DEFINE_string(
+    "base", "", "Base model to start from; random weights if empty."
+)
+
+
+def main(_):
+    for flag in (_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST):
+        if not flag.value:
+            cli.fail(f"--{flag.name} is missing; see --help")
+    from lingvo_like import files, hyperparams
+    from tasks.asr import (
+        base_training,
+        bases,
+        model_directory,
+        preparation,
+        rejections,
+    )
+
+    experiment = hyperparams.override(
+        registry.get(_EXPERIMENT.value), _SET.value
+    )
+    directory = model_directory.ModelDirectory(_MODEL_DIR.value)
+    saved = directory.read_experiment()
+    directory.prepare()
+    if _BASE.value:
+        base = bases.load(experiment.base, _BASE.value)
+    else:
+        # The same random start after an interruption before a checkpoint.
+        import keras
+
+        keras.utils.set_random_seed(experiment.base_training.seed)
+        base = bases.create(experiment.base)
+    left_out = rejections.Rejections()
+    factors = experiment.augment.speed_factors
+    train = preparation.read_speakers(
+        base, _TRAIN_MANIFEST.value, left_out, factors
+    )
+    dev = {}
+    if _DEV_MANIFEST.value:
+        dev = preparation.read_speakers(base, _DEV_MANIFEST.value, left_out)
+    print(left_out.describe(), end="")
+    if not train:
+        cli.fail(f"{_TRAIN_MANIFEST.value}: nothing usable to train on")
+    now = model_directory.describe_run(
+        _EXPERIMENT.value,
+        experiment,
+        _BASE.value or "random weights",
+        base.fingerprint(),
+        {name: str(len(utterances)) for name, utterances in train.items()},
+    )
+    if saved is not None:
+        model_directory.check_agreement(directory.path, saved, now, experiment)
+    directory.write_experiment(now)
+    trainer = base_training.BaseTrainer(
+        base,
+        experiment.base_training,
+        experiment.augment,
+        train,
+        dev,
+        directory.checkpoints,
+    )
+    history = trainer.run()
+    lines = "".join(json.dumps(row) + "\n" for row in history)
+    files.write_atomically(directory.history, lines.encode())
+    output = os.path.join(directory.path, "base")
+    bases.save(base, output)
+    print(f"base model: {output}\nfingerprint: {base.fingerprint()}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
