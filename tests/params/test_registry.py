@@ -45,7 +45,8 @@ def test_an_experiment_is_an_experiment_of_its_own(name):
     assert name == f"{module}.{cls.__name__}"
     # Without its own decorator its values would be the base class's.
     assert "__dataclass_fields__" in vars(cls)
-    assert cls.__doc__ != schema.Experiment.__doc__
+    # Without a docstring of its own it would have the dataclass's signature.
+    assert cls.__doc__ and not cls.__doc__.startswith(f"{cls.__name__}(")
 
 
 @every_experiment
@@ -129,9 +130,7 @@ def test_conformer_fields_are_the_base_models_arguments():
 
 
 def test_whisper_fields_are_arguments_of_its_loader():
-    given = set(arguments(whisper.load)) - {"kwargs"}
-    assert given - field_names(schema.Whisper) == {"path"}
-    assert field_names(schema.Whisper) <= given
+    assert field_names(schema.Whisper) <= set(arguments(whisper.load))
 
 
 def test_an_unknown_name_lists_the_near_ones():
