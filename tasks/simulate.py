@@ -12,7 +12,10 @@ from tasks.asr.simulator import corpus, phonology, voices
 
 _DEFAULTS = corpus.Request()
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Folder to make: audio, manifests, simulation.json."
+    "output_dir",
+    None,
+    "Folder to make: audio, manifests, simulation.json.",
+    required=True,
 )
 _NUM_SPEAKERS = flags.DEFINE_integer(
     "num_speakers", _DEFAULTS.num_speakers, "Speakers, any number."
@@ -79,7 +82,7 @@ def main(_):
         speaker_prefix=_SPEAKER_PREFIX.value,
         split=_SPLIT.value,
     )
-    output_dir = _OUTPUT_DIR.value or ""
+    output_dir = _OUTPUT_DIR.value
     metadata, made = corpus.simulate(request, output_dir, _NUM_PROCESSES.value)
     if not made:
         print(f"{output_dir} already holds this very corpus; left as it is.")

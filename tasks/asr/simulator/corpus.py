@@ -1,5 +1,6 @@
 """A simulated corpus: audio, manifests and the account of how it was made."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import io
@@ -11,7 +12,7 @@ import signal
 import soundfile
 import tqdm
 
-from tasks.asr import new_folder
+from tasks.asr import manifest, new_folder
 from tasks.asr.simulator import phonology, prompts, synthesis, voices
 
 METADATA = "simulation.json"
@@ -130,98 +131,62 @@ def simulate(request, output_dir, num_processes=None):
         FileExistsError: the folder holds something else.
         OSError: it cannot be written, or a worker died.
     """
-    made_before = _same_corpus(request, output_dir)
+    wanted = request.as_json()
+    made_before = new_folder.existing(output_dir, METADATA, wanted)
     if made_before:
         return made_before, False
     speakers = request.speakers()
     with new_folder.create(output_dir) as folder:
-        lines, pronunciations = _record(
-            request, speakers, folder, num_processes
-        )
-        new_folder.write_manifests(folder, lines, request.split)
+        lexicon, spoken = _record(request, speakers, folder, num_processes)
+        utterances = [utterance for utterance, _ in spoken]
+        own = collections.defaultdict(list)
+        for utterance, phonemes in spoken:
+            own[utterance.speaker].append((utterance, phonemes))
+        new_folder.write_manifests(folder, utterances, request.split)
         metadata = {
             "notice": _NOTICE,
             "simulated": True,
-            "request": request.as_json(),
-            "seconds": round(sum(line["duration"] for line in lines), 3),
-            "num_utterances": len(lines),
+            "request": wanted,
+            "seconds": round(sum(each.duration for each in utterances), 3),
+            "num_utterances": len(utterances),
             "speakers": [
                 dataclasses.asdict(speaker)
-                | {"homophones": pronunciations.account(speaker, lines)}
+                | {
+                    "homophones": _homophones(
+                        speaker, lexicon, own[speaker.speaker]
+                    )
+                }
                 for speaker in speakers
             ],
         }
-        (folder / METADATA).write_text(
-            json.dumps(metadata, indent=1) + "\n", encoding="utf-8"
-        )
+        new_folder.write_json(folder / METADATA, metadata)
     return metadata, True
 
 
-def _same_corpus(request, output_dir):
-    path = new_folder.local_path(output_dir) / METADATA
-    if not path.exists():
-        return None
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        before = metadata["request"]
-    except (ValueError, KeyError, TypeError):
-        before = {}
-    wanted = request.as_json()
-    different = sorted(
-        key
-        for key in wanted.keys() | before.keys()
-        if wanted.get(key) != before.get(key)
-    )
-    if different:
-        raise FileExistsError(
-            f"{output_dir} holds a simulated corpus of another request: "
-            + ", ".join(
-                f"{key} is {before.get(key)!r} there, {wanted.get(key)!r} here"
-                for key in different
-            )
-            + "; name another output folder or remove that one."
-        )
-    return metadata
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pronunciations:
-    """What was said, for the account of homophones."""
-
-    lexicon: dict
-    by_utterance: dict
-
-    def account(self, speaker, lines):
-        """Texts that one speaker's processes made one, and what that costs."""
-        rates = speaker.processes
-        all_fire = dict.fromkeys(rates, 1.0)
-        phrases, words = prompts.phrases(), prompts.words()
-        possible = phonology.collisions(phrases, self.lexicon, all_fire)
-        own = [line for line in lines if line["speaker"] == speaker.speaker]
-        bounds = {}
-        for split in ("train", "dev", "test"):
-            said = [
-                (line["text"], self.by_utterance[line["utt_id"]])
-                for line in own
-                if line["split"] == split
-            ]
-            if said:
-                bounds[split] = phonology.error_bounds(said)
-        return {
-            "always_phrases": phonology.collisions(
-                phrases, self.lexicon, rates
-            ),
-            "always_words": phonology.collisions(words, self.lexicon, rates),
-            "possible_words": phonology.collisions(
-                words, self.lexicon, all_fire
-            ),
-            "possible_num_phrases": sum(len(group) for group in possible),
-            "lowest_error_rates": bounds,
-        }
+def _homophones(speaker, lexicon, spoken):
+    """Texts that one speaker's processes made one, and what that costs."""
+    rates = speaker.processes
+    all_fire = dict.fromkeys(rates, 1.0)
+    phrases, words = prompts.phrases(), prompts.words()
+    possible = phonology.collisions(phrases, lexicon, all_fire)
+    said = collections.defaultdict(list)
+    for utterance, phonemes in spoken:
+        said[utterance.split].append((utterance.text, phonemes))
+    return {
+        "always_phrases": phonology.collisions(phrases, lexicon, rates),
+        "always_words": phonology.collisions(words, lexicon, rates),
+        "possible_words": phonology.collisions(words, lexicon, all_fire),
+        "possible_num_phrases": sum(len(group) for group in possible),
+        # Of this corpus, as it was said: no recogniser can do better.
+        "lowest_error_rates": {
+            split: phonology.error_bounds(pairs)
+            for split, pairs in said.items()
+        },
+    }
 
 
 def _record(request, speakers, folder, num_processes):
-    """Writes the audio; returns the manifest's lines and `_Pronunciations`."""
+    """Writes the audio; returns the lexicon and `(utterance, phonemes)`s."""
     plan = []
     for speaker in speakers:
         (folder / "audio" / speaker.speaker).mkdir(parents=True)
@@ -230,7 +195,7 @@ def _record(request, speakers, folder, num_processes):
             (speaker, number, text, split)
             for number, (text, split) in enumerate(texts)
         ]
-    lines, phonemes = [], {}
+    spoken = []
     with (
         _workers(num_processes) as pool,
         tqdm.tqdm(total=len(plan), unit="utterance", desc="simulate") as bar,
@@ -244,11 +209,9 @@ def _record(request, speakers, folder, num_processes):
             )
         ]
         for task in tasks:
-            for line, said in task.result():
-                lines.append(line)
-                phonemes[line["utt_id"]] = said
-                bar.update()
-    return lines, _Pronunciations(lexicon, phonemes)
+            spoken += task.result()
+            bar.update(len(spoken) - bar.n)
+    return lexicon, spoken
 
 
 class _Workers(concurrent.futures.ProcessPoolExecutor):
@@ -274,30 +237,30 @@ def _workers(num_processes):
 
 
 def _utterances(plan, seed, lexicon, folder):
-    """A worker's task: lines of the manifest and what was said."""
+    """A worker's task: utterances and how each was said."""
     results = []
     for speaker, number, text, split in plan:
         phonemes, audio = synthesis.utterance(
             speaker, text, number, seed, lexicon
         )
         utt_id = f"{speaker.speaker}_{number:04d}"
-        path = f"audio/{speaker.speaker}/{utt_id}.wav"
+        path = os.path.join(folder, "audio", speaker.speaker, f"{utt_id}.wav")
         # Encoded in memory: soundfile hides why a file cannot be written.
         wav = io.BytesIO()
         soundfile.write(
-            wav, audio, synthesis.SAMPLE_RATE, "PCM_16", None, "WAV"
+            wav, audio, synthesis.SAMPLE_RATE, "PCM_16", format="WAV"
         )
-        with open(os.path.join(folder, path), "wb") as file:
+        with open(path, "wb") as file:
             file.write(wav.getvalue())
-        line = {
-            "audio_filepath": path,
-            "duration": len(audio) / synthesis.SAMPLE_RATE,
-            "text": text,
-            "speaker": speaker.speaker,
-            "utt_id": utt_id,
-            "split": split,
-            "severity": speaker.severity,
-            "simulated": True,
-        }
-        results.append((line, phonemes))
+        utterance = manifest.Utterance(
+            audio_filepath=path,
+            text=text,
+            speaker=speaker.speaker,
+            utt_id=utt_id,
+            duration=len(audio) / synthesis.SAMPLE_RATE,
+            split=split,
+            severity=speaker.severity,
+            simulated=True,
+        )
+        results.append((utterance, phonemes))
     return results

@@ -1,0 +1,55 @@
+"""Fetches about 24 minutes of one real human voice, with transcripts.
+
+    python -m tasks.fetch_recordings --output_dir=/tmp/recordings
+
+Downloads two packages of the Debian archive (nothing is installed), and
+writes 16 kHz FLAC with train, dev and test manifests split by phrase. The
+recordings are licensed CC-BY-SA-3.0; the full text is written beside them.
+"""
+
+from absl import flags
+
+from tasks import cli
+from tasks.asr import recordings
+
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Folder to make: audio and manifests.", required=True
+)
+_FRACTIONS = flags.DEFINE_list(
+    "fractions",
+    ["0.7", "0.1", "0.2"],
+    "Shares of the phrases in train, dev and test.",
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Another seed, another choice.")
+_PACKAGES_DIR = flags.DEFINE_string(
+    "packages_dir",
+    None,
+    f"Folder with the .deb files of {recordings.AUDIO_PACKAGE} and "
+    f"{recordings.TEXT_PACKAGE}, where they cannot be downloaded.",
+)
+
+
+def main(_):
+    try:
+        fractions = tuple(float(share) for share in _FRACTIONS.value)
+    except ValueError:
+        raise ValueError(
+            "--fractions must be three numbers such as 0.7,0.1,0.2. "
+            f"Received: {','.join(_FRACTIONS.value)}"
+        ) from None
+    output_dir = _OUTPUT_DIR.value
+    metadata, left_out, made = recordings.fetch(
+        output_dir, fractions, _SEED.value, _PACKAGES_DIR.value
+    )
+    if not made:
+        print(f"{output_dir} already holds these recordings; left as it is.")
+    print(left_out.describe(), end="")
+    print(metadata["notice"])
+    print(
+        f"{metadata['num_utterances']} recordings of {metadata['speaker']}, "
+        f"{metadata['seconds'] / 60:.1f} minutes: {output_dir}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
