@@ -1,0 +1,193 @@
+"""What every importer shares: candidates, text files, labels.
+
+An importer is a function of the corpus's folder and of its own keyword
+options. It returns the usable utterances and a `manifest.Rejections` that
+accounts for everything else that looked like data.
+"""
+
+import csv
+import dataclasses
+import os
+import pathlib
+
+from tasks.asr import manifest
+
+AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+
+
+class Collector:
+    """Gathers the candidates of a corpus and the account of the rest.
+
+    Args:
+        root: the corpus's folder; places in the account are relative to it.
+    """
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.left_out = manifest.Rejections()
+        self._places = []
+        self._candidates = []
+
+    def reject(self, path, reason, detail="", utt_id=""):
+        """Accounts for something that cannot be used."""
+        self.left_out.add(self._place(path), utt_id, reason, detail)
+
+    def add(self, path, text, speaker, utt_id, **fields):
+        """Adds a candidate; its audio is looked at by `finish`.
+
+        Args:
+            path: audio file.
+            text: transcript; an empty one is accounted for.
+            speaker: speaker id.
+            utt_id: utterance id.
+            **fields: further fields of `manifest.Utterance`; the duration is
+                the file's unless it is given.
+        """
+        text = " ".join(text.split())
+        if not text:
+            self.reject(path, "empty transcript", utt_id=utt_id)
+            return
+        fields.setdefault("duration", 0.0)
+        self._places.append(self._place(path))
+        self._candidates.append(
+            manifest.Utterance(
+                os.path.abspath(path), text, speaker, utt_id, **fields
+            )
+        )
+
+    def finish(self, min_seconds=0.0):
+        """Reads the headers, drops what is unusable.
+
+        Args:
+            min_seconds: shorter utterances are left out.
+
+        Returns:
+            the usable utterances and the account, as an importer returns them.
+        """
+        usable = manifest.measure(self._places, self._candidates, self.left_out)
+        long_enough = []
+        for each in usable:
+            if each.duration < min_seconds:
+                self.reject(
+                    each.audio_filepath,
+                    f"shorter than {min_seconds:g} s",
+                    f"{each.duration:.3f} s",
+                    each.utt_id,
+                )
+            else:
+                long_enough.append(each)
+        return long_enough, self.left_out
+
+    def read_text(self, path):
+        """The text of a file, or None after accounting for why not."""
+        try:
+            return pathlib.Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            self.reject(path, "text file is not UTF-8", f"byte {error.start}")
+        except OSError as error:
+            self.reject(path, "text file cannot be read", error.strerror or "")
+        return None
+
+    def _place(self, path):
+        path = os.path.abspath(path)
+        root = os.path.abspath(self.root)
+        inside = os.path.commonpath([root, path]) == root
+        return os.path.relpath(path, root) if inside else path
+
+
+def folders(path):
+    """The visible folders in a folder, in order of name; [] if it is none."""
+    return [each for each in entries(path) if each.is_dir()]
+
+
+def entries(path):
+    """What is in a folder, in order of name, without hidden files.
+
+    Hidden ones are other systems' (`._0001.wav` beside `0001.wav`).
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        return []
+    return sorted(
+        each for each in path.iterdir() if not each.name.startswith(".")
+    )
+
+
+def audio_files(path):
+    """The audio files in a folder, in order of name."""
+    return [
+        each
+        for each in entries(path)
+        if each.suffix.lower() in AUDIO_EXTENSIONS
+    ]
+
+
+def split_name(folder_name):
+    """A folder name's meaning: "train", "dev", "test", or "" if none."""
+    words = folder_name.lower().replace("_", "-").split("-")
+    for split, names in {
+        "train": ("train", "training"),
+        "dev": ("dev", "valid", "validation", "val", "development"),
+        "test": ("test", "testing", "eval"),
+    }.items():
+        if any(name in words for name in names):
+            return split
+    return ""
+
+
+def read_labels(path):
+    """Reads a user's table of speakers.
+
+    Args:
+        path: CSV with the columns speaker, severity and optionally etiology.
+
+    Returns:
+        `{speaker: (severity, etiology)}`.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a column is missing, or a speaker is there twice.
+    """
+    labels = {}
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        names = [name.strip().lower() for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        missing = {"speaker", "severity"} - set(names)
+        if missing:
+            raise ValueError(
+                f"severity table {path} needs the columns speaker, severity "
+                f"and optionally etiology. Received: {', '.join(names)}"
+            )
+        for row in reader:
+            speaker = (row["speaker"] or "").strip()
+            if not speaker:
+                continue
+            if speaker in labels:
+                raise ValueError(
+                    f"severity table {path}:{reader.line_num}: speaker "
+                    f"{speaker} is there twice"
+                )
+            labels[speaker] = tuple(
+                (row.get(name) or "").strip()
+                for name in ("severity", "etiology")
+            )
+    return labels
+
+
+def with_labels(utterances, labels):
+    """Utterances with the labels of their speakers.
+
+    Args:
+        utterances: `manifest.Utterance` values.
+        labels: as `read_labels` returns them; a label there wins over the
+            corpus's own, an empty one does not.
+    """
+    return [
+        dataclasses.replace(
+            each,
+            severity=labels.get(each.speaker, ("", ""))[0] or each.severity,
+            etiology=labels.get(each.speaker, ("", ""))[1] or each.etiology,
+        )
+        for each in utterances
+    ]

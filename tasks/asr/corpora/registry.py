@@ -1,0 +1,77 @@
+"""The corpora that can be imported, by name."""
+
+import difflib
+import inspect
+import os
+
+from tasks.asr.corpora import (
+    audiofolder,
+    euphonia,
+    kaldi,
+    librispeech,
+    sap,
+    torgo,
+    uaspeech,
+)
+
+CORPORA = {
+    "audiofolder": audiofolder.read,
+    "euphonia": euphonia.read,
+    "kaldi": kaldi.read,
+    "librispeech": librispeech.read,
+    "sap": sap.read,
+    "torgo": torgo.read,
+    "uaspeech": uaspeech.read,
+}
+
+
+def layout(name):
+    """The first lines of a corpus's module: its name and its layout."""
+    return inspect.getmodule(CORPORA[name]).__doc__.rstrip()
+
+
+def options(name):
+    """The keyword options that a corpus's importer takes."""
+    return list(inspect.signature(CORPORA[name]).parameters)[1:]
+
+
+def read(name, root, **given):
+    """Imports a corpus.
+
+    Args:
+        name: a key of `CORPORA`.
+        root: the corpus's folder.
+        **given: options of that importer.
+
+    Returns:
+        utterances and `manifest.Rejections`.
+
+    Raises:
+        ValueError: no such corpus or option, or nothing usable below `root`.
+        OSError: `root` is no folder.
+    """
+    if name not in CORPORA:
+        near = difflib.get_close_matches(name.lower(), CORPORA, 1, 0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"unknown corpus {name!r}.{hint} Known: {', '.join(CORPORA)}"
+        )
+    unknown = sorted(given.keys() - set(options(name)))
+    if unknown:
+        takes = ", ".join(f"--{option}" for option in options(name))
+        raise ValueError(
+            f"--{unknown[0]} means nothing for {name}; it takes "
+            f"{takes or 'no option'}"
+        )
+    if not os.path.exists(root):
+        raise FileNotFoundError(f"corpus folder {root} does not exist")
+    if not os.path.isdir(root):
+        raise NotADirectoryError(f"corpus folder {root} is not a folder")
+    utterances, left_out = CORPORA[name](root, **given)
+    if not utterances:
+        why = left_out.summary() or "nothing of that layout was found"
+        raise ValueError(
+            f"{root} has no usable utterance of {name} "
+            f"(--list_corpora shows the layout that it needs): {why}"
+        )
+    return utterances, left_out

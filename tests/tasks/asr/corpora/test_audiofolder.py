@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from tasks.asr.corpora import audiofolder
+from tests.tasks.asr.corpora import trees
+
+
+def test_csv_with_splits_and_speakers(tmp_path):
+    for split in ("train", "validation", "test"):
+        trees.audio(tmp_path / split / "clips" / "a.wav")
+        trees.text(
+            tmp_path / split / "metadata.csv",
+            "\ufefffile_name,transcription,speaker,severity\n"
+            f'clips/a.wav,"Hello, ""{split}""\nyou",ann,mild\n',
+        )
+    utterances, left_out = audiofolder.read(str(tmp_path))
+    assert not left_out
+    assert {u.split: u.text for u in utterances} == {
+        "train": 'Hello, "train" you',
+        "dev": 'Hello, "validation" you',
+        "test": 'Hello, "test" you',
+    }
+    assert {(u.speaker, u.severity) for u in utterances} == {("ann", "mild")}
+
+
+def test_json_lines_with_text_column_and_default_speaker(tmp_path):
+    trees.audio(tmp_path / "a.flac")
+    trees.audio(tmp_path / "b.mp3")
+    lines = [
+        {"file_name": "a.flac", "text": "eins"},
+        {"file_name": "b.mp3", "text": "zwei", "speaker_id": 7},
+    ]
+    trees.text(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    utterances, left_out = audiofolder.read(str(tmp_path), speaker="ann")
+    assert [(u.speaker, u.utt_id, u.text) for u in utterances] == [
+        ("ann", "a", "eins"),
+        ("7", "b", "zwei"),
+    ]
+    assert not left_out
+
+
+def test_what_does_not_fit_together_is_accounted_for(tmp_path):
+    trees.audio(tmp_path / "a.wav")
+    trees.audio(tmp_path / "b.wav")
+    trees.audio(tmp_path / "stray.wav")
+    trees.audio(tmp_path / ".cache" / "c.wav")
+    lines = [
+        '{"file_name": "a.wav", "text": "fine", "speaker": "ann"}',
+        '{"file_name": "b.wav", "text": "who?"}',
+        '{"file_name": "gone.wav", "text": "x", "speaker": "ann"}',
+        '{"file_name": "a.wav", "text": "x", "speaker": "ann"}',
+        '{"file_name": "../secret.wav", "text": "x", "speaker": "ann"}',
+        '{"file_name": "a.wav", "speaker": "ann"}',
+        '{"text": "x"}',
+        "[]",
+        "{",
+    ]
+    trees.text(tmp_path / "metadata.jsonl", "\n".join(lines))
+    utterances, left_out = audiofolder.read(str(tmp_path))
+    assert [u.text for u in utterances] == ["fine"]
+    assert trees.reasons(left_out) == {
+        "no speaker: add a column speaker, or give --speaker": 1,
+        "audio file is missing": 1,
+        "duplicate utt_id of one speaker": 1,
+        "file_name leads out of the folder": 1,
+        "metadata line without text": 1,
+        "metadata line without file_name": 1,
+        "metadata line is not a JSON object": 1,
+        "metadata line is not JSON": 1,
+        "audio that no metadata line names": 1,
+    }
+    places = {each.reason: each.where for each in left_out}
+    assert places["metadata line is not JSON"] == "metadata.jsonl:9"
+
+
+def test_folder_that_is_no_audiofolder_is_a_clear_error(tmp_path):
+    with pytest.raises(ValueError, match="no metadata.csv or metadata.jsonl"):
+        audiofolder.read(str(tmp_path))
+    table = trees.text(tmp_path / "metadata.csv", "path,text\na.wav,x\n")
+    with pytest.raises(ValueError, match="needs a column file_name"):
+        audiofolder.read(str(tmp_path))
+    table.write_text("file_name,words\na.wav,x\n")
+    with pytest.raises(ValueError, match="needs a column of transcription"):
+        audiofolder.read(str(tmp_path))
+    trees.text(tmp_path / "metadata.jsonl", "")
+    with pytest.raises(ValueError, match="holds both"):
+        audiofolder.read(str(tmp_path))

@@ -1,0 +1,80 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tasks.asr import manifest
+from tests.tasks.asr.corpora import trees
+
+
+def run(*arguments):
+    # Binaries share one table of flags, so each needs its own process.
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.import_corpus", *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    session = tmp_path / "torgo" / "F01" / "Session1"
+    for number in range(5):
+        trees.text(session / "prompts" / f"{number:04}.txt", "SAY YES")
+        trees.audio(session / "wav_headMic" / f"{number:04}.wav")
+    for number in range(5, 9):
+        trees.text(session / "prompts" / f"{number:04}.txt", "[breathe]")
+        trees.audio(session / "wav_headMic" / f"{number:04}.wav")
+    return tmp_path / "torgo"
+
+
+def test_manifest_and_account_are_written(root):
+    table = trees.text(
+        root.parent / "severity.csv", "speaker,severity\nF01,severe\nF09,mild\n"
+    )
+    output = root.parent / "new" / "torgo.jsonl"
+    done = run(
+        *("--from=torgo", f"--root={root}", f"--output={output}"),
+        *("--lowercase", f"--severity_table={table}"),
+    )
+    assert done.returncode == 0, done.stderr
+    utterances, left_out = manifest.read(str(output))
+    assert not left_out
+    assert len(utterances) == 5
+    assert {(u.severity, u.text) for u in utterances} == {("severe", "say yes")}
+    assert "5 utterances of 1 speakers, 0.1 minutes" in done.stdout
+    assert "not in the manifest: F09" in done.stdout
+    assert "4  instruction or comment in brackets" in done.stdout
+    assert "... and 1 more" in done.stdout
+    account = (output.parent / "torgo.jsonl.left_out.txt").read_text()
+    assert account.count("[breathe]") == 4
+    assert len(os.listdir(output.parent)) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--from=togro", "unknown corpus 'togro'. Did you mean torgo?"),
+        ("--root=none", "corpus folder none does not exist"),
+        ("--from=sap", "no usable utterance of sap"),
+        ("--mic=throat", "--mic must be one of head, array, any, both"),
+        ("--speaker=ann", "--speaker means nothing for torgo"),
+        ("--severity_table=none.csv", "none.csv"),
+        ("--output=", "--output is missing"),
+    ],
+)
+def test_errors_are_one_line_and_write_nothing(root, change, message):
+    output = root.parent / "new" / "torgo.jsonl"
+    done = run("--from=torgo", f"--root={root}", f"--output={output}", change)
+    assert done.returncode == 1
+    (error,) = done.stderr.strip().splitlines()
+    assert error.startswith("error: ") and message in error
+    assert not output.parent.exists()
+
+
+def test_list_of_corpora_shows_layouts_and_options():
+    done = run("--list_corpora")
+    assert done.returncode == 0
+    assert "--from=euphonia" in done.stdout
+    assert "Options: --mic, --strip_comments" in done.stdout
