@@ -1,54 +1,13 @@
-"""The report's plots, as SVG that follows the colours of its page.
-
-Text stays text, so it can be searched, read aloud and scaled; colours are
-CSS variables, so that one picture serves light, dark and paper.
-"""
-
-import io
-import re
-import warnings
+"""The report's plots: what each speaker gained, and how it was learned."""
 
 import matplotlib
 import numpy as np
 from matplotlib import figure as figure_lib
 from matplotlib import lines as lines_lib
 
-from tasks.asr import groups
+from tasks.asr import groups, report_svg
 
-# Matplotlib wants colours and CSS wants variables: these stand in for them.
-_COLORS = {
-    "ink": "#010101",
-    "muted": "#010102",
-    "grid": "#010103",
-    "base": "#010104",
-    "submodel": "#010105",
-    "typical": "#010106",
-    "mild": "#010107",
-    "moderate": "#010108",
-    "severe": "#010109",
-    "other": "#01010a",
-}
 _MARKERS = {"typical": "o", "mild": "s", "moderate": "^", "severe": "D"}
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "text.color": _COLORS["ink"],
-    "axes.labelcolor": _COLORS["ink"],
-    "axes.edgecolor": _COLORS["muted"],
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": _COLORS["grid"],
-    "grid.linewidth": 0.6,
-    "xtick.color": _COLORS["muted"],
-    "ytick.color": _COLORS["muted"],
-    "xtick.labelcolor": _COLORS["ink"],
-    "ytick.labelcolor": _COLORS["ink"],
-    "legend.frameon": False,
-}
 
 _WIDTH_INCHES = 8.0
 _MAX_BARS = 40
@@ -70,13 +29,13 @@ def before_after(rows, target_word_error_rate):
     Returns:
         str, an SVG element.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(report_svg.STYLE):
         if len(rows) <= _MAX_BARS:
             figure = _bars(rows, target_word_error_rate)
         else:
             figure = _ranks(rows, target_word_error_rate)
         alt = f"Base and Submodel word error rates of {len(rows)} speakers"
-        return _svg(figure, "before-after", alt)
+        return report_svg.element(figure, "before-after", alt)
 
 
 def _bars(rows, target):
@@ -96,7 +55,7 @@ def _bars(rows, target):
             places + offset,
             rates,
             height=0.36,
-            color=_COLORS[name],
+            color=report_svg.COLORS[name],
             label="Base" if name == "base" else "Submodel",
         )
         for place, row in zip(places, rows, strict=True):
@@ -105,7 +64,7 @@ def _bars(rows, target):
                 axes.plot(
                     [100 * low, 100 * high],
                     [place + offset] * 2,
-                    color=_COLORS["ink"],
+                    color=report_svg.COLORS["ink"],
                     linewidth=0.8,
                 )
     axes.set_yticks(places, [_name(row["speaker"]) for row in rows])
@@ -130,7 +89,9 @@ def _bars(rows, target):
             parse_math=False,
         )
         if first:
-            axes.axhline(first - 0.5, color=_COLORS["muted"], linewidth=0.6)
+            axes.axhline(
+                first - 0.5, color=report_svg.COLORS["muted"], linewidth=0.6
+            )
     _legend(axes)
     return figure
 
@@ -142,13 +103,15 @@ def _ranks(rows, target):
     for name, label in (("base", "Base"), ("submodel", "Submodel")):
         rates = [100 * row[f"{name}_word_error_rate"] for row in rows]
         if name == "base":
-            axes.plot(ranks, rates, color=_COLORS[name], label=label, lw=2)
+            axes.plot(
+                ranks, rates, color=report_svg.COLORS[name], label=label, lw=2
+            )
         else:
             axes.scatter(
                 ranks,
                 rates,
                 s=min(24, 6000 / len(rows)),
-                color=_COLORS[name],
+                color=report_svg.COLORS[name],
                 alpha=0.7,
                 linewidths=0,
                 label=label,
@@ -164,7 +127,7 @@ def _ranks(rows, target):
 
 def gain_by_severity(rows):
     """Relative reduction against the base's error rate; an SVG element."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(report_svg.STYLE):
         figure, axes = _axes(3.8)
         _gains(axes, rows, lambda row: 100 * row["base_word_error_rate"])
         axes.set_xlim(left=0)
@@ -172,7 +135,7 @@ def gain_by_severity(rows):
         for bound in groups.MEASURED_UPPER_BOUNDS.values():
             axes.axvline(100 * bound, **_rule())
         _legend(axes)
-        return _svg(
+        return report_svg.element(
             figure,
             "gain-severity",
             "Relative reduction of each speaker against the base's word error "
@@ -186,7 +149,7 @@ def gain_by_minutes(rows):
     Speakers whose `train_minutes` are None are left out.
     """
     rows = [row for row in rows if row["train_minutes"] is not None]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(report_svg.STYLE):
         figure, axes = _axes(3.8)
         _gains(axes, rows, lambda row: row["train_minutes"])
         minutes = [row["train_minutes"] for row in rows]
@@ -197,7 +160,7 @@ def gain_by_minutes(rows):
             axes.set_xlim(left=0)
         axes.set_xlabel("Minutes of training speech")
         _legend(axes)
-        return _svg(
+        return report_svg.element(
             figure,
             "gain-minutes",
             "Relative reduction of each speaker against minutes of training "
@@ -239,7 +202,7 @@ def _gains(axes, rows, position):
             marker=_MARKERS.get(severity, "v"),
             label=_name(severity),
         )
-    axes.axhline(0, color=_COLORS["muted"], linewidth=1)
+    axes.axhline(0, color=report_svg.COLORS["muted"], linewidth=1)
     axes.set_ylim(top=105)
     axes.set_ylabel("Relative reduction (%)")
 
@@ -265,7 +228,7 @@ def learning_curves(history, severities):
     curves = {kind: speakers for kind, speakers in curves.items() if speakers}
     if not curves:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(report_svg.STYLE):
         figure = figure_lib.Figure((_WIDTH_INCHES, 3.6), layout="constrained")
         panels = figure.subplots(1, len(curves), squeeze=False)[0]
         titles = {"train_loss": "Training loss", "dev_loss": "Dev loss"}
@@ -280,7 +243,9 @@ def learning_curves(history, severities):
         figure.legend(
             handles, labels, loc="outside upper left", ncols=5, borderpad=0
         )
-        return _svg(figure, "curves", "Loss of the speakers over their steps")
+        return report_svg.element(
+            figure, "curves", "Loss of the speakers over their steps"
+        )
 
 
 def _lines(axes, speakers, severities):
@@ -301,7 +266,9 @@ def _lines(axes, speakers, severities):
 def _band(axes, speakers, num_bins=40):
     """Median and quartiles over speakers, in bins of steps."""
     steps = sorted({step for points in speakers.values() for step, _ in points})
-    edges = np.unique(np.quantile(steps, np.linspace(0, 1, num_bins + 1)))
+    edges = np.unique(
+        np.quantile(steps, np.linspace(0, 1, num_bins + 1), method="higher")
+    )
     table = np.full((len(speakers), len(edges)), np.nan)
     for row, points in enumerate(speakers.values()):
         at, losses = np.array(points, float).T
@@ -314,13 +281,16 @@ def _band(axes, speakers, num_bins=40):
         edges[kept],
         low,
         high,
-        color=_COLORS["submodel"],
+        color=report_svg.COLORS["submodel"],
         alpha=0.25,
         linewidth=0,
         label="Middle half of the speakers",
     )
     axes.plot(
-        edges[kept], middle, color=_COLORS["submodel"], label="Median speaker"
+        edges[kept],
+        middle,
+        color=report_svg.COLORS["submodel"],
+        label="Median speaker",
     )
 
 
@@ -332,11 +302,17 @@ def _axes(height_inches):
 
 
 def _rule():
-    return {"color": _COLORS["muted"], "linewidth": 1, "linestyle": ":"}
+    return {
+        "color": report_svg.COLORS["muted"],
+        "linewidth": 1,
+        "linestyle": ":",
+    }
 
 
 def _color(severity):
-    return _COLORS[severity if severity in groups.SEVERITIES else "other"]
+    return report_svg.COLORS[
+        severity if severity in groups.SEVERITIES else "other"
+    ]
 
 
 def _name(text):
@@ -361,30 +337,3 @@ def _legend(axes):
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _svg(figure, name, alt):
-    """The figure as an element that can stand in a page beside others."""
-    buffer = io.StringIO()
-    with (
-        matplotlib.rc_context({"svg.hashsalt": name}),
-        warnings.catch_warnings(),
-    ):
-        # Glyphs that Matplotlib's font lacks: the browser has its own.
-        warnings.simplefilter("ignore", UserWarning)
-        figure.savefig(
-            buffer, format="svg", transparent=True, metadata={"Date": None}
-        )
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    root, rest = svg.split(">", 1)
-    root = re.sub(r' (xmlns(:\w+)?|version|width|height)="[^"]*"', "", root)
-    svg = f"{root}>{rest}"
-    svg = svg.replace("xlink:href", "href")
-    # Matplotlib numbers its ids anew in each figure; a page needs them unique.
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
-    for color, value in _COLORS.items():
-        svg = svg.replace(value, f"var(--{color})")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)

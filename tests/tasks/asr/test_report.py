@@ -1,3 +1,4 @@
+import functools
 import html.parser
 import re
 
@@ -78,6 +79,11 @@ def render(records_, history_=(), minutes=None, details=None, target=0.15):
     return report.render(summary, list(history_), "A title", details or {})
 
 
+@functools.cache
+def usual_page():
+    return render(records(), history())
+
+
 def test_hypotheses_and_names_are_escaped():
     attack = "<script>alert(1)</script>"
     page = render(
@@ -99,7 +105,7 @@ def test_hypotheses_and_names_are_escaped():
 
 
 def test_page_needs_nothing_from_outside():
-    page = render(records(), history())
+    page = usual_page()
     assert "://" not in page
     assert "@import" not in page
     parsed = Page(page)
@@ -112,7 +118,7 @@ def test_page_needs_nothing_from_outside():
 
 
 def test_ids_are_unique_and_those_used_exist():
-    page = render(records(), history())
+    page = usual_page()
     ids = Page(page).ids
     assert len(ids) == len(set(ids))
     used = re.findall(r'(?:href="#|url\(#)([^")]+)', page)
@@ -122,21 +128,21 @@ def test_ids_are_unique_and_those_used_exist():
 
 def test_simulated_speech_is_called_so():
     banner = "Simulated speech: not clinical evidence"
-    assert banner not in render(records())
+    assert banner not in usual_page()
     assert banner in render(records(simulated=True))
     mixed = records(2)[:4] + records(2, simulated=True)[4:]
     assert banner in render(mixed)
 
 
 def test_every_plot_is_there_and_described():
-    parsed = Page(render(records(), history()))
+    parsed = Page(usual_page())
     assert parsed.tags.count("svg") == parsed.tags.count("figcaption") == 4
     labels = [v for n, v in parsed.attributes if n == "aria-label"]
     assert "Base and Submodel word error rates of 4 speakers" in labels
 
 
 def test_plots_follow_the_colours_of_the_page():
-    page = render(records(), history())
+    page = usual_page()
     svg = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
     assert "var(--submodel)" in svg
     assert not re.search(r"#0101\w\w", svg)
@@ -234,7 +240,7 @@ def test_rates_that_more_than_double_stay_in_the_picture():
 
 
 def test_same_summary_makes_the_same_page():
-    assert render(records(), history()) == render(records(), history())
+    assert render(records(), history()) == usual_page()
 
 
 def test_written_page_replaces_the_old_one_whole(tmp_path):
