@@ -6,6 +6,8 @@ import unicodedata
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from lingvo_like import files
+
 CHARACTERS = "characters"
 SYMBOLS = " '0123456789abcdefghijklmnopqrstuvwxyz"
 # Punctuation that stands for a symbol of ours, or for a gap between words.
@@ -109,10 +111,8 @@ def load(vocabulary):
             f"vocabulary {vocabulary!r} is neither {CHARACTERS!r} nor a file; "
             "give the path of a SentencePiece model."
         )
-    with tf.io.gfile.GFile(vocabulary, "rb") as file:
-        model = file.read()
     try:
-        return SentencePiece(model)
+        return SentencePiece(files.read(vocabulary))
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{vocabulary} is not a SentencePiece model: {error}"

@@ -313,7 +313,8 @@ def load(directory, dtype=None):
         `ConformerCtc`, with `trainable = False`.
 
     Raises:
-        ValueError: a file is missing, truncated or altered.
+        OSError: a file is missing or cannot be read.
+        ValueError: a file is truncated or altered.
     """
 
     def make(arguments):

@@ -12,18 +12,20 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
+from lingvo_like import files
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
 
-def save(model, arguments, directory, files=None):
+def save(model, arguments, directory, more_files=None):
     """Writes a model to a directory that did not exist.
 
     Args:
         model: a `BaseModel`.
         arguments: JSON-able dict, what `load` makes the model from.
         directory: path, local or `gs://`.
-        files: dict of file name to bytes, more files to write.
+        more_files: dict of file name to bytes, more files to write.
 
     Returns:
         the fingerprint. Where the directory already holds this very model,
@@ -42,7 +44,7 @@ def save(model, arguments, directory, files=None):
             name: keras.ops.convert_to_numpy(weight)
             for name, weight in model.named_weights().items()
         }
-        _write(directory, config, weights, files or {})
+        _write(directory, config, weights, more_files or {})
     return config["fingerprint"]
 
 
@@ -57,7 +59,8 @@ def load(make, directory):
         the model, with `trainable = False`.
 
     Raises:
-        ValueError: a file is missing, truncated or altered.
+        OSError: a file is missing or cannot be read.
+        ValueError: a file is truncated or altered.
     """
     config = _read_config(directory)
     try:
@@ -84,7 +87,7 @@ def load(make, directory):
     return model
 
 
-def _write(directory, config, weights, files):
+def _write(directory, config, weights, more_files):
     directory = directory.rstrip("/")
     if tf.io.gfile.exists(directory):
         raise FileExistsError(
@@ -92,20 +95,23 @@ def _write(directory, config, weights, files):
             "another directory or delete this one."
         )
     unfinished = f"{directory}.{uuid.uuid4().hex}.unfinished"
-    tf.io.gfile.makedirs(unfinished)
     contents = {
-        **files,
+        **more_files,
         WEIGHTS: safetensors.numpy.save(weights),
         CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
     }
     try:
+        tf.io.gfile.makedirs(unfinished)
         for name, content in contents.items():
-            path = tf.io.gfile.join(unfinished, name)
-            with tf.io.gfile.GFile(path, "wb") as file:
-                file.write(content)
+            files.write_atomically(tf.io.gfile.join(unfinished, name), content)
         tf.io.gfile.rename(unfinished, directory)
-    except BaseException:
-        tf.io.gfile.rmtree(unfinished)
+    except BaseException as error:
+        if tf.io.gfile.exists(unfinished):
+            tf.io.gfile.rmtree(unfinished)
+        if isinstance(error, tf.errors.OpError):
+            raise OSError(
+                f"cannot write {directory}: {error.message}"
+            ) from error
         raise
 
 
@@ -120,7 +126,7 @@ def _read_config(directory):
     """The dict of `config.json`."""
     path = tf.io.gfile.join(directory, CONFIG)
     try:
-        config = json.loads(_read(path))
+        config = json.loads(files.read(path))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(config, dict):
@@ -132,7 +138,7 @@ def _read_weights(directory, shapes):
     """The float32 tensors of these names and shapes, and no others."""
     path = tf.io.gfile.join(directory, WEIGHTS)
     try:
-        weights = safetensors.numpy.load(_read(path))
+        weights = safetensors.numpy.load(files.read(path))
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"{path} is not a complete safetensors file: {error}"
@@ -153,14 +159,3 @@ def _read_weights(directory, shapes):
         if not np.isfinite(value).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity.")
     return weights
-
-
-def _read(path):
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return file.read()
-    except tf.errors.OpError as error:
-        raise ValueError(
-            f"{path} cannot be read ({error.message}); is its folder a base "
-            "model's directory?"
-        ) from error

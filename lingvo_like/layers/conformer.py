@@ -2,7 +2,12 @@
 
 import keras
 
-from lingvo_like.layers import feed_forward, lconv, relative_attention
+from lingvo_like.layers import (
+    feed_forward,
+    lconv,
+    normalization,
+    relative_attention,
+)
 
 
 class ConformerBlock(keras.layers.Layer):
@@ -61,8 +66,8 @@ class ConformerBlock(keras.layers.Layer):
             name="convolution",
         )
         self.second_feed_forward = self._feed_forward("second_feed_forward")
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
+        self.norm = normalization.LayerNorm(
+            dtype=self.dtype_policy, name="norm"
         )
 
     def _feed_forward(self, name):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from lingvo_like.layers import normalization
+
 
 class FeedForward(keras.layers.Layer):
     """Layer norm, expansion, swish, projection (Gulati et al. 2020, 2.3).
@@ -27,8 +29,8 @@ class FeedForward(keras.layers.Layer):
         self.model_dim = model_dim
         self.expansion = expansion
         self.dropout_rate = dropout_rate
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
+        self.norm = normalization.LayerNorm(
+            dtype=self.dtype_policy, name="norm"
         )
         self.expand = keras.layers.Dense(
             model_dim * expansion, dtype=self.dtype_policy, name="expand"

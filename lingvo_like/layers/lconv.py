@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like.layers import normalization
 
 
 class LightConv(keras.layers.Layer):
@@ -37,8 +38,8 @@ class LightConv(keras.layers.Layer):
         self.model_dim = model_dim
         self.kernel_size = kernel_size
         self.dropout_rate = dropout_rate
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
+        self.norm = normalization.LayerNorm(
+            dtype=self.dtype_policy, name="norm"
         )
         # Gate and value in one product; `glu` splits them.
         self.expand = keras.layers.Dense(
@@ -51,8 +52,8 @@ class LightConv(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="depthwise",
         )
-        self.depthwise_norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=self.dtype_policy, name="depthwise_norm"
+        self.depthwise_norm = normalization.LayerNorm(
+            dtype=self.dtype_policy, name="depthwise_norm"
         )
         self.project = keras.layers.Dense(
             model_dim, dtype=self.dtype_policy, name="project"

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like.layers import normalization
 
 # What a padded key adds to its logit: exp of it is exactly 0 in float32, and
 # a row that is padded throughout still has a finite softmax.
@@ -82,8 +83,8 @@ class RelativeAttention(keras.layers.Layer):
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
         self.head_dim = model_dim // num_heads
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
+        self.norm = normalization.LayerNorm(
+            dtype=self.dtype_policy, name="norm"
         )
         # One product for all three reads the activations once.
         self.query_key_value = self._dense(3 * model_dim, "query_key_value")

@@ -63,12 +63,13 @@ class ConvSubsampling(keras.layers.Layer):
         )
 
     def build(self, features_shape, paddings_shape=None):
-        batch, time, num_bins = features_shape
-        self.first_conv.build((batch, time, num_bins, 1))
+        batch, _, num_bins = features_shape
+        # Time stays open: Keras knows nothing of the zeros laid around it.
+        self.first_conv.build((batch, None, num_bins, 1))
         num_bins = -(-num_bins // 2)
-        self.second_conv.build((batch, time, num_bins, self.model_dim))
+        self.second_conv.build((batch, None, num_bins, self.model_dim))
         num_bins = -(-num_bins // 2)
-        self.projection.build((batch, time, num_bins * self.model_dim))
+        self.projection.build((batch, None, num_bins * self.model_dim))
         self.built = True
 
     def call(self, features, paddings, training=False):
