@@ -12,8 +12,6 @@ import dataclasses
 
 from tasks.asr import bootstrap, groups, scoring
 
-NOVELTIES = ("seen_phrase", "unseen_phrase", "unseen_words")
-
 _MAX_LISTED = 100
 
 
@@ -26,7 +24,8 @@ class Transcribed:
         utt_id: str, unique within the speaker.
         severity: str that the corpus or the user gives, or None. `typical`
             marks a control.
-        novelty: one of `NOVELTIES`, against the speaker's training phrases.
+        novelty: one of `scoring.NOVELTIES`, against what the speaker's
+            Submodel was trained on.
         reference: str, what was said.
         base_hypothesis: str.
         submodel_hypothesis: str.
@@ -79,7 +78,16 @@ def summarize(
         ValueError: no record, one given twice, a speaker of two severities, an
             unknown novelty or normaliser, or a negative number.
     """
-    _check(records, target_word_error_rate, num_bootstrap, seed)
+    for name, value in (
+        ("target_word_error_rate", target_word_error_rate),
+        ("num_bootstrap", num_bootstrap),
+        ("seed", seed),
+    ):
+        if not value >= 0:
+            raise ValueError(
+                f"`{name}` must not be negative. Received: {value}."
+            )
+    scoring.check(records)
     scored, empty = scoring.score(records, normalizer)
     by_speaker = collections.defaultdict(list)
     for item in scored:
@@ -113,14 +121,7 @@ def summarize(
         "confidence": bootstrap.CONFIDENCE,
         "measured_upper_bounds": dict(groups.MEASURED_UPPER_BOUNDS),
         "num_simulated_utterances": sum(r.simulated for r in records),
-        "num_empty_references": len(empty),
-        "empty_references": [
-            f"{record.speaker}/{record.utt_id}"
-            for record in empty[:_MAX_LISTED]
-        ],
-        "speakers_left_out": sorted(
-            {record.speaker for record in empty} - set(by_speaker)
-        ),
+        **_left_out(empty, by_speaker),
         "overall": group(lambda row: True),
         **_headlines(rows, group),
         "by_severity": {
@@ -133,36 +134,17 @@ def summarize(
     }
 
 
-def _check(records, target_word_error_rate, num_bootstrap, seed):
-    if not records:
-        raise ValueError("No utterance to score. Received: no records.")
-    for name, value in (
-        ("target_word_error_rate", target_word_error_rate),
-        ("num_bootstrap", num_bootstrap),
-        ("seed", seed),
-    ):
-        if not value >= 0:
-            raise ValueError(
-                f"`{name}` must not be negative. Received: {value}."
-            )
-    seen, severities = set(), {}
-    for record in records:
-        where = f"speaker {record.speaker!r}, utterance {record.utt_id!r}"
-        if (record.speaker, record.utt_id) in seen:
-            raise ValueError(f"Given twice: {where}. Make its utt_id unique.")
-        seen.add((record.speaker, record.utt_id))
-        if record.novelty not in NOVELTIES:
-            raise ValueError(
-                f"Unknown novelty of {where}. Received: {record.novelty!r}. "
-                f"Choose one of {', '.join(NOVELTIES)}."
-            )
-        severity = groups.given_severity(record)
-        first = severities.setdefault(record.speaker, severity)
-        if first != severity:
-            raise ValueError(
-                f"Speaker {record.speaker!r} must have one severity. "
-                f"Received: {first!r} and {severity!r}."
-            )
+def _left_out(empty, by_speaker):
+    return {
+        "num_empty_references": len(empty),
+        "empty_references": [
+            f"{record.speaker}/{record.utt_id}"
+            for record in empty[:_MAX_LISTED]
+        ],
+        "speakers_left_out": sorted(
+            {record.speaker for record in empty} - set(by_speaker)
+        ),
+    }
 
 
 def _headlines(rows, group):
@@ -200,8 +182,8 @@ def _by_novelty(scored, rows, target_word_error_rate, seed):
     moderate_severe = {
         row["speaker"] for row in rows if groups.is_moderate_severe(row)
     }
-    kinds = {novelty: (novelty,) for novelty in NOVELTIES}
-    kinds["unseen"] = NOVELTIES[1:]
+    kinds = {novelty: (novelty,) for novelty in scoring.NOVELTIES}
+    kinds["unseen"] = scoring.NOVELTIES[1:]
     summed = {}
     for name, novelties in kinds.items():
         by_speaker = collections.defaultdict(list)

@@ -11,7 +11,7 @@ import jinja2
 import markupsafe
 
 from lingvo_like import files
-from tasks.asr import report_plots
+from tasks.asr import report_curves, report_plots
 
 _TEMPLATE = pathlib.Path(__file__).with_name("report_template.html")
 
@@ -78,7 +78,7 @@ def _plots(summary, history):
         "before_after": None,
         "gain_by_severity": None,
         "gain_by_minutes": None,
-        "learning_curves": report_plots.learning_curves(history, severities),
+        "learning_curves": report_curves.losses(history, severities),
     }
     if rows:
         plots["before_after"] = report_plots.before_after(

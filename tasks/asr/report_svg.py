@@ -9,6 +9,12 @@ import re
 import warnings
 
 import matplotlib
+from matplotlib import figure as figure_lib
+
+from tasks.asr import groups
+
+_WIDTH_INCHES = 8.0
+_MAX_NAME = 20
 
 # Matplotlib wants colours and CSS wants variables: these stand in for them.
 COLORS = {
@@ -45,8 +51,69 @@ STYLE = {
 }
 
 
+def figure(height_inches):
+    """An empty figure as wide as the page."""
+    return figure_lib.Figure(
+        (_WIDTH_INCHES, height_inches), layout="constrained"
+    )
+
+
+def axes(height_inches):
+    """A figure as wide as the page, and its only axes."""
+    made = figure(height_inches)
+    return made, made.subplots()
+
+
+def rule():
+    """How a line that marks a value looks."""
+    return {
+        "color": COLORS["muted"],
+        "linewidth": 1,
+        "linestyle": ":",
+    }
+
+
+def color(severity):
+    """The colour of a given severity."""
+    return COLORS[severity if severity in groups.SEVERITIES else "other"]
+
+
+def name(text):
+    """Short, printable, and no mathematics: `$` would start a formula."""
+    text = "".join(c if c.isprintable() else "?" for c in str(text))
+    text = text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 1] + "…"
+    return text.lstrip("_") or "_"
+
+
+def legend(axes):
+    """A row of names above the axes."""
+    handles, labels = axes.get_legend_handles_labels()
+    # Bars come after lines in Matplotlib's order; the target belongs last.
+    order = sorted(range(len(labels)), key=lambda i: "Target" in labels[i])
+    made = axes.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=6,
+        borderpad=0,
+        borderaxespad=0.3,
+    )
+    for text in made.get_texts():
+        text.set_parse_math(False)
+
+
 def element(figure, name, alt):
-    """The figure as an element that can stand in a page beside others."""
+    """The figure as an element that can stand in a page beside others.
+
+    Args:
+        figure: a Matplotlib figure, drawn under `STYLE`.
+        name: str, unique in the page; letters and hyphens.
+        alt: str, what the picture shows; plain text.
+
+    Returns:
+        str, an SVG element without addresses of any kind.
+    """
     buffer = io.StringIO()
     with (
         matplotlib.rc_context({"svg.hashsalt": name}),

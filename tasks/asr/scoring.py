@@ -6,7 +6,9 @@ import typing
 
 import jiwer
 
-from tasks.asr import text
+from tasks.asr import groups, text
+
+NOVELTIES = ("seen_phrase", "unseen_phrase", "unseen_words")
 
 _MAX_IMPROVEMENTS = 24
 _MAX_IMPROVEMENTS_PER_SPEAKER = 2
@@ -21,6 +23,38 @@ class Scored:
     words: int
     base_errors: int
     submodel_errors: int
+
+
+def check(records):
+    """Refuses records that cannot be scored.
+
+    Args:
+        records: sequence of `metrics.Transcribed`.
+
+    Raises:
+        ValueError: no record, one given twice, a speaker of two severities, or
+            an unknown novelty; names the speaker and the utterance.
+    """
+    if not records:
+        raise ValueError("No utterance to score. Received: no records.")
+    seen, severities = set(), {}
+    for record in records:
+        where = f"speaker {record.speaker!r}, utterance {record.utt_id!r}"
+        if (record.speaker, record.utt_id) in seen:
+            raise ValueError(f"Given twice: {where}. Make its utt_id unique.")
+        seen.add((record.speaker, record.utt_id))
+        if record.novelty not in NOVELTIES:
+            raise ValueError(
+                f"Unknown novelty of {where}. Received: {record.novelty!r}. "
+                f"Choose one of {', '.join(NOVELTIES)}."
+            )
+        severity = groups.given_severity(record)
+        first = severities.setdefault(record.speaker, severity)
+        if first != severity:
+            raise ValueError(
+                f"Speaker {record.speaker!r} must have one severity. "
+                f"Received: {first!r} and {severity!r}."
+            )
 
 
 def word_errors(references, hypotheses):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tasks.asr import metrics, report
+from tasks.asr import metrics, report, scoring
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -47,7 +47,7 @@ def records(num_speakers=4, simulated=False, speaker="S{:03d}", **changes):
                 "speaker": speaker.format(s),
                 "utt_id": str(u),
                 "severity": severities[s % 4],
-                "novelty": metrics.NOVELTIES[u % 3],
+                "novelty": scoring.NOVELTIES[u % 3],
                 "reference": words,
                 "base_hypothesis": " ".join(words.split()[(s + u) % 6 :]),
                 "submodel_hypothesis": " ".join(words.split()[(s * u) % 2 :]),
@@ -222,6 +222,11 @@ def test_plots_without_data_are_left_out():
 )
 def test_any_name_can_be_drawn(speaker):
     page = render(records(1, speaker=speaker), history(1, speaker))
+    assert Page(page).tags.count("svg") == 4
+
+
+def test_any_severity_can_be_drawn():
+    page = render(records(1, severity="$\\frac$ _" + "x" * 50), history(1))
     assert Page(page).tags.count("svg") == 4
 
 
