@@ -186,7 +186,7 @@ def _gains(axes, rows, position):
             ]
             axes.scatter(
                 *np.array(points).reshape(-1, 2).T,
-                s=area,
+                s=70 if low else area,
                 marker="$\u2193$" if low else _MARKERS.get(severity, "v"),
                 color=report_svg.color(severity),
                 alpha=0.85,
