@@ -66,7 +66,7 @@ def load(make, directory):
     try:
         model = make(dict(config["arguments"]))
         fingerprint = config["fingerprint"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{tf.io.gfile.join(directory, CONFIG)} does not describe a model "
             f"of this kind: {error!r}."
