@@ -95,9 +95,9 @@ def _batch(student, utterances, targets, minibatch, values):
     )
     rows = len(minibatch.utterances)
     prompt = len(student.tokenizer.prompt)
-    longest = max(len(targets[i][0]) for i in minibatch.utterances)
-    width = -(-max(longest, 1) // input_pipeline.TOKEN_BUCKET)
-    width *= input_pipeline.TOKEN_BUCKET
+    width = input_pipeline.token_bucket(
+        (tokens for tokens, _ in targets), student.max_tokens
+    )
     audio = np.zeros((rows, bucket), np.float32)
     lengths = np.zeros([rows], np.int32)
     tokens = np.zeros((rows, width), np.int32)

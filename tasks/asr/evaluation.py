@@ -162,7 +162,6 @@ def write(directory, summary, records, history, details):
     report.write(
         posixpath.join(directory, "report.html"),
         summary,
-        records,
         history,
         "Submodels: what each speaker gained",
         details,

@@ -70,7 +70,10 @@ class Loader:
         self._speakers = speakers
         self._slots = sorted(speakers)
         self._sample_rate = sample_rate
-        self._max_tokens = max_tokens
+        # One width for the whole job: what a batch compiles for is its bucket.
+        self._token_bucket = token_bucket(
+            (t for data in speakers.values() for t in data.tokens), max_tokens
+        )
         self._places = places
         self._utterances = utterances_per_speaker
         self._augment = augment
@@ -79,22 +82,13 @@ class Loader:
     def batch(self, group, with_audio=True):
         """A group as a dict of arrays; see the module's docstring."""
         shape = (self._places, self._utterances)
-        longest = max(
-            len(self._speakers[m.speaker].tokens[i])
-            for m in group.minibatches
-            for i in m.utterances
-        )
-        tokens = min(
-            max(1, -(-longest // TOKEN_BUCKET)) * TOKEN_BUCKET,
-            self._max_tokens,
-        )
         augment = self._augment
         batch = {
             "audio": np.zeros(
                 (*shape, group.bucket if with_audio else 0), np.float32
             ),
             "lengths": np.zeros(shape, np.int32),
-            "tokens": np.zeros((*shape, tokens), np.int32),
+            "tokens": np.zeros((*shape, self._token_bucket), np.int32),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
             "slots": self._places_to_slots(group),
@@ -154,6 +148,12 @@ class Loader:
             shape = (self._utterances, count)
             batch[name][place, ..., 0] = draw.random(shape)
             batch[name][place, ..., 1] = draw.integers(0, largest + 1, shape)
+
+
+def token_bucket(transcripts, max_tokens):
+    """The static number of tokens that holds every transcript."""
+    longest = max((len(tokens) for tokens in transcripts), default=1)
+    return min(-(-max(1, longest) // TOKEN_BUCKET) * TOKEN_BUCKET, max_tokens)
 
 
 def read_samples(utterance, sample_rate, factor=1.0):

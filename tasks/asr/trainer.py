@@ -179,15 +179,13 @@ class Trainer:
             self._values.num_steps - self.states[slot].steps
             for slot in self._unfinished()
         )
-        with (
-            tqdm.tqdm(
-                total=remaining, desc="training", unit="update", smoothing=0.1
-            ) as progress,
-            self._writer,
-        ):
+        with tqdm.tqdm(
+            total=remaining, desc="training", unit="update", smoothing=0.1
+        ) as progress:
             while self._unfinished():
                 self._evaluate_due(progress)
                 self._train_leg(progress)
+        self._writer.close()
         self.save()
 
     def _unfinished(self):
