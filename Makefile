@@ -22,7 +22,7 @@ $(VENV)/.demo: setup.cfg pyproject.toml
 	    echo 'error: Python 3.11 or later is needed. Name one with:' \
 	    'make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@echo 'Installing into $(VENV): a few minutes, about 3 GB.'
+	@echo 'Installing into $(VENV): some minutes, about 3 GB.'
 	@$(RUN) -m pip install --quiet --editable '.[$(DEMO_EXTRAS)]'
 	@touch $@
 
