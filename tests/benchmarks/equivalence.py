@@ -1,0 +1,187 @@
+"""Does training together cost anybody anything?
+
+    python -m tests.benchmarks.equivalence --base=BASE --work_dir=DIR
+
+Sixteen simulated speakers: their Submodels trained in one job against each
+trained alone in a run of its own, with dropout, SpecAugment and speed
+perturbation on; then the whole model fine-tuned for each speaker on the same
+data, as far as Submodels may trail. Every run takes the same number of
+updates, of the same minibatches.
+"""
+
+import collections
+import json
+
+import numpy as np
+
+from tests.benchmarks import jobs
+
+AUGMENTATION = (
+    "adapter.dropout_rate=0.1",
+    "augment.speed_factors=0.9,1.0,1.1",
+    "augment.num_freq_masks=1",
+    "augment.num_time_masks=1",
+    "augment.time_mask_max_frames=10",
+)
+
+
+def largest_difference(together, alone):
+    """The largest difference of any tensor, relative to its own scale.
+
+    A tensor's scale is its largest absolute value in the run alone.
+    """
+    return max(
+        float(
+            np.abs(together[name] - value).max()
+            / max(np.abs(value).max(), 1e-12)
+        )
+        for name, value in alone.items()
+    )
+
+
+def fine_tune_all(base_path, values, arguments, corpus, data):
+    """Full fine-tuning, speaker by speaker: dict of speaker to errors."""
+    from params import schema
+    from tasks.asr import base_training
+
+    totals = {}
+    base = jobs.load_base(base_path, values)
+    start = {k: v.numpy() for k, v in base.named_weights().items()}
+    for slot, speaker in enumerate(corpus.speakers):
+        for name, weight in base.named_weights().items():
+            weight.assign(start[name])
+        trainer = base_training.BaseTrainer(
+            base,
+            schema.BaseTraining(
+                num_steps=arguments.steps,
+                utterances_per_step=values.train.utterances_per_speaker,
+                learning_rate=arguments.fine_tune_learning_rate,
+                warmup_steps=10,
+                weight_decay=0.0,
+                eval_every_steps=10**9,
+            ),
+            values.augment,
+            {speaker: list(corpus.train[slot].utterances)},
+            {},
+        )
+        trainer.run()
+        totals |= jobs.word_errors(
+            base, {slot: data[slot]}, title=f"{speaker} fine-tuned"
+        )
+    return totals
+
+
+def main():
+    parser = jobs.parser(__doc__)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--speakers", type=int, default=16)
+    parser.add_argument("--utterances", type=int, default=2)
+    parser.add_argument("--fine_tune_learning_rate", type=float, default=3e-5)
+    parser.add_argument("--no_fine_tuning", action="store_true")
+    arguments = parser.parse_args()
+    folder = jobs.simulate(
+        f"{arguments.work_dir}/speech",
+        num_speakers=arguments.speakers,
+        utterances_per_speaker=90,
+        dev_utterances=0,
+        test_utterances=40,
+        voices="0:22",
+        seed=7,
+    )
+    values = jobs.experiment(
+        "whisper.ShortStacked",
+        [
+            f"train.num_steps={arguments.steps}",
+            f"train.utterances_per_speaker={arguments.utterances}",
+            "train.speakers_per_step=4",
+            f"train.eval_every_steps={arguments.steps}",
+            *AUGMENTATION,
+        ],
+    )
+    base = jobs.load_base(arguments.base, values)
+    before = base.fingerprint()
+    corpus = jobs.prepare(base, values, folder)
+    data = jobs.test_data(base, folder / "test.jsonl", corpus.speakers)
+
+    joint = jobs.Job(base, values, corpus, f"{arguments.work_dir}/joint")
+    joint.trainer.run()
+    alone_values = jobs.with_train(values, speakers_per_step=1)
+    # One stack for all the single runs: a run steps its own slot alone, and
+    # the program compiles once.
+    shared = jobs.Job(
+        base, alone_values, corpus, f"{arguments.work_dir}/alone/none"
+    ).task
+    files = collections.defaultdict(dict)
+    differences = {}
+    for slot, speaker in enumerate(corpus.speakers):
+        single = jobs.Job(
+            base,
+            alone_values,
+            corpus,
+            f"{arguments.work_dir}/alone/{slot}",
+            reuse=shared,
+            selected=[slot],
+        )
+        single.trainer.run()
+        files["joint"][speaker] = joint.tensors(speaker)
+        files["alone"][speaker] = single.tensors(speaker)
+        differences[speaker] = largest_difference(
+            files["joint"][speaker], files["alone"][speaker]
+        )
+    errors = {"base": jobs.word_errors(base, data, title="base")}
+    for kind, tensors in files.items():
+        errors[kind] = jobs.word_errors(
+            base,
+            data,
+            jobs.stack_of(tensors, corpus.speakers, joint.task.stack.layout),
+            title=kind,
+        )
+    if not arguments.no_fine_tuning:
+        errors["fine-tuned"] = fine_tune_all(
+            arguments.base, values, arguments, corpus, data
+        )
+    report(errors, differences, base.fingerprint() == before)
+
+
+def report(errors, differences, base_untouched):
+    kinds = list(errors)
+    print(
+        f"{'speaker':<10} {'weights':>9} " + " ".join(f"{k:>10}" for k in kinds)
+    )
+    for speaker, difference in differences.items():
+        rates = [jobs.rate({speaker: errors[k][speaker]}) for k in kinds]
+        print(
+            f"{speaker:<10} {difference:9.1e} "
+            + " ".join(f"{value:10.2f}" for value in rates)
+        )
+    totals = {kind: jobs.rate(errors[kind]) for kind in kinds}
+    print(
+        f"{'all':<10} {max(differences.values()):9.1e} "
+        + " ".join(f"{totals[k]:10.2f}" for k in kinds)
+    )
+    tuned = totals.get("fine-tuned")
+    print(
+        json.dumps(
+            {
+                "max_relative_weight_difference": max(differences.values()),
+                "max_wer_difference_points": max(
+                    abs(
+                        jobs.rate({s: errors["joint"][s]})
+                        - jobs.rate({s: errors["alone"][s]})
+                    )
+                    for s in differences
+                ),
+                "base_wer": totals["base"],
+                "submodels_wer": totals["joint"],
+                "fine_tuned_wer": tuned,
+                "submodels_over_fine_tuned": (
+                    totals["joint"] / tuned if tuned else None
+                ),
+                "base_untouched": base_untouched,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""What the benchmarks of training share: data, jobs and error rates."""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from lingvo_like import hyperparams, stack, submodel  # noqa: E402
+from params import registry  # noqa: E402
+from tasks.asr import (  # noqa: E402
+    bases,
+    evaluation,
+    metrics,
+    model_directory,
+    preparation,
+    scoring,
+    task,
+    trainer,
+    transcription,
+)
+
+NORMALIZER = "english"
+
+
+def parser(description):
+    """The arguments that every such benchmark has."""
+    result = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        "--base",
+        required=True,
+        help="a short-context base model, from tasks.shorten_context",
+    )
+    result.add_argument(
+        "--work_dir", required=True, help="a folder for data and runs"
+    )
+    return result
+
+
+def simulate(folder, **flags):
+    """Runs tasks.simulate unless the folder is there; returns the folder."""
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tasks.simulate",
+            f"--output_dir={folder}",
+            *arguments,
+        ],
+        check=True,
+    )
+    return pathlib.Path(folder)
+
+
+def experiment(name, overrides):
+    """A registered experiment with overrides such as `train.num_steps=9`."""
+    return hyperparams.override(registry.get(name), overrides)
+
+
+def load_base(path, values):
+    """The frozen base model at `path`."""
+    return bases.load(values.base, path)
+
+
+class Job:
+    """One training job in a folder, through the same classes as the binary.
+
+    Args:
+        base: frozen `BaseModel`.
+        values: `schema.Experiment`.
+        corpus: `preparation.Corpus`.
+        folder: path of the run.
+        reuse: a `SubmodelTask` of the same speakers, its slots untouched, so
+            that nothing compiles again; or None.
+        selected: slots to train; None for all.
+    """
+
+    def __init__(self, base, values, corpus, folder, reuse=None, selected=None):
+        self.base = base
+        self.corpus = corpus
+        self.directory = model_directory.ModelDirectory(str(folder))
+        self.directory.prepare()
+        self.task = reuse or task.SubmodelTask(base, values, corpus.speakers)
+        self._fingerprint = base.fingerprint()
+        self._values = values
+        self.trainer = trainer.Trainer(
+            self.task,
+            corpus.train,
+            corpus.dev,
+            self.directory,
+            self._make_submodel,
+            selected,
+        )
+
+    def _make_submodel(self, speaker, training):
+        return submodel.create(
+            self.task.stack.layout,
+            self.task.stack.row(self.task.stack.slot(speaker)),
+            base_fingerprint=self._fingerprint,
+            speaker=speaker,
+            residual_weight=self._values.adapter.residual_weight,
+            training=training,
+        )
+
+    def tensors(self, speaker):
+        """The tensors in a speaker's Submodel file."""
+        return submodel.load(self.directory.submodel(speaker)).tensors
+
+
+def prepare(base, values, folder, train="train.jsonl", dev=""):
+    """The corpus of a simulated folder."""
+    folder = pathlib.Path(folder)
+    return preparation.prepare(
+        base,
+        values,
+        str(folder / train),
+        str(folder / dev) if dev else "",
+        strict=True,
+    )
+
+
+def test_data(base, path, speakers):
+    """The test utterances of the speakers, by slot."""
+    data, _ = evaluation.read_test(base, str(path), list(speakers))
+    return data
+
+
+def word_errors(base, data, adapters=None, title=""):
+    """(errors, words) of each speaker.
+
+    Args:
+        base: `BaseModel`.
+        data: dict of slot to `SpeakerUtterances`.
+        adapters: `Stack` whose slots are those of `data`, or None.
+        title: of the progress bar.
+    """
+    found = transcription.transcribe(
+        base, data, task.transcriber(base, adapters), title=title
+    )
+    records = [
+        metrics.Transcribed(
+            speaker=utterance.speaker,
+            utt_id=utterance.utt_id,
+            severity=utterance.severity or None,
+            novelty="unseen_phrase",
+            reference=utterance.text,
+            base_hypothesis=found[slot, index][0],
+            submodel_hypothesis=found[slot, index][0],
+            duration=utterance.duration,
+            simulated=utterance.simulated,
+        )
+        for slot, speaker in data.items()
+        for index, utterance in enumerate(speaker.utterances)
+    ]
+    scored, _ = scoring.score(records, NORMALIZER)
+    totals = {}
+    for item in scored:
+        errors, words = totals.get(item.record.speaker, (0, 0))
+        totals[item.record.speaker] = (
+            errors + item.base_errors,
+            words + item.words,
+        )
+    return totals
+
+
+def rate(totals):
+    """The word error rate, in percent, of all the speakers' words."""
+    errors = sum(e for e, _ in totals.values())
+    return 100.0 * errors / sum(w for _, w in totals.values())
+
+
+def stack_of(files, speakers, layout):
+    """A `Stack` with the speakers' tensors: dict of speaker to tensors."""
+    result = stack.Stack(speakers, layout)
+    for speaker in speakers:
+        result.set_row(result.slot(speaker), files[speaker])
+    return result
+
+
+def with_train(values, **train):
+    """The experiment with other values of `train`."""
+    return dataclasses.replace(
+        values, train=dataclasses.replace(values.train, **train)
+    )
