@@ -1,0 +1,128 @@
+"""The paper's claim: 128 Submodels for the price of one.
+
+    python -m tests.benchmarks.one_job --base=BASE --work_dir=DIR
+
+Two jobs of the same batch, steps and machine: 128 utterances a step, all of
+one speaker, or one of each of 128 speakers. A job runs from the manifest to
+the Submodel files; what counts is Submodels per CPU-hour, and the word error
+rate of the speaker that both jobs have.
+"""
+
+import json
+import time
+
+from tests.benchmarks import jobs
+
+BATCH = 128
+# Utterances of one bucket of a short-context base, so that both jobs compute
+# the same.
+SECONDS = (1.52, 2.48)
+
+
+def filtered(path, output, speakers=None):
+    """The utterances of one bucket, as a manifest of its own."""
+    lines = []
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        if not SECONDS[0] <= record["duration"] <= SECONDS[1]:
+            continue
+        if speakers is None or record["speaker"] in speakers:
+            lines.append(line)
+    output.write_text("\n".join(lines) + "\n")
+
+
+def run(base, values, folder, manifest, arguments):
+    """One job. Returns the job, its CPU seconds and its wall seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    corpus = jobs.prepare(base, values, folder, manifest)
+    job = jobs.Job(
+        base,
+        values,
+        corpus,
+        f"{arguments.work_dir}/run_{len(corpus.speakers)}",
+    )
+    job.trainer.run()
+    return job, time.process_time() - cpu, time.perf_counter() - wall
+
+
+def main():
+    parser = jobs.parser(__doc__)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--learning_rate", type=float, default=4e-3)
+    arguments = parser.parse_args()
+    folder = jobs.simulate(
+        f"{arguments.work_dir}/speech",
+        num_speakers=BATCH,
+        severities="moderate",
+        utterances_per_speaker=200,
+        dev_utterances=0,
+        test_utterances=100,
+        seed=11,
+    )
+    speakers = sorted(
+        {
+            json.loads(line)["speaker"]
+            for line in (folder / "train.jsonl").read_text().splitlines()
+        }
+    )
+    shared = speakers[:1]
+    filtered(folder / "train.jsonl", folder / "many.jsonl")
+    filtered(folder / "train.jsonl", folder / "one.jsonl", shared)
+    filtered(folder / "test.jsonl", folder / "test_one.jsonl", shared)
+    results = {}
+    for name, places in (("one", 1), ("many", BATCH)):
+        values = jobs.experiment(
+            "whisper.ShortStacked",
+            [
+                f"train.num_steps={arguments.steps}",
+                f"train.eval_every_steps={arguments.steps}",
+                f"train.speakers_per_step={places}",
+                f"train.utterances_per_speaker={BATCH // places}",
+                f"optimizer.learning_rate={arguments.learning_rate}",
+            ],
+        )
+        base = jobs.load_base(arguments.base, values)
+        job, cpu, wall = run(base, values, folder, f"{name}.jsonl", arguments)
+        data = jobs.test_data(base, folder / "test_one.jsonl", shared)
+        layout = job.task.stack.layout
+        adapted = jobs.stack_of(
+            {s: job.tensors(s) for s in shared}, shared, layout
+        )
+        results[name] = {
+            "submodels": len(job.corpus.speakers),
+            "cpu_seconds": cpu,
+            "wall_seconds": wall,
+            "per_cpu_hour": len(job.corpus.speakers) / cpu * 3600.0,
+            "wer": jobs.rate(jobs.word_errors(base, data, adapted, name)),
+            "base_wer": jobs.rate(jobs.word_errors(base, data, None, "base")),
+            "words": sum(
+                words
+                for _, words in jobs.word_errors(base, data, adapted).values()
+            ),
+        }
+    print(
+        f"{'job':<6} {'Submodels':>9} {'CPU s':>8} {'per CPU-hour':>13} "
+        f"{'WER %':>7} {'base %':>7}"
+    )
+    for name, row in results.items():
+        print(
+            f"{name:<6} {row['submodels']:9d} {row['cpu_seconds']:8.0f} "
+            f"{row['per_cpu_hour']:13.1f} {row['wer']:7.2f} "
+            f"{row['base_wer']:7.2f}"
+        )
+    print(
+        json.dumps(
+            {
+                "throughput_ratio": results["many"]["per_cpu_hour"]
+                / results["one"]["per_cpu_hour"],
+                "wer_difference_points": abs(
+                    results["many"]["wer"] - results["one"]["wer"]
+                ),
+                **results,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
