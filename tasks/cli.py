@@ -1,14 +1,38 @@
 """What every binary shares: how it starts and how it fails."""
 
+import builtins
+import contextlib
+import importlib.util
 import os
+import re
 import sys
 
-# Before TensorFlow is imported: its start-up notices would bury our messages.
+# Before TensorFlow is imported: what it logs later would bury our messages.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags, logging  # noqa: E402
 
 EXPECTED_ERRORS = (ValueError, OSError)
+# What TensorFlow raises for files, stores and memory that a user can mend;
+# its other errors are ours.
+EXPECTED_TENSORFLOW_ERRORS = (
+    "AlreadyExistsError",
+    "DataLossError",
+    "FailedPreconditionError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "UnauthenticatedError",
+    "UnavailableError",
+)
+# TensorFlow 2.21 logs these before it reads TF_CPP_MIN_LOG_LEVEL. The last is
+# a machine without a GPU or without its driver, where nothing is amiss.
+_NOTICE = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog\(\)"
+    rb"|I\d{4} \d\d:\d\d:\d\d"
+    rb"|E\d{4} .*failed call to cuInit: .*(\(303\)|CUDA_ERROR_NO_DEVICE)"
+)
+_PYTHON_ERROR = re.compile(r"(?:\{\{.*?\}\} ?)?(\w+(?:\.\w+)*): (.*)")
 
 _DEBUG = flags.DEFINE_bool(
     "debug", False, "Show the whole traceback of an error, for a bug report."
@@ -30,11 +54,13 @@ def run(main):
             return main(argv)
         except KeyboardInterrupt:
             sys.exit(130)
-        except EXPECTED_ERRORS as error:
-            if _DEBUG.value:
+        except Exception as error:
+            message = expected_message(error)
+            if message is None or _DEBUG.value:
                 raise
-            fail(str(error) or type(error).__name__)
+            fail(message)
 
+    sys.meta_path.insert(0, _QuietTensorFlow())
     app.run(guarded)
 
 
@@ -46,5 +72,92 @@ def takes_arguments(main):
 
 def fail(message):
     """Prints one line to stderr and exits with status 1."""
-    print(f"error: {message}", file=sys.stderr)
+    lines = (line.strip() for line in str(message).splitlines())
+    print(f"error: {' '.join(filter(None, lines))}", file=sys.stderr)
     sys.exit(1)
+
+
+def expected_message(error):
+    """What a user should read of an error; None where it is a bug of ours."""
+    if isinstance(error, EXPECTED_ERRORS):
+        return str(error) or type(error).__name__
+    # Nobody raises a TensorFlow error before TensorFlow was imported.
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return None
+    lines = error.message.splitlines() or [type(error).__name__]
+    if type(error).__name__ in EXPECTED_TENSORFLOW_ERRORS:
+        return lines[0]
+    if "Traceback (most recent call last)" not in error.message:
+        return None
+    # An error of Python code that ran inside of the input pipeline.
+    found = _PYTHON_ERROR.match(lines[0])
+    if found is None:
+        return None
+    name = found[1].rpartition(".")[2]
+    if name == "AudioError" or _is_expected(getattr(builtins, name, None)):
+        return found[2]
+    return None
+
+
+def _is_expected(kind):
+    return isinstance(kind, type) and issubclass(kind, EXPECTED_ERRORS)
+
+
+class _QuietTensorFlow:
+    """Finds TensorFlow, once, and lets it load without its notices."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or not hasattr(os, "fork"):
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_quietly(module):
+            with _without_notices():
+                execute(module)
+                # The first look for devices has notices of its own.
+                module.config.list_physical_devices()
+
+        spec.loader.exec_module = execute_quietly
+        return spec
+
+
+@contextlib.contextmanager
+def _without_notices():
+    """Lets everything but TensorFlow's start-up notices through to stderr.
+
+    A process filters, so that the last words of a library that aborts are
+    not lost.
+    """
+    sys.stderr.flush()
+    read_end, write_end = os.pipe()
+    stderr = os.dup(2)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(write_end)
+            _filter(read_end)
+        finally:
+            os._exit(0)
+    os.close(read_end)
+    os.dup2(write_end, 2)
+    os.close(write_end)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.waitpid(child, 0)
+
+
+def _filter(descriptor):
+    """Copies lines that are not notices to stderr, until nobody writes."""
+    with os.fdopen(descriptor, "rb") as lines:
+        for line in lines:
+            if not _NOTICE.match(line):
+                os.write(2, line)
