@@ -248,6 +248,6 @@ class Decoder(keras.layers.Layer):
         for block, source, cache in zip(
             self.blocks, sources, caches, strict=True
         ):
-            x, cache = block(x, source, mask, cache, position)
+            x, cache = block(x, source, mask, cache, position=position)
             after.append(cache)
         return self.logits(self.norm(x)[:, 0]), after

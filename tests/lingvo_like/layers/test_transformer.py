@@ -1,0 +1,183 @@
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lingvo_like.layers import transformer
+
+BATCH, TIME, DIM, HEADS, INNER = 2, 6, 16, 4, 24
+
+
+def activations(seed=0, time=TIME):
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((BATCH, time, DIM)).astype("float32")
+
+
+def built(kind, **kwargs):
+    block = kind(DIM, HEADS, INNER, **kwargs)
+    block.build((None, None, DIM))
+    generator = np.random.default_rng(1)
+    named = transformer.named_weights(block, block.sublayers)
+    for _, weight in sorted(named.items()):
+        value = 0.3 * generator.standard_normal(weight.shape)
+        weight.assign(value + (weight.name == "gamma"))
+    return block
+
+
+def test_gelu_and_its_gradient_are_exact():
+    x = tf.constant(np.linspace(-9, 9, 400), tf.float32)
+    results = []
+    for function in (transformer.gelu, tf.nn.gelu):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        results.append((y, tape.gradient(y, x)))
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=2e-6)
+
+
+def test_attention_agrees_with_keras():
+    query, key, value = (
+        np.random.default_rng(i).standard_normal((BATCH, TIME, HEADS, 4))
+        for i in range(3)
+    )
+    mask = np.tril(np.ones((TIME, TIME), bool))
+    expected = keras.ops.dot_product_attention(
+        query.astype("float32"),
+        key.astype("float32"),
+        value.astype("float32"),
+        mask=mask[None, None],
+    )
+    ours = transformer.attend(
+        tf.constant(query.transpose(0, 2, 1, 3), tf.float32),
+        tf.constant(key.transpose(0, 2, 3, 1), tf.float32),
+        tf.constant(value.transpose(0, 2, 1, 3), tf.float32),
+        mask,
+    )
+    np.testing.assert_allclose(
+        np.transpose(ours, (0, 2, 1, 3)), expected, atol=1e-5
+    )
+
+
+def test_heads_split_and_merge_back():
+    x = tf.constant(activations())
+    merged = transformer.merge_heads(transformer.split_heads(x, HEADS))
+    np.testing.assert_array_equal(merged, x)
+
+
+def test_decoder_sees_no_later_token():
+    block = built(transformer.DecoderBlock)
+    source = block.source(tf.constant(activations(5, time=9)))
+    mask = transformer.causal_mask(TIME)
+    x = activations()
+    before, _ = block(tf.constant(x), source, mask)
+    x[:, 4:] += 1.0
+    after, _ = block(tf.constant(x), source, mask)
+    np.testing.assert_array_equal(before[:, :4], after[:, :4])
+    assert np.abs(np.asarray(before) - np.asarray(after))[:, 4:].max() > 0.1
+
+
+def test_cached_steps_equal_the_whole_sequence():
+    block = built(transformer.DecoderBlock)
+    source = block.source(tf.constant(activations(5, time=9)))
+    x = tf.constant(activations())
+    whole, (key, value) = block(x, source, transformer.causal_mask(TIME))
+    # Garbage in places still to come must not be attended to.
+    cache = (tf.ones_like(key) * 7, tf.ones_like(value) * 7)
+    for position in range(TIME):
+        y, cache = block(
+            x[:, position : position + 1],
+            source,
+            tf.range(TIME) <= position,
+            cache,
+            position=position,
+        )
+        np.testing.assert_allclose(y[:, 0], whole[:, position], atol=1e-5)
+    np.testing.assert_allclose(cache[0], key, atol=1e-6)
+
+
+def test_beams_share_their_utterances_source():
+    block = built(transformer.DecoderBlock)
+    encoded = tf.constant(activations(5, time=9))
+    x = tf.constant(np.repeat(activations(), 3, axis=0))
+    mask = transformer.causal_mask(TIME)
+    shared, _ = block(x, block.source(encoded), mask)
+    copied, _ = block(x, block.source(tf.repeat(encoded, 3, axis=0)), mask)
+    np.testing.assert_allclose(shared, copied, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", [transformer.EncoderBlock, transformer.DecoderBlock]
+)
+def test_configuration_and_names_round_trip(kind):
+    block = built(kind, name="some_block")
+    again = kind.from_config(block.get_config())
+    again.build((None, None, DIM))
+    ours = transformer.named_weights(block, block.sublayers)
+    theirs = transformer.named_weights(again, again.sublayers)
+    assert list(ours) == list(theirs)
+    assert len(ours) == len(block.weights)
+    assert [w.shape for w in ours.values()] == [
+        w.shape for w in theirs.values()
+    ]
+
+
+def test_frozen_block_has_nothing_to_train_and_passes_gradients_down():
+    block = built(transformer.EncoderBlock)
+    block.trainable = False
+    x = tf.constant(activations())
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.reduce_sum(block(x) ** 2)
+    assert not block.trainable_variables
+    assert np.abs(tape.gradient(y, x)).max() > 0
+
+
+def test_mixed_precision_computes_in_bfloat16_near_float32():
+    exact = built(transformer.EncoderBlock)
+    mixed = built(transformer.EncoderBlock, dtype="mixed_bfloat16")
+    x = tf.constant(activations())
+    y = mixed(x)
+    assert y.dtype == tf.bfloat16
+    np.testing.assert_allclose(
+        tf.cast(y, tf.float32), exact(x), rtol=0.05, atol=0.15
+    )
+
+
+def test_width_must_divide_into_heads():
+    with pytest.raises(ValueError, match="model_dim=10, num_heads=4"):
+        transformer.EncoderBlock(10, 4, 8)
+
+
+def test_jax_gives_the_same_values_and_gradients():
+    pytest.importorskip("jax")
+    block = built(transformer.EncoderBlock)
+    x = tf.constant(activations())
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = block(x)
+    gradient = tape.gradient(y, x, tf.ones_like(y))
+    program = (
+        "import json, jax, numpy as np\n"
+        "from lingvo_like.layers import transformer\n"
+        "from tests.lingvo_like.layers import test_transformer as here\n"
+        "block = here.built(transformer.EncoderBlock)\n"
+        "y, pull = jax.vjp(block, here.activations())\n"
+        "(g,) = pull(jax.numpy.ones_like(y))\n"
+        "print(json.dumps([np.asarray(y).tolist(), np.asarray(g).tolist()]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs = json.loads(result.stdout.strip().split("\n")[-1])
+    np.testing.assert_allclose(theirs[0], y, atol=1e-5)
+    np.testing.assert_allclose(theirs[1], gradient, atol=1e-4)
