@@ -15,6 +15,7 @@ EXPERIMENTS = {
     "conformer.LibriSpeechM": conformer.LibriSpeechM,
     "conformer.LibriSpeechS": conformer.LibriSpeechS,
     "conformer.Tiny": conformer.Tiny,
+    "whisper.Demo": whisper.Demo,
     "whisper.ShortStacked": whisper.ShortStacked,
     "whisper.Stacked": whisper.Stacked,
 }

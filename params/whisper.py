@@ -25,3 +25,20 @@ class ShortStacked(schema.Experiment):
     base: schema.Whisper = dataclasses.field(
         default_factory=lambda: schema.Whisper(audio_context="short")
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo(ShortStacked):
+    """What tasks.demo trains: `ShortStacked` in a few minutes on two cores.
+
+    Small groups, so that few places of a step are empty with 16 speakers.
+    """
+
+    train: schema.Train = dataclasses.field(
+        default_factory=lambda: schema.Train(
+            num_steps=48,
+            speakers_per_step=2,
+            utterances_per_speaker=4,
+            eval_every_steps=16,
+        )
+    )
