@@ -2,9 +2,14 @@
 
 Decoding is libsndfile's (through soundfile), resampling is libsoxr's. Every
 failure is an `AudioError` that names the file and what is wrong with it.
+
+Wherever a path is taken, `shard-00000.tfrecord#1234` is the audio file that is
+a record of a TFRecord file (`tasks.pack_shards` makes them).
 """
 
+import contextlib
 import dataclasses
+import io
 import math
 import os
 import re
@@ -13,9 +18,13 @@ import numpy as np
 import soundfile
 import soxr
 
+from tasks.asr import tfrecord
+
 # A manifest rounds its seconds; an end this far past the file's is the file's.
 TOLERANCE_SECONDS = 0.05
 
+# Enough of a FLAC file for its header, which stands at its beginning.
+_FLAC_HEADER_BYTES = 1024
 _CHUNK_LENGTH = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _CUT_OGG = re.compile(r"^Ogg ?: (Junk after|File ended unexp)", re.MULTILINE)
 # What programs that write to a pipe leave as the length that they cannot know.
@@ -57,7 +66,7 @@ def header(path):
     """Reads the header alone.
 
     Args:
-        path: a WAV, FLAC, Ogg or MP3 file.
+        path: a WAV, FLAC, Ogg or MP3 file, or a record that holds one.
 
     Returns:
         a `Header` with at least one frame.
@@ -66,15 +75,14 @@ def header(path):
         AudioError: the file is missing, is not audio, holds no samples, or
             is shorter than its own header promises.
     """
-    _check_file(path)
-    try:
-        info = soundfile.info(path, verbose=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, "not readable as audio", _plain(error)) from None
-    _check_length(path, info)
-    if info.frames <= 0:
-        raise AudioError(path, "no samples in the audio file")
-    return Header(info.frames, info.samplerate, info.channels)
+    source = _source(path, _FLAC_HEADER_BYTES)
+    if isinstance(source, bytes):
+        # Longer metadata than that is rare, and read in full below.
+        with contextlib.suppress(AudioError):
+            if source.startswith(b"fLaC"):
+                return _header(path, source)
+        source = _source(path)
+    return _header(path, source)
 
 
 def seconds(path):
@@ -86,7 +94,7 @@ def load(path, offset=0.0, duration=None):
     """Reads samples at the file's own rate.
 
     Args:
-        path: a WAV, FLAC, Ogg or MP3 file.
+        path: a WAV, FLAC, Ogg or MP3 file, or a record that holds one.
         offset: seconds to skip.
         duration: seconds to read; None reads to the end.
 
@@ -97,7 +105,8 @@ def load(path, offset=0.0, duration=None):
         AudioError: the file cannot be read, has no samples there, ends before
             `offset + duration`, or holds samples that are not finite.
     """
-    found = header(path)
+    source = _source(path)
+    found = _header(path, source)
     start = round(offset * found.sample_rate)
     if start < 0 or start >= found.num_frames:
         raise AudioError(
@@ -109,7 +118,7 @@ def load(path, offset=0.0, duration=None):
     if duration is not None:
         wanted = min(wanted, _num_wanted(path, found, start, duration))
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_file(source)) as file:
             file.seek(start)
             samples = file.read(wanted, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
@@ -174,6 +183,33 @@ def change_speed(samples, factor):
     if factor == 1:
         return samples
     return soxr.resample(samples, float(factor), 1.0)
+
+
+def _source(path, max_bytes=None):
+    """What to decode: `path` itself, or a record's first `max_bytes`."""
+    place = tfrecord.parse(path)
+    if place is None:
+        _check_file(path)
+        return path
+    try:
+        return tfrecord.read(*place, max_bytes)
+    except tfrecord.RecordError as error:
+        raise AudioError(path, error.reason, error.detail) from None
+
+
+def _file(source):
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _header(path, source):
+    try:
+        info = soundfile.info(_file(source), verbose=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(path, "not readable as audio", _plain(error)) from None
+    _check_length(path, info)
+    if info.frames <= 0:
+        raise AudioError(path, "no samples in the audio file")
+    return Header(info.frames, info.samplerate, info.channels)
 
 
 def _check_file(path):

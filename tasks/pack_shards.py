@@ -1,0 +1,96 @@
+"""Packs the recordings of manifests into a few large files (TFRecord shards).
+
+    python -m tasks.pack_shards --manifest=train.jsonl,dev.jsonl \\
+        --output_dir=packed
+
+writes packed/shard-00000.tfrecord and so on, packed/train.jsonl and
+packed/dev.jsonl, which are used like any other manifest, and what was left out,
+and why, in packed/train.jsonl.left_out.txt. For corpora of so many files that
+opening them takes longer than reading them. The samples stay what they are.
+"""
+
+import os
+
+from absl import flags
+
+from tasks import cli
+from tasks.asr import manifest, new_folder, rejections, shards
+
+_MANIFEST = flags.DEFINE_list(
+    "manifest",
+    None,
+    "The manifests, separated by commas. Recordings that several of them name "
+    "are packed once.",
+    required=True,
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Folder to make, which must not exist.", required=True
+)
+_SHARD_MEGABYTES = flags.DEFINE_integer(
+    "shard_megabytes",
+    256,
+    "Size of a shard in millions of bytes.",
+    lower_bound=1,
+)
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "Refuse manifests with unusable utterances."
+)
+
+
+def main(argv):
+    del argv
+    paths = _by_name(_MANIFEST.value)
+    with new_folder.create(_OUTPUT_DIR.value) as folder:
+        parts, left_out = {}, {}
+        for name, path in paths.items():
+            parts[name], left_out[name] = manifest.read(path, _STRICT.value)
+        packed = shards.pack(parts, folder, _SHARD_MEGABYTES.value * 1_000_000)
+        for name, path in paths.items():
+            utterances = packed.utterances[name]
+            _check(path, utterances, packed.left_out[name])
+            left_out[name] = rejections.Rejections(
+                left_out[name] + packed.left_out[name]
+            )
+            account = left_out[name].describe(examples=None)
+            for file, text in (
+                (name, manifest.dumps(utterances, folder)),
+                (f"{name}.left_out.txt", account or "Nothing left out.\n"),
+            ):
+                (folder / file).write_text(text, encoding="utf-8")
+    for name, utterances in packed.utterances.items():
+        print(f"{name}: {len(utterances)} utterances")
+        print(left_out[name].describe(), end="")
+    print(
+        f"{packed.num_records} recordings, {packed.seconds / 60:.1f} minutes, "
+        f"in shards: {packed.num_shards}, {packed.num_bytes / 1e6:.1f} MB\n"
+        f"Written to {_OUTPUT_DIR.value}"
+    )
+
+
+def _by_name(paths):
+    """The manifests by the names that they get in the output folder."""
+    named = {}
+    for path in paths:
+        name = os.path.basename(path)
+        if name in named:
+            raise ValueError(
+                f"--manifest has two manifests called {name} ({named[name]} "
+                f"and {path}); rename one, or pack them into two folders"
+            )
+        named[name] = path
+    if not named:
+        raise ValueError("--manifest is empty; name at least one manifest")
+    return named
+
+
+def _check(path, utterances, left_out):
+    if _STRICT.value:
+        left_out.raise_if_any(f"manifest {path}")
+    if not utterances:
+        raise ValueError(
+            f"manifest {path} has no usable utterance: {left_out.summary()}"
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main)
