@@ -21,10 +21,13 @@ def experiment(**train):
     )
 
 
-def base(seed=0):
-    """A frozen Conformer-CTC of random weights."""
+def base(seed=0, buckets_seconds=(2.0,)):
+    """A frozen Conformer-CTC of random weights; each bucket compiles once."""
     keras.utils.set_random_seed(seed)
-    model = conformer_ctc.ConformerCtc(**vars(conformer.Tiny().base))
+    values = vars(conformer.Tiny().base)
+    model = conformer_ctc.ConformerCtc(
+        **{**values, "buckets_seconds": buckets_seconds}
+    )
     model.trainable = False
     return model
 

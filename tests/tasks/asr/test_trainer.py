@@ -124,7 +124,7 @@ def test_training_never_touches_the_base(base, manifests, tmp_path):
 def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
     make(base, manifests, tmp_path / "whole").run()
     expected = files(tmp_path / "whole")
-    for stop_after in (1, 4, 7, 11):
+    for stop_after in (1, 7):
         folder = tmp_path / f"cut{stop_after}"
         run = make(base, manifests, folder, checkpoint_every_seconds=0)
         interrupt(run, stop_after)
@@ -220,13 +220,13 @@ def test_only_selected_speakers_train(base, manifests, tmp_path):
 
 
 def test_nothing_compiles_again_after_each_bucket_was_seen(
-    base, manifests, tmp_path
+    manifests, tmp_path
 ):
+    base = tiny.base(buckets_seconds=(1.0, 1.6))
     run = make(base, manifests, tmp_path, num_steps=40)
     run.run()
-    buckets = len(base.buckets_seconds)
-    compiled = run._task.train_step.experimental_get_tracing_count()
-    assert 1 <= compiled <= buckets
+    step = run._task.train_step
+    assert step.experimental_get_tracing_count() == 2
 
 
 def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
