@@ -132,6 +132,18 @@ def test_data(base, path, speakers):
     return data
 
 
+def first_utterances(data, count):
+    """At most `count` utterances of each speaker."""
+    return {
+        slot: dataclasses.replace(
+            each,
+            utterances=each.utterances[:count],
+            tokens=each.tokens[:count],
+        )
+        for slot, each in data.items()
+    }
+
+
 def word_errors(base, data, adapters=None, title=""):
     """(errors, words) of each speaker.
 
