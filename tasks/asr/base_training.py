@@ -144,7 +144,6 @@ class BaseTrainer:
         if self._checkpoints:
             checkpoint.save(
                 self._checkpoints,
-                step,
                 self._state,
                 {"step": step, "history": self.history},
             )

@@ -24,34 +24,31 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used."""
 
 
-def _steps(directory):
+def _numbers(directory):
     if not tf.io.gfile.isdir(directory):
         return []
     names = [name.strip("/") for name in tf.io.gfile.listdir(directory)]
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def _folder(directory, step):
-    return posixpath.join(directory, f"{step:08d}")
+def _folder(directory, number):
+    return posixpath.join(directory, f"{number:08d}")
 
 
 def _is_complete(folder):
     return tf.io.gfile.exists(posixpath.join(folder, STATE_FILE))
 
 
-def save(directory, step, variables, state, keep=2):
+def save(directory, variables, state, keep=2):
     """Writes a checkpoint and removes old ones.
 
     Args:
         directory: str, where checkpoints live.
-        step: int, updates of the whole job so far; orders the checkpoints.
         variables: dict of name to variable.
         state: JSON-able dict, what is not in variables.
         keep: int, complete checkpoints to leave.
     """
-    folder = _folder(directory, step)
-    if _is_complete(folder):
-        return
+    folder = _folder(directory, max(_numbers(directory), default=0) + 1)
     tf.io.gfile.makedirs(folder)
     digests = {}
     for index, (name, variable) in enumerate(sorted(variables.items())):
@@ -66,9 +63,9 @@ def save(directory, step, variables, state, keep=2):
         posixpath.join(folder, STATE_FILE), (_seal(text) + text).encode()
     )
     complete = [
-        s for s in _steps(directory) if _is_complete(_folder(directory, s))
+        n for n in _numbers(directory) if _is_complete(_folder(directory, n))
     ]
-    for old in _steps(directory):
+    for old in _numbers(directory):
         if old not in complete[-keep:]:
             tf.io.gfile.rmtree(_folder(directory, old))
 
@@ -91,7 +88,7 @@ def restore(directory, variables):
         CheckpointError: truncated, altered, or of other variables.
     """
     complete = [
-        s for s in _steps(directory) if _is_complete(_folder(directory, s))
+        n for n in _numbers(directory) if _is_complete(_folder(directory, n))
     ]
     if not complete:
         return None

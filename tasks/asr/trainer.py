@@ -158,7 +158,6 @@ class Trainer:
         """Writes a checkpoint of everything that the run depends on."""
         checkpoint.save(
             self._directory.checkpoints,
-            self._job_step,
             self._task.state_by_name,
             {
                 "job_step": self._job_step,

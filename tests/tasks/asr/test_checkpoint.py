@@ -16,12 +16,12 @@ def variables(value=0.0):
     }
 
 
-def save(folder, step, value, state=None):
-    checkpoint.save(str(folder), step, variables(value), state or {"s": step})
+def save(folder, value, state=None):
+    checkpoint.save(str(folder), variables(value), state or {"s": value})
 
 
 def test_what_was_saved_comes_back(tmp_path):
-    save(tmp_path, 5, 3.0, {"text": "ü"})
+    save(tmp_path, 3.0, {"text": "ü"})
     found = variables()
     assert checkpoint.restore(str(tmp_path), found) == {"text": "ü"}
     assert np.all(found["a"].numpy() == 3.0)
@@ -35,19 +35,18 @@ def test_no_checkpoint_is_none_and_leaves_the_variables(tmp_path):
 
 
 def test_the_newest_complete_one_counts(tmp_path):
-    save(tmp_path, 9, 1.0)
-    save(tmp_path, 10, 2.0)
-    save(tmp_path, 11, 3.0)
+    for value in (1.0, 2.0, 3.0):
+        save(tmp_path, value)
     # As after a kill: the files are there, state.json is not.
-    (tmp_path / "00000011" / "state.json").unlink()
+    (tmp_path / "00000003" / "state.json").unlink()
     found = variables()
-    assert checkpoint.restore(str(tmp_path), found) == {"s": 10}
+    assert checkpoint.restore(str(tmp_path), found) == {"s": 2.0}
     assert np.all(found["a"].numpy() == 2.0)
 
 
 def test_old_ones_and_leftovers_are_removed(tmp_path):
     for step in range(1, 5):
-        save(tmp_path, step, float(step))
+        save(tmp_path, float(step))
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "00000003",
         "00000004",
@@ -56,7 +55,7 @@ def test_old_ones_and_leftovers_are_removed(tmp_path):
 
 @pytest.mark.parametrize("how", ["cut", "flip", "gone"])
 def test_damaged_tensor_is_named_and_not_trained_on(tmp_path, how):
-    save(tmp_path, 1, 1.0)
+    save(tmp_path, 1.0)
     path = tmp_path / "00000001" / "0000.safetensors"
     data = path.read_bytes()
     if how == "gone":
@@ -70,7 +69,7 @@ def test_damaged_tensor_is_named_and_not_trained_on(tmp_path, how):
 
 
 def test_altered_state_is_noticed(tmp_path):
-    save(tmp_path, 1, 1.0, {"steps": 10})
+    save(tmp_path, 1.0, {"steps": 10})
     path = tmp_path / "00000001" / "state.json"
     path.write_text(path.read_text().replace("10", "90"))
     with pytest.raises(checkpoint.CheckpointError, match="state.json"):
@@ -78,7 +77,7 @@ def test_altered_state_is_noticed(tmp_path):
 
 
 def test_checkpoint_of_another_job_is_refused(tmp_path):
-    save(tmp_path, 1, 1.0)
+    save(tmp_path, 1.0)
     more = {**variables(), "c": tf.Variable(0.0)}
     with pytest.raises(checkpoint.CheckpointError, match="other variables"):
         checkpoint.restore(str(tmp_path), more)
@@ -88,6 +87,6 @@ def test_checkpoint_of_another_job_is_refused(tmp_path):
 
 
 def test_state_is_plain_json(tmp_path):
-    save(tmp_path, 1, 1.0, {"steps": 10})
+    save(tmp_path, 1.0, {"steps": 10})
     text = (tmp_path / "00000001" / "state.json").read_text()
     assert json.loads(text.partition("\n")[2])["state"] == {"steps": 10}
