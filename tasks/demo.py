@@ -41,7 +41,7 @@ def steps(output, base, seed):
                 f"--output_dir={voices}",
                 "--num_speakers=12",
                 "--severities=typical",
-                "--utterances_per_speaker=14",
+                "--utterances_per_speaker=10",
                 "--nosplit",
                 "--voices=22:44",
                 f"--seed={seed}",
@@ -70,7 +70,7 @@ def steps(output, base, seed):
                 f"--base={base}",
                 f"--manifest={os.path.join(voices, 'manifest.jsonl')}",
                 f"--output_dir={short}",
-                "--set=num_steps=70",
+                "--set=num_steps=60",
             ],
         ),
         (
