@@ -51,13 +51,13 @@ def main(_):
     for flag in (_MODEL_DIR, _TEST_MANIFEST):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
-    from lingvo_like import hyperparams
     from params import schema
     from tasks.asr import (
         bases,
         evaluation,
         metrics,
         model_directory,
+        run_description,
         task,
         text,
     )
@@ -66,12 +66,18 @@ def main(_):
     saved = directory.read_experiment()
     if saved is None:
         cli.fail(f"{directory.experiment} is not there: no run to evaluate")
-    experiment = hyperparams.from_dict(
-        registry.get(saved["experiment"]), saved["values"]
+    run_description.check_program(directory.path, saved, run_description.TRAIN)
+    experiment = directory.saved_values(
+        saved, registry.get(saved["experiment"])
     )
     directory.check_request(saved, experiment, _EXPERIMENT.value, _SET.value)
     normalizer = _NORMALIZER.value or experiment.text.normalizer
     text.normalize("", normalizer)
+    # Whatever can fail does so before hours of recognition.
+    output = _OUTPUT_DIR.value or directory.evaluation
+    model_directory.check_writable(output, "--output_dir")
+    history = directory.read_history()
+    train_texts = directory.read_texts()
     base = bases.load(experiment.base, _BASE.value or saved["base"])
     fingerprint = base.fingerprint()
     if fingerprint != saved["base_fingerprint"]:
@@ -105,7 +111,7 @@ def main(_):
         compared,
         submodels,
         data,
-        directory.read_texts(),
+        train_texts,
         _BEAM_SIZE.value,
     )
     summary = metrics.summarize(
@@ -114,7 +120,6 @@ def main(_):
         experiment.text.target_word_error_rate,
         submodels.train_minutes,
     )
-    output = _OUTPUT_DIR.value or directory.evaluation
     details = {
         "experiment": saved["experiment"],
         "base": saved["base"],
@@ -126,9 +131,7 @@ def main(_):
         "values_per_submodel": submodels.stack.layout.num_values,
         "left_out": len(left_out),
     }
-    evaluation.write(
-        output, summary, records, directory.read_history(), details
-    )
+    evaluation.write(output, summary, records, history, details)
     print(metrics.table(summary))
     print(f"report: {os.path.join(output, 'report.html')}")
     print(

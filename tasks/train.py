@@ -1,6 +1,6 @@
 """Trains the Submodels of all the speakers of a manifest, in one job.
 
-    python -m tasks.train --experiment=whisper.TinyEnShort --base=BASE \\
+    python -m tasks.train --experiment=whisper.ShortStacked --base=BASE \\
         --train_manifest=train.jsonl --dev_manifest=dev.jsonl --model_dir=RUN
 
 Writes one file per speaker to RUN/submodels. Interrupted at any moment, the
@@ -11,8 +11,10 @@ import sys
 
 from absl import flags, logging
 
+from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
+from tasks.asr import experiment_checks
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; see --list_experiments."
@@ -53,13 +55,21 @@ def main(_):
     for flag in (_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST, _BASE):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
-    # Late, so that --help and a mistyped name answer at once.
-    from lingvo_like import hyperparams, submodel
-    from tasks.asr import bases, model_directory, preparation, task, trainer
-
     experiment = hyperparams.override(
         registry.get(_EXPERIMENT.value), _SET.value
     )
+    experiment_checks.check(experiment)
+    # Late, so that --help and a mistyped name answer at once.
+    from lingvo_like import submodel
+    from tasks.asr import (
+        bases,
+        model_directory,
+        preparation,
+        run_description,
+        task,
+        trainer,
+    )
+
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
     saved = directory.read_experiment()
     directory.prepare()
@@ -74,11 +84,20 @@ def main(_):
     if corpus.left_out:
         print(corpus.left_out.describe(), file=sys.stderr)
     fingerprint = base.fingerprint()
-    now = model_directory.describe_run(
+    now = run_description.describe(
         _EXPERIMENT.value, experiment, _BASE.value, fingerprint, corpus.digests
     )
     if saved is not None:
-        model_directory.check_agreement(directory.path, saved, now, experiment)
+        run_description.check_agreement(directory.path, saved, now, experiment)
+    unknown = sorted(set(_SPEAKERS.value) - set(corpus.speakers))
+    if unknown:
+        cli.fail(
+            f"--speakers names {', '.join(unknown)}, who have nothing to "
+            f"train on in {_TRAIN_MANIFEST.value}"
+        )
+    # Before anything is written: a job that cannot be made leaves no trace.
+    job = task.SubmodelTask(base, experiment, corpus.speakers)
+    directory.check_space(job.state_by_name.values())
     directory.write_left_out(corpus.left_out.describe(examples=None))
     directory.write_texts(
         {
@@ -88,8 +107,6 @@ def main(_):
     )
     directory.write_experiment(now)
 
-    job = task.SubmodelTask(base, experiment, corpus.speakers)
-
     def make_submodel(speaker, training):
         return submodel.create(
             job.stack.layout,
@@ -98,7 +115,10 @@ def main(_):
             speaker=speaker,
             experiment=_EXPERIMENT.value,
             residual_weight=experiment.adapter.residual_weight,
-            base_description=base.description(),
+            base_description={
+                **base.description(),
+                "num_parameters": base.count_params(),
+            },
             training=training,
         )
 
@@ -108,7 +128,7 @@ def main(_):
         corpus.dev,
         directory,
         make_submodel,
-        selected=[job.stack.slot(name) for name in _SPEAKERS.value] or None,
+        selected={job.stack.slot(name) for name in _SPEAKERS.value} or None,
     )
     if run.restore():
         logging.info("going on from the checkpoint in %s", directory.path)

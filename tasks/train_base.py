@@ -13,8 +13,10 @@ import os
 
 from absl import flags
 
+from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
+from tasks.asr import experiment_checks
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; its base and base_training count."
@@ -38,18 +40,20 @@ def main(_):
     for flag in (_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
-    from lingvo_like import files, hyperparams
+    experiment = hyperparams.override(
+        registry.get(_EXPERIMENT.value), _SET.value
+    )
+    experiment_checks.check(experiment)
+    from lingvo_like import files
     from tasks.asr import (
         base_training,
         bases,
         model_directory,
         preparation,
         rejections,
+        run_description,
     )
 
-    experiment = hyperparams.override(
-        registry.get(_EXPERIMENT.value), _SET.value
-    )
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
     saved = directory.read_experiment()
     directory.prepare()
@@ -71,16 +75,23 @@ def main(_):
         dev = preparation.read_speakers(base, _DEV_MANIFEST.value, left_out)
     print(left_out.describe(), end="")
     if not train:
-        cli.fail(f"{_TRAIN_MANIFEST.value}: nothing usable to train on")
-    now = model_directory.describe_run(
+        cli.fail(
+            f"{_TRAIN_MANIFEST.value}: nothing usable to train on: "
+            f"{left_out.summary()}"
+        )
+    now = run_description.describe(
         _EXPERIMENT.value,
         experiment,
         _BASE.value or "random weights",
         base.fingerprint(),
-        {name: str(len(utterances)) for name, utterances in train.items()},
+        {
+            name: preparation.digest(train[name], dev.get(name, []))
+            for name in sorted(train)
+        },
+        run_description.TRAIN_BASE,
     )
     if saved is not None:
-        model_directory.check_agreement(directory.path, saved, now, experiment)
+        run_description.check_agreement(directory.path, saved, now, experiment)
     directory.write_experiment(now)
     trainer = base_training.BaseTrainer(
         base,

@@ -59,8 +59,20 @@ def load_submodels(directory, speakers, fingerprint, layout):
         speaker: submodel.load(directory.submodel(speaker), fingerprint, layout)
         for speaker in speakers
     }
-    first = next(iter(loaded.values()))
-    result = stack.Stack(speakers, layout, first.metadata.residual_weight)
+    weights = {each.metadata.residual_weight for each in loaded.values()}
+    for speaker, each in loaded.items():
+        # A renamed file would serve somebody else's Submodel.
+        if each.metadata.speaker != speaker:
+            raise ValueError(
+                f"{directory.submodel(speaker)}: is the Submodel of "
+                f"{each.metadata.speaker!r}, not of {speaker!r}"
+            )
+    if len(weights) > 1:
+        raise ValueError(
+            f"{directory.submodels}: Submodels of different runs: their "
+            f"residual weights are {', '.join(map(str, sorted(weights)))}"
+        )
+    result = stack.Stack(speakers, layout, weights.pop())
     for speaker, each in loaded.items():
         result.set_row(result.slot(speaker), each.tensors)
     return Submodels(
@@ -124,7 +136,7 @@ def run(base, compared, submodels, data, train_texts, beam_size=1):
                 metrics.Transcribed(
                     speaker=utterance.speaker,
                     utt_id=utterance.utt_id,
-                    severity=utterance.severity or None,
+                    severity=_severity(utterance),
                     novelty=heard.novelty(utterance.text),
                     reference=utterance.text,
                     base_hypothesis=before[slot, index][0],
@@ -134,6 +146,13 @@ def run(base, compared, submodels, data, train_texts, beam_size=1):
                 )
             )
     return records
+
+
+def _severity(utterance):
+    """The given severity; corpora mark their controls by the etiology."""
+    if not utterance.severity and utterance.etiology == "control":
+        return "typical"
+    return utterance.severity or None
 
 
 def write(directory, summary, records, history, details):

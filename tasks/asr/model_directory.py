@@ -1,4 +1,4 @@
-"""What a run leaves behind, and the check that a later run agrees with it.
+"""What a run leaves behind, file by file.
 
 experiment.json   resolved values, base model and speakers of the job
 left_out.txt      what was not used, and why
@@ -13,6 +13,7 @@ evaluation/       results.json, hypotheses.jsonl, report.html
 import json
 import os
 import posixpath
+import shutil
 
 import tensorflow as tf
 
@@ -20,6 +21,8 @@ from lingvo_like import files, hyperparams
 from lingvo_like import submodel as submodel_lib
 
 EXPERIMENT_FILE = "experiment.json"
+# Room for what is written besides checkpoints.
+SPARE_BYTES = 16 * 2**20
 
 
 class ModelDirectory:
@@ -50,40 +53,93 @@ class ModelDirectory:
     def prepare(self):
         """Makes the folders, and shows now that they can be written.
 
+        What a killed process was writing is removed.
+
         Raises:
             OSError: they cannot; said before hours of training.
         """
-        try:
-            for folder in (self.path, self.submodels, self.checkpoints):
-                tf.io.gfile.makedirs(folder)
-            probe = posixpath.join(self.path, f".write_probe_{os.getpid()}")
-            files.write_atomically(probe, b"probe")
-            tf.io.gfile.remove(probe)
-        except (tf.errors.OpError, OSError) as error:
+        for folder in (self.path, self.submodels, self.checkpoints):
+            check_writable(folder, "the model directory")
+            for name in tf.io.gfile.listdir(folder):
+                if name.startswith(files.TEMPORARY_PREFIX):
+                    tf.io.gfile.remove(posixpath.join(folder, name))
+
+    def check_space(self, variables):
+        """Refuses a disk on which checkpoints of `variables` do not fit.
+
+        Raises:
+            OSError: says how much is needed and how much is there.
+        """
+        num_bytes = sum(
+            v.shape.num_elements() * v.dtype.size for v in variables
+        )
+        # An old checkpoint goes once the one that follows it is complete.
+        copies = 1 if tf.io.gfile.listdir(self.checkpoints) else 3
+        # What else is written is small beside this.
+        needed = copies * num_bytes + SPARE_BYTES
+        if "://" in self.path:
+            return
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
             raise OSError(
-                f"{self.path}: the model directory cannot be written: "
-                f"{getattr(error, 'message', error)}"
-            ) from None
+                f"{self.path}: not enough space: checkpoints and Submodels "
+                f"need {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are "
+                f"free; make room or name another --model_dir"
+            )
 
     def read_experiment(self):
         """What `write_experiment` wrote, or None for a new directory.
 
         Raises:
-            ValueError: the file is damaged.
+            ValueError: the file is damaged, or gone from beside checkpoints.
+            OSError: it cannot be read.
         """
         if not tf.io.gfile.exists(self.experiment):
+            if tf.io.gfile.exists(self.checkpoints) and tf.io.gfile.listdir(
+                self.checkpoints
+            ):
+                raise ValueError(
+                    f"{self.experiment} is missing, so nobody knows whose "
+                    f"checkpoints are beside it; restore it or train into "
+                    f"another --model_dir"
+                )
             return None
-        with tf.io.gfile.GFile(self.experiment) as file:
-            text = file.read()
+        data = files.read(self.experiment)
         try:
-            saved = json.loads(text)
-            saved["experiment"], saved["values"], saved["base_fingerprint"]
+            saved = hyperparams.strict_json(data.decode())
+            intact = all(
+                isinstance(saved[key], kind)
+                for key, kind in (
+                    ("experiment", str),
+                    ("values", dict),
+                    ("base", str),
+                    ("base_fingerprint", str),
+                    ("data", dict),
+                )
+            )
         except (ValueError, KeyError, TypeError):
+            intact = False
+        if not intact:
             raise ValueError(
                 f"{self.experiment}: not a run's description; restore it or "
                 f"train into another --model_dir"
-            ) from None
+            )
         return saved
+
+    def saved_values(self, saved, template):
+        """The hyperparameters of the run that is there.
+
+        Args:
+            saved: dict from `read_experiment`.
+            template: `schema.Experiment` of the same name.
+
+        Raises:
+            ValueError: names the file and the key.
+        """
+        try:
+            return hyperparams.from_dict(template, saved["values"])
+        except ValueError as error:
+            raise ValueError(f"{self.experiment}: {error}") from None
 
     def check_request(self, saved, experiment, name, assignments):
         """Refuses an experiment or overrides that the run does not have.
@@ -105,15 +161,28 @@ class ModelDirectory:
         )
         if lines:
             raise ValueError(
-                f"{self.path} holds another run:\n  " + "\n  ".join(lines)
+                f"{self.path} holds another run: {'; '.join(lines)}"
             )
 
     def read_history(self):
-        """The learning curves that training wrote, or an empty list."""
+        """The learning curves that training wrote, or an empty list.
+
+        Raises:
+            ValueError: a line is damaged.
+        """
         if not tf.io.gfile.exists(self.history):
             return []
-        with tf.io.gfile.GFile(self.history) as file:
-            return [json.loads(line) for line in file]
+        rows = []
+        lines = files.read(self.history).splitlines()
+        for number, line in enumerate(lines, start=1):
+            row = _json_or_none(line)
+            if not isinstance(row, dict) or not {"speaker", "step"} <= set(row):
+                raise ValueError(
+                    f"{self.history}:{number}: not a line of learning "
+                    f"curves; remove the file to do without them"
+                )
+            rows.append(row)
+        return rows
 
     def write_texts(self, texts):
         """Writes what each speaker trained on: dict of speaker to texts.
@@ -124,9 +193,21 @@ class ModelDirectory:
         files.write_atomically(self.texts, data.encode())
 
     def read_texts(self):
-        """What `write_texts` wrote."""
-        with tf.io.gfile.GFile(self.texts) as file:
-            return json.load(file)
+        """What `write_texts` wrote.
+
+        Raises:
+            OSError: it is not there.
+            ValueError: it is damaged.
+        """
+        texts = _json_or_none(files.read(self.texts))
+        if not isinstance(texts, dict) or not all(
+            isinstance(each, list) for each in texts.values()
+        ):
+            raise ValueError(
+                f"{self.texts}: not the texts of training; the same command "
+                f"of tasks.train writes it again"
+            )
+        return texts
 
     def write_left_out(self, text):
         """Writes the account of what is not used."""
@@ -139,69 +220,32 @@ class ModelDirectory:
         )
 
 
-def describe_run(name, experiment, base_path, base_fingerprint, data_digests):
-    """What `experiment.json` holds.
+def check_writable(folder, what):
+    """Makes a folder, and shows that files can be written to it.
 
     Args:
-        name: str, the experiment's registered name.
-        experiment: `schema.Experiment`, resolved.
-        base_path: str, as given; where it was found, not what it is.
-        base_fingerprint: str, what it is.
-        data_digests: dict of speaker, in slot order, to the SHA-256 of its
-            training and dev utterances.
-    """
-    return {
-        "experiment": name,
-        "values": hyperparams.to_dict(experiment),
-        "base": base_path,
-        "base_fingerprint": base_fingerprint,
-        "data": data_digests,
-    }
-
-
-def check_agreement(directory, saved, now, template):
-    """Refuses to go on in a directory that belongs to another run.
-
-    Args:
-        directory: str, named in the message.
-        saved: dict from `read_experiment`.
-        now: dict from `describe_run`.
-        template: `schema.Experiment` of the run now.
+        folder: str.
+        what: str, how the message calls it.
 
     Raises:
-        ValueError: with every difference.
+        OSError: they cannot.
     """
-    lines = []
-    if saved["experiment"] != now["experiment"]:
-        lines.append(
-            f"experiment: saved {saved['experiment']}, now {now['experiment']}"
+    # Named like a leftover, should it become one.
+    probe = f"{files.TEMPORARY_PREFIX}probe-{os.getpid()}"
+    probe = posixpath.join(folder, probe)
+    try:
+        tf.io.gfile.makedirs(folder)
+        files.write_atomically(probe, b"probe")
+        tf.io.gfile.remove(probe)
+    except (tf.errors.OpError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(
+            getattr(error, "message", error)
         )
-    else:
-        lines += hyperparams.difference(
-            hyperparams.from_dict(template, saved["values"]), template
-        )
-    if saved["base_fingerprint"] != now["base_fingerprint"]:
-        lines.append(
-            f"base model: saved {saved['base_fingerprint'][:12]} "
-            f"({saved.get('base')}), now {now['base_fingerprint'][:12]} "
-            f"({now['base']})"
-        )
-    before, after = saved.get("data", {}), now["data"]
-    for title, speakers in (
-        ("speakers no longer there", [s for s in before if s not in after]),
-        ("new speakers", [s for s in after if s not in before]),
-        (
-            "speakers whose recordings changed",
-            [s for s in after if before.get(s, after[s]) != after[s]],
-        ),
-    ):
-        if speakers:
-            more = f" and {len(speakers) - 5} more" if speakers[5:] else ""
-            lines.append(f"{title}: {', '.join(speakers[:5])}{more}")
-    if lines:
-        raise ValueError(
-            f"{directory} holds another run:\n  "
-            + "\n  ".join(lines)
-            + "\nUse the same settings to go on with it, or another "
-            "--model_dir."
-        )
+        raise OSError(f"{folder}: {what} cannot be written: {reason}") from None
+
+
+def _json_or_none(data):
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None

@@ -9,7 +9,12 @@ import dataclasses
 import hashlib
 import json
 
-from tasks.asr import input_pipeline, manifest, rejections
+from tasks.asr import (
+    experiment_checks,
+    input_pipeline,
+    manifest,
+    rejections,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +46,11 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
         strict: refuse if anything is unusable.
 
     Raises:
-        ValueError: nothing usable is left, or `strict` and something is not.
+        ValueError: nothing usable is left, or `strict` and something is not;
+            or a value of the experiment makes no sense.
         OSError: a manifest is missing.
     """
+    experiment_checks.check(experiment)
     left_out = rejections.Rejections()
     train = read_speakers(
         base, train_manifest, left_out, experiment.augment.speed_factors
@@ -83,7 +90,7 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
         train=by_slot(base, speakers, train),
         dev=by_slot(base, speakers, dev),
         digests={
-            speaker: _digest(train[speaker], dev.get(speaker, []))
+            speaker: digest(train[speaker], dev.get(speaker, []))
             for speaker in speakers
         },
         left_out=left_out,
@@ -165,7 +172,8 @@ def by_slot(base, speakers, utterances):
     }
 
 
-def _digest(*utterances):
+def digest(*utterances):
+    """SHA-256 over lists of `Utterance`: their ids, texts and lengths."""
     content = [
         [(u.utt_id, u.text, round(u.duration, 4), u.offset) for u in part]
         for part in utterances
