@@ -32,7 +32,10 @@ _NOTICE = re.compile(
     rb"|I\d{4} \d\d:\d\d:\d\d"
     rb"|E\d{4} .*failed call to cuInit: .*(\(303\)|CUDA_ERROR_NO_DEVICE)"
 )
-_PYTHON_ERROR = re.compile(r"(?:\{\{.*?\}\} ?)?(\w+(?:\.\w+)*): (.*)")
+# What Python code raised inside of TensorFlow's input pipeline.
+_PYTHON_ERROR = re.compile(
+    r"\b(\w*Error): (.*?)\nTraceback \(most recent call last\)", re.DOTALL
+)
 
 _DEBUG = flags.DEFINE_bool(
     "debug", False, "Show the whole traceback of an error, for a bug report."
@@ -88,20 +91,17 @@ def expected_message(error):
     lines = error.message.splitlines() or [type(error).__name__]
     if type(error).__name__ in EXPECTED_TENSORFLOW_ERRORS:
         return lines[0]
-    if "Traceback (most recent call last)" not in error.message:
-        return None
-    # An error of Python code that ran inside of the input pipeline.
-    found = _PYTHON_ERROR.match(lines[0])
+    found = _PYTHON_ERROR.search(error.message)
     if found is None:
         return None
-    name = found[1].rpartition(".")[2]
-    if name == "AudioError" or _is_expected(getattr(builtins, name, None)):
-        return found[2]
-    return None
-
-
-def _is_expected(kind):
-    return isinstance(kind, type) and issubclass(kind, EXPECTED_ERRORS)
+    # TensorFlow keeps the name alone; of a ValueError's kinds also the code.
+    kind = getattr(builtins, found[1], None)
+    if kind is None and isinstance(
+        error, tensorflow.errors.InvalidArgumentError
+    ):
+        kind = ValueError
+    is_expected = isinstance(kind, type) and issubclass(kind, EXPECTED_ERRORS)
+    return found[2] if is_expected else None
 
 
 class _QuietTensorFlow:
