@@ -1,0 +1,219 @@
+"""Lingvo's stacked adapter against ours: same weights, same output.
+
+    python3.11 -m venv lingvo_venv
+    lingvo_venv/bin/pip install lingvo==0.14.2
+    lingvo_venv/bin/python -m tests.benchmarks.lingvo_agreement
+
+(from the root; Lingvo has its own pins, hence an environment of its own, which
+holds all that this needs). Runs `MultitaskAdapterEinsumLayer` on small random
+inputs and weights and writes them with its outputs to
+tests/lingvo_like/layers/lingvo_adapter_golden.json, to which a test beside that
+file holds `StackedAdapter` where there is no Lingvo. The last line is a JSON
+object; `max_difference` is that of the outputs. `--check` writes nothing and
+compares Lingvo's outputs with those in the file.
+
+Where the definitions coincide: residual bottleneck, layer norm first, ReLU,
+a residual weight, gains stored as offsets from one (`direct_scale` off), a
+task id for each row of the batch. Where they differ:
+
+- Lingvo has one layer norm for all tasks, StackedAdapter one in each slot; its
+  norm is put into every slot here. Training would part them again.
+- Lingvo's epsilon in the norm is 1e-6 by default, StackedAdapter's 1e-5.
+- Lingvo draws the up projection at random, so that a new adapter changes the
+  base model (`initial_max_change`); StackedAdapter's is zero.
+- Lingvo's `clip_task_ids` gives an unknown task another one's weights;
+  StackedAdapter refuses the id.
+- Lingvo takes ids per frame and no embeddings, StackedAdapter embeddings and
+  no ids per frame.
+- `multiply_and_select`, Lingvo's default, multiplies with all tasks' weights
+  before it selects; StackedAdapter always gathers first.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import types
+from importlib import metadata
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+
+GOLDEN = (
+    pathlib.Path(__file__).parents[1]
+    / "lingvo_like/layers/lingvo_adapter_golden.json"
+)
+TASKS, MODEL_DIM, BOTTLENECK_DIM, BATCH, TIME = 3, 6, 4, 4, 5
+CASES = {
+    "multiply_and_select": {"task_ids": [2, 0, 2, 1]},
+    "select_and_multiply": {
+        "task_ids": [0, 1, 1, 2],
+        "einsum_order": "select_and_multiply",
+    },
+    "residual_weight": {"task_ids": [1, 1, 0, 2], "residual_weight": 0.3},
+    "clip_task_ids": {"task_ids": [-1, 1, 3, 99], "clip_task_ids": True},
+}
+
+
+class _Anything:
+    """Stands for a custom op: has every attribute, and can be called."""
+
+    def __getattr__(self, name):
+        return _Anything()
+
+    def __call__(self, *args, **kwargs):
+        return _Anything()
+
+
+def stub_custom_ops():
+    """Replaces Lingvo's custom ops, which the adapter does not use.
+
+    Their library wants a newer C library than Debian 12 has.
+    """
+    package = "lingvo.core.ops"
+    names = ("gen_x_ops", "py_x_ops", "record_pb2", "hyps_pb2", "x_ops")
+    for name in ("", *(f".{each}" for each in names)):
+        module = types.ModuleType(package + name)
+        module.__getattr__ = lambda attribute: _Anything()
+        module.__path__ = []
+        sys.modules[package + name] = module
+        if name:
+            setattr(sys.modules[package], name[1:], module)
+
+
+def run_lingvo():
+    """What the golden file holds: weights, inputs, Lingvo's outputs."""
+    stub_custom_ops()
+    from absl import flags
+
+    flags.FLAGS(["lingvo_agreement"])
+    import lingvo.compat as tf
+    from lingvo.core import layers, py_utils
+
+    py_utils.SetEagerMode(True)
+    tf.random.set_seed(0)
+    draw = np.random.default_rng(0)
+
+    def normal(*shape):
+        return draw.standard_normal(shape).astype(np.float32)
+
+    inputs = normal(BATCH, TIME, MODEL_DIM)
+    weights = {
+        "layer_norm.scale": 0.5 * normal(MODEL_DIM),
+        "layer_norm.bias": 0.5 * normal(MODEL_DIM),
+        "down_w": normal(TASKS, MODEL_DIM, BOTTLENECK_DIM),
+        "down_b": normal(TASKS, BOTTLENECK_DIM),
+        "up_w": normal(TASKS, BOTTLENECK_DIM, MODEL_DIM),
+        "up_b": normal(TASKS, MODEL_DIM),
+    }
+    outputs, changes = {}, []
+    for name, case in CASES.items():
+        options = dict(case)
+        ids = tf.constant(options.pop("task_ids"), tf.int32)
+        params = layers.MultitaskAdapterEinsumLayer.Params().Set(
+            name=name,
+            num_tasks=TASKS,
+            input_dim=MODEL_DIM,
+            bottleneck_dim=BOTTLENECK_DIM,
+            **options,
+        )
+        epsilon = params.layer_norm_tpl.epsilon
+        layer = params.Instantiate()
+        before = layer.FProp(layer.theta, tf.constant(inputs), ids)
+        changes.append(np.abs(before.numpy() - inputs).max())
+        theta = layer.theta.Transform(tf.convert_to_tensor)
+        if {key for key, _ in theta.FlattenItems()} != weights.keys():
+            raise ValueError(f"Lingvo's weights are {theta.FlattenItems()}")
+        for key, value in weights.items():
+            theta.Set(key, tf.constant(value))
+        outputs[name] = layer.FProp(theta, tf.constant(inputs), ids).numpy()
+    return {
+        "lingvo": metadata.version("lingvo"),
+        "epsilon": epsilon,
+        "initial_max_change": numbers(max(changes)),
+        "inputs": numbers(inputs),
+        "weights": {key: numbers(value) for key, value in weights.items()},
+        "cases": {
+            name: {**case, "output": numbers(outputs[name])}
+            for name, case in CASES.items()
+        },
+    }
+
+
+def numbers(array):
+    """Nested lists with as many digits as float32 has."""
+    array = np.asarray(array)
+    if array.ndim:
+        return [numbers(each) for each in array]
+    return float(f"{array:.9g}")
+
+
+def largest_difference(one, other):
+    """Between the outputs of two contents of the golden file."""
+    return max(
+        float(np.abs(np.subtract(case["output"], twin["output"])).max())
+        for case, twin in zip(
+            one["cases"].values(), other["cases"].values(), strict=True
+        )
+    )
+
+
+def ours(golden):
+    """The golden file's content with StackedAdapter's outputs."""
+    # Lingvo has set TensorFlow up for itself; NumPy is no affair of it.
+    os.environ["KERAS_BACKEND"] = "numpy"
+    from lingvo_like.layers import adapter
+
+    cases = {}
+    for name, case in golden["cases"].items():
+        layer = adapter.StackedAdapter(
+            TASKS,
+            MODEL_DIM,
+            BOTTLENECK_DIM,
+            residual_weight=case.get("residual_weight", 1.0),
+            epsilon=golden["epsilon"],
+        )
+        assign(layer, golden["weights"])
+        ids = np.clip(case["task_ids"], 0, TASKS - 1)
+        output = layer(np.float32(golden["inputs"]), layer.select(ids))
+        cases[name] = {"output": np.asarray(output)}
+    return {"cases": cases}
+
+
+def assign(layer, weights):
+    """Puts Lingvo's weights into a StackedAdapter, the norm into each slot."""
+
+    def in_each_slot(vector):
+        return np.tile(np.float32(vector), (layer.num_slots, 1))
+
+    layer.stack.norm_scale.assign(in_each_slot(weights["layer_norm.scale"]))
+    layer.stack.norm_bias.assign(in_each_slot(weights["layer_norm.bias"]))
+    layer.stack.down_kernel.assign(np.float32(weights["down_w"]))
+    layer.stack.down_bias.assign(np.float32(weights["down_b"]))
+    layer.stack.up_kernel.assign(np.float32(weights["up_w"]))
+    layer.stack.up_bias.assign(np.float32(weights["up_b"]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    golden = run_lingvo()
+    result = {
+        "lingvo": golden["lingvo"],
+        "max_difference": largest_difference(golden, ours(golden)),
+        "initial_max_change": golden["initial_max_change"],
+    }
+    if check:
+        committed = json.loads(GOLDEN.read_text(encoding="utf-8"))
+        result["max_difference_of_file"] = largest_difference(golden, committed)
+    else:
+        GOLDEN.write_text(json.dumps(golden) + "\n", encoding="utf-8")
+        print(f"Written to {GOLDEN}")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
