@@ -264,6 +264,41 @@ def test_only_a_new_bucket_traces_again(base):
     assert len(traces) == 2
 
 
+def test_saved_model_answers_with_the_same_text(base, tmp_path):
+    class Recogniser(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, whisper_bases.SAMPLES]),
+                tf.TensorSpec([None], tf.int32),
+            ]
+        )
+        def recognise(self, audio, lengths):
+            encoded = base.encode(*base.features(audio, lengths))
+            tokens, token_lengths, scores = base.decode(*encoded)
+            return base.detokenize(tokens, token_lengths), scores
+
+    module = Recogniser()
+    module.base = base
+    audio = whisper_bases.utterances(LENGTHS, whisper_bases.SAMPLES)
+    arguments = tf.constant(audio), tf.constant(LENGTHS)
+    expected = module.recognise(*arguments)
+    tf.saved_model.save(module, str(tmp_path))
+    served = tf.saved_model.load(str(tmp_path))
+    loaded = served.recognise(*arguments)
+    assert loaded[0].numpy().tolist() == expected[0].numpy().tolist()
+    np.testing.assert_allclose(loaded[1], expected[1], atol=1e-5)
+
+
+def test_mixed_precision_keeps_losses_and_scores_in_float32(batch):
+    features, paddings, tokens, token_lengths = batch
+    base = whisper_bases.small(dtype="mixed_bfloat16")
+    encoded, out = base.encode(features, paddings)
+    assert encoded.dtype == tf.bfloat16
+    loss = base.loss(encoded, out, tokens, token_lengths)
+    assert loss.dtype == base.decode(encoded, out)[2].dtype == tf.float32
+    assert np.isfinite(loss).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
