@@ -1,0 +1,83 @@
+"""`python -m tasks.train_base` makes a base that Submodels can be put on."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(binary, *flags):
+    return subprocess.run(
+        [sys.executable, "-m", f"tasks.{binary}", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_whisper_is_not_trained_from_scratch(tmp_path):
+    done = run(
+        "train_base",
+        "--experiment=whisper.Stacked",
+        f"--train_manifest={tmp_path}/train.jsonl",
+        f"--model_dir={tmp_path}/run",
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: a Whisper is not trained from scratch here; give --base\n"
+    )
+
+
+@pytest.mark.slow
+def test_the_base_carries_submodels_and_the_same_command_changes_nothing(
+    tmp_path,
+):
+    tiny.recordings(tmp_path, ("ann", "bob"), 6)
+    flags = (
+        "--experiment=conformer.Tiny",
+        "--set=base.buckets_seconds=2.0",
+        f"--train_manifest={tmp_path}/train.jsonl",
+    )
+    make_base = (
+        "train_base",
+        *flags,
+        f"--dev_manifest={tmp_path}/train.jsonl",
+        f"--model_dir={tmp_path}/base_run",
+        "--set=base_training.num_steps=4",
+        "--set=base_training.eval_every_steps=2",
+    )
+    first = run(*make_base)
+    assert first.returncode == 0, first.stderr
+    base = tmp_path / "base_run" / "base"
+    assert f"base model: {base}" in first.stdout
+    history = (tmp_path / "base_run" / "history.jsonl").read_text()
+    assert history.count("dev_loss") == 2
+    fingerprint = first.stdout.splitlines()[-1]
+    assert fingerprint.startswith("fingerprint: ")
+
+    again = run(*make_base)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == fingerprint
+    other = run(*make_base, "--set=base_training.num_steps=5")
+    assert other.returncode == 1
+    assert "base_training.num_steps: saved 4, now 5" in other.stderr
+
+    wrong = run(
+        "train", *flags, f"--base={base}", f"--model_dir={tmp_path}/base_run"
+    )
+    assert wrong.returncode == 1
+    assert "a run of tasks.train_base" in wrong.stderr.splitlines()[-1]
+    right = run(
+        "train",
+        *flags,
+        f"--base={base}",
+        f"--model_dir={tmp_path}/run",
+        "--set=train.num_steps=2",
+    )
+    assert right.returncode == 0, right.stderr
+    assert len(list((tmp_path / "run" / "submodels").iterdir())) == 2
