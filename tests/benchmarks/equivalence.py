@@ -136,11 +136,13 @@ def main():
             jobs.stack_of(tensors, corpus.speakers, joint.task.stack.layout),
             title=kind,
         )
+    untouched = base.fingerprint() == before
     if not arguments.no_fine_tuning:
+        report(errors, differences, untouched)
         errors["fine-tuned"] = fine_tune_all(
             arguments.base, values, arguments, corpus, data
         )
-    report(errors, differences, base.fingerprint() == before)
+    report(errors, differences, untouched)
 
 
 def report(errors, differences, base_untouched):

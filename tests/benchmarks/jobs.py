@@ -98,6 +98,8 @@ class Job:
             self._make_submodel,
             selected,
         )
+        # A benchmark that was cut off goes on from what it has.
+        self.trainer.restore()
 
     def _make_submodel(self, speaker, training):
         return submodel.create(
