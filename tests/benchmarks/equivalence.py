@@ -7,6 +7,11 @@ trained alone in a run of its own, with dropout, SpecAugment and speed
 perturbation on; then the whole model fine-tuned for each speaker on the same
 data, as far as Submodels may trail. Every run takes the same number of
 updates, of the same minibatches.
+
+A run alone has the shape of a step that the joint run has, its other places
+empty: then what a speaker's rows compute is the same to the bit, whoever is
+beside them. A program of another shape (--alone_places=1) rounds otherwise,
+which 200 steps of training amplify.
 """
 
 import collections
@@ -75,7 +80,9 @@ def main():
     parser = jobs.parser(__doc__)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--speakers", type=int, default=16)
-    parser.add_argument("--utterances", type=int, default=2)
+    parser.add_argument("--utterances", type=int, default=1)
+    parser.add_argument("--places", type=int, default=2)
+    parser.add_argument("--alone_places", type=int, default=0)
     parser.add_argument("--fine_tune_learning_rate", type=float, default=3e-5)
     parser.add_argument("--no_fine_tuning", action="store_true")
     arguments = parser.parse_args()
@@ -93,7 +100,7 @@ def main():
         [
             f"train.num_steps={arguments.steps}",
             f"train.utterances_per_speaker={arguments.utterances}",
-            "train.speakers_per_step=4",
+            f"train.speakers_per_step={arguments.places}",
             f"train.eval_every_steps={arguments.steps}",
             *AUGMENTATION,
         ],
@@ -105,7 +112,9 @@ def main():
 
     joint = jobs.Job(base, values, corpus, f"{arguments.work_dir}/joint")
     joint.trainer.run()
-    alone_values = jobs.with_train(values, speakers_per_step=1)
+    alone_values = jobs.with_train(
+        values, speakers_per_step=arguments.alone_places or arguments.places
+    )
     # One stack for all the single runs: a run steps its own slot alone, and
     # the program compiles once.
     shared = jobs.Job(
