@@ -51,11 +51,11 @@ def trained(folder):
 
 
 def evaluate(folder, **flags):
-    return run(
-        "evaluate",
-        model_dir=folder / "run",
-        **{"test_manifest": folder / "test.jsonl"} | flags,
-    )
+    defaults = {
+        "model_dir": folder / "run",
+        "test_manifest": folder / "test.jsonl",
+    }
+    return run("evaluate", **defaults | flags)
 
 
 def test_training_and_evaluation_from_end_to_end(folder, trained):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from lingvo_like import files
 from params import conformer
-from tasks.asr import model_directory, run_description
+from tasks.asr import checkpoint, model_directory, run_description
 from tests import tiny
 
 FINGERPRINT = "0123456789abcdef" * 4
@@ -222,3 +222,26 @@ def test_a_description_reads_back_as_its_values(directory):
     directory.write_experiment(describe(experiment))
     saved = directory.read_experiment()
     assert directory.saved_values(saved, conformer.Tiny()) == experiment
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
+    directory, monkeypatch
+):
+    variables = {"a": tf.Variable([1.0]), "b": tf.Variable([2.0])}
+    checkpoint.save(directory.checkpoints, variables, {"step": 1})
+    write, written = files.write_atomically, []
+
+    def write_one(path, data):
+        if written:
+            raise OSError(errno.ENOSPC, "cannot write: No space left", path)
+        written.append(path)
+        write(path, data)
+
+    monkeypatch.setattr(files, "write_atomically", write_one)
+    variables["a"].assign([9.0])
+    with pytest.raises(OSError, match="No space left.*00000002"):
+        checkpoint.save(directory.checkpoints, variables, {"step": 2})
+    assert written
+    saved = checkpoint.restore(directory.checkpoints, variables)
+    assert saved == {"step": 1}
+    assert variables["a"].numpy() == [1.0]
