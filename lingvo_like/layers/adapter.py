@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lingvo_like.layers import normalization
+
 # One speaker's tensors of one block, in the order in which they are packed.
 # `norm_scale` is the gain's offset from one, so that zeros are the identity.
 AdapterWeights = collections.namedtuple(
@@ -136,7 +138,8 @@ class StackedAdapter(keras.layers.Layer):
     def call(self, x, weights, dropout_mask=None):
         speakers = x.shape[0]
         rows = ops.reshape(x, (speakers, -1, self.model_dim))
-        branch = ops.cast(self._normalize(rows), self.compute_dtype)
+        branch = normalization.standardize(rows, self.epsilon)
+        branch = ops.cast(branch, self.compute_dtype)
         weights = AdapterWeights(
             *(ops.cast(tensor, self.compute_dtype) for tensor in weights)
         )
@@ -157,13 +160,6 @@ class StackedAdapter(keras.layers.Layer):
             up_bias = self.residual_weight * up_bias
         branch = ops.matmul(branch, up_kernel) + up_bias[:, None, :]
         return ops.reshape(rows + branch, ops.shape(x))
-
-    def _normalize(self, x):
-        x = ops.cast(x, "float32")
-        mean = ops.mean(x, axis=-1, keepdims=True)
-        centered = x - mean
-        variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
-        return centered * ops.rsqrt(variance + self.epsilon)
 
     def compute_output_shape(self, x_shape, *args, **kwargs):
         return x_shape
