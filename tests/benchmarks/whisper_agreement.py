@@ -25,12 +25,16 @@ import tqdm
 from lingvo_like.base_models import whisper, whisper_checkpoints
 from tasks.asr import audio, manifest
 
+# Start of transcript, no timestamps.
+ENGLISH_PROMPT_TOKENS = 2
+
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--manifest", required=True)
     parser.add_argument(
         "--base",
+        metavar="ENGLISH_ONLY_BASE",
         default=whisper_checkpoints.PACKAGED,
         help="a CTranslate2 directory, or tiny.en",
     )
@@ -75,7 +79,8 @@ def theirs(model, recordings, max_tokens, title):
             without_timestamps=True,
             condition_on_previous_text=False,
             vad_filter=False,
-            max_new_tokens=max_tokens,
+            # CTranslate2 cuts at half of the prompt and these together.
+            max_new_tokens=2 * max_tokens - ENGLISH_PROMPT_TOKENS,
             compression_ratio_threshold=None,
             log_prob_threshold=None,
             no_speech_threshold=None,
