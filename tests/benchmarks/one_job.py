@@ -9,8 +9,10 @@ rate of the speaker that both jobs have.
 """
 
 import json
+import pathlib
 import time
 
+from tasks.asr import manifest
 from tests.benchmarks import jobs
 
 BATCH = 128
@@ -19,22 +21,16 @@ BATCH = 128
 SECONDS = (1.52, 2.48)
 
 
-def filtered(path, output, speakers=None):
-    """The utterances of one bucket, as a manifest of its own."""
-    lines = []
-    for line in path.read_text().splitlines():
-        record = json.loads(line)
-        if not SECONDS[0] <= record["duration"] <= SECONDS[1]:
-            continue
-        if speakers is None or record["speaker"] in speakers:
-            lines.append(line)
-    output.write_text("\n".join(lines) + "\n")
+def in_one_bucket(path):
+    """The utterances of one bucket of a manifest."""
+    utterances, _ = manifest.read(str(path), strict=True)
+    return [u for u in utterances if SECONDS[0] <= u.duration <= SECONDS[1]]
 
 
-def run(base, values, folder, manifest, arguments):
+def run(base, values, folder, name, arguments):
     """One job. Returns the job, its CPU seconds and its wall seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
-    corpus = jobs.prepare(base, values, folder, manifest)
+    corpus = jobs.prepare(base, values, folder, name)
     job = jobs.Job(
         base,
         values,
@@ -47,28 +43,37 @@ def run(base, values, folder, manifest, arguments):
 
 def main():
     parser = jobs.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--learning_rate", type=float, default=4e-3)
     arguments = parser.parse_args()
-    folder = jobs.simulate(
-        f"{arguments.work_dir}/speech",
-        num_speakers=BATCH,
+    shared = jobs.simulate(
+        f"{arguments.work_dir}/shared_speaker",
+        num_speakers=1,
         severities="moderate",
-        utterances_per_speaker=200,
+        utterances_per_speaker=240,
         dev_utterances=0,
-        test_utterances=100,
+        test_utterances=120,
         seed=11,
     )
-    speakers = sorted(
-        {
-            json.loads(line)["speaker"]
-            for line in (folder / "train.jsonl").read_text().splitlines()
-        }
+    others = jobs.simulate(
+        f"{arguments.work_dir}/other_speakers",
+        num_speakers=BATCH - 1,
+        severities="moderate",
+        utterances_per_speaker=45,
+        seed=12,
+        speaker_prefix="OTHER",
+        split="false",
     )
-    shared = speakers[:1]
-    filtered(folder / "train.jsonl", folder / "many.jsonl")
-    filtered(folder / "train.jsonl", folder / "one.jsonl", shared)
-    filtered(folder / "test.jsonl", folder / "test_one.jsonl", shared)
+    folder = pathlib.Path(arguments.work_dir)
+    one = in_one_bucket(shared / "train.jsonl")
+    manifests = {
+        "one": one,
+        "many": one + in_one_bucket(others / "manifest.jsonl"),
+        "test": in_one_bucket(shared / "test.jsonl"),
+    }
+    for name, utterances in manifests.items():
+        manifest.write(str(folder / f"{name}.jsonl"), utterances)
+    speakers = sorted({u.speaker for u in one})
     results = {}
     for name, places in (("one", 1), ("many", BATCH)):
         values = jobs.experiment(
@@ -83,10 +88,10 @@ def main():
         )
         base = jobs.load_base(arguments.base, values)
         job, cpu, wall = run(base, values, folder, f"{name}.jsonl", arguments)
-        data = jobs.test_data(base, folder / "test_one.jsonl", shared)
+        data = jobs.test_data(base, folder / "test.jsonl", speakers)
         layout = job.task.stack.layout
         adapted = jobs.stack_of(
-            {s: job.tensors(s) for s in shared}, shared, layout
+            {s: job.tensors(s) for s in speakers}, speakers, layout
         )
         results[name] = {
             "submodels": len(job.corpus.speakers),
