@@ -76,7 +76,7 @@ class ActivationCache:
     def batch(self, group):
         """The group's batch, with activations in place of the audio."""
         batch = self._loader.batch(group, with_audio=False)
-        for place, minibatch in enumerate(group.minibatches):
+        for place, minibatch in group.placed:
             for row, index in enumerate(minibatch.utterances):
                 activations, paddings = self._read(
                     _file_name(self._utterance(minibatch, index), group.bucket)

@@ -92,7 +92,7 @@ class Loader:
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
             "slots": self._places_to_slots(group),
-            "active": np.arange(self._places) < len(group.minibatches),
+            "active": np.zeros([self._places], np.bool_),
             "seeds": np.zeros((self._places, 2), np.int32),
             "freq_masks": np.zeros(
                 (*shape, augment.num_freq_masks, 2), np.float32
@@ -101,18 +101,25 @@ class Loader:
                 (*shape, augment.num_time_masks, 2), np.float32
             ),
         }
-        for place, minibatch in enumerate(group.minibatches):
+        for place, minibatch in group.placed:
+            batch["active"][place] = True
             self._fill(batch, place, minibatch, with_audio)
         return batch
 
     def _places_to_slots(self, group):
         # An empty place borrows a slot that is absent, since a step's slots
         # must differ, and hands it back as it was.
-        taken = [m.speaker for m in group.minibatches]
-        absent = (slot for slot in self._slots if slot not in set(taken))
-        while len(taken) < self._places:
-            taken.append(next(absent, taken[0]))
-        return np.array(taken, np.int32)
+        taken = {place: each.speaker for place, each in group.placed}
+        present = set(taken.values())
+        absent = (slot for slot in self._slots if slot not in present)
+        some = group.minibatches[0].speaker
+        return np.array(
+            [
+                taken[place] if place in taken else next(absent, some)
+                for place in range(self._places)
+            ],
+            np.int32,
+        )
 
     def _fill(self, batch, place, minibatch, with_audio):
         data = self._speakers[minibatch.speaker]

@@ -37,10 +37,23 @@ class Minibatch:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Minibatches of one bucket that share a step."""
+    """Minibatches of one bucket that share a step.
+
+    Attributes:
+        bucket: int, the padded length in samples.
+        minibatches: of different speakers.
+        places: the place of each in the step; in order if empty.
+    """
 
     bucket: int
     minibatches: tuple[Minibatch, ...]
+    places: tuple[int, ...] = ()
+
+    @property
+    def placed(self):
+        """Pairs of place and minibatch."""
+        places = self.places or range(len(self.minibatches))
+        return tuple(zip(places, self.minibatches, strict=True))
 
 
 class SpeakerData:
@@ -138,7 +151,9 @@ def training_groups(speakers, steps, stop_at, places):
     """Groups for every minibatch between `steps` and `stop_at`.
 
     Each next group is a function of the counts alone: those furthest behind
-    go first, in the bucket that can fill the places.
+    go first, in the bucket that can fill the places. A slot always has the
+    same place, since the place decides how a row's sums are rounded: with it,
+    what a speaker computes is the same to the bit, whoever is beside it.
 
     Args:
         speakers: dict of slot to `SpeakerData`.
@@ -160,11 +175,19 @@ def training_groups(speakers, steps, stop_at, places):
         for slot in sorted(pending, key=lambda slot: (steps[slot], slot)):
             by_bucket[pending[slot].bucket].append(slot)
         # Insertion order is by the speaker that is furthest behind.
-        full = [b for b, slots in by_bucket.items() if len(slots) >= places]
+        chosen = {
+            bucket: {slot % places: slot for slot in reversed(slots)}
+            for bucket, slots in by_bucket.items()
+        }
+        full = [b for b, taken in chosen.items() if len(taken) == places]
         bucket = full[0] if full else next(iter(by_bucket))
-        chosen = by_bucket[bucket][:places]
-        yield Group(bucket, tuple(pending[slot] for slot in chosen))
-        for slot in chosen:
+        taken = chosen[bucket]
+        yield Group(
+            bucket,
+            tuple(pending[slot] for slot in taken.values()),
+            tuple(taken),
+        )
+        for slot in taken.values():
             steps[slot] += 1
             if steps[slot] < stop_at[slot]:
                 pending[slot] = speakers[slot].minibatch(steps[slot])

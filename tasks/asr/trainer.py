@@ -215,7 +215,7 @@ class Trainer:
             self._record_step(group, losses.numpy(), norms.numpy())
             progress.update(len(group.minibatches))
             progress.set_postfix(
-                loss=f"{np.mean(losses[: len(group.minibatches)]):.3f}",
+                loss=f"{np.mean([losses[p] for p, _ in group.placed]):.3f}",
                 refresh=False,
             )
             elapsed = time.monotonic() - self._saved_at
@@ -223,7 +223,7 @@ class Trainer:
                 self.save()
 
     def _record_step(self, group, losses, norms):
-        for place, minibatch in enumerate(group.minibatches):
+        for place, minibatch in group.placed:
             state = self.states[minibatch.speaker]
             state.steps += 1
             if np.isfinite(norms[place]):
@@ -256,7 +256,7 @@ class Trainer:
         counts = dict.fromkeys(slots, 0.0)
         for group, batch in zip(groups, self._dev_load(groups), strict=True):
             losses, weights = (x.numpy() for x in self._task.losses(batch))
-            for place, minibatch in enumerate(group.minibatches):
+            for place, minibatch in group.placed:
                 sums[minibatch.speaker] += float(losses[place] * weights[place])
                 counts[minibatch.speaker] += float(weights[place])
         return {slot: sums[slot] / counts[slot] for slot in slots}

@@ -48,7 +48,7 @@ def transcribe(base, speakers, step, places=4, utterances=4, title=""):
         batches = input_pipeline.dataset(loader.batch, groups)
         for group, batch in zip(groups, batches, strict=True):
             texts, scores = (x.numpy() for x in step(batch))
-            for place, minibatch in enumerate(group.minibatches):
+            for place, minibatch in group.placed:
                 for row, index in enumerate(minibatch.utterances):
                     found[minibatch.speaker, index] = (
                         texts[place, row].decode("utf-8", "replace"),

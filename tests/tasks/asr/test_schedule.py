@@ -105,6 +105,16 @@ def test_a_finished_speakers_place_goes_to_one_that_waits():
     assert [len(g.minibatches) for g in groups] == [2] * 8
 
 
+def test_a_slot_always_has_the_same_place():
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
+    groups = run(data, dict.fromkeys(range(5), 0), dict.fromkeys(range(5), 9))
+    for group in groups:
+        for place, minibatch in group.placed:
+            assert place == minibatch.speaker % 2
+    alone = run({3: data[3]}, {3: 0}, {3: 2})
+    assert [group.places for group in alone] == [(1,), (1,)]
+
+
 def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
     speakers = three()
     seen = collections.Counter()

@@ -114,6 +114,20 @@ def test_a_submodel_comes_out_the_same_alone_and_with_others(
     assert moved > 0.0
 
 
+def test_the_same_program_gives_the_same_bits_alone_and_with_others(
+    base, manifests, tmp_path
+):
+    make(base, manifests, tmp_path / "all").run()
+    for slot, speaker in enumerate(SPEAKERS):
+        alone = make(base, manifests, tmp_path / speaker)
+        alone._selected = [slot]
+        alone.run()
+        name = submodel.file_name(speaker)
+        assert files(tmp_path / speaker) == {
+            name: files(tmp_path / "all")[name]
+        }
+
+
 def test_training_never_touches_the_base(base, manifests, tmp_path):
     before = base.fingerprint()
     assert not base.trainable_variables
@@ -219,9 +233,7 @@ def test_only_selected_speakers_train(base, manifests, tmp_path):
     )
 
 
-def test_nothing_compiles_again_after_each_bucket_was_seen(
-    manifests, tmp_path
-):
+def test_nothing_compiles_again_after_each_bucket_was_seen(manifests, tmp_path):
     base = tiny.base(buckets_seconds=(1.0, 1.6))
     run = make(base, manifests, tmp_path, num_steps=40)
     run.run()
