@@ -10,7 +10,6 @@ must be equal byte for byte. The last line is one JSON object.
 """
 
 import collections
-import contextlib
 import json
 import os
 import pathlib
@@ -62,6 +61,7 @@ class Job:
 
     def __init__(self, folder, name, num_steps):
         self.model_dir = folder / name
+        self._num_steps = num_steps
         self._stack_file = folder / f"{name}.stack"
         self._log = folder / f"{name}.log"
         self._command = [
@@ -149,6 +149,18 @@ class Job:
         steps = sorted(path for path in folder.glob("*") if path.name.isdigit())
         return steps, [path for path in steps if (path / "state.json").exists()]
 
+    def newest(self):
+        """The newest complete checkpoint, or None."""
+        return max(self.checkpoints()[1], default=None)
+
+    def progress(self):
+        """How much of the run is in the newest checkpoint, 0 to 1."""
+        if self.newest() is None:
+            return 0.0
+        text = (self.newest() / "state.json").read_text().partition("\n")[2]
+        steps = [s["steps"] for s in json.loads(text)["state"]["speakers"]]
+        return sum(steps) / (len(steps) * self._num_steps)
+
     def submodels(self):
         """Dict of file name to bytes; what is hidden is not there."""
         return {
@@ -197,23 +209,36 @@ def uninterrupted(job):
     return start_up, first, first + rest
 
 
-def moment(job, process, draw, times, kills):
-    """Waits until the moment of the next kill."""
+def moment(job, process, draw, times, share):
+    """Waits until the moment of the next kill.
+
+    Args:
+        job: `Job`.
+        process: what was just started.
+        draw: `random.Random`.
+        times: tuple from `uninterrupted`.
+        share: float, how much of the whole run this kill may win.
+    """
     start_up, first, training = times
+    gain = draw.uniform(0.0, 2.0 * max(0.0, share) * (training - first))
     kind = draw.choices(
         ("start-up", "any", "training", "checkpoint"), (2, 2, 3, 3)
     )[0]
     if kind == "start-up":
-        pause(process, draw.uniform(0.3, 0.95 * start_up))
+        pause(job, process, draw.uniform(0.3, start_up), job.is_ready)
         return
     job.wait(process, job.is_ready)
-    # What is won between the kills must not add up to the whole run, or the
-    # last kills would find nobody.
-    gain = 1.2 * (training - first) / kills
+    before = job.newest()
     if kind == "any":
-        pause(process, draw.uniform(0.0, first + gain))
+        pause(
+            job,
+            process,
+            draw.uniform(0.0, first),
+            lambda: job.newest() != before,
+        )
         return
-    pause(process, first + draw.uniform(0.0, gain))
+    job.wait(process, lambda: job.newest() != before)
+    pause(job, process, gain)
     if kind == "checkpoint":
 
         def writing():
@@ -221,13 +246,13 @@ def moment(job, process, draw, times, kills):
             return len(begun) > len(complete)
 
         job.wait(process, writing)
-        pause(process, draw.uniform(0.0, 0.05))
+        pause(job, process, draw.uniform(0.0, 0.05))
 
 
-def pause(process, seconds):
-    """Waits so long, or for the process's end if that comes first."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
+def pause(job, process, seconds, until=lambda: False):
+    """Waits so long, or until `until()` or the process's end."""
+    deadline = time.monotonic() + seconds
+    job.wait(process, lambda: time.monotonic() > deadline or until())
 
 
 def kill_often(job, kills, seed, times):
@@ -238,10 +263,13 @@ def kill_often(job, kills, seed, times):
     """
     draw = random.Random(seed)
     phases, broken = [], 0
-    print(f"{'kill':>4}  {'phase':<10}  checkpoint  Submodels")
+    print(f"{'kill':>4}  {'phase':<10}  {'done':>5}  Submodels")
     while len(phases) < kills:
         process = job.start()
-        moment(job, process, draw, times, kills)
+        # What is won between the kills must not add up to the whole run, or
+        # the last kills would find nobody.
+        share = 0.8 * (len(phases) + 1) / kills - job.progress()
+        moment(job, process, draw, times, share)
         found = job.kill(process)
         if found is None:
             job.finish(process)
@@ -251,10 +279,9 @@ def kill_often(job, kills, seed, times):
         contents = job.submodels()
         bad = unreadable(contents)
         broken += len(bad)
-        complete = job.checkpoints()[1]
-        step = int(complete[-1].name) if complete else 0
         print(
-            f"{len(phases):>4}  {phases[-1]:<10}  {step:>10}  {len(contents)}"
+            f"{len(phases):>4}  {phases[-1]:<10}  {job.progress():>5.1%}  "
+            f"{len(contents)}"
             + (f"  unreadable: {', '.join(bad)}" if bad else ""),
             flush=True,
         )
