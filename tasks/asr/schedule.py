@@ -67,6 +67,7 @@ class SpeakerData:
         utterances_per_minibatch: int.
         seed: int.
         speed_factors: tuple of floats to draw from.
+        place: int, the speaker's place in every training step.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class SpeakerData:
         utterances_per_minibatch,
         seed,
         speed_factors=(1.0,),
+        place=0,
     ):
         self.slot = slot
+        self.place = place
         self.speaker = speaker
         self.num_samples = tuple(num_samples)
         self._bucket_samples = bucket_samples
@@ -147,11 +150,27 @@ def stretched_samples(num_samples, factor):
     return num_samples if factor == 1.0 else int(num_samples / factor) + 1
 
 
+def assign_places(num_slots, places):
+    """A fixed place for each slot: evenly many, in no order.
+
+    Speakers with long utterances often follow one another at equal distances;
+    a place of their own would leave its neighbours empty.
+
+    Returns:
+        list of int, by slot.
+    """
+    order = streams.generator("places", num_slots).permutation(num_slots)
+    result = [0] * num_slots
+    for rank, slot in enumerate(order):
+        result[slot] = rank % places
+    return result
+
+
 def training_groups(speakers, steps, stop_at, places):
     """Groups for every minibatch between `steps` and `stop_at`.
 
     Each next group is a function of the counts alone: those furthest behind
-    go first, in the bucket that can fill the places. A slot always has the
+    go first, in the bucket that can fill the places. A speaker always has the
     same place, since the place decides how a row's sums are rounded: with it,
     what a speaker computes is the same to the bit, whoever is beside it.
 
@@ -176,7 +195,7 @@ def training_groups(speakers, steps, stop_at, places):
             by_bucket[pending[slot].bucket].append(slot)
         # Insertion order is by the speaker that is furthest behind.
         chosen = {
-            bucket: {slot % places: slot for slot in reversed(slots)}
+            bucket: {speakers[slot].place: slot for slot in reversed(slots)}
             for bucket, slots in by_bucket.items()
         }
         full = [b for b, taken in chosen.items() if len(taken) == places]

@@ -81,6 +81,9 @@ class Trainer:
         self._dev_data = dev_data
         self._selected = sorted(train_data if selected is None else selected)
         self._places = min(self._values.speakers_per_step, task.stack.num_slots)
+        self._place_of = schedule.assign_places(
+            task.stack.num_slots, self._places
+        )
         self._schedules = {
             slot: self._speaker_schedule(data, training=True)
             for slot, data in train_data.items()
@@ -109,6 +112,7 @@ class Trainer:
                 if training
                 else (1.0,)
             ),
+            place=self._place_of[data.slot],
         )
 
     def _loader(self, data):

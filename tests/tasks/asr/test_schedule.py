@@ -14,7 +14,9 @@ def bucket(length):
 
 
 def speaker(slot, name, lengths, size=2, **kwargs):
-    return schedule.SpeakerData(slot, name, lengths, bucket, size, 0, **kwargs)
+    return schedule.SpeakerData(
+        slot, name, lengths, bucket, size, 0, place=slot % 2, **kwargs
+    )
 
 
 def three():
@@ -105,7 +107,14 @@ def test_a_finished_speakers_place_goes_to_one_that_waits():
     assert [len(g.minibatches) for g in groups] == [2] * 8
 
 
-def test_a_slot_always_has_the_same_place():
+def test_places_are_even_and_in_no_order():
+    places = schedule.assign_places(16, 4)
+    assert [places.count(p) for p in range(4)] == [4] * 4
+    assert places != [slot % 4 for slot in range(16)]
+    assert places == schedule.assign_places(16, 4)
+
+
+def test_a_speaker_always_has_the_same_place():
     data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
     groups = run(data, dict.fromkeys(range(5), 0), dict.fromkeys(range(5), 9))
     for group in groups:
