@@ -36,9 +36,9 @@ class Demo(ShortStacked):
 
     train: schema.Train = dataclasses.field(
         default_factory=lambda: schema.Train(
-            num_steps=28,
+            num_steps=20,
             speakers_per_step=2,
             utterances_per_speaker=4,
-            eval_every_steps=14,
+            eval_every_steps=10,
         )
     )
