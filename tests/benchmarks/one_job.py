@@ -50,9 +50,9 @@ def main():
         f"{arguments.work_dir}/shared_speaker",
         num_speakers=1,
         severities="moderate",
-        utterances_per_speaker=240,
+        utterances_per_speaker=480,
         dev_utterances=0,
-        test_utterances=120,
+        test_utterances=360,
         seed=11,
     )
     others = jobs.simulate(
