@@ -40,16 +40,17 @@ def negative_log_likelihood(logits, lengths, tokens, token_lengths):
         `[batch]` float32, not normalised.
     """
     # No more tokens than frames: the lattice has no use for the others.
-    tokens = tokens[:, : min(tokens.shape[1], logits.shape[1])]
+    tokens = tokens[:, : ops.shape(logits)[1]]
+    max_tokens = ops.shape(tokens)[1]
     fits = ops.logical_and(
         _frames_needed(tokens, token_lengths) <= lengths,
-        token_lengths <= tokens.shape[1],
+        token_lengths <= max_tokens,
     )
     token_lengths = ops.where(fits, token_lengths, 0)
     # States are blank, token, blank, ..., token, blank.
     states = ops.reshape(
         ops.stack([ops.full_like(tokens, BLANK), tokens], axis=-1),
-        (-1, 2 * tokens.shape[1]),
+        (-1, 2 * max_tokens),
     )
     states = ops.pad(states, ((0, 0), (0, 1)), constant_values=BLANK)
     loss = _lattice_loss(states, lengths, token_lengths)
@@ -61,7 +62,7 @@ def _emissions(logits, states):
     num_classes = logits.shape[2]
     log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
     rows = ops.reshape(
-        ops.transpose(log_probs, (0, 2, 1)), (-1, logits.shape[1])
+        ops.transpose(log_probs, (0, 2, 1)), (-1, ops.shape(logits)[1])
     )
     first_rows = num_classes * ops.arange(ops.shape(states)[0], dtype="int32")
     emissions = ops.take(rows, states + first_rows[:, None], axis=0)
@@ -77,7 +78,7 @@ def _lattice_loss(states, lengths, token_lengths):
     the posterior of each state), not that of the loops: XLA cannot turn
     these around, and it needs two loops in place of three.
     """
-    columns = ops.arange(states.shape[1], dtype="int32")[None, :]
+    columns = ops.arange(ops.shape(states)[1], dtype="int32")[None, :]
     start = ops.where(columns == 0, 0.0, LOG_ZERO)
     # A path ends in the last blank or token; without tokens, in the blank.
     last = 2 * token_lengths[:, None]
@@ -113,8 +114,9 @@ def _lattice_loss(states, lengths, token_lengths):
 
     @ops.custom_gradient
     def loss(emissions):
+        # None in a graph that does not know it: then the scan asks its input.
         time = emissions.shape[0]
-        frames = ops.arange(time, dtype="int32")
+        frames = ops.arange(ops.shape(emissions)[0], dtype="int32")
         initial = start + ops.zeros_like(end)
         final, alphas = ops.scan(
             forward, initial, (emissions, frames), length=time
@@ -144,7 +146,8 @@ def _padded(x, before, after):
 
 def _frames_needed(tokens, token_lengths):
     both = (
-        ops.arange(1, tokens.shape[1], dtype="int32") < token_lengths[:, None]
+        ops.arange(1, ops.shape(tokens)[1], dtype="int32")
+        < token_lengths[:, None]
     )
     repeats = ops.logical_and(tokens[:, 1:] == tokens[:, :-1], both)
     return token_lengths + ops.sum(ops.cast(repeats, "int32"), axis=1)
@@ -153,7 +156,7 @@ def _frames_needed(tokens, token_lengths):
 def greedy_decode(logits, lengths, max_tokens):
     """The best class of each frame, repeats merged, blanks dropped.
 
-    Static shapes throughout, so it compiles for any device.
+    No shape depends on the data, so it compiles for any device.
 
     Args:
         logits: `[batch, time, classes]`.
@@ -165,7 +168,7 @@ def greedy_decode(logits, lengths, max_tokens):
         lengths `[batch]` int32.
     """
     best = ops.cast(ops.argmax(logits, axis=-1), "int32")
-    time = best.shape[1]
+    time = ops.shape(best)[1]
     frames = ops.arange(time, dtype="int32")[None, :]
     previous = ops.pad(best, ((0, 0), (1, 0)), constant_values=BLANK)[:, :-1]
     emits = ops.logical_and(best != BLANK, best != previous)
@@ -204,15 +207,14 @@ def beam_decode(logits, lengths, max_tokens, beam_size):
         top_paths=1,
         mask_index=BLANK,
     )
-    tokens = ops.reshape(paths[0], (-1, logits.shape[1]))
+    tokens = ops.reshape(paths[0], (-1, ops.shape(logits)[1]))
     count = ops.sum(ops.cast(tokens >= 0, "int32"), axis=1)
     return _cut(tokens, count, max_tokens)
 
 
 def _cut(tokens, count, max_tokens):
     """Tokens at the front of each row to exactly `max_tokens` columns."""
-    missing = max(0, max_tokens - tokens.shape[1])
-    tokens = ops.pad(tokens, ((0, 0), (0, missing)))[:, :max_tokens]
+    tokens = ops.pad(tokens, ((0, 0), (0, max_tokens)))[:, :max_tokens]
     count = ops.minimum(count, max_tokens)
     columns = ops.arange(max_tokens, dtype="int32")[None, :]
     return ops.where(columns < count[:, None], tokens, BLANK), count

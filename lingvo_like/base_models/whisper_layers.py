@@ -103,7 +103,7 @@ class Encoder(keras.layers.Layer):
         x = self._convolve(
             x, self.convolution_2_kernel, self.convolution_2_bias, 2
         )
-        positions = ops.convert_to_tensor(self.positions)[: x.shape[1]]
+        positions = ops.convert_to_tensor(self.positions)[: ops.shape(x)[1]]
         return x + ops.cast(positions, x.dtype)
 
     def _convolve(self, x, kernel, bias, stride):

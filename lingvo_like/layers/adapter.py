@@ -35,6 +35,48 @@ def weight_shapes(model_dim, bottleneck_dim):
     )
 
 
+# Added to the variance in the layer norm.
+EPSILON = 1e-5
+
+
+def apply_weights(
+    x, weights, residual_weight=1.0, epsilon=EPSILON, dropout_mask=None
+):
+    """The adapters of a batch's speakers: the one place of their algebra.
+
+    Args:
+        x: `[speakers, ..., model_dim]`, grouped by speaker.
+        weights: `AdapterWeights` of `[speakers, ...]`.
+        residual_weight, epsilon: floats, as `StackedAdapter`'s.
+        dropout_mask: `[speakers, ..., bottleneck_dim]` or None.
+
+    Returns:
+        Same shape and type as `x`.
+    """
+    shape = ops.shape(x)
+    rows = ops.reshape(x, (shape[0], -1, shape[-1]))
+    branch = normalization.standardize(rows, epsilon)
+    branch = ops.cast(branch, x.dtype)
+    weights = AdapterWeights(*(ops.cast(tensor, x.dtype) for tensor in weights))
+    # The norm's gain and bias act on the down projection, a thousand
+    # times smaller than the activations they would otherwise pass over.
+    kernel = (1.0 + weights.norm_scale)[:, :, None] * weights.down_kernel
+    bias = weights.down_bias + ops.einsum(
+        "sd,sdk->sk", weights.norm_bias, weights.down_kernel
+    )
+    branch = ops.relu(ops.matmul(branch, kernel) + bias[:, None, :])
+    if dropout_mask is not None:
+        branch = branch * ops.reshape(
+            ops.cast(dropout_mask, x.dtype), ops.shape(branch)
+        )
+    up_kernel, up_bias = weights.up_kernel, weights.up_bias
+    if residual_weight != 1.0:
+        up_kernel = residual_weight * up_kernel
+        up_bias = residual_weight * up_bias
+    branch = ops.matmul(branch, up_kernel) + up_bias[:, None, :]
+    return ops.reshape(rows + branch, shape)
+
+
 class StackedAdapter(keras.layers.Layer):
     """One encoder block's adapters, of every slot.
 
@@ -68,7 +110,7 @@ class StackedAdapter(keras.layers.Layer):
         model_dim,
         bottleneck_dim,
         residual_weight=1.0,
-        epsilon=1e-5,
+        epsilon=EPSILON,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -136,30 +178,13 @@ class StackedAdapter(keras.layers.Layer):
         )
 
     def call(self, x, weights, dropout_mask=None):
-        speakers = x.shape[0]
-        rows = ops.reshape(x, (speakers, -1, self.model_dim))
-        branch = normalization.standardize(rows, self.epsilon)
-        branch = ops.cast(branch, self.compute_dtype)
-        weights = AdapterWeights(
-            *(ops.cast(tensor, self.compute_dtype) for tensor in weights)
+        return apply_weights(
+            ops.cast(x, self.compute_dtype),
+            weights,
+            self.residual_weight,
+            self.epsilon,
+            dropout_mask,
         )
-        # The norm's gain and bias act on the down projection, a thousand
-        # times smaller than the activations they would otherwise pass over.
-        kernel = (1.0 + weights.norm_scale)[:, :, None] * weights.down_kernel
-        bias = weights.down_bias + ops.einsum(
-            "sd,sdk->sk", weights.norm_bias, weights.down_kernel
-        )
-        branch = ops.relu(ops.matmul(branch, kernel) + bias[:, None, :])
-        if dropout_mask is not None:
-            branch = branch * ops.reshape(
-                ops.cast(dropout_mask, self.compute_dtype), ops.shape(branch)
-            )
-        up_kernel, up_bias = weights.up_kernel, weights.up_bias
-        if self.residual_weight != 1.0:
-            up_kernel = self.residual_weight * up_kernel
-            up_bias = self.residual_weight * up_bias
-        branch = ops.matmul(branch, up_kernel) + up_bias[:, None, :]
-        return ops.reshape(rows + branch, ops.shape(x))
 
     def compute_output_shape(self, x_shape, *args, **kwargs):
         return x_shape

@@ -26,8 +26,7 @@ class ConformerBlock(keras.layers.Layer):
         dropout_rate: float, dropout of every module in training.
 
     Call arguments:
-        x: `[batch, time, model_dim]`; time is static. Padded frames may hold
-            anything finite.
+        x: `[batch, time, model_dim]`. Padded frames may hold anything finite.
         paddings: `[batch, time]`.
         training: bool.
 

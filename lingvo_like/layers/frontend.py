@@ -139,7 +139,7 @@ class LogMelFrontend(keras.layers.Layer):
 
     def call(self, audio, lengths):
         audio = ops.cast(audio, "float32")
-        num_samples = audio.shape[1]
+        num_samples = ops.shape(audio)[1]
         audio = paddings_lib.zero_padded(
             audio, paddings_lib.from_lengths(lengths, num_samples)
         )
@@ -148,7 +148,8 @@ class LogMelFrontend(keras.layers.Layer):
         # silence in front, frame i starts at sample `i * frame_step`.
         before = (self.fft_length - self.frame_length) // 2
         total = (num_frames - 1) * self.frame_step + self.fft_length
-        after = max(0, total - before - num_samples)
+        # Enough whatever the length, which a graph may not know.
+        after = self.fft_length
         audio = ops.pad(audio, ((0, 0), (before, after)))[:, :total]
         real, imaginary = ops.stft(
             audio,

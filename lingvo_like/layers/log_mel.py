@@ -82,7 +82,7 @@ def log_mel(audio, lengths, filters):
         features `[batch, samples // 160, num_bins]` float32 and paddings
         `[batch, samples // 160]` float32.
     """
-    num_samples = audio.shape[1]
+    num_samples = ops.shape(audio)[1]
     lengths = ops.cast(lengths, "int32")
     audio = paddings_lib.zero_padded(
         ops.cast(audio, "float32"),

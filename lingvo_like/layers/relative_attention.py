@@ -42,7 +42,7 @@ def relative_shift(logits):
     Returns:
         `[batch, heads, time, time]`; entry (i, j) is that of distance i - j.
     """
-    heads, time, distances = logits.shape[1:]
+    _, heads, time, distances = ops.shape(logits)
     x = ops.pad(logits, ((0, 0), (0, 0), (0, 0), (1, 0)))
     x = ops.reshape(x, (-1, heads, distances + 1, time))[:, :, 1:]
     return ops.reshape(x, (-1, heads, time, distances))[:, :, :, :time]
@@ -61,7 +61,7 @@ class RelativeAttention(keras.layers.Layer):
             training.
 
     Call arguments:
-        x: `[batch, time, model_dim]`; time is static.
+        x: `[batch, time, model_dim]`.
         paddings: `[batch, time]`; padded frames are not attended to.
         training: bool.
 
@@ -118,7 +118,7 @@ class RelativeAttention(keras.layers.Layer):
 
     def call(self, x, paddings, training=False):
         # b batch, h head, t query time, s key time, r distance, d head_dim.
-        time = x.shape[1]
+        time = ops.shape(x)[1]
         heads = (-1, time, 3, self.num_heads, self.head_dim)
         products = ops.reshape(self.query_key_value(self.norm(x)), heads)
         query, key, value = (products[:, :, i] for i in range(3))

@@ -28,7 +28,7 @@ class ConvSubsampling(keras.layers.Layer):
         dropout_rate: float, dropout of the output in training.
 
     Call arguments:
-        features: `[batch, time, num_bins]`; time and num_bins are static.
+        features: `[batch, time, num_bins]`; num_bins is static.
         paddings: `[batch, time]`.
         training: bool.
 
@@ -76,7 +76,8 @@ class ConvSubsampling(keras.layers.Layer):
         x = features[:, :, :, None]
         x = self.first_conv(_surrounded(x, paddings))
         x = self.second_conv(_surrounded(x, paddings[:, ::2]))
-        x = ops.reshape(x, (-1, x.shape[1], x.shape[2] * x.shape[3]))
+        time = ops.shape(x)[1]
+        x = ops.reshape(x, (-1, time, x.shape[2] * x.shape[3]))
         return self.dropout(self.projection(x), training=training)
 
     def get_config(self):
