@@ -1,0 +1,142 @@
+"""The client, against a server of TensorFlow Serving's protocol."""
+
+import contextlib
+import threading
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from tasks.serving import client
+
+
+class Recogniser(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Says what it was asked; refuses the first `busy` requests."""
+
+    def __init__(self, busy=0, status=b"OK"):
+        self.busy = busy
+        self.status = status
+        self.metadata = []
+        self._lock = threading.Lock()
+
+    def Predict(self, request, context):
+        with self._lock:
+            self.metadata.append(dict(context.invocation_metadata()))
+            refuse = self.busy > 0
+            self.busy -= refuse
+        if refuse:
+            context.set_trailing_metadata((("retry-after", "0.01"),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
+        inputs = {
+            name: tf.make_ndarray(value)
+            for name, value in request.inputs.items()
+        }
+        speaker = inputs.get("submodel_id", np.array([b"nobody"], object))[0]
+        if speaker == b"unknown":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no Submodel of unknown")
+        text = (
+            f"{request.model_spec.name}/{request.model_spec.signature_name} "
+            f"{speaker.decode()} {inputs['length'][0]} "
+            f"{float(inputs['audio'][0, 0])}"
+        )
+        response = predict_pb2.PredictResponse()
+        for name, value in (
+            ("text", [text.encode()]),
+            ("score", np.array([-0.5], np.float32)),
+            ("status", [self.status]),
+            ("submodel_version", [b"3-0123456789ab"]),
+            ("served_by", [b"submodel"]),
+        ):
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+
+@contextlib.contextmanager
+def serving(recogniser):
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        recogniser, server
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def test_asks_for_the_speakers_submodel_and_reads_the_answer():
+    with serving(Recogniser()) as address, client.Client(address) as asked:
+        found = asked.transcribe(np.array([0.25, 0.5], np.float32), "F01")
+    assert found == client.Transcript(
+        text="submodels/ F01 2 0.25",
+        score=-0.5,
+        submodel_version="3-0123456789ab",
+        served_by="submodel",
+    )
+
+
+def test_nobody_named_is_the_base_signature_and_no_submodel():
+    with serving(Recogniser()) as address, client.Client(address) as asked:
+        found = asked.transcribe(np.ones(3, np.float32), None)
+    assert found.text == "submodels/base nobody 3 1.0"
+
+
+def test_requests_in_flight_keep_their_own_answers():
+    with serving(Recogniser()) as address, client.Client(address) as asked:
+        pending = [
+            asked.submit(np.full(n + 1, n, np.float32), f"S{n}")
+            for n in range(20)
+        ]
+        for n, one in enumerate(pending):
+            assert f"S{n} {n + 1} {float(n)}" in one.result().text
+
+
+def test_unknown_speaker_is_an_error_with_the_servers_words():
+    with serving(Recogniser()) as address, client.Client(address) as asked:
+        with pytest.raises(client.TranscriptionError) as error:
+            asked.transcribe(np.ones(3, np.float32), "unknown")
+    assert error.value.code == "NOT_FOUND"
+    assert str(error.value) == "no Submodel of unknown"
+
+
+def test_refusal_says_when_to_come_back():
+    with serving(Recogniser(busy=1)) as address:
+        with client.Client(address) as asked:
+            with pytest.raises(client.TranscriptionError) as error:
+                asked.transcribe(np.ones(3, np.float32), "F01")
+    assert error.value.code == "RESOURCE_EXHAUSTED"
+    assert error.value.retry_after_seconds == 0.01
+
+
+def test_row_with_a_bad_status_is_an_error_and_not_an_empty_text():
+    with serving(Recogniser(status=b"length must be positive")) as address:
+        with client.Client(address) as asked:
+            with pytest.raises(client.TranscriptionError, match="positive"):
+                asked.transcribe(np.ones(3, np.float32), "F01")
+
+
+def test_no_server_is_said_with_its_address():
+    with client.Client("127.0.0.1:1", timeout_seconds=5) as asked:
+        with pytest.raises(client.TranscriptionError, match="127.0.0.1:1"):
+            asked.transcribe(np.ones(3, np.float32), "F01")
+
+
+def test_token_goes_to_loopback_or_over_tls_alone():
+    recogniser = Recogniser()
+    with serving(recogniser) as address:
+        with client.Client(address, token="secret") as asked:
+            asked.transcribe(np.ones(3, np.float32), "F01")
+    assert recogniser.metadata[0]["authorization"] == "Bearer secret"
+    with pytest.raises(ValueError, match="over TLS alone"):
+        client.Client("recogniser.example:8500", token="secret")
+
+
+@pytest.mark.parametrize("samples", [np.zeros((2, 3)), np.zeros(0), 3.0])
+def test_samples_must_be_one_row(samples):
+    with client.Client("127.0.0.1:1") as asked:
+        with pytest.raises(ValueError, match=r"must be \[samples\]"):
+            asked.submit(samples, "F01")
