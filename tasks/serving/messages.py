@@ -126,8 +126,3 @@ class VersionStatus:
     version: int
     state: State
     error: Exception | None = None
-
-
-def version_name(version):
-    """A `submodel_store.Version` as answers name it: `NUMBER-sha12`."""
-    return f"{version.number}-{version.sha256[:12]}"

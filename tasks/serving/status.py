@@ -60,3 +60,8 @@ def capped(message):
     if len(data) > MAX_MESSAGE_BYTES:
         data = data[: MAX_MESSAGE_BYTES - 3] + b"..."
     return data.decode("utf-8", "ignore")
+
+
+def again(error):
+    """The same error as a new object: each raising adds to a traceback."""
+    return ServingError(error.code, error.message, error.retry_after_seconds)

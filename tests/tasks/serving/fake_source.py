@@ -1,0 +1,158 @@
+"""A store in memory, which can be slow, hang or fail; and a server on it."""
+
+import contextlib
+import dataclasses
+import hashlib
+import threading
+
+import numpy as np
+
+from tasks.serving import limits, server
+from tests.tasks.serving import fake_engine
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    tenant: str
+    speaker: str
+    number: int
+    sha256: str
+    num_bytes: int
+    base_fingerprint: str
+
+    @property
+    def name(self):
+        return f"{self.number}-{self.sha256[:12]}"
+
+
+class FakeSource:
+    """As `loader.StoreSource`; a file is text, the value of the whole row.
+
+    Attributes:
+        resolves, reads: how often the store was asked.
+        is_open: an event; cleared, every call hangs.
+        error: an exception that every call raises, or None.
+    """
+
+    def __init__(self):
+        self.resolves = self.reads = 0
+        self.is_open = threading.Event()
+        self.is_open.set()
+        self.error = None
+        self._lock = threading.Lock()
+        self._current = {}
+        self._files = {}
+
+    def publish(
+        self,
+        speaker,
+        value,
+        tenant="acme",
+        fingerprint=fake_engine.FINGERPRINT,
+        num_bytes=8,
+    ):
+        data = f"{tenant} {speaker} {value}".encode()
+        with self._lock:
+            before = self._current.get((tenant, speaker))
+            version = Version(
+                tenant,
+                speaker,
+                before.number + 1 if before else 1,
+                hashlib.sha256(data).hexdigest(),
+                num_bytes,
+                fingerprint,
+            )
+            self._files[version.sha256] = data
+            self._current[tenant, speaker] = version
+        return version
+
+    def erase(self, speaker, tenant="acme"):
+        with self._lock:
+            version = self._current.pop((tenant, speaker))
+            del self._files[version.sha256]
+
+    @staticmethod
+    def check_id(kind, text):
+        if not text.replace("-", "").isalnum():
+            raise ValueError(f"the {kind} id is wrong")
+
+    def resolve(self, tenant, speaker):
+        self.resolves += 1
+        self._wait()
+        with self._lock:
+            if (tenant, speaker) not in self._current:
+                raise LookupError(speaker)
+            return self._current[tenant, speaker]
+
+    def read(self, version):
+        self.reads += 1
+        self._wait()
+        with self._lock:
+            if version.sha256 not in self._files:
+                raise LookupError(version.speaker)
+            return self._files[version.sha256]
+
+    @staticmethod
+    def parse(data, description):
+        return np.full(
+            description.num_values, float(data.split()[-1]), np.float32
+        )
+
+    def _wait(self):
+        self.is_open.wait(20)
+        if self.error is not None:
+            raise self.error
+
+
+CALLER = server.Caller("acme", is_admin=True)
+SPEC = server.ModelSpec("asr")
+# Short times, and a cache of four rows of six values.
+LIMITS = limits.Limits(
+    batch_size=4,
+    batch_delay_seconds=0.001,
+    queue_seconds=60.0,
+    row_cache_bytes=4 * 24,
+    pinned_share=0.5,
+    store_seconds=0.3,
+    model_poll_seconds=0.05,
+    request_seconds=10.0,
+    tenant_share=1.0,
+)
+
+
+def changed(**changes):
+    """`LIMITS` with other values."""
+    return dataclasses.replace(LIMITS, **changes)
+
+
+def utterance(mark, submodel_id=None, samples=10, row=None):
+    """An utterance that `fake_engine.text_of` tells by its mark."""
+    audio = np.full(samples, mark, np.float32)
+    return server.Utterance(audio, submodel_id, row)
+
+
+def row(value):
+    return np.full(6, value, np.float32)
+
+
+def text(mark, value, samples=10):
+    """What the fake engine answers to `utterance` with a Submodel's value."""
+    return fake_engine.text_of(np.full(samples, mark), np.full(6, value))
+
+
+@contextlib.asynccontextmanager
+async def serving(source=None, engine=None, limits=LIMITS, **arguments):
+    """A started server with one model, closed at the end."""
+    engine = engine or fake_engine.FakeEngine()
+    arguments.setdefault("engine_factory", lambda path: engine)
+    arguments.setdefault("list_folder", lambda path: ["1"])
+    arguments.setdefault("models", [server.ModelConfig("asr", "/exports")])
+    running = server.Server(source, limits=limits, **arguments)
+    await running.start()
+    try:
+        yield running
+    finally:
+        engine.may_run.set()
+        if source is not None:
+            source.is_open.set()
+        await running.close()
