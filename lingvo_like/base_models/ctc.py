@@ -90,8 +90,10 @@ def _lattice_loss(states, lengths, token_lengths):
     )
     skips = ops.where(skips, 0.0, LOG_ZERO)
 
-    def forward(alphas, inputs):
-        emission, frame = inputs
+    # The frame is carried: Keras scans several inputs only where the graph
+    # knows their length.
+    def forward(state, emission):
+        alphas, frame = state
         before = [
             alphas,
             _padded(alphas[:, :-1], 1, 0),
@@ -99,7 +101,7 @@ def _lattice_loss(states, lengths, token_lengths):
         ]
         new = emission + ops.logsumexp(ops.stack(before), axis=0)
         alphas = ops.where((frame < lengths)[:, None], new, alphas)
-        return alphas, alphas
+        return (alphas, frame + 1), (alphas, frame)
 
     def backward(following, inputs):
         emission, frame = inputs
@@ -116,16 +118,17 @@ def _lattice_loss(states, lengths, token_lengths):
     def loss(emissions):
         # None in a graph that does not know it: then the scan asks its input.
         time = emissions.shape[0]
-        frames = ops.arange(ops.shape(emissions)[0], dtype="int32")
         initial = start + ops.zeros_like(end)
-        final, alphas = ops.scan(
-            forward, initial, (emissions, frames), length=time
+        first = ops.zeros((), dtype="int32")
+        (final, _), (alphas, _) = ops.scan(
+            forward, (initial, first), emissions, length=time
         )
         log_likelihood = ops.logsumexp(final + end, axis=1)
 
         def gradient(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
+            frames = ops.arange(ops.shape(emissions)[0], dtype="int32")
             _, betas = ops.scan(
                 backward, end, (emissions, frames), length=time, reverse=True
             )
