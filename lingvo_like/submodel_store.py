@@ -166,6 +166,7 @@ class SubmodelStore:
 
     def speakers(self, tenant):
         """Iterator of a tenant's speaker ids, in no order."""
+        check_id("tenant", tenant)
         return (version.speaker for version in self.current(tenant))
 
     def current(self, tenant=None, on_error=None):
@@ -176,7 +177,9 @@ class SubmodelStore:
             on_error: function called with the OSError of a speaker who cannot
                 be read; without it the error is raised.
         """
-        folders = tenant and [layout.tenant_folder(tenant)]
+        folders = None
+        if tenant is not None:
+            folders = [layout.tenant_folder(tenant)]
         self._records.open()
         for folder in submodel_store_verify.speakers(self._tree, folders):
             try:
@@ -299,6 +302,8 @@ class SubmodelStore:
         if stored != data:
             self._tree.write(version.blob_path, data)
         if current is not None and current.sha256 == version.sha256:
+            if self._tree.kind(current.record_path) is None:
+                self._records.write_version(current)
             return current
         # In a bucket leftovers stay, and their numbers with them.
         numbers = map(layout.record_number, self._tree.list(folder))

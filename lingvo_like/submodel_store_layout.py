@@ -320,16 +320,20 @@ def is_digest(name):
     return bool(_SHA256.fullmatch(name))
 
 
-def leftovers(names, latest):
+def leftovers(names, pointer):
     """Files of a speaker's folder that killed writers left.
 
     Args:
         names: file names in the folder.
-        latest: int, as the pointer says; 0 where there is none, since a first
-            publish or an erase was cut off.
+        pointer: `Pointer`, or None where there is none, since a first publish
+            or an erase was cut off.
     """
     found = [_RECORD.fullmatch(name) for name in names]
+    latest = pointer.latest if pointer else 0
     kept = {each[2] for each in found if each and int(each[1]) <= latest}
+    if pointer:
+        # Even if its record was lost: it serves.
+        kept.add(pointer.version.sha256[:12])
     return [
         name
         for name, record in zip(names, found, strict=True)

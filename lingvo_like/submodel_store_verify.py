@@ -55,10 +55,10 @@ def sweep(records, folder):
     """
     names = records.tree.list(folder)
     try:
-        latest = _latest(records, folder, names)
+        pointer = _pointer(records, folder, names)
     except layout.DamagedStoreError:
         return []
-    removed = layout.leftovers(names, latest)
+    removed = layout.leftovers(names, pointer)
     for name in removed:
         records.tree.remove(f"{folder}/{name}")
     return removed
@@ -163,16 +163,16 @@ def _speaker_problems(records, folder):
         return
     leftovers = []
     try:
-        latest = _latest(records, folder, names)
-        leftovers = layout.leftovers(names, latest)
+        pointer = _pointer(records, folder, names)
+        leftovers = layout.leftovers(names, pointer)
     except OSError as error:
         yield Problem(
             f"{folder}/{layout.POINTER}",
             f"{_reason(error)}; restore the file, or erase the speaker",
         )
     else:
-        if latest:
-            yield from _pointer_problems(records, folder)
+        if pointer:
+            yield from _pointer_problems(records, pointer.version)
     yield from (_leftover(f"{folder}/{name}") for name in leftovers)
     sizes = {}
     for name in sorted(set(names) - set(leftovers)):
@@ -195,10 +195,9 @@ def _speaker_problems(records, folder):
             yield from _version_problems(records, f"{folder}/{name}", sizes)
 
 
-def _pointer_problems(records, folder):
+def _pointer_problems(records, version):
     """Whether the pointer repeats the record that it points to."""
-    path = f"{folder}/{layout.POINTER}"
-    version = records.read(layout.Pointer, path).version
+    path = f"{version.folder}/{layout.POINTER}"
     # A damaged record is named where the records are looked at.
     with contextlib.suppress(layout.DamagedStoreError):
         try:
@@ -235,11 +234,11 @@ def _version_problems(records, path, sizes):
         )
 
 
-def _latest(records, folder, names):
-    """The highest published number; 0 where there is no pointer."""
+def _pointer(records, folder, names):
+    """The `Pointer` of a folder, or None."""
     if layout.POINTER not in names:
-        return 0
-    return records.read(layout.Pointer, f"{folder}/{layout.POINTER}").latest
+        return None
+    return records.read(layout.Pointer, f"{folder}/{layout.POINTER}")
 
 
 def _leftover(path, is_removed=False):
@@ -250,7 +249,8 @@ def _leftover(path, is_removed=False):
 def _stray(kind):
     if kind == "link":
         return "a symbolic link, which the store never follows"
-    return f"stray: a {kind} that is not of the store"
+    what = kind if kind in ("file", "folder") else "pipe or device"
+    return f"stray: a {what} that is not of the store"
 
 
 def _reason(error):

@@ -1,0 +1,89 @@
+"""Turns what `tasks.evaluate` measured into evidence for the store's gate."""
+
+from lingvo_like import files, hyperparams, submodel_store
+
+_MAX_BYTES = 1 << 30
+# Names in a speaker's row of results.json, and in `Gate`.
+_FIGURES = (
+    "num_utterances",
+    "num_words",
+    "base_word_error_rate",
+    "submodel_word_error_rate",
+    "change_points",
+)
+
+
+class Results:
+    """The figures of each speaker in a results.json.
+
+    They go by the speaker and the base model that the Submodel names; the file
+    does not say which of a speaker's Submodels was measured, so evaluate again
+    after training again.
+
+    Args:
+        path: str, local or `gs://`.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not what `tasks.evaluate` writes.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            results = hyperparams.strict_json(files.read(path, _MAX_BYTES))
+            self._base_fingerprint = results["details"]["base_fingerprint"]
+            self._confidence = results["confidence"]
+            self._rows = {row["speaker"]: row for row in results["speakers"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: not the results.json of tasks.evaluate: "
+                f"{type(error).__name__}: {error}"
+            ) from None
+
+    def gate(self, speaker):
+        """The evidence on a speaker's Submodel.
+
+        Args:
+            speaker: str, as in the Submodel's metadata.
+
+        Returns:
+            `submodel_store.Gate`.
+
+        Raises:
+            GateError: nothing was measured, or no interval.
+            ValueError: the speaker's row is damaged.
+        """
+        row = self._rows.get(speaker)
+        if row is None:
+            raise submodel_store.GateError(
+                f"{self.path} has no figures on {speaker!r}; evaluate the "
+                "Submodel on the speaker's dev utterances"
+            )
+        try:
+            interval = row["intervals"]["change_points"]
+            if interval is None:
+                raise submodel_store.GateError(
+                    f"{self.path} has no interval of the change of "
+                    f"{speaker!r}; evaluate with bootstrap resamples"
+                )
+            low, high = interval
+            return hyperparams.from_dict(
+                submodel_store.Gate,
+                {
+                    "source": self.path,
+                    "speaker": speaker,
+                    "base_fingerprint": self._base_fingerprint,
+                    "confidence": self._confidence,
+                    "low": low,
+                    "high": high,
+                    **{name: row[name] for name in _FIGURES},
+                },
+            )
+        except submodel_store.GateError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.path}: the figures on {speaker!r} are damaged: "
+                f"{type(error).__name__}: {error}"
+            ) from None

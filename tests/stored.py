@@ -1,0 +1,46 @@
+"""Submodels so small that a test publishes hundreds of them."""
+
+import numpy as np
+
+from lingvo_like import submodel, submodel_store
+
+LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+FINGERPRINT = "ab" * 32
+
+
+def data(value=0.0, speaker="F01"):
+    """The bytes of a Submodel whose values are all `value`."""
+    vector = np.full(LAYOUT.num_values, value, np.float32)
+    return submodel.to_bytes(
+        submodel.create(
+            LAYOUT,
+            LAYOUT.unpack(vector),
+            base_fingerprint=FINGERPRINT,
+            speaker=speaker,
+        )
+    )
+
+
+def value(content):
+    """The value of all values; fails where they differ."""
+    vector = submodel.load(content).vector
+    assert np.all(vector == vector[0])
+    return float(vector[0])
+
+
+def gate(**changes):
+    """Evidence that lets `data()` pass, with some figures changed."""
+    figures = {
+        "source": "results.json",
+        "speaker": "F01",
+        "base_fingerprint": FINGERPRINT,
+        "num_utterances": 40,
+        "num_words": 200,
+        "base_word_error_rate": 0.5,
+        "submodel_word_error_rate": 0.2,
+        "change_points": -30.0,
+        "low": -35.0,
+        "high": -25.0,
+        "confidence": 0.95,
+    }
+    return submodel_store.Gate(**{**figures, **changes})
