@@ -1,0 +1,168 @@
+"""The fronts on free ports of loopback, in a thread with a loop of its own."""
+
+import asyncio
+import hashlib
+import http.client
+import json
+import threading
+
+import grpc
+from tensorflow_serving.apis import (
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+
+from tasks.serving import (
+    access,
+    access_log,
+    admin_front,
+    grpc_front,
+    http_calls,
+    intake,
+    limits,
+    rest_front,
+)
+
+TOKENS = {"anna": "a" * 32, "admin": "b" * 32, "other": "c" * 32}
+LIMITS = limits.Limits(max_request_bytes=1 << 20, max_request_utterances=8)
+
+
+def access_control():
+    """Anna's app and an administrator of one clinic, and another clinic."""
+    entries = [
+        {"tenant": "clinic", "speakers": ["anna"]},
+        {"tenant": "clinic", "speakers": "*", "admin": True},
+        {"tenant": "other", "speakers": "*", "admin": True},
+    ]
+    for (name, token), entry in zip(TOKENS.items(), entries, strict=True):
+        entry["name"] = name
+        entry["token_sha256"] = hashlib.sha256(token.encode()).hexdigest()
+    return access.from_json(json.dumps({"credentials": entries}))
+
+
+def bearer(name):
+    """The authorization of one of `TOKENS`."""
+    return f"Bearer {TOKENS[name]}"
+
+
+class Fronts:
+    """Runs all fronts of a server, as a context manager.
+
+    Args:
+        server: like `server.Server`.
+        control: of `access`; open to everyone if None.
+        tls: `listening.Tls`, or None.
+        log_path: string, of the access log.
+        arguments: of `intake.Intake`.
+
+    Attributes:
+        ports: dict of "grpc", "rest", "admin" to int.
+    """
+
+    def __init__(
+        self, server, control=None, tls=None, log_path="", **arguments
+    ):
+        self.server = server
+        control = control or access.NoAccessControl("house")
+        self.intake = intake.Intake(
+            arguments.pop("limits", LIMITS), **arguments
+        )
+        self.log = access_log.AccessLog(log_path, b"k" * 16)
+        self.tls = tls
+        self.grpc = grpc_front.GrpcFront(server, control, self.intake, self.log)
+        self.apps = {
+            "rest": http_calls.application(
+                "rest",
+                rest_front.RestFront(server, self.intake).routes,
+                control,
+                self.log,
+            ),
+            "admin": http_calls.application(
+                "admin",
+                admin_front.AdminFront(server).routes,
+                control,
+                self.log,
+            ),
+        }
+        self.ports = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._listeners = []
+        self._channels = []
+
+    def run(self, coroutine):
+        """The result of a coroutine on the fronts' loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(
+            20
+        )
+
+    def __enter__(self):
+        self._thread.start()
+        self.run(self._start())
+        return self
+
+    async def _start(self):
+        tls = self.tls
+        self.ports["grpc"] = await self.grpc.start(
+            "127.0.0.1:0", tls and tls.for_grpc()
+        )
+        for name, app in self.apps.items():
+            listener = http_calls.Listener(app, self.intake, 0.2)
+            self.ports[name] = await listener.start(
+                "127.0.0.1", 0, tls and tls.for_http()
+            )
+            self._listeners.append(listener)
+
+    def __exit__(self, *exception):
+        for channel in self._channels:
+            channel.close()
+        try:
+            self.run(self._stop())
+        finally:
+            self._end()
+
+    def _end(self):
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+        self.intake.close()
+        self.log.close()
+
+    async def _stop(self):
+        await self.grpc.stop(0.2)
+        for listener in self._listeners:
+            await listener.stop()
+
+    def channel(self, **arguments):
+        """A plain channel to the gRPC front."""
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{self.ports['grpc']}", **arguments
+        )
+        self._channels.append(channel)
+        return channel
+
+    def prediction(self):
+        return prediction_service_pb2_grpc.PredictionServiceStub(self.channel())
+
+    def model(self):
+        return model_service_pb2_grpc.ModelServiceStub(self.channel())
+
+    def http(self, method, path, body=None, headers=None, front="rest"):
+        """(status, headers, body) of a request on a connection of its own.
+
+        A body that is no bytes is sent as JSON, and JSON comes back parsed.
+        """
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.ports[front], timeout=20
+        )
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            data = response.read()
+            if response.headers.get_content_type() == "application/json":
+                data = json.loads(data)
+            return response.status, response.headers, data
+        finally:
+            connection.close()
