@@ -5,6 +5,7 @@ and tools learn of sample rate, limits and layout at once.
 """
 
 import dataclasses
+import hashlib
 import os
 
 from lingvo_like import hyperparams
@@ -38,6 +39,10 @@ class Description:
         base_description: dict, `BaseModel.description()`.
         submodel: dict, the metadata of the Submodel that is folded in; empty
             for an export that takes Submodels as input.
+        signatures: dict of a signature's name to its "inputs" and "outputs",
+            and they by name to the tensor's name in the graph, dtype and
+            shape (-1: any), for programs that know no SignatureDef.
+        files: dict of every other file's path to its SHA-256 in hex.
     """
 
     format_version: int
@@ -57,6 +62,8 @@ class Description:
     requires_tensorflow_text: bool
     base_description: dict
     submodel: dict
+    signatures: dict = dataclasses.field(default_factory=dict)
+    files: dict = dataclasses.field(default_factory=dict)
 
     @property
     def layout(self):
@@ -141,6 +148,48 @@ def write(folder, description):
     """Writes description.json into a folder that nobody reads yet."""
     with open(os.path.join(folder, FILE), "w", encoding="utf-8") as file:
         file.write(to_json(description))
+
+
+def file_digests(folder):
+    """SHA-256 of every file under an export's folder but the description.
+
+    Returns:
+        dict of the path within the folder, with slashes, to hex.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digests = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            relative = os.path.relpath(path, folder).replace(os.sep, "/")
+            if relative != FILE:
+                with open(path, "rb") as file:
+                    digest = hashlib.file_digest(file, "sha256")
+                digests[relative] = digest.hexdigest()
+    return digests
+
+
+def check_files(folder, description):
+    """Refuses an export of which a file is missing or altered.
+
+    Files that the description does not know are nobody's concern.
+
+    Raises:
+        ValueError: names the file.
+        OSError: a file cannot be read.
+    """
+    found = file_digests(folder)
+    for name, digest in description.files.items():
+        if name not in found:
+            raise ValueError(f"{os.path.join(folder, name)} is missing")
+        if found[name] != digest:
+            raise ValueError(
+                f"{os.path.join(folder, name)} is cut or altered: its SHA-256 "
+                f"must be {digest}. Received: {found[name]}."
+            )
 
 
 def _check(description):

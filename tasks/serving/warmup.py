@@ -1,0 +1,116 @@
+"""Warm-up records: requests that a server plays before it calls itself ready.
+
+The file is TensorFlow Serving's own, `PredictionLog`s in a TFRecord.
+"""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+MAX_BUCKETS = 6
+
+
+def write(folder, model_name, description, signatures):
+    """Writes the records of an export.
+
+    Each signature gets one utterance of each of some buckets, from the
+    shortest to the longest; the base alone, which is a part of the others,
+    one of the shortest.
+
+    Args:
+        folder: the export's, local.
+        model_name: string, as a server will call it; a server goes by its own.
+        description: `export_description.Description`.
+        signatures: names of those to warm up.
+
+    Raises:
+        ValueError: the package of TensorFlow Serving's protocol is missing.
+    """
+    prediction_log_pb2 = _protocol()
+    path = os.path.join(folder, FILE)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with tf.io.TFRecordWriter(path) as writer:
+        for name in signatures:
+            limits = _spread(description.bucket_limits)
+            for limit in limits[:1] if name == "base" else limits:
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = name
+                for key, proto in _inputs(name, limit, description).items():
+                    request.inputs[key].CopyFrom(proto)
+                writer.write(log.SerializeToString())
+
+
+def read(folder):
+    """The requests of an export, none if it has no file of them.
+
+    Returns:
+        list of pairs: signature name, dict of input name to array.
+
+    Raises:
+        ValueError: the file is damaged, or the protocol's package is missing.
+    """
+    path = os.path.join(folder, FILE)
+    if not tf.io.gfile.exists(path):
+        return []
+    prediction_log_pb2 = _protocol()
+    requests = []
+    try:
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            request = log.predict_log.request
+            inputs = {
+                name: tf.make_ndarray(proto)
+                for name, proto in request.inputs.items()
+            }
+            requests.append((request.model_spec.signature_name, inputs))
+    except Exception as error:
+        raise ValueError(f"{path}: damaged: {error}") from error
+    return requests
+
+
+def check_installed():
+    """Raises a ValueError unless records can be written and read."""
+    _protocol()
+
+
+def _protocol():
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2
+    except ImportError as error:
+        raise ValueError(
+            "warm-up records are TensorFlow Serving's, whose protocol is in an "
+            "optional package; install it with: pip install -e '.[serve]'"
+        ) from error
+    return prediction_log_pb2
+
+
+def _spread(limits):
+    """At most `MAX_BUCKETS` of the limits, the first and the last too."""
+    if len(limits) <= MAX_BUCKETS:
+        return limits
+    places = np.linspace(0, len(limits) - 1, MAX_BUCKETS).round().astype(int)
+    return tuple(limits[place] for place in places)
+
+
+def _inputs(name, num_samples, description):
+    """One silent utterance of the base, as TensorProtos."""
+    row = [1, description.num_values]
+    inputs = {
+        "audio": _zeros([1, num_samples]),
+        "length": tf.make_tensor_proto([num_samples], tf.int32),
+    }
+    if name == "grouped":
+        inputs["submodels"] = _zeros(row)
+        inputs["index"] = tf.make_tensor_proto([0], tf.int32)
+    elif name == "serving_default" and not description.submodel:
+        inputs["submodel"] = _zeros(row)
+    return inputs
+
+
+def _zeros(shape):
+    # One value stands for all: a record stays small, however long its audio.
+    return tf.make_tensor_proto(0.0, tf.float32, shape)
