@@ -161,7 +161,7 @@ class Fronts:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             data = response.read()
-            if response.headers.get_content_type() == "application/json":
+            if data and response.headers.get_content_type().endswith("json"):
                 data = json.loads(data)
             return response.status, response.headers, data
         finally:
