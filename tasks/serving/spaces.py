@@ -70,6 +70,7 @@ class Space:
         raise GoneError
 
     def forget(self, tenant, speaker, keep):
+        """Drops a speaker's rows and loads but of the SHA-256 `keep`."""
         self.rows.forget(tenant, speaker, keep)
         for key, flight in self._flights.items():
             if (key.tenant, key.speaker) == (tenant, speaker):
@@ -121,7 +122,7 @@ class Space:
         except (LookupError, FileNotFoundError):
             raise GoneError from None
         except ValueError as raised:
-            raise self._refuse(version, raised) from None
+            raise self.refuse(version, raised) from None
         except TimeoutError:
             raise status.ServingError(
                 status.Code.UNAVAILABLE, "the store does not answer", 1.0
@@ -144,7 +145,8 @@ class Space:
                 f"{version.num_bytes}."
             )
 
-    def _refuse(self, version, reason):
+    def refuse(self, version, reason):
+        """The error for a wrong file, which it gets again for a moment."""
         error = status.ServingError(
             status.Code.FAILED_PRECONDITION,
             f"the Submodel of {version.speaker!r}, version "

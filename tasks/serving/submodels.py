@@ -17,6 +17,8 @@ from tasks.serving import (
 )
 
 _TICK_SECONDS = 0.5
+# How often a request follows a Submodel that is replaced as it is read.
+_MAX_TRIES = 3
 
 
 class Submodels:
@@ -93,7 +95,7 @@ class Submodels:
             status.ServingError: NOT_FOUND, FAILED_PRECONDITION (not right, or
                 for another base), UNAVAILABLE, RESOURCE_EXHAUSTED.
         """
-        for _ in range(2):
+        for _ in range(_MAX_TRIES):
             version = await self._resolver.resolve(tenant, speaker)
             if version.base_fingerprint != space.description.base_fingerprint:
                 raise _wrong_base(speaker, version, space.description)
@@ -102,9 +104,7 @@ class Submodels:
             except spaces.GoneError:
                 # Erased or replaced since: ask the store again.
                 self._resolver.invalidate(tenant, speaker)
-        raise status.ServingError(
-            status.Code.NOT_FOUND, f"there is no Submodel of {speaker!r}"
-        )
+        raise space.refuse(version, "its file is not in the store")
 
     async def load(self, tenant, speaker):
         """Makes the current Submodel ready: `messages.LoadedSubmodel`."""
@@ -153,7 +153,9 @@ class Submodels:
     def unload(self, tenant, speaker):
         """Drops it from memory, once nothing uses it."""
         self._pinned.discard((tenant, speaker))
-        self._forget(tenant, speaker, keep=None)
+        self.files.forget(tenant, speaker)
+        for space in self._spaces.values():
+            space.rows.forget(tenant, speaker)
 
     def list(self, tenant):
         """The tenant's ready Submodels, `messages.LoadedSubmodel`."""
@@ -204,9 +206,6 @@ class Submodels:
         keep = version.sha256 if version is not None else None
         if version is None:
             self._pinned.discard((tenant, speaker))
-        self._forget(tenant, speaker, keep)
-
-    def _forget(self, tenant, speaker, keep):
         self.files.forget(tenant, speaker, keep)
         for space in self._spaces.values():
             space.forget(tenant, speaker, keep)

@@ -32,6 +32,8 @@ class FakeSource:
         resolves, reads: how often the store was asked.
         is_open: an event; cleared, every call hangs.
         error: an exception that every call raises, or None.
+        holds_reads: bool; then a file that was read comes back only when
+            `may_read` is set.
     """
 
     def __init__(self):
@@ -39,6 +41,8 @@ class FakeSource:
         self.is_open = threading.Event()
         self.is_open.set()
         self.error = None
+        self.holds_reads = False
+        self.may_read = threading.Event()
         self._lock = threading.Lock()
         self._current = {}
         self._files = {}
@@ -71,6 +75,11 @@ class FakeSource:
             version = self._current.pop((tenant, speaker))
             del self._files[version.sha256]
 
+    def lose(self, speaker, tenant="acme"):
+        """Removes the file alone."""
+        with self._lock:
+            del self._files[self._current[tenant, speaker].sha256]
+
     @staticmethod
     def check_id(kind, text):
         if not text.replace("-", "").isalnum():
@@ -90,7 +99,10 @@ class FakeSource:
         with self._lock:
             if version.sha256 not in self._files:
                 raise LookupError(version.speaker)
-            return self._files[version.sha256]
+            data = self._files[version.sha256]
+        if self.holds_reads:
+            self.may_read.wait(20)
+        return data
 
     @staticmethod
     def parse(data, description):

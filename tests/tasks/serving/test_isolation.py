@@ -38,6 +38,11 @@ async def run_traffic(seed, num_requests):
                 (chance.choice(SPEAKERS), chance.randrange(100), length)
                 for length in chance.choices((10, 10, 150), k=2)
             ]
+            # Some give up in the middle of something.
+            deadline = None
+            if chance.random() < 0.2:
+                deadline = asyncio.get_running_loop().time()
+                deadline += chance.random() * 0.005
             try:
                 _, answers = await running.predict(
                     fake_source.CALLER,
@@ -46,12 +51,14 @@ async def run_traffic(seed, num_requests):
                         fake_source.utterance(mark, speaker, length)
                         for speaker, mark, length in chosen
                     ],
+                    deadline,
                 )
             except status.ServingError as error:
-                # Erased just now, or every row in use.
+                # Erased just now, every row in use, or given up.
                 assert error.code in (
                     status.Code.NOT_FOUND,
                     status.Code.RESOURCE_EXHAUSTED,
+                    status.Code.DEADLINE_EXCEEDED,
                 )
                 counts["refused"] += 1
                 continue
@@ -86,6 +93,7 @@ async def run_traffic(seed, num_requests):
         changes = asyncio.create_task(change(running))
         await asyncio.gather(*(client(running) for _ in range(4)))
         changes.cancel()
+        await asyncio.sleep(0.05)
         assert all(
             each.in_use == 0 for each in running.list(fake_source.CALLER)
         )

@@ -137,6 +137,39 @@ def test_what_is_erased_leaves_memory_though_nobody_asks(source):
     asyncio.run(main())
 
 
+def test_what_is_erased_while_it_is_read_is_not_kept(source):
+    async def main():
+        limits = fake_source.changed(store_seconds=5.0)
+        async with fake_source.serving(source, limits=limits) as running:
+            source.holds_reads = True
+            task = asyncio.create_task(ask(running, utterance(1, "ann")))
+            await asyncio.sleep(0.1)
+            assert source.reads == 1
+            source.erase("ann")
+            await asyncio.sleep(0.6)
+            # Another request hears of it, by way of a second look.
+            other = await refusal(ask(running, utterance(1, "ann")))
+            source.holds_reads = False
+            source.may_read.set()
+            for error in (other, await refusal(task)):
+                assert error.code is status.Code.NOT_FOUND
+            assert sizes(running) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_file_that_is_not_in_the_store_is_told_and_not_tried_often(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            source.lose("ann")
+            for _ in range(5):
+                error = await refusal(ask(running, utterance(1, "ann")))
+                assert error.code is status.Code.FAILED_PRECONDITION
+            assert source.reads <= 3
+
+    asyncio.run(main())
+
+
 def sizes(running):
     """Bytes in rows and in files, as the metrics tell."""
     value = running.registry.get_sample_value
