@@ -26,6 +26,7 @@ import hashlib
 
 from lingvo_like import (
     submodel,
+    submodel_store_gate,
     submodel_store_records,
     submodel_store_verify,
 )
@@ -33,8 +34,8 @@ from lingvo_like import submodel_store_layout as layout
 
 # The whole vocabulary of the store under one name.
 DamagedStoreError = layout.DamagedStoreError
-Gate = layout.Gate
-GateError = layout.GateError
+Gate = submodel_store_gate.Gate
+GateError = submodel_store_gate.GateError
 InvalidIdError = layout.InvalidIdError
 Problem = submodel_store_verify.Problem
 UnknownSubmodelError = layout.UnknownSubmodelError

@@ -59,6 +59,8 @@ def main(argv):
     # Late, so that --help answers at once.
     from lingvo_like import submodel_store
 
+    if _TENANT.value:
+        submodel_store.check_id("tenant", _TENANT.value)
     command(submodel_store.SubmodelStore(_STORE.value), argv[2:])
 
 
@@ -110,7 +112,7 @@ def list_all(store, arguments):
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
-        cli.fail(f"{len(errors)} speakers cannot be read; see verify")
+        cli.fail(f"speakers that cannot be read: {len(errors)}; see verify")
 
 
 def show(store, speakers):
@@ -166,7 +168,7 @@ def verify(store, arguments):
             else f"{problem.path}: {problem.message}{suffix}"
         )
     if left:
-        cli.fail(f"{store.root}: {left} problems")
+        cli.fail(f"{store.root}: not whole; problems: {left}")
     if not _JSON.value:
         print(f"{store.root}: whole" + (" now" if found else ""))
 

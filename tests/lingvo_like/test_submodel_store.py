@@ -334,6 +334,46 @@ def test_a_store_of_another_format_is_refused(local, text, error, message):
         other.publish(stored.data(1), "t", "F01")
 
 
+def _set(**changes):
+    return lambda fields: {**fields, **changes}
+
+
+def _set_version(**changes):
+    return lambda fields: {
+        **fields,
+        "version": {**fields["version"], **changes},
+    }
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (_set(format_version=2), "must be 1. Received: 2"),
+        (_set(latest=0), "must be at least 1"),
+        (_set(latest="9"), "must be at least 1"),
+        (_set(more=1), "more"),
+        (_set(version=[]), "must be a JSON object"),
+        (lambda fields: {"format_version": 1, "latest": 1}, "version"),
+        (_set_version(sha256="../../../../etc/passwd"), "hexadecimal"),
+        (_set_version(number="1"), "positive integer"),
+        (_set_version(number=True), "positive integer"),
+        (_set_version(num_bytes=-1), "positive integer"),
+        (_set_version(published_at=None), "must be a string"),
+        (_set_version(tenant="../x"), "tenant id must be"),
+        (_set_version(speaker="F02"), "another speaker"),
+        (_set_version(gate={"low": 1}), "missing keys"),
+        (_set_version(more=1), "more"),
+    ],
+)
+def test_a_pointer_that_is_not_exact_serves_nobody(local, change, message):
+    version = local.publish(stored.data(), "t", "F01")
+    path = pathlib.Path(local.root, version.folder, "current.json")
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(submodel_store.DamagedStoreError, match=message):
+        local.resolve("t", "F01")
+    assert len(list(local.verify())) == 1
+
+
 def linked(path, target):
     """Puts a link in the place of what is moved to `target`."""
     shutil.move(path, target)

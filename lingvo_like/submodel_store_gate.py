@@ -1,0 +1,76 @@
+"""The quality gate of a Submodel store: better than the base, or not in."""
+
+import dataclasses
+
+# With fewer, chance alone makes all of them better more often than once in
+# 40 times, the half of what a 95 % interval leaves out.
+MIN_UTTERANCES = 6
+
+
+class GateError(ValueError):
+    """The quality gate refuses a Submodel; the message has the figures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """Evidence on one Submodel: its errors beside the base's on dev speech.
+
+    Attributes:
+        source: str, where the figures are from.
+        speaker: str, in the Submodel's metadata.
+        base_fingerprint: str.
+        num_utterances: int, of the speaker.
+        num_words: int.
+        base_word_error_rate: float, a fraction.
+        submodel_word_error_rate: float, a fraction.
+        change_points: float, Submodel minus base, in hundredths.
+        low, high: floats, the paired interval of `change_points`.
+        confidence: float, of the interval, such as 0.95.
+    """
+
+    source: str
+    speaker: str
+    base_fingerprint: str
+    num_utterances: int
+    num_words: int
+    base_word_error_rate: float
+    submodel_word_error_rate: float
+    change_points: float
+    low: float
+    high: float
+    confidence: float
+
+    def check(self, metadata):
+        """Raises a GateError unless this lets the Submodel pass.
+
+        Args:
+            metadata: `submodel.Metadata` of what shall be published.
+        """
+        for name in ("speaker", "base_fingerprint"):
+            measured, published = getattr(self, name), getattr(metadata, name)
+            if measured != published:
+                raise GateError(
+                    f"{self.source} measured another Submodel: its {name} is "
+                    f"{measured!r}, not {published!r}"
+                )
+        if self.num_utterances < MIN_UTTERANCES:
+            raise GateError(
+                f"the quality gate needs at least {MIN_UTTERANCES} "
+                f"utterances of a speaker; {self.source} has "
+                f"{self.num_utterances} of {self.speaker!r}"
+            )
+        # Written so that a figure which is not a number never passes.
+        if not (self.low <= self.high < 0.0 and self.change_points < 0.0):
+            raise GateError(f"the quality gate refuses it: {self.describe()}")
+
+    def describe(self):
+        """The figures in a sentence."""
+        return (
+            f"word error rate {100 * self.base_word_error_rate:.1f} % of the "
+            f"base, {100 * self.submodel_word_error_rate:.1f} % of the "
+            f"Submodel; the change of {self.change_points:+.1f} points has "
+            f"the {100 * self.confidence:.0f} % interval {self.low:+.1f} to "
+            f"{self.high:+.1f}, which must lie below 0 "
+            f"({self.num_utterances} utterances, {self.num_words} words; "
+            f"{self.source})"
+        )

@@ -1,0 +1,269 @@
+"""Kills publishes, and resolves among 100,000 Submodels.
+
+    python -m tests.benchmarks.store
+    python -m tests.benchmarks.store --parts=resolve --submodels=10000
+
+kills: a process publishes for a few speakers and is killed by SIGKILL at a
+random moment inside a publish, again and again. After every kill each speaker
+must resolve to the version before or to the one just being published, whole;
+nothing that was acknowledged may be gone; `verify` may find leftovers alone.
+
+resolve: the time of a resolve of random speakers in a store of 100 and in one
+of `--submodels`, in turns on the same disk.
+
+Prints tables; the last line is one JSON object.
+"""
+
+import collections
+import json
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+
+from lingvo_like import (  # noqa: E402
+    submodel,
+    submodel_store,
+    submodel_store_layout,
+)
+
+_PARTS = flags.DEFINE_list("parts", ["kills", "resolve"], "Which to run.")
+_KILLS = flags.DEFINE_integer("kills", 200, "How often to kill.", lower_bound=1)
+_SUBMODELS = flags.DEFINE_integer(
+    "submodels", 100_000, "Submodels in the larger store.", lower_bound=100
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the moments and the speakers.")
+_WORK_DIR = flags.DEFINE_string(
+    "work_dir", "", "Where the stores are made and removed; temporary if empty."
+)
+
+TENANT = "clinic"
+SPEAKERS = tuple(f"S{number}" for number in range(5))
+FINGERPRINT = "ab" * 32
+# About 100 KB, so that a write takes a while.
+LARGE = submodel.Layout(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
+SMALL = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0,))
+SMALLER_STORE = 100
+ROUNDS, RESOLVES = 60, 200
+
+
+def content(layout, value):
+    """The bytes of a Submodel whose values are all `value`."""
+    vector = np.full(layout.num_values, value, np.float32)
+    return submodel.to_bytes(
+        submodel.create(
+            layout,
+            layout.unpack(vector),
+            base_fingerprint=FINGERPRINT,
+            speaker="S",
+        )
+    )
+
+
+class Publisher:
+    """A forked process that publishes one version and says when.
+
+    Args:
+        store: `SubmodelStore`.
+        speaker: str.
+        data: bytes.
+    """
+
+    def __init__(self, store, speaker, data):
+        self._read_end, write_end = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.write(write_end, b"b")
+                store.publish(data, TENANT, speaker)
+                os.write(write_end, b"d")
+            finally:
+                os._exit(0)
+        os.close(write_end)
+        if os.read(self._read_end, 1) != b"b":
+            raise RuntimeError("the publishing process did not begin")
+
+    def end(self):
+        """Waits for the end; whether the publish was acknowledged."""
+        done = os.read(self._read_end, 1) == b"d"
+        os.close(self._read_end)
+        os.waitpid(self._pid, 0)
+        return done
+
+    def kill(self):
+        """Kills it; whether the publish had been acknowledged before."""
+        os.kill(self._pid, signal.SIGKILL)
+        return self.end()
+
+
+def kill_publishes(store, kills, seed):
+    """Kills publishes, and looks at the store after each.
+
+    Returns:
+        dict of the figures, and a `Counter` of outcomes.
+    """
+    draw = random.Random(seed)
+    expected, whole, tries = {}, 0, 0
+    outcomes = collections.Counter()
+    times = []
+    for index, speaker in enumerate(SPEAKERS):
+        begun = time.perf_counter()
+        data = content(LARGE, index)
+        if not Publisher(store, speaker, data).end():
+            raise RuntimeError("a publish that nobody killed did not end")
+        times.append(time.perf_counter() - begun)
+        expected[speaker] = data
+    seconds = statistics.median(times)
+    while sum(outcomes.values()) < kills:
+        tries += 1
+        speaker = draw.choice(SPEAKERS)
+        data = content(LARGE, 100 + tries)
+        publisher = Publisher(store, speaker, data)
+        time.sleep(draw.uniform(0.0, seconds))
+        if publisher.kill():
+            expected[speaker] = data
+            continue
+        problems = list(store.verify())
+        found = {
+            each: store.read(store.resolve(TENANT, each)) for each in SPEAKERS
+        }
+        is_new = found[speaker] == data
+        if is_new:
+            expected[speaker] = data
+        whole += found == expected and all(p.is_leftover for p in problems)
+        serves = "new" if is_new else "old"
+        outcomes[serves, describe(problems)] += 1
+    left = list(store.verify(remove_leftovers=True))
+    return {
+        "kills": kills,
+        "whole": whole,
+        "publishes_before_a_kill": tries - kills,
+        "publish_ms": round(1e3 * seconds, 1),
+        "leftovers_not_removed": sum(not p.is_removed for p in left),
+        "versions": sum(len(store.versions(TENANT, s)) for s in SPEAKERS),
+    }, outcomes
+
+
+def describe(problems):
+    """What a killed publish left, in words."""
+    kinds = set()
+    for problem in problems:
+        name = problem.path.rpartition("/")[2]
+        if not problem.is_leftover:
+            kinds.add("BROKEN")
+        elif submodel_store_layout.is_blob(name):
+            kinds.add("file")
+        elif submodel_store_layout.record_number(name):
+            kinds.add("record")
+        else:
+            kinds.add("temporary file")
+    return ", ".join(sorted(kinds)) or "nothing"
+
+
+def fill(root, count):
+    """Writes a store of `count` speakers, as so many publishes leave it.
+
+    Without their syncs and renames, which would take hours of a disk.
+    """
+    store = submodel_store.SubmodelStore(root)
+    first = store.publish(content(SMALL, 1), TENANT, "first")
+    data = store.read(first)
+    for number in range(1, count):
+        version = submodel_store.Version(
+            **{**vars(first), "speaker": f"speaker{number}"}
+        )
+        os.makedirs(os.path.join(root, version.folder))
+        pointer = submodel_store_layout.Pointer(version, 1)
+        for path, written in (
+            (version.blob_path, data),
+            (version.record_path, submodel_store_layout.to_json(version)),
+            (
+                f"{version.folder}/{submodel_store_layout.POINTER}",
+                submodel_store_layout.to_json(pointer),
+            ),
+        ):
+            with open(os.path.join(root, path), "wb") as file:
+                file.write(written)
+    return store
+
+
+def time_resolves(folder, count, seed):
+    """Microseconds of a resolve in a small and in a large store."""
+    draw = random.Random(seed)
+    begun = time.perf_counter()
+    stores = {
+        size: fill(os.path.join(folder, f"store{size}"), size)
+        for size in (SMALLER_STORE, count)
+    }
+    filled = time.perf_counter() - begun
+    times = {size: [] for size in stores}
+    for _ in range(ROUNDS):
+        # In turns: whatever else the machine does slows both.
+        for size, store in stores.items():
+            names = [
+                f"speaker{draw.randrange(1, size)}" for _ in range(RESOLVES)
+            ]
+            for name in names:
+                begun = time.perf_counter()
+                version = store.resolve(TENANT, name)
+                times[size].append(1e6 * (time.perf_counter() - begun))
+                if version.speaker != name:
+                    raise RuntimeError(f"{name} resolved to {version}")
+    return {size: np.array(each) for size, each in times.items()}, filled
+
+
+def run_kills(folder):
+    store = submodel_store.SubmodelStore(os.path.join(folder, "killed"))
+    figures, outcomes = kill_publishes(store, _KILLS.value, _SEED.value)
+    print(f"{'serves':<8}{'left behind':<32}{'kills':>6}")
+    for (serves, left), times in sorted(outcomes.items()):
+        print(f"{serves:<8}{left:<32}{times:>6}")
+    print(f"whole after {figures['whole']} of {figures['kills']} kills\n")
+    return figures
+
+
+def run_resolve(folder):
+    count = _SUBMODELS.value
+    times, filled = time_resolves(folder, count, _SEED.value)
+    print(f"{'Submodels':>10}{'p50 us':>10}{'p90 us':>10}{'p99 us':>10}")
+    for size, each in times.items():
+        figures = "".join(
+            f"{np.percentile(each, q):>10.1f}" for q in (50, 90, 99)
+        )
+        print(f"{size:>10,}{figures}")
+    print(f"filled in {filled:.0f} s\n")
+    small, large = (np.median(each) for each in times.values())
+    return {
+        f"resolve_ratio_{count}": round(large / small, 3),
+        "resolve_us_p50": round(float(large), 1),
+        "resolve_us_p99": round(float(np.percentile(times[count], 99)), 1),
+    }
+
+
+PARTS = {"kills": run_kills, "resolve": run_resolve}
+
+
+def main(_):
+    unknown = set(_PARTS.value) - set(PARTS)
+    if unknown:
+        raise app.UsageError(f"--parts: {unknown} is none of {list(PARTS)}")
+    result = {}
+    with tempfile.TemporaryDirectory(dir=_WORK_DIR.value or None) as folder:
+        for part in _PARTS.value:
+            result |= PARTS[part](folder)
+    print(json.dumps(result))
+    if result.get("whole") != result.get("kills"):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)

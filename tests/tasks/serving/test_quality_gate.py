@@ -1,0 +1,125 @@
+"""What evaluation measured decides, and what it did not measure refuses."""
+
+import json
+
+import pytest
+
+from lingvo_like import submodel, submodel_store
+from tasks.asr import metrics
+from tasks.serving import quality_gate
+from tests import stored
+
+SAID = "turn the kitchen light on"
+MISHEARD = "turn a chicken like on"
+
+
+def results(folder, by_speaker, num_bootstrap=200):
+    """Writes a results.json.
+
+    Args:
+        by_speaker: dict of speaker to a list of pairs, whether the base and
+            whether the Submodel hears an utterance.
+    """
+    records = [
+        metrics.Transcribed(
+            speaker=speaker,
+            utt_id=str(index),
+            severity=None,
+            novelty="unseen_phrase",
+            reference=SAID,
+            base_hypothesis=SAID if base else MISHEARD,
+            submodel_hypothesis=SAID if adapted else MISHEARD,
+            duration=2.0,
+            simulated=False,
+        )
+        for speaker, heard in by_speaker.items()
+        for index, (base, adapted) in enumerate(heard)
+    ]
+    summary = metrics.summarize(records, "basic", 0.15, {}, num_bootstrap)
+    summary["details"] = {"base_fingerprint": stored.FINGERPRINT}
+    path = folder / "results.json"
+    path.write_text(json.dumps(summary))
+    return str(path)
+
+
+def metadata(speaker="F01"):
+    return submodel.load(stored.data(speaker=speaker)).metadata
+
+
+def test_a_clear_gain_passes(tmp_path):
+    heard = [(False, True)] * 15 + [(True, True)] * 5
+    read = quality_gate.Results(results(tmp_path, {"F01": heard}))
+    gate = read.gate("F01")
+    gate.check(metadata())
+    assert gate.num_utterances == 20
+    assert gate.submodel_word_error_rate == 0.0
+    assert gate.base_word_error_rate == pytest.approx(0.45)
+    assert gate.change_points == pytest.approx(-45.0)
+    assert gate.low < gate.change_points < gate.high
+    assert gate.confidence == 0.95
+    assert gate.source == read.path
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        [(True, True)] * 20,
+        [(True, False)] * 20,
+        # Better on the whole, but chance may explain it.
+        [(False, True)] * 3 + [(True, False)] * 1 + [(True, True)] * 16,
+        [(False, True)] * 5,
+    ],
+    ids=["equal", "worse", "uncertain", "too few"],
+)
+def test_no_shown_gain_is_refused(tmp_path, heard):
+    gate = quality_gate.Results(results(tmp_path, {"F01": heard})).gate("F01")
+    with pytest.raises(submodel_store.GateError):
+        gate.check(metadata())
+
+
+def test_every_speaker_has_figures_of_their_own(tmp_path):
+    read = quality_gate.Results(
+        results(
+            tmp_path, {"F01": [(False, True)] * 9, "F02": [(True, True)] * 9}
+        )
+    )
+    read.gate("F01").check(metadata("F01"))
+    with pytest.raises(submodel_store.GateError, match="interval"):
+        read.gate("F02").check(metadata("F02"))
+    with pytest.raises(submodel_store.GateError, match="no figures on 'F03'"):
+        read.gate("F03")
+
+
+def test_without_an_interval_nothing_passes(tmp_path):
+    path = results(tmp_path, {"F01": [(False, True)] * 9}, num_bootstrap=0)
+    with pytest.raises(submodel_store.GateError, match="no interval"):
+        quality_gate.Results(path).gate("F01")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"speakers": 1}', '{"confidence": NaN}', "\xff"],
+)
+def test_another_file_is_named(tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="other.json: not the results.json"):
+        quality_gate.Results(str(path))
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [("intervals", {}), ("num_words", "many"), ("change_points", None)],
+)
+def test_a_damaged_row_is_named(tmp_path, key, value):
+    path = results(tmp_path, {"F01": [(False, True)] * 9})
+    summary = json.loads((tmp_path / "results.json").read_text())
+    summary["speakers"][0][key] = value
+    (tmp_path / "results.json").write_text(json.dumps(summary))
+    with pytest.raises(ValueError, match="'F01' are damaged"):
+        quality_gate.Results(path).gate("F01")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.json"):
+        quality_gate.Results(str(tmp_path / "nothing.json"))
