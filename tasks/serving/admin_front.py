@@ -20,16 +20,18 @@ class AdminFront:
 
     Args:
         server: `server.Server`.
+        intake: `intake.Intake`.
     """
 
-    def __init__(self, server):
+    def __init__(self, server, intake):
         self._server = server
+        self._intake = intake
 
     @property
     def routes(self):
         """List of `web.RouteDef`, for `http_calls.application`."""
         return [
-            *rest_front.health_routes(self._server),
+            *rest_front.health_routes(self._server, self._intake),
             web.get("/v1/submodels", self._list),
             web.post(f"{_SUBMODEL}:load", self._changer(self._server.load)),
             web.post(f"{_SUBMODEL}:pin", self._changer(self._server.pin)),

@@ -202,7 +202,7 @@ class GrpcFront:
 
     def _health(self, service):
         """The whole server's health, or a model's; NOT_FOUND if unknown."""
-        is_ready = self._server.ready
+        is_ready = self._server.ready and not self._intake.is_leaving
         if service:
             self._server.model_status(messages.ModelSpec(service))
             is_ready = is_ready and self._server.model_ready(service)

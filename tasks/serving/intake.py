@@ -21,7 +21,13 @@ class Intake:
         header_seconds: float, for a request's head, and for an idle
             connection.
         body_seconds: float, for a request's body: who is slower is cut off.
+
+    Attributes:
+        is_leaving: bool; set, the fronts tell everyone that they are not
+            ready, and go on answering.
     """
+
+    is_leaving = False
 
     def __init__(self, limits, header_seconds=60.0, body_seconds=30.0):
         self.limits = limits

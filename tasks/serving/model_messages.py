@@ -1,11 +1,12 @@
 """TensorFlow Serving's messages from and to the server's own."""
 
-from google.protobuf import json_format
+from google.protobuf import json_format, text_format
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     predict_pb2,
 )
+from tensorflow_serving.config import model_server_config_pb2
 
 from tasks.serving import (
     messages,
@@ -141,27 +142,33 @@ def to_configs(config):
     """The list of `messages.ModelConfig` in a ModelServerConfig.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT, a model twice, without name or
-            path, or not of TensorFlow; UNIMPLEMENTED, a custom config.
+        status.ServingError: INVALID_ARGUMENT, not of TensorFlow;
+            UNIMPLEMENTED, a custom config.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise status.ServingError(
             status.Code.UNIMPLEMENTED,
             "the config must be a `model_config_list`",
         )
-    configs = [_to_config(each) for each in config.model_config_list.config]
-    names = [each.name for each in configs]
-    if len(set(names)) < len(names) or not names:
-        raise tensors.invalid(
-            "the config must name each model once, at least one. Received: "
-            f"{rest_json.show_names(names)}."
-        )
-    return configs
+    return [_to_config(each) for each in config.model_config_list.config]
+
+
+def configs_from_text(path, text):
+    """As `to_configs`, of a ModelServerConfig as text.
+
+    Raises:
+        ValueError: it is no such text, or asks for what is not served.
+    """
+    config = model_server_config_pb2.ModelServerConfig()
+    try:
+        return to_configs(text_format.Parse(text, config))
+    except text_format.ParseError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except status.ServingError as error:
+        raise ValueError(f"{path}: {error.message}") from None
 
 
 def _to_config(config):
-    if not config.name or not config.base_path:
-        raise tensors.invalid("each model needs a `name` and a `base_path`")
     if config.model_platform not in ("", "tensorflow"):
         raise tensors.invalid(
             "`model_platform` must be 'tensorflow'. Received: "

@@ -1,6 +1,5 @@
 """TensorFlow Serving's REST: predict, metadata, status; health and metrics."""
 
-
 import prometheus_client
 from aiohttp import web
 
@@ -37,7 +36,7 @@ class RestFront:
     @property
     def routes(self):
         """List of `web.RouteDef`, for `http_calls.application`."""
-        routes = health_routes(self._server)
+        routes = health_routes(self._server, self._intake)
         for choice in _CHOICES:
             path = f"{_MODEL}{choice}"
             routes += [
@@ -97,11 +96,12 @@ class RestFront:
         versions = self._server.model_status(_spec(call))
         return _health(
             self._server.ready
+            and not self._intake.is_leaving
             and any(each.state is messages.State.AVAILABLE for each in versions)
         )
 
 
-def health_routes(server):
+def health_routes(server, intake):
     """What both HTTP ports answer: live, ready, metrics."""
 
     async def live(call):
@@ -110,7 +110,7 @@ def health_routes(server):
 
     async def ready(call):
         del call
-        return _health(server.ready)
+        return _health(server.ready and not intake.is_leaving)
 
     async def metrics(call):
         # They count all tenants together, which is no tenant's business.

@@ -15,12 +15,11 @@ from tensorflow_serving.apis import (
 from tasks.serving import (
     access,
     access_log,
-    admin_front,
     grpc_front,
     http_calls,
     intake,
     limits,
-    rest_front,
+    service,
 )
 
 TOKENS = {"anna": "a" * 32, "admin": "b" * 32, "other": "c" * 32}
@@ -70,20 +69,7 @@ class Fronts:
         self.log = access_log.AccessLog(log_path, b"k" * 16)
         self.tls = tls
         self.grpc = grpc_front.GrpcFront(server, control, self.intake, self.log)
-        self.apps = {
-            "rest": http_calls.application(
-                "rest",
-                rest_front.RestFront(server, self.intake).routes,
-                control,
-                self.log,
-            ),
-            "admin": http_calls.application(
-                "admin",
-                admin_front.AdminFront(server).routes,
-                control,
-                self.log,
-            ),
-        }
+        self.apps = service.applications(server, control, self.intake, self.log)
         self.ports = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
