@@ -1,0 +1,202 @@
+"""Files to text: order, bad files, busy servers, and no server at all."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from lingvo_like import submodel, submodel_layout, submodel_store
+from tasks.serving import client, engine, transcribing
+
+LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
+BASE = "ab" * 32
+
+
+class Description:
+    base_fingerprint = BASE
+    layout = LAYOUT
+    num_values = LAYOUT.num_values
+    residual_weight = 1.0
+
+    def __init__(self, submodel=None):
+        self.submodel = submodel or {}
+
+
+class Engine(engine.Engine):
+    """Says its signature, the length and the sum of the Submodel's values."""
+
+    closed = False
+
+    def __init__(self, submodel=None):
+        self.description = Description(submodel)
+
+    def transcribe(self, audio, lengths, submodels, index):
+        raise RuntimeError("one recording takes no grouping")
+
+    def predict(self, signature, inputs):
+        length = inputs["length"][0]
+        total = inputs.get("submodel", np.zeros(1)).sum()
+        return {
+            "text": [f"{signature} {length} {total:g}".encode()],
+            "score": np.array([-1.0], np.float32),
+            "status": [b"OK" if length < 16000 else b"too long"],
+        }
+
+    def close(self):
+        self.closed = True
+
+
+class Busy:
+    """Refuses every recording a number of times, then recognises it."""
+
+    def __init__(self, times):
+        self.times = times
+        self.asked = 0
+
+    def submit(self, samples, submodel_id):
+        self.asked += 1
+        return self
+
+    def result(self):
+        if self.asked <= self.times:
+            raise client.TranscriptionError("full", "RESOURCE_EXHAUSTED", 0.0)
+        return client.Transcript("yes", 0.0, "", "base")
+
+
+def recording(folder, name, num_samples):
+    path = folder / name
+    soundfile.write(path, np.full(num_samples, 0.1), 16000)
+    return str(path)
+
+
+def made(value):
+    vector = np.full(LAYOUT.num_values, value, np.float32)
+    return submodel.create(
+        LAYOUT, LAYOUT.unpack(vector), base_fingerprint=BASE, speaker="F01"
+    )
+
+
+def test_files_come_back_in_order_and_a_bad_one_stops_nobody(tmp_path):
+    paths = [recording(tmp_path, f"{n}.wav", 100 * n) for n in (3, 1, 2)]
+    (tmp_path / "text.wav").write_text("not audio")
+    paths.insert(1, str(tmp_path / "text.wav"))
+    paths.append(recording(tmp_path, "long.wav", 16000))
+    found = list(
+        transcribing.transcribe_files(
+            transcribing.Local(Engine()), paths, None, in_flight=2
+        )
+    )
+    assert [path for path, _, _ in found] == paths
+    texts = [row and row.text for _, row, _ in found]
+    assert texts == [
+        "base 300 0",
+        None,
+        "base 100 0",
+        "base 200 0",
+        None,
+    ]
+    assert "text.wav" in found[1][2]
+    assert found[4][2] == f"{paths[4]}: too long"
+
+
+def test_a_busy_server_is_asked_again_when_it_said(tmp_path):
+    path = recording(tmp_path, "a.wav", 100)
+    busy = Busy(times=3)
+    ((_, found, error),) = transcribing.transcribe_files(busy, [path], "F01")
+    assert error is None and found.text == "yes" and busy.asked == 4
+
+
+def test_a_server_that_stays_busy_is_given_up(tmp_path):
+    path = recording(tmp_path, "a.wav", 100)
+    ((_, found, error),) = transcribing.transcribe_files(
+        Busy(times=1000), [path], "F01"
+    )
+    assert found is None and error == f"{path}: full"
+
+
+@pytest.fixture
+def local_engine(monkeypatch):
+    loaded = Engine()
+    monkeypatch.setattr(
+        transcribing.engine, "SavedModelEngine", lambda path: loaded
+    )
+    monkeypatch.setattr(transcribing, "newest", lambda path: path)
+    return loaded
+
+
+def test_local_uses_a_submodels_file(tmp_path, local_engine):
+    file = tmp_path / "F01.safetensors"
+    submodel.save(file, made(2.0))
+    with transcribing.open_local("export", path=str(file)) as recogniser:
+        found = recogniser.submit(np.zeros(5, np.float32)).result()
+    assert found.text == f"serving_default 5 {2 * LAYOUT.num_values}"
+    assert found.served_by == "submodel"
+    assert local_engine.closed
+
+
+def test_local_uses_the_stores_current_version(tmp_path, local_engine):
+    store = submodel_store.SubmodelStore(str(tmp_path / "store"))
+    for value in (1.0, 3.0):
+        store.publish(submodel.to_bytes(made(value)), "clinic", "F01")
+    recogniser = transcribing.open_local(
+        "export", store=str(tmp_path / "store"), tenant="clinic", speaker="F01"
+    )
+    found = recogniser.submit(np.zeros(5, np.float32)).result()
+    assert found.text == f"serving_default 5 {3 * LAYOUT.num_values}"
+    assert found.submodel_version.startswith("2-")
+
+
+def test_local_speaker_who_is_not_in_the_store_is_an_error(
+    tmp_path, local_engine
+):
+    store = submodel_store.SubmodelStore(str(tmp_path / "store"))
+    store.publish(submodel.to_bytes(made(1.0)), "clinic", "F01")
+    with pytest.raises(ValueError, match="F02"):
+        transcribing.open_local(
+            "export",
+            store=str(tmp_path / "store"),
+            tenant="clinic",
+            speaker="F02",
+        )
+    assert local_engine.closed
+
+
+def test_local_submodel_of_another_base_is_refused(tmp_path, local_engine):
+    other = submodel.create(
+        LAYOUT,
+        LAYOUT.unpack(np.zeros(LAYOUT.num_values, np.float32)),
+        base_fingerprint="cd" * 32,
+        speaker="F01",
+    )
+    file = tmp_path / "F01.safetensors"
+    submodel.save(file, other)
+    with pytest.raises(ValueError, match="another base"):
+        transcribing.open_local("export", path=str(file))
+    assert local_engine.closed
+
+
+def test_newest_export_is_the_highest_number_and_not_the_last_name(tmp_path):
+    for name in ("9", "10", "2", "temporary"):
+        (tmp_path / name).mkdir()
+    assert transcribing.newest(str(tmp_path)) == str(tmp_path / "10")
+    with pytest.raises(ValueError, match="no export"):
+        transcribing.newest(str(tmp_path / "2"))
+
+
+def test_export_with_a_submodel_folded_in_takes_none(tmp_path, monkeypatch):
+    folded = Engine({"sha256": "cd" * 32})
+    monkeypatch.setattr(
+        transcribing.engine, "SavedModelEngine", lambda path: folded
+    )
+    monkeypatch.setattr(transcribing, "newest", lambda path: path)
+    found = transcribing.open_local("export").submit(np.zeros(5)).result()
+    assert found.text == "serving_default 5 0"
+    assert (found.served_by, found.submodel_version) == ("submodel", "cd" * 6)
+    with pytest.raises(ValueError, match="name none"):
+        transcribing.open_local("export", base=True)
+
+
+def test_export_that_takes_submodels_wants_one_named(local_engine):
+    with pytest.raises(ValueError, match="say whose"):
+        transcribing.open_local("export")
+    recogniser = transcribing.open_local("export", base=True)
+    assert recogniser.submit(np.zeros(5)).result().text == "base 5 0"
