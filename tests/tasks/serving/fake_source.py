@@ -154,7 +154,7 @@ def text(mark, value, samples=10):
 
 @contextlib.asynccontextmanager
 async def serving(source=None, engine=None, limits=LIMITS, **arguments):
-    """A started server with one model, closed at the end."""
+    """A started server with one model, closed and found empty at the end."""
     engine = engine or fake_engine.FakeEngine()
     arguments.setdefault("engine_factory", lambda path: engine)
     arguments.setdefault("list_folder", lambda path: ["1"])
@@ -168,3 +168,6 @@ async def serving(source=None, engine=None, limits=LIMITS, **arguments):
         if source is not None:
             source.is_open.set()
         await running.close()
+    # However requests ended, nothing of them may stay counted.
+    for name in ("requests_open", "queue_requests", "queue_bytes"):
+        assert running.registry.get_sample_value(f"submodels_{name}") == 0

@@ -175,6 +175,22 @@ def test_a_failing_batch_is_halved_until_the_culprits_are_alone(culprits):
     run(main, engine, batch_delay_seconds=0.05)
 
 
+def test_what_expires_while_a_batch_is_halved_is_not_tried_again():
+    engine = fake_engine.FakeEngine(delay_seconds=0.2, failing={0.0})
+
+    async def main(setting):
+        setting.add(0)
+        late = setting.add(1, seconds=0.1)
+        good = setting.add(2)
+        outcome = await late.future
+        assert outcome.code is status.Code.DEADLINE_EXCEEDED
+        assert (await good.future)[0] == fake_source.text(2, 1)
+        marks = [marks for _, _, marks in setting.engine.calls]
+        assert marks == [[0, 1, 2], [0], [2]]
+
+    run(main, engine, batch_delay_seconds=0.05)
+
+
 def test_an_engine_that_answers_too_little_fails_loudly():
     class Forgetful(fake_engine.FakeEngine):
         def transcribe(self, *arrays):

@@ -130,3 +130,27 @@ def test_every_item_comes_out_once(kinds):
         served += batch
     assert sorted(item.name for item in served) == [item.name for item in items]
     assert len(queues) == 0
+
+
+@hypothesis.settings(max_examples=50, deadline=None, derandomize=True)
+@hypothesis.given(
+    strategies.lists(
+        strategies.tuples(
+            strategies.sampled_from("abc"), strategies.integers(1, 5)
+        ),
+        min_size=8,
+        max_size=40,
+    ),
+    strategies.sets(strategies.integers(0, 7)),
+)
+def test_the_order_holds_though_items_are_taken_out(kinds, removed):
+    items = [Item(tenant, cost=float(cost)) for tenant, cost in kinds]
+    queues = made(items, batch_size=1)
+    for place in removed:
+        queues.remove(items[place])
+    served = []
+    while batch := queues.take(1.0)[0]:
+        served += batch
+    tags = [item.tag for item in served]
+    assert tags == sorted(tags)
+    assert len(served) == len(items) - len(removed)
