@@ -1,0 +1,152 @@
+"""Cases sent to a running server: gRPC messages, REST bodies, raw HTTP."""
+
+import asyncio
+import json
+
+import aiohttp
+from google.protobuf import message
+from grpc import aio
+from tensorflow_serving.apis import predict_pb2
+
+from tests.benchmarks.serving import requests
+from tests.fuzz import cases, targets
+
+AT_ONCE = 16
+TIMEOUT_SECONDS = 30.0
+# Raw HTTP leaves a connection open where the server waits for more.
+RAW_SECONDS = 0.5
+RAW_SHARE = 0.05
+# 501 no such thing, 503 busy, 504 too late; all others above 499 are bugs.
+INTENDED = (501, 503, 504)
+BAD_CODES = ("INTERNAL", "UNKNOWN", "DATA_LOSS")
+_METHOD = "/tensorflow.serving.PredictionService/Predict"
+
+
+async def send(server, count):
+    """Sends about `count` cases.
+
+    Returns:
+        dict of kind to number sent, and list of `targets.Finding`.
+    """
+    raw = int(RAW_SHARE * count)
+    each = (count - raw) // 2
+    findings = []
+    async with (
+        aiohttp.ClientSession(
+            headers=server.headers,
+            timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS),
+        ) as session,
+        aio.insecure_channel(server.grpc) as channel,
+    ):
+        rpc = channel.unary_unary(_METHOD)
+        url = f"http://{server.rest}/v1/models/{requests.MODEL}:predict"
+        # By kind: function of a case that gives what was wrong, or None.
+        kinds = {
+            "rest": (
+                "json_request",
+                each,
+                lambda data: _rest(session, url, data),
+            ),
+            "grpc": (
+                "predict_request",
+                count - raw - each,
+                lambda data: _grpc(rpc, server.metadata, data),
+            ),
+            "raw_http": (
+                "http",
+                raw,
+                lambda data: _raw(_address(server, data), data),
+            ),
+        }
+        for kind, (name, number, function) in kinds.items():
+            for chunk in _chunks(name, number, server.token):
+                findings += await _send_all(kind, chunk, function)
+    return {kind: number for kind, (_, number, _) in kinds.items()}, findings
+
+
+def _chunks(name, count, token):
+    """Lists of cases, `count` together."""
+    seed = 100
+    while count > 0:
+        number = min(1000, count)
+        if name == "http":
+            drawn = cases.draw_http(number, seed, requests.MODEL, token)
+        else:
+            drawn = cases.draw(name, number, seed)
+        yield drawn[:count]
+        count -= len(drawn)
+        seed += 1
+
+
+async def _send_all(kind, chunk, function):
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(data):
+        async with gate:
+            try:
+                what = await function(data)
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                what = f"{type(error).__name__}: {error}"
+        return None if what is None else targets.Finding(kind, data, what)
+
+    found = await asyncio.gather(*map(one, chunk))
+    return [finding for finding in found if finding is not None]
+
+
+async def _rest(session, url, data):
+    async with session.post(url, data=data) as response:
+        body = await response.text()
+        if response.status >= 500 and response.status not in INTENDED:
+            return f"status {response.status}: {body[:200]}"
+        if response.status == 200:
+            return None
+        try:
+            error = json.loads(body)["error"]
+        except (ValueError, KeyError, TypeError):
+            return f"status {response.status} without an error: {body[:200]}"
+        return targets.message_fault(error)
+
+
+async def _grpc(rpc, metadata, data):
+    try:
+        await rpc(data, timeout=TIMEOUT_SECONDS, metadata=metadata)
+    except aio.AioRpcError as error:
+        if error.code().name in BAD_CODES:
+            return f"{error.code().name}: {error.details()}"
+        return targets.message_fault(error.details() or "")
+    try:
+        predict_pb2.PredictRequest.FromString(data)
+    except message.DecodeError:
+        return "took what is no PredictRequest"
+    return None
+
+
+def _address(server, data):
+    """Every second case goes to the admin port."""
+    return server.admin_address if len(data) % 2 else server.rest
+
+
+async def _raw(address, data):
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(data)
+        await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+        async with asyncio.timeout(RAW_SECONDS):
+            answer = await reader.read(1 << 16)
+    except (TimeoutError, ConnectionError):
+        # Half a request: the server may wait, or hang up.
+        return None
+    finally:
+        writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b" ")[1:2]
+    if status and status[0].isdigit():
+        code = int(status[0])
+        if code >= 500 and code not in INTENDED:
+            return f"status {code}: {body[:200]!r}"
+        if code >= 400:
+            return targets.message_fault(body.decode("utf-8", "replace"))
+    return None

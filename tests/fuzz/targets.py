@@ -1,0 +1,186 @@
+"""What is fuzzed: functions of bytes that may raise intended errors alone.
+
+A target takes bytes from anywhere. What it does not refuse it must take in
+whole; `check` says what became of a case.
+"""
+
+import dataclasses
+import json
+import time
+import traceback
+
+import numpy as np
+from google.protobuf import message
+from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow_serving.apis import predict_pb2
+
+from lingvo_like import submodel
+from tasks.serving import rest_json, status, tensors, utterances
+
+MAX_BYTES = 1 << 20
+MAX_UTTERANCES = 64
+# Longer than this for some kilobytes is a way to hold a server up.
+SLOW_SECONDS = 2.0
+LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+FINGERPRINT = "f" * 64
+# What no message to a stranger may hold.
+_TRACES = ("Traceback", 'File "', "site-packages", ".py")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A case that ended as it must not."""
+
+    target: str
+    data: bytes
+    what: str
+
+    def __str__(self):
+        shown = repr(self.data[:200])
+        return f"{self.target}: {self.what}\n  case: {shown}"
+
+
+def json_request(data):
+    """A REST predict body, up to the utterances in it."""
+    request = rest_json.decode_request(data)
+    plain = {
+        utterances.SOLE_INPUT if name is None else name: value
+        for name, value in request.inputs.items()
+    }
+    inputs = utterances.inputs_of(request.signature_name, plain)
+    arrays = {
+        name: rest_json.to_array(value, name, inputs[name].dtype)
+        for name, value in plain.items()
+    }
+    rows = utterances.from_arrays(
+        request.signature_name, arrays, None, MAX_UTTERANCES
+    )
+    _check_rows(rows)
+
+
+def json_base64(data):
+    """A string input in JSON, with whatever stands in `b64`."""
+    text = data.decode("latin-1")
+    body = json.dumps({"inputs": {"submodel_id": [{"b64": text}]}})
+    request = rest_json.decode_request(body.encode())
+    array = rest_json.to_array(
+        request.inputs["submodel_id"], "submodel_id", types_pb2.DT_STRING
+    )
+    _require(array.shape == (1,) and isinstance(array[0], bytes), "no bytes")
+
+
+def tensor_proto(data):
+    """A serialised TensorProto, read as each supported dtype."""
+    try:
+        proto = tensor_pb2.TensorProto.FromString(data)
+    except message.DecodeError:
+        raise tensors.invalid("no TensorProto") from None
+    refused = None
+    for dtype in (types_pb2.DT_FLOAT, types_pb2.DT_INT32, types_pb2.DT_STRING):
+        try:
+            array = tensors.to_array(proto, "audio", dtype, MAX_BYTES)
+        except status.ServingError as error:
+            _check_message(error)
+            refused = error
+            continue
+        _require(array.nbytes <= MAX_BYTES, "larger than its limit")
+        tensors.to_proto(array)
+    if refused is not None:
+        raise refused
+
+
+def predict_request(data):
+    """A serialised PredictRequest, up to the utterances in it."""
+    try:
+        request = predict_pb2.PredictRequest.FromString(data)
+    except message.DecodeError:
+        raise tensors.invalid("no PredictRequest") from None
+    signature = request.model_spec.signature_name
+    inputs = utterances.inputs_of(signature, request.inputs)
+    arrays = {
+        name: tensors.to_array(proto, name, inputs[name].dtype, MAX_BYTES)
+        for name, proto in request.inputs.items()
+    }
+    rows = utterances.from_arrays(signature, arrays, None, MAX_UTTERANCES)
+    _check_rows(rows)
+
+
+def submodel_file(data):
+    """A Submodel's file."""
+    loaded = submodel.load(data, FINGERPRINT, LAYOUT)
+    _require(
+        loaded.vector.shape == (LAYOUT.num_values,)
+        and np.all(np.isfinite(loaded.vector)),
+        "not a whole Submodel",
+    )
+
+
+TARGETS = {
+    function.__name__: function
+    for function in (
+        json_request,
+        json_base64,
+        tensor_proto,
+        predict_request,
+        submodel_file,
+    )
+}
+
+
+def check(name, data):
+    """Runs a case.
+
+    Returns:
+        whether the target took it, and a `Finding` or None.
+    """
+    started = time.perf_counter()
+    taken, what = False, None
+    try:
+        TARGETS[name](data)
+        taken = True
+    except (status.ServingError, submodel.SubmodelError) as error:
+        what = _message_fault(error)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error} ({place.name})"
+    seconds = time.perf_counter() - started
+    if what is None and seconds > SLOW_SECONDS:
+        what = f"took {seconds:.1f} s"
+    return taken, None if what is None else Finding(name, data, what)
+
+
+def message_fault(text):
+    """What a stranger must not be told in a message, or None."""
+    if len(text.encode("utf-8", "backslashreplace")) > 1024:
+        return f"a message of {len(text)} characters"
+    found = [trace for trace in _TRACES if trace in text]
+    return f"a message with {found[0]!r}: {text}" if found else None
+
+
+def _message_fault(error):
+    if isinstance(error, status.ServingError):
+        if error.code.http >= 500:
+            return f"refused with {error.code.name}"
+        return message_fault(error.message)
+    # The server caps it; what it tells must be clean all the same.
+    return message_fault(status.capped(error))
+
+
+def _check_message(error):
+    fault = _message_fault(error)
+    _require(fault is None, fault)
+
+
+def _check_rows(rows):
+    for row in rows:
+        _require(
+            row.audio.ndim == 1
+            and row.audio.dtype == np.float32
+            and row.audio.size > 0,
+            "an utterance without samples",
+        )
+
+
+def _require(condition, what):
+    if not condition:
+        raise RuntimeError(what)
