@@ -142,7 +142,7 @@ def open_local(
         ValueError, OSError: there is no whole export, or no such Submodel, or
             it was made for another base model.
     """
-    recogniser = engine.SavedModelEngine(newest(export_dir))
+    recogniser = engine.SavedModelEngine(newest(export_dir), warm_up=False)
     try:
         named = bool(path or speaker or base)
         if named == bool(recogniser.description.submodel):
