@@ -105,7 +105,7 @@ class Batcher:
 
     @property
     def num_shapes(self):
-        """Shapes of batches so far; each may be a compilation."""
+        """Shapes of batches so far; what an engine might compile for."""
         return len(self._shapes)
 
     @property

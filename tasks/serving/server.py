@@ -271,15 +271,20 @@ class Server:
             ("row_bytes", "Bytes of ready rows.", lambda: held.row_bytes),
             ("file_bytes", "Of cached files.", lambda: held.files.num_bytes),
             ("store_stuck", "Hanging store calls.", lambda: held.store.stuck),
-            ("compiles", "Compiled or new batch shapes.", self._compiles),
+            ("compiles", "Compilations by engines.", self._compiles),
+            ("batch_shapes", "Shapes of batches so far.", self._shapes),
         ):
             self._metrics.watch(name, text, function)
 
     def _compiles(self):
+        # A SavedModel compiles nothing once it is loaded; other engines say.
         return sum(
-            getattr(model.engine, "compile_count", model.batcher.num_shapes)
+            getattr(model.engine, "compile_count", 0)
             for model in self._models.available
         )
+
+    def _shapes(self):
+        return sum(model.batcher.num_shapes for model in self._models.available)
 
 
 async def _restarting(run):
