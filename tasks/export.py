@@ -9,7 +9,7 @@ SavedModel takes audio alone.
 
 import os
 
-from absl import flags
+from absl import flags, logging
 
 from params import registry
 from tasks import cli
@@ -40,10 +40,15 @@ def main(_):
     for flag in (_MODEL_DIR, _EXPORT_DIR):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
+    import tensorflow as tf
+
     from lingvo_like import submodel
     from tasks.asr import bases, model_directory, new_folder, task
     from tasks.serving import export_folder, signatures, warmup
 
+    # What saving a graph logs is no news to whoever exports.
+    logging.set_verbosity(logging.WARNING)
+    tf.get_logger().setLevel("WARNING")
     # Whatever can fail does so before the base is loaded and traced.
     warmup.check_installed()
     version = _VERSION.value or export_folder.next_version(_EXPORT_DIR.value)

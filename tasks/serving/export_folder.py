@@ -78,7 +78,7 @@ def write(export_dir, version, recognizer, description, row=None):
     functions = recognizer.signatures(row)
     with new_folder.create(target) as folder:
         tf.saved_model.save(
-            recognizer,
+            recognizer.module(),
             str(folder),
             functions,
             # Nothing is trained from an export, and a gradient of a length

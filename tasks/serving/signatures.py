@@ -43,7 +43,7 @@ def bucket_table(base):
     return tuple(limits), tuple(samples)
 
 
-class Recognizer(tf.Module):
+class Recognizer:
     """A base model as functions of tensors that hold no Python any more.
 
     Args:
@@ -54,12 +54,30 @@ class Recognizer(tf.Module):
     """
 
     def __init__(self, base, layout, residual_weight=1.0, beam_size=1):
-        super().__init__(name="recognizer")
         self.base = base
         self.layout = layout
         self.residual_weight = residual_weight
         self.beam_size = beam_size
+        self.row = None
         self.bucket_limits, self.bucket_samples = bucket_table(base)
+
+    def module(self):
+        """What `tf.saved_model.save` takes: every tensor's plain variable.
+
+        Not the Keras layers: of their variables two sets are saved, and what
+        restores only the first reads the second, TensorFlow Serving and the
+        C library among them.
+        """
+        module = tf.Module(name="recognizer")
+        module.weights = {
+            name: variable.value
+            for name, variable in self.base.named_weights().items()
+        }
+        module.row = self.row
+        tokenizer = self.base.tokenizer
+        if isinstance(tokenizer, tf.Module):
+            module.tokenizer = tokenizer
+        return module
 
     def signatures(self, row=None):
         """The concrete functions to export, by name.
@@ -71,7 +89,7 @@ class Recognizer(tf.Module):
         audio = tf.TensorSpec([None, None], tf.float32, "audio")
         length = tf.TensorSpec([None], tf.int32, "length")
         if row is not None:
-            self.row = tf.Variable(row, trainable=False, name="row")
+            self.row = tf.Variable(row, trainable=False, name="submodel")
             return _concrete(
                 {"serving_default": (self.folded, [audio, length])}
             )
