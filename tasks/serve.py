@@ -163,9 +163,13 @@ async def _serve(addresses, tls, control, bounds, log):
         bound = await running.start(addresses)
     except status.ServingError as error:
         raise ValueError(error.message) from None
+    # Before anyone reads that it is ready.
+    asked = service.asked_to_stop()
     where = " ".join(f"{front}={each}" for front, each in bound.items())
     print(f"ready: {where}", flush=True)
-    return await running.run(_LAME_DUCK_SECONDS.value, _DRAIN_SECONDS.value)
+    return await running.run(
+        asked, _LAME_DUCK_SECONDS.value, _DRAIN_SECONDS.value
+    )
 
 
 def _models():

@@ -93,10 +93,11 @@ class Service:
             bound[front] = listening.Address(address.host, port)
         return bound
 
-    async def run(self, lame_duck_seconds, drain_seconds):
-        """Waits for SIGTERM or SIGINT, and then drains; a second one kills.
+    async def run(self, asked, lame_duck_seconds, drain_seconds):
+        """Waits for a signal, and then drains.
 
         Args:
+            asked: of `asked_to_stop`.
             lame_duck_seconds: float, between readiness off and the first
                 refusal, for balancers to notice; not after SIGINT.
             drain_seconds: float, for what was admitted.
@@ -104,18 +105,6 @@ class Service:
         Returns:
             Whether everything admitted was answered in time.
         """
-        loop = asyncio.get_running_loop()
-        asked = loop.create_future()
-
-        def on_signal(number):
-            if asked.done():
-                print("stopping at once", file=sys.stderr, flush=True)
-                # Not by way of Python: a thread that hangs would hold it up.
-                os._exit(128 + number)
-            asked.set_result(number)
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal, number)
         number = await asked
         print("draining; again to stop at once", file=sys.stderr, flush=True)
         if number == signal.SIGINT:
@@ -149,6 +138,26 @@ class Service:
         await self._server.close()
         self._intake.close()
         self._log.close()
+
+
+def asked_to_stop():
+    """A future of the first SIGTERM or SIGINT; a second one ends the process.
+
+    To be called on the loop.
+    """
+    loop = asyncio.get_running_loop()
+    asked = loop.create_future()
+
+    def on_signal(number):
+        if asked.done():
+            print("stopping at once", file=sys.stderr, flush=True)
+            # Not by way of Python: a thread that hangs would hold it up.
+            os._exit(128 + number)
+        asked.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return asked
 
 
 def raise_file_limit():
