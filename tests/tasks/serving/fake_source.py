@@ -165,7 +165,7 @@ async def serving(source=None, engine=None, limits=LIMITS, **arguments):
         yield running
     finally:
         engine.may_run.set()
-        if source is not None:
+        if isinstance(source, FakeSource):
             source.is_open.set()
         await running.close()
     # However requests ended, nothing of them may stay counted.
