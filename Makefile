@@ -7,7 +7,7 @@ WORKERS ?= 2
 DEMO_DIR ?= runs/demo
 
 DEMO_EXTRAS := tensorflow,whisper,simulate,tiny-en,tensorboard
-TEST_EXTRAS := $(DEMO_EXTRAS),recordings,test
+TEST_EXTRAS := $(DEMO_EXTRAS),serve,recordings,test
 
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadfile
