@@ -74,7 +74,7 @@ class Recognizer:
             for name, variable in self.base.named_weights().items()
         }
         module.row = self.row
-        tokenizer = self.base.tokenizer
+        tokenizer = getattr(self.base, "tokenizer", None)
         if isinstance(tokenizer, tf.Module):
             module.tokenizer = tokenizer
         return module
@@ -90,48 +90,47 @@ class Recognizer:
         length = tf.TensorSpec([None], tf.int32, "length")
         if row is not None:
             self.row = tf.Variable(row, trainable=False, name="submodel")
-            return _concrete(
-                {"serving_default": (self.folded, [audio, length])}
-            )
+            return {"serving_default": _traced(self.folded, audio, length)}
         shape = [None, self.layout.num_values]
         submodel = tf.TensorSpec(shape, tf.float32, "submodel")
         submodels = tf.TensorSpec(shape, tf.float32, "submodels")
         index = tf.TensorSpec([None], tf.int32, "index")
-        return _concrete(
-            {
-                "serving_default": (self.mixed, [audio, length, submodel]),
-                "base": (self.alone, [audio, length]),
-                "grouped": (self.grouped, [audio, length, submodels, index]),
-            }
-        )
+        grouped = _traced(self.grouped, audio, length, submodels, index)
 
-    def mixed(self, audio, length, submodel):
-        """Each row with its own Submodel.
+        def mixed(audio, length, submodel):
+            # The one graph serves both: each row's Submodel is its own.
+            rows = tf.range(tf.shape(submodel)[0])
+            return grouped(audio, length, submodel, rows)
+
+        return {
+            "serving_default": _traced(mixed, audio, length, submodel),
+            "base": _traced(self.alone, audio, length),
+            "grouped": grouped,
+        }
+
+    def alone(self, audio, length):
+        """The base model.
 
         Args:
             audio: `[b, samples]` float32; anything past a row's length.
             length: `[b]` int32, valid samples.
-            submodel: `[b, num_values]` float32; zeros are the base.
 
         Returns:
             dict of text `[b]` string, score `[b]` float32 and status `[b]`
             string: "OK", or why this row has no text.
         """
-        rows = tf.range(tf.shape(submodel)[0])
-        return self.grouped(audio, length, submodel, rows)
-
-    def alone(self, audio, length):
-        """The base model; arguments and results as `mixed`'s."""
+        _check_rows(audio, length)
         status = self._audio_status(audio, length)
         return self._recognize(audio, length, status, lambda rows: {})
 
     def grouped(self, audio, length, submodels, index):
-        """As `mixed`, with the Submodel of row i in `submodels[index[i]]`.
+        """Row i with the Submodel `submodels[index[i]]`; else as `alone`.
 
         Args:
-            submodels: `[u, num_values]` float32, each once.
+            submodels: `[u, num_values]` float32; zeros are the base.
             index: `[b]` int32.
         """
+        _check_rows(audio, length, index)
         # The C library does not hold what is fed against a signature.
         submodels = tf.ensure_shape(submodels, [None, self.layout.num_values])
         status = self._audio_status(audio, length)
@@ -143,11 +142,7 @@ class Recognizer:
         status = _refine(
             status,
             [
-                (
-                    known,
-                    ["index must be from 0 to ", count - 1],
-                    index,
-                ),
+                (known, ["index must be from 0 to ", count - 1], index),
                 (
                     tf.gather(finite, tf.where(known, index, count)),
                     ["the Submodel has values that are not finite"],
@@ -164,6 +159,7 @@ class Recognizer:
 
     def folded(self, audio, length):
         """Every row with the one Submodel that is folded in."""
+        _check_rows(audio, length)
         status = self._audio_status(audio, length)
         row = tf.convert_to_tensor(self.row)[None]
         return self._recognize(
@@ -295,36 +291,24 @@ class Recognizer:
         return self.base.detokenize(tokens, token_lengths), scores
 
 
-def _concrete(functions):
-    return {
-        name: tf.function(
-            _checked(function), input_signature=specs, autograph=False
-        ).get_concrete_function()
-        for name, (function, specs) in functions.items()
-    }
+def _traced(function, *specs):
+    return tf.function(
+        function, input_signature=specs, autograph=False
+    ).get_concrete_function()
 
 
-def _checked(function):
-    """The function, refusing inputs of which not all have as many rows.
+def _check_rows(audio, length, *others):
+    """Refuses a call of which not all inputs have as many rows.
 
     That is the whole request's fault: no row would have a status for it.
     """
-
-    @functools.wraps(function)
-    def call(audio, length, *others):
-        rows = [("length", length)]
-        if others:
-            # With an index, the Submodels need not be one for each row.
-            rows.append(("the last input", others[-1]))
-        for name, tensor in rows:
-            tf.debugging.assert_equal(
-                tf.shape(audio)[0],
-                tf.shape(tensor)[0],
-                f"audio and {name} must have the same number of rows",
-            )
-        return function(audio, length, *others)
-
-    return call
+    for tensor in (length, *others):
+        tf.debugging.assert_equal(
+            tf.shape(audio)[0],
+            tf.shape(tensor)[0],
+            "audio, length and submodel (or index) must have the same number "
+            "of rows",
+        )
 
 
 def _refine(status, checks):
