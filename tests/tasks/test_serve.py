@@ -1,0 +1,184 @@
+"""The binary: what it refuses to start with, and a whole life of it."""
+
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from lingvo_like import submodel, submodel_store
+from tasks import serve
+from tasks.serving import client
+from tests.tasks.serving import exports
+
+SPEAKER = "F01"
+
+
+@pytest.fixture(autouse=True)
+def parsed_flags():
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+def _write(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({}, "--export_dir or --model_config_file, one of them"),
+        ({"model_config_file": "a", "export_dir": "b"}, "one of them"),
+        ({"grpc_address": "8500"}, "--grpc_address must be HOST:PORT"),
+        ({"grpc_address": "", "rest_address": ""}, "give --grpc_address"),
+        ({"rest_address": "0.0.0.0:1"}, "refusing to listen on 0.0.0.0:1"),
+        ({"admin_address": "[::]:1"}, r"refusing to listen on \[::\]:1"),
+        ({"tls_certificate": "a"}, "and its private key"),
+        ({"access_file": "missing.json"}, "missing.json"),
+        ({"tenant": "../x"}, "tenant"),
+        ({"limit": ["queue_request=1"]}, "queue_requests"),
+        ({"limit": ["queue_requests=-1"]}, "must be positive"),
+        ({"access_log_key_file": "KEY"}, "at least 16 bytes"),
+        ({"model_config_file": "MODELS"}, "models.txt: .*nonsense"),
+        ({"export_dir": "EMPTY"}, "no versions"),
+    ],
+)
+def test_a_wrong_start_is_one_clear_message(
+    values, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    places = {
+        "KEY": _write(tmp_path / "key", "short"),
+        "MODELS": _write(tmp_path / "models.txt", "nonsense {"),
+        "EMPTY": str(tmp_path),
+    }
+    values = {
+        name: places.get(value, value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+    free = dict.fromkeys(
+        ("grpc_address", "rest_address", "admin_address"), "127.0.0.1:0"
+    )
+    if values and "model_config_file" not in values:
+        values.setdefault("export_dir", str(tmp_path))
+    with flagsaver.flagsaver(**(free | values)):
+        with pytest.raises((SystemExit, ValueError, OSError)) as caught:
+            serve.main(["serve"])
+    text = str(caught.value) + capsys.readouterr().err
+    assert re.search(message, text, re.DOTALL), text
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with one speaker's Submodel for the small export."""
+    folder = tmp_path_factory.mktemp("store")
+    recognizer = exports.recognizer("conformer")
+    row = exports.rows("conformer", 2)[0]
+    data = submodel.to_bytes(
+        submodel.create(
+            recognizer.layout,
+            recognizer.layout.unpack(row),
+            base_fingerprint=exports.base("conformer").fingerprint(),
+            speaker=SPEAKER,
+            residual_weight=exports.RESIDUAL_WEIGHT,
+        )
+    )
+    submodel_store.SubmodelStore(str(folder)).publish(data, "clinic", SPEAKER)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_life_from_ready_to_sigterm_under_load(store, tmp_path):
+    export_dir = os.path.dirname(exports.folder("conformer"))
+    log = tmp_path / "access.jsonl"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tasks.serve",
+            f"--export_dir={export_dir}",
+            f"--store={store}",
+            "--tenant=clinic",
+            f"--access_log={log}",
+            "--lame_duck_seconds=0.2",
+            *(f"--{name}_address=127.0.0.1:0" for name in serve._ADDRESSES),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert "access control is off" in process.stdout.readline()
+        ready = process.stdout.readline()
+        assert ready.startswith("ready: grpc=127.0.0.1:"), process.stderr.read()
+        bound = dict(each.split("=") for each in ready.split()[1:])
+        _check_rest(bound)
+        answers = _stop_under_load(process, bound["grpc"])
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    served = [each for each in answers if not isinstance(each, Exception)]
+    refused = [each for each in answers if isinstance(each, Exception)]
+    assert served and {each.served_by for each in served} == {"submodel"}
+    assert all(each.submodel_version.startswith("1-") for each in served)
+    # Each request ended with an answer or a plain refusal.
+    assert {each.code for each in refused} <= {"UNAVAILABLE"}
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sum(each["code"] == "OK" for each in lines) >= len(served)
+    assert SPEAKER not in log.read_text()
+
+
+def _check_rest(bound):
+    rest, admin = f"http://{bound['rest']}", f"http://{bound['admin']}"
+    model = f"{rest}/v1/models/submodels"
+    assert _get(f"{rest}/ready") == {"status": "ok"}
+    (version,) = _get(model)["model_version_status"]
+    assert (version["version"], version["state"]) == ("1", "AVAILABLE")
+    signatures = _get(f"{model}/metadata")["metadata"]["signature_def"]
+    assert set(signatures["signature_def"]) == {
+        "base",
+        "grouped",
+        "serving_default",
+    }
+    body = {"instances": [{"audio": [0.1] * 8000, "submodel_id": SPEAKER}]}
+    (answer,) = _get(f"{model}:predict", body)["predictions"]
+    assert answer["status"] == "OK" and answer["served_by"] == "submodel"
+    (loaded,) = _get(f"{admin}/v1/submodels")["submodels"]
+    assert loaded["submodel_id"] == SPEAKER
+    with urllib.request.urlopen(f"{rest}/metrics", timeout=20) as answer:
+        assert SPEAKER not in answer.read().decode()
+
+
+def _get(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(url, data, timeout=20) as answer:
+        return json.load(answer)
+
+
+def _stop_under_load(process, address):
+    """SIGTERM in the middle of requests; what each of them came to."""
+    samples = np.full(8000, 0.1, np.float32)
+
+    def ask(place):
+        if place == 20:
+            process.send_signal(signal.SIGTERM)
+        try:
+            return recogniser.transcribe(samples, SPEAKER)
+        except client.TranscriptionError as error:
+            return error
+
+    with client.Client(address) as recogniser:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            return list(pool.map(ask, range(60)))
