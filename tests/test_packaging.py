@@ -18,7 +18,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Import names that are not their distribution's name in lower case.
 DISTRIBUTIONS = {
     "absl": "absl-py",
+    "google": "protobuf",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
     "libtpu": "libtpu",
+    "tensorflow_serving": "tensorflow-serving-api",
     "tensorflow_text": "tensorflow-text",
 }
 
