@@ -150,8 +150,7 @@ class LocalFiles:
         flags = os.O_RDWR | os.O_CREAT
         # Who may not write may still look.
         if shared and self.kind(path) == "file":
-            if not os.access(self.full(path), os.W_OK):
-                flags = os.O_RDONLY
+            flags = os.O_RDONLY
         with self._opened(path, flags) as descriptor:
             with contextlib.ExitStack() as context:
                 with self._naming(path):

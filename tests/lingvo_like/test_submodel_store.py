@@ -471,16 +471,6 @@ def test_a_full_disk_tears_no_line_of_the_audit_log(local, monkeypatch):
     assert local.resolve("t", "F01").number == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_store_without_permission_is_named(local):
-    local.publish(stored.data(1), "t", "F01")
-    version = local.resolve("t", "F01")
-    os.chmod(os.path.join(local.root, version.folder), 0o500)
-    with pytest.raises(PermissionError, match=local.root):
-        local.publish(stored.data(2), "t", "F01")
-    assert local.resolve("t", "F01") == version
-
-
 @pytest.mark.parametrize("moment", ["blob", "record", "pointer"])
 def test_an_erase_in_a_bucket_leaves_no_half_of_a_publish(
     tmp_path, monkeypatch, moment

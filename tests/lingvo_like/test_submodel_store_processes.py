@@ -10,6 +10,7 @@ import os
 import pathlib
 import signal
 import sys
+import tempfile
 import time
 
 import pytest
@@ -309,3 +310,33 @@ def test_a_writer_that_hangs_is_an_error_and_stops_no_reader(
         with pytest.raises(TimeoutError, match="another writer holds"):
             store.publish(stored.data(1), "t", "F01")
     assert store.publish(stored.data(1), "t", "F01").number == 2
+
+
+def test_without_permission_a_publish_is_an_error_and_readers_go_on():
+    with tempfile.TemporaryDirectory() as folder:
+        store = submodel_store.SubmodelStore(os.path.join(folder, "store"))
+        version = store.publish(stored.data(0), "t", "F01")
+        for path in [folder, *map(str, pathlib.Path(folder).rglob("*"))]:
+            os.chmod(path, 0o555 if os.path.isdir(path) else 0o444)
+
+        def child():
+            # Root may write anywhere.
+            if os.geteuid() == 0:
+                os.seteuid(65534)
+            assert store.read(store.resolve("t", "F01")) == stored.data(0)
+            assert list(store.verify()) == []
+            for act in (
+                lambda: store.publish(stored.data(1), "t", "F01"),
+                lambda: store.publish(stored.data(1), "other", "F01"),
+                lambda: store.erase("t", "F01", "asked"),
+                lambda: store.rollback("t", "F01", 1),
+            ):
+                with pytest.raises(PermissionError, match=store.root):
+                    act()
+
+        try:
+            assert wait(fork(child)) == 0
+            assert store.resolve("t", "F01") == version
+        finally:
+            for path in [folder, *map(str, pathlib.Path(folder).rglob("*"))]:
+                os.chmod(path, 0o755)
