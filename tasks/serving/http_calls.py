@@ -6,6 +6,7 @@ body is read and before it is known whether there is such a route.
 """
 
 import asyncio
+import contextvars
 import dataclasses
 import math
 
@@ -15,7 +16,8 @@ from aiohttp import web
 from tasks.serving import access_log, intake, rest_json, status, tensors
 
 OPEN_ROUTES = ("/live", "/ready")
-CALL = web.RequestKey("call", object)
+# aiohttp serves each request in a task, and so in a context, of its own.
+_CALL = contextvars.ContextVar("call")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 # After an error, time for the client to read it before the connection ends.
 _LINGERING_SECONDS = 2.0
@@ -204,7 +206,7 @@ class _Gate:
             request.headers.get("traceparent"),
         )
         call = Call(request, entry, dict(entry.answer_headers))
-        request[CALL] = call
+        _CALL.set(call)
         try:
             if pattern not in OPEN_ROUTES:
                 self._authenticate(call)
@@ -233,7 +235,8 @@ class _Gate:
 
 def _with_call(handler):
     async def handle(request):
-        return await handler(request[CALL])
+        del request
+        return await handler(_CALL.get())
 
     return handle
 
