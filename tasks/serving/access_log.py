@@ -13,7 +13,6 @@ import json
 import queue
 import re
 import secrets
-import sys
 import threading
 import time
 
@@ -158,19 +157,17 @@ class AccessLog:
         while (line := self._lines.get()) is not None:
             # A full disk costs lines, not the server.
             try:
-                self._file.write(line + "\n")
-                if self._lines.empty():
-                    self._file.flush()
-            except (OSError, ValueError):
+                self._file.write(f"{line}\n".encode())
+            except OSError:
                 self.dropped += 1
-        if self._file not in (None, sys.stdout):
-            with contextlib.suppress(OSError):
-                self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _open(path):
+    """Without a buffer: each line is one write, whole even among others'."""
     if not path:
         return None
     if path == "-":
-        return sys.stdout
-    return open(path, "a", encoding="utf-8")
+        return open(1, "wb", buffering=0, closefd=False)
+    return open(path, "ab", buffering=0)

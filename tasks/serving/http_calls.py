@@ -8,7 +8,9 @@ body is read and before it is known whether there is such a route.
 import asyncio
 import contextvars
 import dataclasses
+import ipaddress
 import math
+import urllib.parse
 
 from absl import logging
 from aiohttp import web
@@ -208,6 +210,8 @@ class _Gate:
         call = Call(request, entry, dict(entry.answer_headers))
         _CALL.set(call)
         try:
+            if not self._access.is_on:
+                _refuse_pages(request)
             if pattern not in OPEN_ROUTES:
                 self._authenticate(call)
             response = await handler(request)
@@ -231,6 +235,25 @@ class _Gate:
             header(call.request, "Authorization"), names
         )
         call.entry.caller = call.caller
+
+
+def _refuse_pages(request):
+    """Keeps the pages in a browser on this machine out.
+
+    Without access control a page from anywhere could else send requests to
+    loopback, or read answers by giving loopback its own name.
+    """
+    try:
+        host = urllib.parse.urlsplit(f"//{request.host}").hostname or ""
+        is_ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_ours = False
+    if "Origin" in request.headers or not is_ours:
+        raise status.ServingError(
+            status.Code.PERMISSION_DENIED,
+            "without access control this server answers no web page, and "
+            "requests to localhost or a loopback address alone",
+        )
 
 
 def _with_call(handler):

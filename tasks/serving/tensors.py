@@ -151,7 +151,8 @@ def _from_values(values, name, dtype, shape, count):
     else:
         array = np.array(values, dtype)
     if len(values) != count:
-        array = np.repeat(array, count)
+        # A view: a message of some bytes must not take megabytes.
+        return np.broadcast_to(array.reshape(()), shape)
     return _read_only(array.reshape(shape))
 
 

@@ -282,6 +282,19 @@ def test_no_route_answers_without_a_credential(fronts, front, headers):
     assert not fronts.server.seen
 
 
+def test_without_access_control_no_web_page_gets_in():
+    with harness.Fronts(fake_server.FakeServer()) as running:
+        port = running.ports["rest"]
+        for host in (f"localhost:{port}", "127.0.0.1", f"[::1]:{port}"):
+            headers = {"Host": host}
+            assert running.http("POST", PREDICT, ROWS, headers)[0] == 200
+            headers["Origin"] = f"http://{host}"
+            assert running.http("POST", PREDICT, ROWS, headers)[0] == 403
+        for host in ("evil.example", "127.0.0.1.evil.example", "", "[::1"):
+            headers = {"Host": host}
+            assert running.http("POST", PREDICT, ROWS, headers)[0] == 403
+
+
 def test_open_are_live_and_ready_alone():
     assert set(http_calls.OPEN_ROUTES) == {"/live", "/ready"}
 

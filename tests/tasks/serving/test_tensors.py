@@ -66,7 +66,9 @@ def test_arrays_cannot_be_written_to():
             _read(proto)[0] = 1
 
 
-def test_one_value_fills_a_shape():
+def test_one_value_fills_a_shape_without_taking_its_memory():
+    large = _read(_proto(shape=[64, 1024], float_val=[0.5]))
+    assert large.strides == (0, 0) and large[63, 1023] == 0.5
     assert (
         _read(_proto(shape=[2, 3], float_val=[0.5])).tolist() == [[0.5] * 3] * 2
     )
