@@ -1,8 +1,10 @@
 """What runs a batch: the one interface between a server and TensorFlow."""
 
 import abc
+import contextlib
 import dataclasses
 import gc
+import logging
 
 import numpy as np
 import tensorflow as tf
@@ -102,7 +104,8 @@ class SavedModelEngine(Engine):
         self.signatures = export_folder.signature_defs(graph)
         self._check_signatures()
         try:
-            self._model = tf.saved_model.load(self.path)
+            with _without_gradient_warnings():
+                self._model = tf.saved_model.load(self.path)
         except Exception as error:
             raise ValueError(
                 f"{self.path}: TensorFlow cannot load it: {error}"
@@ -156,16 +159,17 @@ class SavedModelEngine(Engine):
                 f"{self.path}: has no signature serving_default. It has: "
                 f"{sorted(self.signatures)}."
             )
+        sizes = {"its description": self.description.num_values}
+        sizes["its description's blocks"] = self.description.layout.num_values
         for name, definition in self.signatures.items():
-            for key in ("submodel", "submodels"):
-                if key in definition.inputs:
-                    shape = definition.inputs[key].tensor_shape
-                    if shape.dim[-1].size != self.description.num_values:
-                        raise ValueError(
-                            f"{self.path}: the signature {name} takes "
-                            f"Submodels of {shape.dim[-1].size} values, its "
-                            f"description says {self.description.num_values}"
-                        )
+            for key in {"submodel", "submodels"} & set(definition.inputs):
+                shape = definition.inputs[key].tensor_shape
+                sizes[f"its signature {name}"] = shape.dim[-1].size
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                f"{self.path}: disagrees on the number of values of a "
+                f"Submodel: {sizes}"
+            )
 
     def _play(self, signature, inputs):
         try:
@@ -175,6 +179,21 @@ class SavedModelEngine(Engine):
                 f"{self.path}: a warm-up request of {signature!r} fails: "
                 f"{error}"
             ) from error
+
+
+@contextlib.contextmanager
+def _without_gradient_warnings():
+    """Silences a warning for each loop that nobody can train an export."""
+    logger = logging.getLogger("absl")
+
+    def is_other(record):
+        return "unsaved custom gradients" not in record.getMessage()
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def checked_inputs(definition, inputs):

@@ -43,6 +43,7 @@ class Description:
             and they by name to the tensor's name in the graph, dtype and
             shape (-1: any), for programs that know no SignatureDef.
         files: dict of every other file's path to its SHA-256 in hex.
+        sha256: string, of all of the above, in hex; writing fills it in.
     """
 
     format_version: int
@@ -64,6 +65,7 @@ class Description:
     submodel: dict
     signatures: dict = dataclasses.field(default_factory=dict)
     files: dict = dataclasses.field(default_factory=dict)
+    sha256: str = ""
 
     @property
     def layout(self):
@@ -96,16 +98,17 @@ class Description:
 
 
 def to_json(description):
-    """A description as text."""
-    return hyperparams.to_json(description)
+    """A description as text, with its checksum."""
+    sha256 = _checksum(description)
+    return hyperparams.to_json(dataclasses.replace(description, sha256=sha256))
 
 
 def from_json(text):
     """The inverse of `to_json`.
 
     Raises:
-        ValueError: it is not JSON, of another format version, or a field is
-            missing, unknown, of another type or contradicts another.
+        ValueError: it is not JSON, of another format version, altered, or a
+            field is missing, unknown, of another type or contradicts another.
     """
     fields = hyperparams.strict_json(text)
     if not isinstance(fields, dict):
@@ -117,6 +120,11 @@ def from_json(text):
             f"{version!r}. Export again with this version of the project."
         )
     description = hyperparams.from_dict(Description, fields)
+    if description.sha256 != _checksum(description):
+        raise ValueError(
+            f"altered: its SHA-256 must be {_checksum(description)}. "
+            f"Received: {description.sha256}."
+        )
     _check(description)
     return description
 
@@ -190,6 +198,11 @@ def check_files(folder, description):
                 f"{os.path.join(folder, name)} is cut or altered: its SHA-256 "
                 f"must be {digest}. Received: {found[name]}."
             )
+
+
+def _checksum(description):
+    plain = dataclasses.replace(description, sha256="")
+    return hashlib.sha256(hyperparams.to_json(plain).encode()).hexdigest()
 
 
 def _check(description):

@@ -5,14 +5,20 @@ import pathlib
 import tempfile
 
 import numpy as np
+import pytest
 
 from lingvo_like import submodel_layout
-from tasks.serving import export_folder, signatures
+from tasks.serving import engine, export_folder, signatures
 from tests import tiny
 from tests.lingvo_like.base_models import whisper_bases
 
 RESIDUAL_WEIGHT = 0.7
-KINDS = ("full", "short", "conformer")
+# Of a full context only the number of buckets differs: one.
+KINDS = (
+    "short",
+    "conformer",
+    pytest.param("full", marks=pytest.mark.slow),
+)
 
 
 @functools.cache
@@ -47,6 +53,12 @@ def folder(kind):
         export_folder.describe(made, base(kind).fingerprint(), "test.Small"),
     )
     return path
+
+
+@functools.cache
+def loaded(kind):
+    """The engine of that export; do not close it."""
+    return engine.SavedModelEngine(folder(kind), warm_up=False)
 
 
 def rows(kind, count, seed=0, scale=0.3):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tasks.serving import engine
+from tasks.serving import export_description
 from tests.tasks.serving import exports
 
 SOURCE = pathlib.Path(__file__).with_name("transcribe.c")
@@ -38,9 +38,7 @@ def run(program, kind, tmp_path, audio, lengths, submodels):
     parts = [header, lengths, audio, submodels]
     inputs.write_bytes(b"".join(part.tobytes() for part in parts))
     path = exports.folder(kind)
-    names = engine.SavedModelEngine(path, warm_up=False).description.signatures[
-        "serving_default"
-    ]
+    names = export_description.read(path).signatures["serving_default"]
     return subprocess.run(
         [program, path, inputs]
         + [names["inputs"][n]["tensor"] for n in ("audio", "length")]
@@ -58,7 +56,7 @@ def test_c_program_says_what_python_says(program, kind, tmp_path):
     submodels = exports.rows(kind, 4)
     done = run(program, kind, tmp_path, audio, lengths, submodels)
     assert done.returncode == 0, done.stderr
-    expected = engine.SavedModelEngine(exports.folder(kind)).predict(
+    expected = exports.loaded(kind).predict(
         "serving_default",
         {"audio": audio, "length": lengths, "submodel": submodels},
     )
