@@ -14,12 +14,9 @@ import json
 import numpy as np
 from tensorflow.core.framework import types_pb2
 
-from tasks.serving import tensors
+from tasks.serving import json_numbers, tensors
 
 MAX_RANK = 2
-# Each costs some hundred bytes of memory for one or two on the wire; a
-# request for 64 utterances has less than 300.
-MAX_BRACKETS = 100_000
 _NUMBERS = {
     types_pb2.DT_FLOAT: (np.float32, {int, float}, "numbers"),
     types_pb2.DT_INT32: (np.int32, {int}, "integers of 32 bits"),
@@ -34,7 +31,7 @@ class PredictRequest:
     Attributes:
         signature_name: string, empty for the default one.
         is_row_format: whether it had `instances`; decides the answer's form.
-        inputs: dict of name to plain JSON values; the key None stands for a
+        inputs: dict of name to what `parse` gives; the key None stands for a
             tensor without a name.
     """
 
@@ -73,20 +70,25 @@ def decode_request(body):
 
 
 def parse(body):
-    """Strict JSON, of any shape.
+    """Strict JSON, of any shape; long lists of numbers come as float32 arrays.
 
     Raises:
         status.ServingError: INVALID_ARGUMENT.
     """
-    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
-        raise tensors.invalid(
-            f"the JSON must have at most {MAX_BRACKETS} lists and objects"
-        )
+    numbers = json_numbers.Numbers()
+    body = numbers.cut(body)
+
+    def from_pairs(pairs):
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise tensors.invalid("the JSON has an object with a repeated key")
+        return numbers.restore(result)
+
     try:
         return json.loads(
             body.decode("utf-8"),
             parse_constant=_refuse_constant,
-            object_pairs_hook=_unique,
+            object_pairs_hook=from_pairs,
         )
     except RecursionError:
         raise tensors.invalid("the JSON is nested too deeply") from None
@@ -114,6 +116,8 @@ def to_array(value, name, dtype):
         status.ServingError: INVALID_ARGUMENT: wrong type, ragged, too deep,
             out of the dtype's range.
     """
+    if _has_arrays(value):
+        return _stack(value, name, dtype)
     rows, shape = _rows(value, name)
     flat = [each for row in rows for each in row]
     if dtype == types_pb2.DT_STRING:
@@ -175,8 +179,10 @@ def dump(content):
 def show(value):
     """A client's value for a message, shortened."""
     # A slice of the text alone would write out a long list first.
-    if isinstance(value, list | dict):
-        return f"a {'list' if isinstance(value, list) else 'JSON object'}"
+    if isinstance(value, list | np.ndarray):
+        return "a list"
+    if isinstance(value, dict):
+        return "a JSON object"
     text = repr(value[:64] if isinstance(value, str) else value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -221,18 +227,48 @@ def _rows(value, name):
         return [value], (len(value),)
     if not all(isinstance(each, list) for each in value):
         raise tensors.invalid(f"input {name!r} mixes lists with values")
-    lengths = {len(each) for each in value}
+    _check_lengths(value, name)
+    if any(isinstance(each, list) for row in value for each in row):
+        raise tensors.invalid(
+            f"input {name!r} must have at most {MAX_RANK} dimensions"
+        )
+    return value, (len(value), len(value[0]))
+
+
+def _has_arrays(value):
+    return isinstance(value, np.ndarray) or (
+        isinstance(value, list)
+        and any(isinstance(each, np.ndarray) for each in value)
+    )
+
+
+def _stack(value, name, dtype):
+    """As `to_array`, of a long list or of rows that are long lists."""
+    if dtype != types_pb2.DT_FLOAT:
+        raise tensors.invalid(
+            f"input {name!r} must not be a long list of numbers"
+        )
+    if isinstance(value, np.ndarray):
+        return value
+    if not all(isinstance(each, list | np.ndarray) for each in value):
+        raise tensors.invalid(f"input {name!r} mixes lists with values")
+    _check_lengths(value, name)
+    rows = [to_array(each, name, dtype) for each in value]
+    if any(row.ndim != 1 for row in rows):
+        raise tensors.invalid(
+            f"input {name!r} must have at most {MAX_RANK} dimensions"
+        )
+    return np.stack(rows)
+
+
+def _check_lengths(rows, name):
+    lengths = {len(each) for each in rows}
     if len(lengths) > 1:
         raise tensors.invalid(
             f"input {name!r} must have rows of the same length; pad them and "
             f"say how long they are in 'length'. Received: from {min(lengths)} "
             f"to {max(lengths)} values."
         )
-    if any(isinstance(each, list) for row in value for each in row):
-        raise tensors.invalid(
-            f"input {name!r} must have at most {MAX_RANK} dimensions"
-        )
-    return value, (len(value), *lengths)
 
 
 def _to_bytes(value, name):
@@ -277,13 +313,6 @@ def _to_b64(value):
 
 def _to_text(value):
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
-
-
-def _unique(pairs):
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise tensors.invalid("the JSON has an object with a repeated key")
-    return result
 
 
 def _refuse_constant(constant):

@@ -70,7 +70,8 @@ def test_other_keys_are_left_alone_as_tensorflow_serving_does():
         (b'{"inputs": [' + b"9" * 5000 + b"]}", "too many digits"),
         (b'{"inputs": ' + b"[" * 90_000, "nested too deeply|parse error"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested too deeply"),
-        (b'{"inputs": [' + b"[]," * 100_000, "at most 100000 lists"),
+        (b'{"inputs": [' + b"[]," * 100_000, "at most 100000 brackets"),
+        (b'{"inputs": ["' + b"x" * (1 << 19), "at most 524288 bytes besides"),
         (b'{"inputs": [1], "signature_name": 1}', "must be a string"),
         (b'{"instances": {}}', "must be a list"),
         (b'{"instances": []}', "not empty"),
@@ -172,6 +173,55 @@ def test_text_that_is_not_unicode_is_still_json():
     outputs = {"text": np.array([b"a\xff"], object)}
     body = rest_json.encode_response(outputs, False)
     assert json.loads(body.decode()) == {"outputs": ["a�"]}
+
+
+def test_long_lists_come_as_arrays_alone_and_as_rows():
+    values = [0.5, 1, -2e-3] * 20_000
+    expected = np.array(values, np.float32)
+    for content, shape in (
+        (values, (60_000,)),
+        ([values], (1, 60_000)),
+        ([values, values], (2, 60_000)),
+    ):
+        request = _decode({"inputs": content})
+        array = rest_json.to_array(request.inputs[None], "x", FLOAT)
+        assert array.shape == shape
+        np.testing.assert_array_equal(
+            array.ravel(), np.tile(expected, array.size // 60_000)
+        )
+    rows = [{"audio": values}, {"audio": values}]
+    request = _decode({"instances": rows})
+    assert rest_json.to_array(request.inputs["audio"], "x", FLOAT).shape == (
+        2,
+        60_000,
+    )
+
+
+LONG = [1.5] * 300
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ([LONG, LONG[:-1]], "same length.*from 299 to 300"),
+        ([LONG, [1]], "same length.*from 1 to 300"),
+        ([LONG, 1], "mixes lists"),
+        ([[LONG]], "must hold numbers|at most 2 dimensions"),
+        ([LONG, [LONG] * 300], "at most 2 dimensions|must hold numbers"),
+        ([[1, 2], [LONG, 2]], "must hold numbers|mixes"),
+    ],
+)
+def test_long_rows_that_do_not_fit_are_refused(value, message):
+    with pytest.raises(status.ServingError, match=message):
+        request = _decode({"inputs": value})
+        rest_json.to_array(request.inputs[None], "x", FLOAT)
+
+
+def test_a_long_list_is_no_string_and_no_integer():
+    request = _decode({"inputs": [1] * 1000})
+    for dtype in (INT32, STRING):
+        with pytest.raises(status.ServingError, match="a long list"):
+            rest_json.to_array(request.inputs[None], "x", dtype)
 
 
 JSON = strategies.recursive(
