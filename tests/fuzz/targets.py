@@ -23,6 +23,7 @@ MAX_UTTERANCES = 64
 SLOW_SECONDS = 2.0
 LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "f" * 64
+_READ_AS = (types_pb2.DT_FLOAT, types_pb2.DT_INT32, types_pb2.DT_STRING)
 # What no message to a stranger may hold.
 _TRACES = ("Traceback", 'File "', "site-packages", ".py")
 
@@ -75,18 +76,18 @@ def tensor_proto(data):
         proto = tensor_pb2.TensorProto.FromString(data)
     except message.DecodeError:
         raise tensors.invalid("no TensorProto") from None
-    refused = None
-    for dtype in (types_pb2.DT_FLOAT, types_pb2.DT_INT32, types_pb2.DT_STRING):
+    refused = []
+    for dtype in _READ_AS:
         try:
             array = tensors.to_array(proto, "audio", dtype, MAX_BYTES)
         except status.ServingError as error:
             _check_message(error)
-            refused = error
+            refused.append(error)
             continue
         _require(array.nbytes <= MAX_BYTES, "larger than its limit")
         tensors.to_proto(array)
-    if refused is not None:
-        raise refused
+    if len(refused) == len(_READ_AS):
+        raise refused[0]
 
 
 def predict_request(data):

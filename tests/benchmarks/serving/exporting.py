@@ -6,6 +6,7 @@ writes into the folder RUN what tasks.export reads of a run.
 """
 
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -23,8 +24,12 @@ def export(base, work_dir, bottleneck_dim):
         bottleneck_dim: int, of the Submodels that the export takes.
     """
     exports = work_dir / f"export_{bottleneck_dim}"
-    if (exports / "1" / export_description.FILE).exists():
+    try:
+        export_description.read(str(exports / "1"))
         return exports
+    except ValueError:
+        # None yet, or one of another version of the project.
+        shutil.rmtree(exports, ignore_errors=True)
     run = str(work_dir / f"run_{bottleneck_dim}")
     for module, *arguments in (
         (__spec__.name, base, run, str(bottleneck_dim)),

@@ -1,6 +1,13 @@
 """What a part of the benchmark found: a table for people, values, verdicts."""
 
+import sys
+
 import numpy as np
+
+
+def progress(text):
+    """Tells whoever waits for the table how far it is."""
+    print(text, file=sys.stderr, flush=True)
 
 
 class Result:

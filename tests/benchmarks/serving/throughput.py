@@ -18,7 +18,7 @@ SCALE = 1e-3
 def run(bench):
     """Takes turns: server and direct, base and 16 users, round by round."""
     rounds = bench.arguments.rounds
-    per_turn = BATCH * max(1, round(bench.arguments.seconds / 2))
+    per_turn = BATCH * max(1, round(bench.arguments.seconds / 4))
     result = results.Result(
         "throughput",
         f"{rounds} rounds of turns, {per_turn} utterances of {SECONDS:g} s "
@@ -35,9 +35,15 @@ def run(bench):
         bench.serve(store.root, **limits) as server,
     ):
         _prepare(direct, bench.description, clips)
+        texts = [
+            [text for text, _, _ in direct.answers(name)]
+            for name in ("base", "mixed")
+        ]
         rates = asyncio.run(_turns(direct, server, clips, rounds, per_turn))
         batch = server.metrics().mean("submodels_batch_size")
     _describe(result, rates, batch)
+    same = sum(a == b for a, b in zip(*texts, strict=True))
+    result.add("texts_as_the_base", same / BATCH, "of the users'")
     return result
 
 
@@ -77,10 +83,10 @@ async def _turns(direct, server, clips, rounds, per_turn):
         async def serve(what, count):
             # Enough at each end that the counted ones run at full load.
             outcomes = await load.closed_loop(
-                client, sources[what], 2 * BATCH, count=count + 4 * BATCH
+                client, sources[what], 2 * BATCH, count=count + 3 * BATCH
             )
             load.check(outcomes)
-            return load.steady_rate(outcomes, 2 * BATCH, count)
+            return load.steady_rate(outcomes, BATCH, count)
 
         async def call(what, count):
             # Idle meanwhile: nothing else is to run.
@@ -93,11 +99,12 @@ async def _turns(direct, server, clips, rounds, per_turn):
             for where, function in (("server", serve), ("direct", call))
         ]
         for _, what, function in turns:
-            await function(what, 4 * BATCH)
+            await function(what, BATCH)
         for number in range(rounds):
             # Whoever begins has the machine as the one before left it.
             for where, what, function in turns[:: 1 if number % 2 else -1]:
                 found = await function(what, per_turn)
+                results.progress(f"{where} {what}: {found:.2f}/s")
                 rates.setdefault((where, what), []).append(found)
     return rates
 
