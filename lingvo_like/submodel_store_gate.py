@@ -19,6 +19,7 @@ class Gate:
         source: str, where the figures are from.
         speaker: str, in the Submodel's metadata.
         base_fingerprint: str.
+        sha256: str, of the Submodel's content, as its metadata has it.
         num_utterances: int, of the speaker.
         num_words: int.
         base_word_error_rate: float, a fraction.
@@ -31,6 +32,7 @@ class Gate:
     source: str
     speaker: str
     base_fingerprint: str
+    sha256: str
     num_utterances: int
     num_words: int
     base_word_error_rate: float
@@ -46,7 +48,7 @@ class Gate:
         Args:
             metadata: `submodel.Metadata` of what shall be published.
         """
-        for name in ("speaker", "base_fingerprint"):
+        for name in ("speaker", "base_fingerprint", "sha256"):
             measured, published = getattr(self, name), getattr(metadata, name)
             if measured != published:
                 raise GateError(

@@ -129,6 +129,7 @@ def main(_):
         "beam_size": _BEAM_SIZE.value,
         "normalizer": normalizer,
         "values_per_submodel": submodels.stack.layout.num_values,
+        "submodel_sha256": submodels.sha256,
         "left_out": len(left_out),
     }
     evaluation.write(output, summary, records, history, details)

@@ -28,12 +28,13 @@ def value(content):
     return float(vector[0])
 
 
-def gate(**changes):
-    """Evidence that lets `data()` pass, with some figures changed."""
+def gate(content, **changes):
+    """Evidence that lets a file's bytes pass, with some figures changed."""
     figures = {
         "source": "results.json",
         "speaker": "F01",
         "base_fingerprint": FINGERPRINT,
+        "sha256": submodel.load(content).metadata.sha256,
         "num_utterances": 40,
         "num_words": 200,
         "base_word_error_rate": 0.5,

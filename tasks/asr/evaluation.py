@@ -25,10 +25,12 @@ class Submodels:
     Attributes:
         stack: `Stack`, a slot for each speaker.
         train_minutes: dict of speaker to minutes of training speech.
+        sha256: dict of speaker to the Submodel's content.
     """
 
     stack: stack.Stack
     train_minutes: dict
+    sha256: dict
 
 
 def load_submodels(directory, speakers, fingerprint, layout):
@@ -82,6 +84,7 @@ def load_submodels(directory, speakers, fingerprint, layout):
             for speaker, each in loaded.items()
             if "train_seconds_of_speech" in each.metadata.training
         },
+        {speaker: each.metadata.sha256 for speaker, each in loaded.items()},
     )
 
 

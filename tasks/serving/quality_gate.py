@@ -16,10 +16,6 @@ _FIGURES = (
 class Results:
     """The figures of each speaker in a results.json.
 
-    They go by the speaker and the base model that the Submodel names; the file
-    does not say which of a speaker's Submodels was measured, so evaluate again
-    after training again.
-
     Args:
         path: str, local or `gs://`.
 
@@ -33,6 +29,7 @@ class Results:
         try:
             results = hyperparams.strict_json(files.read(path, _MAX_BYTES))
             self._base_fingerprint = results["details"]["base_fingerprint"]
+            self._sha256 = results["details"]["submodel_sha256"]
             self._confidence = results["confidence"]
             self._rows = {row["speaker"]: row for row in results["speakers"]}
         except (KeyError, TypeError, ValueError) as error:
@@ -74,6 +71,7 @@ class Results:
                     "source": self.path,
                     "speaker": speaker,
                     "base_fingerprint": self._base_fingerprint,
+                    "sha256": self._sha256[speaker],
                     "confidence": self._confidence,
                     "low": low,
                     "high": high,

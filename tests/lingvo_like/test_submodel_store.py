@@ -78,10 +78,12 @@ def test_what_is_published_is_resolved_and_read(store):
 
 
 def test_another_object_on_the_same_root_sees_the_same(store):
-    version = store.publish(stored.data(1), "clinic", "F01", stored.gate())
+    version = store.publish(
+        stored.data(1), "clinic", "F01", stored.gate(stored.data(1))
+    )
     other = submodel_store.SubmodelStore(store.root)
     assert other.resolve("clinic", "F01") == version
-    assert version.gate == stored.gate()
+    assert version.gate == stored.gate(stored.data(1))
 
 
 def test_publishing_the_current_bytes_again_changes_nothing(store):
@@ -160,12 +162,15 @@ def test_what_is_no_submodel_is_refused_and_nothing_is_made(local):
         ({"num_utterances": 5}, "at least 6 utterances"),
         ({"speaker": "F02"}, "speaker is 'F02', not 'F01'"),
         ({"base_fingerprint": "cd"}, "base_fingerprint is 'cd'"),
+        ({"sha256": "ef"}, "sha256 is 'ef'"),
     ],
 )
 def test_the_gate_refuses_and_says_the_figures(local, changes, message):
-    old = local.publish(stored.data(1), "t", "F01", stored.gate())
+    old = local.publish(stored.data(1), "t", "F01", stored.gate(stored.data(1)))
     with pytest.raises(submodel_store.GateError, match=message):
-        local.publish(stored.data(2), "t", "F01", stored.gate(**changes))
+        local.publish(
+            stored.data(2), "t", "F01", stored.gate(stored.data(2), **changes)
+        )
     assert local.versions("t", "F01") == [old]
 
 

@@ -36,14 +36,19 @@ def results(folder, by_speaker, num_bootstrap=200):
         for index, (base, adapted) in enumerate(heard)
     ]
     summary = metrics.summarize(records, "basic", 0.15, {}, num_bootstrap)
-    summary["details"] = {"base_fingerprint": stored.FINGERPRINT}
+    summary["details"] = {
+        "base_fingerprint": stored.FINGERPRINT,
+        "submodel_sha256": {
+            speaker: metadata(speaker).sha256 for speaker in by_speaker
+        },
+    }
     path = folder / "results.json"
     path.write_text(json.dumps(summary))
     return str(path)
 
 
-def metadata(speaker="F01"):
-    return submodel.load(stored.data(speaker=speaker)).metadata
+def metadata(speaker="F01", value=0.0):
+    return submodel.load(stored.data(value, speaker)).metadata
 
 
 def test_a_clear_gain_passes(tmp_path):
@@ -75,6 +80,14 @@ def test_no_shown_gain_is_refused(tmp_path, heard):
     gate = quality_gate.Results(results(tmp_path, {"F01": heard})).gate("F01")
     with pytest.raises(submodel_store.GateError):
         gate.check(metadata())
+
+
+def test_figures_of_an_earlier_submodel_let_no_later_one_pass(tmp_path):
+    path = results(tmp_path, {"F01": [(False, True)] * 9})
+    gate = quality_gate.Results(path).gate("F01")
+    gate.check(metadata())
+    with pytest.raises(submodel_store.GateError, match="another Submodel"):
+        gate.check(metadata(value=1.0))
 
 
 def test_every_speaker_has_figures_of_their_own(tmp_path):
