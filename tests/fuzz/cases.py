@@ -66,7 +66,7 @@ def strategy(name):
     edited = strategies.builds(
         altered,
         strategies.sampled_from(seeds(name)),
-        strategies.lists(_EDITS, min_size=1, max_size=6),
+        strategies.lists(_EDITS, min_size=1, max_size=3),
     )
     return strategies.one_of(
         edited, edited, _MADE_UP.get(name, edited), strategies.binary()

@@ -22,6 +22,8 @@ USERS = 16
 IN_FLIGHT = 8
 # From a version's folder to the first answer of it.
 LOAD_SECONDS = 120.0
+# Of the later half of the reloads; an export takes more than that.
+GROWTH_MIB = 150.0
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 
 
@@ -73,9 +75,9 @@ async def _reload(server, source, original, exports, reloads, corrupt, usage):
             _add_version(original, exports, number + 1, number == corrupt)
             reloaded = await _ask(models, server, exports)
             states.append((reloaded, await _serving(models, server)))
-            usage.append(server.usage().resident_bytes)
-            # Some answers of each version.
+            # For some answers of it, and the end of the one before.
             await asyncio.sleep(1.0)
+            usage.append(server.usage().resident_bytes)
         stop.set()
         return await running, states
 
@@ -150,3 +152,11 @@ def _describe(result, outcomes, states, corrupt, usage):
     result.add("reload_rss_first_mib", megabytes[0], "MiB")
     result.add("reload_rss_most_mib", max(megabytes), "MiB")
     result.add("reload_rss_last_mib", megabytes[-1], "MiB")
+    # One base more each time would show at once; a few reloads show nothing.
+    settled = megabytes[len(megabytes) // 2 :]
+    result.add(
+        "reload_rss_growth_mib",
+        results.slope(settled),
+        f"MiB in {len(settled) - 1}",
+        at_most=GROWTH_MIB if len(settled) > 4 else None,
+    )
