@@ -120,6 +120,7 @@ def main(_):
         experiment.text.target_word_error_rate,
         submodels.train_minutes,
     )
+    summary["submodel_sha256"] = submodels.sha256
     details = {
         "experiment": saved["experiment"],
         "base": saved["base"],
@@ -129,7 +130,6 @@ def main(_):
         "beam_size": _BEAM_SIZE.value,
         "normalizer": normalizer,
         "values_per_submodel": submodels.stack.layout.num_values,
-        "submodel_sha256": submodels.sha256,
         "left_out": len(left_out),
     }
     evaluation.write(output, summary, records, history, details)

@@ -29,7 +29,7 @@ class Results:
         try:
             results = hyperparams.strict_json(files.read(path, _MAX_BYTES))
             self._base_fingerprint = results["details"]["base_fingerprint"]
-            self._sha256 = results["details"]["submodel_sha256"]
+            self._sha256 = results["submodel_sha256"]
             self._confidence = results["confidence"]
             self._rows = {row["speaker"]: row for row in results["speakers"]}
         except (KeyError, TypeError, ValueError) as error:

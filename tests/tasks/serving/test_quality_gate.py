@@ -36,11 +36,9 @@ def results(folder, by_speaker, num_bootstrap=200):
         for index, (base, adapted) in enumerate(heard)
     ]
     summary = metrics.summarize(records, "basic", 0.15, {}, num_bootstrap)
-    summary["details"] = {
-        "base_fingerprint": stored.FINGERPRINT,
-        "submodel_sha256": {
-            speaker: metadata(speaker).sha256 for speaker in by_speaker
-        },
+    summary["details"] = {"base_fingerprint": stored.FINGERPRINT}
+    summary["submodel_sha256"] = {
+        speaker: metadata(speaker).sha256 for speaker in by_speaker
     }
     path = folder / "results.json"
     path.write_text(json.dumps(summary))
