@@ -118,7 +118,7 @@ class BaseTrainer:
                 planned.minibatch, range(first, self._values.num_steps)
             )
         ]
-        step = self._make_step()
+        self._base.trainable = True
         losses, saved_at = [], time.monotonic()
         bar = tqdm.tqdm(
             input_pipeline.dataset(loader.batch, groups),
@@ -127,7 +127,7 @@ class BaseTrainer:
             unit="step",
         )
         for index, batch in enumerate(bar, start=first + 1):
-            losses.append(float(step(batch)))
+            losses.append(float(self._step(batch)))
             bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
             due = index % self._values.eval_every_steps == 0
             if due or index == self._values.num_steps:
@@ -139,6 +139,19 @@ class BaseTrainer:
         self._save(self._values.num_steps)
         self._base.trainable = False
         return self.history
+
+    def start_over(self, train_data):
+        """Gets ready to train the same base again, compiled once for all.
+
+        Moments, schedule and history begin again; weights are the caller's.
+
+        Args:
+            train_data: dict of speaker to a list of `Utterance`.
+        """
+        self._train = self._together(train_data)
+        self.history = []
+        for variable in self._optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
 
     def _save(self, step):
         if self._checkpoints:
@@ -186,18 +199,15 @@ class BaseTrainer:
             encoded, paddings, batch["tokens"][0], batch["token_lengths"][0]
         )
 
-    def _make_step(self):
-        @tf.function
-        def step(batch):
-            with tf.GradientTape() as tape:
-                losses = self._losses(batch, training=True)
-                loss = tf.reduce_mean(losses)
-            gradients = tape.gradient(
-                loss,
-                [v.value for v in self._variables],
-                unconnected_gradients="zero",
-            )
-            self._optimizer.apply(gradients, self._variables)
-            return loss
-
-        return step
+    @tf.function
+    def _step(self, batch):
+        with tf.GradientTape() as tape:
+            losses = self._losses(batch, training=True)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(
+            loss,
+            [v.value for v in self._variables],
+            unconnected_gradients="zero",
+        )
+        self._optimizer.apply(gradients, self._variables)
+        return loss

@@ -47,31 +47,40 @@ def largest_difference(together, alone):
 def fine_tune_all(base_path, values, arguments, corpus, data):
     """Full fine-tuning, speaker by speaker: dict of speaker to errors."""
     from params import schema
-    from tasks.asr import base_training
+    from tasks.asr import base_training, task
 
     totals = {}
     base = jobs.load_base(base_path, values)
     start = {k: v.numpy() for k, v in base.named_weights().items()}
+    transcribe = task.transcriber(base)
+    trainer = None
     for slot, speaker in enumerate(corpus.speakers):
+        speech = {speaker: list(corpus.train[slot].utterances)}
+        if trainer is None:
+            trainer = base_training.BaseTrainer(
+                base,
+                schema.BaseTraining(
+                    num_steps=arguments.steps,
+                    utterances_per_step=values.train.utterances_per_speaker,
+                    learning_rate=arguments.fine_tune_learning_rate,
+                    warmup_steps=10,
+                    weight_decay=0.0,
+                    eval_every_steps=10**9,
+                ),
+                values.augment,
+                speech,
+                {},
+            )
+        else:
+            trainer.start_over(speech)
         for name, weight in base.named_weights().items():
             weight.assign(start[name])
-        trainer = base_training.BaseTrainer(
-            base,
-            schema.BaseTraining(
-                num_steps=arguments.steps,
-                utterances_per_step=values.train.utterances_per_speaker,
-                learning_rate=arguments.fine_tune_learning_rate,
-                warmup_steps=10,
-                weight_decay=0.0,
-                eval_every_steps=10**9,
-            ),
-            values.augment,
-            {speaker: list(corpus.train[slot].utterances)},
-            {},
-        )
         trainer.run()
         totals |= jobs.word_errors(
-            base, {slot: data[slot]}, title=f"{speaker} fine-tuned"
+            base,
+            {slot: data[slot]},
+            title=f"{speaker} fine-tuned",
+            step=transcribe,
         )
     return totals
 

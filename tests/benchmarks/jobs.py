@@ -146,7 +146,7 @@ def first_utterances(data, count):
     }
 
 
-def word_errors(base, data, adapters=None, title=""):
+def word_errors(base, data, adapters=None, title="", step=None):
     """(errors, words) of each speaker.
 
     Args:
@@ -154,10 +154,10 @@ def word_errors(base, data, adapters=None, title=""):
         data: dict of slot to `SpeakerUtterances`.
         adapters: `Stack` whose slots are those of `data`, or None.
         title: of the progress bar.
+        step: a `task.transcriber` to use again, instead of `adapters`.
     """
-    found = transcription.transcribe(
-        base, data, task.transcriber(base, adapters), title=title
-    )
+    step = step or task.transcriber(base, adapters)
+    found = transcription.transcribe(base, data, step, title=title)
     records = [
         metrics.Transcribed(
             speaker=utterance.speaker,
