@@ -43,7 +43,7 @@ def run(base, values, folder, name, arguments):
 
 def main():
     parser = jobs.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--learning_rate", type=float, default=4e-3)
     arguments = parser.parse_args()
     shared = jobs.simulate(
