@@ -20,7 +20,7 @@ def run(bench):
         f"{count} Submodels in the store, files out of the page cache, each "
         f"asked three times in a row, one request of {SECONDS:g} s at a time",
     )
-    with bench.serve(store.root) as server:
+    with bench.serve(store.root, queue_seconds=60) as server:
         cold, warm, again = asyncio.run(_ask(server, clip, count))
         loads = server.metrics().count("submodels_load_seconds")
     for name, found in (("cold", cold), ("warm", warm)):

@@ -24,7 +24,7 @@ def run(bench):
     num_users = bench.arguments.users
     num_rows = num_users // 2
     counted = bench.arguments.requests or 20_000
-    warm_up = counted
+    warm_up = max(counted, 100)
     description = bench.export(BOTTLENECK_DIM).description
     store = users.publish(
         bench.folder(f"working_set_store_{num_users}"),
@@ -43,6 +43,7 @@ def run(bench):
     limits = {
         "row_cache_bytes": num_rows * 4 * description.num_values,
         "file_cache_bytes": 0,
+        "queue_seconds": 60,
     }
     clip = speech.cut(bench.speakers, SECONDS, 1)[0]
     with bench.serve(store.root, BOTTLENECK_DIM, **limits) as server:
@@ -65,10 +66,9 @@ async def _ask(server, clip, asked, warm_up):
         (requests.predict(clip, users.name(each)), None) for each in asked
     )
     async with server.client() as client:
-        await load.warm_up(client, source)
-        warm_up -= 50
+        done = len(await load.warm_up(client, source))
         outcomes = await load.closed_loop(
-            client, source, IN_FLIGHT, count=warm_up
+            client, source, IN_FLIGHT, count=warm_up - done
         )
         load.check(outcomes)
         before = server.metrics()
