@@ -26,6 +26,7 @@ import json
 import os
 import sys
 import time
+import traceback
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -94,12 +95,15 @@ def main():
             if arguments.parts == part:
                 raise
             # The others are worth their hour all the same.
+            traceback.print_exc()
             print(f"{part}: FAILED: {type(error).__name__}: {error}")
             failed.append(part)
             continue
         result.add(f"{part}_seconds", round(time.monotonic() - started), "s")
         print(result.table() + "\n", flush=True)
-        values.update(result.values)
+        for name, value in result.values.items():
+            is_float = isinstance(value, float)
+            values[name] = float(f"{value:.6g}") if is_float else value
         failed += result.failed
     print(json.dumps({**values, "parts": parts, "failed": failed}))
     sys.exit(bool(failed))

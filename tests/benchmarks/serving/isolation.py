@@ -68,7 +68,9 @@ def run(bench):
         evictions = server.metrics().value(
             "submodels_evictions_total", tier="row"
         )
-    result.add("evictions", int(evictions), at_least=1)
+    # Without the count, forgetting a user makes room enough.
+    required = None if in_process else 1
+    result.add("evictions", int(evictions), at_least=required)
     for kind, number in churned.changes.items():
         result.add(f"changes_{kind}", number)
     with bench.direct() as direct:
