@@ -19,7 +19,8 @@ class Limits:
         queue_bytes: int, of their audio and of Submodels sent with them.
         tenant_share: float, the part of the queue that one tenant may fill.
         queue_seconds: float, the expected wait beyond which a request is
-            refused at once.
+            refused at once; what is left of it after an overload is
+            served late, so it bounds the recovery too.
         batch_size: int, utterances in one call of the engine.
         batch_delay_seconds: float, how long an idle engine waits for more.
         engine_calls: int, at the same time, of one model version.
@@ -58,7 +59,7 @@ class Limits:
     queue_requests: int = 256
     queue_bytes: int = 256 << 20
     tenant_share: float = 0.5
-    queue_seconds: float = 4.0
+    queue_seconds: float = 2.0
     batch_size: int = 16
     batch_delay_seconds: float = 0.005
     engine_calls: int = 1
