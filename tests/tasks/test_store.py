@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 import pytest
+from absl import flags
 
 from lingvo_like import submodel, submodel_store
 from tasks import cli
@@ -52,6 +53,7 @@ def _child(argv, out, err):
         ):
             sys.argv = argv
             # Here alone: flags of two binaries do not fit into one process.
+            _forget_flags_of_binaries()
             from tasks import store
 
             try:
@@ -60,6 +62,14 @@ def _child(argv, out, err):
                 code = exit_.code or 0
     finally:
         os._exit(code)
+
+
+def _forget_flags_of_binaries():
+    """Other tests of this process may have imported another binary."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith("tasks.") and module != cli.__name__:
+            for flag in list(defined):
+                delattr(flags.FLAGS, flag.name)
 
 
 @pytest.fixture
