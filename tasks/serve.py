@@ -9,7 +9,8 @@ New versions in EXPORTS and in STORE are noticed while it runs.
 It listens on loopback. To let others in, give each of them a credential in
 --access_file (tasks/serving/access.py shows the format) and encrypt with
 --tls_certificate and --tls_private_key. Live and ready are open, everything
-else takes a credential; load, unload, metrics and reload take `admin`.
+else takes a credential; load and unload take `admin`, metrics and reload
+`operator`.
 
 SIGTERM: not ready, then no new requests, then exit 0 once every request that
 was admitted is answered. A second one stops at once.

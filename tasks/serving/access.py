@@ -7,7 +7,7 @@ names of client certificates:
       {"name": "clinic app", "token_sha256": "9f86d0...", "tenant": "clinic",
        "speakers": ["anna", "ben"]},
       {"name": "operations", "certificate": "ops.clinic.example",
-       "tenant": "clinic", "speakers": "*", "admin": true}
+       "tenant": "clinic", "speakers": "*", "admin": true, "operator": true}
     ]}
 
 A token's hash is `printf %s "$TOKEN" | sha256sum`. Tokens must be random, as
@@ -26,7 +26,8 @@ from tasks.serving import messages, status
 MAX_FILE_BYTES = 1 << 26
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9\-._~+/]{1,4096}=*)", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_KEYS = {"name", "token_sha256", "certificate", "tenant", "speakers", "admin"}
+_FLAGS = ("admin", "operator")
+_KEYS = {"name", "token_sha256", "certificate", "tenant", "speakers", *_FLAGS}
 
 
 class AccessControl:
@@ -98,7 +99,11 @@ class NoAccessControl:
         """Raises ValueError where the tenant's id is not one."""
         submodel_store.check_id("tenant", tenant)
         self._caller = messages.Caller(
-            tenant=tenant, speakers=None, is_admin=True, name="anyone"
+            tenant=tenant,
+            speakers=None,
+            is_admin=True,
+            is_operator=True,
+            name="anyone",
         )
 
     def authenticate(self, authorization, certificate_names=()):
@@ -158,6 +163,15 @@ def require_admin(caller):
         )
 
 
+def require_operator(caller):
+    """Raises PERMISSION_DENIED unless the caller runs the whole server."""
+    if not caller.is_operator:
+        raise status.ServingError(
+            status.Code.PERMISSION_DENIED,
+            "only a credential with `operator` may do this",
+        )
+
+
 def _unauthenticated(message):
     return status.ServingError(status.Code.UNAUTHENTICATED, message)
 
@@ -180,8 +194,9 @@ def _credential(entry):
             "`token_sha256` must be 64 lower-case hexadecimal digits; never "
             "put the token itself here"
         )
-    if not isinstance(entry.get("admin", False), bool):
-        raise ValueError("`admin` must be true or false")
+    for flag in _FLAGS:
+        if not isinstance(entry.get(flag, False), bool):
+            raise ValueError(f"`{flag}` must be true or false")
     submodel_store.check_id("tenant", entry["tenant"])
     return (
         known[0],
@@ -190,6 +205,7 @@ def _credential(entry):
             tenant=entry["tenant"],
             speakers=_speakers(entry.get("speakers")),
             is_admin=entry.get("admin", False),
+            is_operator=entry.get("operator", False),
             name=entry["name"],
         ),
     )

@@ -61,6 +61,11 @@ class BaseModels:
         """A `BaseModel`; raises what the factory raises."""
         engine = await self.workers.call(self._engine_factory, path)
         try:
+            if engine.description.submodel:
+                raise ValueError(
+                    f"{path}: one Submodel is folded in; a server needs an "
+                    "export that takes Submodels"
+                )
             return BaseModel(name, version, path, engine, self)
         except BaseException:
             await self.workers.call(engine.close)

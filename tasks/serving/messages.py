@@ -20,12 +20,15 @@ class Caller:
             tenant's.
         is_admin: bool, may load, pin, unload and list the tenant's Submodels.
         name: string, for the access log.
+        is_operator: bool, may do what concerns every tenant: reload models,
+            read metrics.
     """
 
     tenant: str
     speakers: frozenset | None = None
     is_admin: bool = False
     name: str = ""
+    is_operator: bool = False
 
     def allows(self, speaker):
         return self.speakers is None or speaker in self.speakers

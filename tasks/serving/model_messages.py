@@ -16,6 +16,9 @@ from tasks.serving import (
     utterances,
 )
 
+# Longer ones name nothing, and are long to write into an error.
+_MAX_NAME = 256
+
 
 def to_spec(spec):
     """The `messages.ModelSpec` of a ModelSpec.
@@ -27,6 +30,10 @@ def to_spec(spec):
     """
     if not spec.name:
         raise tensors.invalid("the request needs `model_spec` with a name")
+    if max(len(spec.name), len(spec.version_label)) > _MAX_NAME:
+        raise tensors.invalid(
+            f"a model's name and label have at most {_MAX_NAME} characters"
+        )
     choice = spec.WhichOneof("version_choice")
     return messages.ModelSpec(
         spec.name,

@@ -179,8 +179,8 @@ def _item(model, tenant, utterance, handles, place, deadline):
     elif utterance.row is not None:
         row = utterance.row
         # Rows that are views of one array may be equal without being one
-        # object.
-        row_key = row.__array_interface__["data"][0]
+        # object; one value that fills a row has strides of zero.
+        row_key = row.__array_interface__["data"][0], row.strides
 
     def end():
         place.leave()
@@ -228,8 +228,6 @@ def _check_row(place, row, description):
         not isinstance(row, np.ndarray)
         or row.dtype != np.float32
         or row.shape != (description.num_values,)
-        # The address of its values tells rows apart.
-        or not row.flags.c_contiguous
     ):
         raise _invalid(
             f"utterance {place}: the Submodel must be "

@@ -55,7 +55,7 @@ class ServingError(Exception):
 
 def capped(message):
     """A message as one line of at most `MAX_MESSAGE_BYTES` of UTF-8."""
-    text = " ".join(str(message).split())
+    text = " ".join(str(message)[: 4 * MAX_MESSAGE_BYTES].split())
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > MAX_MESSAGE_BYTES:
         data = data[: MAX_MESSAGE_BYTES - 3] + b"..."

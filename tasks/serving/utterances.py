@@ -15,6 +15,8 @@ from tasks.serving import messages, rest_json, status, tensors
 DEFAULT_SIGNATURE = "serving_default"
 # The input that a request may send without a name.
 SOLE_INPUT = "audio"
+# Several times an id's characters, so that the id's own check says the rest.
+_MAX_ID_BYTES = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +214,11 @@ def _who(signature_name, arrays, user, count):
 
 
 def _to_id(value):
+    if len(value) > _MAX_ID_BYTES:
+        raise tensors.invalid(
+            f"input 'submodel_id' must have at most {_MAX_ID_BYTES} bytes. "
+            f"Received: {len(value)}."
+        )
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

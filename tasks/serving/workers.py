@@ -37,7 +37,8 @@ class Workers:
             TimeoutError: the time is up, or at once where calls that were
                 given up hold all threads.
         """
-        if self.stuck >= self._max_threads:
+        # A call without a limit of time is one that ends: it waits its turn.
+        if seconds is not None and self.stuck >= self._max_threads:
             raise TimeoutError(f"all threads of {self._name} hang")
         job = _Job(asyncio.get_running_loop(), function, args)
         # More threads than jobs would stay idle for good.

@@ -50,6 +50,7 @@ class ServerProcess:
             "tenant": users.TENANT,
             "speakers": "*",
             "admin": True,
+            "operator": True,
         }
         access_file = folder / "access.json"
         access_file.write_text(json.dumps({"credentials": [credential]}))

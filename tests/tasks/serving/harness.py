@@ -30,7 +30,7 @@ def access_control():
     """Anna's app and an administrator of one clinic, and another clinic."""
     entries = [
         {"tenant": "clinic", "speakers": ["anna"]},
-        {"tenant": "clinic", "speakers": "*", "admin": True},
+        {"tenant": "clinic", "speakers": "*", "admin": True, "operator": True},
         {"tenant": "other", "speakers": "*", "admin": True},
     ]
     for (name, token), entry in zip(TOKENS.items(), entries, strict=True):

@@ -324,7 +324,7 @@ def test_version_0_is_the_newest_and_another_is_itself(fronts):
         assert fronts.server.seen[-1][1].version == expected
 
 
-def test_reload_takes_an_administrator(fronts):
+def test_reload_takes_an_operator(fronts):
     request = model_management_pb2.ReloadConfigRequest()
     config = request.config.model_config_list.config.add(
         name="submodels", base_path="/exports", model_platform="tensorflow"
@@ -332,8 +332,10 @@ def test_reload_takes_an_administrator(fronts):
     config.model_version_policy.specific.versions.extend([2, 3])
     config.version_labels["stable"] = 2
     call = fronts.model().HandleReloadConfigRequest
-    error = _fails(call, request, metadata=ANNA)
-    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    other = [("authorization", harness.bearer("other"))]
+    for metadata in (ANNA, other):
+        error = _fails(call, request, metadata=metadata)
+        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert fronts.server.configs is None
     response = call(request, timeout=10, metadata=ADMIN)
     assert response.status.error_code == 0
@@ -344,6 +346,14 @@ def test_reload_takes_an_administrator(fronts):
         call, model_management_pb2.ReloadConfigRequest(), metadata=ADMIN
     )
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_name_of_megabytes_is_refused_in_a_short_message(fronts):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "a " * 300_000
+    error = _fails(fronts.model().GetModelStatus, request, metadata=ANNA)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(error.details()) < 1024
 
 
 def test_health_is_open_for_the_server_and_follows_it(fronts):

@@ -4,11 +4,12 @@ import asyncio
 import gzip
 import json
 import socket
+import threading
 import time
 
 import pytest
 
-from tasks.serving import http_calls, status
+from tasks.serving import http_calls, rest_front, status
 from tests.tasks.serving import fake_server, harness
 
 ANNA = {"Authorization": harness.bearer("anna")}
@@ -118,6 +119,23 @@ def test_a_gzipped_body_is_read(fronts):
     body = gzip.compress(json.dumps(ROWS).encode())
     headers = {**ANNA, "Content-Encoding": "gzip"}
     assert fronts.http("POST", PREDICT, body, headers)[0] == 200
+
+
+def test_what_inflates_is_never_parsed_on_the_loop(fronts, monkeypatch):
+    threads = []
+    parse = rest_front._to_utterances
+
+    def noted(*arguments):
+        threads.append(threading.current_thread().name)
+        return parse(*arguments)
+
+    monkeypatch.setattr(rest_front, "_to_utterances", noted)
+    assert fronts.http("POST", PREDICT, ROWS, ANNA)[0] == 200
+    body = gzip.compress(json.dumps(ROWS).encode())
+    headers = {**ANNA, "Content-Encoding": "gzip"}
+    assert fronts.http("POST", PREDICT, body, headers)[0] == 200
+    on_the_loop, elsewhere = threads
+    assert on_the_loop != elsewhere
 
 
 @pytest.mark.parametrize(
@@ -237,8 +255,10 @@ def test_health_follows_the_server_and_is_open(fronts):
     assert fronts.http("GET", model, None, ANNA)[0] == 503
 
 
-def test_metrics_take_an_administrator(fronts):
-    assert fronts.http("GET", "/metrics", None, ANNA)[0] == 403
+def test_metrics_take_an_operator(fronts):
+    other = {"Authorization": harness.bearer("other")}
+    for caller in (ANNA, other):
+        assert fronts.http("GET", "/metrics", None, caller)[0] == 403
     code, headers, content = fronts.http("GET", "/metrics", None, ADMIN)
     assert code == 200 and b"things_total" in content
     assert headers["Content-Type"].startswith("text/plain; version=")

@@ -63,6 +63,30 @@ def test_each_utterance_is_answered_by_its_own_submodel(source):
     asyncio.run(main())
 
 
+def test_one_value_that_fills_a_row_is_a_row(source):
+    filled = np.broadcast_to(np.float32(5), fake_source.row(5).shape)
+
+    async def main():
+        async with fake_source.serving(source) as running:
+            answers = await ask(
+                running, utterance(6, row=filled), utterance(7, "ann")
+            )
+        assert [each.text for each in answers] == [text(6, 5), text(7, 1)]
+
+    asyncio.run(main())
+
+
+def test_an_export_with_a_submodel_folded_in_does_not_serve(source):
+    folded = fake_engine.FakeEngine(submodel={"speaker": "ann"})
+
+    async def main():
+        with pytest.raises(status.ServingError, match="folded in"):
+            async with fake_source.serving(source, folded):
+                pass
+
+    asyncio.run(main())
+
+
 def test_utterances_of_one_user_share_a_row_of_the_batch(source):
     async def main():
         engine = fake_engine.FakeEngine()

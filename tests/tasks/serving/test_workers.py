@@ -75,3 +75,21 @@ def test_a_cancelled_call_that_runs_holds_its_thread_till_it_ends():
         assert pool.stuck == 0
 
     asyncio.run(main())
+
+
+def test_a_call_without_a_limit_waits_for_threads_that_come_back():
+    async def main():
+        pool = workers.Workers("test", 1)
+        event = threading.Event()
+        given_up = asyncio.create_task(pool.call(event.wait, 20))
+        await asyncio.sleep(0.05)
+        given_up.cancel()
+        await asyncio.sleep(0.05)
+        assert pool.stuck == 1
+        waiting = asyncio.create_task(pool.call(divmod, 7, 2))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        event.set()
+        assert await waiting == (3, 1)
+
+    asyncio.run(main())
