@@ -54,9 +54,7 @@ class RestFront:
             body = await http_calls.read_body(
                 call, reserve, limits, self._intake.body_seconds
             )
-            encoding = (
-                http_calls.header(call.request, "Content-Encoding") or ""
-            )
+            encoding = http_calls.header(call.request, "Content-Encoding") or ""
             is_plain = encoding.strip().lower() in ("", "identity")
             rows, is_row_format = await self._intake.parse(
                 # How much is in it is not known yet: never on the loop.

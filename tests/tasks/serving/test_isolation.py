@@ -83,6 +83,8 @@ async def run_traffic(seed, num_requests):
                 publish(speaker)
 
     limits = fake_source.changed(
+        # A busy machine is no store that hangs.
+        store_seconds=10.0,
         row_cache_bytes=8 * 24,
         file_cache_bytes=60,
         resolve_seconds=0.002,
@@ -127,7 +129,9 @@ def test_a_row_that_waits_for_the_engine_is_not_written_over(
     async def main():
         engine = fake_engine.FakeEngine()
         # Two rows: that of a request, and one that others take turns in.
-        limits = fake_source.changed(batch_size=1, row_cache_bytes=2 * 24)
+        limits = fake_source.changed(
+            batch_size=1, row_cache_bytes=2 * 24, store_seconds=10.0
+        )
         async with fake_source.serving(source, engine, limits) as running:
             engine.may_run.clear()
             ahead = asyncio.create_task(ask(running))
