@@ -16,13 +16,16 @@ _VERSION = re.compile(r"[0-9]+")
 _SERVE = tf.saved_model.SERVING
 
 
-def next_version(export_dir):
-    """The lowest integer above every version in a local folder, from 1."""
+def versions(export_dir):
+    """The versions in a local folder, as ints; none if it is not there."""
     folder = new_folder.local_path(export_dir)
     names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    return 1 + max(
-        (int(name) for name in names if _VERSION.fullmatch(name)), default=0
-    )
+    return [int(name) for name in names if _VERSION.fullmatch(name)]
+
+
+def next_version(export_dir):
+    """The lowest integer above every version in a local folder, from 1."""
+    return 1 + max(versions(export_dir), default=0)
 
 
 def describe(recognizer, base_fingerprint, experiment, submodel=None):

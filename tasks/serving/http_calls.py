@@ -150,15 +150,20 @@ async def read_body(call, reserve, limits, seconds):
     return b"".join(chunks)
 
 
+def is_plain(encoding):
+    """Whether a Content-Encoding leaves a body as it is."""
+    return encoding.strip().lower() in ("", "identity")
+
+
 def decoded(body, encoding, max_bytes):
     """A body without its Content-Encoding.
 
     Raises:
         status.ServingError: INVALID_ARGUMENT, see `intake.inflate`.
     """
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
+    if is_plain(encoding):
         return body
+    encoding = encoding.strip().lower()
     if encoding == "gzip":
         return intake.inflate(body, max_bytes)
     raise tensors.invalid(

@@ -55,11 +55,11 @@ class RestFront:
                 call, reserve, limits, self._intake.body_seconds
             )
             encoding = http_calls.header(call.request, "Content-Encoding") or ""
-            is_plain = encoding.strip().lower() in ("", "identity")
+            is_plain = http_calls.is_plain(encoding)
             rows, is_row_format = await self._intake.parse(
                 # How much is in it is not known yet: never on the loop.
                 len(body) if is_plain else intake_lib.MAX_INLINE_BYTES + 1,
-                _to_utterances,
+                to_utterances,
                 body,
                 encoding,
                 http_calls.header(call.request, "X-Submodel-Id"),
@@ -147,7 +147,7 @@ def _spec(call):
     )
 
 
-def _to_utterances(body, encoding, user, limits):
+def to_utterances(body, encoding, user, limits):
     """A body's utterances, and whether the answer is in row format."""
     body = http_calls.decoded(body, encoding, limits.max_request_bytes)
     request = rest_json.decode_request(body)

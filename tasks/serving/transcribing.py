@@ -9,7 +9,12 @@ import numpy as np
 from lingvo_like import submodel as submodel_lib
 from lingvo_like import submodel_store
 from tasks.asr import audio
-from tasks.serving import client, engine, export_description
+from tasks.serving import (
+    client,
+    engine,
+    export_description,
+    export_folder,
+)
 
 # What every base model here takes; a client cannot ask a server for it.
 SAMPLE_RATE = 16000
@@ -167,8 +172,7 @@ def newest(export_dir):
     folder = pathlib.Path(export_dir)
     if (folder / export_description.FILE).is_file():
         return str(folder)
-    names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    versions = [int(name) for name in names if name.isdecimal()]
+    versions = export_folder.versions(export_dir)
     if not versions:
         raise ValueError(
             f"{export_dir}: there is no export; see python -m tasks.export"

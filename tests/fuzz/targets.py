@@ -15,10 +15,18 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from lingvo_like import submodel
-from tasks.serving import rest_json, status, tensors, utterances
+from tasks.serving import (
+    limits,
+    rest_front,
+    rest_json,
+    status,
+    tensors,
+    utterances,
+)
 
 MAX_BYTES = 1 << 20
 MAX_UTTERANCES = 64
+LIMITS = limits.Limits(max_request_utterances=MAX_UTTERANCES)
 # Longer than this for some kilobytes is a way to hold a server up.
 SLOW_SECONDS = 2.0
 LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
@@ -43,19 +51,7 @@ class Finding:
 
 def json_request(data):
     """A REST predict body, up to the utterances in it."""
-    request = rest_json.decode_request(data)
-    plain = {
-        utterances.SOLE_INPUT if name is None else name: value
-        for name, value in request.inputs.items()
-    }
-    inputs = utterances.inputs_of(request.signature_name, plain)
-    arrays = {
-        name: rest_json.to_array(value, name, inputs[name].dtype)
-        for name, value in plain.items()
-    }
-    rows = utterances.from_arrays(
-        request.signature_name, arrays, None, MAX_UTTERANCES
-    )
+    rows, _ = rest_front.to_utterances(data, "", None, LIMITS)
     _check_rows(rows)
 
 

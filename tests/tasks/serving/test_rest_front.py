@@ -123,13 +123,13 @@ def test_a_gzipped_body_is_read(fronts):
 
 def test_what_inflates_is_never_parsed_on_the_loop(fronts, monkeypatch):
     threads = []
-    parse = rest_front._to_utterances
+    parse = rest_front.to_utterances
 
     def noted(*arguments):
         threads.append(threading.current_thread().name)
         return parse(*arguments)
 
-    monkeypatch.setattr(rest_front, "_to_utterances", noted)
+    monkeypatch.setattr(rest_front, "to_utterances", noted)
     assert fronts.http("POST", PREDICT, ROWS, ANNA)[0] == 200
     body = gzip.compress(json.dumps(ROWS).encode())
     headers = {**ANNA, "Content-Encoding": "gzip"}
