@@ -39,13 +39,37 @@ class FairQueues:
         heapq.heappush(self._heaps[item.bucket], entry)
 
     def remove(self, item):
-        """Takes an item out; False if it is not here."""
-        heap = self._heaps[item.bucket]
-        kept = [entry for entry in heap if entry[2] is not item]
-        if len(kept) == len(heap):
+        """Takes an item out; False if it is not here.
+
+        Its tenant is not charged for it: what it added after the item comes
+        earlier by the item's cost, though not before what was served by now.
+        """
+        if not any(each is item for _, _, each in self._heaps[item.bucket]):
             return False
-        heapq.heapify(kept)
-        self._heaps[item.bucket] = kept
+
+        def earlier(tag):
+            return min(tag, max(tag - item.cost, self._virtual_time))
+
+        later = False
+        own = [
+            entry
+            for heap in self._heaps
+            for entry in heap
+            if entry[2].tenant == item.tenant
+        ]
+        for _, _, each in sorted(own, key=lambda entry: entry[:2]):
+            if later:
+                each.tag = earlier(each.tag)
+            later = later or each is item
+        for bucket, heap in enumerate(self._heaps):
+            self._heaps[bucket] = [
+                (each.tag, order, each)
+                for _, order, each in heap
+                if each is not item
+            ]
+            heapq.heapify(self._heaps[bucket])
+        if item.tenant in self._finish:
+            self._finish[item.tenant] = earlier(self._finish[item.tenant])
         return True
 
     def start_of(self, tenant):

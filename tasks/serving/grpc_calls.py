@@ -5,6 +5,7 @@ before the message is read; what is open is said in the table of methods.
 """
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 
@@ -14,8 +15,11 @@ from google.protobuf import message
 
 from tasks.serving import access_log, status, tensors
 
-# Calls at the same time that need no credential.
+# Calls at the same time of methods that need no credential: of everyone
+# without one together, and of each tenant; streams and others apart.
 MAX_OPEN_CALLS = 64
+# Who has shown no credential has this long to send a message.
+OPEN_SECONDS = 2.0
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -51,6 +55,11 @@ class Call:
     headers: dict
     caller: object = None
 
+    @property
+    def tenant(self):
+        """The caller's; "" for who has shown no credential."""
+        return self.caller.tenant if self.caller else ""
+
 
 class Dispatcher(grpc.GenericRpcHandler):
     """Finds the method of a call and serves it.
@@ -66,7 +75,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         self._access = access_control
         self._intake = intake
         self._log = log
-        self._open_calls = 0
+        self._open_calls = collections.Counter()
         self._handlers = {
             name: self._handler(name, method)
             for name, method in methods.items()
@@ -137,22 +146,30 @@ class Dispatcher(grpc.GenericRpcHandler):
     @contextlib.contextmanager
     def _reservation(self, call, method):
         """Asks for a credential, and counts what the request will hold."""
-        if method.is_open is None:
-            self._authenticate(call)
-        elif self._open_calls >= MAX_OPEN_CALLS:
+        with contextlib.ExitStack() as stack:
+            if method.is_open is None:
+                self._authenticate(call)
+            else:
+                # One is welcome: who shows it is not counted with everyone.
+                with contextlib.suppress(status.ServingError):
+                    self._authenticate(call)
+                stack.enter_context(self._open_call(call, method))
+            yield stack.enter_context(self._intake.reservation(call.tenant))
+
+    @contextlib.contextmanager
+    def _open_call(self, call, method):
+        key = call.tenant, method.is_stream
+        if self._open_calls[key] >= MAX_OPEN_CALLS:
             raise status.ServingError(
                 status.Code.RESOURCE_EXHAUSTED,
                 "too many health checks at the same time",
                 retry_after_seconds=1.0,
             )
-        is_open = method.is_open is not None
-        tenant = call.caller.tenant if call.caller else ""
-        self._open_calls += is_open
+        self._open_calls[key] += 1
         try:
-            with self._intake.reservation(tenant) as reserve:
-                yield reserve
+            yield
         finally:
-            self._open_calls -= is_open
+            self._open_calls[key] -= 1
 
     def _authenticate(self, call):
         names = call.context.auth_context().get(
@@ -171,16 +188,21 @@ class Dispatcher(grpc.GenericRpcHandler):
                 status.Code.UNIMPLEMENTED,
                 "this server does not have that method",
             )
+        seconds = self._intake.body_seconds
+        if call.caller is None:
+            seconds = min(seconds, OPEN_SECONDS)
         try:
-            async with asyncio.timeout(self._intake.body_seconds):
+            async with (
+                asyncio.timeout(seconds),
+                self._intake.reading(call.tenant),
+            ):
                 data = await anext(aiter(requests))
         except StopAsyncIteration:
             raise tensors.invalid("the request has no message") from None
         except TimeoutError:
             raise status.ServingError(
                 status.Code.DEADLINE_EXCEEDED,
-                "the request's message did not arrive within "
-                f"{self._intake.body_seconds:g} s",
+                f"the request's message did not arrive within {seconds:g} s",
             ) from None
         call.entry.request_bytes = len(data)
         reserve(len(data))
@@ -192,7 +214,7 @@ class Dispatcher(grpc.GenericRpcHandler):
             raise tensors.invalid(
                 f"the message is no {method.request.DESCRIPTOR.full_name}"
             ) from None
-        if method.is_open is not None and not method.is_open(request):
+        if call.caller is None and not method.is_open(request):
             self._authenticate(call)
         return request
 

@@ -14,7 +14,11 @@ THREADS = 2
 
 
 class Intake:
-    """Counts the bytes of requests in flight, and parses off the loop.
+    """Bounds the bytes of requests in flight, and parses off the loop.
+
+    What comes in parts is counted part by part, by `reservation`. A gRPC
+    message is seen only once it is here whole: `reading` bounds how many
+    are on their way, each as long as one may be.
 
     Args:
         limits: `limits.Limits`.
@@ -37,6 +41,13 @@ class Intake:
         self._max_bytes = max(2 * limits.queue_bytes, limits.max_request_bytes)
         self._bytes = 0
         self._tenant_bytes = collections.Counter()
+        self._share = max(
+            limits.tenant_share * self._max_bytes, limits.max_request_bytes
+        )
+        self._readers = _readers(limits, self._max_bytes)
+        self._tenant_readers = collections.defaultdict(
+            lambda: _readers(limits, self._share)
+        )
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, "parse")
 
     @contextlib.contextmanager
@@ -47,16 +58,12 @@ class Intake:
         requests, or all of the tenant's, would have too many.
         """
         reserved = 0
-        share = max(
-            self.limits.tenant_share * self._max_bytes,
-            self.limits.max_request_bytes,
-        )
 
         def reserve(num_bytes):
             nonlocal reserved
             if (
                 self._bytes + num_bytes > self._max_bytes
-                or self._tenant_bytes[tenant] + num_bytes > share
+                or self._tenant_bytes[tenant] + num_bytes > self._share
             ):
                 raise status.ServingError(
                     status.Code.RESOURCE_EXHAUSTED,
@@ -75,6 +82,16 @@ class Intake:
             if not self._tenant_bytes[tenant]:
                 del self._tenant_bytes[tenant]
 
+    @contextlib.asynccontextmanager
+    async def reading(self, tenant):
+        """A place to read a message of unknown length; waits for one.
+
+        The tenant's own places come first, so that its slow senders keep
+        nobody else waiting.
+        """
+        async with self._tenant_readers[tenant], self._readers:
+            yield
+
     async def parse(self, num_bytes, function, *arguments):
         """`function(*arguments)`, in a thread if it goes through many bytes."""
         if num_bytes <= MAX_INLINE_BYTES:
@@ -85,6 +102,10 @@ class Intake:
     def close(self):
         """Ends the threads; what they parse is finished first."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _readers(limits, max_bytes):
+    return asyncio.Semaphore(int(max_bytes // limits.max_request_bytes))
 
 
 def inflate(data, max_bytes):

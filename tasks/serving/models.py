@@ -37,6 +37,7 @@ class Models:
         self._served = {}
         self._lock = asyncio.Lock()
         self._closing = set()
+        self._reloading = set()
         self._workers = workers.Workers("models", 2)
 
     @property
@@ -112,7 +113,10 @@ class Models:
         """Serves exactly these models from now on.
 
         Every model keeps what it serves where the new configuration gives it
-        no version that loads.
+        no version that loads; then none is dropped either, and a model that
+        is new and has no version is not taken up, unless all are new: the
+        first ones are looked for again. A caller that is cancelled leaves
+        the reload to itself: half of one would be neither configuration.
 
         Raises:
             status.ServingError: INVALID_ARGUMENT the configurations contradict
@@ -120,24 +124,41 @@ class Models:
                 did not load, or a label points to none that serves.
         """
         model_versions.check_configs(configs)
-        async with self._lock:
-            problems = []
-            for config in configs:
-                served = self._served.get(config.name)
-                if served is None:
-                    served = model_versions.Served(config)
-                    self._served[config.name] = served
-                served.retry_at.clear()
-                problems += await self._apply(served, config)
-            names = {config.name for config in configs}
-            for name in set(self._served) - names:
-                served = self._served.pop(name)
-                for version in list(served.models):
-                    self._retire(served, version)
+        task = asyncio.create_task(self._reload(configs))
+        # The loop itself keeps only weak references to tasks.
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+        problems = await asyncio.shield(task)
         if problems:
             raise status.ServingError(
                 status.Code.FAILED_PRECONDITION, "; ".join(problems)
             )
+
+    async def _reload(self, configs):
+        """Applies the configurations; a list of problems."""
+        problems = []
+        async with self._lock:
+            old = set(self._served)
+            for config in configs:
+                if config.name not in self._served:
+                    self._served[config.name] = model_versions.Served(config)
+                served = self._served[config.name]
+                served.retry_at.clear()
+                problems += await self._apply(served, config)
+            new = {config.name for config in configs}
+            if not problems:
+                dropped = old - new
+            elif old:
+                dropped = {
+                    name for name in new - old if not self._served[name].models
+                }
+            else:
+                dropped = set()
+            for name in dropped:
+                served = self._served.pop(name)
+                for version in list(served.models):
+                    self._retire(served, version)
+        return problems
 
     async def run(self):
         """Looks for new versions every `model_poll_seconds`."""

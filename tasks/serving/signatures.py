@@ -119,7 +119,7 @@ class Recognizer:
             dict of text `[b]` string, score `[b]` float32 and status `[b]`
             string: "OK", or why this row has no text.
         """
-        _check_rows(audio, length)
+        audio = _of_same_rows(audio, length)
         status = self._audio_status(audio, length)
         return self._recognize(audio, length, status, lambda rows: {})
 
@@ -130,7 +130,7 @@ class Recognizer:
             submodels: `[u, num_values]` float32; zeros are the base.
             index: `[b]` int32.
         """
-        _check_rows(audio, length, index)
+        audio = _of_same_rows(audio, length, index)
         # The C library does not hold what is fed against a signature.
         submodels = tf.ensure_shape(submodels, [None, self.layout.num_values])
         status = self._audio_status(audio, length)
@@ -159,7 +159,7 @@ class Recognizer:
 
     def folded(self, audio, length):
         """Every row with the one Submodel that is folded in."""
-        _check_rows(audio, length)
+        audio = _of_same_rows(audio, length)
         status = self._audio_status(audio, length)
         row = tf.convert_to_tensor(self.row)[None]
         return self._recognize(
@@ -297,18 +297,23 @@ def _traced(function, *specs):
     ).get_concrete_function()
 
 
-def _check_rows(audio, length, *others):
-    """Refuses a call of which not all inputs have as many rows.
+def _of_same_rows(audio, *others):
+    """The audio, of a call of which all inputs have as many rows.
 
-    That is the whole request's fault: no row would have a status for it.
+    Else the whole request is refused: no row would have a status for it.
+    What meets the audio waits for the checks, or it could fail before them.
     """
-    for tensor in (length, *others):
+    checks = [
         tf.debugging.assert_equal(
             tf.shape(audio)[0],
             tf.shape(tensor)[0],
             "audio, length and submodel (or index) must have the same number "
             "of rows",
         )
+        for tensor in others
+    ]
+    with tf.control_dependencies(checks):
+        return tf.identity(audio)
 
 
 def _refine(status, checks):

@@ -129,19 +129,8 @@ class Submodels:
     async def pin(self, tenant, speaker):
         """Loads it, and keeps it and the versions that follow ready."""
         owner = tenant, speaker
-        room = min(
-            (
-                int(self.limits.pinned_share * space.rows.num_rows)
-                for space in self._spaces.values()
-            ),
-            default=0,
-        )
-        if owner not in self._pinned and len(self._pinned) >= room:
-            raise status.ServingError(
-                status.Code.RESOURCE_EXHAUSTED,
-                f"{room} Submodels are pinned, which is all that may be; "
-                "unload one",
-            )
+        if owner not in self._pinned:
+            self._check_room_to_pin(tenant)
         self._pinned.add(owner)
         try:
             loaded = await self.load(tenant, speaker)
@@ -149,6 +138,25 @@ class Submodels:
             self._pinned.discard(owner)
             raise
         return dataclasses.replace(loaded, pinned=True)
+
+    def _check_room_to_pin(self, tenant):
+        rows = min(
+            (space.rows.num_rows for space in self._spaces.values()), default=0
+        )
+        room = int(self.limits.pinned_share * rows)
+        # At least one: a share of few rows is not nothing.
+        share = min(room, max(1, int(self.limits.tenant_share * room)))
+        mine = sum(owner == tenant for owner, _ in self._pinned)
+        for count, most, whose in (
+            (mine, share, "of this tenant "),
+            (len(self._pinned), room, ""),
+        ):
+            if count >= most:
+                raise status.ServingError(
+                    status.Code.RESOURCE_EXHAUSTED,
+                    f"{count} Submodels {whose}are pinned, which is all that "
+                    "may be; unload one",
+                )
 
     def unload(self, tenant, speaker):
         """Drops it from memory, once nothing uses it."""

@@ -72,6 +72,40 @@ def test_two_busy_tenants_get_equal_parts_of_the_engine():
     assert abs(cost["a"] - cost["b"]) <= 3
 
 
+def test_a_tenant_is_not_charged_for_what_is_taken_out():
+    cancelled = [Item("a", cost=5.0) for _ in range(10)]
+    expired = [Item("a", deadline=0.5) for _ in range(10)]
+    last, next_one = Item("a"), Item("a")
+    queues = made([*cancelled, *expired, last], batch_size=1)
+    for item in cancelled:
+        assert queues.remove(item)
+    assert not queues.remove(cancelled[0])
+    queues.add(Item("b"))
+    queues.add(Item("b"))
+    first, gone, _ = queues.take(1.0)
+    assert {item.name for item in gone} == {item.name for item in expired}
+    queues.add(next_one)
+    # As if there had never been others: a and b take turns.
+    assert [last.tag, next_one.tag] == [0.0, 1.0]
+    served = first + [queues.take(1.0)[0][0] for _ in range(3)]
+    assert [item.tenant for item in served] in (list("abab"), list("abba"))
+
+
+def test_what_is_taken_out_brings_nobody_before_what_was_served():
+    items = [Item("a", cost=1.0) for _ in range(6)]
+    queues = made(items, batch_size=1)
+    other = [Item("b", cost=1.0) for _ in range(6)]
+    for item in other:
+        queues.add(item)
+    for _ in range(6):
+        queues.take(1.0)
+    waiting = [item for item in items if item.tag > 2.0]
+    queues.remove(waiting[0])
+    assert all(item.tag >= 2.0 for item in waiting[1:])
+    queues.add(late := Item("a"))
+    assert late.tag == waiting[-1].tag + 1.0
+
+
 def test_a_tenant_that_was_quiet_has_saved_up_nothing():
     queues = made([Item("a") for _ in range(40)], batch_size=1)
     for _ in range(20):

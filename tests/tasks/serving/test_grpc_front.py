@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 
 import grpc
@@ -57,6 +58,13 @@ def _request(signature="", **inputs):
     for name, value in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
     return request
+
+
+def _error_of(answers):
+    """The error that a stream of answers ends with."""
+    with pytest.raises(grpc.RpcError) as caught:
+        next(answers)
+    return caught.value
 
 
 def _fails(call, *arguments, **named):
@@ -380,11 +388,48 @@ def test_health_checks_do_not_fill_the_server(fronts):
     watches = [stub.Watch(check, timeout=20) for _ in range(64)]
     for watch in watches:
         next(watch)
-    error = _fails(stub.Check, check)
+    error = _error_of(stub.Watch(check, timeout=10))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    # Who watches keeps nobody from a check, nor from a watch with a name.
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert stub.Check(check, timeout=10).status == serving
+    named = stub.Watch(check, timeout=20, metadata=ANNA)
+    assert next(named).status == serving
+    watches.append(named)
     fronts.prediction().Predict(_request(), timeout=10, metadata=ANNA)
     for watch in watches:
         watch.cancel()
+
+
+def test_checks_that_never_come_keep_those_with_a_credential_out_not(fronts):
+    stub = health_pb2_grpc.HealthStub(fronts.channel())
+    stall = fronts.channel().stream_unary("/grpc.health.v1.Health/Check")
+    is_over = threading.Event()
+
+    def nothing():
+        is_over.wait(20)
+        yield b""
+
+    # Of which each is cut off after a second.
+    slow = [stall.future(nothing(), timeout=20) for _ in range(64)]
+    check = health_pb2.HealthCheckRequest()
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert stub.Check(check, timeout=10, metadata=ANNA).status == serving
+    for each in slow:
+        code = each.exception().code()
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    is_over.set()
+    assert stub.Check(check, timeout=10).status == serving
+
+
+def test_a_wrong_credential_is_as_none_to_what_is_open(fronts):
+    stub = health_pb2_grpc.HealthStub(fronts.channel())
+    check = health_pb2.HealthCheckRequest
+    wrong = [("authorization", "Bearer nonsense")]
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert stub.Check(check(), timeout=10, metadata=wrong).status == serving
+    error = _fails(stub.Check, check(service="submodels"), metadata=wrong)
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_an_error_says_when_to_try_again(fronts):

@@ -1,6 +1,7 @@
 """Bytes in flight are bounded, and so is what gzip inflates to."""
 
 import asyncio
+import collections
 import gzip
 import threading
 import tracemalloc
@@ -49,6 +50,40 @@ def test_a_tenant_has_a_share_and_all_have_a_limit():
     # All of it came back.
     _reserve(running, "c", 200)
     running.close()
+
+
+def test_no_more_messages_are_on_their_way_than_have_room():
+    async def run():
+        running = intake.Intake(LIMITS)
+        now, most = collections.Counter(), collections.Counter()
+
+        async def read(tenant, has_come):
+            async with running.reading(tenant):
+                now[tenant] += 1
+                most[tenant] = max(most[tenant], now[tenant])
+                most["all"] = max(most["all"], now.total())
+                await has_come.wait()
+                now[tenant] -= 1
+
+        # 400 bytes in all and 200 of a tenant: four messages of 100, and two.
+        has_come = {tenant: asyncio.Event() for tenant in "abc"}
+        tasks = [
+            asyncio.create_task(read(tenant, has_come[tenant]))
+            for tenant in "aaaaabcc"
+        ]
+        await asyncio.sleep(0.01)
+        assert now == {"a": 2, "b": 1, "c": 1}
+        # Of another tenant, what is slow keeps nobody waiting.
+        has_come["b"].set()
+        has_come["c"].set()
+        await asyncio.gather(*tasks[5:])
+        assert now["a"] == 2
+        has_come["a"].set()
+        await asyncio.gather(*tasks)
+        assert most == {"a": 2, "b": 1, "c": 1, "all": 4}
+        running.close()
+
+    asyncio.run(run())
 
 
 def test_long_parsing_leaves_the_loop_alone():

@@ -24,6 +24,8 @@ class Setting:
         self.folders = {"/a": list(folders)}
         self.bad = set()
         self.loaded = []
+        self.is_loading, self.may_load = asyncio.Event(), asyncio.Event()
+        self.may_load.set()
         self.now = 1000.0
         self.models = models.Models(
             self._load,
@@ -39,7 +41,8 @@ class Setting:
 
     async def _load(self, name, version, path):
         self.loaded.append(path)
-        await asyncio.sleep(0)
+        self.is_loading.set()
+        await self.may_load.wait()
         if path in self.bad:
             raise ValueError("truncated")
         return Model(name, version, path)
@@ -265,6 +268,48 @@ def test_models_that_are_no_longer_named_are_closed():
         await asyncio.sleep(0.01)
         assert old.is_closed
         assert setting.find(name="new").version == 1
+
+    asyncio.run(main())
+
+
+def test_a_reload_that_fails_drops_nothing_and_takes_up_nothing_broken():
+    async def main():
+        setting = Setting(["1"])
+        setting.folders["/b"] = ["1", "2"]
+        await setting.reload(name="old")
+        old = setting.find(name="old")
+        setting.bad |= {"/b/1", "/b/2"}
+        for _ in range(2):
+            refused = await setting.refusal(name="new", base_path="/b")
+            assert "does not load" in refused.message
+            await asyncio.sleep(0.01)
+            assert setting.find(name="old") is old and not old.is_closed
+            assert setting.models.ready
+            assert not setting.models.is_available("new")
+        # A part of it that is whole serves beside what was there.
+        setting.bad.discard("/b/1")
+        await setting.refusal(name="new", base_path="/b")
+        assert setting.find(name="old") is old
+        assert setting.find(name="new").version == 1
+
+    asyncio.run(main())
+
+
+def test_a_reload_whose_caller_goes_away_is_finished():
+    async def main():
+        setting = Setting(["1"])
+        setting.may_load.clear()
+        task = asyncio.create_task(setting.reload())
+        await setting.is_loading.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        setting.may_load.set()
+        # The next one waits for it, and finds the version that it loaded.
+        await setting.reload()
+        assert setting.loaded == ["/a/1"]
+        assert setting.find().version == 1
+        await setting.models.close()
 
     asyncio.run(main())
 

@@ -287,6 +287,26 @@ def test_submodels_are_loaded_ahead_pinned_listed_and_unloaded(source):
     asyncio.run(main())
 
 
+def test_a_tenant_pins_no_more_than_its_share(source):
+    source.publish("ann", 3, tenant="other")
+    other = server.Caller("other", is_admin=True)
+
+    async def main():
+        # Four rows, of which two may be pinned.
+        limits = fake_source.changed(tenant_share=0.5)
+        async with fake_source.serving(source, limits=limits) as running:
+            await running.pin(CALLER, "bob")
+            await running.pin(CALLER, "bob")
+            error = await refusal(running.pin(CALLER, "ann"))
+            assert error.code is status.Code.RESOURCE_EXHAUSTED
+            assert "of this tenant" in error.message
+            assert (await running.pin(other, "ann")).pinned
+            await running.unload(CALLER, "bob")
+            assert (await running.pin(CALLER, "ann")).pinned
+
+    asyncio.run(main())
+
+
 def test_a_pinned_submodel_is_ready_in_its_new_version_unasked(source):
     async def main():
         async with fake_source.serving(source) as running:
