@@ -125,7 +125,6 @@ def _make_step(student, values):
             values.num_steps,
             warmup_target=values.learning_rate,
             warmup_steps=values.warmup_steps,
-            alpha=0.1,
         )
     )
     variables = student.encoder.trainable_variables
