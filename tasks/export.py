@@ -44,7 +44,7 @@ def main(_):
 
     from lingvo_like import submodel
     from tasks.asr import bases, model_directory, new_folder, task
-    from tasks.serving import export_folder, signatures, warmup
+    from tasks.serving.exports import export_folder, signatures, warmup
 
     # What saving a graph logs is no news to whoever exports.
     logging.set_verbosity(logging.WARNING)

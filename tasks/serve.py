@@ -7,7 +7,7 @@ input `submodel_id`, gRPC metadata `x-submodel-id` or header `X-Submodel-Id`.
 New versions in EXPORTS and in STORE are noticed while it runs.
 
 It listens on loopback. To let others in, give each of them a credential in
---access_file (tasks/serving/access.py shows the format) and encrypt with
+--access_file (tasks/serving/fronts/access.py shows the format) and encrypt with
 --tls_certificate and --tls_private_key. Live and ready are open, everything
 else takes a credential; load and unload take `admin`, metrics and reload
 `operator`.
@@ -79,7 +79,7 @@ _LIMIT = flags.DEFINE_multi_string(
     "limit",
     [],
     "NAME=VALUE, repeatable: what the server takes on, such as "
-    "queue_requests=512; tasks/serving/limits.py lists them.",
+    "queue_requests=512; tasks/serving/core/limits.py lists them.",
 )
 _ACCESS_LOG = flags.DEFINE_string(
     "access_log", "", "File to append a JSON line per request to; - is stdout."
@@ -109,7 +109,8 @@ def main(_):
         cli.fail("give --export_dir or --model_config_file, one of them")
     # Late, so that --help answers at once.
     from lingvo_like import hyperparams
-    from tasks.serving import access, access_log, limits, listening, service
+    from tasks.serving.core import limits
+    from tasks.serving.fronts import access, access_log, listening, service
 
     # Whatever can fail does so before the base is loaded.
     addresses = {
@@ -142,7 +143,9 @@ def main(_):
 async def _serve(addresses, tls, control, bounds, log):
     """Serves till a signal; whether everything admitted was answered."""
     from lingvo_like import submodel_store
-    from tasks.serving import engine, intake, loader, server, service, status
+    from tasks.serving.core import loader, server, status
+    from tasks.serving.exports import engine
+    from tasks.serving.fronts import intake, service
 
     source = None
     if _STORE.value:
@@ -175,7 +178,8 @@ async def _serve(addresses, tls, control, bounds, log):
 
 def _models():
     """The list of `ModelConfig` that the flags ask for."""
-    from tasks.serving import messages, model_messages
+    from tasks.serving.core import messages
+    from tasks.serving.fronts import model_messages
 
     if not _MODEL_CONFIG_FILE.value:
         return [

@@ -9,12 +9,8 @@ import numpy as np
 from lingvo_like import submodel as submodel_lib
 from lingvo_like import submodel_store
 from tasks.asr import audio
-from tasks.serving import (
-    client,
-    engine,
-    export_description,
-    export_folder,
-)
+from tasks.serving import client
+from tasks.serving.exports import engine, export_description, export_folder
 
 # What every base model here takes; a client cannot ask a server for it.
 SAMPLE_RATE = 16000

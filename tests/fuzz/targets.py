@@ -15,14 +15,8 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from lingvo_like import submodel
-from tasks.serving import (
-    limits,
-    rest_front,
-    rest_json,
-    status,
-    tensors,
-    utterances,
-)
+from tasks.serving.core import limits, status
+from tasks.serving.fronts import rest_front, rest_json, tensors, utterances
 
 MAX_BYTES = 1 << 20
 MAX_UTTERANCES = 64

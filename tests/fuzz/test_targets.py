@@ -2,7 +2,8 @@
 
 import pytest
 
-from tasks.serving import status, tensors
+from tasks.serving.core import status
+from tasks.serving.fronts import tensors
 from tests.fuzz import cases, targets
 
 

@@ -12,9 +12,9 @@ import pytest
 from lingvo_like import submodel, submodel_layout
 from params import conformer
 from tasks.asr import model_directory, run_description
-from tasks.serving import engine, export_description, export_folder
+from tasks.serving.exports import engine, export_description, export_folder
 from tests import tiny
-from tests.tasks.serving import exports
+from tests.tasks.serving import example_exports
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -114,7 +114,7 @@ def test_an_export_with_a_folded_submodel_answers_like_the_open_one(
     loaded = submodel.load(path, opened.description.base_fingerprint)
     assert folded.description.submodel["sha256"] == loaded.metadata.sha256
     assert set(folded.signatures) == {"serving_default"}
-    audio, length = exports.utterances([9000, 20000])
+    audio, length = example_exports.utterances([9000, 20000])
     inputs = {"audio": audio, "length": length}
     rows = np.stack([loaded.vector] * 2)
     expected = opened.predict("serving_default", {**inputs, "submodel": rows})
@@ -160,7 +160,7 @@ def test_the_next_version_is_above_every_other(tmp_path):
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path, monkeypatch):
-    made = exports.recognizer("short")
+    made = example_exports.recognizer("short")
     monkeypatch.setattr(made, "signatures", lambda row: {})
     monkeypatch.setattr(made, "module", lambda: 1 / 0)
     description = export_folder.describe(made, "f", "e")

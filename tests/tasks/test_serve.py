@@ -17,7 +17,7 @@ from absl.testing import flagsaver
 from lingvo_like import submodel, submodel_store
 from tasks import serve
 from tasks.serving import client
-from tests.tasks.serving import exports
+from tests.tasks.serving import example_exports
 
 SPEAKER = "F01"
 
@@ -81,15 +81,15 @@ def test_a_wrong_start_is_one_clear_message(
 def store(tmp_path_factory):
     """A store with one speaker's Submodel for the small export."""
     folder = tmp_path_factory.mktemp("store")
-    recognizer = exports.recognizer("conformer")
-    row = exports.rows("conformer", 2)[0]
+    recognizer = example_exports.recognizer("conformer")
+    row = example_exports.rows("conformer", 2)[0]
     data = submodel.to_bytes(
         submodel.create(
             recognizer.layout,
             recognizer.layout.unpack(row),
-            base_fingerprint=exports.base("conformer").fingerprint(),
+            base_fingerprint=example_exports.base("conformer").fingerprint(),
             speaker=SPEAKER,
-            residual_weight=exports.RESIDUAL_WEIGHT,
+            residual_weight=example_exports.RESIDUAL_WEIGHT,
         )
     )
     submodel_store.SubmodelStore(str(folder)).publish(data, "clinic", SPEAKER)
@@ -98,7 +98,7 @@ def store(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_life_from_ready_to_sigterm_under_load(store, tmp_path):
-    export_dir = os.path.dirname(exports.folder("conformer"))
+    export_dir = os.path.dirname(example_exports.folder("conformer"))
     log = tmp_path / "access.jsonl"
     process = subprocess.Popen(
         [

@@ -9,7 +9,7 @@ import numpy as np
 import prometheus_client
 
 from lingvo_like import submodel_store
-from tasks.serving import limits, loader, messages, server
+from tasks.serving.core import limits, loader, messages, server
 from tests.benchmarks.serving import metrics, processes, results, users
 from tests.tasks.serving import fake_engine
 

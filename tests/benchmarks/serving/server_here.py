@@ -8,7 +8,8 @@ import numpy as np
 import prometheus_client
 
 from lingvo_like import submodel_store
-from tasks.serving import engine, limits, loader, messages, server, status
+from tasks.serving.core import limits, loader, messages, server, status
+from tasks.serving.exports import engine
 from tests.benchmarks.serving import load, metrics, requests, users
 
 _CALLER = messages.Caller(users.TENANT, is_admin=True, name="benchmark")

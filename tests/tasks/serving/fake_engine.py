@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from tasks.serving import engine, export_description
+from tasks.serving.exports import engine, export_description
 
 SAMPLE_RATE = 100
 FINGERPRINT = "f" * 64

@@ -7,7 +7,7 @@ import prometheus_client
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tasks.serving import messages, status
+from tasks.serving.core import messages, status
 
 NUM_VALUES = 4
 

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-from tasks.serving import limits, server
+from tasks.serving.core import limits, server
 from tests.tasks.serving import fake_engine
 
 

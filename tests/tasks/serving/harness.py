@@ -12,13 +12,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tasks.serving import (
+from tasks.serving.core import limits
+from tasks.serving.fronts import (
     access,
     access_log,
     grpc_front,
     http_calls,
     intake,
-    limits,
     service,
 )
 

@@ -5,7 +5,8 @@ import pytest
 import soundfile
 
 from lingvo_like import submodel, submodel_layout, submodel_store
-from tasks.serving import client, engine, transcribing
+from tasks.serving import client, transcribing
+from tasks.serving.exports import engine
 
 LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
 BASE = "ab" * 32

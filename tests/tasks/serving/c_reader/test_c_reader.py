@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tasks.serving import export_description
-from tests.tasks.serving import exports
+from tasks.serving.exports import export_description
+from tests.tasks.serving import example_exports
 
 SOURCE = pathlib.Path(__file__).with_name("transcribe.c")
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -37,7 +37,7 @@ def run(program, kind, tmp_path, audio, lengths, submodels):
     header = np.array([*audio.shape, submodels.shape[1]], "int32")
     parts = [header, lengths, audio, submodels]
     inputs.write_bytes(b"".join(part.tobytes() for part in parts))
-    path = exports.folder(kind)
+    path = example_exports.folder(kind)
     names = export_description.read(path).signatures["serving_default"]
     return subprocess.run(
         [program, path, inputs]
@@ -49,14 +49,14 @@ def run(program, kind, tmp_path, audio, lengths, submodels):
     )
 
 
-@pytest.mark.parametrize("kind", exports.KINDS)
+@pytest.mark.parametrize("kind", example_exports.KINDS)
 def test_c_program_says_what_python_says(program, kind, tmp_path):
-    audio, lengths = exports.utterances([9000, 20000, 31000, 15000])
+    audio, lengths = example_exports.utterances([9000, 20000, 31000, 15000])
     lengths[3] = 0
-    submodels = exports.rows(kind, 4)
+    submodels = example_exports.rows(kind, 4)
     done = run(program, kind, tmp_path, audio, lengths, submodels)
     assert done.returncode == 0, done.stderr
-    expected = exports.loaded(kind).predict(
+    expected = example_exports.loaded(kind).predict(
         "serving_default",
         {"audio": audio, "length": lengths, "submodel": submodels},
     )
@@ -70,8 +70,8 @@ def test_c_program_says_what_python_says(program, kind, tmp_path):
 
 
 def test_submodels_of_another_size_are_refused(program, tmp_path):
-    audio, lengths = exports.utterances([9000])
-    submodels = exports.rows("short", 1)[:, :-1]
+    audio, lengths = example_exports.utterances([9000])
+    submodels = example_exports.rows("short", 1)[:, :-1]
     done = run(program, "short", tmp_path, audio, lengths, submodels)
     assert done.returncode == 1
     assert b"error: the call" in done.stderr

@@ -1,0 +1,238 @@
+"""From a speaker to a ready row: resolve, read, check, keep, forget."""
+
+import asyncio
+import dataclasses
+import math
+import time
+
+from absl import logging
+
+from tasks.serving.core import (
+    cache,
+    messages,
+    resolver,
+    spaces,
+    status,
+    workers,
+)
+
+_TICK_SECONDS = 0.5
+# How often a request follows a Submodel that is replaced as it is read.
+_MAX_TRIES = 3
+
+
+class Submodels:
+    """Everyone's Submodels, for the base models that are loaded.
+
+    Runs on one asyncio loop; the store is called in threads of its own, and
+    so are files read, so that neither waits for the other.
+
+    Args:
+        source: `loader.StoreSource`.
+        limits: `limits.Limits`.
+        metrics: `metrics.Metrics`.
+        clock: function that gives monotonic seconds.
+    """
+
+    def __init__(self, source, limits, metrics, clock=time.monotonic):
+        self.source = source
+        self.limits = limits
+        self.metrics = metrics
+        self.clock = clock
+        self.store = workers.Workers("store", limits.store_threads)
+        self.parsers = workers.Workers("parse", limits.parse_threads)
+        self.files = cache.FileCache(
+            limits.file_cache_bytes, lambda: metrics.evicted("file")
+        )
+        self._resolver = resolver.Resolver(
+            source, self.store, limits, self._answered, clock
+        )
+        self._spaces = {}
+        self._pinned = set()
+
+    def check_user(self, caller, speaker):
+        """Whether a caller may use a speaker's Submodel, looking nothing up.
+
+        Raises:
+            status.ServingError: INVALID_ARGUMENT not an id; PERMISSION_DENIED;
+                FAILED_PRECONDITION there are no Submodels here.
+        """
+        if self.source is None:
+            raise status.ServingError(
+                status.Code.FAILED_PRECONDITION,
+                "this server has base models alone, no store of Submodels",
+            )
+        try:
+            self.source.check_id("speaker", speaker)
+        except ValueError as error:
+            raise status.ServingError(
+                status.Code.INVALID_ARGUMENT, str(error)
+            ) from None
+        if not caller.allows(speaker):
+            raise status.ServingError(
+                status.Code.PERMISSION_DENIED,
+                f"this caller may not use the Submodel of {speaker!r}",
+            )
+
+    def open_space(self, description):
+        """The `Space` of an export, which others that fit it share."""
+        key = spaces.key_of(description)
+        if key not in self._spaces:
+            self._spaces[key] = spaces.Space(self, description, self._is_pinned)
+        self._spaces[key].users += 1
+        return self._spaces[key]
+
+    def close_space(self, space):
+        """Gives the rows back when the last export that uses them closes."""
+        space.users -= 1
+        if space.users == 0:
+            del self._spaces[spaces.key_of(space.description)]
+
+    async def acquire(self, space, tenant, speaker):
+        """A `cache.Handle` of the speaker's current Submodel.
+
+        Raises:
+            status.ServingError: NOT_FOUND, FAILED_PRECONDITION (not right, or
+                for another base), UNAVAILABLE, RESOURCE_EXHAUSTED.
+        """
+        for _ in range(_MAX_TRIES):
+            version = await self._resolver.resolve(tenant, speaker)
+            if version.base_fingerprint != space.description.base_fingerprint:
+                raise _wrong_base(speaker, version, space.description)
+            try:
+                return await space.acquire(version)
+            except spaces.GoneError:
+                # Erased or replaced since: ask the store again.
+                self._resolver.invalidate(tenant, speaker)
+        raise space.refuse(version, "its file is not in the store")
+
+    async def load(self, tenant, speaker):
+        """Makes the current Submodel ready: `messages.LoadedSubmodel`."""
+        version = await self._resolver.resolve(tenant, speaker)
+        spaces = [
+            space
+            for space in self._spaces.values()
+            if space.description.base_fingerprint == version.base_fingerprint
+        ]
+        if not spaces:
+            raise status.ServingError(
+                status.Code.FAILED_PRECONDITION,
+                f"no model with the base {version.base_fingerprint[:12]} of "
+                f"the Submodel of {speaker!r} is served",
+            )
+        for space in spaces:
+            handle = await self.acquire(space, tenant, speaker)
+            version = handle.version
+            handle.release()
+        return self._describe(spaces[-1], cache.key_of(version), version)
+
+    async def pin(self, tenant, speaker):
+        """Loads it, and keeps it and the versions that follow ready."""
+        owner = tenant, speaker
+        if owner not in self._pinned:
+            self._check_room_to_pin(tenant)
+        self._pinned.add(owner)
+        try:
+            loaded = await self.load(tenant, speaker)
+        except BaseException:
+            self._pinned.discard(owner)
+            raise
+        return dataclasses.replace(loaded, pinned=True)
+
+    def _check_room_to_pin(self, tenant):
+        rows = min(
+            (space.rows.num_rows for space in self._spaces.values()), default=0
+        )
+        room = int(self.limits.pinned_share * rows)
+        # At least one: a share of few rows is not nothing.
+        share = min(room, max(1, int(self.limits.tenant_share * room)))
+        mine = sum(owner == tenant for owner, _ in self._pinned)
+        for count, most, whose in (
+            (mine, share, "of this tenant "),
+            (len(self._pinned), room, ""),
+        ):
+            if count >= most:
+                raise status.ServingError(
+                    status.Code.RESOURCE_EXHAUSTED,
+                    f"{count} Submodels {whose}are pinned, which is all that "
+                    "may be; unload one",
+                )
+
+    def unload(self, tenant, speaker):
+        """Drops it from memory, once nothing uses it."""
+        self._pinned.discard((tenant, speaker))
+        self.files.forget(tenant, speaker)
+        for space in self._spaces.values():
+            space.rows.forget(tenant, speaker)
+
+    def list(self, tenant):
+        """The tenant's ready Submodels, `messages.LoadedSubmodel`."""
+        return [
+            self._describe(space, key, space.rows.version(key))
+            for space in self._spaces.values()
+            for key in space.rows.keys()
+            if key.tenant == tenant
+        ]
+
+    async def run(self):
+        """Looks for erased and for new versions of what nobody asks for."""
+        owners = []
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            if not owners:
+                owners = self._owners()
+                share = math.ceil(
+                    len(owners) * _TICK_SECONDS / self.limits.sweep_seconds
+                )
+            for _ in range(min(share, len(owners))):
+                await self._resolver.refresh(*owners.pop())
+            for tenant, speaker in list(self._pinned):
+                try:
+                    await self.load(tenant, speaker)
+                except status.ServingError as error:
+                    logging.warning("a pinned Submodel: %s", error.code.name)
+
+    def close(self):
+        self.store.close()
+        self.parsers.close()
+
+    @property
+    def row_bytes(self):
+        return sum(space.rows.num_bytes for space in self._spaces.values())
+
+    def _owners(self):
+        found = self.files.owners()
+        for space in self._spaces.values():
+            found |= space.rows.owners()
+        return list(found)
+
+    def _is_pinned(self, key):
+        return (key.tenant, key.speaker) in self._pinned
+
+    def _answered(self, tenant, speaker, version):
+        """What the store says now is all that is kept."""
+        keep = version.sha256 if version is not None else None
+        if version is None:
+            self._pinned.discard((tenant, speaker))
+        self.files.forget(tenant, speaker, keep)
+        for space in self._spaces.values():
+            space.forget(tenant, speaker, keep)
+
+    def _describe(self, space, key, version):
+        return messages.LoadedSubmodel(
+            submodel_id=key.speaker,
+            submodel_version=version.name,
+            base_fingerprint=version.base_fingerprint,
+            num_bytes=space.rows.row_bytes,
+            pinned=self._is_pinned(key),
+            in_use=space.rows.holders(key),
+        )
+
+
+def _wrong_base(speaker, version, description):
+    return status.ServingError(
+        status.Code.FAILED_PRECONDITION,
+        f"the Submodel of {speaker!r} is for another base model: the "
+        f"fingerprint must be {description.base_fingerprint[:12]}. Received: "
+        f"{version.base_fingerprint[:12]}.",
+    )

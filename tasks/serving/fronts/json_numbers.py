@@ -1,0 +1,120 @@
+"""Long lists of numbers, read out of JSON slice by slice.
+
+`json.loads` holds Python's lock until it is done, half a second for 30 s of
+audio, and nobody else is served meanwhile; and it takes 32 bytes of memory for
+a number that needs 4. So long lists are cut out first and read in slices, and
+what is left of the text is short.
+"""
+
+import json
+import secrets
+
+import numpy as np
+
+from tasks.serving.fronts import tensors
+
+# Each costs some hundred bytes of memory for one or two on the wire; a
+# request for 64 utterances has less than 500.
+MAX_BRACKETS = 100_000
+MIN_BYTES = 1 << 10
+# What is left of a request for 64 utterances has some kilobytes.
+MAX_REST_BYTES = 1 << 19
+_SLICE_BYTES = 1 << 14
+
+
+class Numbers:
+    """The lists that were cut out of a text, by what stands there instead."""
+
+    def __init__(self):
+        # Nobody can write it into a request.
+        self._key = secrets.token_hex(16)
+        self._arrays = []
+
+    def cut(self, body, min_bytes=MIN_BYTES):
+        """The text with a mark in place of each long list of numbers.
+
+        Args:
+            body: bytes, JSON or not.
+            min_bytes: int, of what counts as long.
+
+        Raises:
+            status.ServingError: INVALID_ARGUMENT, a list is not JSON, has a
+                number that float32 cannot hold, or too much is left.
+        """
+        if (
+            body.count(b"[") + body.count(b"{") + body.count(b"]")
+            > MAX_BRACKETS
+        ):
+            raise tensors.invalid(
+                f"the JSON must have at most {MAX_BRACKETS} brackets"
+            )
+        pieces, done, after, close = [], 0, 0, body.find(b"]")
+        while close >= 0:
+            # Behind the last list's end: so each byte is looked at once.
+            start = body.rfind(b"[", after, close) + 1
+            after = close + 1
+            if start and close - start >= min_bytes:
+                if not _has_any(body, b'"{}', start, close):
+                    pieces += body[done : start - 1], self._mark()
+                    self._arrays.append(_read(body, start, close))
+                    done = after
+            close = body.find(b"]", after)
+        pieces.append(body[done:])
+        rest = b"".join(pieces)
+        if len(rest) > MAX_REST_BYTES:
+            raise tensors.invalid(
+                f"the JSON must have at most {MAX_REST_BYTES} bytes besides "
+                f"long lists of numbers. Received: {len(rest)}."
+            )
+        return rest
+
+    def restore(self, value):
+        """The array that an object of the text stands for, or the object."""
+        if len(value) == 1 and self._key in value:
+            return self._arrays[value[self._key]]
+        return value
+
+    def _mark(self):
+        return json.dumps({self._key: len(self._arrays)}).encode()
+
+
+def _has_any(body, characters, start, end):
+    return any(body.find(bytes([each]), start, end) >= 0 for each in characters)
+
+
+def _read(body, start, end):
+    """The numbers of `body[start:end]` as an array `[n]` float32."""
+    parts = []
+    while start <= end:
+        stop = body.find(b",", start + _SLICE_BYTES, end)
+        stop = end if stop < 0 else stop
+        parts.append(_read_slice(body[start:stop]))
+        start = stop + 1
+    return np.concatenate(parts)
+
+
+def _read_slice(text):
+    try:
+        values = json.loads(f"[{text.decode('ascii')}]", parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise tensors.invalid(
+            f"JSON parse error in a list of numbers: {error.msg}"
+        ) from None
+    except ValueError:
+        raise tensors.invalid(
+            "a list of numbers has other characters or too many digits"
+        ) from None
+    if not values or not set(map(type, values)) <= {int, float}:
+        raise tensors.invalid("a long list must hold numbers alone")
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(values, np.float32)
+    except OverflowError:
+        array = None
+    if array is None or not np.all(np.isfinite(array)):
+        raise tensors.invalid("a list has a number that does not fit float32")
+    return array
+
+
+def _refuse(constant):
+    raise tensors.invalid(f"{constant} is not a JSON number")

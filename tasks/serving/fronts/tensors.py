@@ -1,0 +1,172 @@
+"""TensorProto to NumPy and back, believing nothing that a client sends.
+
+Pure functions of bytes from anywhere: whatever comes in, they give an array
+or raise `status.ServingError` with INVALID_ARGUMENT, and never take more
+memory than the message's own size and `max_bytes`.
+"""
+
+import math
+
+import numpy as np
+from tensorflow.core.framework import tensor_pb2, types_pb2
+
+from tasks.serving.core import status
+
+MAX_RANK = 8
+# By dtype: the field that holds its values, and NumPy's dtype.
+_FIELDS = {
+    types_pb2.DT_FLOAT: ("float_val", np.dtype("<f4")),
+    types_pb2.DT_DOUBLE: ("double_val", np.dtype("<f8")),
+    types_pb2.DT_INT32: ("int_val", np.dtype("<i4")),
+    types_pb2.DT_INT64: ("int64_val", np.dtype("<i8")),
+    types_pb2.DT_BOOL: ("bool_val", np.dtype("?")),
+    types_pb2.DT_STRING: ("string_val", np.dtype(object)),
+}
+_DTYPES = {dtype: enum for enum, (_, dtype) in _FIELDS.items()}
+_NOT_VALUES = {"dtype", "tensor_shape", "version_number"}
+
+
+def to_array(proto, name, dtype, max_bytes):
+    """The array in a TensorProto.
+
+    As TensorFlow reads it, a single value fills the whole shape; other than
+    there, too few values are an error and not repeated.
+
+    Args:
+        proto: `TensorProto`.
+        name: string, of the input, for messages.
+        dtype: what it must have, a `types_pb2.DataType` of `supported`.
+        max_bytes: int, for the array; strings count 8 bytes each.
+
+    Returns:
+        Array, read-only; strings are bytes in an array of objects.
+
+    Raises:
+        status.ServingError: INVALID_ARGUMENT, naming the input and what is
+            wrong: dtype, shape, size, number of values.
+    """
+    if proto.dtype != dtype:
+        raise invalid(
+            f"input {name!r} must be {types_pb2.DataType.Name(dtype)}. "
+            f"Received: {_dtype_name(proto.dtype)}."
+        )
+    field, numpy_dtype = _FIELDS[dtype]
+    shape = _shape(proto.tensor_shape, name)
+    count = math.prod(shape)
+    # Without the zeros: NumPy has a limit for [2^62, 2^62, 0] too.
+    room = math.prod(filter(None, shape)) * numpy_dtype.itemsize
+    if room > max_bytes:
+        raise invalid(
+            f"input {name!r} of shape {_show(shape)} is larger than the "
+            f"{max_bytes} bytes that a request may have"
+        )
+    filled = {each.name for each, _ in proto.ListFields()} - _NOT_VALUES
+    if len(filled) > 1 or filled - {field, "tensor_content"}:
+        raise invalid(
+            f"input {name!r} must have its values in `{field}` or in "
+            f"`tensor_content`. Received: {sorted(filled)}."
+        )
+    if "tensor_content" in filled:
+        return _from_content(proto, name, numpy_dtype, shape, count)
+    return _from_values(getattr(proto, field), name, numpy_dtype, shape, count)
+
+
+def supported(dtype):
+    """Whether tensors of this `types_pb2.DataType` can be converted."""
+    return dtype in _FIELDS
+
+
+def to_proto(array):
+    """A TensorProto with its values in the field of its dtype.
+
+    That field, and not `tensor_content`, is what TensorFlow Serving answers
+    with and what clients without TensorFlow read.
+
+    Raises:
+        ValueError: its dtype is none of those here.
+    """
+    array = np.asarray(array)
+    try:
+        enum = _DTYPES[array.dtype.newbyteorder("<")]
+    except KeyError:
+        raise ValueError(f"no tensor holds {array.dtype}") from None
+    proto = tensor_pb2.TensorProto(dtype=enum)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    getattr(proto, _FIELDS[enum][0]).extend(array.ravel().tolist())
+    return proto
+
+
+def invalid(message):
+    """The error for a request at fault."""
+    return status.ServingError(status.Code.INVALID_ARGUMENT, message)
+
+
+def _shape(shape, name):
+    if shape.unknown_rank:
+        raise invalid(f"input {name!r} must have a known rank")
+    if len(shape.dim) > MAX_RANK:
+        raise invalid(
+            f"input {name!r} must have at most {MAX_RANK} dimensions. "
+            f"Received: {len(shape.dim)}."
+        )
+    sizes = tuple(dim.size for dim in shape.dim)
+    if any(size < 0 for size in sizes):
+        raise invalid(
+            f"input {name!r} must have no negative dimension. Received: "
+            f"{_show(sizes)}."
+        )
+    return sizes
+
+
+def _from_content(proto, name, dtype, shape, count):
+    if dtype.hasobject:
+        raise invalid(
+            f"input {name!r} must have its strings in `string_val`, not in "
+            "`tensor_content`"
+        )
+    if len(proto.tensor_content) != count * dtype.itemsize:
+        raise invalid(
+            f"input {name!r} of shape {_show(shape)} needs "
+            f"{count * dtype.itemsize} bytes of `tensor_content`. Received: "
+            f"{len(proto.tensor_content)}."
+        )
+    if dtype.kind == "b":
+        # A bool may hold nothing but 0 and 1.
+        values = np.frombuffer(proto.tensor_content, np.uint8) != 0
+    else:
+        values = np.frombuffer(proto.tensor_content, dtype)
+    return _read_only(values.reshape(shape))
+
+
+def _from_values(values, name, dtype, shape, count):
+    if len(values) not in (1, count) or (len(values) == 1 and count == 0):
+        raise invalid(
+            f"input {name!r} of shape {_show(shape)} needs {count} values, or "
+            f"one for all. Received: {len(values)}."
+        )
+    if dtype.hasobject:
+        array = np.empty(len(values), object)
+        array[:] = list(values)
+    else:
+        array = np.array(values, dtype)
+    if len(values) != count:
+        # A view: a message of some bytes must not take megabytes.
+        return np.broadcast_to(array.reshape(()), shape)
+    return _read_only(array.reshape(shape))
+
+
+def _read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+def _dtype_name(number):
+    try:
+        return types_pb2.DataType.Name(number)
+    except ValueError:
+        return f"DataType {number}"
+
+
+def _show(shape):
+    return f"[{','.join(map(str, shape))}]"

@@ -1,0 +1,260 @@
+"""From a request's tensors to utterances, and from answers to tensors.
+
+What both transports share: the signatures, who is named, what shapes must
+agree. Pure functions.
+"""
+
+import dataclasses
+
+import numpy as np
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from tasks.serving.core import messages, status
+from tasks.serving.fronts import rest_json, tensors
+
+DEFAULT_SIGNATURE = "serving_default"
+# The input that a request may send without a name.
+SOLE_INPUT = "audio"
+# Several times an id's characters, so that the id's own check says the rest.
+_MAX_ID_BYTES = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What an input must be: dtype, ranks, and whether it may be absent."""
+
+    dtype: int
+    ranks: tuple[int, ...]
+    is_required: bool = False
+
+
+_AUDIO = {
+    "audio": Input(types_pb2.DT_FLOAT, (2,), True),
+    "length": Input(types_pb2.DT_INT32, (1,)),
+}
+SIGNATURES = {
+    DEFAULT_SIGNATURE: _AUDIO
+    | {
+        "submodel_id": Input(types_pb2.DT_STRING, (0, 1)),
+        "submodel": Input(types_pb2.DT_FLOAT, (2,)),
+    },
+    "base": _AUDIO,
+    "grouped": _AUDIO
+    | {
+        "submodels": Input(types_pb2.DT_FLOAT, (2,), True),
+        "index": Input(types_pb2.DT_INT32, (1,), True),
+    },
+}
+OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
+
+
+def inputs_of(signature_name, names):
+    """The inputs of a signature, once a request's names fit them.
+
+    Args:
+        signature_name: string; empty for the default one.
+        names: the names that the request sends.
+
+    Returns:
+        dict of name to `Input`.
+
+    Raises:
+        status.ServingError: FAILED_PRECONDITION, no such signature;
+            INVALID_ARGUMENT, naming the extra and the missing inputs.
+    """
+    known = SIGNATURES.get(signature_name or DEFAULT_SIGNATURE)
+    if known is None:
+        raise status.ServingError(
+            status.Code.FAILED_PRECONDITION,
+            f"Serving signature key {rest_json.show(signature_name)} not "
+            f"found. There are: {rest_json.show_names(SIGNATURES)}.",
+        )
+    extra = set(names) - set(known)
+    missing = {
+        name
+        for name, each in known.items()
+        if each.is_required and name not in names
+    }
+    if extra or missing:
+        raise tensors.invalid(
+            "the inputs do not match the signature. Sent extra: "
+            f"{rest_json.show_names(extra)}. Missing but required: "
+            f"{rest_json.show_names(missing)}. It takes: "
+            f"{rest_json.show_names(known)}."
+        )
+    return known
+
+
+def from_arrays(signature_name, arrays, user, max_utterances):
+    """A request's utterances.
+
+    Args:
+        signature_name: string; empty for the default one.
+        arrays: dict of name to array of the dtype that `inputs_of` says.
+        user: string, the Submodel named beside the tensors (header or
+            metadata), or None.
+        max_utterances: int, most rows.
+
+    Returns:
+        List of `messages.Utterance`; audio and rows are views.
+
+    Raises:
+        status.ServingError: INVALID_ARGUMENT: ranks or sizes that do not
+            agree, a length or an index out of range, nobody or two named.
+    """
+    for name, each in inputs_of(signature_name, arrays).items():
+        if name in arrays and arrays[name].ndim not in each.ranks:
+            raise tensors.invalid(
+                f"input {name!r} must have rank "
+                f"{' or '.join(map(str, each.ranks))}. Received: shape "
+                f"{list(arrays[name].shape)}."
+            )
+    audio = arrays["audio"]
+    count, width = audio.shape
+    if not 1 <= count <= max_utterances:
+        raise tensors.invalid(
+            f"a request must have 1 to {max_utterances} utterances. Received: "
+            f"{count}."
+        )
+    lengths = arrays.get("length", np.full(count, width, np.int32))
+    _check_rows("length", lengths, count)
+    _check_range("length", lengths, 1, width)
+    ids, rows = _who(signature_name, arrays, user, count)
+    return [
+        messages.Utterance(
+            audio=audio[place, : lengths[place]],
+            submodel_id=ids[place],
+            row=rows[place],
+        )
+        for place in range(count)
+    ]
+
+
+def to_outputs(answers):
+    """Answers as dict of output name to array `[b]`; strings are bytes."""
+    columns = {
+        name: [getattr(answer, name) for answer in answers] for name in OUTPUTS
+    }
+    score = np.array(columns.pop("score"), np.float32)
+    outputs = {name: _strings(each) for name, each in columns.items()}
+    return {name: outputs.get(name, score) for name in OUTPUTS}
+
+
+def served(answers):
+    """What answered, as header or metadata pairs; none for a mix of users."""
+    kinds = {(each.submodel_version, each.served_by) for each in answers}
+    if len(kinds) != 1:
+        return {}
+    version, served_by = kinds.pop()
+    pairs = {"x-served-by": served_by}
+    return pairs | ({"x-submodel-version": version} if version else {})
+
+
+def describe(signatures):
+    """Signatures as this server takes them.
+
+    A Submodel goes by its id as well as by its weights, and the answer says
+    which one it was.
+
+    Args:
+        signatures: dict of name to `SignatureDef`, as the export has them.
+
+    Returns:
+        dict likewise, of those that the server answers.
+    """
+    described = {}
+    for name in SIGNATURES:
+        if name not in signatures:
+            continue
+        signature = meta_graph_pb2.SignatureDef()
+        signature.CopyFrom(signatures[name])
+        if "submodel" in signature.inputs:
+            _add_strings(signature.inputs, "submodel_id")
+        for output in ("submodel_version", "served_by"):
+            _add_strings(signature.outputs, output)
+        described[name] = signature
+    return described
+
+
+def _who(signature_name, arrays, user, count):
+    """Each utterance's Submodel id and its row; None for the one it has not."""
+    nobody = [None] * count
+    if signature_name not in ("", DEFAULT_SIGNATURE):
+        if user is not None:
+            raise tensors.invalid(
+                f"signature {signature_name!r} takes no x-submodel-id; use "
+                f"{DEFAULT_SIGNATURE!r}"
+            )
+        if "submodels" not in arrays:
+            return nobody, nobody
+        index = arrays["index"]
+        _check_rows("index", index, count)
+        _check_range("index", index, 0, len(arrays["submodels"]) - 1)
+        return nobody, [arrays["submodels"][place] for place in index]
+    named = [name for name in ("submodel_id", "submodel") if name in arrays]
+    named += [] if user is None else ["x-submodel-id"]
+    if len(named) != 1:
+        raise tensors.invalid(
+            "name the user once, as input 'submodel_id' or 'submodel' or as "
+            "header or metadata x-submodel-id; for nobody's, use signature "
+            f"'base'. Received: {rest_json.show_names(named)}."
+        )
+    if named == ["submodel"]:
+        _check_rows("submodel", arrays["submodel"], count)
+        return nobody, list(arrays["submodel"])
+    if user is not None:
+        return [user] * count, nobody
+    ids = [_to_id(each) for each in arrays["submodel_id"].ravel()]
+    if len(ids) not in (1, count):
+        raise tensors.invalid(
+            f"input 'submodel_id' must have 1 or {count} values. Received: "
+            f"{len(ids)}."
+        )
+    return ids * (count // len(ids)), nobody
+
+
+def _to_id(value):
+    if len(value) > _MAX_ID_BYTES:
+        raise tensors.invalid(
+            f"input 'submodel_id' must have at most {_MAX_ID_BYTES} bytes. "
+            f"Received: {len(value)}."
+        )
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise tensors.invalid("input 'submodel_id' must be UTF-8") from None
+
+
+def _check_rows(name, array, count):
+    if len(array) != count:
+        raise tensors.invalid(
+            f"input {name!r} must have as many rows as 'audio', {count}. "
+            f"Received: {len(array)}."
+        )
+
+
+def _check_range(name, array, low, high):
+    wrong = np.flatnonzero((array < low) | (array > high))
+    if wrong.size:
+        raise tensors.invalid(
+            f"input {name!r} must lie in {low} to {high}. Received: "
+            f"{array[wrong[0]]} in row {wrong[0]}."
+        )
+
+
+def _strings(values):
+    array = np.empty(len(values), object)
+    array[:] = [
+        each.encode("utf-8", "replace") if isinstance(each, str) else each
+        for each in values
+    ]
+    return array
+
+
+def _add_strings(infos, name):
+    info = infos[name]
+    info.name = name
+    info.dtype = types_pb2.DT_STRING
+    del info.tensor_shape.dim[:]
+    info.tensor_shape.dim.add(size=-1)

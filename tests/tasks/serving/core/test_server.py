@@ -1,0 +1,720 @@
+"""The server without a transport: who gets which answer, and when not."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from tasks.serving.core import server, status
+from tests.tasks.serving import fake_engine, fake_source
+
+CALLER = fake_source.CALLER
+SPEC = fake_source.SPEC
+utterance = fake_source.utterance
+text = fake_source.text
+
+
+async def ask(running, *utterances, caller=CALLER, spec=SPEC, deadline=None):
+    """The answers alone."""
+    _, answers = await running.predict(caller, spec, utterances, deadline)
+    return answers
+
+
+async def refusal(awaitable):
+    """The `ServingError` that something ends with."""
+    with pytest.raises(status.ServingError) as caught:
+        await awaitable
+    return caught.value
+
+
+@pytest.fixture
+def source():
+    made = fake_source.FakeSource()
+    made.publish("ann", 1)
+    made.publish("bob", 2)
+    return made
+
+
+def test_each_utterance_is_answered_by_its_own_submodel(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            answers = await ask(
+                running,
+                utterance(7, "ann"),
+                utterance(8, "bob"),
+                utterance(9),
+                utterance(6, row=fake_source.row(5)),
+                utterance(5, "ann", samples=300),
+            )
+        assert [each.text for each in answers] == [
+            text(7, 1),
+            text(8, 2),
+            text(9, 0),
+            text(6, 5),
+            text(5, 1, samples=300),
+        ]
+        assert [each.served_by for each in answers] == [
+            *("submodel", "submodel", "base", "request", "submodel")
+        ]
+        assert answers[0].submodel_version.startswith("1-")
+        assert answers[2].submodel_version == ""
+        assert {each.status for each in answers} == {"OK"}
+
+    asyncio.run(main())
+
+
+def test_one_value_that_fills_a_row_is_a_row(source):
+    filled = np.broadcast_to(np.float32(5), fake_source.row(5).shape)
+
+    async def main():
+        async with fake_source.serving(source) as running:
+            answers = await ask(
+                running, utterance(6, row=filled), utterance(7, "ann")
+            )
+        assert [each.text for each in answers] == [text(6, 5), text(7, 1)]
+
+    asyncio.run(main())
+
+
+def test_an_export_with_a_submodel_folded_in_does_not_serve(source):
+    folded = fake_engine.FakeEngine(submodel={"speaker": "ann"})
+
+    async def main():
+        with pytest.raises(status.ServingError, match="folded in"):
+            async with fake_source.serving(source, folded):
+                pass
+
+    asyncio.run(main())
+
+
+def test_utterances_of_one_user_share_a_row_of_the_batch(source):
+    async def main():
+        engine = fake_engine.FakeEngine()
+        async with fake_source.serving(source, engine) as running:
+            await ask(
+                running,
+                *(utterance(mark, "ann") for mark in range(3)),
+                utterance(4, "bob"),
+            )
+        audio, submodels, _ = engine.calls[0]
+        assert audio == (4, 100)
+        assert submodels == (2, 6)
+
+    asyncio.run(main())
+
+
+def test_a_missing_submodel_is_an_error_unless_the_base_may_answer(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            error = await refusal(ask(running, utterance(1, "eve")))
+            assert error.code is status.Code.NOT_FOUND
+            assert "eve" in error.message
+        async with fake_source.serving(source, fallback="base") as running:
+            [answer] = await ask(running, utterance(1, "eve"))
+            assert answer.text == text(1, 0)
+            assert (answer.served_by, answer.submodel_version) == ("base", "")
+            count = running.registry.get_sample_value(
+                "submodels_fallbacks_total"
+            )
+            assert count == 1
+
+    asyncio.run(main())
+
+
+def test_a_new_version_answers_within_a_second(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            await ask(running, utterance(1, "ann"))
+            version = source.publish("ann", 11)
+            await asyncio.sleep(0.9)
+            [answer] = await ask(running, utterance(1, "ann"))
+        assert answer.text == text(1, 11)
+        assert answer.submodel_version == version.name
+
+    asyncio.run(main())
+
+
+def test_what_is_erased_leaves_memory_within_a_second_of_the_next_look(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            await ask(running, utterance(1, "ann"))
+            assert sizes(running) == (24, 10)
+            source.erase("ann")
+            await asyncio.sleep(0.9)
+            error = await refusal(ask(running, utterance(1, "ann")))
+            assert error.code is status.Code.NOT_FOUND
+            assert sizes(running) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_what_is_erased_leaves_memory_though_nobody_asks(source):
+    limits = fake_source.changed(sweep_seconds=0.5)
+
+    async def main():
+        async with fake_source.serving(source, limits=limits) as running:
+            await ask(running, utterance(1, "ann"), utterance(1, "bob"))
+            source.erase("ann")
+            await asyncio.sleep(1.2)
+            assert sizes(running) == (24, 10)
+
+    asyncio.run(main())
+
+
+def test_what_is_erased_while_it_is_read_is_not_kept(source):
+    async def main():
+        limits = fake_source.changed(store_seconds=5.0)
+        async with fake_source.serving(source, limits=limits) as running:
+            source.holds_reads = True
+            task = asyncio.create_task(ask(running, utterance(1, "ann")))
+            await asyncio.sleep(0.1)
+            assert source.reads == 1
+            source.erase("ann")
+            await asyncio.sleep(0.6)
+            # Another request hears of it, by way of a second look.
+            other = await refusal(ask(running, utterance(1, "ann")))
+            source.holds_reads = False
+            source.may_read.set()
+            for error in (other, await refusal(task)):
+                assert error.code is status.Code.NOT_FOUND
+            assert sizes(running) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_file_that_is_not_in_the_store_is_told_and_not_tried_often(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            source.lose("ann")
+            for _ in range(5):
+                error = await refusal(ask(running, utterance(1, "ann")))
+                assert error.code is status.Code.FAILED_PRECONDITION
+            assert source.reads <= 3
+
+    asyncio.run(main())
+
+
+def sizes(running):
+    """Bytes in rows and in files, as the metrics tell."""
+    value = running.registry.get_sample_value
+    return value("submodels_row_bytes"), value("submodels_file_bytes")
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        (utterance(float("nan"), "ann"), "finite"),
+        (utterance(1, "ann", samples=0), "Received: 0"),
+        (utterance(1, "ann", samples=401), "4 s at 100 Hz"),
+        (utterance(1, "../ann"), "id is wrong"),
+        (utterance(1, "ann", row=fake_source.row(1)), "another"),
+        (utterance(1, row=np.ones(5, np.float32)), "Received: [5] float32"),
+        (utterance(1, row=fake_source.row(float("inf"))), "finite"),
+        (server.Utterance(np.ones(10)), "Received: [10] float64"),
+        (server.Utterance(np.ones((2, 3), np.float32)), "[2, 3]"),
+        (server.Utterance([0.5]), "list"),
+    ],
+)
+def test_bad_input_is_refused_with_its_reason_and_alone(source, bad, message):
+    async def main():
+        async with fake_source.serving(source) as running:
+            good = asyncio.create_task(ask(running, utterance(1, "bob")))
+            error = await refusal(ask(running, utterance(2, "ann"), bad))
+            assert error.code is status.Code.INVALID_ARGUMENT
+            assert message in error.message
+            [answer] = await good
+            assert answer.text == text(1, 2)
+
+    asyncio.run(main())
+
+
+def test_access_is_refused_before_anything_is_looked_up(source):
+    caller = server.Caller("acme", frozenset({"ann"}))
+
+    async def main():
+        async with fake_source.serving(source) as running:
+            for speaker in ("bob", "eve"):
+                error = await refusal(
+                    ask(running, utterance(1, speaker), caller=caller)
+                )
+                assert error.code is status.Code.PERMISSION_DENIED
+            for call in (running.load, running.pin, running.unload):
+                error = await refusal(call(caller, "ann"))
+                assert error.code is status.Code.PERMISSION_DENIED
+            with pytest.raises(status.ServingError):
+                running.list(caller)
+        assert source.resolves == 0
+
+    asyncio.run(main())
+
+
+def test_another_tenants_speaker_of_the_same_name_is_another(source):
+    source.publish("ann", 3, tenant="other")
+    other = server.Caller("other", is_admin=True)
+
+    async def main():
+        async with fake_source.serving(source) as running:
+            [mine] = await ask(running, utterance(1, "ann"))
+            [theirs] = await ask(running, utterance(1, "ann"), caller=other)
+            assert (mine.text, theirs.text) == (text(1, 1), text(1, 3))
+            assert len(running.list(other)) == 1
+            error = await refusal(
+                ask(running, utterance(1, "bob"), caller=other)
+            )
+            assert error.code is status.Code.NOT_FOUND
+
+    asyncio.run(main())
+
+
+def test_submodels_are_loaded_ahead_pinned_listed_and_unloaded(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            loaded = await running.load(CALLER, "ann")
+            assert (loaded.submodel_id, loaded.pinned) == ("ann", False)
+            assert (await running.pin(CALLER, "bob")).pinned
+            for number in range(4):
+                source.publish(f"u{number}", 10 + number)
+                await ask(running, utterance(1, f"u{number}"))
+            names = {each.submodel_id for each in running.list(CALLER)}
+            assert names == {"bob", "u1", "u2", "u3"}
+            await running.pin(CALLER, "u1")
+            error = await refusal(running.pin(CALLER, "u2"))
+            assert error.code is status.Code.RESOURCE_EXHAUSTED
+            await running.unload(CALLER, "bob")
+            names = {each.submodel_id for each in running.list(CALLER)}
+            assert "bob" not in names
+
+    asyncio.run(main())
+
+
+def test_a_tenant_pins_no_more_than_its_share(source):
+    source.publish("ann", 3, tenant="other")
+    other = server.Caller("other", is_admin=True)
+
+    async def main():
+        # Four rows, of which two may be pinned.
+        limits = fake_source.changed(tenant_share=0.5)
+        async with fake_source.serving(source, limits=limits) as running:
+            await running.pin(CALLER, "bob")
+            await running.pin(CALLER, "bob")
+            error = await refusal(running.pin(CALLER, "ann"))
+            assert error.code is status.Code.RESOURCE_EXHAUSTED
+            assert "of this tenant" in error.message
+            assert (await running.pin(other, "ann")).pinned
+            await running.unload(CALLER, "bob")
+            assert (await running.pin(CALLER, "ann")).pinned
+
+    asyncio.run(main())
+
+
+def test_a_pinned_submodel_is_ready_in_its_new_version_unasked(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            await running.pin(CALLER, "ann")
+            version = source.publish("ann", 11)
+            await asyncio.sleep(1.2)
+            [loaded] = running.list(CALLER)
+            assert loaded.submodel_version == version.name
+            assert loaded.pinned
+
+    asyncio.run(main())
+
+
+def test_the_queues_limit_is_exact(source):
+    limits = fake_source.changed(queue_requests=6)
+
+    async def main():
+        engine = fake_engine.FakeEngine()
+        async with fake_source.serving(source, engine, limits) as running:
+            engine.may_run.clear()
+            tasks = [
+                asyncio.create_task(ask(running, utterance(mark, "ann")))
+                for mark in range(6)
+            ]
+            await asyncio.sleep(0.1)
+            started = asyncio.get_running_loop().time()
+            error = await refusal(ask(running, utterance(9, "ann")))
+            assert asyncio.get_running_loop().time() - started < 0.05
+            assert error.code is status.Code.RESOURCE_EXHAUSTED
+            assert error.retry_after_seconds > 0
+            tasks[5].cancel()
+            await asyncio.sleep(0)
+            # One went, so exactly one may come.
+            tasks[5] = asyncio.create_task(ask(running, utterance(5, "bob")))
+            await asyncio.sleep(0.05)
+            await refusal(ask(running, utterance(9)))
+            engine.may_run.set()
+            answers = await asyncio.gather(*tasks)
+            assert [each.text for [each] in answers] == [
+                *(text(mark, 1) for mark in range(5)),
+                text(5, 2),
+            ]
+            await ask(running, *(utterance(1) for _ in range(6)))
+            error = await refusal(
+                ask(running, *(utterance(1) for _ in range(7)))
+            )
+            assert error.retry_after_seconds is None
+
+    asyncio.run(main())
+
+
+def test_a_tenant_fills_no_more_than_its_share_of_the_queue(source):
+    limits = fake_source.changed(queue_requests=8, tenant_share=0.5)
+    other = server.Caller("other")
+
+    async def main():
+        engine = fake_engine.FakeEngine()
+        async with fake_source.serving(source, engine, limits) as running:
+            engine.may_run.clear()
+            tasks = [
+                asyncio.create_task(ask(running, utterance(1)))
+                for _ in range(4)
+            ]
+            await asyncio.sleep(0.05)
+            error = await refusal(ask(running, utterance(1)))
+            assert "share" in error.message
+            tasks.append(
+                asyncio.create_task(ask(running, utterance(2), caller=other))
+            )
+            await asyncio.sleep(0.05)
+            engine.may_run.set()
+            assert len(await asyncio.gather(*tasks)) == 5
+
+    asyncio.run(main())
+
+
+def test_a_request_too_late_is_dropped_and_never_reaches_the_engine(source):
+    async def main():
+        engine = fake_engine.FakeEngine()
+        async with fake_source.serving(source, engine) as running:
+            engine.may_run.clear()
+            first = asyncio.create_task(ask(running, utterance(1, "ann")))
+            await asyncio.sleep(0.05)
+            now = asyncio.get_running_loop().time()
+            error = await refusal(
+                ask(running, utterance(2, "ann"), deadline=now + 0.1)
+            )
+            assert error.code is status.Code.DEADLINE_EXCEEDED
+            cancelled = asyncio.create_task(ask(running, utterance(3, "ann")))
+            await asyncio.sleep(0.05)
+            cancelled.cancel()
+            await asyncio.sleep(0.05)
+            engine.may_run.set()
+            await first
+            await ask(running, utterance(4, "ann"))
+            assert running.list(CALLER)[0].in_use == 0
+        marks = [mark for _, _, marks in engine.calls for mark in marks]
+        assert marks == [1, 4]
+
+    asyncio.run(main())
+
+
+def test_a_request_that_would_wait_beyond_its_deadline_is_refused(source):
+    async def main():
+        engine = fake_engine.FakeEngine(delay_seconds=0.2)
+        limits = fake_source.changed(batch_size=1)
+        async with fake_source.serving(source, engine, limits) as running:
+            await ask(running, utterance(1))
+            tasks = [
+                asyncio.create_task(ask(running, utterance(1)))
+                for _ in range(5)
+            ]
+            await asyncio.sleep(0.05)
+            now = asyncio.get_running_loop().time()
+            error = await refusal(
+                ask(running, utterance(2), deadline=now + 0.5)
+            )
+            assert error.code is status.Code.RESOURCE_EXHAUSTED
+            assert 0.5 < error.retry_after_seconds < 2
+            await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+
+
+def test_only_the_utterance_that_the_engine_fails_on_fails(source):
+    async def main():
+        engine = fake_engine.FakeEngine(failing={3.0})
+        async with fake_source.serving(source, engine) as running:
+            outcomes = await asyncio.gather(
+                *(ask(running, utterance(mark, "ann")) for mark in range(8)),
+                return_exceptions=True,
+            )
+        failed = outcomes.pop(3)
+        assert failed.code is status.Code.INTERNAL
+        assert "secret" not in failed.message
+        marks = [0, 1, 2, 4, 5, 6, 7]
+        assert [each.text for [each] in outcomes] == [
+            text(mark, 1) for mark in marks
+        ]
+
+    asyncio.run(main())
+
+
+def test_draining_answers_all_that_was_let_in_and_nothing_else(source):
+    async def main():
+        engine = fake_engine.FakeEngine(delay_seconds=0.02)
+        async with fake_source.serving(source, engine) as running:
+            tasks = [
+                asyncio.create_task(ask(running, utterance(mark, "ann")))
+                for mark in range(20)
+            ]
+            await asyncio.sleep(0.01)
+            draining = asyncio.create_task(running.drain())
+            await asyncio.sleep(0)
+            assert not running.ready
+            assert running.live
+            error = await refusal(ask(running, utterance(1)))
+            assert error.code is status.Code.UNAVAILABLE
+            await draining
+            assert all(task.done() for task in tasks)
+            answers = [task.result() for task in tasks]
+        assert [each.text for [each] in answers] == [
+            text(mark, 1) for mark in range(20)
+        ]
+
+    asyncio.run(main())
+
+
+def test_closing_fails_what_still_waits(source):
+    async def main():
+        engine = fake_engine.FakeEngine(delay_seconds=0.3)
+        limits = fake_source.changed(batch_size=1)
+        async with fake_source.serving(source, engine, limits) as running:
+            tasks = [
+                asyncio.create_task(ask(running, utterance(1, "ann")))
+                for _ in range(3)
+            ]
+            await asyncio.sleep(0.1)
+        assert (await tasks[0])[0].text == text(1, 1)
+        for task in tasks[1:]:
+            error = await refusal(task)
+            assert error.code is status.Code.UNAVAILABLE
+        assert engine.is_closed
+
+    asyncio.run(main())
+
+
+def test_a_store_that_hangs_holds_up_nobody_whose_submodel_is_ready(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            loop = asyncio.get_running_loop()
+            await ask(running, utterance(1, "ann"))
+            await asyncio.sleep(0.6)
+            source.is_open.clear()
+            waiting = [
+                asyncio.create_task(refusal(ask(running, utterance(1, name))))
+                for name in ("bob", *(f"u{number}" for number in range(20)))
+            ]
+            for _ in range(5):
+                started = loop.time()
+                [answer] = await ask(running, utterance(1, "ann"))
+                assert answer.text == text(1, 1)
+                assert loop.time() - started < 0.3
+                await asyncio.sleep(0.1)
+            for error in await asyncio.gather(*waiting):
+                assert error.code is status.Code.UNAVAILABLE
+            stuck = running.registry.get_sample_value("submodels_store_stuck")
+            assert 1 <= stuck <= running.limits.store_threads
+            source.is_open.set()
+            await asyncio.sleep(0.6)
+            [answer] = await ask(running, utterance(1, "bob"))
+            assert answer.text == text(1, 2)
+            assert (
+                running.registry.get_sample_value("submodels_store_stuck") == 0
+            )
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "publish, message",
+    [
+        (lambda source: source.publish("bad", "x"), "could not convert"),
+        (
+            lambda source: source.publish("bad", 1, fingerprint="e" * 64),
+            "another base model",
+        ),
+        (
+            lambda source: source.publish("bad", 1, num_bytes=1 << 40),
+            "must have at most",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_and_not_tried_by_each_request(
+    source, publish, message
+):
+    publish(source)
+
+    async def main():
+        async with fake_source.serving(source) as running:
+            for _ in range(3):
+                errors = await asyncio.gather(
+                    *(
+                        refusal(ask(running, utterance(1, "bad")))
+                        for _ in range(5)
+                    )
+                )
+                for error in errors:
+                    assert error.code is status.Code.FAILED_PRECONDITION
+                    assert message in error.message
+            assert source.reads <= 1
+            await ask(running, utterance(1, "ann"))
+
+    asyncio.run(main())
+
+
+def test_a_storm_on_one_missing_id_asks_the_store_once(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            await asyncio.gather(
+                *(
+                    refusal(ask(running, utterance(1, "eve")))
+                    for _ in range(100)
+                )
+            )
+        assert source.resolves == 1
+        assert source.reads == 0
+
+    asyncio.run(main())
+
+
+def test_many_first_requests_for_one_submodel_load_it_once(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            answers = await asyncio.gather(
+                *(ask(running, utterance(1, "ann")) for _ in range(100))
+            )
+        assert {each.text for [each] in answers} == {text(1, 1)}
+        assert (source.resolves, source.reads) == (1, 1)
+
+    asyncio.run(main())
+
+
+def test_a_store_that_fails_is_unavailable_and_tells_no_paths(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            source.error = OSError(5, "disk", "/secret/path")
+            error = await refusal(ask(running, utterance(1, "ann")))
+            assert error.code is status.Code.UNAVAILABLE
+            assert "secret" not in error.message
+
+    asyncio.run(main())
+
+
+def test_without_a_store_the_base_alone_is_served():
+    async def main():
+        async with fake_source.serving() as running:
+            [answer] = await ask(running, utterance(1))
+            assert answer.text == text(1, 0)
+            error = await refusal(ask(running, utterance(1, "ann")))
+            assert error.code is status.Code.FAILED_PRECONDITION
+            assert (await refusal(running.load(CALLER, "ann"))).code is (
+                status.Code.FAILED_PRECONDITION
+            )
+
+    asyncio.run(main())
+
+
+def test_a_request_of_another_model_or_version_is_not_found(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            for spec in (
+                server.ModelSpec("asr", version=2),
+                server.ModelSpec("other"),
+            ):
+                error = await refusal(ask(running, utterance(1), spec=spec))
+                assert error.code is status.Code.NOT_FOUND
+            assert running.model_ready("asr")
+            assert not running.model_ready("other")
+            version, signatures = running.signature_metadata(SPEC)
+            assert (version, list(signatures)) == (1, ["serving_default"])
+            assert running.description(SPEC)[1].max_samples == 400
+
+    asyncio.run(main())
+
+
+def test_a_reload_under_load_fails_no_request_even_with_a_corrupt_base(source):
+    async def main():
+        engines = {}
+
+        def factory(path):
+            if path.endswith("/3"):
+                raise ValueError(f"{path}: corrupt")
+            engines[path] = fake_engine.FakeEngine(delay_seconds=0.002)
+            return engines[path]
+
+        folders = ["1"]
+        async with fake_source.serving(
+            source,
+            engine_factory=factory,
+            list_folder=lambda path: folders,
+        ) as running:
+            stop = asyncio.Event()
+            versions = []
+
+            async def client():
+                while not stop.is_set():
+                    version, [answer] = await running.predict(
+                        CALLER, SPEC, [utterance(1, "ann")]
+                    )
+                    assert answer.text == text(1, 1)
+                    versions.append(version)
+
+            clients = [asyncio.create_task(client()) for _ in range(8)]
+            for version in range(2, 7):
+                await asyncio.sleep(0.05)
+                folders.append(str(version))
+                reload = running.reload([server.ModelConfig("asr", "/exports")])
+                if version == 3:
+                    error = await refusal(reload)
+                    assert error.code is status.Code.FAILED_PRECONDITION
+                    assert "corrupt" in error.message
+                else:
+                    await reload
+            await asyncio.sleep(0.1)
+            stop.set()
+            await asyncio.gather(*clients)
+            assert set(versions) == {1, 2, 4, 5, 6}
+            assert versions[-1] == 6
+            await asyncio.sleep(0.05)
+            closed = [each.is_closed for each in engines.values()]
+            assert closed == [True] * 4 + [False]
+
+    asyncio.run(main())
+
+
+def test_a_server_without_a_base_that_loads_does_not_start():
+    def factory(path):
+        raise ValueError("no export")
+
+    async def main():
+        running = server.Server(
+            None,
+            factory,
+            [server.ModelConfig("asr", "/exports")],
+            list_folder=lambda path: ["1"],
+        )
+        error = await refusal(running.start())
+        assert "no export" in error.message
+        assert not running.ready
+
+    asyncio.run(main())
+
+
+def test_an_engine_call_that_does_not_end_makes_the_server_not_live(source):
+    limits = fake_source.changed(engine_seconds=0.1)
+
+    async def main():
+        engine = fake_engine.FakeEngine()
+        async with fake_source.serving(source, engine, limits) as running:
+            engine.may_run.clear()
+            task = asyncio.create_task(ask(running, utterance(1)))
+            await asyncio.sleep(0.05)
+            assert running.live
+            await asyncio.sleep(0.15)
+            assert not running.live
+            engine.may_run.set()
+            await task
+            assert running.live
+
+    asyncio.run(main())

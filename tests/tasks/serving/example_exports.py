@@ -1,0 +1,78 @@
+"""Exports of small random bases, made once for the tests of a process."""
+
+import functools
+import pathlib
+import tempfile
+
+import numpy as np
+import pytest
+
+from lingvo_like import submodel_layout
+from tasks.serving.exports import engine, export_folder, signatures
+from tests import tiny
+from tests.lingvo_like.base_models import whisper_bases
+
+RESIDUAL_WEIGHT = 0.7
+# Of a full context only the number of buckets differs: one.
+KINDS = (
+    "short",
+    "conformer",
+    pytest.param("full", marks=pytest.mark.slow),
+)
+
+
+@functools.cache
+def base(kind):
+    """A Whisper of full or short context, or a Conformer of two buckets."""
+    if kind == "conformer":
+        return tiny.base(buckets_seconds=(1.0, 2.0))
+    return whisper_bases.small(audio_context=kind)
+
+
+@functools.cache
+def recognizer(kind, beam_size=1):
+    layout = submodel_layout.Layout(
+        base(kind).model_dim, 4, tuple(range(base(kind).num_blocks))
+    )
+    return signatures.Recognizer(base(kind), layout, RESIDUAL_WEIGHT, beam_size)
+
+
+@functools.cache
+def _parent():
+    return tempfile.TemporaryDirectory(prefix="exports-")
+
+
+@functools.cache
+def folder(kind):
+    """The version folder of an export; read it, do not change it."""
+    made = recognizer(kind)
+    path, _ = export_folder.write(
+        pathlib.Path(_parent().name) / kind,
+        1,
+        made,
+        export_folder.describe(made, base(kind).fingerprint(), "test.Small"),
+    )
+    return path
+
+
+@functools.cache
+def loaded(kind):
+    """The engine of that export; do not close it."""
+    return engine.SavedModelEngine(folder(kind), warm_up=False)
+
+
+def rows(kind, count, seed=0, scale=0.3):
+    """Random packed Submodels `[count, num_values]`; the last is zeros."""
+    values = recognizer(kind).layout.num_values
+    drawn = np.random.default_rng(seed).standard_normal((count, values))
+    drawn[-1] = 0.0
+    return (scale * drawn).astype("float32")
+
+
+def utterances(lengths, width=None, padding=0.0):
+    """Audio `[b, width]` with `padding` past each length, and the lengths."""
+    width = width or max(lengths)
+    audio = whisper_bases.utterances(lengths, width)
+    for row, length in zip(audio, lengths, strict=True):
+        row[length:] = padding
+    return audio, np.array(lengths, "int32")

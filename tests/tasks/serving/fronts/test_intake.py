@@ -1,0 +1,98 @@
+"""Bytes in flight are bounded, and so is what gzip inflates to."""
+
+import asyncio
+import collections
+import gzip
+import threading
+import tracemalloc
+
+import pytest
+
+from tasks.serving.core import limits, status
+from tasks.serving.fronts import intake
+
+LIMITS = limits.Limits(max_request_bytes=100, queue_bytes=200, tenant_share=0.5)
+
+
+def _reserve(running, tenant, *sizes):
+    with running.reservation(tenant) as reserve:
+        for size in sizes:
+            reserve(size)
+
+
+def test_a_bomb_takes_no_memory():
+    bomb = gzip.compress(bytes(1 << 26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(status.ServingError, match="more than 1000 bytes"):
+            intake.inflate(bomb, 1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 18
+
+
+def test_what_just_fits_is_inflated():
+    assert intake.inflate(gzip.compress(b"x" * 1000), 1000) == b"x" * 1000
+
+
+def test_a_tenant_has_a_share_and_all_have_a_limit():
+    running = intake.Intake(LIMITS)
+    with running.reservation("a") as a, running.reservation("b") as b:
+        a(150)
+        a(50)
+        with pytest.raises(status.ServingError) as caught:
+            a(1)
+        assert caught.value.code is status.Code.RESOURCE_EXHAUSTED
+        assert caught.value.retry_after_seconds
+        b(200)
+        with pytest.raises(status.ServingError):
+            _reserve(running, "c", 1)
+    # All of it came back.
+    _reserve(running, "c", 200)
+    running.close()
+
+
+def test_no_more_messages_are_on_their_way_than_have_room():
+    async def run():
+        running = intake.Intake(LIMITS)
+        now, most = collections.Counter(), collections.Counter()
+
+        async def read(tenant, has_come):
+            async with running.reading(tenant):
+                now[tenant] += 1
+                most[tenant] = max(most[tenant], now[tenant])
+                most["all"] = max(most["all"], now.total())
+                await has_come.wait()
+                now[tenant] -= 1
+
+        # 400 bytes in all and 200 of a tenant: four messages of 100, and two.
+        has_come = {tenant: asyncio.Event() for tenant in "abc"}
+        tasks = [
+            asyncio.create_task(read(tenant, has_come[tenant]))
+            for tenant in "aaaaabcc"
+        ]
+        await asyncio.sleep(0.01)
+        assert now == {"a": 2, "b": 1, "c": 1}
+        # Of another tenant, what is slow keeps nobody waiting.
+        has_come["b"].set()
+        has_come["c"].set()
+        await asyncio.gather(*tasks[5:])
+        assert now["a"] == 2
+        has_come["a"].set()
+        await asyncio.gather(*tasks)
+        assert most == {"a": 2, "b": 1, "c": 1, "all": 4}
+        running.close()
+
+    asyncio.run(run())
+
+
+def test_long_parsing_leaves_the_loop_alone():
+    async def run():
+        running = intake.Intake(LIMITS)
+        here = threading.get_ident()
+        assert await running.parse(10, threading.get_ident) == here
+        assert await running.parse(1 << 20, threading.get_ident) != here
+        running.close()
+
+    asyncio.run(run())
