@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.coverage_guided TARGET RUNS [CORPUS_FOLDER]
 
-The last line is one JSON object; findings go to stderr. Needs `atheris`.
+The last line is one JSON object; findings go to stderr. Needs the extra `fuzz`.
 """
 
 import json
