@@ -5,6 +5,8 @@ import enum
 
 import numpy as np
 
+from tasks.serving.core import status
+
 SERVED_BY_SUBMODEL = "submodel"
 SERVED_BY_BASE = "base"
 SERVED_BY_REQUEST = "request"
@@ -32,6 +34,21 @@ class Caller:
 
     def allows(self, speaker):
         return self.speakers is None or speaker in self.speakers
+
+    def require_admin(self):
+        """Raises PERMISSION_DENIED unless the caller administers."""
+        self._require(self.is_admin, "admin")
+
+    def require_operator(self):
+        """Raises PERMISSION_DENIED unless it runs the whole server."""
+        self._require(self.is_operator, "operator")
+
+    def _require(self, has_role, role):
+        if not has_role:
+            raise status.ServingError(
+                status.Code.PERMISSION_DENIED,
+                f"only a credential with `{role}` may do this",
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -255,10 +255,7 @@ class Server:
                 self._idle.set()
 
     def _check_admin(self, caller, speaker=None):
-        if not caller.is_admin:
-            raise status.ServingError(
-                status.Code.PERMISSION_DENIED, "this takes an administrator"
-            )
+        caller.require_admin()
         if speaker is not None:
             self._submodels.check_user(caller, speaker)
 

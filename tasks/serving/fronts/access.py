@@ -154,24 +154,6 @@ def from_json(text):
     return AccessControl(tokens, certificates)
 
 
-def require_admin(caller):
-    """Raises PERMISSION_DENIED unless the caller administers."""
-    if not caller.is_admin:
-        raise status.ServingError(
-            status.Code.PERMISSION_DENIED,
-            "only a credential with `admin` may do this",
-        )
-
-
-def require_operator(caller):
-    """Raises PERMISSION_DENIED unless the caller runs the whole server."""
-    if not caller.is_operator:
-        raise status.ServingError(
-            status.Code.PERMISSION_DENIED,
-            "only a credential with `operator` may do this",
-        )
-
-
 def _unauthenticated(message):
     return status.ServingError(status.Code.UNAUTHENTICATED, message)
 

@@ -17,7 +17,6 @@ from tensorflow_serving.apis import (
 
 from tasks.serving.core import messages, status
 from tasks.serving.fronts import (
-    access,
     grpc_calls,
     model_messages,
     rest_json,
@@ -174,7 +173,7 @@ class GrpcFront:
         return model_messages.status_response(self._server.model_status(spec))
 
     async def _reload(self, call, request):
-        access.require_operator(call.caller)
+        call.caller.require_operator()
         await self._server.reload(model_messages.to_configs(request.config))
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = status.Code.OK.number

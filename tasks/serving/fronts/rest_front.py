@@ -5,7 +5,6 @@ from aiohttp import web
 
 from tasks.serving.core import messages
 from tasks.serving.fronts import (
-    access,
     http_calls,
     model_messages,
     rest_json,
@@ -118,7 +117,7 @@ def health_routes(server, intake):
 
     async def metrics(call):
         # They count all tenants together, which is no tenant's business.
-        access.require_operator(call.caller)
+        call.caller.require_operator()
         return web.Response(
             body=prometheus_client.generate_latest(server.registry),
             headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},

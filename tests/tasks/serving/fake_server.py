@@ -92,6 +92,7 @@ class FakeServer:
         return [self._change("list", caller, "anna")]
 
     def _change(self, what, caller, speaker):
+        caller.require_admin()
         self.changes.append((what, caller.tenant, speaker))
         return messages.LoadedSubmodel(speaker, "1-abc", "f" * 64, 16, False, 0)
 

@@ -123,7 +123,7 @@ def test_without_access_control_everyone_is_one_tenant():
 
 def test_only_an_administrator_administers():
     control = _control(ANNA, OPS)
-    access.require_admin(control.authenticate(None, ["ops.example"]))
+    control.authenticate(None, ["ops.example"]).require_admin()
     with pytest.raises(status.ServingError) as caught:
-        access.require_admin(control.authenticate(f"Bearer {TOKEN}"))
+        control.authenticate(f"Bearer {TOKEN}").require_admin()
     assert caught.value.code is status.Code.PERMISSION_DENIED
