@@ -8,6 +8,7 @@ into another.
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import re
@@ -162,6 +163,10 @@ def did_you_mean(name, known):
     return f"Known: {', '.join(sorted(known))}."
 
 
+# A server reads the metadata of thousands of files of the same class.
+_hints = functools.lru_cache(typing.get_type_hints)
+
+
 def _members(annotation):
     """The alternatives of a union; of any other type, itself."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -193,7 +198,7 @@ def _section(cls, template, values, prefix):
         raise ValueError(
             f"{what} must be a dict of {cls.__name__}. Received: {values!r}."
         )
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]
     for key in values:
         if key not in names:
@@ -276,7 +281,7 @@ def _to_json_value(value):
 
 def _set(params, names, path, text, root):
     name, rest = names[0], names[1:]
-    hints = typing.get_type_hints(type(params))
+    hints = _hints(type(params))
     value = getattr(params, name, None) if name in hints else None
     is_section = dataclasses.is_dataclass(value)
     if name not in hints or (rest and not is_section):

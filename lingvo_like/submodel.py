@@ -43,7 +43,8 @@ class Submodel:
     @property
     def vector(self):
         """The packed vector `[num_values]` float32."""
-        return self.layout.pack(self.tensors)
+        # In the layout's order, and checked, since the Submodel was made.
+        return np.concatenate([each.ravel() for each in self.tensors.values()])
 
 
 def create(
@@ -87,7 +88,7 @@ def create(
         dtype="float32",
         sha256="",
     )
-    return _sealed(metadata, tensors)
+    return _sealed(metadata, {k: np.array(v) for k, v in tensors.items()})
 
 
 def identity(layout, **metadata):
@@ -207,10 +208,13 @@ def file_name(speaker):
 
 
 def _sealed(metadata, tensors):
-    """A checked Submodel with the checksum of its content."""
+    """A checked Submodel with the checksum of its content.
+
+    The tensors are its own from now on, and read-only.
+    """
     submodel_metadata.check(metadata)
     submodel_layout.check_tensors(metadata.layout, tensors)
-    tensors = {name: np.array(tensors[name]) for name in metadata.layout.shapes}
+    tensors = {name: tensors[name] for name in metadata.layout.shapes}
     for tensor in tensors.values():
         tensor.setflags(write=False)
     sha256 = submodel_metadata.checksum(metadata, tensors)
@@ -236,7 +240,8 @@ def _parse(data, base_fingerprint, layout):
     except safetensors.SafetensorError as error:
         raise SubmodelError(f"not a whole safetensors file: {error}") from None
     submodel = _sealed(
-        metadata, {k: v.astype(np.float32) for k, v in tensors.items()}
+        metadata,
+        {k: v.astype(np.float32, copy=False) for k, v in tensors.items()},
     )
     if submodel.metadata.sha256 != metadata.sha256:
         raise SubmodelError(

@@ -1,8 +1,10 @@
 """Which tensors a Submodel has, their order, and the checks that they fit."""
 
 import dataclasses
+import functools
 import math
 import operator
+import types
 
 import numpy as np
 from keras import ops
@@ -50,15 +52,17 @@ class Layout:
                 f"Received: {blocks}."
             )
 
-    @property
+    @functools.cached_property
     def shapes(self):
-        """Dict of tensor name to shape, in the packed order."""
+        """Mapping of tensor name to shape, in the packed order."""
         shapes = adapter.weight_shapes(self.model_dim, self.bottleneck_dim)
-        return {
-            tensor_name(block, field): shape
-            for block in self.blocks
-            for field, shape in shapes._asdict().items()
-        }
+        return types.MappingProxyType(
+            {
+                tensor_name(block, field): shape
+                for block in self.blocks
+                for field, shape in shapes._asdict().items()
+            }
+        )
 
     @property
     def num_values(self):
@@ -141,7 +145,7 @@ def check_tensors(layout, tensors):
             raise SubmodelError(
                 f"{name}: the dtype must be float32. Received: {tensor.dtype}."
             )
-        if not np.all(np.isfinite(tensor)):
+        if not np.isfinite(tensor).all():
             raise SubmodelError(
                 f"{name}: {np.sum(~np.isfinite(tensor))} of {tensor.size} "
                 "values are not finite"

@@ -1,8 +1,11 @@
 """What a Submodel is for and where it comes from, as checked JSON."""
 
 import dataclasses
+import functools
 import hashlib
 import json
+
+import numpy as np
 
 from lingvo_like import hyperparams, submodel_layout
 
@@ -32,7 +35,7 @@ class Metadata:
     dtype: str
     sha256: str
 
-    @property
+    @functools.cached_property
     def layout(self):
         return submodel_layout.Layout(
             self.model_dim, self.bottleneck_dim, self.blocks
@@ -125,7 +128,7 @@ def checksum(metadata, tensors):
     digest = hashlib.sha256(_canonical(fields).encode())
     for name in metadata.layout.shapes:
         digest.update(f"\n{name}\n".encode())
-        digest.update(tensors[name].astype("<f4").tobytes())
+        digest.update(np.ascontiguousarray(tensors[name], "<f4").data)
     return digest.hexdigest()
 
 

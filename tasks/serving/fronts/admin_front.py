@@ -1,6 +1,9 @@
 """Operations on loaded Submodels, on a port of its own: JSON over HTTP.
 
 GET  /v1/submodels              what is ready, of the caller's speakers
+POST /v1/submodels:load         makes those of {"submodel_ids": [...]} ready,
+                                when the engines leave time for it; says which
+                                are not, and why
 POST /v1/submodels/ID:load      makes a speaker's Submodel ready
 POST /v1/submodels/ID:pin       keeps it and its successors ready
 POST /v1/submodels/ID:unload    drops it, and unpins it
@@ -10,8 +13,10 @@ import dataclasses
 
 from aiohttp import web
 
-from tasks.serving.fronts import http_calls, rest_front, rest_json
+from tasks.serving.fronts import http_calls, rest_front, rest_json, tensors
 
+# Of one request: an answer of so many is some 300 kB.
+MAX_NAMES = 1000
 _SUBMODEL = "/v1/submodels/{submodel_id:[^/:]+}"
 
 
@@ -33,6 +38,7 @@ class AdminFront:
         return [
             *rest_front.health_routes(self._server, self._intake),
             web.get("/v1/submodels", self._list),
+            web.post("/v1/submodels:load", self._load_many),
             web.post(f"{_SUBMODEL}:load", self._changer(self._server.load)),
             web.post(f"{_SUBMODEL}:pin", self._changer(self._server.pin)),
             web.post(f"{_SUBMODEL}:unload", self._changer(self._server.unload)),
@@ -46,6 +52,21 @@ class AdminFront:
             )
         )
 
+    async def _load_many(self, call):
+        limits = self._intake.limits
+        with self._intake.reservation(call.caller.tenant) as reserve:
+            body = await http_calls.read_body(
+                call, reserve, limits, self._intake.body_seconds
+            )
+            names = await self._intake.parse(len(body), _submodel_ids, body)
+            call.entry.submodel_ids = frozenset(names)
+            loaded, errors = await self._server.load_many(call.caller, names)
+        content = {
+            "submodels": [dataclasses.asdict(each) for each in loaded],
+            "errors": {name: each.message for name, each in errors.items()},
+        }
+        return http_calls.json_response(rest_json.dump(content))
+
     def _changer(self, method):
         """A handler that calls a method of (caller, speaker)."""
 
@@ -57,3 +78,20 @@ class AdminFront:
             return http_calls.json_response(rest_json.dump(content))
 
         return change
+
+
+def _submodel_ids(body):
+    """The different ids that a body names, in their order."""
+    content = rest_json.parse(body)
+    names = content.get("submodel_ids") if isinstance(content, dict) else None
+    if (
+        not isinstance(names, list)
+        or set(content) != {"submodel_ids"}
+        or not all(isinstance(name, str) for name in names)
+        or not 1 <= len(names) <= MAX_NAMES
+    ):
+        raise tensors.invalid(
+            'the body must be {"submodel_ids": [...]} with 1 to '
+            f"{MAX_NAMES} strings"
+        )
+    return list(dict.fromkeys(names))

@@ -105,7 +105,8 @@ class ServerProcess:
 
     @contextlib.asynccontextmanager
     async def admin(self):
-        """An object with coroutines `load` and `unload` of a speaker."""
+        """An object with coroutines `load` and `unload` of a speaker, and
+        `load_many` of several."""
         async with aiohttp.ClientSession(headers=self.headers) as session:
             yield _Admin(session, self.admin_address)
 
@@ -161,14 +162,20 @@ class _Admin:
     async def load(self, speaker):
         await self._post(speaker, "load")
 
+    async def load_many(self, speakers):
+        content = await self._post("", "load", {"submodel_ids": speakers})
+        if content["errors"]:
+            raise RuntimeError(f"load: {content['errors']}")
+
     async def unload(self, speaker):
         await self._post(speaker, "unload")
 
-    async def _post(self, speaker, action):
-        url = f"{self._url}/{speaker}:{action}"
-        async with self._session.post(url) as response:
+    async def _post(self, speaker, action, content=None):
+        url = f"{self._url}{'/' if speaker else ''}{speaker}:{action}"
+        async with self._session.post(url, json=content) as response:
             if response.status != 200:
                 raise RuntimeError(
                     f"{action} of {speaker}: {response.status} "
                     f"{await response.text()}"
                 )
+            return await response.json()

@@ -20,6 +20,7 @@ class FakeServer:
         error: raised by predict, if not None.
         hold: asyncio.Event that predict waits for, if not None.
         cancelled: int, predicts whose client went away.
+        missing: set of speakers that have no Submodel.
     """
 
     def __init__(self):
@@ -31,6 +32,7 @@ class FakeServer:
         self.seen, self.changes, self.configs = [], [], None
         self.error = self.hold = None
         self.cancelled = 0
+        self.missing = set()
 
     async def predict(self, caller, spec, utterances, deadline=None):
         self._check(spec)
@@ -82,6 +84,16 @@ class FakeServer:
     async def load(self, caller, speaker):
         return self._change("load", caller, speaker)
 
+    async def load_many(self, caller, speakers):
+        caller.require_admin()
+        loaded, errors = [], {}
+        for speaker in speakers:
+            try:
+                loaded.append(await self.load(caller, speaker))
+            except status.ServingError as error:
+                errors[speaker] = error
+        return loaded, errors
+
     async def pin(self, caller, speaker):
         return self._change("pin", caller, speaker)
 
@@ -93,6 +105,10 @@ class FakeServer:
 
     def _change(self, what, caller, speaker):
         caller.require_admin()
+        if speaker in self.missing:
+            raise status.ServingError(
+                status.Code.NOT_FOUND, f"no Submodel of {speaker}"
+            )
         self.changes.append((what, caller.tenant, speaker))
         return messages.LoadedSubmodel(speaker, "1-abc", "f" * 64, 16, False, 0)
 

@@ -55,7 +55,9 @@ def test_there_are_never_more_threads_and_they_end():
             await asyncio.gather(*(pool.call(divmod, 7, 2) for _ in range(9)))
         assert alive() == 3
         pool.close()
-        await asyncio.sleep(0.1)
+        ends_at = time.monotonic() + 20
+        while alive() and time.monotonic() < ends_at:
+            await asyncio.sleep(0.01)
         assert alive() == 0
 
     asyncio.run(main())

@@ -47,7 +47,57 @@ def test_an_administrator_lists(fronts):
     }
 
 
+def _load(fronts, body, name="admin"):
+    headers = {"Authorization": harness.bearer(name)}
+    return fronts.http(
+        "POST", "/v1/submodels:load", body, headers, front="admin"
+    )
+
+
+def test_many_are_loaded_in_their_order_each_once(fronts):
+    code, _, content = _load(
+        fronts, b'{"submodel_ids": ["bea", "anna", "bea"]}'
+    )
+    assert code == 200
+    assert [e["submodel_id"] for e in content["submodels"]] == ["bea", "anna"]
+    assert content["errors"] == {}
+    assert fronts.server.changes == [
+        ("load", "clinic", "bea"),
+        ("load", "clinic", "anna"),
+    ]
+
+
+def test_one_that_does_not_load_leaves_the_others(fronts):
+    fronts.server.missing = {"nobody"}
+    code, _, content = _load(fronts, b'{"submodel_ids": ["nobody", "anna"]}')
+    assert code == 200
+    assert [e["submodel_id"] for e in content["submodels"]] == ["anna"]
+    assert content["errors"] == {"nobody": "no Submodel of nobody"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"submodel_ids": []}',
+        b'{"submodel_ids": "anna"}',
+        b'{"submodel_ids": ["anna", 1]}',
+        b'{"submodel_ids": ["anna"], "pin": true}',
+        b'{"submodel_ids": [1, 2, 3]}',
+        b'{"submodel_ids": [' + b",".join([b'"a"'] * 1001) + b"]}",
+    ],
+)
+def test_what_is_no_list_of_names_loads_nothing(fronts, body):
+    code, _, content = _load(fronts, body)
+    assert code == 400
+    assert "submodel_ids" in content["error"] or "JSON" in content["error"]
+    assert fronts.server.changes == []
+
+
 def test_others_may_not(fronts):
+    assert _load(fronts, b'{"submodel_ids": ["anna"]}', "anna")[0] == 403
     for change in CHANGES:
         path = f"/v1/submodels/anna:{change}"
         assert _ask(fronts, "POST", path, "anna")[0] == 403
