@@ -1,0 +1,171 @@
+"""From a base model's own activations to a speaker's embedding.
+
+The mean and the standard deviation over an utterance's frames say who speaks
+more than what is said (statistics pooling, Snyder et al. 2018, "X-vectors");
+a speaker's are the mean over the utterances, and two dense layers turn them
+into a point of the space.
+
+Letters: s speakers, u utterances of a speaker, t time, d model_dim.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from lingvo_like import paddings as paddings_lib
+
+# Added to variances before their root, whose slope at zero has no bound.
+EPSILON = 1e-5
+
+
+class SpeakerEncoder(keras.layers.Layer):
+    """Predicts embeddings from a few utterances of each speaker.
+
+    Everything is float32 whatever the policy: means and deviations over
+    thousands of frames lose their differences in less.
+
+    Args:
+        model_dim: int, width of the base's activations.
+        embedding_dim: int, width of an embedding.
+        inner_dim: int, width between the two dense layers.
+
+    Call arguments:
+        x: `[s, u, t, d]`, the base's activations after a frozen block.
+        paddings: `[s, u, t]`, 1 where a frame is padded.
+        weights: `[s, u]`, 0 where an utterance is only filling; None for
+            all ones.
+
+    Returns:
+        `[s, embedding_dim]` float32, before the space's normalisation.
+    """
+
+    def __init__(self, model_dim, embedding_dim, inner_dim=64, **kwargs):
+        super().__init__(**kwargs)
+        for name, value in (
+            ("model_dim", model_dim),
+            ("embedding_dim", embedding_dim),
+            ("inner_dim", inner_dim),
+        ):
+            if value < 1:
+                raise ValueError(
+                    f"`{name}` must be positive. Received: {value}."
+                )
+        self.model_dim = model_dim
+        self.embedding_dim = embedding_dim
+        self.inner_dim = inner_dim
+        self.expand = keras.layers.Dense(
+            inner_dim, activation="relu", dtype="float32", name="expand"
+        )
+        # Small at first, so that predictions start near the zero embedding,
+        # which is the base.
+        self.project = keras.layers.Dense(
+            embedding_dim,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            dtype="float32",
+            name="project",
+        )
+        self.build()
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        width = 2 * self.model_dim
+        self.offset = self.add_weight(
+            name="offset", shape=(width,), initializer="zeros", autocast=False
+        )
+        self.scale = self.add_weight(
+            name="scale", shape=(width,), initializer="ones", autocast=False
+        )
+        self.expand.build((None, width))
+        self.project.build((None, self.inner_dim))
+        self.built = True
+
+    def statistics(self, x, paddings):
+        """Mean and deviation over each utterance's own frames.
+
+        An utterance without a frame gives zeros. Padded frames never count,
+        whatever they hold.
+
+        Args:
+            x: `[..., t, d]`.
+            paddings: `[..., t]`.
+
+        Returns:
+            `[..., 2 d]` float32.
+        """
+        shape = ops.shape(x)
+        paddings = ops.cast(ops.reshape(paddings, (-1, shape[-2])), "float32")
+        x = ops.cast(ops.reshape(x, (-1, shape[-2], shape[-1])), "float32")
+        x = paddings_lib.zero_padded(x, paddings)
+        valid = ops.cast(paddings_lib.to_mask(paddings), "float32")
+        count = ops.maximum(ops.sum(valid, axis=1), 1.0)[:, None]
+        mean = ops.sum(x, axis=1) / count
+        centered = paddings_lib.zero_padded(x - mean[:, None, :], paddings)
+        variance = ops.sum(ops.square(centered), axis=1) / count
+        deviation = ops.sqrt(variance + EPSILON) - np.sqrt(EPSILON)
+        pooled = ops.concatenate([mean, deviation], axis=-1)
+        return ops.reshape(pooled, (*shape[:-2], 2 * self.model_dim))
+
+    def average(self, statistics, weights=None):
+        """The mean over a speaker's utterances.
+
+        Args:
+            statistics: `[s, u, 2 d]`.
+            weights: `[s, u]` or None.
+
+        Returns:
+            `[s, 2 d]` float32; zeros for a speaker without an utterance.
+        """
+        if weights is None:
+            return ops.mean(statistics, axis=1)
+        weights = ops.cast(weights, "float32")[..., None]
+        kept = ops.where(weights > 0.0, statistics * weights, 0.0)
+        total = ops.maximum(ops.sum(weights, axis=1), EPSILON)
+        return ops.sum(kept, axis=1) / total
+
+    def predict(self, statistics):
+        """Embeddings `[s, embedding_dim]` of speakers' means `[s, 2 d]`."""
+        x = (ops.cast(statistics, "float32") - self.offset) * self.scale
+        return self.project(self.expand(x))
+
+    def adapt(self, statistics):
+        """Centres and scales the input by the speakers to be learned from.
+
+        Activations have a few channels that are large for everybody; what
+        tells speakers apart are small differences beside them. Trained on
+        from there, like every other weight.
+
+        Args:
+            statistics: `[n, 2 d]` of any number of speakers or utterances.
+
+        Raises:
+            ValueError: another width, nothing, or not finite.
+        """
+        values = np.asarray(ops.convert_to_numpy(statistics), np.float32)
+        width = 2 * self.model_dim
+        if values.ndim != 2 or values.shape[1] != width or not len(values):
+            raise ValueError(
+                f"`statistics` must be [n, {width}]. Received: "
+                f"{list(values.shape)}."
+            )
+        if not np.isfinite(values).all():
+            raise ValueError("`statistics` must be finite")
+        deviation = values.std(axis=0)
+        # What never differs tells nothing; one value tells no deviation.
+        scale = 1.0 / np.maximum(deviation, 0.1 * max(deviation.mean(), 1e-3))
+        self.offset.assign(values.mean(axis=0))
+        self.scale.assign(scale if len(values) > 1 else np.ones_like(scale))
+
+    def call(self, x, paddings, weights=None):
+        return self.predict(self.average(self.statistics(x, paddings), weights))
+
+    def compute_output_shape(self, x_shape, *args, **kwargs):
+        return (x_shape[0], self.embedding_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model_dim": self.model_dim,
+            "embedding_dim": self.embedding_dim,
+            "inner_dim": self.inner_dim,
+        }
