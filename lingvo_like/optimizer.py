@@ -123,7 +123,7 @@ class SlotAdamW(tf.Module):
             rest = tf.ones_like(progress)
         return self.learning_rate * warmup * rest
 
-    def update(self, slots, active, rows, gradients):
+    def update(self, slots, active, rows, gradients, learning_rate=None):
         """One step of the slots that are active.
 
         Args:
@@ -132,6 +132,8 @@ class SlotAdamW(tf.Module):
                 slot is written back unchanged.
             rows: dict of name to `[speakers, ...]`, the weights now.
             gradients: dict like `rows`, of each speaker's own loss.
+            learning_rate: float scalar in place of the schedule's at each
+                slot's own steps, or None.
 
         Returns:
             The gradient norm of each speaker before clipping, `[speakers]`.
@@ -158,9 +160,9 @@ class SlotAdamW(tf.Module):
         clip = tf.ones_like(norms)
         if self.clip_norm:
             clip = self.clip_norm / tf.maximum(norms, self.clip_norm)
-        rate = self.learning_rate_at(steps) * tf.gather(
-            self.learning_rate_scale, slots
-        )
+        if learning_rate is None:
+            learning_rate = self.learning_rate_at(steps)
+        rate = learning_rate * tf.gather(self.learning_rate_scale, slots)
         # Bias correction counts the updates that moved the moments.
         moved = tf.cast(tf.maximum(steps - skipped, 1), tf.float32)
         correction_1 = 1.0 - tf.pow(self.beta_1, moved)

@@ -10,52 +10,29 @@ from lingvo_like import streams, submodel_layout
 from lingvo_like.layers import adapter
 
 
-class Stack(tf.Module):
-    """The Submodels that are trained together.
+class SpeakerSlots(tf.Module):
+    """Which slot each speaker has.
 
     Args:
         speakers: sequence of speaker ids; a speaker's slot is its position.
-        layout: `submodel_layout.Layout`, the tensors of one Submodel.
-        residual_weight: float.
+        name: str.
 
-    Attributes:
-        adapters: dict of block index to `StackedAdapter`.
-        variables_by_name: dict of tensor name to variable `[slots, ...]`, in
-            the layout's order.
+    Raises:
+        ValueError: there is no speaker, or one appears twice.
     """
 
-    def __init__(self, speakers, layout, residual_weight=1.0):
-        super().__init__(name="stack")
+    def __init__(self, speakers, name):
+        super().__init__(name=name)
         self.speakers = tuple(speakers)
-        if len(set(self.speakers)) != len(self.speakers):
+        self._slots = {speaker: i for i, speaker in enumerate(self.speakers)}
+        if len(self._slots) != len(self.speakers):
             raise ValueError("a speaker appears twice in one stack")
         if not self.speakers:
             raise ValueError("a stack needs at least one speaker")
-        self.layout = layout
-        self.residual_weight = residual_weight
-        self._slots = {name: slot for slot, name in enumerate(self.speakers)}
-        self.adapters = {
-            block: adapter.StackedAdapter(
-                num_slots=len(self.speakers),
-                model_dim=layout.model_dim,
-                bottleneck_dim=layout.bottleneck_dim,
-                residual_weight=residual_weight,
-                name=f"adapter_{block:02d}",
-            )
-            for block in layout.blocks
-        }
 
     @property
     def num_slots(self):
         return len(self.speakers)
-
-    @property
-    def variables_by_name(self):
-        return {
-            submodel_layout.tensor_name(block, field): weight.value
-            for block, layer in self.adapters.items()
-            for field, weight in layer.stack._asdict().items()
-        }
 
     def slot(self, speaker):
         """The slot of a speaker.
@@ -70,12 +47,54 @@ class Stack(tf.Module):
             )
         return self._slots[speaker]
 
-    def initialize(self, seed):
+
+class Stack(SpeakerSlots):
+    """The Submodels that are trained together.
+
+    Args:
+        speakers: sequence of speaker ids; a speaker's slot is its position.
+        layout: `submodel_layout.Layout`, the tensors of one Submodel.
+        residual_weight: float.
+
+    Attributes:
+        adapters: dict of block index to `StackedAdapter`.
+        variables_by_name: dict of tensor name to variable `[slots, ...]`, in
+            the layout's order.
+    """
+
+    def __init__(self, speakers, layout, residual_weight=1.0):
+        super().__init__(speakers, name="stack")
+        self.layout = layout
+        self.residual_weight = residual_weight
+        self.adapters = {
+            block: adapter.StackedAdapter(
+                num_slots=len(self.speakers),
+                model_dim=layout.model_dim,
+                bottleneck_dim=layout.bottleneck_dim,
+                residual_weight=residual_weight,
+                name=f"adapter_{block:02d}",
+            )
+            for block in layout.blocks
+        }
+
+    @property
+    def variables_by_name(self):
+        return {
+            submodel_layout.tensor_name(block, field): weight.value
+            for block, layer in self.adapters.items()
+            for field, weight in layer.stack._asdict().items()
+        }
+
+    def initialize(self, seed, shared_start=False):
         """Draws every speaker's starting point: the identity, ready to learn.
 
         The down projections come from a stream of (seed, speaker), scaled as
         He et al. 2015 for ReLU; everything else is zero, so each Submodel
         starts as the base, wherever its slot is and whoever its neighbours.
+
+        Args:
+            seed: int.
+            shared_start: bool, all speakers draw from one stream of the seed.
         """
         for name, variable in self.variables_by_name.items():
             if not name.endswith("/down_kernel"):
@@ -83,8 +102,9 @@ class Stack(tf.Module):
                 continue
             shape = tuple(variable.shape[1:])
             for slot, speaker in enumerate(self.speakers):
+                whose = "" if shared_start else speaker
                 row = streams.generator(
-                    "initial", seed, speaker, name
+                    "initial", seed, whose, name
                 ).standard_normal(shape, dtype=np.float32)
                 scale = np.float32(np.sqrt(2.0 / shape[0]))
                 variable.scatter_update(
@@ -97,6 +117,30 @@ class Stack(tf.Module):
             name: tf.gather(variable, slots)
             for name, variable in self.variables_by_name.items()
         }
+
+    def trainables(self, slots):
+        """What a step differentiates by: here, the rows of the slots."""
+        return self.gather(slots)
+
+    def listen(self, activations, paddings, weights):
+        """Nothing: a stack has no speaker encoder."""
+        del activations, paddings, weights
+
+    def rows(self, trainables, seeds=None, heard=None):
+        """The rows `[speakers, ...]` that `trainables` stand for: themselves.
+
+        Args:
+            trainables: dict from `trainables`.
+            seeds: `[speakers, 2]` int32 or None; a stack draws nothing.
+            heard: from `listen`.
+        """
+        del seeds, heard
+        return trainables
+
+    def prediction_loss(self, trainables, heard, active):
+        """Zero: nothing is predicted."""
+        del trainables, heard, active
+        return 0.0
 
     def scatter(self, slots, rows):
         """Writes rows back; the slots `[speakers]` must differ."""

@@ -11,10 +11,14 @@ import os
 import urllib.parse
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
-from lingvo_like import files, hyperparams, submodel_layout, submodel_metadata
+from lingvo_like import (
+    files,
+    submodel_layout,
+    submodel_metadata,
+    tensor_file,
+)
 
 SUFFIX = ".safetensors"
 MAX_FILE_BYTES = 1 << 29
@@ -222,7 +226,7 @@ def _sealed(metadata, tensors):
 
 
 def _parse(data, base_fingerprint, layout):
-    header = _header(data)
+    header = tensor_file.header(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
     metadata = _metadata(header.pop("__metadata__", None))
     _check_expected(metadata, base_fingerprint, layout)
     submodel_layout.check_names(metadata.layout, header)
@@ -235,10 +239,7 @@ def _parse(data, base_fingerprint, layout):
                 f"{name}: must be {expected[0]} {expected[1]}. "
                 f"Received: {received[0]} {received[1]}."
             )
-    try:
-        tensors = safetensors.numpy.load(data)
-    except safetensors.SafetensorError as error:
-        raise SubmodelError(f"not a whole safetensors file: {error}") from None
+    tensors = tensor_file.tensors(data)
     submodel = _sealed(
         metadata,
         {k: v.astype(np.float32, copy=False) for k, v in tensors.items()},
@@ -251,38 +252,11 @@ def _parse(data, base_fingerprint, layout):
     return submodel
 
 
-def _header(data):
-    """The JSON at the start of a safetensors file, as a dict of dicts."""
-    if len(data) < 8:
-        raise SubmodelError(
-            "empty or cut off: a safetensors file has at least 8 bytes. "
-            f"Received: {len(data)}."
-        )
-    _check_lengths(data)
-    header_bytes = int.from_bytes(data[:8], "little")
-    try:
-        header = hyperparams.strict_json(data[8 : 8 + header_bytes].decode())
-    except ValueError as error:
-        raise SubmodelError(f"the header is not JSON: {error}") from None
-    if not isinstance(header, dict) or not all(
-        isinstance(entry, dict) for entry in header.values()
-    ):
-        raise SubmodelError("the header must be a JSON object of objects")
-    return header
-
-
 def _check_lengths(data):
-    if len(data) > MAX_FILE_BYTES:
-        raise SubmodelError(
-            f"must have at most {MAX_FILE_BYTES} bytes. Received: {len(data)}."
-        )
-    header_bytes = int.from_bytes(data[:8], "little")
-    limit = min(MAX_HEADER_BYTES, len(data) - 8)
-    if header_bytes > limit:
-        raise SubmodelError(
-            "cut off or not a safetensors file: the header must have at most "
-            f"{limit} bytes. Received: {header_bytes}."
-        )
+    try:
+        tensor_file.check_lengths(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
+    except ValueError as error:
+        raise SubmodelError(str(error)) from None
 
 
 def _metadata(entry):

@@ -93,3 +93,16 @@ class Tiny(schema.Experiment):
             eval_every_steps=4,
         )
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyEmbedding(Tiny):
+    """`Tiny` with a space of 4 elements instead of a slot for each speaker."""
+
+    space: schema.Space = dataclasses.field(
+        default_factory=lambda: schema.Space(
+            embedding_dim=4,
+            element_dropout_rate=0.05,
+            speaker_dropout_rate=0.1,
+        )
+    )

@@ -11,7 +11,13 @@ EXPERIMENTS = {
     "conformer.LibriSpeechM": conformer.LibriSpeechM,
     "conformer.LibriSpeechS": conformer.LibriSpeechS,
     "conformer.Tiny": conformer.Tiny,
+    "conformer.TinyEmbedding": conformer.TinyEmbedding,
     "whisper.Demo": whisper.Demo,
+    "whisper.ShortEmbedding16": whisper.ShortEmbedding16,
+    "whisper.ShortEmbedding16Encoder": whisper.ShortEmbedding16Encoder,
+    "whisper.ShortEmbedding32": whisper.ShortEmbedding32,
+    "whisper.ShortEmbedding64": whisper.ShortEmbedding64,
+    "whisper.ShortEmbedding8": whisper.ShortEmbedding8,
     "whisper.ShortStacked": whisper.ShortStacked,
     "whisper.Stacked": whisper.Stacked,
 }

@@ -50,6 +50,42 @@ class Adapter:
     blocks: tuple[int, ...] = ()
     residual_weight: float = 1.0
     dropout_rate: float = 0.1
+    # Every speaker starts from the same down projections, so that Submodels
+    # can be added up: what a space is made of (`space.initializer=stack`).
+    shared_start: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """The space of learned speaker embeddings, or none.
+
+    With one, `optimizer` is that of the basis, which all speakers share.
+    """
+
+    # 0: a slot for each speaker. Else the number of elements of the basis.
+    embedding_dim: int = 0
+    # "none", "softmax" or "unit": what an embedding goes through to mix.
+    normalization: str = "none"
+    # "noise"; "stack", from the Submodels of a run of slots, which
+    # --space_from names; or "encoder", from the speaker encoder.
+    initializer: str = "noise"
+    # Standard deviation of the first embeddings, times 1/sqrt(embedding_dim).
+    initial_scale: float = 1.0
+    # Of the embeddings; the rest of their schedule is that of `optimizer`.
+    learning_rate: float = 0.02
+    # Pulls embeddings to zero, which is the base model.
+    weight_decay: float = 0.01
+    # Elements left out of a speaker's mix in a step.
+    element_dropout_rate: float = 0.0
+    # How often the mean embedding stands for a speaker's own in a step.
+    speaker_dropout_rate: float = 0.0
+    # A network that predicts an embedding from a few utterances.
+    speaker_encoder: bool = False
+    encoder_dim: int = 64
+    encoder_learning_rate: float = 1e-3
+    # How often its prediction stands for a speaker's own in a step, besides
+    # learning to be near it.
+    prediction_rate: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +165,7 @@ class Experiment:
 
     base: Whisper | ConformerCtc = dataclasses.field(default_factory=Whisper)
     adapter: Adapter = dataclasses.field(default_factory=Adapter)
+    space: Space = dataclasses.field(default_factory=Space)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     augment: Augment = dataclasses.field(default_factory=Augment)
     train: Train = dataclasses.field(default_factory=Train)

@@ -8,6 +8,15 @@ from tasks.asr import text
 _RANGES = (
     ("adapter.bottleneck_dim", 1, None),
     ("adapter.dropout_rate", 0.0, 1.0),
+    ("space.embedding_dim", 0, None),
+    ("space.initial_scale", 0.0, None),
+    ("space.learning_rate", 0.0, None),
+    ("space.weight_decay", 0.0, None),
+    ("space.element_dropout_rate", 0.0, 1.0),
+    ("space.speaker_dropout_rate", 0.0, 1.0),
+    ("space.prediction_rate", 0.0, 1.0),
+    ("space.encoder_dim", 1, None),
+    ("space.encoder_learning_rate", 0.0, None),
     ("optimizer.learning_rate", 0.0, None),
     ("optimizer.warmup_steps", 0, None),
     ("optimizer.beta_1", 0.0, 1.0),
@@ -35,6 +44,12 @@ _RANGES = (
     ("base_training.eval_every_steps", 1, None),
 )
 
+# Written out here, since the modules that mean them load TensorFlow.
+CHOICES = {
+    "space.normalization": ("none", "softmax", "unit"),
+    "space.initializer": ("noise", "stack", "encoder"),
+}
+
 
 def check(experiment):
     """Checks the values of a `schema.Experiment`.
@@ -43,12 +58,19 @@ def check(experiment):
         ValueError: names the value, what it must be and what came.
     """
     for name, lowest, limit in _RANGES:
-        value = functools.reduce(getattr, name.split("."), experiment)
+        value = _value(experiment, name)
         if value < lowest or (limit is not None and value >= limit):
             below = "" if limit is None else f" and below {limit}"
             raise ValueError(
                 f"`{name}` must be at least {lowest}{below}. Received: {value}."
             )
+    for name, choices in CHOICES.items():
+        if _value(experiment, name) not in choices:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(choices)}. "
+                f"Received: {_value(experiment, name)!r}."
+            )
+    _check_space(experiment.space)
     factors = experiment.augment.speed_factors
     # Beyond these a resampled voice is nobody's; zero has no length at all.
     if not factors or not all(0.1 <= factor <= 10 for factor in factors):
@@ -58,6 +80,30 @@ def check(experiment):
         )
     _check_cache(experiment)
     text.normalize("", experiment.text.normalizer)
+
+
+def _value(experiment, name):
+    return functools.reduce(getattr, name.split("."), experiment)
+
+
+def _check_space(space):
+    if not space.embedding_dim:
+        if space.speaker_encoder or space.initializer != "noise":
+            raise ValueError(
+                "`space.speaker_encoder` and `space.initializer` are of a "
+                "space: they need `space.embedding_dim`. Received: 0."
+            )
+        return
+    if space.initializer == "stack" and space.normalization != "none":
+        raise ValueError(
+            "`space.initializer=stack` writes Submodels as plain sums, so it "
+            "needs `space.normalization=none`. "
+            f"Received: {space.normalization!r}."
+        )
+    if space.initializer == "encoder" and not space.speaker_encoder:
+        raise ValueError(
+            "`space.initializer=encoder` needs `space.speaker_encoder=true`."
+        )
 
 
 def _check_cache(experiment):

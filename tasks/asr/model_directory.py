@@ -4,6 +4,7 @@ experiment.json   resolved values, base model and speakers of the job
 left_out.txt      what was not used, and why
 train_texts.json  what each speaker trained on
 submodels/        one file per speaker: the deliverable
+space.safetensors the speaker-embedding space, where one was trained
 checkpoints/      to go on after an interruption
 history.jsonl     losses of each speaker over its steps
 tensorboard/      the same as curves
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 from lingvo_like import files, hyperparams
 from lingvo_like import submodel as submodel_lib
+from params import schema
 
 EXPERIMENT_FILE = "experiment.json"
 # Room for what is written besides checkpoints.
@@ -39,6 +41,7 @@ class ModelDirectory:
         self.checkpoints = posixpath.join(path, "checkpoints")
         self.tensorboard = posixpath.join(path, "tensorboard")
         self.submodels = posixpath.join(path, "submodels")
+        self.space = posixpath.join(path, "space.safetensors")
         self.activations = posixpath.join(path, "activations")
         self.evaluation = posixpath.join(path, "evaluation")
         self.history = posixpath.join(path, "history.jsonl")
@@ -124,6 +127,7 @@ class ModelDirectory:
                 f"{self.experiment}: not a run's description; restore it or "
                 f"train into another --model_dir"
             )
+        _add_later_values(saved["values"])
         return saved
 
     def saved_values(self, saved, template):
@@ -242,6 +246,13 @@ def check_writable(folder, what):
             getattr(error, "message", error)
         )
         raise OSError(f"{folder}: {what} cannot be written: {reason}") from None
+
+
+def _add_later_values(values):
+    """Gives a run from before there were spaces the values that it had."""
+    values.setdefault("space", hyperparams.to_dict(schema.Space()))
+    if isinstance(values.get("adapter"), dict):
+        values["adapter"].setdefault("shared_start", False)
 
 
 def _json_or_none(data):

@@ -6,10 +6,9 @@ time. Batches are those of `input_pipeline`.
 
 import tensorflow as tf
 
-from lingvo_like import optimizer as optimizer_lib
-from lingvo_like import stack as stack_lib
 from lingvo_like import submodel_layout
 from lingvo_like.layers import spec_augment
+from tasks.asr import stacks
 
 
 class SubmodelTask:
@@ -19,38 +18,25 @@ class SubmodelTask:
         base: a frozen `BaseModel`.
         experiment: `schema.Experiment`.
         speakers: sequence of speaker ids, the slots.
+        space: `space.Space` that is kept as it is, while embeddings of the
+            speakers are learned in it; None to train what the experiment says.
 
     Attributes:
-        stack: the `Stack`.
-        optimizer: the `SlotAdamW`.
+        stack: the `Stack`, or the `EmbeddingSpace`.
+        optimizer: its `SlotAdamW` or `SpaceAdamW`.
         first_block: int, the first block above the lowest adapter's; what is
             below never changes and needs no gradient.
     """
 
-    def __init__(self, base, experiment, speakers):
+    def __init__(self, base, experiment, speakers, space=None):
         if base.trainable:
             raise ValueError("the base model of Submodels must be frozen")
         self.base = base
         self.experiment = experiment
         layout = layout_of(base, experiment.adapter)
         self.first_block = min(layout.blocks) + 1
-        self.stack = stack_lib.Stack(
-            speakers, layout, experiment.adapter.residual_weight
-        )
-        self.stack.initialize(experiment.train.seed)
-        values = experiment.optimizer
-        self.optimizer = optimizer_lib.SlotAdamW(
-            self.stack.variables_by_name,
-            num_steps=experiment.train.num_steps,
-            learning_rate=values.learning_rate,
-            warmup_steps=values.warmup_steps,
-            decay=values.decay,
-            beta_1=values.beta_1,
-            beta_2=values.beta_2,
-            epsilon=values.epsilon,
-            weight_decay=values.weight_decay,
-            clip_norm=values.clip_norm,
-        )
+        self.stack = stacks.make_stack(layout, experiment, speakers, space)
+        self.optimizer = stacks.make_optimizer(self.stack, experiment)
 
     @property
     def state_by_name(self):
@@ -77,16 +63,20 @@ class SubmodelTask:
             losses `[s]`, each speaker's own mean, and gradient norms `[s]`.
         """
         activations, paddings = self._activations(batch, augment=True)
-        rows = self.stack.gather(batch["slots"])
+        trainables = self.stack.trainables(batch["slots"])
         masks = self._dropout_masks(batch["seeds"], activations)
+        heard = self.stack.listen(activations, paddings, batch["weights"])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(rows)
+            tape.watch(trainables)
+            rows = self.stack.rows(trainables, batch["seeds"], heard)
             losses = self._losses(batch, activations, paddings, rows, masks)
             # A sum, so that a speaker's gradient is that of its own mean.
-            total = tf.reduce_sum(losses)
-        gradients = tape.gradient(total, rows)
+            total = tf.reduce_sum(losses) + self.stack.prediction_loss(
+                trainables, heard, batch["active"]
+            )
+        gradients = tape.gradient(total, trainables)
         norms = self.optimizer.update(
-            batch["slots"], batch["active"], rows, gradients
+            batch["slots"], batch["active"], trainables, gradients
         )
         return losses, norms
 

@@ -10,7 +10,13 @@ import sys
 import pytest
 
 import params
-from lingvo_like import hyperparams, optimizer, stack, submodel
+from lingvo_like import (
+    embedding_space,
+    hyperparams,
+    optimizer,
+    stack,
+    submodel,
+)
 from lingvo_like.base_models import conformer_ctc, whisper
 from lingvo_like.layers import adapter
 from params import registry, schema
@@ -108,8 +114,13 @@ def test_every_experiment_of_the_package_is_registered():
 def test_adapter_fields_are_the_arguments_of_their_layers():
     layer = set(arguments(adapter.StackedAdapter))
     layout = field_names(submodel.Layout)
-    # The task draws the dropout masks, from the speaker's own stream.
-    assert field_names(schema.Adapter) - layer - layout == {"dropout_rate"}
+    # The task draws the dropout masks, from the speaker's own stream; how a
+    # stack starts is no layer's affair.
+    assert field_names(schema.Adapter) - layer - layout == {
+        "dropout_rate",
+        "shared_start",
+    }
+    assert "shared_start" in arguments(stack.Stack.initialize)
     assert {"bottleneck_dim", "residual_weight"} <= layer
     assert not defaults_differ(schema.Adapter, stack.Stack)
 
@@ -121,6 +132,22 @@ def test_optimizer_fields_are_the_optimizers_arguments():
         "num_steps",
     }
     assert field_names(schema.Optimizer) <= given
+
+
+def test_space_fields_are_the_spaces_and_its_optimizers_arguments():
+    given = set(arguments(embedding_space.EmbeddingSpace))
+    own = {
+        "initializer",
+        "learning_rate",
+        "weight_decay",
+        "speaker_encoder",
+        "encoder_dim",
+        "encoder_learning_rate",
+    }
+    assert field_names(schema.Space) - given == own
+    differ = defaults_differ(schema.Space, embedding_space.EmbeddingSpace)
+    # No space is the default of an experiment, and no default of a space.
+    assert set(differ) == {"embedding_dim"}
 
 
 def test_conformer_fields_are_the_base_models_arguments():
