@@ -1,0 +1,184 @@
+"""Makes Submodels for new speakers from a few utterances of each.
+
+    python -m tasks.enroll --space=RUN --manifest=new.jsonl --speaker=ann
+
+RUN is a folder of tasks.train with a speaker-embedding space, or its file. The
+result of each speaker is an ordinary Submodel file in OUTPUT_DIR/submodels. It
+is judged on --dev_manifest, or on what each utterance loses when it is left
+out; who would be served worse than by the base model gets nothing, which is
+one line on stderr and an exit status of 1. Many speakers are one job: leave
+--speaker away to enrol everybody in the manifest.
+
+With --compare_with_space=OTHER nothing is written: it lists who would gain by
+a Submodel of that space, after a basis was fitted again.
+"""
+
+import json
+import sys
+import time
+
+from absl import flags
+
+from tasks import cli
+
+_STARTED = time.monotonic()
+
+_SPACE = flags.DEFINE_string(
+    "space", "", "A run that trained a space, or its space.safetensors."
+)
+_MANIFEST = flags.DEFINE_string(
+    "manifest", "", "JSONL manifest of the recordings to learn from."
+)
+_DEV_MANIFEST = flags.DEFINE_string(
+    "dev_manifest", "", "JSONL manifest to judge by; folds if empty."
+)
+_SPEAKER = flags.DEFINE_list(
+    "speaker", [], "Whom to enrol; everybody in the manifest if empty."
+)
+_MODE = flags.DEFINE_enum(
+    "mode",
+    "auto",
+    ["auto", "zero_shot", "embedding", "full"],
+    "auto takes what has the lowest error rate on held-out utterances.",
+)
+_BASE = flags.DEFINE_string(
+    "base", "", "The base model; where the run found it, if empty."
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", "", "Where to write; RUN/enrolled if empty."
+)
+_PUBLISH = flags.DEFINE_string(
+    "publish", "", "Folder or bucket of a store to publish to."
+)
+_TENANT = flags.DEFINE_string("tenant", "", "publish: whose speakers.")
+_REPLACE = flags.DEFINE_bool(
+    "replace", False, "Enrol speakers again who have a Submodel already."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Override of one value, such as embedding_steps=20."
+)
+_COMPARE_WITH_SPACE = flags.DEFINE_string(
+    "compare_with_space", "", "List who would gain by that space instead."
+)
+
+
+def main(_):
+    for flag in (_SPACE, _MANIFEST):
+        if not flag.value:
+            cli.fail(f"--{flag.name} is missing; see --help")
+    if bool(_PUBLISH.value) != bool(_TENANT.value):
+        cli.fail("--publish and --tenant go together; see --help")
+    from lingvo_like import hyperparams
+    from tasks.asr import enrolment_plan
+
+    values = hyperparams.override(enrolment_plan.Values(), _SET.value)
+    enrolment_plan.check(values)
+    # Late, so that --help and a mistyped value answer at once.
+    from tasks.asr import bases, enrolment_experiments, enrolment_files
+
+    clock = _Clock("imports")
+    path, base_path = enrolment_files.find_space(_SPACE.value)
+    space = enrolment_files.load_space(path)
+    enrolment_plan.check_mode(_MODE.value, bool(space.encoder))
+    destination = enrolment_files.Destination(
+        _OUTPUT_DIR.value or _beside(path),
+        _PUBLISH.value,
+        _TENANT.value,
+        _REPLACE.value,
+    )
+    experiment = enrolment_experiments.of_space(space)
+    base = bases.load(experiment.base, _BASE.value or base_path)
+    _check_base(space, base, path, _BASE.value or base_path)
+    clock.lap("base model")
+    train, dev, left_out = enrolment_files.read_speech(
+        base,
+        _MANIFEST.value,
+        _DEV_MANIFEST.value,
+        _SPEAKER.value,
+        values.min_seconds,
+    )
+    if left_out:
+        print(left_out.describe(), file=sys.stderr, end="")
+    if _COMPARE_WITH_SPACE.value:
+        _compare(space, base, train, dev, values)
+        return
+    destination.check(space, train)
+    clock.lap("recordings")
+    _enrol(space, base, train, dev, values, destination, clock)
+
+
+def _enrol(space, base, train, dev, values, destination, clock):
+    from tasks.asr import enrolment, enrolment_report
+
+    results = enrolment.enrol(space, base, train, dev, _MODE.value, values)
+    clock.lap("enrolment")
+    rows, refused = [], 0
+    for each in results:
+        row = each.summary()
+        if each.mode:
+            row["path"], version = destination.write(each, space, values.seed)
+            row["version"] = version.name if version else ""
+            for warning in each.warnings:
+                print(f"warning: {each.speaker}: {warning}", file=sys.stderr)
+        else:
+            refused += 1
+            print(f"error: {enrolment_report.refusal(each)}", file=sys.stderr)
+        rows.append(row)
+    destination.write_results(rows)
+    clock.lap("files")
+    print(enrolment_report.table(results))
+    print(clock.describe())
+    print(json.dumps({"seconds": clock.seconds, "speakers": rows}))
+    if refused:
+        cli.fail(f"enrolled {len(results) - refused} of {len(results)}")
+
+
+def _compare(space, base, train, dev, values):
+    from tasks.asr import enrolment, enrolment_files, enrolment_report
+
+    path, _ = enrolment_files.find_space(_COMPARE_WITH_SPACE.value)
+    other = enrolment_files.load_space(path, space.metadata.base_fingerprint)
+    rows = enrolment_report.comparison(
+        *(
+            enrolment.enrol(each, base, train, dev, _MODE.value, values)
+            for each in (space, other)
+        )
+    )
+    print(enrolment_report.comparison_table(rows))
+    print(json.dumps(rows))
+
+
+def _check_base(space, base, path, base_path):
+    found, wanted = base.fingerprint(), space.metadata.base_fingerprint
+    if found != wanted:
+        cli.fail(
+            f"{path} is a space of another base model ({wanted[:12]}) than "
+            f"{base_path} ({found[:12]}); name its own with --base"
+        )
+
+
+def _beside(path):
+    return f"{path.rpartition('/')[0] or '.'}/enrolled"
+
+
+class _Clock:
+    """Where the seconds since the start went."""
+
+    def __init__(self, name):
+        self._last = _STARTED
+        self.seconds = {}
+        self.lap(name)
+
+    def lap(self, name):
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._last, 2)
+        self._last = now
+
+    def describe(self):
+        parts = (f"{name} {each:.1f}" for name, each in self.seconds.items())
+        total = sum(self.seconds.values())
+        return f"{total:.1f} s: {', '.join(parts)}"
+
+
+if __name__ == "__main__":
+    cli.run(main)

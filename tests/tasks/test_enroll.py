@@ -1,0 +1,116 @@
+"""`python -m tasks.enroll` as a user meets it."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from lingvo_like import space_file, submodel
+from tests import tiny
+from tests.tasks.asr import enrolments
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUICK = [
+    f"--set={name}={getattr(enrolments.QUICK, name)}"
+    for name in ("embedding_steps", "embedding_utterances", "max_folds")
+]
+
+
+def enroll(*flags):
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.enroll", *map(str, flags)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "--space is missing"),
+        (["--space=s"], "--manifest is missing"),
+        (["--space=s", "--manifest=m", "--publish=p"], "--tenant go together"),
+        (
+            ["--space=s", "--manifest=m", "--set=embeding_steps=3"],
+            "Did you mean embedding_steps",
+        ),
+        (
+            ["--space=s", "--manifest=m", "--set=max_folds=1"],
+            "`max_folds` must be at least 2",
+        ),
+    ],
+)
+def test_a_mistake_in_the_command_is_one_line_at_once(flags, message):
+    done = enroll(*flags)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_a_space_that_is_not_there_is_one_line(tmp_path):
+    done = enroll(f"--space={tmp_path}/none", f"--manifest={tmp_path}/m")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "cannot load a space" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    result = tmp_path_factory.mktemp("enroll")
+    base = tiny.base()
+    base.save(str(result / "base"))
+    space_file.save(str(result / "space.safetensors"), enrolments.space(base))
+    tiny.recordings(result, ("ann", "bob"), 3)
+    return result
+
+
+def flags(folder, **changes):
+    values = {
+        "space": folder / "space.safetensors",
+        "base": folder / "base",
+        "manifest": folder / "train.jsonl",
+    } | changes
+    return [*QUICK, *(f"--{name}={value}" for name, value in values.items())]
+
+
+@pytest.mark.slow
+def test_speakers_enrol_and_are_published_and_cannot_be_taken_twice(folder):
+    store = {"publish": folder / "store", "tenant": "clinic"}
+    done = enroll(*flags(folder, **store))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert [row["speaker"] for row in result["speakers"]] == ["ann", "bob"]
+    assert set(result["seconds"]) >= {"imports", "base model", "enrolment"}
+    space = space_file.load(str(folder / "space.safetensors"))
+    before = {}
+    for row in result["speakers"]:
+        assert row["version"]
+        submodel.load(
+            row["path"], space.metadata.base_fingerprint, space.layout
+        )
+        before[row["path"]] = pathlib.Path(row["path"]).read_bytes()
+    again = enroll(*flags(folder, **store))
+    assert again.returncode == 1
+    assert "taken already: ann" in again.stderr.splitlines()[-1]
+    for path, data in before.items():
+        assert pathlib.Path(path).read_bytes() == data
+
+
+@pytest.mark.slow
+def test_another_space_is_compared_with_and_nothing_is_written(folder):
+    other = folder / "other.safetensors"
+    space_file.save(str(other), enrolments.space(tiny.base(), seed=1))
+    out = folder / "nothing"
+    done = enroll(
+        *flags(folder, compare_with_space=other, output_dir=out, speaker="bob")
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout.splitlines()[-1])
+    assert row["speaker"] == "bob" and "gains" in row
+    assert not os.path.exists(out)
