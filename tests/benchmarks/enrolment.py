@@ -1,0 +1,147 @@
+"""What does a space of speaker embeddings buy a new speaker?
+
+    python -m tests.benchmarks.enrolment --base=BASE --work_dir=DIR
+
+Simulated speakers learn a space; others, of voices and phonological processes
+that it never heard, enrol in it. Parts, all by default (--parts=curve,step):
+
+    curve     error rate on unseen phrases against the number of utterances,
+              for the base, zero shot, embedding, a full slot from the space
+              and one from scratch; `data_ratio`
+    training  error rate of the space's own speakers, against one slot each
+    seconds   tasks.enroll for 1 and for 16 speakers, start included
+    step      a training step at 64 elements for 64 to 10,000 speakers, and
+              the memory that a speaker adds
+    same      materialised Submodels against the path through embeddings, one
+              speaker alone against among others, and kills at any moment
+
+What is there already in DIR is used again. JSON comes last.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+from tests.benchmarks import (
+    enrolment_costs,
+    enrolment_curve,
+    enrolment_sameness,
+    jobs,
+)
+
+PARTS = ("curve", "training", "seconds", "step", "same")
+# Of the simulator's voices and processes, those that the space never hears.
+TRAIN_VOICES, NEW_VOICES = "0:34", "34:45"
+NUM_HELD_OUT_PROCESSES = 2
+
+
+def parse():
+    parser = jobs.parser(__doc__)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument(
+        "--experiment", default="whisper.ShortEmbedding16Encoder"
+    )
+    parser.add_argument("--slots", default="whisper.ShortStacked")
+    parser.add_argument("--train_speakers", type=int, default=64)
+    parser.add_argument("--new_speakers", type=int, default=16)
+    parser.add_argument("--train_utterances", type=int, default=50)
+    parser.add_argument("--test_utterances", type=int, default=15)
+    parser.add_argument("--num_steps", type=int, default=200)
+    parser.add_argument("--scratch_steps", type=int, default=100)
+    parser.add_argument("--counts", default="1,2,5,10,20,50")
+    parser.add_argument("--step_speakers", default="64,1024,10000")
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument(
+        "--set", action="append", default=[], help="override of both runs"
+    )
+    arguments = parser.parse_args()
+    arguments.parts = arguments.parts.split(",")
+    for part in arguments.parts:
+        if part not in PARTS:
+            parser.error(f"unknown part {part!r}: {', '.join(PARTS)}")
+    for name in ("counts", "step_speakers"):
+        values = getattr(arguments, name).split(",")
+        setattr(arguments, name, [int(value) for value in values])
+    return arguments
+
+
+def simulate(arguments, work_dir):
+    """The speakers of the space and the new ones: two folders."""
+    from tasks.asr.simulator import phonology
+
+    known = phonology.PROCESSES[:-NUM_HELD_OUT_PROCESSES]
+    held_out = phonology.PROCESSES[-NUM_HELD_OUT_PROCESSES:]
+    common = {
+        "dev_utterances": 5,
+        "test_utterances": arguments.test_utterances,
+        "utterances_per_speaker": (
+            arguments.train_utterances + arguments.test_utterances + 5
+        ),
+    }
+    return (
+        jobs.simulate(
+            work_dir / "known",
+            num_speakers=arguments.train_speakers,
+            voices=TRAIN_VOICES,
+            processes=",".join(known),
+            speaker_prefix="KNOWN",
+            seed=0,
+            **common,
+        ),
+        jobs.simulate(
+            work_dir / "new",
+            num_speakers=arguments.new_speakers,
+            voices=NEW_VOICES,
+            # A speaker has up to six: the new ones beside heard ones.
+            processes=",".join((*held_out, *known)),
+            speaker_prefix="NEW",
+            seed=1,
+            **common,
+        ),
+    )
+
+
+def train(arguments, name, experiment, folder):
+    """A run of tasks.train; gone on with, or used again when done."""
+    run = pathlib.Path(arguments.work_dir) / name
+    command = [
+        sys.executable,
+        "-m",
+        "tasks.train",
+        f"--experiment={experiment}",
+        f"--base={arguments.base}",
+        f"--train_manifest={folder / 'train.jsonl'}",
+        f"--dev_manifest={folder / 'dev.jsonl'}",
+        f"--model_dir={run}",
+        f"--set=train.num_steps={arguments.num_steps}",
+        *(f"--set={each}" for each in arguments.set),
+    ]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    return run
+
+
+def main():
+    arguments = parse()
+    work_dir = pathlib.Path(arguments.work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    result = {"parts": arguments.parts}
+    if "step" in arguments.parts:
+        result |= enrolment_costs.step(arguments)
+    if set(arguments.parts) - {"step"}:
+        known, new = simulate(arguments, work_dir)
+        space = train(arguments, "space", arguments.experiment, known)
+    if "training" in arguments.parts:
+        slots = train(arguments, "slots", arguments.slots, known)
+        result |= enrolment_curve.training(arguments, known, space, slots)
+    if "curve" in arguments.parts:
+        result |= enrolment_curve.curve(arguments, new, space)
+    if "seconds" in arguments.parts:
+        result |= enrolment_costs.seconds(arguments, new, space)
+    if "same" in arguments.parts:
+        result |= enrolment_sameness.same(arguments, new, space)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

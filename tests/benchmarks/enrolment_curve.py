@@ -1,0 +1,174 @@
+"""Error rates of `tests.benchmarks.enrolment`."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from lingvo_like import submodel
+from tasks.asr import (
+    enrolment,
+    enrolment_files,
+    enrolment_plan,
+    model_directory,
+    task,
+)
+from tests.benchmarks import jobs
+
+ENROLLED = ("zero_shot", "embedding", "full")
+SCRATCH = "scratch"
+
+
+def load(arguments, run):
+    """The space of a run, its experiment's values and the base model."""
+    space = enrolment_files.load_space(
+        model_directory.ModelDirectory(str(run)).space
+    )
+    values = jobs.experiment(arguments.experiment, arguments.set)
+    return space, values, jobs.load_base(arguments.base, values)
+
+
+def curve(arguments, folder, run):
+    """New speakers against the number of their utterances.
+
+    Whoever an enrolment refuses keeps the base model, as a user would.
+    """
+    space, _, base = load(arguments, run)
+    train, _, _ = enrolment_files.read_speech(
+        base, str(folder / "train.jsonl"), "", [], 0.3
+    )
+    test = jobs.test_data(base, folder / "test.jsonl", list(train))
+    layout = space.layout
+    identity = layout.unpack(np.zeros(layout.num_values, np.float32))
+    rows = [_row("base", 0, _errors(base, test, layout, {}, identity))]
+    for count in arguments.counts:
+        few = {speaker: first(data, count) for speaker, data in train.items()}
+        for mode in ENROLLED:
+            if mode == "zero_shot" and not space.encoder:
+                continue
+            results = enrolment.enrol(
+                space, base, few, mode=mode, values=enrolment_plan.Values()
+            )
+            kept = {each.speaker: each.tensors for each in results}
+            errors = _errors(base, test, layout, kept, identity)
+            rows.append(_row(mode, count, errors))
+            rows[-1]["refused"] = sum(each.mode == "" for each in results)
+        kept = _scratch(arguments, base, folder, few, count)
+        rows.append(
+            _row(SCRATCH, count, _errors(base, test, layout, kept, identity))
+        )
+        for row in rows[-4:]:
+            print(line(row), flush=True)
+    return {"curve": rows, "data_ratio": data_ratio(rows)}
+
+
+def data_ratio(rows):
+    """How many times fewer utterances the space needs for the same errors.
+
+    The error rate is that of a slot from scratch with 20 utterances; None
+    where it is not measured, or nothing from the space reaches it.
+    """
+    wanted = [
+        row["word_error_rate"]
+        for row in rows
+        if (row["mode"], row["utterances"]) == (SCRATCH, 20)
+    ]
+    enough = [
+        row["utterances"]
+        for row in rows
+        if wanted
+        and row["mode"] in ("embedding", "full")
+        and row["word_error_rate"] <= wanted[0]
+    ]
+    return 20 / min(enough) if enough else None
+
+
+def training(arguments, folder, space_run, slots_run):
+    """The space's own speakers: their embedding against a slot each."""
+    space, _, base = load(arguments, space_run)
+    test = jobs.test_data(base, folder / "test.jsonl", space.speakers)
+    result = {}
+    for name, run in (("embedding", space_run), ("slots", slots_run)):
+        directory = model_directory.ModelDirectory(str(run))
+        kept = {
+            speaker: submodel.load(directory.submodel(speaker)).tensors
+            for speaker in space.speakers
+        }
+        errors = _errors(base, test, space.layout, kept, None)
+        result[name] = _row(name, arguments.train_utterances, errors)
+        print(line(result[name]), flush=True)
+    result["base"] = _row("base", 0, jobs.word_errors(base, test))
+    result["values_per_speaker"] = {
+        "embedding": space.embedding_dim,
+        "slots": space.layout.num_values,
+    }
+    return {"training": result}
+
+
+def first(data, count):
+    """A speaker's first utterances."""
+    return dataclasses.replace(
+        data, utterances=data.utterances[:count], tokens=data.tokens[:count]
+    )
+
+
+def _scratch(arguments, base, folder, few, count):
+    """Full slots of their own, from nothing: dict of speaker to tensors."""
+    values = jobs.with_train(
+        jobs.experiment(arguments.slots, arguments.set),
+        num_steps=arguments.scratch_steps,
+        # Without dev speech the last weights count.
+        eval_every_steps=arguments.scratch_steps,
+    )
+    corpus = jobs.prepare(base, values, folder)
+    train = {
+        slot: dataclasses.replace(few[data.speaker], slot=slot)
+        for slot, data in corpus.train.items()
+    }
+    job = jobs.Job(
+        base,
+        values,
+        dataclasses.replace(corpus, train=train),
+        pathlib.Path(arguments.work_dir) / f"scratch_{count}",
+    )
+    job.trainer.run()
+    return {speaker: job.tensors(speaker) for speaker in corpus.speakers}
+
+
+def _errors(base, test, layout, kept, identity):
+    """(errors, words) of each speaker under what was kept of them."""
+    speakers = [data.speaker for data in test.values()]
+    tensors = {}
+    for speaker in speakers:
+        found = kept.get(speaker)
+        tensors[speaker] = identity if found is None else found
+    adapters = jobs.stack_of(tensors, speakers, layout)
+    return jobs.word_errors(
+        base, test, step=task.transcriber(base, adapters), title="test"
+    )
+
+
+def _row(mode, utterances, totals, num_bootstrap=1000):
+    """One figure and its 95 % interval, over speakers drawn again."""
+    counts = np.array(list(totals.values()), float)
+    draw = np.random.default_rng(0)
+    drawn = counts[
+        draw.integers(len(counts), size=(num_bootstrap, len(counts)))
+    ].sum(axis=1)
+    rates = drawn[:, 0] / drawn[:, 1]
+    return {
+        "mode": mode,
+        "utterances": utterances,
+        "word_error_rate": jobs.rate(totals),
+        "interval": [100 * float(x) for x in np.percentile(rates, (2.5, 97.5))],
+    }
+
+
+def line(row):
+    """A row as text."""
+    low, high = row["interval"]
+    refused = f"  {row['refused']} kept the base" if row.get("refused") else ""
+    return (
+        f"{row['mode']:<10} {row['utterances']:>3} utterances  "
+        f"{row['word_error_rate']:6.1f} % [{low:.1f}, {high:.1f}]{refused}"
+    )

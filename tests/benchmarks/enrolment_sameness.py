@@ -1,0 +1,171 @@
+"""What must come out the same in `tests.benchmarks.enrolment`."""
+
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from lingvo_like import stack, submodel
+from tasks.asr import (
+    enrolment,
+    enrolment_files,
+    enrolment_plan,
+    input_pipeline,
+)
+from tests.benchmarks import enrolment_costs, enrolment_curve
+from tests.benchmarks.serving import direct
+
+
+def same(arguments, folder, run):
+    """Materialised against embedding, alone against together, and kills."""
+    space, _, base = enrolment_curve.load(arguments, run)
+    train, _, _ = enrolment_files.read_speech(
+        base, str(folder / "train.jsonl"), "", [], 0.3
+    )
+    few = {
+        speaker: enrolment_curve.first(data, 3)
+        for speaker, data in list(train.items())[:4]
+    }
+    values = enrolment_plan.Values()
+    together = enrolment.enrol(
+        space, base, few, mode="embedding", values=values
+    )
+    speaker = together[-1].speaker
+    (alone,) = enrolment.enrol(
+        space, base, {speaker: few[speaker]}, mode="embedding", values=values
+    )
+    difference = np.abs(np.subtract(alone.embedding, together[-1].embedding))
+    result = {
+        "largest_difference_alone": float(difference.max()),
+        "largest_difference_materialised": _materialised(
+            space, base, few, [each.embedding for each in together]
+        ),
+        **_exported(
+            arguments, space, base, few, run, [e.embedding for e in together]
+        ),
+        "half_written_after_kills": _kills(arguments, folder, run),
+        "kills": arguments.kills,
+    }
+    for name, value in result.items():
+        print(f"{name}: {value:g}")
+    return result
+
+
+def _materialised(space, base, few, embeddings):
+    """The largest difference of the encoder's output by the two paths."""
+    speakers = list(few)
+    learned = space.embedding_space(speakers)
+    learned.set_embeddings(np.array(embeddings, np.float32))
+    files = {
+        speaker: space.materialise(np.array(embedding, np.float32))
+        for speaker, embedding in zip(speakers, embeddings, strict=True)
+    }
+    fixed = stack.Stack(speakers, space.layout, space.metadata.residual_weight)
+    for speaker, tensors in files.items():
+        fixed.set_row(fixed.slot(speaker), tensors)
+    batch = enrolment_costs.batch(base, len(speakers), 1)
+    features = base.features(batch["audio"][:, 0], batch["lengths"][:, 0])
+    slots = list(range(len(speakers)))
+    by_embedding, by_file = (
+        np.asarray(
+            base.encode(*features, each.adapter_functions(each.gather(slots)))[
+                0
+            ]
+        )
+        for each in (learned, fixed)
+    )
+    return float(np.abs(by_embedding - by_file).max())
+
+
+def _kills(arguments, folder, run):
+    """Files that are not whole after enrolments killed at any moment."""
+    work_dir = pathlib.Path(arguments.work_dir)
+    path = enrolment_costs.few(folder, work_dir / "few_killed.jsonl", 2, 4)
+    output, broken = work_dir / "killed", 0
+    command = enrolment_costs.command(arguments, run, path, output)
+    started = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    longest = time.perf_counter() - started
+    draw = random.Random(0)
+    for _ in range(arguments.kills):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        # Most of the time is before the files: look nearer to the end.
+        time.sleep(longest * draw.uniform(0.7, 1.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for name in os.listdir(output / "submodels"):
+            if name.endswith(submodel.SUFFIX) and not name.startswith("."):
+                try:
+                    submodel.load(str(output / "submodels" / name))
+                except submodel.SubmodelError:
+                    broken += 1
+    return broken
+
+
+def _exported(arguments, space, base, few, run, embeddings):
+    """An export with packed Submodels against the path through embeddings."""
+    work_dir = pathlib.Path(arguments.work_dir)
+    exports = work_dir / "export"
+    shutil.rmtree(exports, ignore_errors=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tasks.export",
+            f"--model_dir={run}",
+            f"--base={arguments.base}",
+            f"--export_dir={exports}",
+        ],
+        check=True,
+        stdout=sys.stderr,
+    )
+    utterances = [data.utterances[0] for data in few.values()]
+    clips = [
+        input_pipeline.read_samples(each, base.sample_rate)
+        for each in utterances
+    ]
+    lengths = np.array([len(clip) for clip in clips], np.int32)
+    bucket = max(base.bucket_samples(int(each)) for each in lengths)
+    audio = np.zeros((len(clips), bucket), np.float32)
+    for row, clip in zip(audio, clips, strict=True):
+        row[: len(clip)] = clip
+    learned = space.embedding_space(list(few))
+    learned.set_embeddings(np.array(embeddings, np.float32))
+    with direct.Direct(str(exports / "1"), work_dir / "direct") as saved:
+        vectors = [
+            space.layout.pack(space.materialise(np.array(each, np.float32)))
+            for each in embeddings
+        ]
+        saved.prepare(
+            "mixed",
+            "serving_default",
+            {"audio": audio, "length": lengths, "submodel": np.stack(vectors)},
+        )
+        answers = saved.answers("mixed")
+    same, largest = 0, 0.0
+    for slot, (text, score, _) in enumerate(answers):
+        # The export pads each row to its own bucket.
+        own = base.bucket_samples(int(lengths[slot]))
+        features = base.features(
+            audio[slot : slot + 1, :own], lengths[slot : slot + 1]
+        )
+        rows = learned.gather([slot])
+        encoded, paddings = base.encode(
+            *features, learned.adapter_functions(rows)
+        )
+        tokens, token_lengths, scores = base.decode(encoded, paddings)
+        expected = base.detokenize(tokens, token_lengths).numpy()[0]
+        same += text == expected
+        largest = max(largest, abs(score - float(scores[0])))
+    return {
+        "exported_texts_the_same": same / len(answers),
+        "largest_difference_exported_score": largest,
+    }
