@@ -106,6 +106,7 @@ def main(_):
         fingerprint,
         task.layout_of(base, experiment.adapter),
     )
+    space = evaluation.load_space(directory, fingerprint)
     records = evaluation.run(
         base,
         compared,
@@ -132,7 +133,7 @@ def main(_):
         "values_per_submodel": submodels.stack.layout.num_values,
         "left_out": len(left_out),
     }
-    evaluation.write(output, summary, records, history, details)
+    evaluation.write(output, summary, records, history, details, space)
     print(metrics.table(summary))
     print(f"report: {os.path.join(output, 'report.html')}")
     print(

@@ -3,8 +3,10 @@
     python -m tasks.train --experiment=whisper.ShortStacked --base=BASE \\
         --train_manifest=train.jsonl --dev_manifest=dev.jsonl --model_dir=RUN
 
-Writes one file per speaker to RUN/submodels. Interrupted at any moment, the
-same command goes on from the last checkpoint to the same result.
+Writes one file per speaker to RUN/submodels and, where the experiment learns
+a speaker-embedding space, RUN/space.safetensors to enrol others in.
+Interrupted at any moment, the same command goes on from the last checkpoint
+to the same result.
 """
 
 import sys
@@ -43,6 +45,12 @@ _BASE = flags.DEFINE_string(
 _SPEAKERS = flags.DEFINE_list(
     "speakers", [], "Train or continue only these speakers; all if empty."
 )
+_SPACE_FROM = flags.DEFINE_string(
+    "space_from",
+    "",
+    "Run of slots whose Submodels a space starts from; goes with "
+    "--set=space.initializer=stack.",
+)
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse to train if any utterance is unusable."
 )
@@ -66,10 +74,15 @@ def main(_):
         model_directory,
         preparation,
         run_description,
+        space_initialization,
+        space_training,
         task,
         trainer,
     )
 
+    space_training.check_request(
+        experiment.space, _SPACE_FROM.value, _SPEAKERS.value
+    )
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
     saved = directory.read_experiment()
     directory.prepare()
@@ -107,6 +120,11 @@ def main(_):
     )
     directory.write_experiment(now)
 
+    base_description = {
+        **base.description(),
+        "num_parameters": base.count_params(),
+    }
+
     def make_submodel(speaker, training):
         return submodel.create(
             job.stack.layout,
@@ -115,10 +133,7 @@ def main(_):
             speaker=speaker,
             experiment=_EXPERIMENT.value,
             residual_weight=experiment.adapter.residual_weight,
-            base_description={
-                **base.description(),
-                "num_parameters": base.count_params(),
-            },
+            base_description=base_description,
             training=training,
         )
 
@@ -132,6 +147,12 @@ def main(_):
     )
     if run.restore():
         logging.info("going on from the checkpoint in %s", directory.path)
+    elif experiment.space.embedding_dim:
+        print(
+            space_initialization.initialize(
+                job, corpus.train, fingerprint, _SPACE_FROM.value
+            )
+        )
     print(
         f"{len(corpus.speakers)} speakers, "
         f"{job.stack.layout.num_values:,} values each, "
@@ -139,6 +160,16 @@ def main(_):
     )
     run.run()
     print(f"Submodels: {directory.submodels}")
+    if experiment.space.embedding_dim:
+        space_training.write(
+            directory,
+            job,
+            corpus.train,
+            _EXPERIMENT.value,
+            fingerprint,
+            base_description,
+        )
+        print(f"space: {directory.space}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import posixpath
 
 import tensorflow as tf
 
-from lingvo_like import files, stack, submodel
+from lingvo_like import files, space_file, stack, submodel
 from tasks.asr import (
+    groups,
     metrics,
     preparation,
     rejections,
@@ -139,7 +140,7 @@ def run(base, compared, submodels, data, train_texts, beam_size=1):
                 metrics.Transcribed(
                     speaker=utterance.speaker,
                     utt_id=utterance.utt_id,
-                    severity=_severity(utterance),
+                    severity=groups.utterance_severity(utterance),
                     novelty=heard.novelty(utterance.text),
                     reference=utterance.text,
                     base_hypothesis=before[slot, index][0],
@@ -151,14 +152,18 @@ def run(base, compared, submodels, data, train_texts, beam_size=1):
     return records
 
 
-def _severity(utterance):
-    """The given severity; corpora mark their controls by the etiology."""
-    if not utterance.severity and utterance.etiology == "control":
-        return "typical"
-    return utterance.severity or None
+def load_space(directory, fingerprint):
+    """The space that the run trained, or None for a run of slots.
+
+    Raises:
+        SpaceError: the file is damaged, or of another base model.
+    """
+    if not tf.io.gfile.exists(directory.space):
+        return None
+    return space_file.load(directory.space, fingerprint)
 
 
-def write(directory, summary, records, history, details):
+def write(directory, summary, records, history, details, space=None):
     """Writes results.json, hypotheses.jsonl and report.html.
 
     Args:
@@ -167,6 +172,7 @@ def write(directory, summary, records, history, details):
         records: list of `metrics.Transcribed`.
         history: list of dicts, the learning curves.
         details: dict of str, what was compared with what.
+        space: `space.Space` to draw a map of, or None.
     """
     tf.io.gfile.makedirs(directory)
     lines = "".join(
@@ -187,4 +193,5 @@ def write(directory, summary, records, history, details):
         history,
         "Submodels: what each speaker gained",
         details,
+        space,
     )

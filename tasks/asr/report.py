@@ -11,7 +11,7 @@ import jinja2
 import markupsafe
 
 from lingvo_like import files
-from tasks.asr import report_curves, report_plots
+from tasks.asr import report_curves, report_plots, report_space
 
 _TEMPLATE = pathlib.Path(__file__).with_name("report_template.html")
 
@@ -23,7 +23,7 @@ _NOVELTY_NAMES = {
 }
 
 
-def write(path, summary, history, title, details):
+def write(path, summary, history, title, details, space=None):
     """Writes the report; it appears whole or not at all.
 
     Args:
@@ -34,15 +34,16 @@ def write(path, summary, history, title, details):
         title: str.
         details: dict of what was evaluated (experiment, base model and its
             fingerprint, manifests); nested dicts are flattened.
+        space: `space.Space` that the Submodels come from, or None.
 
     Raises:
         OSError: the file cannot be written; names the path.
     """
-    page = render(summary, history, title, details)
+    page = render(summary, history, title, details, space)
     files.write_atomically(path, page.encode("utf-8", "replace"))
 
 
-def render(summary, history, title, details):
+def render(summary, history, title, details, space=None):
     """The report as a str of HTML. Arguments are those of `write`."""
     environment = jinja2.Environment(
         autoescape=True,
@@ -64,14 +65,17 @@ def render(summary, history, title, details):
         summary=summary,
         details=_flat(details),
         novelty_names=_NOVELTY_NAMES,
-        plots=_plots(summary, history),
+        plots=_plots(summary, history, space),
+        neighbours=report_space.neighbours(space, summary["speakers"])
+        if space
+        else [],
         without_minutes=sum(
             row["train_minutes"] is None for row in summary["speakers"]
         ),
     )
 
 
-def _plots(summary, history):
+def _plots(summary, history, space):
     rows = summary["speakers"]
     severities = {row["speaker"]: row["severity"] for row in rows}
     plots = {
@@ -79,6 +83,8 @@ def _plots(summary, history):
         "gain_by_severity": None,
         "gain_by_minutes": None,
         "learning_curves": report_curves.losses(history, severities),
+        "space_map": space and report_space.speaker_map(space, rows),
+        "space_elements": space and report_space.elements(space),
     }
     if rows:
         plots["before_after"] = report_plots.before_after(

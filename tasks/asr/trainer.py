@@ -186,13 +186,22 @@ class Trainer:
             total=remaining, desc="training", unit="update", smoothing=0.1
         ) as progress:
             while self._unfinished():
-                self._evaluate_due(progress)
+                # A leg that was cut off is finished first: who is in a step
+                # with whom decides how a shared basis moves.
+                if not self._is_within_leg():
+                    self._evaluate_due(progress)
                 self._train_leg(progress)
         self._writer.close()
         self.save()
 
     def _unfinished(self):
         return [s for s in self._selected if not self.states[s].finished]
+
+    def _is_within_leg(self):
+        return any(
+            self.states[slot].steps < self._boundary(slot)
+            for slot in self._unfinished()
+        )
 
     def _boundary(self, slot):
         """Where the speaker's current leg ends."""

@@ -113,3 +113,62 @@ def test_refusals_come_before_training_and_lose_nothing(speech):
     assert done.returncode == 1
     assert str(state) in done.stderr.splitlines()[-1]
     assert {path: path.read_bytes() for path in submodels.iterdir()} == before
+
+
+def space_job(folder, **flags):
+    return job(folder, experiment="conformer.TinyEmbedding", **flags)
+
+
+def test_flags_that_do_not_fit_the_space_are_refused_at_once(tmp_path):
+    for changes, message in (
+        (["--speakers=ann"], "--speakers would move the basis"),
+        (["--space_from=runs/first"], "--space_from names the run"),
+        (["--set=space.normalization=unity"], "must be one of none, softmax"),
+    ):
+        done = train(*space_job(tmp_path), *changes)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        assert message in done.stderr
+        assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_space_is_trained_gone_on_with_started_from_slots_and_shown(
+    tmp_path,
+):
+    tiny.recordings(tmp_path, ("ann", "bob", "cy"), 4)
+    tiny.recordings(tmp_path, ("ann", "bob", "cy"), 2, seed=1, name="dev")
+    tiny.base().save(str(tmp_path / "base"))
+    run = tmp_path / "space"
+    encoder = "--set=space.speaker_encoder=true"
+    done = train(*space_job(tmp_path, model_dir=run), encoder)
+    assert done.returncode == 0, done.stderr
+    assert f"space: {run}/space.safetensors" in done.stdout
+    files = [run / "space.safetensors", *(run / "submodels").iterdir()]
+    assert len(files) == 4
+    before = [path.read_bytes() for path in files]
+    done = train(*space_job(tmp_path, model_dir=run), encoder)
+    assert done.returncode == 0, done.stderr
+    assert [path.read_bytes() for path in files] == before
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.evaluate", f"--model_dir={run}"]
+        + [f"--test_manifest={tmp_path}/dev.jsonl"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = (run / "evaluation" / "report.html").read_text()
+    assert "Map of the space" in report and "Nearest speakers" in report
+    slots = tmp_path / "slots"
+    shared = "--set=adapter.shared_start=true"
+    done = train(*job(tmp_path, model_dir=slots), shared)
+    assert done.returncode == 0, done.stderr
+    done = train(
+        *space_job(tmp_path, model_dir=tmp_path / "from_slots"),
+        "--set=space.initializer=stack",
+        f"--space_from={slots}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 directions hold 100.0 %" in done.stdout

@@ -245,3 +245,14 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     saved = checkpoint.restore(directory.checkpoints, variables)
     assert saved == {"step": 1}
     assert variables["a"].numpy() == [1.0]
+
+
+def test_a_run_from_before_there_were_spaces_had_none(directory):
+    now = describe()
+    old = json.loads(json.dumps(now))
+    del old["values"]["space"]
+    del old["values"]["adapter"]["shared_start"]
+    directory.write_experiment(old)
+    saved = directory.read_experiment()
+    assert saved == json.loads(json.dumps(now))
+    assert directory.saved_values(saved, conformer.Tiny()) == conformer.Tiny()
