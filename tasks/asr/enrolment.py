@@ -21,8 +21,8 @@ class Enrolled:
 
     Attributes:
         speaker: str.
-        mode: str, one of `enrolment_plan.MODES`; "" where nothing was better
-            than the base model, and there are no tensors.
+        mode: str, one of `enrolment_plan.MODES`; "" where nothing improves on
+            the base model (`Judgement.improves`), and there are no tensors.
         tensors: dict of name to float32 array, or None.
         embedding: tuple of floats, where the Submodel starts from or is.
         step: int, of the mode.
@@ -116,11 +116,10 @@ def enrol(space, base, train, dev=None, mode="auto", values=None):
 def _conclude(job, speaker, candidates):
     """The speaker's best candidate, or none where the base is as good."""
     base = candidates[BASE]
-    best = min(
-        (each for mode, each in candidates.items() if mode != BASE),
-        key=lambda each: each.judgement.rank,
-    )
-    keeps = best.judgement.rank < base.judgement.rank
+    tried = [each for mode, each in candidates.items() if mode != BASE]
+    better = [c for c in tried if c.judgement.improves(base.judgement)]
+    best = min(better or tried, key=lambda each: each.judgement.rank)
+    keeps = bool(better)
     data, utterances = job.data(speaker), job.train(speaker).utterances
     return Enrolled(
         speaker=speaker,

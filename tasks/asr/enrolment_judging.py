@@ -43,6 +43,18 @@ class Judgement:
         """Lower is better: errors, and the loss where they are equal."""
         return self.errors, self.loss
 
+    def improves(self, base):
+        """Whether it is better than the base model, and in nothing worse.
+
+        A Submodel that falls silent makes fewer errors than a base model that
+        repeats itself; its loss gives it away.
+        """
+        return (
+            self.errors <= base.errors
+            and self.loss <= base.loss
+            and self.rank < base.rank
+        )
+
 
 class Judge:
     """Losses and texts of held-out utterances.

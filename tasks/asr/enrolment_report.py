@@ -62,7 +62,7 @@ def comparison(before, after):
                 "word_error_rate_after": new.best.word_error_rate,
                 "loss_before": old.best.loss,
                 "loss_after": new.best.loss,
-                "gains": new.best.rank < old.best.rank,
+                "gains": new.best.improves(old.best),
             }
         )
     return sorted(

@@ -122,7 +122,8 @@ def test_one_utterance_is_judged_by_itself_and_says_so(base, spaces, speech):
 
 
 def test_nothing_is_kept_that_is_worse_than_the_base(base, spaces, speech):
-    # Steps so wide that every one of them does harm.
+    # A start and steps so wide that every one of them does harm: the Submodel
+    # falls silent, which is fewer errors than this base makes.
     values = dataclasses.replace(
         enrolments.QUICK, embedding_learning_rate=1e4, evaluations=1
     )
@@ -131,7 +132,7 @@ def test_nothing_is_kept_that_is_worse_than_the_base(base, spaces, speech):
     (each,) = enrolment.enrol(
         space, base, {"ann": speech["ann"]}, values=values
     )
-    assert each.judgements["embedding"].rank >= each.judgements["base"].rank
+    assert each.judgements["embedding"].loss > each.judgements["base"].loss
     assert each.mode == "" and each.tensors is None
     assert each.best is each.judgements["base"]
 

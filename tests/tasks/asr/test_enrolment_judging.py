@@ -17,6 +17,18 @@ def test_fewer_errors_rank_first_and_the_loss_decides_between_equals():
     assert judgement([1.0]).rank < judgement([2.0]).rank
 
 
+@pytest.mark.parametrize(
+    "errors, loss, expected",
+    [(2, 1.9, True), (3, 1.9, True), (3, 2.0, False), (2, 2.1, False)]
+    + [(4, 1.0, False)],
+)
+def test_a_candidate_must_be_better_and_in_nothing_worse(
+    errors, loss, expected
+):
+    base = judgement([2.0], errors=3)
+    assert judgement([loss], errors).improves(base) is expected
+
+
 def test_good_recordings_give_no_warning():
     base, best = judgement([2.0] * 4, 10), judgement([1.0] * 4, 2)
     assert enrolment_judging.warnings(base, best, UTT_IDS) == ()
