@@ -105,22 +105,26 @@ class Job:
         tried = set().union(*self._modes.values())
         learns = bool(tried & {"embedding", "full"})
         steps = self._steps(self._values.embedding_steps) if learns else []
-        judge = self._judge(self._runs, len(steps) + 2, len(tried) + 1)
+        judge = self._judge(self._runs, len(steps) + 2, 3)
         self._start()
         start = self._learning.snapshot(0)
         nothing = enrolment_learning.Snapshot(
             0, {name: np.zeros_like(row) for name, row in start.rows.items()}
         )
-        found = {speaker: {} for speaker in self._train}
-        self._add(found, judge, "base", self._runs, [_judged(judge, nothing)])
-        history = [_judged(judge, start)]
+        losses = judge.losses([nothing.rows, start.rows])
+        # Of each mode, pairs of a snapshot and its held-out losses.
+        histories = {"base": [(nothing, losses[0])]}
         if "zero_shot" in tried:
-            self._add(found, judge, "zero_shot", self._runs, history)
+            histories["zero_shot"] = [(start, losses[1])]
         if learns:
-            self._learn(self._learning, judge, steps, history, "embedding")
-            chosen = self._add(found, judge, "embedding", self._runs, history)
+            histories["embedding"] = [
+                (start, losses[1]),
+                *self._learn(self._learning, judge, steps, "embedding"),
+            ]
+        found = {speaker: {} for speaker in self._train}
+        self._add(found, judge, self._runs, histories)
         if "full" in tried:
-            self._go_on(found, chosen)
+            self._go_on(found, _best(histories["embedding"], self._runs))
         return {
             speaker: {
                 mode: candidate
@@ -130,7 +134,7 @@ class Job:
             for speaker, candidates in found.items()
         }
 
-    def _go_on(self, found, chosen):
+    def _go_on(self, found, best):
         """Full slots from the embeddings' best points, for who has them."""
         slots = [
             slot
@@ -144,73 +148,73 @@ class Job:
             enrolment_experiments.full(self._experiment, values),
             [run.key for run in runs],
         )
+        starts = [best[run.speaker][0] for run in runs]
         for name, variable in full.stack.variables_by_name.items():
             variable.assign(
-                np.stack([chosen[slot].rows[name][slot] for slot in slots])
+                np.stack(
+                    [
+                        start.rows[name][slot]
+                        for start, slot in zip(starts, slots, strict=True)
+                    ]
+                )
             )
         learning = self._make_learning(full, runs, values.full_utterances)
         steps = self._steps(values.full_steps)
         judge = self._judge(runs, len(steps) + 1, 1)
-        history = [_judged(judge, learning.snapshot(0))]
-        self._learn(learning, judge, steps, history, "full")
-        self._add(found, judge, "full", runs, history)
+        start = learning.snapshot(0)
+        history = [
+            (start, *judge.losses([start.rows])),
+            *self._learn(learning, judge, steps, "full"),
+        ]
+        self._add(found, judge, runs, {"full": history})
 
-    def _learn(self, learning, judge, steps, history, mode):
+    def _learn(self, learning, judge, steps, mode):
+        """Pairs of a snapshot and its held-out losses."""
         with tqdm.tqdm(
             total=steps[-1] * learning.num_groups,
             desc=f"enrolling ({mode})",
             unit="step",
         ) as progress:
-            for snapshot in learning.run(steps, progress.update):
-                history.append(_judged(judge, snapshot))
+            return [
+                (snapshot, *judge.losses([snapshot.rows]))
+                for snapshot in learning.run(steps, progress.update)
+            ]
 
-    def _add(self, found, judge, mode, runs, history):
-        """Adds a mode's candidate to every speaker of the runs.
+    def _add(self, found, judge, runs, histories):
+        """Adds each mode's candidate to every speaker of the runs.
 
-        Each speaker takes the snapshot with the lowest held-out loss.
-
-        Returns:
-            list of the `Snapshot` of each run.
+        Args:
+            found: dict of speaker to a dict of mode to `Candidate`.
+            judge: `Judge` of the runs.
+            runs: list of `Run`.
+            histories: dict of mode to pairs of a snapshot and its losses.
         """
-        best = {
-            run.speaker: min(
-                history,
-                key=lambda each, s=run.speaker: np.mean(
-                    list(each[1][s].values())
-                ),
-            )
-            for run in runs
-        }
-        chosen = [best[run.speaker][0] for run in runs]
-        texts = judge.texts(
-            {
-                name: np.stack(
-                    [each.rows[name][slot] for slot, each in enumerate(chosen)]
+        best = {mode: _best(each, runs) for mode, each in histories.items()}
+        # In one go: a decoder's many small steps cost the same for more rows.
+        texts = judge.texts([_rows(each, runs) for each in best.values()])
+        for of_mode, (mode, chosen) in zip(texts, best.items(), strict=True):
+            for slot, run in enumerate(runs):
+                if not run.is_final:
+                    continue
+                snapshot, losses = chosen[run.speaker]
+                errors, words = judge.errors(
+                    of_mode[run.speaker], self._data[run.speaker]
                 )
-                for name in chosen[0].rows
-            }
-        )
-        for slot, run in enumerate(runs):
-            if not run.is_final:
-                continue
-            snapshot, losses = best[run.speaker]
-            errors, words = judge.errors(
-                texts[run.speaker], self._data[run.speaker]
-            )
-            embedding, rows = (), None
-            if snapshot.embeddings is not None:
-                embedding = tuple(map(float, snapshot.embeddings[slot]))
-            elif mode == "full":
-                embedding = found[run.speaker]["embedding"].embedding
-                rows = {k: v[slot].copy() for k, v in snapshot.rows.items()}
-            found[run.speaker][mode] = Candidate(
-                mode,
-                snapshot.step,
-                enrolment_judging.Judgement(losses[run.speaker], errors, words),
-                embedding,
-                rows,
-            )
-        return chosen
+                embedding, rows = (), None
+                if snapshot.embeddings is not None:
+                    embedding = tuple(map(float, snapshot.embeddings[slot]))
+                elif mode == "full":
+                    embedding = found[run.speaker]["embedding"].embedding
+                    rows = {k: v[slot].copy() for k, v in snapshot.rows.items()}
+                found[run.speaker][mode] = Candidate(
+                    mode,
+                    snapshot.step,
+                    enrolment_judging.Judgement(
+                        losses[run.speaker], errors, words
+                    ),
+                    embedding,
+                    rows,
+                )
 
     def _start(self):
         """Puts every run at its prediction; without an encoder, the mean.
@@ -270,8 +274,26 @@ class Job:
         )
 
 
-def _judged(judge, snapshot):
-    return snapshot, judge.losses(snapshot.rows)
+def _best(history, runs):
+    """Each speaker's pair of the lowest held-out loss, over all its runs."""
+    return {
+        run.speaker: min(
+            history,
+            key=lambda each, s=run.speaker: np.mean(list(each[1][s].values())),
+        )
+        for run in runs
+    }
+
+
+def _rows(best, runs):
+    """Every run's tensors in its speaker's best snapshot, `[runs, ...]`."""
+    chosen = [best[run.speaker][0] for run in runs]
+    return {
+        name: np.stack(
+            [each.rows[name][slot] for slot, each in enumerate(chosen)]
+        )
+        for name in chosen[0].rows
+    }
 
 
 def _joined(train, dev):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tasks.asr import enrolment_learning, scoring, text
 
 # Utterances that are judged together.
-_PLACES = 16
+_PLACES = 32
 # A held-out loss above the base's by so much is not chance but harm.
 _HARM_RATIO, _HARM_NATS = 1.1, 0.05
 # Below this, what the others of a speaker learned helps.
@@ -66,7 +66,8 @@ class Judge:
         speech: `Speech`.
         runs: list of `Run`.
         normalizer: one of `text.NORMALIZERS`.
-        num_losses, num_texts: ints, how often each will be asked for.
+        num_losses, num_texts: ints, candidates whose losses and whose texts
+            will be asked for.
     """
 
     def __init__(
@@ -85,40 +86,39 @@ class Judge:
         self._adapter_functions = adapter_functions
         self._speech = speech
         self._normalizer = normalizer
-        items = [(slot, i) for slot, r in enumerate(runs) for i in r.held_out]
         self._runs = runs
-        self._places = min(_PLACES, max(1, len(items)))
-        self._batches = [
-            group[i : i + self._places]
-            for group in speech.by_bucket(
-                items, lambda item: runs[item[0]].speaker
-            )
-            for i in range(0, len(group), self._places)
-        ]
-        count = len(self._batches)
-        self._loss_step = enrolment_learning.compiled(
-            self._losses, num_losses * count
+        self._items = speech.by_bucket(
+            [(slot, i) for slot, r in enumerate(runs) for i in r.held_out],
+            lambda item: runs[item[0]].speaker,
         )
-        self._text_step = enrolment_learning.compiled(
-            self._texts, num_texts * count
-        )
+        self._loss_step = self._compiled(self._losses, num_losses)
+        self._text_step = self._compiled(self._texts, num_texts)
 
-    def losses(self, rows):
+    def _compiled(self, function, num_candidates):
+        # What counts is how often each padded length comes.
+        most = max(map(len, self._items), default=0) * num_candidates
+        return enrolment_learning.compiled(function, -(-most // _PLACES))
+
+    def losses(self, candidates):
         """The loss of every held-out utterance.
 
         Args:
-            rows: dict of name to `[runs, ...]`; each utterance is judged by
-                the row of the run that held it out.
+            candidates: list of dicts of name to `[runs, ...]`, which are
+                judged together; each utterance by the row of the run that
+                held it out.
 
         Returns:
-            dict of speaker to a dict of utterance index to its loss.
+            for each candidate a dict of speaker to a dict of utterance index
+            to its loss.
         """
-        return self._each(self._loss_step, rows, float)
+        return self._each(self._loss_step, candidates, float)
 
-    def texts(self, rows):
-        """The text of every held-out utterance, in a dict like `losses`."""
+    def texts(self, candidates):
+        """The text of every held-out utterance, in dicts like `losses`."""
         return self._each(
-            self._text_step, rows, lambda text: text.decode("utf-8", "replace")
+            self._text_step,
+            candidates,
+            lambda text: text.decode("utf-8", "replace"),
         )
 
     def errors(self, texts, data):
@@ -139,24 +139,35 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _each(self, step, rows, convert):
-        found = {}
-        for items in self._batches:
-            slots = [slot for slot, _ in items]
-            slots += slots[:1] * (self._places - len(slots))
-            batch = self._speech.batch(
-                [(self._runs[slot].speaker, [i]) for slot, i in items],
-                self._places,
-                1,
-            )
-            values = step(
-                {k: tf.constant(v[slots]) for k, v in rows.items()},
-                {k: tf.constant(v[:, 0]) for k, v in batch.items()},
-            ).numpy()
-            for place, (slot, index) in enumerate(items):
-                speaker = self._runs[slot].speaker
-                found.setdefault(speaker, {})[index] = convert(values[place])
+    def _each(self, step, candidates, convert):
+        found = [{} for _ in candidates]
+        for items in self._items:
+            rows = [
+                (c, *item) for c in range(len(candidates)) for item in items
+            ]
+            places = min(_PLACES, len(rows))
+            for start in range(0, len(rows), places):
+                part = rows[start : start + places]
+                values = step(*self._batch(candidates, part, places)).numpy()
+                for place, (candidate, slot, index) in enumerate(part):
+                    speaker = self._runs[slot].speaker
+                    of_speaker = found[candidate].setdefault(speaker, {})
+                    of_speaker[index] = convert(values[place])
         return found
+
+    def _batch(self, candidates, items, places):
+        # An empty place is judged by somebody's row, and not read.
+        filled = items + items[:1] * (places - len(items))
+        rows = {
+            name: tf.constant(
+                np.stack([candidates[c][name][slot] for c, slot, _ in filled])
+            )
+            for name in candidates[0]
+        }
+        batch = self._speech.batch(
+            [(self._runs[slot].speaker, [i]) for _, slot, i in items], places, 1
+        )
+        return rows, {k: tf.constant(v[:, 0]) for k, v in batch.items()}
 
     def _encode(self, rows, batch):
         return self._base.upper(

@@ -20,7 +20,7 @@ class Values:
     seed: int = 0
     # Steps that learn an embedding, and utterances of each step.
     embedding_steps: int = 8
-    embedding_utterances: int = 2
+    embedding_utterances: int = 1
     # In units of how far the space's own speakers lie from their mean.
     embedding_learning_rate: float = 0.3
     # Steps in which all of a Submodel learns, from the embedding's point on.
