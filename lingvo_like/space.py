@@ -10,7 +10,6 @@ Its SHA-256 covers every metadata field and every tensor. Tensors:
 
 import dataclasses
 import hashlib
-import json
 
 import numpy as np
 
@@ -18,49 +17,16 @@ from lingvo_like import (
     embedding_space,
     hyperparams,
     space_encoder,
-    submodel_layout,
+    space_metadata,
 )
 from lingvo_like import embeddings as embeddings_lib
 
-FORMAT_VERSION = 1
+# The whole vocabulary of spaces under one name.
+Metadata = space_metadata.Metadata
+SpaceError = space_metadata.SpaceError
+
 _BASIS = embedding_space.BASIS
 _ENCODER = embedding_space.ENCODER
-
-
-class SpaceError(ValueError):
-    """A space, or a file of one, is not what it has to be."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """What a space is for, where it comes from, and its checksum.
-
-    `experiment` and `values` are what it was trained by; `encoder` is empty,
-    or holds the speaker encoder's arguments under "config" and the shapes of
-    its tensors under "shapes"; `training` sums up how it was trained.
-    """
-
-    format_version: int
-    base_fingerprint: str
-    experiment: str
-    values: dict
-    model_dim: int
-    bottleneck_dim: int
-    blocks: tuple[int, ...]
-    residual_weight: float
-    embedding_dim: int
-    normalization: str
-    speakers: tuple[str, ...]
-    encoder: dict
-    base_description: dict
-    training: dict
-    sha256: str
-
-    @property
-    def layout(self):
-        return submodel_layout.Layout(
-            self.model_dim, self.bottleneck_dim, self.blocks
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -230,10 +196,10 @@ def create(
             "shapes": {k: list(value.shape) for k, value in encoder.items()},
         }
     metadata = Metadata(
-        format_version=FORMAT_VERSION,
+        format_version=space_metadata.FORMAT_VERSION,
         base_fingerprint=base_fingerprint,
         experiment=experiment,
-        values=_plain("values", values),
+        values=space_metadata.plain_json("values", values),
         model_dim=layout.model_dim,
         bottleneck_dim=layout.bottleneck_dim,
         blocks=layout.blocks,
@@ -241,9 +207,11 @@ def create(
         embedding_dim=space.embedding_dim,
         normalization=space.normalization,
         speakers=space.speakers,
-        encoder=_plain("encoder", encoder_metadata),
-        base_description=_plain("base_description", base_description),
-        training=_plain("training", training),
+        encoder=space_metadata.plain_json("encoder", encoder_metadata),
+        base_description=space_metadata.plain_json(
+            "base_description", base_description
+        ),
+        training=space_metadata.plain_json("training", training),
         sha256="",
     )
     tensors = {
@@ -343,23 +311,8 @@ def _checksum(metadata, tensors):
     """SHA-256, in hex, of all metadata but itself and of all tensors."""
     fields = hyperparams.to_dict(metadata)
     del fields["sha256"]
-    digest = hashlib.sha256(canonical(fields).encode())
+    digest = hashlib.sha256(space_metadata.canonical(fields).encode())
     for name in _shapes(metadata):
         digest.update(f"\n{name}\n".encode())
         digest.update(tensors[name].astype("<f4").tobytes())
     return digest.hexdigest()
-
-
-def _plain(name, value):
-    """A dict as JSON gives it back: string keys, lists for tuples."""
-    try:
-        return hyperparams.strict_json(canonical(value or {}))
-    except (TypeError, ValueError) as error:
-        raise SpaceError(f"`{name}` must be JSON: {error}") from None
-
-
-def canonical(value):
-    """JSON that is always the same for the same value."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )

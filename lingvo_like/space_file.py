@@ -1,14 +1,14 @@
 """A speaker-embedding space as one file.
 
-Safetensors with one metadata entry, the JSON of `space.Metadata`. Loading
-fails closed, as a Submodel's does.
+Safetensors with one metadata entry, the JSON of `space_metadata.Metadata`.
+Loading fails closed, as a Submodel's does.
 """
 
 import os
 
 import safetensors.numpy
 
-from lingvo_like import files, hyperparams, tensor_file
+from lingvo_like import files, hyperparams, space_metadata, tensor_file
 from lingvo_like import space as space_lib
 
 MAX_FILE_BYTES = 1 << 32
@@ -32,7 +32,7 @@ def save(path, space):
         SpaceError: it is too large.
         OSError: it cannot be written; an old file stays as it was.
     """
-    text = space_lib.canonical(hyperparams.to_dict(space.metadata))
+    text = space_metadata.canonical(hyperparams.to_dict(space.metadata))
     data = safetensors.numpy.save(space.tensors, {_HEADER_KEY: text})
     try:
         tensor_file.check_lengths(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
@@ -75,12 +75,12 @@ def _parse(data, base_fingerprint):
         raise ValueError("the metadata must be a string")
     fields = hyperparams.strict_json(entry[_HEADER_KEY])
     version = fields.get("format_version") if isinstance(fields, dict) else None
-    if version != space_lib.FORMAT_VERSION:
+    if version != space_metadata.FORMAT_VERSION:
         raise ValueError(
-            f"the format version must be {space_lib.FORMAT_VERSION}. "
+            f"the format version must be {space_metadata.FORMAT_VERSION}. "
             f"Received: {version!r}."
         )
-    metadata = hyperparams.from_dict(space_lib.Metadata, fields)
+    metadata = hyperparams.from_dict(space_metadata.Metadata, fields)
     if base_fingerprint not in (None, metadata.base_fingerprint):
         raise ValueError(
             "made for another base model: the fingerprint must be "

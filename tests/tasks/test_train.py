@@ -48,7 +48,7 @@ def speech(tmp_path_factory):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (["--experiment=conformer.Tinny"], "Did you mean conformer.Tiny?"),
+        (["--experiment=conformer.Tinny"], "Did you mean conformer.Tiny or"),
         (["--set=train.num_stepz=3"], "Did you mean train.num_steps"),
         (["--set=train.num_steps=many"], "`train.num_steps` must be an int"),
         (["--set=train.eval_every_steps=0"], "must be at least 1. Received"),
