@@ -65,7 +65,9 @@ def folder(tmp_path_factory):
     result = tmp_path_factory.mktemp("enroll")
     base = tiny.base()
     base.save(str(result / "base"))
-    space_file.save(str(result / "space.safetensors"), enrolments.space(base))
+    # With an encoder a newcomer starts near the base model, and gains.
+    made = enrolments.space(base, encoder=True)
+    space_file.save(str(result / "space.safetensors"), made)
     tiny.recordings(result, ("ann", "bob"), 3)
     return result
 
