@@ -104,11 +104,6 @@ class Batcher:
         return len(self._queues)
 
     @property
-    def is_busy(self):
-        """Whether the engine is at work now."""
-        return bool(self._running)
-
-    @property
     def num_shapes(self):
         """Shapes of batches so far; what an engine might compile for."""
         return len(self._shapes)

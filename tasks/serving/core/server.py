@@ -32,9 +32,6 @@ VersionStatus = messages.VersionStatus
 FALLBACKS = ("error", "base")
 # What is not closed by then is left to the end of the process.
 _CLOSE_SECONDS = 10.0
-# How long a load ahead waits for the engines, and how often it looks.
-_LULL_SECONDS = 1.0
-_LULL_POLL_SECONDS = 0.01
 
 
 class Server:
@@ -181,8 +178,7 @@ class Server:
     async def load_many(self, caller, speakers):
         """Makes Submodels ready ahead, one after another.
 
-        Each waits for a moment in which no engine is at work, as reading and
-        checking take the same processors; but not for ever.
+        In turn, since reading and checking take the engines' processors.
 
         Returns:
             list of `LoadedSubmodel`, and a dict of speaker to the
@@ -191,20 +187,11 @@ class Server:
         caller.require_admin()
         loaded, errors = [], {}
         for speaker in speakers:
-            await self._lull(_LULL_SECONDS)
             try:
                 loaded.append(await self.load(caller, speaker))
             except status.ServingError as error:
                 errors[speaker] = error
         return loaded, errors
-
-    async def _lull(self, seconds):
-        """Returns when no engine is at work, or after so many seconds."""
-        ends_at = time.monotonic() + seconds
-        while time.monotonic() < ends_at and any(
-            model.batcher.is_busy for model in self._models.available
-        ):
-            await asyncio.sleep(_LULL_POLL_SECONDS)
 
     async def pin(self, caller, speaker):
         """Makes it ready, and keeps it and its successors so."""

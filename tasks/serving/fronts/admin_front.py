@@ -2,8 +2,7 @@
 
 GET  /v1/submodels              what is ready, of the caller's speakers
 POST /v1/submodels:load         makes those of {"submodel_ids": [...]} ready,
-                                when the engines leave time for it; says which
-                                are not, and why
+                                one after another; says which are not, and why
 POST /v1/submodels/ID:load      makes a speaker's Submodel ready
 POST /v1/submodels/ID:pin       keeps it and its successors ready
 POST /v1/submodels/ID:unload    drops it, and unpins it

@@ -287,42 +287,20 @@ def test_submodels_are_loaded_ahead_pinned_listed_and_unloaded(source):
     asyncio.run(main())
 
 
-def test_many_are_loaded_when_the_engine_is_not_at_work(source):
-    engine = fake_engine.FakeEngine()
-
+def test_many_are_loaded_and_each_that_is_not_says_why(source):
     async def main():
-        async with fake_source.serving(source, engine) as running:
-            engine.may_run.clear()
-            asked = asyncio.create_task(ask(running, utterance(1, "ann")))
-            await asyncio.to_thread(engine.entered.wait, 10)
-            loading = asyncio.create_task(
-                running.load_many(CALLER, ["bob", "nobody"])
+        async with fake_source.serving(source) as running:
+            loaded, errors = await running.load_many(
+                CALLER, ["bob", "nobody", "ann", "../x"]
             )
-            await asyncio.sleep(0.1)
-            assert {e.submodel_id for e in running.list(CALLER)} == {"ann"}
-            engine.may_run.set()
-            loaded, errors = await loading
-            assert [each.submodel_id for each in loaded] == ["bob"]
+            assert [each.submodel_id for each in loaded] == ["bob", "ann"]
             assert errors["nobody"].code is status.Code.NOT_FOUND
-            await asked
-
-    asyncio.run(main())
-
-
-def test_loading_ahead_does_not_wait_for_ever(source, monkeypatch):
-    monkeypatch.setattr(server, "_LULL_SECONDS", 0.05)
-    engine = fake_engine.FakeEngine()
-
-    async def main():
-        async with fake_source.serving(source, engine) as running:
-            engine.may_run.clear()
-            asked = asyncio.create_task(ask(running, utterance(1, "ann")))
-            await asyncio.to_thread(engine.entered.wait, 10)
-            loaded, errors = await running.load_many(CALLER, ["bob"])
-            assert [each.submodel_id for each in loaded] == ["bob"]
-            assert not errors
-            engine.may_run.set()
-            await asked
+            assert errors["../x"].code is status.Code.INVALID_ARGUMENT
+            names = {each.submodel_id for each in running.list(CALLER)}
+            assert names == {"ann", "bob"}
+            plain = server.Caller(CALLER.tenant)
+            error = await refusal(running.load_many(plain, ["bob"]))
+            assert error.code is status.Code.PERMISSION_DENIED
 
     asyncio.run(main())
 
