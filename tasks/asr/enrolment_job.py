@@ -119,7 +119,9 @@ class Job:
         if learns:
             histories["embedding"] = [
                 (start, losses[1]),
-                *self._learn(self._learning, judge, steps, "embedding"),
+                *self._learn(
+                    self._learning, judge, steps, "embedding", losses[1]
+                ),
             ]
         found = {speaker: {} for speaker in self._train}
         self._add(found, judge, self._runs, histories)
@@ -162,23 +164,41 @@ class Job:
         steps = self._steps(values.full_steps)
         judge = self._judge(runs, len(steps) + 1, 1)
         start = learning.snapshot(0)
+        (losses,) = judge.losses([start.rows])
         history = [
-            (start, *judge.losses([start.rows])),
-            *self._learn(learning, judge, steps, "full"),
+            (start, losses),
+            *self._learn(learning, judge, steps, "full", losses),
         ]
         self._add(found, judge, runs, {"full": history})
 
-    def _learn(self, learning, judge, steps, mode):
-        """Pairs of a snapshot and its held-out losses."""
+    def _learn(self, learning, judge, steps, mode, before):
+        """Pairs of a snapshot and its held-out losses, from `before` on."""
+        found = []
         with tqdm.tqdm(
             total=steps[-1] * learning.num_groups,
             desc=f"enrolling ({mode})",
             unit="step",
         ) as progress:
-            return [
-                (snapshot, *judge.losses([snapshot.rows]))
-                for snapshot in learning.run(steps, progress.update)
-            ]
+            for snapshot in learning.run(steps, progress.update):
+                (losses,) = judge.losses([snapshot.rows])
+                found.append((snapshot, losses))
+                learning.stop(self._without_gain(before, losses))
+                before = losses
+                progress.total = (
+                    progress.n
+                    + (steps[-1] - snapshot.step) * learning.num_groups
+                )
+        return found
+
+    def _without_gain(self, before, losses):
+        """The speakers whose held-out loss has not sunk enough."""
+        least = 1.0 - self._values.min_gain
+        return {
+            speaker
+            for speaker, now in losses.items()
+            if np.mean(list(now.values()))
+            > least * np.mean(list(before[speaker].values()))
+        }
 
     def _add(self, found, judge, runs, histories):
         """Adds each mode's candidate to every speaker of the runs.

@@ -70,11 +70,18 @@ class Learning:
             )
             for slot, run in enumerate(runs)
         ]
-        buckets = speech.by_bucket(
-            range(len(runs)), lambda slot: runs[slot].speaker
-        )
+        buckets = self._by_bucket(range(len(runs)))
         self._places = even_places(map(len, buckets), runs_per_step)
-        self._groups = [
+        self._groups = self._grouped(buckets)
+
+    def _by_bucket(self, slots):
+        return self._speech.by_bucket(
+            slots, lambda slot: self._runs[slot].speaker
+        )
+
+    def _grouped(self, buckets):
+        """Slots that share a step, in lists of one padded length."""
+        return [
             slots[i : i + self._places]
             for slots in buckets
             for i in range(0, len(slots), self._places)
@@ -84,6 +91,12 @@ class Learning:
     def num_groups(self):
         """How many steps of the job take every run one step further."""
         return len(self._groups)
+
+    def stop(self, speakers):
+        """Leaves the speakers' runs as they are from now on."""
+        going = (slot for group in self._groups for slot in group)
+        left = [s for s in going if self._runs[s].speaker not in speakers]
+        self._groups = self._grouped(self._by_bucket(left))
 
     def run(self, steps, progress):
         """Trains all runs, and stops to look at them.

@@ -19,10 +19,10 @@ class Values:
 
     seed: int = 0
     # Steps that learn an embedding, and utterances of each step.
-    embedding_steps: int = 8
+    embedding_steps: int = 6
     embedding_utterances: int = 1
     # In units of how far the space's own speakers lie from their mean.
-    embedding_learning_rate: float = 0.3
+    embedding_learning_rate: float = 0.4
     # Steps in which all of a Submodel learns, from the embedding's point on.
     full_steps: int = 40
     full_utterances: int = 4
@@ -31,6 +31,8 @@ class Values:
     full_min_utterances: int = 15
     # How often a mode looks at its held-out loss, besides before it begins.
     evaluations: int = 2
+    # A speaker stops whose held-out loss has not sunk by such a part since.
+    min_gain: float = 0.02
     # Leave-one-out up to so many utterances, then so many folds.
     max_folds: int = 5
     # Runs that share a step.
@@ -96,6 +98,10 @@ def check(values):
             raise ValueError(
                 f"`{name}` must be positive. Received: {getattr(values, name)}."
             )
+    if values.min_gain >= 1:
+        raise ValueError(
+            f"`min_gain` must be below 1. Received: {values.min_gain}."
+        )
 
 
 def check_mode(mode, has_encoder):

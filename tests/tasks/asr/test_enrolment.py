@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tasks.asr import enrolment, enrolment_plan
+from tasks.asr import enrolment, enrolment_learning, enrolment_plan
 from tests import tiny
 from tests.tasks.asr import enrolments
 
@@ -165,6 +165,27 @@ def test_many_speakers_go_through_several_jobs_to_the_same(
         np.testing.assert_allclose(
             each.embedding, together[each.speaker].embedding, atol=1e-5
         )
+
+
+def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
+    calls = []
+
+    def counting(function, num_calls):
+        def call(*batch):
+            calls.append(function)
+            return function(*batch)
+
+        return call if num_calls == 2 else function
+
+    monkeypatch.setattr(enrolment_learning, "compiled", counting)
+    for min_gain, expected in ((-1.0, 2), (0.99, 1)):
+        calls.clear()
+        values = dataclasses.replace(enrolments.QUICK, min_gain=min_gain)
+        (each,) = enrolment.enrol(
+            spaces[True], base, {"ann": speech["ann"]}, values=values
+        )
+        assert len(calls) == expected
+        assert each.step <= expected
 
 
 def test_auto_tries_a_full_slot_only_with_data_enough():

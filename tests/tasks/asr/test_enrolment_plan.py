@@ -55,6 +55,7 @@ def test_places_leave_few_empty(counts, most, expected):
     [
         ("embedding_steps", 0, "`embedding_steps` must be at least 1"),
         ("max_folds", 1, "`max_folds` must be at least 2"),
+        ("min_gain", 1.0, "`min_gain` must be below 1"),
         ("bucket_seconds", 0.0, "`bucket_seconds` must be positive"),
     ],
 )
