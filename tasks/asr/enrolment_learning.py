@@ -157,11 +157,16 @@ class Learning:
 
 
 def even_places(counts, most):
-    """Places of a step that leave few of them empty.
+    """How many runs share a step so that all take the least time.
 
     Args:
         counts: how many there are of each padded length; they never mix.
         most: int, places at most.
     """
-    largest = max(counts)
-    return -(-largest // -(-largest // most))
+    counts = list(counts)
+
+    def cost(places):
+        # An empty place costs what a full one does; a step, about one more.
+        return sum(-(-count // places) for count in counts) * (places + 1)
+
+    return min(range(min(most, max(counts)), 0, -1), key=cost)

@@ -44,7 +44,8 @@ def test_the_last_step_is_always_evaluated(num_steps, evaluations, expected):
 
 @pytest.mark.parametrize(
     "counts, most, expected",
-    [([6], 12, 6), ([96], 12, 12), ([13], 12, 7), ([5, 30], 12, 10)],
+    [([6], 12, 6), ([96], 12, 12), ([13], 12, 7), ([5, 30], 12, 6)]
+    + [([12, 6, 6], 12, 6), ([60, 36], 12, 12), ([1], 12, 1)],
 )
 def test_places_leave_few_empty(counts, most, expected):
     assert enrolment_learning.even_places(counts, most) == expected
