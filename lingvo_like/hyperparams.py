@@ -33,8 +33,16 @@ def to_dict(params):
     Raises:
         ValueError: a value is not one that JSON holds, NaN for instance.
     """
-    checked = _section(type(params), params, _shallow(params), "")
+    checked = _section(type(params), params, shallow(params), "")
     return _to_json_value(checked)
+
+
+def shallow(params):
+    """A dataclass instance's fields as a dict, unchecked."""
+    return {
+        field.name: getattr(params, field.name)
+        for field in dataclasses.fields(params)
+    }
 
 
 def from_dict(template, values):
@@ -167,6 +175,7 @@ def did_you_mean(name, known):
 _hints = functools.lru_cache(typing.get_type_hints)
 
 
+@functools.cache
 def _members(annotation):
     """The alternatives of a union; of any other type, itself."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -230,7 +239,7 @@ def _coerce(annotation, current, value, path):
     if dataclasses.is_dataclass(value):
         if type(value) not in sections:
             raise _wrong_type(path, annotation, value)
-        return _section(type(value), value, _shallow(value), path + ".")
+        return _section(type(value), value, shallow(value), path + ".")
     if isinstance(value, dict) and sections:
         cls = type(current) if type(current) in sections else sections[0]
         return _section(cls, current, value, path + ".")
@@ -264,16 +273,9 @@ def _coerce_tuple(annotation, values, path):
     )
 
 
-def _shallow(params):
-    return {
-        field.name: getattr(params, field.name)
-        for field in dataclasses.fields(params)
-    }
-
-
 def _to_json_value(value):
     if dataclasses.is_dataclass(value):
-        return {k: _to_json_value(v) for k, v in _shallow(value).items()}
+        return {k: _to_json_value(v) for k, v in shallow(value).items()}
     if isinstance(value, tuple):
         return [_to_json_value(item) for item in value]
     return value

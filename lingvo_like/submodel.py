@@ -162,13 +162,15 @@ def save(path, submodel, dtype="float32"):
     return stored
 
 
-def load(source, base_fingerprint=None, layout=None):
+def load(source, base_fingerprint=None, layout=None, is_sealed=False):
     """Reads a Submodel; what is not entirely as it should be is refused.
 
     Args:
         source: a path, local or `gs://`, or a file's bytes.
         base_fingerprint: string; the base model that it has to be for.
         layout: `Layout` that it has to have.
+        is_sealed: bool; the bytes are known to be as they were written, by a
+            store's own SHA-256 of the file: the one within is not computed.
 
     Raises:
         SubmodelError: the file cannot be read, is cut, altered or of another
@@ -184,7 +186,7 @@ def load(source, base_fingerprint=None, layout=None):
         except (OSError, ValueError) as error:
             raise SubmodelError(f"cannot load a Submodel: {error}") from None
     try:
-        return _parse(data, base_fingerprint, layout)
+        return _parse(data, base_fingerprint, layout, is_sealed)
     except ValueError as error:
         raise SubmodelError(f"{name}: {error}") from None
 
@@ -212,20 +214,23 @@ def file_name(speaker):
 
 
 def _sealed(metadata, tensors):
-    """A checked Submodel with the checksum of its content.
-
-    The tensors are its own from now on, and read-only.
-    """
+    """A checked Submodel with the checksum of its content."""
     submodel_metadata.check(metadata)
-    submodel_layout.check_tensors(metadata.layout, tensors)
-    tensors = {name: tensors[name] for name in metadata.layout.shapes}
-    for tensor in tensors.values():
-        tensor.setflags(write=False)
+    tensors = _own(metadata.layout, tensors)
     sha256 = submodel_metadata.checksum(metadata, tensors)
     return Submodel(tensors, dataclasses.replace(metadata, sha256=sha256))
 
 
-def _parse(data, base_fingerprint, layout):
+def _own(layout, tensors):
+    """Checked tensors in the layout's order; from now on read-only."""
+    submodel_layout.check_tensors(layout, tensors)
+    tensors = {name: tensors[name] for name in layout.shapes}
+    for tensor in tensors.values():
+        tensor.setflags(write=False)
+    return tensors
+
+
+def _parse(data, base_fingerprint, layout, is_sealed):
     header = tensor_file.header(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
     metadata = _metadata(header.pop("__metadata__", None))
     _check_expected(metadata, base_fingerprint, layout)
@@ -240,16 +245,18 @@ def _parse(data, base_fingerprint, layout):
                 f"Received: {received[0]} {received[1]}."
             )
     tensors = tensor_file.tensors(data)
-    submodel = _sealed(
-        metadata,
+    tensors = _own(
+        metadata.layout,
         {k: v.astype(np.float32, copy=False) for k, v in tensors.items()},
     )
-    if submodel.metadata.sha256 != metadata.sha256:
-        raise SubmodelError(
-            f"altered: the SHA-256 must be {metadata.sha256}. "
-            f"Received: {submodel.metadata.sha256}."
-        )
-    return submodel
+    if not is_sealed:
+        sha256 = submodel_metadata.checksum(metadata, tensors)
+        if sha256 != metadata.sha256:
+            raise SubmodelError(
+                f"altered: the SHA-256 must be {metadata.sha256}. "
+                f"Received: {sha256}."
+            )
+    return Submodel(tensors, metadata)
 
 
 def _check_lengths(data):

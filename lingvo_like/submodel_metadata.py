@@ -122,8 +122,11 @@ def check_speaker(speaker):
 
 
 def checksum(metadata, tensors):
-    """SHA-256, in hex, of all metadata but itself and of all tensors."""
-    fields = hyperparams.to_dict(metadata)
+    """SHA-256, in hex, of all metadata but itself and of all tensors.
+
+    Of metadata that `check` has passed.
+    """
+    fields = hyperparams.shallow(metadata)
     del fields["sha256"]
     digest = hashlib.sha256(_canonical(fields).encode())
     for name in metadata.layout.shapes:

@@ -219,6 +219,22 @@ def refused_or_equal(data, original):
     assert same(loaded, submodel.load(original))
 
 
+def test_of_sealed_bytes_the_checksum_alone_is_not_computed():
+    tensors, fields = taken_apart(DATA)
+    name = next(iter(tensors))
+    tensors[name] = tensors[name] + 1.0
+    changed = put_together(tensors, fields)
+    with pytest.raises(submodel.SubmodelError, match="SHA-256"):
+        submodel.load(changed)
+    loaded = submodel.load(changed, is_sealed=True)
+    np.testing.assert_array_equal(loaded.tensors[name], tensors[name])
+    tensors[name] = np.full_like(tensors[name], np.nan)
+    with pytest.raises(submodel.SubmodelError, match="not finite"):
+        submodel.load(put_together(tensors, fields), is_sealed=True)
+    with pytest.raises(submodel.SubmodelError, match="another base"):
+        submodel.load(DATA, base_fingerprint="other", is_sealed=True)
+
+
 @pytest.mark.parametrize("original", [DATA, HALF])
 def test_no_flipped_bit_goes_unnoticed(original):
     for position in range(len(original)):

@@ -50,14 +50,18 @@ class StoreSource:
         """A Submodel's packed vector `[num_values]` float32.
 
         Args:
-            data: bytes of its file.
+            data: bytes of its file, as `read` gave them: the store has
+                checked their SHA-256.
             description: `export_description.Description` that it has to fit.
 
         Raises:
             ValueError: it is not a whole Submodel, or not one for this export.
         """
         loaded = submodel.load(
-            data, description.base_fingerprint, description.layout
+            data,
+            description.base_fingerprint,
+            description.layout,
+            is_sealed=True,
         )
         weight = loaded.metadata.residual_weight
         if weight != description.residual_weight:
