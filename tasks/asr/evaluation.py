@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from lingvo_like import files, space_file, stack, submodel
 from tasks.asr import (
-    groups,
     metrics,
     preparation,
     rejections,
@@ -140,7 +139,7 @@ def run(base, compared, submodels, data, train_texts, beam_size=1):
                 metrics.Transcribed(
                     speaker=utterance.speaker,
                     utt_id=utterance.utt_id,
-                    severity=groups.utterance_severity(utterance),
+                    severity=utterance.labelled_severity,
                     novelty=heard.novelty(utterance.text),
                     reference=utterance.text,
                     base_hypothesis=before[slot, index][0],

@@ -18,13 +18,6 @@ UNKNOWN_SEVERITY = "unknown"
 MEASURED_UPPER_BOUNDS = {"typical": 0.25, "mild": 0.5, "moderate": 0.75}
 
 
-def utterance_severity(utterance):
-    """An utterance's label or None; corpora mark controls by the etiology."""
-    if not utterance.severity and utterance.etiology == "control":
-        return "typical"
-    return utterance.severity or None
-
-
 def given_severity(record):
     """The label of a `metrics.Transcribed`, in lower case."""
     return (record.severity or "").strip().lower() or UNKNOWN_SEVERITY

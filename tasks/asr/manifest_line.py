@@ -41,6 +41,13 @@ class Utterance:
     etiology: str = ""
     simulated: bool = False
 
+    @property
+    def labelled_severity(self):
+        """The label or None; corpora mark controls by the etiology alone."""
+        if not self.severity and self.etiology == "control":
+            return "typical"
+        return self.severity or None
+
 
 class Unusable(ValueError):
     """Why an utterance cannot be used; `reason` and `detail` as Rejection's."""

@@ -5,7 +5,6 @@ import posixpath
 import numpy as np
 
 from lingvo_like import embeddings, files, hyperparams, space_file
-from tasks.asr import groups
 
 PROJECTOR_CONFIG = """\
 embeddings {
@@ -68,7 +67,7 @@ def write(directory, job, data, name, base_fingerprint, base_description):
     )
     space_file.save(directory.space, space)
     severities = {
-        each.speaker: groups.utterance_severity(each.utterances[0])
+        each.speaker: each.utterances[0].labelled_severity
         for each in data.values()
     }
     write_projector(directory.tensorboard, space, severities)
