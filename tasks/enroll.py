@@ -69,12 +69,13 @@ def main(_):
     if bool(_PUBLISH.value) != bool(_TENANT.value):
         cli.fail("--publish and --tenant go together; see --help")
     from lingvo_like import hyperparams
-    from tasks.asr import enrolment_plan
+    from tasks.asr.enrolment import enrolment_plan
 
     values = hyperparams.override(enrolment_plan.Values(), _SET.value)
     enrolment_plan.check(values)
     # Late, so that --help and a mistyped value answer at once.
-    from tasks.asr import bases, enrolment_experiments, enrolment_files
+    from tasks.asr import bases
+    from tasks.asr.enrolment import enrolment_experiments, enrolment_files
 
     clock = _Clock("imports")
     path, base_path = enrolment_files.find_space(_SPACE.value)
@@ -108,7 +109,7 @@ def main(_):
 
 
 def _enrol(space, base, train, dev, values, destination, clock):
-    from tasks.asr import enrolment, enrolment_report
+    from tasks.asr.enrolment import enrolment, enrolment_report
 
     results = enrolment.enrol(space, base, train, dev, _MODE.value, values)
     clock.lap("enrolment")
@@ -134,7 +135,7 @@ def _enrol(space, base, train, dev, values, destination, clock):
 
 
 def _compare(space, base, train, dev, values):
-    from tasks.asr import enrolment, enrolment_files, enrolment_report
+    from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_report
 
     path, _ = enrolment_files.find_space(_COMPARE_WITH_SPACE.value)
     other = enrolment_files.load_space(path, space.metadata.base_fingerprint)

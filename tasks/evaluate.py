@@ -52,15 +52,10 @@ def main(_):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
     from params import schema
-    from tasks.asr import (
-        bases,
-        evaluation,
-        metrics,
-        model_directory,
-        run_description,
-        task,
-        text,
-    )
+    from tasks.asr import bases
+    from tasks.asr.data import text
+    from tasks.asr.evaluation import evaluation, metrics
+    from tasks.asr.training import model_directory, run_description, task
 
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
     saved = directory.read_experiment()

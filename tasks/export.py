@@ -43,7 +43,9 @@ def main(_):
     import tensorflow as tf
 
     from lingvo_like import submodel
-    from tasks.asr import bases, model_directory, new_folder, task
+    from tasks.asr import bases
+    from tasks.asr.data import new_folder
+    from tasks.asr.training import model_directory, task
     from tasks.serving.exports import export_folder, signatures, warmup
 
     # What saving a graph logs is no news to whoever exports.

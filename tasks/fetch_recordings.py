@@ -10,7 +10,7 @@ recordings are licensed CC-BY-SA-3.0; the full text is written beside them.
 from absl import flags
 
 from tasks import cli
-from tasks.asr import recordings
+from tasks.asr.data import recordings
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder to make: audio and manifests.", required=True

@@ -15,8 +15,8 @@ import os
 from absl import flags
 
 from tasks import cli
-from tasks.asr import file_set, manifest
 from tasks.asr.corpora import common, registry
+from tasks.asr.data import file_set, manifest
 
 _FROM = flags.DEFINE_string(
     "from", None, f"The corpus: {', '.join(registry.CORPORA)}."

@@ -14,7 +14,7 @@ import os
 from absl import flags
 
 from tasks import cli
-from tasks.asr import manifest, new_folder, rejections, shards
+from tasks.asr.data import manifest, new_folder, rejections, shards
 
 _MANIFEST = flags.DEFINE_list(
     "manifest",

@@ -36,7 +36,8 @@ def main(_):
     from lingvo_like import hyperparams
     from lingvo_like.base_models import whisper
     from params import schema
-    from tasks.asr import context_shortening, manifest
+    from tasks.asr.data import manifest
+    from tasks.asr.training import context_shortening
 
     values = hyperparams.override(schema.ContextShortening(), _SET.value)
     utterances = []

@@ -12,7 +12,7 @@ import os
 from absl import flags
 
 from tasks import cli
-from tasks.asr import file_set, manifest, splits
+from tasks.asr.data import file_set, manifest, splits
 
 _MANIFEST = flags.DEFINE_string(
     "manifest", None, "The manifest to split.", required=True

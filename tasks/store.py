@@ -178,7 +178,7 @@ def _of_run(path):
     import tensorflow as tf
 
     from lingvo_like import submodel
-    from tasks.asr import model_directory
+    from tasks.asr.training import model_directory
 
     folder = model_directory.ModelDirectory(path).submodels
     found = [

@@ -16,7 +16,7 @@ from absl import flags, logging
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
-from tasks.asr import experiment_checks
+from tasks.asr.data import experiment_checks
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; see --list_experiments."
@@ -69,10 +69,10 @@ def main(_):
     experiment_checks.check(experiment)
     # Late, so that --help and a mistyped name answer at once.
     from lingvo_like import submodel
-    from tasks.asr import (
-        bases,
+    from tasks.asr import bases
+    from tasks.asr.data import preparation
+    from tasks.asr.training import (
         model_directory,
-        preparation,
         run_description,
         space_initialization,
         space_training,

@@ -16,7 +16,7 @@ from absl import flags
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
-from tasks.asr import experiment_checks
+from tasks.asr.data import experiment_checks
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; its base and base_training count."
@@ -45,12 +45,11 @@ def main(_):
     )
     experiment_checks.check(experiment)
     from lingvo_like import files
-    from tasks.asr import (
+    from tasks.asr import bases
+    from tasks.asr.data import preparation, rejections
+    from tasks.asr.training import (
         base_training,
-        bases,
         model_directory,
-        preparation,
-        rejections,
         run_description,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lingvo_like import submodel as submodel_lib
 from lingvo_like import submodel_store
-from tasks.asr import audio
+from tasks.asr.data import audio
 from tasks.serving import client
 from tasks.serving.exports import engine, export_description, export_folder
 

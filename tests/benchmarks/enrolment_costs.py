@@ -8,7 +8,8 @@ import time
 
 import numpy as np
 
-from tasks.asr import manifest, task
+from tasks.asr.data import manifest
+from tasks.asr.training import task
 from tests.benchmarks import jobs
 
 ELEMENTS = 64

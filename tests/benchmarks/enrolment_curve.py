@@ -6,13 +6,8 @@ import pathlib
 import numpy as np
 
 from lingvo_like import submodel
-from tasks.asr import (
-    enrolment,
-    enrolment_files,
-    enrolment_plan,
-    model_directory,
-    task,
-)
+from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_plan
+from tasks.asr.training import model_directory, task
 from tests.benchmarks import jobs
 
 ENROLLED = ("zero_shot", "embedding", "full")

@@ -12,12 +12,8 @@ import time
 import numpy as np
 
 from lingvo_like import stack, submodel
-from tasks.asr import (
-    enrolment,
-    enrolment_files,
-    enrolment_plan,
-    input_pipeline,
-)
+from tasks.asr.data import input_pipeline
+from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_plan
 from tests.benchmarks import enrolment_costs, enrolment_curve
 from tests.benchmarks.serving import direct
 

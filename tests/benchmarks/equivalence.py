@@ -47,7 +47,7 @@ def largest_difference(together, alone):
 def fine_tune_all(base_path, values, arguments, corpus, data):
     """Full fine-tuning, speaker by speaker: dict of speaker to errors."""
     from params import schema
-    from tasks.asr import base_training, task
+    from tasks.asr.training import base_training, task
 
     totals = {}
     base = jobs.load_base(base_path, values)

@@ -11,17 +11,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from lingvo_like import hyperparams, stack, submodel  # noqa: E402
 from params import registry  # noqa: E402
-from tasks.asr import (  # noqa: E402
-    bases,
+from tasks.asr import bases
+from tasks.asr.data import preparation
+from tasks.asr.evaluation import (
     evaluation,
     metrics,
-    model_directory,
-    preparation,
     scoring,
-    task,
-    trainer,
     transcription,
 )
+from tasks.asr.training import model_directory, task, trainer
 
 NORMALIZER = "english"
 

@@ -12,7 +12,7 @@ import json
 import pathlib
 import time
 
-from tasks.asr import manifest
+from tasks.asr.data import manifest
 from tests.benchmarks import jobs
 
 BATCH = 128

@@ -49,7 +49,7 @@ def serve_submodels(num_submodels):
 
     from lingvo_like.base_models import whisper, whisper_layers
     from params import schema
-    from tasks.asr import task
+    from tasks.asr.training import task
 
     class EncoderOnly(whisper.Whisper):
         """Whisper that takes features as they are and scores the encoder."""

@@ -23,7 +23,7 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like.base_models import whisper, whisper_checkpoints
-from tasks.asr import audio, manifest
+from tasks.asr.data import audio, manifest
 
 # Start of transcript, no timestamps.
 ENGLISH_PROMPT_TOKENS = 2

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from lingvo_like import embedding_space, embeddings, stack, submodel_layout
-from tasks.asr import experiment_checks
+from tasks.asr.data import experiment_checks
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
 SPEAKERS = ("ann", "bob", "cy")

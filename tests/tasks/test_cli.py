@@ -112,7 +112,7 @@ def test_an_error_of_the_input_pipeline_says_what_python_said():
     import tensorflow as tf
 
     from tasks import cli
-    from tasks.asr import audio
+    from tasks.asr.data import audio
 
     def message(error):
         def load(index):

@@ -10,7 +10,7 @@ import pytest
 
 from lingvo_like import space_file, submodel
 from tests import tiny
-from tests.tasks.asr import enrolments
+from tests.tasks.asr.enrolment import enrolments
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUICK = [

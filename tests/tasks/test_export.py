@@ -11,7 +11,7 @@ import pytest
 
 from lingvo_like import submodel, submodel_layout
 from params import conformer
-from tasks.asr import model_directory, run_description
+from tasks.asr.training import model_directory, run_description
 from tasks.serving.exports import engine, export_description, export_folder
 from tests import tiny
 from tests.tasks.serving import example_exports

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tasks.asr import manifest
+from tasks.asr.data import manifest
 from tests.tasks.asr.corpora import trees
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr import manifest
+from tasks.asr.data import manifest
 
 
 def run(*arguments):

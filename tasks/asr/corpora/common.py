@@ -10,7 +10,7 @@ import dataclasses
 import os
 import pathlib
 
-from tasks.asr import manifest
+from tasks.asr.data import manifest
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 

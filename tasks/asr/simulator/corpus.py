@@ -12,7 +12,7 @@ import signal
 import soundfile
 import tqdm
 
-from tasks.asr import manifest, new_folder
+from tasks.asr.data import manifest, new_folder
 from tasks.asr.simulator import phonology, prompts, synthesis, voices
 
 METADATA = "simulation.json"

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from lingvo_like import hyperparams
-from tasks.asr import new_folder
+from tasks.asr.data import new_folder
 from tasks.serving.exports import export_description, export_readme, warmup
 
 _VERSION = re.compile(r"[0-9]+")

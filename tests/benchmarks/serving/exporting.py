@@ -42,7 +42,7 @@ def export(base, work_dir, bottleneck_dim):
 
 
 def _write_run(base_path, run, bottleneck_dim):
-    from tasks.asr import model_directory, run_description
+    from tasks.asr.training import model_directory, run_description
     from tests.benchmarks import jobs
 
     values = jobs.experiment(

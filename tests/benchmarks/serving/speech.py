@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from tasks.asr import audio, manifest
+from tasks.asr.data import audio, manifest
 from tests.benchmarks import jobs
 
 SAMPLE_RATE = 16000

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lingvo_like import submodel, submodel_store
-from tasks.asr import metrics
+from tasks.asr.evaluation import metrics
 from tasks.serving import quality_gate
 from tests import stored
 

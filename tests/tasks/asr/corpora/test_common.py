@@ -1,7 +1,7 @@
 import pytest
 
-from tasks.asr import manifest
 from tasks.asr.corpora import common
+from tasks.asr.data import manifest
 from tests.tasks.asr.corpora import trees
 
 

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 import soundfile
 
-from tasks.asr import manifest, splits
+from tasks.asr.data import manifest, splits
 from tasks.asr.simulator import corpus, synthesis, voices
 
 SMALL = {

@@ -1,0 +1,267 @@
+"""Recordings of a real human voice, from packages of the Debian archive.
+
+Asterisk's core sounds: telephone prompts read by Allison Smith, 16 kHz G.722,
+licensed CC-BY-SA-3.0. They are fetched when wanted and never redistributed
+here; what is made of them stays under that licence.
+"""
+
+import contextlib
+import gzip
+import importlib
+import io
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import numpy as np
+import soundfile
+import tqdm
+
+from tasks.asr.data import (
+    manifest,
+    manifest_line,
+    new_folder,
+    rejections,
+    splits,
+)
+
+AUDIO_PACKAGE = "asterisk-core-sounds-en-g722"
+TEXT_PACKAGE = "asterisk-core-sounds-en"
+SPEAKER = "asterisk-allison"
+METADATA = "recordings.json"
+LICENSE = (
+    "Asterisk core sounds in English, recorded by Allison Smith, copyright "
+    "2003-2010; licence CC-BY-SA-3.0 "
+    "(https://creativecommons.org/licenses/by-sa/3.0/)."
+)
+SAMPLE_RATE = 16000
+_SHORTEST_SECONDS = 0.25
+_DOWNLOAD_SECONDS = 900
+# What the transcripts put between brackets is described, not spoken.
+_DESCRIPTION = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
+_SPOKEN_SYMBOLS = {"*": "star", "#": "pound"}
+
+
+def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
+    """Writes the recordings as FLAC with manifests into a new folder.
+
+    Args:
+        output_dir: local folder, absent or empty, or made by the very same
+            request, which is then left as it is.
+        fractions: shares of the phrases in train, dev and test.
+        seed: integer; another seed, another choice of phrases.
+        packages_dir: folder with the two .deb files; downloaded if None.
+
+    Returns:
+        `(metadata, left_out, made)`: the content of recordings.json, with
+        `num_utterances` and `seconds`; `rejections.Rejections`; and whether
+        it was made now (`left_out` is empty otherwise).
+
+    Raises:
+        ValueError: an optional package or a system tool is missing.
+        OSError: the packages cannot be had or read, or nothing be written.
+    """
+    av = _import_av()
+    # Refuses fractions that cannot be before anything is downloaded.
+    splits.assign([], fractions, seed)
+    request = {"fractions": list(fractions), "seed": seed}
+    left_out = rejections.Rejections()
+    before = new_folder.existing(output_dir, METADATA, request)
+    if before:
+        return before, left_out, False
+    # The folder first: one that cannot be written costs no download.
+    with (
+        new_folder.create(output_dir) as folder,
+        _unpacked(packages_dir) as root,
+    ):
+        texts = read_texts(_only(root, "core-sounds-en.txt.gz"))
+        sounds = _only(root, "en_US_f_Allison")
+        utterances = _convert(av, sounds, texts, folder, left_out)
+        by_split, _ = splits.assign(utterances, fractions, seed)
+        utterances = [each for part in by_split.values() for each in part]
+        new_folder.write_manifests(folder, utterances, by_split=True)
+        copyright_file = _only(root, f"{AUDIO_PACKAGE}/copyright")
+        shutil.copy(copyright_file, folder / "COPYRIGHT")
+        (folder / "left_out.txt").write_text(
+            left_out.describe(examples=None), encoding="utf-8"
+        )
+        metadata = {
+            "notice": LICENSE,
+            "simulated": False,
+            "request": request,
+            "speaker": SPEAKER,
+            "num_utterances": len(utterances),
+            "num_left_out": len(left_out),
+            "seconds": round(sum(each.duration for each in utterances), 3),
+        }
+        new_folder.write_json(folder / METADATA, metadata)
+    return metadata, left_out, True
+
+
+def read_texts(path):
+    """The transcripts, `key: text` a line, as a dictionary.
+
+    Args:
+        path: the gzipped file; lines that start with `;` are comments.
+    """
+    with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+        pairs = (line.partition(":") for line in file if line[0] != ";")
+        return {
+            key.strip(): text.strip() for key, colon, text in pairs if colon
+        }
+
+
+def spoken_text(text):
+    """A transcript without descriptions and trailing dots; "" if none is left.
+
+    Symbols that are read aloud become words: `*` star, `#` pound.
+    """
+    text = _DESCRIPTION.sub(" ", text)
+    for symbol, word in _SPOKEN_SYMBOLS.items():
+        text = text.replace(symbol, f" {word} ")
+    text = " ".join(text.replace("...", " ").split())
+    return text if any(map(str.isalnum, text)) else ""
+
+
+def _import_av():
+    try:
+        return importlib.import_module("av")
+    except ImportError:
+        raise ValueError(
+            "decoding the recordings needs the package av; install it with: "
+            "pip install -e '.[recordings]'"
+        ) from None
+
+
+@contextlib.contextmanager
+def _unpacked(packages_dir):
+    """Yields a temporary folder with the content of both packages."""
+    with tempfile.TemporaryDirectory(prefix="recordings-") as scratch:
+        scratch = pathlib.Path(scratch)
+        if packages_dir is None:
+            _run(
+                ["apt-get", "download", AUDIO_PACKAGE, TEXT_PACKAGE],
+                scratch,
+                "check the network, or run `apt-get update` as root first",
+            )
+            packages_dir = scratch
+        root = scratch / "root"
+        for package in (AUDIO_PACKAGE, TEXT_PACKAGE):
+            archive = _only(pathlib.Path(packages_dir), f"{package}_*.deb")
+            _run(
+                ["dpkg-deb", "-x", str(archive.absolute()), str(root)],
+                scratch,
+                "the package is damaged; fetch it again",
+            )
+        yield root
+
+
+def _run(command, folder, remedy):
+    tool = command[0]
+    if shutil.which(tool) is None:
+        raise ValueError(
+            f"fetching the recordings needs {tool}, of Debian and Ubuntu. On "
+            f"another system download {AUDIO_PACKAGE} and {TEXT_PACKAGE} from "
+            "https://packages.debian.org, install dpkg and name their folder "
+            "with --packages_dir"
+        )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_DOWNLOAD_SECONDS,
+            env=os.environ | {"LC_ALL": "C.UTF-8"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(
+            f"{' '.join(command)} took over {_DOWNLOAD_SECONDS} s; {remedy}"
+        ) from None
+    if done.returncode:
+        errors = [
+            line
+            for line in done.stderr.splitlines()
+            if line.startswith(("E:", "dpkg-deb: error"))
+        ] or done.stderr.splitlines()[-1:]
+        raise OSError(
+            f"`{' '.join(command)}` failed: {' '.join(errors)}; {remedy}"
+        )
+
+
+def _only(folder, pattern):
+    """The one path below `folder` that ends with the pattern."""
+    found = sorted(folder.rglob(pattern)) if folder.is_dir() else []
+    if not found:
+        raise FileNotFoundError(
+            f"there is no {pattern} in {folder}; the packages "
+            f"{AUDIO_PACKAGE} and {TEXT_PACKAGE} are needed"
+        )
+    return found[-1]
+
+
+def _convert(av, sounds, texts, folder, left_out):
+    """Decodes and writes what is usable; returns the utterances."""
+    (folder / "audio").mkdir()
+    utterances = []
+    paths = sorted(sounds.rglob("*.g722"))
+    for path in tqdm.tqdm(paths, unit="recording", desc="decode"):
+        key = path.relative_to(sounds).with_suffix("").as_posix()
+        utt_id = key.replace("/", ".")
+        try:
+            text = _text_of(key, texts)
+            samples = _decode(av, path)
+        except manifest_line.Unusable as error:
+            left_out.add(f"{key}.g722", utt_id, error.reason, error.detail)
+            continue
+        target = folder / "audio" / f"{utt_id}.flac"
+        flac = io.BytesIO()
+        soundfile.write(flac, samples, SAMPLE_RATE, "PCM_16", format="FLAC")
+        target.write_bytes(flac.getvalue())
+        utterances.append(
+            manifest.Utterance(
+                audio_filepath=str(target),
+                text=text,
+                speaker=SPEAKER,
+                utt_id=utt_id,
+                duration=len(samples) / SAMPLE_RATE,
+            )
+        )
+    if not utterances:
+        raise ValueError(
+            f"no recording of {AUDIO_PACKAGE} is usable: {left_out.summary()}"
+        )
+    return utterances
+
+
+def _text_of(key, texts):
+    if key not in texts:
+        raise manifest_line.Unusable("no transcript")
+    text = spoken_text(texts[key])
+    if not text:
+        raise manifest_line.Unusable("described, not spoken", texts[key])
+    return text
+
+
+def _decode(av, path):
+    """`[samples]` int16 of a raw G.722 file, which is always 16 kHz mono."""
+    try:
+        with av.open(str(path), format="g722") as container:
+            frames = [
+                frame.to_ndarray().reshape(-1)
+                for frame in container.decode(audio=0)
+            ]
+    except av.FFmpegError as error:
+        raise manifest_line.Unusable("not decodable", str(error)) from None
+    samples = np.concatenate([np.zeros(0, np.int16), *frames])
+    seconds = len(samples) / SAMPLE_RATE
+    if seconds < _SHORTEST_SECONDS:
+        raise manifest_line.Unusable(
+            f"shorter than {_SHORTEST_SECONDS} s", f"{seconds:.2f} s"
+        )
+    return samples.astype(np.int16)

@@ -1,0 +1,254 @@
+"""Packs recordings into TFRecord shards, exactly as they sound.
+
+A corpus of a million small files takes longer to open than to read. Here each
+recording is one record of a few large files, and a manifest's `audio_filepath`
+is the record's address (see tfrecord.py): the manifest stays the one index of
+everything, and what reads audio files reads records too.
+
+A record is an audio file of its own, cut to the utterance, at its own rate:
+FLAC of one channel where FLAC holds the samples exactly (all that comes from 16
+or 24 bits), else the file as it was if the utterance is all of it (MP3, Ogg),
+else WAV of floats.
+"""
+
+import concurrent.futures
+import dataclasses
+import io
+import math
+import pathlib
+
+import numpy as np
+import soundfile
+import tqdm
+
+from tasks.asr.data import audio, rejections, tfrecord
+
+# Utterances that wait for their turn in a shard, all of them in memory.
+_AT_ONCE = 64
+# Seconds in a manifest have four digits.
+_MANIFEST_STEP = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """What `pack` has made.
+
+    Attributes:
+        utterances: dict of part to its packed `Utterance` values, in order.
+        left_out: dict of part to its `Rejections`.
+        num_shards, num_records, num_bytes: of all shards together.
+        seconds: length of all records.
+    """
+
+    utterances: dict
+    left_out: dict
+    num_shards: int
+    num_records: int
+    num_bytes: int
+    seconds: float
+
+
+def pack(parts, folder, max_bytes, num_threads=8):
+    """Writes shards and points utterances to their records.
+
+    A recording that several utterances or parts name with the same offset and
+    duration is packed once.
+
+    Args:
+        parts: dict of a part's name to its `Utterance` values, as they come
+            from `manifest.read`.
+        folder: where shard-00000.tfrecord and so on are written.
+        max_bytes: a shard's greatest size; a longer recording gets a shard of
+            its own.
+        num_threads: recordings that are encoded at the same time.
+
+    Returns:
+        `Packed`. Its utterances read the same samples as those of `parts`.
+
+    Raises:
+        OSError: a shard cannot be written.
+    """
+    cuts = dict.fromkeys(_cut(each) for part in parts.values() for each in part)
+    shards = _Shards(folder, max_bytes)
+    try:
+        results = _write(list(cuts), shards, num_threads)
+    finally:
+        shards.close()
+    utterances, left_out = {}, {}
+    for name, part in parts.items():
+        utterances[name], left_out[name] = [], rejections.Rejections()
+        for each in part:
+            result = results[_cut(each)]
+            if isinstance(result, audio.AudioError):
+                left_out[name].add(
+                    each.audio_filepath,
+                    each.utt_id,
+                    result.reason,
+                    result.detail,
+                )
+                continue
+            address, duration = result
+            utterances[name].append(
+                dataclasses.replace(
+                    each, audio_filepath=address, offset=0.0, duration=duration
+                )
+            )
+    packed = [each for each in results.values() if isinstance(each, tuple)]
+    return Packed(
+        utterances=utterances,
+        left_out=left_out,
+        num_shards=shards.num_shards,
+        num_records=len(packed),
+        num_bytes=shards.total_bytes,
+        seconds=sum(duration for _, duration in packed),
+    )
+
+
+def encode(path, offset=0.0, duration=None):
+    """One recording as the bytes of an audio file.
+
+    Args:
+        path: audio file, or a record's address.
+        offset: seconds to skip.
+        duration: seconds to keep; None keeps all to the end.
+
+    Returns:
+        bytes, and the duration by which a manifest's line gets from them
+        exactly the samples that `audio.load` gets from `path`.
+
+    Raises:
+        AudioError: as `audio.load`.
+    """
+    samples, sample_rate = audio.load(path, offset, duration)
+    steps = len(samples) / sample_rate / _MANIFEST_STEP
+    # Rounded up it reads to the record's end; rounded down, not quite.
+    to_the_end = math.ceil(round(steps, 6)) * _MANIFEST_STEP
+    data = _flac(samples, sample_rate)
+    if data is not None:
+        return data, to_the_end
+    if not offset:
+        missing = audio.header(path).num_frames - len(samples)
+        whole = _own_bytes(path)
+        if not missing and _decodes_to(whole, samples):
+            return whole, to_the_end
+        # What a manifest's rounding cuts off is not worth a file of floats.
+        rounded = duration is not None and duration == round(duration, 4)
+        if rounded and missing <= _MANIFEST_STEP * sample_rate:
+            if _decodes_to(whole, samples):
+                return whole, duration
+    return _bytes(samples, sample_rate, "WAV", "FLOAT"), to_the_end
+
+
+class _Shards:
+    """The files, one after the other."""
+
+    def __init__(self, folder, max_bytes):
+        self._folder = pathlib.Path(folder)
+        self._max_bytes = max_bytes
+        self._file = None
+        self._shard_bytes = 0
+        self.num_shards = 0
+        self.total_bytes = 0
+
+    def add(self, data):
+        """Writes a record and returns its address."""
+        record = tfrecord.framed(data)
+        full = self._shard_bytes + len(record) > self._max_bytes
+        if self._file is None or (full and self._shard_bytes):
+            self.close()
+            name = f"shard-{self.num_shards:05d}.tfrecord"
+            self._file = open(self._folder / name, "xb")
+            self._shard_bytes = 0
+            self.num_shards += 1
+        address = tfrecord.address(self._file.name, self._shard_bytes)
+        self._file.write(record)
+        self._shard_bytes += len(record)
+        self.total_bytes += len(record)
+        return address
+
+    def close(self):
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _cut(utterance):
+    return utterance.audio_filepath, utterance.offset, utterance.duration
+
+
+def _write(cuts, shards, num_threads):
+    """A dict of each cut to (address, duration) or to its AudioError."""
+
+    def attempt(cut):
+        try:
+            return encode(*cut)
+        except audio.AudioError as error:
+            return error
+
+    results = {}
+    with (
+        concurrent.futures.ThreadPoolExecutor(num_threads) as pool,
+        tqdm.tqdm(
+            total=len(cuts), desc="Packing audio", unit="utt", delay=1.0
+        ) as bar,
+    ):
+        # In portions: a pool runs ahead of the disk and would fill the memory.
+        for start in range(0, len(cuts), _AT_ONCE):
+            portion = cuts[start : start + _AT_ONCE]
+            encoded = pool.map(attempt, portion)
+            for cut, result in zip(portion, encoded, strict=True):
+                if not isinstance(result, audio.AudioError):
+                    data, duration = result
+                    result = shards.add(data), duration
+                results[cut] = result
+                bar.update()
+    return results
+
+
+def _flac(samples, sample_rate):
+    """FLAC of 16 or else 24 bits; None if neither holds the samples exactly."""
+    for subtype, bits, dtype in (
+        ("PCM_16", 16, np.int16),
+        ("PCM_24", 24, np.int32),
+    ):
+        # A power of two: exact.
+        steps = samples * np.float32(2 ** (bits - 1))
+        if steps.min() < -(2 ** (bits - 1)) or steps.max() >= 2 ** (bits - 1):
+            return None
+        if not np.array_equal(steps, np.rint(steps)):
+            continue
+        whole = steps.astype(dtype)
+        if subtype == "PCM_24":
+            # libsndfile takes the upper 24 of 32 bits.
+            whole = whole << 8
+        try:
+            return _bytes(whole, sample_rate, "FLAC", subtype)
+        except soundfile.SoundFileError:
+            return None  # FLAC does not know every sample rate
+    return None
+
+
+def _bytes(samples, sample_rate, container, subtype):
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, samples, sample_rate, format=container, subtype=subtype
+    )
+    return buffer.getvalue()
+
+
+def _own_bytes(path):
+    place = tfrecord.parse(path)
+    if place is not None:
+        return tfrecord.read(*place)
+    return pathlib.Path(path).read_bytes()
+
+
+def _decodes_to(data, samples):
+    """Whether the bytes alone, with no file name to help, are the samples."""
+    try:
+        decoded, _ = soundfile.read(
+            io.BytesIO(data), len(samples), dtype="float32", always_2d=True
+        )
+    except soundfile.SoundFileError:
+        return False
+    return np.array_equal(decoded.mean(axis=1), samples)

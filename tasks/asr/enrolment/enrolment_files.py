@@ -1,0 +1,252 @@
+"""What an enrolment reads and leaves behind, file by file.
+
+OUTPUT_DIR/submodels/      one file for each speaker that gained
+OUTPUT_DIR/enrolment.jsonl a line for each speaker of the last call
+"""
+
+import dataclasses
+import json
+import posixpath
+
+import tensorflow as tf
+
+from lingvo_like import files, space_file, submodel, submodel_store
+from tasks.asr.data import preparation, rejections
+from tasks.asr.training import model_directory
+
+RESULTS = "enrolment.jsonl"
+
+
+def find_space(path):
+    """The space's file, and where the run beside it found its base model.
+
+    Args:
+        path: str, a run's folder or the file itself.
+
+    Returns:
+        the file's path, and the base model's or "".
+    """
+    folder = path
+    if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
+        folder = posixpath.dirname(path)
+    else:
+        path = model_directory.ModelDirectory(path).space
+    if not folder:
+        return path, ""
+    saved = model_directory.ModelDirectory(folder).read_experiment()
+    return path, saved["base"] if saved else ""
+
+
+def load_space(path, base_fingerprint=None):
+    """Reads a space; as `space_file.load`."""
+    return space_file.load(path, base_fingerprint)
+
+
+def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
+    """The usable utterances of who is to be enrolled.
+
+    Args:
+        base: `BaseModel`.
+        manifest, dev_manifest: paths; no dev if empty.
+        speakers: ids; empty for all of the manifest.
+        min_seconds: float; what is shorter is left out.
+
+    Returns:
+        two dicts of speaker to `SpeakerUtterances`, to learn from and to be
+        judged by, and `Rejections`.
+
+    Raises:
+        ValueError: somebody has no usable utterance, or nobody has.
+        OSError: a manifest is missing.
+    """
+    left_out = rejections.Rejections()
+    found = _long_enough(
+        preparation.read_speakers(base, manifest, left_out),
+        min_seconds,
+        left_out,
+    )
+    missing = sorted(set(speakers) - set(found))
+    if missing or not found:
+        who = ", ".join(missing[:5]) or "nobody"
+        more = f" ({left_out.summary()})" if left_out else ""
+        raise ValueError(
+            f"{manifest}: no usable utterance of {who}{more}"
+            if missing
+            else f"{manifest}: nobody has a usable utterance{more}"
+        )
+    chosen = tuple(sorted(set(speakers) or found))
+    dev = {}
+    if dev_manifest:
+        dev = _long_enough(
+            preparation.read_speakers(base, dev_manifest, left_out),
+            min_seconds,
+            left_out,
+        )
+    return (
+        *(_by_speaker(base, chosen, each) for each in (found, dev)),
+        left_out,
+    )
+
+
+def _long_enough(speakers, min_seconds, left_out):
+    result = {}
+    for speaker, utterances in speakers.items():
+        kept = [u for u in utterances if u.duration >= min_seconds]
+        for utterance in utterances:
+            if utterance.duration < min_seconds:
+                left_out.add(
+                    utterance.audio_filepath,
+                    utterance.utt_id,
+                    "too short to learn from",
+                    f"{utterance.duration:.2f} s, at least {min_seconds:g} s",
+                )
+        if kept:
+            result[speaker] = kept
+    return result
+
+
+def _by_speaker(base, speakers, utterances):
+    by_slot = preparation.by_slot(base, speakers, utterances)
+    return {data.speaker: data for data in by_slot.values()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Destination:
+    """Where enrolled speakers go.
+
+    Attributes:
+        directory: str, the folder of the files.
+        store: str, of a `SubmodelStore` to publish to; or "".
+        tenant: str, whose speakers in the store.
+        replace: bool, whether speakers that are there already may be enrolled
+            again.
+    """
+
+    directory: str
+    store: str = ""
+    tenant: str = ""
+    replace: bool = False
+
+    def path(self, speaker):
+        """The path of a speaker's Submodel file."""
+        return posixpath.join(
+            self.directory, "submodels", submodel.file_name(speaker)
+        )
+
+    def check(self, space, speakers):
+        """Refuses taken ids, and what cannot be written, before any work.
+
+        Args:
+            space: `space.Space`; its own speakers' ids are taken.
+            speakers: ids.
+
+        Raises:
+            ValueError: names who is taken, and by what.
+            OSError: the folder cannot be written.
+        """
+        if self.store and not self.tenant:
+            raise ValueError("to publish needs a tenant: whose speakers?")
+        for speaker in speakers:
+            submodel.file_name(speaker)
+            if self.store:
+                submodel_store.check_id("speaker", speaker)
+        if self.store:
+            submodel_store.check_id("tenant", self.tenant)
+        if not self.replace:
+            self._check_free(space, speakers)
+        model_directory.check_writable(
+            posixpath.join(self.directory, "submodels"), "the output folder"
+        )
+
+    def _check_free(self, space, speakers):
+        taken = []
+        for speaker in speakers:
+            if speaker in space.speakers:
+                taken.append(f"{speaker} (a speaker of the space)")
+            elif tf.io.gfile.exists(self.path(speaker)):
+                taken.append(f"{speaker} ({self.path(speaker)})")
+            elif self.store and self._is_published(speaker):
+                taken.append(f"{speaker} (published in {self.store})")
+        if taken:
+            more = f" and {len(taken) - 5} more" if taken[5:] else ""
+            raise ValueError(
+                f"taken already: {', '.join(taken[:5])}{more}. Choose another "
+                "id, or allow to replace."
+            )
+
+    def _is_published(self, speaker):
+        try:
+            submodel_store.SubmodelStore(self.store).resolve(
+                self.tenant, speaker
+            )
+        except (submodel_store.UnknownSubmodelError, FileNotFoundError):
+            return False
+        return True
+
+    def write(self, enrolled, space, seed):
+        """Writes a speaker's Submodel, and publishes it.
+
+        Args:
+            enrolled: `Enrolled` with tensors.
+            space: `space.Space`.
+            seed: int, of the enrolment.
+
+        Returns:
+            the file's path, and the published `Version` or None.
+
+        Raises:
+            OSError: it cannot be written; what was there stays.
+        """
+        path = self.path(enrolled.speaker)
+        stored = submodel.save(path, make_submodel(enrolled, space, seed))
+        if not self.store:
+            return path, None
+        store = submodel_store.SubmodelStore(self.store)
+        return path, store.publish(
+            submodel.to_bytes(stored), self.tenant, enrolled.speaker
+        )
+
+    def write_results(self, rows):
+        """Writes a line of JSON for each speaker of the call."""
+        lines = "".join(
+            json.dumps(row, ensure_ascii=False) + "\n" for row in rows
+        )
+        files.write_atomically(
+            posixpath.join(self.directory, RESULTS), lines.encode()
+        )
+
+
+def make_submodel(enrolled, space, seed):
+    """The `Submodel` of an enrolled speaker.
+
+    Args:
+        enrolled: `Enrolled` with tensors.
+        space: `space.Space` that it comes from.
+        seed: int, of the enrolment.
+    """
+    metadata = space.metadata
+    return submodel.create(
+        space.layout,
+        enrolled.tensors,
+        base_fingerprint=metadata.base_fingerprint,
+        speaker=enrolled.speaker,
+        experiment=metadata.experiment,
+        residual_weight=metadata.residual_weight,
+        base_description=metadata.base_description,
+        training={
+            "mode": enrolled.mode,
+            "step": enrolled.step,
+            "dev_loss": enrolled.best.loss,
+            "base_dev_loss": enrolled.judgements["base"].loss,
+            "dev_word_error_rate": enrolled.best.word_error_rate,
+            "base_dev_word_error_rate": (
+                enrolled.judgements["base"].word_error_rate
+            ),
+            "evidence": enrolled.evidence,
+            "train_utterances": enrolled.num_utterances,
+            "train_seconds_of_speech": round(enrolled.seconds_of_speech, 3),
+            "seed": seed,
+            "space_sha256": metadata.sha256,
+            "embedding": list(enrolled.embedding),
+        },
+    )

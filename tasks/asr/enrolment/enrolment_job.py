@@ -1,0 +1,326 @@
+"""One job of an enrolment: its runs, taken through every mode that is tried."""
+
+import dataclasses
+import typing
+
+import numpy as np
+import tqdm
+
+from tasks.asr.enrolment import (
+    enrolment_experiments,
+    enrolment_judging,
+    enrolment_learning,
+    enrolment_plan,
+    enrolment_speech,
+)
+from tasks.asr.training import task
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate:
+    """What one mode gives one speaker.
+
+    Attributes:
+        mode: one of `enrolment_plan.MODES`, or "base".
+        step: int, the mode's step with the lowest held-out loss.
+        judgement: `Judgement`.
+        embedding: tuple of floats, the final run's; () for the base.
+        rows: dict of name to the final run's tensors, where they are not the
+            embedding's.
+    """
+
+    mode: str
+    step: int
+    judgement: typing.Any
+    embedding: tuple = ()
+    rows: dict | None = None
+
+
+class Job:
+    """Enrols some speakers side by side.
+
+    Args:
+        space: `space.Space`.
+        base: frozen `BaseModel`.
+        train, dev: dicts of speaker to `SpeakerUtterances`.
+        mode: one of `enrolment_plan.MODES`, or "auto".
+        values: `enrolment_plan.Values`.
+    """
+
+    def __init__(self, space, base, train, dev, mode, values):
+        self._space, self._base, self._values = space, base, values
+        self._train = train
+        self._data = {s: _joined(train[s], dev.get(s)) for s in train}
+        self._modes = {
+            speaker: enrolment_plan.modes_to_try(
+                mode, bool(space.encoder), len(data.utterances), values
+            )
+            for speaker, data in train.items()
+        }
+        self._runs = self._runs_of(train)
+        self._experiment = enrolment_experiments.of_space(space)
+        self._normalizer = self._experiment.text.normalizer
+        embedding_task = task.SubmodelTask(
+            base,
+            enrolment_experiments.embedding(self._experiment, space, values),
+            [run.key for run in self._runs],
+            space=space,
+        )
+        self._first_block = embedding_task.first_block
+        self._speech = enrolment_speech.Speech(
+            base, self._first_block, self._data, values.bucket_seconds
+        )
+        self._learning = self._make_learning(
+            embedding_task, self._runs, values.embedding_utterances
+        )
+        self._task = embedding_task
+
+    def data(self, speaker):
+        """The speaker's utterances: those to learn from, then dev."""
+        return self._data[speaker]
+
+    def train(self, speaker):
+        """The speaker's utterances to learn from."""
+        return self._train[speaker]
+
+    def evidence(self, speaker):
+        """What the speaker's error rates are measured on."""
+        num_train = len(self._train[speaker].utterances)
+        return enrolment_plan.evidence(
+            num_train, len(self._data[speaker].utterances) - num_train
+        )
+
+    def tensors(self, candidate):
+        """The Submodel's tensors of a candidate that is not the base."""
+        if candidate.rows is not None:
+            return candidate.rows
+        return self._space.materialise(np.array(candidate.embedding, "f4"))
+
+    def run(self):
+        """Takes the speakers through their modes.
+
+        Returns:
+            dict of speaker to a dict of mode, and "base", to `Candidate`.
+        """
+        tried = set().union(*self._modes.values())
+        learns = bool(tried & {"embedding", "full"})
+        steps = self._steps(self._values.embedding_steps) if learns else []
+        judge = self._judge(self._runs, len(steps) + 2, 3)
+        self._start()
+        start = self._learning.snapshot(0)
+        nothing = enrolment_learning.Snapshot(
+            0, {name: np.zeros_like(row) for name, row in start.rows.items()}
+        )
+        losses = judge.losses([nothing.rows, start.rows])
+        # Of each mode, pairs of a snapshot and its held-out losses.
+        histories = {"base": [(nothing, losses[0])]}
+        if "zero_shot" in tried:
+            histories["zero_shot"] = [(start, losses[1])]
+        if learns:
+            histories["embedding"] = [
+                (start, losses[1]),
+                *self._learn(
+                    self._learning, judge, steps, "embedding", losses[1]
+                ),
+            ]
+        found = {speaker: {} for speaker in self._train}
+        self._add(found, judge, self._runs, histories)
+        if "full" in tried:
+            self._go_on(found, _best(histories["embedding"], self._runs))
+        return {
+            speaker: {
+                mode: candidate
+                for mode, candidate in candidates.items()
+                if mode in ("base", *self._modes[speaker])
+            }
+            for speaker, candidates in found.items()
+        }
+
+    def _go_on(self, found, best):
+        """Full slots from the embeddings' best points, for who has them."""
+        slots = [
+            slot
+            for slot, run in enumerate(self._runs)
+            if "full" in self._modes[run.speaker]
+        ]
+        runs = [self._runs[slot] for slot in slots]
+        values = self._values
+        full = task.SubmodelTask(
+            self._base,
+            enrolment_experiments.full(self._experiment, values),
+            [run.key for run in runs],
+        )
+        starts = [best[run.speaker][0] for run in runs]
+        for name, variable in full.stack.variables_by_name.items():
+            variable.assign(
+                np.stack(
+                    [
+                        start.rows[name][slot]
+                        for start, slot in zip(starts, slots, strict=True)
+                    ]
+                )
+            )
+        learning = self._make_learning(full, runs, values.full_utterances)
+        steps = self._steps(values.full_steps)
+        judge = self._judge(runs, len(steps) + 1, 1)
+        start = learning.snapshot(0)
+        (losses,) = judge.losses([start.rows])
+        history = [
+            (start, losses),
+            *self._learn(learning, judge, steps, "full", losses),
+        ]
+        self._add(found, judge, runs, {"full": history})
+
+    def _learn(self, learning, judge, steps, mode, before):
+        """Pairs of a snapshot and its held-out losses, from `before` on."""
+        found = []
+        with tqdm.tqdm(
+            total=steps[-1] * learning.num_groups,
+            desc=f"enrolling ({mode})",
+            unit="step",
+        ) as progress:
+            for snapshot in learning.run(steps, progress.update):
+                (losses,) = judge.losses([snapshot.rows])
+                found.append((snapshot, losses))
+                learning.stop(self._without_gain(before, losses))
+                before = losses
+                progress.total = (
+                    progress.n
+                    + (steps[-1] - snapshot.step) * learning.num_groups
+                )
+        return found
+
+    def _without_gain(self, before, losses):
+        """The speakers whose held-out loss has not sunk enough."""
+        least = 1.0 - self._values.min_gain
+        return {
+            speaker
+            for speaker, now in losses.items()
+            if np.mean(list(now.values()))
+            > least * np.mean(list(before[speaker].values()))
+        }
+
+    def _add(self, found, judge, runs, histories):
+        """Adds each mode's candidate to every speaker of the runs.
+
+        Args:
+            found: dict of speaker to a dict of mode to `Candidate`.
+            judge: `Judge` of the runs.
+            runs: list of `Run`.
+            histories: dict of mode to pairs of a snapshot and its losses.
+        """
+        best = {mode: _best(each, runs) for mode, each in histories.items()}
+        # In one go: a decoder's many small steps cost the same for more rows.
+        texts = judge.texts([_rows(each, runs) for each in best.values()])
+        for of_mode, (mode, chosen) in zip(texts, best.items(), strict=True):
+            for slot, run in enumerate(runs):
+                if not run.is_final:
+                    continue
+                snapshot, losses = chosen[run.speaker]
+                errors, words = judge.errors(
+                    of_mode[run.speaker], self._data[run.speaker]
+                )
+                embedding, rows = (), None
+                if snapshot.embeddings is not None:
+                    embedding = tuple(map(float, snapshot.embeddings[slot]))
+                elif mode == "full":
+                    embedding = found[run.speaker]["embedding"].embedding
+                    rows = {k: v[slot].copy() for k, v in snapshot.rows.items()}
+                found[run.speaker][mode] = Candidate(
+                    mode,
+                    snapshot.step,
+                    enrolment_judging.Judgement(
+                        losses[run.speaker], errors, words
+                    ),
+                    embedding,
+                    rows,
+                )
+
+    def _start(self):
+        """Puts every run at its prediction; without an encoder, the mean.
+
+        A run predicts from what it learns from, so that what it is judged by
+        stays unheard.
+        """
+        if not self._space.encoder:
+            return
+        encoder = self._space.speaker_encoder()
+        heard = [
+            np.mean(
+                encoder.statistics(*self._speech.of(run.speaker, run.train)),
+                axis=0,
+            )
+            for run in self._runs
+        ]
+        self._task.stack.embeddings.assign(encoder.predict(np.stack(heard)))
+
+    def _runs_of(self, train):
+        return [
+            run
+            for speaker, data in train.items()
+            for run in enrolment_plan.runs(
+                speaker,
+                len(data.utterances),
+                len(self._data[speaker].utterances) - len(data.utterances),
+                self._values.max_folds,
+            )
+        ]
+
+    def _make_learning(self, of_task, runs, utterances):
+        return enrolment_learning.Learning(
+            of_task,
+            runs,
+            self._speech,
+            utterances,
+            self._values.runs_per_step,
+            self._values.seed,
+        )
+
+    def _judge(self, runs, num_losses, num_texts):
+        return enrolment_judging.Judge(
+            self._base,
+            self._first_block,
+            self._task.stack.adapter_functions,
+            self._speech,
+            runs,
+            self._normalizer,
+            num_losses,
+            num_texts,
+        )
+
+    def _steps(self, num_steps):
+        return enrolment_plan.evaluation_steps(
+            num_steps, self._values.evaluations
+        )
+
+
+def _best(history, runs):
+    """Each speaker's pair of the lowest held-out loss, over all its runs."""
+    return {
+        run.speaker: min(
+            history,
+            key=lambda each, s=run.speaker: np.mean(list(each[1][s].values())),
+        )
+        for run in runs
+    }
+
+
+def _rows(best, runs):
+    """Every run's tensors in its speaker's best snapshot, `[runs, ...]`."""
+    chosen = [best[run.speaker][0] for run in runs]
+    return {
+        name: np.stack(
+            [each.rows[name][slot] for slot, each in enumerate(chosen)]
+        )
+        for name in chosen[0].rows
+    }
+
+
+def _joined(train, dev):
+    if dev is None:
+        return train
+    return dataclasses.replace(
+        train,
+        utterances=train.utterances + dev.utterances,
+        tokens=train.tokens + dev.tokens,
+    )

@@ -1,0 +1,232 @@
+"""How well Submodels do on utterances that they have not learned from."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tasks.asr.data import text
+from tasks.asr.enrolment import enrolment_learning
+from tasks.asr.evaluation import scoring
+
+# Utterances that are judged together.
+_PLACES = 32
+# A held-out loss above the base's by so much is not chance but harm.
+_HARM_RATIO, _HARM_NATS = 1.1, 0.05
+# Below this, what the others of a speaker learned helps.
+_HELPED = 0.97
+# Above this error rate and loss, next to nothing was understood.
+_LOST_RATE, _LOST_GAIN = 0.8, 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """One candidate's results on one speaker's held-out utterances.
+
+    Attributes:
+        losses: dict of utterance index to its loss.
+        errors, words: ints, over all of them.
+    """
+
+    losses: dict
+    errors: int
+    words: int
+
+    @property
+    def loss(self):
+        return float(np.mean(list(self.losses.values())))
+
+    @property
+    def word_error_rate(self):
+        return self.errors / max(1, self.words)
+
+    @property
+    def rank(self):
+        """Lower is better: errors, and the loss where they are equal."""
+        return self.errors, self.loss
+
+    def improves(self, base):
+        """Whether it is better than the base model, and in nothing worse.
+
+        A Submodel that falls silent makes fewer errors than a base model that
+        repeats itself; its loss gives it away.
+        """
+        return (
+            self.errors <= base.errors
+            and self.loss <= base.loss
+            and self.rank < base.rank
+        )
+
+
+class Judge:
+    """Losses and texts of held-out utterances.
+
+    Args:
+        base: frozen `BaseModel`.
+        first_block: int, the block that the speech's activations enter.
+        adapter_functions: function of rows, as `Stack.adapter_functions`.
+        speech: `Speech`.
+        runs: list of `Run`.
+        normalizer: one of `text.NORMALIZERS`.
+        num_losses, num_texts: ints, candidates whose losses and whose texts
+            will be asked for.
+    """
+
+    def __init__(
+        self,
+        base,
+        first_block,
+        adapter_functions,
+        speech,
+        runs,
+        normalizer,
+        num_losses,
+        num_texts,
+    ):
+        self._base = base
+        self._first_block = first_block
+        self._adapter_functions = adapter_functions
+        self._speech = speech
+        self._normalizer = normalizer
+        self._runs = runs
+        self._items = speech.by_bucket(
+            [(slot, i) for slot, r in enumerate(runs) for i in r.held_out],
+            lambda item: runs[item[0]].speaker,
+        )
+        self._loss_step = self._compiled(self._losses, num_losses)
+        self._text_step = self._compiled(self._texts, num_texts)
+
+    def _compiled(self, function, num_candidates):
+        # What counts is how often each padded length comes.
+        most = max(map(len, self._items), default=0) * num_candidates
+        return enrolment_learning.compiled(function, -(-most // _PLACES))
+
+    def losses(self, candidates):
+        """The loss of every held-out utterance.
+
+        Args:
+            candidates: list of dicts of name to `[runs, ...]`, which are
+                judged together; each utterance by the row of the run that
+                held it out.
+
+        Returns:
+            for each candidate a dict of speaker to a dict of utterance index
+            to its loss.
+        """
+        return self._each(self._loss_step, candidates, float)
+
+    def texts(self, candidates):
+        """The text of every held-out utterance, in dicts like `losses`."""
+        return self._each(
+            self._text_step,
+            candidates,
+            lambda text: text.decode("utf-8", "replace"),
+        )
+
+    def errors(self, texts, data):
+        """Word errors and words of one speaker.
+
+        Args:
+            texts: dict of utterance index to what was recognised.
+            data: `SpeakerUtterances`.
+        """
+        references, hypotheses = [], []
+        for index, hypothesis in texts.items():
+            reference = text.normalize(
+                data.utterances[index].text, self._normalizer
+            )
+            if reference:
+                references.append(reference)
+                hypotheses.append(text.normalize(hypothesis, self._normalizer))
+        words = sum(len(reference.split()) for reference in references)
+        return sum(scoring.word_errors(references, hypotheses)), words
+
+    def _each(self, step, candidates, convert):
+        found = [{} for _ in candidates]
+        for items in self._items:
+            rows = [
+                (c, *item) for c in range(len(candidates)) for item in items
+            ]
+            places = min(_PLACES, len(rows))
+            for start in range(0, len(rows), places):
+                part = rows[start : start + places]
+                values = step(*self._batch(candidates, part, places)).numpy()
+                for place, (candidate, slot, index) in enumerate(part):
+                    speaker = self._runs[slot].speaker
+                    of_speaker = found[candidate].setdefault(speaker, {})
+                    of_speaker[index] = convert(values[place])
+        return found
+
+    def _batch(self, candidates, items, places):
+        # An empty place is judged by somebody's row, and not read.
+        filled = items + items[:1] * (places - len(items))
+        rows = {
+            name: tf.constant(
+                np.stack([candidates[c][name][slot] for c, slot, _ in filled])
+            )
+            for name in candidates[0]
+        }
+        batch = self._speech.batch(
+            [(self._runs[slot].speaker, [i]) for _, slot, i in items], places, 1
+        )
+        return rows, {k: tf.constant(v[:, 0]) for k, v in batch.items()}
+
+    def _encode(self, rows, batch):
+        return self._base.upper(
+            batch["activations"],
+            batch["activation_paddings"],
+            self._first_block,
+            self._adapter_functions(rows),
+        )
+
+    def _losses(self, rows, batch):
+        return self._base.loss(
+            self._encode(rows, batch),
+            batch["activation_paddings"],
+            batch["tokens"],
+            batch["token_lengths"],
+        )
+
+    def _texts(self, rows, batch):
+        tokens, lengths, _ = self._base.decode(
+            self._encode(rows, batch), batch["activation_paddings"]
+        )
+        return self._base.detokenize(tokens, lengths)
+
+
+def warnings(base, best, utt_ids):
+    """What the held-out errors say of the recordings themselves.
+
+    Args:
+        base: `Judgement` of the base model.
+        best: `Judgement` of the best candidate.
+        utt_ids: dict of utterance index to its id.
+
+    Returns:
+        tuple of str.
+    """
+    found = []
+    ratios = {i: best.losses[i] / max(base.losses[i], 1e-6) for i in utt_ids}
+    if (
+        best.word_error_rate >= _LOST_RATE
+        and np.median(list(ratios.values())) > _LOST_GAIN
+    ):
+        found.append(
+            f"{100 * best.word_error_rate:.0f} % of the held-out words are "
+            "wrong, and what was learned from the other utterances does not "
+            "help: check that the transcripts are of these recordings and "
+            "that they are in the base model's language"
+        )
+    harmed = [
+        utt_ids[i]
+        for i, ratio in sorted(ratios.items())
+        if ratio > _HARM_RATIO and best.losses[i] > base.losses[i] + _HARM_NATS
+    ]
+    helped = sum(ratio < _HELPED for ratio in ratios.values())
+    if harmed and helped >= len(harmed):
+        found.append(
+            f"unlike the speaker's other utterances: {', '.join(harmed[:5])}"
+            f"{' ...' if harmed[5:] else ''}; check their voice, their "
+            "language and their transcript"
+        )
+    return tuple(found)

@@ -1,0 +1,190 @@
+"""Base and Submodel side by side, for every speaker of a test manifest."""
+
+import dataclasses
+import json
+import posixpath
+
+import tensorflow as tf
+
+from lingvo_like import files, space_file, stack, submodel
+from tasks.asr.data import preparation, rejections, splits
+from tasks.asr.evaluation import metrics, report, transcription
+from tasks.asr.training import task
+
+
+@dataclasses.dataclass(frozen=True)
+class Submodels:
+    """The Submodels of an evaluation in one stack.
+
+    Attributes:
+        stack: `Stack`, a slot for each speaker.
+        train_minutes: dict of speaker to minutes of training speech.
+        sha256: dict of speaker to the Submodel's content.
+    """
+
+    stack: stack.Stack
+    train_minutes: dict
+    sha256: dict
+
+
+def load_submodels(directory, speakers, fingerprint, layout):
+    """Loads the speakers' files into a stack.
+
+    Args:
+        directory: `ModelDirectory`.
+        speakers: ids.
+        fingerprint: str, of the base model.
+        layout: `Layout`, what every Submodel must look like.
+
+    Raises:
+        ValueError: a speaker has no Submodel, or one that cannot be used.
+    """
+    missing = [
+        speaker
+        for speaker in speakers
+        if not tf.io.gfile.exists(directory.submodel(speaker))
+    ]
+    if missing:
+        raise ValueError(
+            f"{directory.submodels}: no Submodel of {len(missing)} of "
+            f"{len(speakers)} speakers in the test manifest, such as "
+            f"{', '.join(missing[:5])}; train them, or name those to "
+            f"evaluate with --speakers"
+        )
+    loaded = {
+        speaker: submodel.load(directory.submodel(speaker), fingerprint, layout)
+        for speaker in speakers
+    }
+    weights = {each.metadata.residual_weight for each in loaded.values()}
+    for speaker, each in loaded.items():
+        # A renamed file would serve somebody else's Submodel.
+        if each.metadata.speaker != speaker:
+            raise ValueError(
+                f"{directory.submodel(speaker)}: is the Submodel of "
+                f"{each.metadata.speaker!r}, not of {speaker!r}"
+            )
+    if len(weights) > 1:
+        raise ValueError(
+            f"{directory.submodels}: Submodels of different runs: their "
+            f"residual weights are {', '.join(map(str, sorted(weights)))}"
+        )
+    result = stack.Stack(speakers, layout, weights.pop())
+    for speaker, each in loaded.items():
+        result.set_row(result.slot(speaker), each.tensors)
+    return Submodels(
+        result,
+        {
+            speaker: each.metadata.training["train_seconds_of_speech"] / 60.0
+            for speaker, each in loaded.items()
+            if "train_seconds_of_speech" in each.metadata.training
+        },
+        {speaker: each.metadata.sha256 for speaker, each in loaded.items()},
+    )
+
+
+def read_test(base, path, selected):
+    """The test manifest's speakers, by slot, and what was left out."""
+    left_out = rejections.Rejections()
+    by_speaker = preparation.read_speakers(base, path, left_out)
+    unknown = sorted(set(selected) - set(by_speaker))
+    if unknown:
+        raise ValueError(
+            f"{path}: --speakers names {', '.join(unknown)}, who have no "
+            f"usable utterance there"
+        )
+    speakers = tuple(sorted(selected or by_speaker))
+    if not speakers:
+        raise ValueError(f"{path}: nothing usable: {left_out.summary()}")
+    return preparation.by_slot(base, speakers, by_speaker), left_out
+
+
+def run(base, compared, submodels, data, train_texts, beam_size=1):
+    """Transcribes everything twice.
+
+    Args:
+        base: the `BaseModel` of the Submodels.
+        compared: the `BaseModel` that people use without a Submodel; often
+            `base`, or the same Whisper at its 30 s.
+        submodels: `Submodels`.
+        data: dict of slot to `SpeakerUtterances`.
+        train_texts: dict of speaker to the texts it trained on.
+        beam_size: int.
+
+    Returns:
+        list of `metrics.Transcribed`.
+    """
+    before = transcription.transcribe(
+        compared,
+        data,
+        task.transcriber(compared, beam_size=beam_size),
+        title="base",
+    )
+    after = transcription.transcribe(
+        base,
+        data,
+        task.transcriber(base, submodels.stack, beam_size),
+        title="Submodels",
+    )
+    records = []
+    for slot, speaker in data.items():
+        heard = splits.Heard(train_texts.get(speaker.speaker, []))
+        for index, utterance in enumerate(speaker.utterances):
+            records.append(
+                metrics.Transcribed(
+                    speaker=utterance.speaker,
+                    utt_id=utterance.utt_id,
+                    severity=utterance.labelled_severity,
+                    novelty=heard.novelty(utterance.text),
+                    reference=utterance.text,
+                    base_hypothesis=before[slot, index][0],
+                    submodel_hypothesis=after[slot, index][0],
+                    duration=utterance.duration,
+                    simulated=utterance.simulated,
+                )
+            )
+    return records
+
+
+def load_space(directory, fingerprint):
+    """The space that the run trained, or None for a run of slots.
+
+    Raises:
+        SpaceError: the file is damaged, or of another base model.
+    """
+    if not tf.io.gfile.exists(directory.space):
+        return None
+    return space_file.load(directory.space, fingerprint)
+
+
+def write(directory, summary, records, history, details, space=None):
+    """Writes results.json, hypotheses.jsonl and report.html.
+
+    Args:
+        directory: str, the folder.
+        summary: dict from `metrics.summarize`.
+        records: list of `metrics.Transcribed`.
+        history: list of dicts, the learning curves.
+        details: dict of str, what was compared with what.
+        space: `space.Space` to draw a map of, or None.
+    """
+    tf.io.gfile.makedirs(directory)
+    lines = "".join(
+        json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n"
+        for record in records
+    )
+    files.write_atomically(
+        posixpath.join(directory, "hypotheses.jsonl"), lines.encode()
+    )
+    results = {**summary, "details": details}
+    files.write_atomically(
+        posixpath.join(directory, "results.json"),
+        (json.dumps(results, indent=2, allow_nan=False) + "\n").encode(),
+    )
+    report.write(
+        posixpath.join(directory, "report.html"),
+        summary,
+        history,
+        "Submodels: what each speaker gained",
+        details,
+        space,
+    )

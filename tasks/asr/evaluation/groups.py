@@ -1,0 +1,197 @@
+"""The figures of one speaker, and of a group of speakers.
+
+A group is summed up by the same function whether its speakers are the real
+ones or a resampling of them, so that a figure and its interval cannot part.
+"""
+
+import warnings
+
+import numpy as np
+
+from tasks.asr.evaluation import bootstrap
+
+SEVERITIES = ("typical", "mild", "moderate", "severe")
+UNKNOWN_SEVERITY = "unknown"
+
+# Highest base error rate of a measured severity: the intelligibility bands of
+# UASpeech (Kim et al. 2008), 75, 50 and 25 % of words understood.
+MEASURED_UPPER_BOUNDS = {"typical": 0.25, "mild": 0.5, "moderate": 0.75}
+
+
+def given_severity(record):
+    """The label of a `metrics.Transcribed`, in lower case."""
+    return (record.severity or "").strip().lower() or UNKNOWN_SEVERITY
+
+
+def measured_severity(base_word_error_rate):
+    """The severity whose band the base's error rate, a fraction, lies in."""
+    for severity, upper_bound in MEASURED_UPPER_BOUNDS.items():
+        if base_word_error_rate <= upper_bound:
+            return severity
+    return SEVERITIES[-1]
+
+
+def severity_order(severity):
+    """Sort key: mildest first, then other labels by name, unknown last."""
+    if severity in SEVERITIES:
+        return SEVERITIES.index(severity), ""
+    return len(SEVERITIES) + (severity == UNKNOWN_SEVERITY), severity
+
+
+def is_control(row):
+    """Whether a speaker's row is of one given as typical."""
+    return row["severity"] == "typical"
+
+
+def is_moderate_severe(row):
+    """Whether the base's errors, not a label, say moderate or severe."""
+    severe = row["measured_severity"] in ("moderate", "severe")
+    return severe and not is_control(row)
+
+
+def relative_reduction(base, submodel):
+    """(base - submodel) / base, NaN where base is 0; arrays of one shape."""
+    base, submodel = np.asarray(base, float), np.asarray(submodel, float)
+    return np.divide(
+        base - submodel,
+        base,
+        out=np.full(base.shape, np.nan),
+        where=base > 0,
+    )
+
+
+def number(value):
+    """A float that JSON can hold: None for NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def speaker(scored, train_minutes, target_word_error_rate, num_bootstrap, seed):
+    """One speaker's row.
+
+    Args:
+        scored: list of `scoring.Scored`, all of the speaker.
+        train_minutes: float or None.
+        target_word_error_rate: float, a fraction.
+        num_bootstrap: int.
+        seed: int.
+
+    Returns:
+        the row, a JSON-able dict, and its resampled error rates
+        `[num_bootstrap, 2]`. Intervals are over the speaker's utterances.
+    """
+    record = scored[0].record
+    words = np.array([s.words for s in scored])
+    errors = np.array([(s.base_errors, s.submodel_errors) for s in scored])
+    resampled = bootstrap.speaker_rates(
+        record.speaker, words, errors, num_bootstrap, seed
+    )
+    base, submodel = resampled.T
+    row = {
+        "speaker": record.speaker,
+        "severity": given_severity(record),
+        "simulated": any(s.record.simulated for s in scored),
+        "test_minutes": sum(s.record.duration for s in scored) / 60,
+        "train_minutes": train_minutes,
+    }
+    row |= pooled(scored)
+    row["measured_severity"] = measured_severity(row["base_word_error_rate"])
+    for when, system in (("before", "base"), ("after", "submodel")):
+        rate = row[f"{system}_word_error_rate"]
+        row[f"success_{when}"] = rate <= target_word_error_rate
+    row["intervals"] = {
+        "base_word_error_rate": bootstrap.interval(base),
+        "submodel_word_error_rate": bootstrap.interval(submodel),
+        "relative_reduction": bootstrap.interval(
+            relative_reduction(base, submodel)
+        ),
+        "change_points": bootstrap.interval(100 * (submodel - base)),
+    }
+    novelties = sorted({s.record.novelty for s in scored})
+    row["by_novelty"] = {
+        novelty: pooled([s for s in scored if s.record.novelty == novelty])
+        for novelty in novelties
+    }
+    return row, resampled
+
+
+def pooled(scored):
+    """Errors pooled over the words of some utterances of one speaker."""
+    words = sum(s.words for s in scored)
+    base = sum(s.base_errors for s in scored) / words
+    submodel = sum(s.submodel_errors for s in scored) / words
+    return {
+        "num_utterances": len(scored),
+        "num_words": words,
+        "base_word_error_rate": base,
+        "submodel_word_error_rate": submodel,
+        "relative_reduction": number(relative_reduction(base, submodel)),
+        "change_points": 100 * (submodel - base),
+    }
+
+
+def group(rows, resampled, target_word_error_rate, seed):
+    """Some speakers, summed up.
+
+    Args:
+        rows: list of dict, as `speaker` gives them, or as `pooled` does where
+            no intervals are wanted; may be empty.
+        resampled: list of `[num_bootstrap, 2]`, beside the rows; empty where
+            no intervals are wanted.
+        target_word_error_rate: float, a fraction.
+        seed: int.
+
+    Returns:
+        JSON-able dict: `num_speakers`, `num_utterances`, `num_words`, the
+        figures of `_figures` (None where there is no speaker), and
+        `intervals`, a dict of `[low, high]` or None for each of them.
+    """
+    rates = np.array(
+        [
+            (row["base_word_error_rate"], row["submodel_word_error_rate"])
+            for row in rows
+        ]
+    ).reshape(-1, 2)
+    figures = _figures(rates, target_word_error_rate)
+    intervals = dict.fromkeys(figures)
+    if resampled and len(resampled[0]):
+        drawn = bootstrap.draw_speakers(
+            [row["speaker"] for row in rows], np.stack(resampled), seed
+        )
+        intervals = {
+            key: bootstrap.interval(values)
+            for key, values in _figures(drawn, target_word_error_rate).items()
+        }
+    return {
+        "num_speakers": len(rows),
+        "num_utterances": sum(row["num_utterances"] for row in rows),
+        "num_words": sum(row["num_words"] for row in rows),
+        "num_undefined_reductions": sum(
+            row["relative_reduction"] is None for row in rows
+        ),
+        **{key: number(value) for key, value in figures.items()},
+        "intervals": intervals,
+    }
+
+
+def _figures(rates, target_word_error_rate):
+    """Sums up the speaker axis of `[..., speakers, 2]`.
+
+    The mean change gives every speaker one vote, however many words they said;
+    a reduction that is undefined has no vote in its median.
+    """
+    base, submodel = rates[..., 0], rates[..., 1]
+    with warnings.catch_warnings():
+        # No speaker, or none with a defined reduction: NaN is the answer.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return {
+            "median_base_word_error_rate": np.median(base, axis=-1),
+            "median_submodel_word_error_rate": np.median(submodel, axis=-1),
+            "median_relative_reduction": np.nanmedian(
+                relative_reduction(base, submodel), axis=-1
+            ),
+            "mean_change_points": 100 * np.mean(submodel - base, axis=-1),
+            "success_before": np.mean(base <= target_word_error_rate, axis=-1),
+            "success_after": np.mean(
+                submodel <= target_word_error_rate, axis=-1
+            ),
+        }

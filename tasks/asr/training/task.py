@@ -1,0 +1,229 @@
+"""The step: where base model, stack, optimiser and loss meet.
+
+A single-replica view of training: nothing here knows of devices, files or
+time. Batches are those of `input_pipeline`.
+"""
+
+import tensorflow as tf
+
+from lingvo_like import submodel_layout
+from lingvo_like.layers import spec_augment
+from tasks.asr.training import stacks
+
+
+class SubmodelTask:
+    """Trains the Submodels of one job and scores them on dev.
+
+    Args:
+        base: a frozen `BaseModel`.
+        experiment: `schema.Experiment`.
+        speakers: sequence of speaker ids, the slots.
+        space: `space.Space` that is kept as it is, while embeddings of the
+            speakers are learned in it; None to train what the experiment says.
+
+    Attributes:
+        stack: the `Stack`, or the `EmbeddingSpace`.
+        optimizer: its `SlotAdamW` or `SpaceAdamW`.
+        first_block: int, the first block above the lowest adapter's; what is
+            below never changes and needs no gradient.
+    """
+
+    def __init__(self, base, experiment, speakers, space=None):
+        if base.trainable:
+            raise ValueError("the base model of Submodels must be frozen")
+        self.base = base
+        self.experiment = experiment
+        layout = layout_of(base, experiment.adapter)
+        self.first_block = min(layout.blocks) + 1
+        self.stack = stacks.make_stack(layout, experiment, speakers, space)
+        self.optimizer = stacks.make_optimizer(self.stack, experiment)
+
+    @property
+    def state_by_name(self):
+        """Every variable that a checkpoint must hold, by name."""
+        state = {
+            f"weight/{name}": variable
+            for name, variable in self.stack.variables_by_name.items()
+        }
+        for name, variable in self.optimizer.state_by_name.items():
+            state[f"optimizer/{name}"] = variable
+        return state
+
+    @tf.function
+    def lower(self, audio, lengths):
+        """What is frozen: audio `[rows, samples]` to activations, paddings."""
+        features, paddings = self.base.features(audio, lengths)
+        return self.base.lower(features, paddings, self.first_block)
+
+    @tf.function
+    def train_step(self, batch):
+        """One update of every active place.
+
+        Returns:
+            losses `[s]`, each speaker's own mean, and gradient norms `[s]`.
+        """
+        activations, paddings = self._activations(batch, augment=True)
+        trainables = self.stack.trainables(batch["slots"])
+        masks = self._dropout_masks(batch["seeds"], activations)
+        heard = self.stack.listen(activations, paddings, batch["weights"])
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trainables)
+            rows = self.stack.rows(trainables, batch["seeds"], heard)
+            losses = self._losses(batch, activations, paddings, rows, masks)
+            # A sum, so that a speaker's gradient is that of its own mean.
+            total = tf.reduce_sum(losses) + self.stack.prediction_loss(
+                trainables, heard, batch["active"]
+            )
+        gradients = tape.gradient(total, trainables)
+        norms = self.optimizer.update(
+            batch["slots"], batch["active"], trainables, gradients
+        )
+        return losses, norms
+
+    @tf.function
+    def losses(self, batch):
+        """Each speaker's mean loss `[s]`, and the weight it has `[s]`."""
+        activations, paddings = self._activations(batch, augment=False)
+        rows = self.stack.gather(batch["slots"])
+        losses = self._losses(batch, activations, paddings, rows, None)
+        return losses, tf.reduce_sum(batch["weights"], axis=1)
+
+    def _activations(self, batch, augment):
+        if "activations" in batch:
+            return tuple(
+                _merge(batch[name])
+                for name in ("activations", "activation_paddings")
+            )
+        features, paddings = self.base.features(
+            _merge(batch["audio"]), _merge(batch["lengths"])
+        )
+        if augment:
+            features = augment_features(
+                features,
+                paddings,
+                _merge(batch["freq_masks"]),
+                _merge(batch["time_masks"]),
+            )
+        return self.base.lower(features, paddings, self.first_block)
+
+    def _losses(self, batch, activations, paddings, rows, masks):
+        encoded = self.base.upper(
+            activations,
+            paddings,
+            self.first_block,
+            self.stack.adapter_functions(rows, masks),
+        )
+        losses = self.base.loss(
+            encoded,
+            paddings,
+            _merge(batch["tokens"]),
+            _merge(batch["token_lengths"]),
+        )
+        weights = batch["weights"]
+        losses = tf.where(
+            weights > 0.0, tf.reshape(losses, tf.shape(weights)), 0.0
+        )
+        total = tf.reduce_sum(weights, axis=1)
+        return tf.reduce_sum(losses * weights, axis=1) / tf.maximum(total, 1.0)
+
+    def _dropout_masks(self, seeds, activations):
+        """Each speaker's own stream: dict of block to `[s, rows, k]`."""
+        rate = self.experiment.adapter.dropout_rate
+        if not rate:
+            return None
+        speakers = seeds.shape[0]
+        blocks = self.stack.layout.blocks
+        rows = activations.shape[0] // speakers * activations.shape[1]
+        shape = [len(blocks), rows, self.stack.layout.bottleneck_dim]
+        draws = tf.stack(
+            [
+                tf.random.stateless_uniform(shape, seed)
+                for seed in tf.unstack(seeds)
+            ]
+        )
+        kept = tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
+        return {block: kept[:, i] for i, block in enumerate(blocks)}
+
+
+def transcriber(base, stack=None, beam_size=1):
+    """The step of evaluation: batches to text.
+
+    Args:
+        base: a `BaseModel`.
+        stack: the `Stack` of the Submodels; None for the base model alone.
+        beam_size: int, 1 for greedy.
+
+    Returns:
+        A function of a batch that returns texts and scores, `[s, u]` each.
+    """
+
+    @tf.function
+    def transcribe(batch):
+        functions = {}
+        if stack is not None:
+            functions = stack.adapter_functions(stack.gather(batch["slots"]))
+        encoded, paddings = base.encode(
+            *base.features(_merge(batch["audio"]), _merge(batch["lengths"])),
+            functions,
+        )
+        tokens, lengths, scores = base.decode(encoded, paddings, beam_size)
+        shape = tf.shape(batch["lengths"])
+        return (
+            tf.reshape(base.detokenize(tokens, lengths), shape),
+            tf.reshape(scores, shape),
+        )
+
+    return transcribe
+
+
+def layout_of(base, adapter):
+    """The `Layout` of an experiment's Submodels on a base model.
+
+    Args:
+        base: a `BaseModel`.
+        adapter: `schema.Adapter`.
+
+    Raises:
+        ValueError: an adapter follows a block that the base does not have.
+    """
+    blocks = tuple(adapter.blocks) or tuple(range(base.num_blocks))
+    wrong = [b for b in blocks if not 0 <= b < base.num_blocks]
+    if wrong or len(set(blocks)) != len(blocks):
+        raise ValueError(
+            f"adapter.blocks must be different blocks in [0, "
+            f"{base.num_blocks}). Received: {blocks}."
+        )
+    return submodel_layout.Layout(
+        model_dim=base.model_dim,
+        bottleneck_dim=adapter.bottleneck_dim,
+        blocks=tuple(sorted(blocks)),
+    )
+
+
+def augment_features(features, paddings, freq_masks, time_masks):
+    """SpecAugment (Park et al. 2019) with bounds from the input pipeline.
+
+    Args:
+        features: `[b, time, num_bins]`.
+        paddings: `[b, time]`.
+        freq_masks: `[b, masks, 2]`, start in [0, 1] of the room, and width.
+        time_masks: `[b, masks, 2]`, start in [0, 1] of the valid frames' room,
+            and width in frames.
+    """
+    if not freq_masks.shape[1] and not time_masks.shape[1]:
+        return features
+    bins = tf.cast(tf.shape(features)[2], tf.float32)
+    frames = tf.reduce_sum(1.0 - paddings, axis=1)[:, None]
+    bounds = []
+    for masks, room in ((freq_masks, bins), (time_masks, frames)):
+        # At most a third of what is there, or short words vanish.
+        widths = tf.minimum(masks[..., 1], tf.floor(room / 3.0))
+        starts = tf.floor(masks[..., 0] * (room - widths + 1.0))
+        bounds += [tf.cast(starts, tf.int32), tf.cast(widths, tf.int32)]
+    return spec_augment.apply(features, *bounds)
+
+
+def _merge(tensor):
+    """`[s, u, ...]` to `[s * u, ...]`."""
+    shape = tensor.shape
+    return tf.reshape(tensor, [shape[0] * shape[1], *shape[2:]])

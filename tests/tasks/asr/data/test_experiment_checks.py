@@ -1,0 +1,36 @@
+"""Values that no training can run with are refused before it begins."""
+
+import pytest
+
+from lingvo_like import hyperparams
+from params import conformer, registry
+from tasks.asr.data import experiment_checks
+
+
+@pytest.mark.parametrize("name", registry.EXPERIMENTS)
+def test_every_experiment_passes(name):
+    experiment_checks.check(registry.get(name))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (["space.embedding_dim=-1"], "must be at least 0. Received: -1"),
+        (["space.element_dropout_rate=1.0"], "below 1.0. Received: 1.0"),
+        (["space.normalization=unity"], "none, softmax, unit. Received"),
+        (["space.initializer=noize"], "noise, stack, encoder. Received"),
+        (
+            ["space.initializer=stack", "space.normalization=unit"],
+            "needs `space.normalization=none`",
+        ),
+        (["space.initializer=encoder"], "needs `space.speaker_encoder=true`"),
+        (
+            ["space.embedding_dim=0", "space.speaker_encoder=true"],
+            "they need `space.embedding_dim`",
+        ),
+    ],
+)
+def test_a_space_that_cannot_be_is_named(changes, message):
+    experiment = hyperparams.override(conformer.TinyEmbedding(), changes)
+    with pytest.raises(ValueError, match=message):
+        experiment_checks.check(experiment)

@@ -1,0 +1,297 @@
+"""What cannot be trained on is named before training, never dropped silently.
+
+Each kind of bad input stands in a manifest beside good ones.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from params import conformer
+from tasks.asr.data import preparation
+from tests import tiny
+
+
+class Base:
+    """As much of a base model as manifests are checked against."""
+
+    sample_rate = 16000
+    max_samples = 4 * 16000
+    max_tokens = 10
+
+    def tokenize(self, text):
+        return [ord(c) for c in text.lower() if c.isascii() and c.isalpha()]
+
+    def fits(self, num_samples, tokens):
+        return len(tokens) <= num_samples / 1600
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.recordings(tmp_path, ("ann", "bob"), 3)
+    return tmp_path
+
+
+def line(**changes):
+    return json.dumps(
+        {
+            "audio_filepath": "train_0_0.wav",
+            "text": "on",
+            "speaker": "ann",
+            "utt_id": "odd",
+        }
+        | changes
+    )
+
+
+def append(folder, *lines, name="train"):
+    with open(folder / f"{name}.jsonl", "a", encoding="utf-8") as file:
+        file.writelines(f"{each}\n" for each in lines)
+
+
+def prepare(folder, dev="", strict=False, experiment=None):
+    return preparation.prepare(
+        Base(),
+        experiment or tiny.experiment(),
+        str(folder / "train.jsonl"),
+        dev and str(folder / dev),
+        strict,
+    )
+
+
+def sound(folder, samples, rate=16000, subtype="FLOAT"):
+    path = folder / "odd.wav"
+    soundfile.write(path, np.asarray(samples, "float32"), rate, subtype)
+    return path.name
+
+
+def noise(seconds):
+    return 0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds))
+
+
+def missing(folder):
+    return line(audio_filepath="gone.wav"), "audio file is missing"
+
+
+def not_audio(folder):
+    (folder / "odd.wav").write_bytes(b"no sound here" * 100)
+    return line(audio_filepath="odd.wav"), "not readable as audio"
+
+
+def no_bytes(folder):
+    (folder / "odd.wav").write_bytes(b"")
+    return line(audio_filepath="odd.wav"), "0 bytes"
+
+
+def cut_off(folder):
+    name = sound(folder, noise(1.0))
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: len(data) // 2])
+    return line(audio_filepath=name), "truncated"
+
+
+def no_samples(folder):
+    return line(audio_filepath=sound(folder, [])), "no samples"
+
+
+def zero_length(folder):
+    return line(duration=0), "zero length"
+
+
+def nan(folder):
+    samples = noise(1.0)
+    samples[800] = np.nan
+    return line(audio_filepath=sound(folder, samples)), "NaN"
+
+
+def silence(folder):
+    return line(audio_filepath=sound(folder, np.zeros(16000))), "silence"
+
+
+def too_long(folder):
+    name = sound(folder, noise(4.5))
+    return line(audio_filepath=name), "longer than the base model takes"
+
+
+def too_short(folder):
+    name = sound(folder, noise(0.3))
+    return line(audio_filepath=name, text="onoffgo"), "too short"
+
+
+def empty_text(folder):
+    return line(text="  "), "`text` is empty"
+
+
+def not_text(folder):
+    return line(text=7), "`text` is not text"
+
+
+def nothing_to_write(folder):
+    return line(text="李 ?!"), "nothing that the base can write"
+
+
+def too_many_tokens(folder):
+    return line(text="turn the light on"), "transcript longer than the base"
+
+
+def duplicate(folder):
+    return line(utt_id="train0"), "duplicate utt_id"
+
+
+def unknown_key(folder):
+    return line(sevrity="mild"), "unknown key `sevrity`"
+
+
+def not_json(folder):
+    return '{"text": "on"', "not JSON"
+
+
+KINDS = (
+    missing,
+    not_audio,
+    no_bytes,
+    cut_off,
+    no_samples,
+    zero_length,
+    nan,
+    silence,
+    too_long,
+    too_short,
+    empty_text,
+    not_text,
+    nothing_to_write,
+    too_many_tokens,
+    duplicate,
+    unknown_key,
+    not_json,
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_unusable_utterance_is_named_and_left_out(folder, kind):
+    bad, reason = kind(folder)
+    append(folder, bad)
+    corpus = prepare(folder)
+    assert corpus.speakers == ("ann", "bob")
+    assert len(corpus.train[0].utterances) == 3
+    account = corpus.left_out.describe(examples=None)
+    assert account.startswith("1 left out:")
+    assert reason in account
+    # The line of the manifest, the utterance, or the file.
+    assert any(
+        place in account for place in ("train.jsonl:7", "  odd", "odd.wav")
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_strict_refuses_it_in_one_line(folder, kind):
+    bad, reason = kind(folder)
+    append(folder, bad)
+    with pytest.raises(ValueError) as error:
+        prepare(folder, strict=True)
+    assert "\n" not in str(error.value)
+    assert reason in str(error.value)
+
+
+def test_a_missing_manifest_is_named(folder):
+    with pytest.raises(FileNotFoundError, match="dev.jsonl does not exist"):
+        prepare(folder, "dev.jsonl")
+    (folder / "train.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match="train.jsonl does not exist"):
+        prepare(folder)
+
+
+def test_a_manifest_without_anything_usable_says_why(folder):
+    (folder / "train.jsonl").write_text(
+        f"{line(text='')}\n{line(audio_filepath='gone.wav')}\n"
+    )
+    with pytest.raises(ValueError) as error:
+        prepare(folder)
+    for part in ("train.jsonl", "`text` is empty", "audio file is missing"):
+        assert part in str(error.value)
+
+
+def test_nothing_left_after_the_bases_own_checks_says_why(folder):
+    (folder / "train.jsonl").write_text(line(text="李") + "\n")
+    with pytest.raises(ValueError, match="no speaker is left.*can write"):
+        prepare(folder)
+
+
+def test_a_speaker_with_too_few_utterances_is_named(folder):
+    append(folder, line(speaker="cy"))
+    corpus = prepare(folder, experiment=tiny.experiment(min_utterances=2))
+    assert corpus.speakers == ("ann", "bob")
+    account = corpus.left_out.describe()
+    assert "too few utterances" in account
+    assert "cy" in account
+    assert "1, train.min_utterances is 2" in account
+
+
+def test_speakers_of_one_manifest_alone_are_named(folder):
+    tiny.recordings(folder, ("ann", "zoe"), 2, name="dev")
+    corpus = prepare(folder, "dev.jsonl")
+    assert corpus.speakers == ("ann", "bob")
+    assert sorted(corpus.dev) == [0]
+    account = corpus.left_out.describe()
+    assert "dev speaker is not in training" in account and "zoe" in account
+    assert "speaker has no dev utterance" in account and "bob" in account
+
+
+def test_a_length_that_slower_speech_makes_too_long_is_left_out(folder):
+    append(folder, line(audio_filepath=sound(folder, noise(3.8))))
+    assert not prepare(folder).left_out
+    plain = tiny.experiment()
+    slower = dataclasses.replace(
+        plain,
+        augment=dataclasses.replace(plain.augment, speed_factors=(0.9, 1.0)),
+    )
+    account = prepare(folder, experiment=slower).left_out.describe()
+    assert "longer than the base model takes" in account
+
+
+def test_the_digest_changes_with_the_recordings_of_that_speaker_alone(folder):
+    before = prepare(folder).digests
+    append(folder, line(utt_id="more", text="off"))
+    after = prepare(folder).digests
+    assert before["ann"] != after["ann"]
+    assert before["bob"] == after["bob"]
+
+
+@pytest.mark.parametrize(
+    "section, values, message",
+    [
+        ("train", {"eval_every_steps": 0}, "`train.eval_every_steps` must be"),
+        ("train", {"speakers_per_step": 0}, "at least 1. Received: 0"),
+        ("train", {"num_steps": -1}, "`train.num_steps`"),
+        ("adapter", {"bottleneck_dim": 0}, "`adapter.bottleneck_dim`"),
+        ("adapter", {"dropout_rate": 1.0}, "below 1.0. Received: 1.0"),
+        ("augment", {"speed_factors": ()}, "`augment.speed_factors`"),
+        ("augment", {"speed_factors": (0.0, 1.0)}, "`augment.speed_factors`"),
+        ("augment", {"num_time_masks": -1}, "`augment.num_time_masks`"),
+        ("text", {"normalizer": "englsh"}, "Did you mean 'english'"),
+        ("base_training", {"utterances_per_step": 0}, "`base_training.utt"),
+    ],
+)
+def test_values_that_cannot_train_are_refused(folder, section, values, message):
+    experiment = conformer.Tiny()
+    changed = dataclasses.replace(getattr(experiment, section), **values)
+    experiment = dataclasses.replace(experiment, **{section: changed})
+    with pytest.raises(ValueError) as error:
+        prepare(folder, experiment=experiment)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [{"speed_factors": (0.9, 1.0)}, {"num_freq_masks": 1}],
+)
+def test_kept_activations_refuse_augmentation(folder, augment):
+    experiment = tiny.experiment(cache_activations=True)
+    prepare(folder, experiment=experiment)
+    changed = dataclasses.replace(experiment.augment, **augment)
+    experiment = dataclasses.replace(experiment, augment=changed)
+    with pytest.raises(ValueError, match="`train.cache_activations`"):
+        prepare(folder, experiment=experiment)

@@ -1,0 +1,146 @@
+"""Minibatches and grouping: functions of the counts alone."""
+
+import collections
+
+import pytest
+
+from tasks.asr.data import schedule
+
+SECOND = 16000
+
+
+def bucket(length):
+    return -(-length // SECOND) * SECOND
+
+
+def speaker(slot, name, lengths, size=2, **kwargs):
+    return schedule.SpeakerData(
+        slot, name, lengths, bucket, size, 0, place=slot % 2, **kwargs
+    )
+
+
+def three():
+    lengths = [SECOND // 2 * (1 + i % 4) for i in range(9)]
+    return {
+        0: speaker(0, "ann", lengths),
+        1: speaker(1, "bob", lengths[2:]),
+        2: speaker(2, "cy", [9 * SECOND] * 3),
+    }
+
+
+def run(speakers, steps, stop, places=2):
+    return list(schedule.training_groups(speakers, steps, stop, places))
+
+
+def test_minibatches_do_not_depend_on_slot_or_neighbours():
+    alone = speaker(0, "bob", [SECOND] * 5)
+    among = speaker(7, "bob", [SECOND] * 5)
+    for step in range(12):
+        a, b = alone.minibatch(step), among.minibatch(step)
+        assert a.utterances == b.utterances
+        assert a.bucket == b.bucket
+
+
+def test_minibatches_of_a_step_are_the_same_in_any_order_of_asking():
+    data = speaker(0, "ann", [SECOND * (1 + i) for i in range(7)])
+    forward = [data.minibatch(step) for step in range(9)]
+    backward = [data.minibatch(step) for step in reversed(range(9))]
+    assert forward == backward[::-1]
+
+
+def test_an_epoch_holds_every_utterance():
+    data = speaker(0, "ann", [SECOND] * 7)
+    seen = [
+        i
+        for step in range(data.steps_per_epoch)
+        for i in data.minibatch(step).utterances
+    ]
+    assert set(seen) == set(range(7))
+    assert len(seen) == 8
+
+
+def test_speaker_with_fewer_utterances_than_a_minibatch_repeats_them():
+    minibatch = speaker(0, "ann", [SECOND], size=4).minibatch(3)
+    assert minibatch.utterances == (0, 0, 0, 0)
+
+
+def test_slower_speech_gets_the_bucket_of_its_new_length():
+    data = speaker(0, "ann", [SECOND], size=1, speed_factors=(0.5,))
+    assert data.minibatch(0).bucket == bucket(2 * SECOND + 1)
+
+
+def test_groups_share_a_bucket_and_differ_in_speakers():
+    for group in run(three(), {0: 0, 1: 0, 2: 0}, {0: 6, 1: 6, 2: 6}):
+        assert len({m.speaker for m in group.minibatches}) == len(
+            group.minibatches
+        )
+        assert {m.bucket for m in group.minibatches} == {group.bucket}
+        assert len(group.minibatches) <= 2
+
+
+def test_every_speaker_takes_its_own_steps_in_order():
+    groups = run(three(), {0: 2, 1: 0, 2: 5}, {0: 6, 1: 3, 2: 5})
+    steps = collections.defaultdict(list)
+    for group in groups:
+        for minibatch in group.minibatches:
+            steps[minibatch.speaker].append(minibatch.step)
+    assert steps == {0: [2, 3, 4, 5], 1: [0, 1, 2]}
+
+
+def test_what_follows_is_a_function_of_the_counts():
+    """A run that resumes after any group goes on with the same groups."""
+    speakers = three()
+    stop = {0: 6, 1: 6, 2: 6}
+    whole = run(speakers, {0: 0, 1: 0, 2: 0}, stop)
+    steps = {0: 0, 1: 0, 2: 0}
+    for done, group in enumerate(whole):
+        assert run(three(), steps, stop) == whole[done:]
+        for minibatch in group.minibatches:
+            steps[minibatch.speaker] += 1
+
+
+def test_a_finished_speakers_place_goes_to_one_that_waits():
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
+    groups = run(
+        data, dict.fromkeys(range(5), 0), {0: 1, 1: 4, 2: 4, 3: 4, 4: 3}
+    )
+    assert [len(g.minibatches) for g in groups] == [2] * 8
+
+
+def test_places_are_even_and_in_no_order():
+    places = schedule.assign_places(16, 4)
+    assert [places.count(p) for p in range(4)] == [4] * 4
+    assert places != [slot % 4 for slot in range(16)]
+    assert places == schedule.assign_places(16, 4)
+
+
+def test_a_speaker_always_has_the_same_place():
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
+    groups = run(data, dict.fromkeys(range(5), 0), dict.fromkeys(range(5), 9))
+    for group in groups:
+        for place, minibatch in group.placed:
+            assert place == minibatch.speaker % 2
+    alone = run({3: data[3]}, {3: 0}, {3: 2})
+    assert [group.places for group in alone] == [(1,), (1,)]
+
+
+def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
+    speakers = three()
+    seen = collections.Counter()
+    for group in schedule.evaluation_groups(speakers, 2):
+        for minibatch in group.minibatches:
+            for i in minibatch.utterances:
+                length = speakers[minibatch.speaker].num_samples[i]
+                assert bucket(length) == group.bucket
+                seen[minibatch.speaker, i] += 1
+    assert set(seen.values()) == {1}
+    assert len(seen) == 9 + 7 + 3
+
+
+def test_too_long_an_utterance_is_the_base_models_error():
+    def limited(length):
+        raise ValueError("too long")
+
+    data = schedule.SpeakerData(0, "ann", [SECOND], limited, 1, 0)
+    with pytest.raises(ValueError, match="too long"):
+        data.minibatch(0)

@@ -1,0 +1,73 @@
+"""What tests of enrolment start from: a space that was never trained, speech.
+
+The elements of its basis are drawn, so that every point of it is another
+Submodel and an embedding has something to learn.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from lingvo_like import embedding_space, hyperparams, space_encoder, space_file
+from params import registry
+from tasks.asr.enrolment import enrolment_files, enrolment_plan
+from tasks.asr.training import task
+from tests import tiny
+
+EXPERIMENT = "conformer.TinyEmbedding"
+# Few steps and no folds to speak of: what is tested is not how well it learns.
+QUICK = enrolment_plan.Values(
+    embedding_steps=2,
+    embedding_utterances=1,
+    full_steps=2,
+    full_utterances=1,
+    max_folds=2,
+    runs_per_step=4,
+)
+
+
+def space(base, encoder=False, seed=0, speakers=("old1", "old2", "old3")):
+    """A `space.Space` of the tiny base."""
+    experiment = registry.get(EXPERIMENT)
+    experiment = dataclasses.replace(
+        experiment,
+        base=dataclasses.replace(
+            experiment.base,
+            buckets_seconds=base.get_config()["buckets_seconds"],
+        ),
+    )
+    layout = task.layout_of(base, experiment.adapter)
+    dim = experiment.space.embedding_dim
+    made = embedding_space.EmbeddingSpace(
+        speakers,
+        layout,
+        dim,
+        encoder=(
+            space_encoder.SpaceEncoder(layout.model_dim, dim, 8)
+            if encoder
+            else None
+        ),
+    )
+    made.initialize(seed)
+    draw = np.random.default_rng(seed)
+    made.set_basis(
+        {
+            name: 0.3 * draw.standard_normal((dim, *shape)).astype("float32")
+            for name, shape in layout.shapes.items()
+        }
+    )
+    return space_file.create(
+        made,
+        base_fingerprint=base.fingerprint(),
+        experiment=EXPERIMENT,
+        values=hyperparams.to_dict(experiment),
+    )
+
+
+def speech(base, folder, speakers, utterances, **kwargs):
+    """Dict of speaker to `SpeakerUtterances`, of recordings made here."""
+    path = tiny.recordings(folder, speakers, utterances, **kwargs)
+    found, _, left_out = enrolment_files.read_speech(base, path, "", [], 0.0)
+    if left_out:
+        raise ValueError(left_out.describe())
+    return found

@@ -1,0 +1,196 @@
+"""Speakers enrol from few utterances, each by its own speech alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tasks.asr.enrolment import enrolment, enrolment_learning, enrolment_plan
+from tests import tiny
+from tests.tasks.asr.enrolment import enrolments
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def spaces(base):
+    return {
+        encoder: enrolments.space(base, encoder) for encoder in (False, True)
+    }
+
+
+@pytest.fixture(scope="module")
+def speech(base, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    return enrolments.speech(base, folder, ("ann", "bob"), 3)
+
+
+@pytest.fixture(scope="module")
+def together(base, spaces, speech):
+    return {
+        each.speaker: each
+        for each in enrolment.enrol(
+            spaces[True], base, speech, values=enrolments.QUICK
+        )
+    }
+
+
+def test_a_learned_embedding_lowers_the_held_out_loss_and_is_kept(together):
+    for each in together.values():
+        assert each.evidence == "folds"
+        assert set(each.judgements) == {"base", "zero_shot", "embedding"}
+        assert set(each.judgements["base"].losses) == {0, 1, 2}
+        base, best = each.judgements["base"], each.best
+        assert best.rank < base.rank
+        assert each.mode in ("zero_shot", "embedding")
+        assert each.num_utterances == 3
+
+
+def test_a_speaker_comes_out_the_same_whoever_enrols_beside(
+    base, spaces, speech, together
+):
+    (alone,) = enrolment.enrol(
+        spaces[True], base, {"bob": speech["bob"]}, values=enrolments.QUICK
+    )
+    other = together["bob"]
+    assert (alone.mode, alone.step) == (other.mode, other.step)
+    np.testing.assert_allclose(alone.embedding, other.embedding, atol=1e-5)
+    for name, tensor in alone.tensors.items():
+        np.testing.assert_allclose(tensor, other.tensors[name], atol=1e-5)
+    for index, loss in alone.best.losses.items():
+        assert abs(loss - other.best.losses[index]) < 1e-4
+
+
+def test_what_is_kept_is_a_point_of_the_space(spaces, together):
+    for each in together.values():
+        expected = spaces[True].materialise(np.array(each.embedding, "f4"))
+        for name, tensor in expected.items():
+            np.testing.assert_array_equal(each.tensors[name], tensor)
+
+
+def test_zero_shot_learns_nothing_and_hears_nothing_that_it_is_judged_by(
+    base, spaces, speech, together
+):
+    (each,) = enrolment.enrol(
+        spaces[True],
+        base,
+        {"ann": speech["ann"]},
+        mode="zero_shot",
+        values=enrolments.QUICK,
+    )
+    assert set(each.judgements) == {"base", "zero_shot"}
+    assert each.step == 0
+    for index, loss in together["ann"].judgements["zero_shot"].losses.items():
+        assert abs(loss - each.judgements["zero_shot"].losses[index]) < 1e-4
+
+
+def test_a_full_slot_goes_on_from_the_embedding(base, spaces, speech):
+    values = dataclasses.replace(enrolments.QUICK, full_learning_rate=1e-12)
+    (each,) = enrolment.enrol(
+        spaces[True], base, {"ann": speech["ann"]}, mode="full", values=values
+    )
+    expected = spaces[True].materialise(np.array(each.embedding, "f4"))
+    assert each.mode == "full"
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(each.tensors[name], tensor, atol=1e-6)
+
+
+def test_dev_utterances_are_what_a_speaker_is_judged_by(
+    base, spaces, speech, tmp_path
+):
+    dev = enrolments.speech(base, tmp_path, ("ann",), 2, seed=3)
+    both = enrolment.enrol(
+        spaces[False], base, speech, dev, values=enrolments.QUICK
+    )
+    assert [each.evidence for each in both] == ["dev", "folds"]
+    assert set(both[0].judgements["base"].losses) == {3, 4}
+
+
+def test_one_utterance_is_judged_by_itself_and_says_so(base, spaces, speech):
+    data = speech["ann"]
+    one = dataclasses.replace(
+        data, utterances=data.utterances[:1], tokens=data.tokens[:1]
+    )
+    (each,) = enrolment.enrol(
+        spaces[True], base, {"ann": one}, values=enrolments.QUICK
+    )
+    assert each.evidence == "own"
+    assert set(each.best.losses) == {0}
+
+
+def test_nothing_is_kept_that_is_worse_than_the_base(base, spaces, speech):
+    # A start and steps so wide that every one of them does harm: the Submodel
+    # falls silent, which is fewer errors than this base makes.
+    values = dataclasses.replace(
+        enrolments.QUICK, embedding_learning_rate=1e4, evaluations=1
+    )
+    far = np.full_like(spaces[False].mean_embedding, 50.0)
+    space = dataclasses.replace(spaces[False], mean_embedding=far)
+    (each,) = enrolment.enrol(
+        space, base, {"ann": speech["ann"]}, values=values
+    )
+    assert each.judgements["embedding"].loss > each.judgements["base"].loss
+    assert each.mode == "" and each.tensors is None
+    assert each.best is each.judgements["base"]
+
+
+@pytest.mark.parametrize(
+    "mode, message",
+    [
+        ("zero_shot", "needs a space with a speaker encoder"),
+        ("zeroshot", "the mode must be one of auto, zero_shot"),
+    ],
+)
+def test_a_mode_that_cannot_be_is_refused(base, spaces, speech, mode, message):
+    with pytest.raises(ValueError, match=message):
+        enrolment.enrol(spaces[False], base, speech, mode=mode)
+
+
+def test_nobody_and_a_speaker_without_speech_are_refused(base, spaces, speech):
+    with pytest.raises(ValueError, match="nobody to enrol"):
+        enrolment.enrol(spaces[False], base, {})
+    empty = dataclasses.replace(speech["ann"], utterances=(), tokens=())
+    with pytest.raises(ValueError, match="'ann' has no usable utterance"):
+        enrolment.enrol(spaces[False], base, {"ann": empty})
+
+
+def test_many_speakers_go_through_several_jobs_to_the_same(
+    base, spaces, speech, together
+):
+    values = dataclasses.replace(enrolments.QUICK, speakers_per_job=1)
+    for each in enrolment.enrol(spaces[True], base, speech, values=values):
+        np.testing.assert_allclose(
+            each.embedding, together[each.speaker].embedding, atol=1e-5
+        )
+
+
+def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
+    calls = []
+
+    def counting(function, num_calls):
+        def call(*batch):
+            calls.append(function)
+            return function(*batch)
+
+        return call if num_calls == 2 else function
+
+    monkeypatch.setattr(enrolment_learning, "compiled", counting)
+    for min_gain, expected in ((-1.0, 2), (0.99, 1)):
+        calls.clear()
+        values = dataclasses.replace(enrolments.QUICK, min_gain=min_gain)
+        (each,) = enrolment.enrol(
+            spaces[True], base, {"ann": speech["ann"]}, values=values
+        )
+        assert len(calls) == expected
+        assert each.step <= expected
+
+
+def test_auto_tries_a_full_slot_only_with_data_enough():
+    values = enrolment_plan.Values(full_min_utterances=5)
+    modes = enrolment_plan.modes_to_try
+    assert modes("auto", True, 4, values) == ("zero_shot", "embedding")
+    assert modes("auto", False, 5, values) == ("embedding", "full")
+    assert modes("full", True, 1, values) == ("full",)

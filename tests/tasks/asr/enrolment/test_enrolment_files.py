@@ -1,0 +1,157 @@
+"""What an enrolment reads, refuses to overwrite, and writes."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from lingvo_like import files, space_file, submodel, submodel_store
+from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_judging
+from tests import tiny
+from tests.tasks.asr.enrolment import enrolments
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def space(base):
+    return enrolments.space(base)
+
+
+def enrolled(space, speaker="ann"):
+    judgement = enrolment_judging.Judgement({0: 1.0}, 1, 4)
+    embedding = tuple(float(x) for x in np.linspace(-1, 1, space.embedding_dim))
+    return enrolment.Enrolled(
+        speaker,
+        "embedding",
+        space.materialise(np.array(embedding)),
+        embedding,
+        8,
+        "folds",
+        {"base": judgement, "embedding": judgement},
+        5,
+        12.0,
+        (),
+    )
+
+
+def test_a_result_is_an_ordinary_submodel_file(space, tmp_path):
+    destination = enrolment_files.Destination(str(tmp_path))
+    destination.check(space, ["ann"])
+    path, version = destination.write(enrolled(space), space, seed=3)
+    loaded = submodel.load(path, space.metadata.base_fingerprint, space.layout)
+    assert version is None
+    assert loaded.metadata.speaker == "ann"
+    assert loaded.metadata.training["space_sha256"] == space.metadata.sha256
+    assert loaded.metadata.training["train_seconds_of_speech"] == 12.0
+    for name, tensor in enrolled(space).tensors.items():
+        np.testing.assert_array_equal(loaded.tensors[name], tensor)
+
+
+def test_publishing_gives_servers_the_same_bytes(space, tmp_path):
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
+    )
+    destination.check(space, ["ann"])
+    path, version = destination.write(enrolled(space), space, seed=0)
+    store = submodel_store.SubmodelStore(str(tmp_path / "store"))
+    assert store.read(store.resolve("clinic", "ann")) == files.read(path)
+    assert version == store.resolve("clinic", "ann")
+
+
+@pytest.mark.parametrize("taken_by", ["file", "store", "space"])
+def test_a_taken_id_is_refused_and_stays_as_it_is(space, tmp_path, taken_by):
+    store = str(tmp_path / "store")
+    first = enrolment_files.Destination(str(tmp_path / "out"), store, "clinic")
+    first.check(space, ["ann"])
+    path, _ = first.write(enrolled(space), space, seed=0)
+    before = files.read(path)
+    speaker, second = "ann", first
+    if taken_by == "store":
+        second = enrolment_files.Destination(
+            str(tmp_path / "other"), store, "clinic"
+        )
+    if taken_by == "space":
+        speaker, second = "old1", enrolment_files.Destination(str(tmp_path))
+    with pytest.raises(ValueError, match=f"taken already: {speaker} "):
+        second.check(space, ["new", speaker])
+    assert files.read(path) == before
+    assert not os.path.exists(second.path("new"))
+
+
+def test_replacing_has_to_be_asked_for(space, tmp_path):
+    first = enrolment_files.Destination(str(tmp_path))
+    first.check(space, ["ann"])
+    first.write(enrolled(space), space, seed=0)
+    again = enrolment_files.Destination(str(tmp_path), replace=True)
+    again.check(space, ["ann", "old1"])
+
+
+def test_ids_that_no_store_takes_are_refused_before_any_work(space, tmp_path):
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
+    )
+    with pytest.raises(ValueError):
+        destination.check(space, [""])
+    with pytest.raises(ValueError, match="needs a tenant"):
+        enrolment_files.Destination(str(tmp_path), "store").check(space, ["a"])
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_utterance_too_short_is_left_out_with_its_length(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    tone = 0.1 * np.sin(np.arange(3200))
+    soundfile.write(tmp_path / "short.wav", tone, 16000)
+    line = {"audio_filepath": "short.wav", "text": "on", "speaker": "ann"}
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    train, dev, left_out = enrolment_files.read_speech(base, path, "", [], 0.3)
+    assert len(train["ann"].utterances) == 2 and not dev
+    assert "0.20 s, at least 0.3 s" in left_out.describe()
+
+
+def test_a_speaker_with_nothing_usable_is_named(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    with pytest.raises(ValueError, match="no usable utterance of zoe"):
+        enrolment_files.read_speech(base, path, "", ["ann", "zoe"], 0.3)
+    with pytest.raises(ValueError, match="too short to learn from"):
+        enrolment_files.read_speech(base, path, "", [], 60.0)
+
+
+def test_a_corrupted_space_and_one_of_another_base_are_refused(space, tmp_path):
+    path = str(tmp_path / "space.safetensors")
+    space_file.save(path, space)
+    assert enrolment_files.find_space(path) == (path, "")
+    assert enrolment_files.find_space(str(tmp_path)) == (path, "")
+    with pytest.raises(ValueError, match="made for another base model"):
+        enrolment_files.load_space(path, "f" * 64)
+    data = bytearray(files.read(path))
+    data[-5] ^= 1
+    files.write_atomically(path, bytes(data))
+    with pytest.raises(ValueError, match="altered"):
+        enrolment_files.load_space(path)
+    files.write_atomically(path, bytes(data[: len(data) // 2]))
+    with pytest.raises(ValueError, match="space.safetensors"):
+        enrolment_files.load_space(path)
+
+
+def test_a_failed_write_leaves_what_was_there(space, tmp_path, monkeypatch):
+    destination = enrolment_files.Destination(str(tmp_path), replace=True)
+    destination.check(space, ["ann"])
+    path, _ = destination.write(enrolled(space), space, seed=0)
+    before = files.read(path)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError):
+        destination.write(enrolled(space), space, seed=1)
+    monkeypatch.undo()
+    assert files.read(path) == before
+    assert os.listdir(tmp_path / "submodels") == ["ann.safetensors"]

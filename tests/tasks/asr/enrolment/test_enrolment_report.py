@@ -1,0 +1,50 @@
+"""The words in which an enrolment reports."""
+
+import pytest
+
+from tasks.asr.enrolment import enrolment, enrolment_judging, enrolment_report
+
+
+def enrolled(speaker, mode="embedding", errors=2, loss=1.0, warnings=()):
+    judgements = {
+        "base": enrolment_judging.Judgement({0: 2.0}, 5, 10),
+        "embedding": enrolment_judging.Judgement({0: loss}, errors, 10),
+    }
+    return enrolment.Enrolled(
+        speaker, mode, {}, (), 4, "folds", judgements, 5, 12.5, warnings
+    )
+
+
+def test_the_table_shows_what_each_speaker_keeps():
+    text = enrolment_report.table(
+        [enrolled("ann"), enrolled("bob", "", 7)]
+    ).splitlines()
+    assert text[1].split() == ("ann 5 embedding 20.0 % 50.0 % folds".split())
+    assert text[2].split() == "bob 5 nothing 50.0 % 50.0 % folds".split()
+
+
+def test_a_refusal_is_one_line_with_the_figures_and_the_hints():
+    line = enrolment_report.refusal(
+        enrolled("bob", "", 7, warnings=("check the voice",))
+    )
+    assert "\n" not in line
+    for part in ("bob", "50.0 %", "embedding 70.0 %", "check the voice"):
+        assert part in line
+
+
+def test_who_gains_by_another_space_comes_first():
+    before = [enrolled("ann"), enrolled("bob", errors=4)]
+    after = [enrolled("ann", errors=3), enrolled("bob", errors=1)]
+    rows = enrolment_report.comparison(before, after)
+    assert [(row["speaker"], row["gains"]) for row in rows] == [
+        ("bob", True),
+        ("ann", False),
+    ]
+    text = enrolment_report.comparison_table(rows)
+    assert "would gain" in text.splitlines()[1]
+    assert "leave" in text.splitlines()[2]
+
+
+def test_results_of_other_speakers_are_not_compared():
+    with pytest.raises(ValueError, match="'ann' and 'bob'"):
+        enrolment_report.comparison([enrolled("ann")], [enrolled("bob")])

@@ -1,0 +1,369 @@
+"""A whole job in a space on a tiny base: the laws, and what it leaves."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lingvo_like import embedding_space, space_file, submodel
+from params import schema
+from tasks.asr.data import preparation
+from tasks.asr.training import (
+    model_directory,
+    space_initialization,
+    space_training,
+    task,
+    trainer,
+)
+from tests import tiny
+
+SPEAKERS = ("ann", "bob", "cy")
+FINGERPRINT = "0" * 64
+SPACE = schema.Space(
+    embedding_dim=4,
+    element_dropout_rate=0.1,
+    speaker_dropout_rate=0.2,
+    speaker_encoder=True,
+    prediction_rate=0.2,
+    encoder_dim=8,
+)
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    return (
+        tiny.recordings(folder, SPEAKERS, 5),
+        tiny.recordings(folder, SPEAKERS, 3, seed=1, name="dev"),
+    )
+
+
+class Run:
+    """A job of a space in a folder, put together as the binary does."""
+
+    def __init__(
+        self,
+        base,
+        manifests,
+        folder,
+        values=SPACE,
+        space=None,
+        dev=True,
+        **train,
+    ):
+        experiment = dataclasses.replace(tiny.experiment(**train), space=values)
+        self.corpus = preparation.prepare(
+            base, experiment, manifests[0], manifests[1] if dev else ""
+        )
+        self.job = task.SubmodelTask(
+            base, experiment, self.corpus.speakers, space
+        )
+        self.directory = model_directory.ModelDirectory(str(folder))
+        self.directory.prepare()
+        self.trainer = trainer.Trainer(
+            self.job,
+            self.corpus.train,
+            self.corpus.dev,
+            self.directory,
+            self.make_submodel,
+        )
+        self.restored = self.trainer.restore()
+        if values.embedding_dim and space is None and not self.restored:
+            self.said = space_initialization.initialize(
+                self.job, self.corpus.train, FINGERPRINT
+            )
+
+    def make_submodel(self, speaker, training):
+        stack = self.job.stack
+        return submodel.create(
+            stack.layout,
+            stack.row(stack.slot(speaker)),
+            base_fingerprint=FINGERPRINT,
+            speaker=speaker,
+            training=training,
+        )
+
+    def finish(self):
+        self.trainer.run()
+        if self.job.experiment.space.embedding_dim:
+            space_training.write(
+                self.directory,
+                self.job,
+                self.corpus.train,
+                "conformer.TinyEmbedding",
+                FINGERPRINT,
+                {},
+            )
+        return self
+
+    def tensors(self, speaker):
+        return submodel.load(self.directory.submodel(speaker)).tensors
+
+
+def files(folder):
+    folder = pathlib.Path(folder)
+    paths = [*(folder / "submodels").iterdir(), folder / "space.safetensors"]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def trained(base, manifests, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return Run(base, manifests, folder, dev=False).finish()
+
+
+@pytest.fixture(scope="module")
+def space(trained):
+    return space_file.load(trained.directory.space, FINGERPRINT)
+
+
+def test_a_submodel_is_what_its_speakers_embedding_mixes(trained, space):
+    for speaker in SPEAKERS:
+        expected = space.materialise(space.embedding(speaker))
+        for name, tensor in trained.tensors(speaker).items():
+            np.testing.assert_array_equal(tensor, expected[name])
+    assert np.any(trained.tensors("ann")["block_01/up_kernel"] != 0.0)
+
+
+def test_every_part_of_a_space_learns(base, manifests, trained, tmp_path):
+    fresh = Run(base, manifests, tmp_path).job.stack.variables_by_name
+    for name, variable in trained.job.stack.variables_by_name.items():
+        assert np.any(variable.numpy() != fresh[name].numpy()), name
+
+
+def test_a_new_space_is_the_base_bit_for_bit(base, manifests, tmp_path):
+    run = Run(base, manifests, tmp_path)
+    spaced = run.trainer._dev_losses(range(3))
+    zeros = {
+        name: np.zeros_like(tensor)
+        for name, tensor in run.job.stack.row(0).items()
+    }
+    slots = Run(base, manifests, tmp_path / "slots", schema.Space())
+    for slot in range(3):
+        slots.job.stack.set_row(slot, zeros)
+    assert spaced == slots.trainer._dev_losses(range(3))
+
+
+def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
+    Run(base, manifests, tmp_path / "whole").finish()
+    for stop_after in (1, 7):
+        folder = tmp_path / f"cut{stop_after}"
+        run = Run(base, manifests, folder, checkpoint_every_seconds=0)
+        interrupt(run.job, stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            run.finish()
+        assert not (folder / "space.safetensors").exists()
+        again = Run(base, manifests, folder)
+        assert again.restored
+        again.finish()
+        assert files(folder) == files(tmp_path / "whole"), stop_after
+
+
+def interrupt(job, after):
+    original = job.train_step
+    calls = []
+
+    def step(batch):
+        calls.append(0)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+        return original(batch)
+
+    job.train_step = step
+
+
+def test_with_the_space_kept_a_speaker_learns_the_same_in_any_company(
+    base, manifests, space, tmp_path
+):
+    """Newcomers: the manifest's speakers under names that it does not know."""
+    renamed = renamed_speakers(manifests, tmp_path)
+    together = Run(base, renamed, tmp_path / "all", space=space)
+    together.trainer.run()
+    alone = Run(base, renamed, tmp_path / "one", space=space)
+    alone.trainer._selected = [1]
+    alone.trainer.run()
+    np.testing.assert_array_equal(
+        alone.job.stack.embeddings[1], together.job.stack.embeddings[1]
+    )
+    moved = alone.job.stack.embeddings.numpy() - space.mean_embedding
+    assert np.all(moved[1] != 0.0)
+    assert np.all(moved[[0, 2]] == 0.0)
+    for name, tensor in space.basis.items():
+        variable = together.job.stack.basis.variables_by_name[name]
+        np.testing.assert_array_equal(tensor, variable)
+
+
+def renamed_speakers(manifests, folder):
+    result = []
+    for path in map(pathlib.Path, manifests):
+        text = path.read_text().replace('"speaker": "', '"speaker": "new ')
+        text = text.replace(
+            '"audio_filepath": "', f'"audio_filepath": "{path.parent}/'
+        )
+        result.append(str(folder / path.name))
+        pathlib.Path(result[-1]).write_text(text)
+    return result
+
+
+def batch_of(run, speakers=2):
+    groups = trainer.schedule.training_groups(
+        run.trainer._schedules,
+        dict.fromkeys(range(3), 0),
+        dict.fromkeys(range(speakers), 1)
+        | dict.fromkeys(range(speakers, 3), 0),
+        2,
+    )
+    return next(iter(run.trainer._train_load([next(iter(groups))])))
+
+
+def state_of(job):
+    return {name: v.numpy() for name, v in job.state_by_name.items()}
+
+
+def test_garbage_in_padding_never_changes_a_step(base, manifests, tmp_path):
+    """Of the embeddings, the basis and the speaker encoder."""
+    states = []
+    for spoiled in (False, True):
+        run = Run(base, manifests, tmp_path / str(spoiled))
+        batch = batch_of(run)
+        if spoiled:
+            samples = batch["audio"].numpy()
+            for place, row in np.ndindex(*batch["lengths"].shape):
+                samples[place, row, int(batch["lengths"][place, row]) :] = 9e9
+            batch = {**batch, "audio": tf.constant(samples)}
+        run.job.train_step(batch)
+        states.append(state_of(run.job))
+    for name, value in states[0].items():
+        np.testing.assert_array_equal(value, states[1][name], err_msg=name)
+
+
+def test_a_speaker_who_is_absent_stays_bit_for_bit(base, manifests, tmp_path):
+    run = Run(base, manifests, tmp_path)
+    before = state_of(run.job)
+    run.job.train_step(batch_of(run, speakers=1))
+    after = state_of(run.job)
+    per_speaker = [
+        name
+        for name in before
+        if name.startswith("optimizer/embedding/") or name == "weight/embedding"
+    ]
+    assert len(per_speaker) == 6
+    for name in per_speaker:
+        np.testing.assert_array_equal(before[name][1:], after[name][1:])
+    assert after["optimizer/embedding/steps"].tolist() == [1, 0, 0]
+    assert all(np.all(np.isfinite(value)) for value in after.values())
+
+
+def test_nothing_compiles_again_after_each_bucket_was_seen(manifests, tmp_path):
+    base = tiny.base(buckets_seconds=(1.0, 1.6))
+    run = Run(base, manifests, tmp_path, num_steps=20)
+    run.trainer.run()
+    assert run.job.train_step.experimental_get_tracing_count() == 2
+
+
+def test_unknown_speakers_and_other_layouts_are_refused(
+    base, manifests, space, tmp_path
+):
+    with pytest.raises(ValueError, match="'zoe' has no slot"):
+        Run(base, manifests, tmp_path).job.stack.slot("zoe")
+    wide = tiny.experiment()
+    wide = dataclasses.replace(wide, adapter=schema.Adapter(bottleneck_dim=9))
+    with pytest.raises(ValueError, match="space is of other Submodels"):
+        task.SubmodelTask(base, wide, SPEAKERS, space)
+
+
+def test_the_projector_finds_a_row_for_each_speaker(trained, space):
+    from google.protobuf import text_format
+    from tensorboard.plugins import projector
+
+    folder = pathlib.Path(trained.directory.tensorboard)
+    config = text_format.Parse(
+        (folder / "projector_config.pbtxt").read_text(),
+        projector.ProjectorConfig(),
+    ).embeddings[0]
+    points = np.loadtxt(folder / config.tensor_path, delimiter="\t")
+    np.testing.assert_allclose(points, space.embeddings, rtol=1e-6)
+    metadata = (folder / config.metadata_path).read_text().splitlines()
+    assert metadata[0] == "speaker\tseverity"
+    assert [line.split("\t")[0] for line in metadata[1:]] == list(SPEAKERS)
+
+
+def test_flags_that_do_not_go_together_are_refused():
+    stacked = dataclasses.replace(SPACE, initializer="stack")
+    for values, space_from, speakers, message in (
+        (stacked, "", [], "--space_from names the run"),
+        (SPACE, "runs/first", [], "--space_from names the run"),
+        (schema.Space(), "runs/first", [], "--space_from names the run"),
+        (SPACE, "", ["ann"], "--speakers would move the basis"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            space_training.check_request(values, space_from, speakers)
+    space_training.check_request(stacked, "runs/first", [])
+    space_training.check_request(schema.Space(), "", ["ann"])
+
+
+def test_embeddings_that_start_from_the_encoder_are_what_it_predicts(
+    base, manifests, tmp_path
+):
+    values = dataclasses.replace(SPACE, initializer="encoder")
+    run = Run(base, manifests, tmp_path, values)
+    stack = run.job.stack
+    assert "speaker encoder" in run.said
+    np.testing.assert_allclose(
+        stack.embeddings.numpy().std(axis=0), 0.5, rtol=1e-4
+    )
+    predicted = space_initialization.predict(
+        stack, space_initialization.listen(run.job, run.corpus.train)
+    )
+    for ours, theirs in zip(
+        stack.embeddings.numpy().T, predicted.T, strict=True
+    ):
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.999
+
+
+def test_a_space_as_large_as_a_run_of_slots_holds_all_of_it(
+    base, manifests, tmp_path
+):
+    slots = Run(base, manifests, tmp_path, schema.Space(), dev=False).finish()
+    made = space_of(slots, 5)
+    vectors = space_initialization.load_submodels(
+        slots.directory.path, FINGERPRINT, made
+    )
+    assert set(vectors) == set(SPEAKERS)
+    share = space_initialization.from_submodels(made, vectors)
+    assert share == pytest.approx(1.0)
+    for slot, speaker in enumerate(SPEAKERS):
+        for name, tensor in slots.tensors(speaker).items():
+            np.testing.assert_allclose(made.row(slot)[name], tensor, atol=1e-5)
+    points = made.embeddings.numpy()
+    np.testing.assert_allclose(points[3], points[:3].mean(axis=0), atol=1e-6)
+    # Embeddings have the scale of drawn ones, in the three directions used.
+    np.testing.assert_allclose(
+        np.sqrt(np.mean(points[:3, :3] ** 2)), 1 / np.sqrt(5), rtol=1e-4
+    )
+    small = space_of(slots, 2)
+    share = space_initialization.from_submodels(small, vectors)
+    assert 0.5 < share < 1.0
+    with pytest.raises(ValueError, match="another base model"):
+        space_initialization.load_submodels(
+            slots.directory.path, "1" * 64, made
+        )
+    with pytest.raises(ValueError, match="no Submodels to start"):
+        space_initialization.load_submodels(
+            str(tmp_path / "none"), FINGERPRINT, made
+        )
+
+
+def space_of(slots, embedding_dim):
+    space = embedding_space.EmbeddingSpace(
+        (*SPEAKERS, "zoe"), slots.job.stack.layout, embedding_dim
+    )
+    space.initialize(0)
+    return space

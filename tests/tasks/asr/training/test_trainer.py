@@ -1,0 +1,306 @@
+"""A whole job on a tiny base: the laws that hold of training."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorflow as tf
+
+from lingvo_like import submodel
+from tasks.asr.data import input_pipeline, preparation
+from tasks.asr.training import checkpoint, model_directory, task, trainer
+from tests import tiny
+
+SPEAKERS = ("ann", "bob", "cy")
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    return (
+        tiny.recordings(folder, SPEAKERS, 5),
+        tiny.recordings(folder, SPEAKERS, 3, seed=1, name="dev"),
+    )
+
+
+AUGMENT = {
+    "speed_factors": (0.9, 1.0, 1.1),
+    "num_freq_masks": 1,
+    "num_time_masks": 1,
+    "freq_mask_max_bins": 5,
+    "time_mask_max_frames": 5,
+}
+
+
+def make(base, manifests, folder, only=None, augment=True, dev=True, **train):
+    experiment = tiny.experiment(**train)
+    if augment:
+        experiment = dataclasses.replace(
+            experiment,
+            augment=dataclasses.replace(experiment.augment, **AUGMENT),
+        )
+    corpus = preparation.prepare(
+        base, experiment, manifests[0], manifests[1] if dev else ""
+    )
+    if only is not None:
+        corpus = keep(corpus, only)
+    job = task.SubmodelTask(base, experiment, corpus.speakers)
+    directory = model_directory.ModelDirectory(str(folder))
+    directory.prepare()
+
+    def make_submodel(speaker, training):
+        return submodel.create(
+            job.stack.layout,
+            job.stack.row(job.stack.slot(speaker)),
+            base_fingerprint="0" * 64,
+            speaker=speaker,
+            training=training,
+        )
+
+    return trainer.Trainer(
+        job, corpus.train, corpus.dev, directory, make_submodel
+    )
+
+
+def keep(corpus, speaker):
+    slot = corpus.speakers.index(speaker)
+    return dataclasses.replace(
+        corpus,
+        speakers=(speaker,),
+        train={0: dataclasses.replace(corpus.train[slot], slot=0)},
+        dev={0: dataclasses.replace(corpus.dev[slot], slot=0)},
+    )
+
+
+def files(folder):
+    return {
+        path.name: path.read_bytes()
+        for path in (pathlib.Path(folder) / "submodels").iterdir()
+    }
+
+
+def tensors(folder, speaker):
+    data = files(folder)[submodel.file_name(speaker)]
+    return safetensors.numpy.load(data)
+
+
+def test_a_submodel_comes_out_the_same_alone_and_with_others(
+    base, manifests, tmp_path
+):
+    """With dropout, SpecAugment and speed perturbation on."""
+    make(base, manifests, tmp_path / "all").run()
+    make(base, manifests, tmp_path / "one", only="bob").run()
+    together = tensors(tmp_path / "all", "bob")
+    alone = tensors(tmp_path / "one", "bob")
+    moved = 0.0
+    for name, value in alone.items():
+        scale = np.abs(value).max() + 1e-6
+        assert np.abs(value - together[name]).max() / scale < 1e-3, name
+        moved += np.abs(value).sum() if "up_kernel" in name else 0.0
+    assert moved > 0.0
+
+
+def test_the_same_program_gives_the_same_bits_alone_and_with_others(
+    base, manifests, tmp_path
+):
+    make(base, manifests, tmp_path / "all").run()
+    for slot, speaker in enumerate(SPEAKERS):
+        alone = make(base, manifests, tmp_path / speaker)
+        alone._selected = [slot]
+        alone.run()
+        name = submodel.file_name(speaker)
+        assert files(tmp_path / speaker) == {
+            name: files(tmp_path / "all")[name]
+        }
+
+
+def test_training_never_touches_the_base(base, manifests, tmp_path):
+    before = base.fingerprint()
+    assert not base.trainable_variables
+    make(base, manifests, tmp_path).run()
+    assert base.fingerprint() == before
+
+
+def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
+    make(base, manifests, tmp_path / "whole").run()
+    expected = files(tmp_path / "whole")
+    for stop_after in (1, 7):
+        folder = tmp_path / f"cut{stop_after}"
+        run = make(base, manifests, folder, checkpoint_every_seconds=0)
+        interrupt(run, stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        again = make(base, manifests, folder)
+        assert again.restore()
+        again.run()
+        assert files(folder) == expected, stop_after
+
+
+def interrupt(run, after):
+    original = run._task.train_step
+    calls = []
+
+    def step(batch):
+        calls.append(0)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+        return original(batch)
+
+    run._task.train_step = step
+
+
+def test_cached_activations_give_the_same_submodels(base, manifests, tmp_path):
+    for name, cached in (("plain", False), ("cached", True)):
+        make(
+            base,
+            manifests,
+            tmp_path / name,
+            augment=False,
+            cache_activations=cached,
+        ).run()
+    for speaker in SPEAKERS:
+        plain = tensors(tmp_path / "plain", speaker)
+        cached = tensors(tmp_path / "cached", speaker)
+        for name, value in plain.items():
+            np.testing.assert_allclose(cached[name], value, atol=1e-5)
+
+
+def test_the_file_holds_the_best_weights_and_not_the_last(
+    base, manifests, tmp_path
+):
+    run = make(base, manifests, tmp_path, patience=2, num_steps=40)
+    scripted = iter([5.0, 3.0, 4.0, 4.5])
+
+    def dev_losses(slots):
+        value = next(scripted)
+        return dict.fromkeys(slots, value)
+
+    run._dev_losses = dev_losses
+    run.run()
+    for state in run.states:
+        assert state.best_step == 4
+        assert state.steps == 12
+        assert state.finished
+    for speaker in SPEAKERS:
+        loaded = submodel.load(
+            str(tmp_path / "submodels" / submodel.file_name(speaker))
+        )
+        assert loaded.metadata.training["step"] == 4
+        assert loaded.metadata.training["dev_loss"] == 3.0
+        assert loaded.metadata.training["base_dev_loss"] == 5.0
+
+
+def test_speaker_without_dev_keeps_its_last_weights(base, manifests, tmp_path):
+    run = make(base, manifests, tmp_path, dev=False)
+    run.run()
+    name = "block_00/up_kernel"
+    np.testing.assert_array_equal(
+        tensors(tmp_path, "cy")[name], run._task.stack.row(2)[name]
+    )
+
+
+def test_only_selected_speakers_train(base, manifests, tmp_path):
+    run = make(base, manifests, tmp_path)
+    run._selected = [1]
+    before = run._task.stack.row(0)
+    run.run()
+    assert list(files(tmp_path)) == [submodel.file_name("bob")]
+    for name, value in run._task.stack.row(0).items():
+        np.testing.assert_array_equal(value, before[name])
+    rest = make(base, manifests, tmp_path)
+    assert rest.restore()
+    rest.run()
+    assert len(files(tmp_path)) == 3
+    make(base, manifests, tmp_path / "whole").run()
+    np.testing.assert_allclose(
+        tensors(tmp_path, "ann")["block_01/up_kernel"],
+        tensors(tmp_path / "whole", "ann")["block_01/up_kernel"],
+        atol=1e-5,
+    )
+
+
+def test_nothing_compiles_again_after_each_bucket_was_seen(manifests, tmp_path):
+    base = tiny.base(buckets_seconds=(1.0, 1.6))
+    run = make(base, manifests, tmp_path, num_steps=40)
+    run.run()
+    step = run._task.train_step
+    assert step.experimental_get_tracing_count() == 2
+
+
+def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
+    run = make(base, manifests, tmp_path)
+    group = next(
+        iter(
+            trainer.schedule.training_groups(
+                run._schedules,
+                dict.fromkeys(range(3), 0),
+                dict.fromkeys(range(3), 1),
+                2,
+            )
+        )
+    )
+    batch = next(iter(run._train_load([group])))
+    losses, _ = run._task.losses(batch)
+    audio = batch["audio"].numpy()
+    for place in range(2):
+        for row in range(2):
+            length = int(batch["lengths"][place, row])
+            audio[place, row, length:] = np.nan
+    tokens = batch["tokens"].numpy()
+    for place in range(2):
+        for row in range(2):
+            tokens[place, row, int(batch["token_lengths"][place, row]) :] = 7
+    spoiled = {
+        **batch,
+        "audio": tf.constant(audio),
+        "tokens": tf.constant(tokens),
+    }
+    again, _ = run._task.losses(spoiled)
+    np.testing.assert_array_equal(losses.numpy(), again.numpy())
+
+
+def test_history_and_checkpoint_are_there_at_the_end(base, manifests, tmp_path):
+    run = make(base, manifests, tmp_path)
+    run.run()
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["step"] for row in rows} == {0, 4, 8}
+    assert all("dev_loss" in row for row in rows)
+    assert checkpoint.restore(
+        str(tmp_path / "checkpoints"), run._task.state_by_name
+    )
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_more_speakers_than_places_all_finish(base, tmp_path):
+    names = [f"s{i}" for i in range(7)]
+    manifests = (
+        tiny.recordings(tmp_path / "speech", names, 3),
+        tiny.recordings(tmp_path / "speech", names, 2, name="dev"),
+    )
+    make(base, manifests, tmp_path / "run", num_steps=4).run()
+    assert len(files(tmp_path / "run")) == 7
+
+
+def test_loader_gives_an_empty_place_an_absent_slot(base, manifests):
+    corpus = preparation.prepare(base, tiny.experiment(), *manifests)
+    loader = input_pipeline.Loader(
+        corpus.train, 16000, 64, 3, 2, tiny.experiment().augment, 0
+    )
+    data = trainer.schedule.SpeakerData(
+        1, "bob", [16000] * 5, base.bucket_samples, 2, 0
+    )
+    minibatch = data.minibatch(0)
+    group = trainer.schedule.Group(minibatch.bucket, (minibatch,))
+    batch = loader.batch(group)
+    assert batch["slots"].tolist() == [1, 0, 2]
+    assert batch["active"].tolist() == [True, False, False]
+    assert batch["weights"][1:].sum() == 0.0
