@@ -49,7 +49,9 @@ def run(bench):
             for number, clip in enumerate(clips)
         ]
     )
-    with bench.serve(store.root, exports=exports) as server:
+    # None is to be refused for being slow: two bases share the processors.
+    limits = {"queue_seconds": 60}
+    with bench.serve(store.root, exports=exports, **limits) as server:
         usage = [server.usage().resident_bytes]
         outcomes, states = asyncio.run(
             _reload(server, source, original, exports, reloads, corrupt, usage)
