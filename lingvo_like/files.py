@@ -46,6 +46,38 @@ def write_atomically(path, data):
             _write_remote(path, data)
 
 
+def write_folder(path, contents):
+    """Makes a folder of files, which appears complete or not at all.
+
+    Args:
+        path: string or PathLike; nothing may be there but an empty folder.
+        contents: dict of file name to bytes.
+
+    Raises:
+        FileExistsError: something is there.
+        OSError: names the path and the reason.
+    """
+    path = os.fspath(path).rstrip("/")
+    with _naming("write", path):
+        if tf.io.gfile.exists(path):
+            if not tf.io.gfile.isdir(path) or tf.io.gfile.listdir(path):
+                raise FileExistsError(errno.EEXIST, "something is there")
+            tf.io.gfile.rmtree(path)
+        parent = os.path.dirname(path)
+        if parent:
+            tf.io.gfile.makedirs(parent)
+        unfinished = _temporary_beside(path)
+        try:
+            tf.io.gfile.makedirs(unfinished)
+            for name, data in contents.items():
+                write_atomically(os.path.join(unfinished, name), data)
+            tf.io.gfile.rename(unfinished, path)
+        except BaseException:
+            with contextlib.suppress(tf.errors.OpError):
+                tf.io.gfile.rmtree(unfinished)
+            raise
+
+
 def read(path, max_bytes=None):
     """The bytes of a file.
 

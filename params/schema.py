@@ -131,6 +131,8 @@ class Train:
     checkpoint_every_seconds: int = 120
     # Keep the frozen activations below the lowest adapter, computed once.
     cache_activations: bool = False
+    # Of the Submodel files: "float32", or "float16" at half the size.
+    submodel_dtype: str = "float32"
     min_utterances: int = 1
 
 

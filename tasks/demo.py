@@ -9,6 +9,7 @@ phrases that they never trained on are recognised by Whisper at its 30 s and
 by the Submodels.
 """
 
+import json
 import os
 import shlex
 import subprocess
@@ -113,11 +114,17 @@ def main(_):
         if code:
             cli.fail(f"the step {title!r} failed; its message is above")
         print(f"   {time.monotonic() - begun:.0f} s", flush=True)
+    seconds = time.monotonic() - started
+    results = os.path.join(output, "results.json")
     print(
-        f"\nAll of it: {time.monotonic() - started:.0f} s\n"
-        f"results: {os.path.join(output, 'results.json')}\n"
+        f"\nAll of it: {seconds:.0f} s\n"
+        f"results: {results}\n"
         f"report:  {os.path.join(output, 'report.html')}"
     )
+    with open(results, encoding="utf-8") as file:
+        found = json.load(file)
+    keys = "median_relative_reduction_moderate_severe", "typical_change_points"
+    print(json.dumps({key: found[key] for key in keys} | {"seconds": seconds}))
 
 
 if __name__ == "__main__":

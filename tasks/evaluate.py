@@ -2,8 +2,8 @@
 
     python -m tasks.evaluate --model_dir=RUN --test_manifest=test.jsonl
 
-Prints a table and writes RUN/evaluation: results.json, hypotheses.jsonl and
-report.html, one self-contained page.
+Prints a table and writes RUN/evaluation: results.json, hypotheses.jsonl,
+left_out.txt and report.html, one self-contained page.
 """
 
 import json
@@ -41,6 +41,9 @@ _BEAM_SIZE = flags.DEFINE_integer(
 )
 _NORMALIZER = flags.DEFINE_string(
     "normalizer", "", "none, basic, english or torgo; the run's if empty."
+)
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "Refuse to evaluate if any utterance is unusable."
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "", "Where to write; MODEL_DIR/evaluation if empty."
@@ -83,6 +86,11 @@ def main(_):
         )
     compared = base
     if _COMPARE_WITH.value:
+        if not isinstance(experiment.base, schema.Whisper):
+            cli.fail(
+                "--compare_with names a Whisper at its full audio context; "
+                f"the run's base model is a {type(experiment.base).__name__}"
+            )
         compared = bases.load(
             schema.Whisper(
                 language=experiment.base.language,
@@ -91,10 +99,9 @@ def main(_):
             _COMPARE_WITH.value,
         )
     data, left_out = evaluation.read_test(
-        base, _TEST_MANIFEST.value, _SPEAKERS.value
+        base, _TEST_MANIFEST.value, _SPEAKERS.value, _STRICT.value
     )
-    if left_out:
-        print(left_out.describe(), end="")
+    print(left_out.describe(), end="")
     submodels = evaluation.load_submodels(
         directory,
         [each.speaker for each in data.values()],
@@ -126,9 +133,10 @@ def main(_):
         "beam_size": _BEAM_SIZE.value,
         "normalizer": normalizer,
         "values_per_submodel": submodels.stack.layout.num_values,
-        "left_out": len(left_out),
     }
-    evaluation.write(output, summary, records, history, details, space)
+    evaluation.write(
+        output, summary, records, history, details, left_out, space
+    )
     print(metrics.table(summary))
     print(f"report: {os.path.join(output, 'report.html')}")
     print(

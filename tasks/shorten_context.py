@@ -23,6 +23,9 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "", "Folder to write.")
 _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one value, such as num_steps=80."
 )
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "Refuse if any utterance is unusable."
+)
 _LANGUAGE = flags.DEFINE_string("language", "en", "Language of the speech.")
 
 
@@ -30,29 +33,41 @@ def main(_):
     for flag in (_BASE, _MANIFEST, _OUTPUT_DIR):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
-    output = _OUTPUT_DIR.value
+    output = _OUTPUT_DIR.value.rstrip("/")
     if os.path.exists(output) and os.listdir(output):
         cli.fail(f"{output} exists and is not empty; name a new --output_dir")
     from lingvo_like import hyperparams
     from lingvo_like.base_models import whisper
     from params import schema
-    from tasks.asr.data import manifest
-    from tasks.asr.training import context_shortening
+    from tasks.asr.data import experiment_checks, manifest, rejections
+    from tasks.asr.training import context_shortening, model_directory
 
     values = hyperparams.override(schema.ContextShortening(), _SET.value)
-    utterances = []
+    experiment_checks.check_context_shortening(values)
+    model_directory.check_writable(
+        os.path.dirname(output) or ".", "the folder of --output_dir"
+    )
+    utterances, left_out = [], rejections.Rejections()
     for path in _MANIFEST.value:
-        usable, left_out = manifest.read(path)
-        print(left_out.describe(), end="")
+        usable, unusable = manifest.read(path)
         utterances += usable
+        left_out.extend(unusable)
     teacher = whisper.load(_BASE.value, "full", _LANGUAGE.value)
     student = whisper.load(
         _BASE.value, "short", _LANGUAGE.value, allow_unshortened=True
     )
-    utterances, left_out = manifest.check_audio(
+    utterances, unusable = manifest.check_audio(
         utterances, teacher.max_samples / teacher.sample_rate
     )
+    left_out.extend(unusable)
     print(left_out.describe(), end="")
+    if _STRICT.value:
+        left_out.raise_if_any("the manifests")
+    if not utterances:
+        cli.fail(
+            f"{', '.join(_MANIFEST.value)}: nothing usable to learn from: "
+            f"{left_out.summary() or 'no lines'}"
+        )
     losses = context_shortening.shorten(teacher, student, utterances, values)
     whisper.save_huggingface(student, output)
     print(

@@ -40,7 +40,10 @@ _DEV_MANIFEST = flags.DEFINE_string(
     "every speaker trains all steps and keeps the last weights.",
 )
 _BASE = flags.DEFINE_string(
-    "base", "", "The base model: a directory, a preset's name, or tiny.en."
+    "base",
+    "",
+    "The base model: a directory, a preset's name, or tiny.en; that of the "
+    "run, if empty and there is one.",
 )
 _SPEAKERS = flags.DEFINE_list(
     "speakers", [], "Train or continue only these speakers; all if empty."
@@ -60,7 +63,7 @@ def main(_):
     if _LIST.value:
         print(registry.describe())
         return
-    for flag in (_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST, _BASE):
+    for flag in (_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
     experiment = hyperparams.override(
@@ -85,8 +88,11 @@ def main(_):
     )
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
     saved = directory.read_experiment()
+    base_path = _BASE.value or (saved or {}).get("base", "")
+    if not base_path:
+        cli.fail("--base is missing; see --help")
     directory.prepare()
-    base = bases.load(experiment.base, _BASE.value)
+    base = bases.load(experiment.base, base_path)
     corpus = preparation.prepare(
         base,
         experiment,
@@ -98,7 +104,7 @@ def main(_):
         print(corpus.left_out.describe(), file=sys.stderr)
     fingerprint = base.fingerprint()
     now = run_description.describe(
-        _EXPERIMENT.value, experiment, _BASE.value, fingerprint, corpus.digests
+        _EXPERIMENT.value, experiment, base_path, fingerprint, corpus.digests
     )
     if saved is not None:
         run_description.check_agreement(directory.path, saved, now, experiment)

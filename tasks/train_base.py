@@ -34,6 +34,9 @@ _DEV_MANIFEST = flags.DEFINE_string(
 _BASE = flags.DEFINE_string(
     "base", "", "Base model to start from; random weights if empty."
 )
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "Refuse to train if any utterance is unusable."
+)
 
 
 def main(_):
@@ -73,6 +76,8 @@ def main(_):
     if _DEV_MANIFEST.value:
         dev = preparation.read_speakers(base, _DEV_MANIFEST.value, left_out)
     print(left_out.describe(), end="")
+    if _STRICT.value:
+        left_out.raise_if_any("the manifests")
     if not train:
         cli.fail(
             f"{_TRAIN_MANIFEST.value}: nothing usable to train on: "
@@ -91,7 +96,6 @@ def main(_):
     )
     if saved is not None:
         run_description.check_agreement(directory.path, saved, now, experiment)
-    directory.write_experiment(now)
     trainer = base_training.BaseTrainer(
         base,
         experiment.base_training,
@@ -100,6 +104,9 @@ def main(_):
         dev,
         directory.checkpoints,
     )
+    directory.check_space(trainer.state.values())
+    directory.write_left_out(left_out.describe(examples=None))
+    directory.write_experiment(now)
     history = trainer.run()
     lines = "".join(json.dumps(row) + "\n" for row in history)
     files.write_atomically(directory.history, lines.encode())

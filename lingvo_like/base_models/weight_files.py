@@ -4,7 +4,6 @@ The directory appears by rename, complete, and is never rewritten.
 """
 
 import json
-import uuid
 
 import keras
 import numpy as np
@@ -88,31 +87,18 @@ def load(make, directory):
 
 
 def _write(directory, config, weights, more_files):
-    directory = directory.rstrip("/")
-    if tf.io.gfile.exists(directory):
-        raise FileExistsError(
-            f"{directory} exists; a base model is never rewritten. Give "
-            "another directory or delete this one."
-        )
-    unfinished = f"{directory}.{uuid.uuid4().hex}.unfinished"
     contents = {
         **more_files,
         WEIGHTS: safetensors.numpy.save(weights),
         CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
     }
     try:
-        tf.io.gfile.makedirs(unfinished)
-        for name, content in contents.items():
-            files.write_atomically(tf.io.gfile.join(unfinished, name), content)
-        tf.io.gfile.rename(unfinished, directory)
-    except BaseException as error:
-        if tf.io.gfile.exists(unfinished):
-            tf.io.gfile.rmtree(unfinished)
-        if isinstance(error, tf.errors.OpError):
-            raise OSError(
-                f"cannot write {directory}: {error.message}"
-            ) from error
-        raise
+        files.write_folder(directory, contents)
+    except FileExistsError:
+        raise FileExistsError(
+            f"{directory} exists; a base model is never rewritten. Give "
+            "another directory or delete this one."
+        ) from None
 
 
 def _holds(directory, fingerprint):

@@ -214,32 +214,17 @@ def _read_preset(path, language):
 def write_huggingface(directory, dimensions, tokenizer, weights, record):
     """Writes a directory that `read` and `transformers` read.
 
-    The configuration is written last: without it the directory is no
-    checkpoint, so that half of one is never taken for one.
-
     Args:
-        directory: string, made where absent.
+        directory: string; it appears complete or not at all.
         dimensions: `whisper_layers.Dimensions`.
         tokenizer: `whisper_tokenizer.WhisperTokenizer`.
         weights: dict of arrays by our names.
         record: dict, JSON-able, for `submodels_base.json`.
 
     Raises:
-        ValueError: the directory holds a model already.
+        ValueError: something is in the directory already.
         OSError: it cannot be written.
     """
-    directory = os.fspath(directory)
-    if tf.io.gfile.exists(os.path.join(directory, CONFIG_FILE)):
-        raise ValueError(
-            f"{directory}: holds a model already; name another directory, or "
-            "remove it first"
-        )
-    try:
-        tf.io.gfile.makedirs(directory)
-    except tf.errors.OpError as error:
-        raise OSError(
-            f"{directory}: cannot be made: {error.message}"
-        ) from error
     data = whisper_huggingface.serialize(weights, dimensions)
     record = {
         **record,
@@ -253,14 +238,20 @@ def write_huggingface(directory, dimensions, tokenizer, weights, record):
         "n_fft": 400,
         "sampling_rate": 16000,
     }
-    for name, content in (
-        (SAFETENSORS_FILE, data),
-        (TOKENIZER_FILE, tokenizer.to_json().encode("utf-8")),
-        ("preprocessor_config.json", _to_json(frontend)),
-        (RECORD_FILE, _to_json(record)),
-        (CONFIG_FILE, _to_json(config)),
-    ):
-        files.write_atomically(os.path.join(directory, name), content)
+    contents = {
+        SAFETENSORS_FILE: data,
+        TOKENIZER_FILE: tokenizer.to_json().encode("utf-8"),
+        "preprocessor_config.json": _to_json(frontend),
+        RECORD_FILE: _to_json(record),
+        CONFIG_FILE: _to_json(config),
+    }
+    try:
+        files.write_folder(directory, contents)
+    except FileExistsError:
+        raise ValueError(
+            f"{directory}: is not empty; name another directory, or remove it "
+            "first"
+        ) from None
 
 
 def _to_json(value):

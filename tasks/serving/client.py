@@ -11,6 +11,7 @@ takes samples at the rate of the server's base model.
 """
 
 import dataclasses
+import ipaddress
 
 import grpc
 import numpy as np
@@ -218,4 +219,8 @@ def _error(error, address):
 
 def _is_loopback(address):
     host = address.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        # Not by how it begins: 127.0.0.1.example is somebody's host.
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -180,3 +180,28 @@ def test_a_remote_failure_keeps_the_old_file(monkeypatch):
         files.write_atomically(path, b"new")
     assert files.read(path) == b"old"
     assert tf.io.gfile.listdir(folder) == ["a"]
+
+
+@pytest.mark.parametrize("root", ["local", "ram://files_folder_test"])
+def test_a_folder_appears_whole_or_not_at_all(root, tmp_path, monkeypatch):
+    root = str(tmp_path / "parent") if root == "local" else root
+    path = f"{root}/folder"
+    contents = {"a": b"first", "b": b"second"}
+    write = files.write_atomically
+
+    def fail_at_b(name, data):
+        if name.endswith("/b"):
+            raise OSError(errno.ENOSPC, "no space left")
+        write(name, data)
+
+    monkeypatch.setattr(files, "write_atomically", fail_at_b)
+    with pytest.raises(OSError, match="no space left.*folder"):
+        files.write_folder(path, contents)
+    assert tf.io.gfile.listdir(root) == []
+    monkeypatch.undo()
+    files.write_folder(path, contents)
+    assert {n: files.read(f"{path}/{n}") for n in contents} == contents
+    with pytest.raises(FileExistsError, match="something is there.*folder"):
+        files.write_folder(path, {"a": b"other"})
+    assert files.read(f"{path}/a") == b"first"
+    assert [name.strip("/") for name in tf.io.gfile.listdir(root)] == ["folder"]

@@ -77,6 +77,7 @@ def test_training_and_evaluation_from_end_to_end(folder, trained):
         "typical_change_points",
     }
     output = folder / "run" / "evaluation"
+    assert (output / "left_out.txt").read_text() == ""
     results = json.loads((output / "results.json").read_text())
     assert results["details"]["experiment"] == "conformer.Tiny"
     lines = (output / "hypotheses.jsonl").read_text().splitlines()
@@ -92,6 +93,10 @@ def test_training_and_evaluation_from_end_to_end(folder, trained):
 def test_refusals_are_one_line(folder, trained):
     assert trained.returncode == 0, trained.stderr
     (folder / "empty").mkdir()
+    lines = [json.loads(x) for x in (folder / "test.jsonl").open()]
+    lines[1]["severity"] = "mild"
+    two = folder / "two.jsonl"
+    two.write_text("".join(json.dumps(line) + "\n" for line in lines))
     for flags, message in (
         ({"model_dir": folder / "empty"}, "no run to evaluate"),
         ({"base": folder / "empty"}, str(folder / "empty")),
@@ -101,6 +106,9 @@ def test_refusals_are_one_line(folder, trained):
         ({"normalizer": "englsh"}, "Did you mean 'english'?"),
         ({"output_dir": folder / "test.jsonl"}, "--output_dir cannot be"),
         ({"test_manifest": folder / "none.jsonl"}, "does not exist"),
+        ({"test_manifest": two}, "'ann' must have one severity: utterance"),
+        ({"test_manifest": folder / "train.jsonl", "strict": True}, "unusable"),
+        ({"compare_with": "tiny.en"}, "--compare_with names a Whisper"),
     ):
         done = evaluate(folder, **flags)
         assert done.returncode == 1, message

@@ -93,6 +93,9 @@ def test_refusals_come_before_training_and_lose_nothing(speech):
     submodels = speech / "run" / "submodels"
     before = {path: path.read_bytes() for path in submodels.iterdir()}
     assert len(before) == 2
+    # The run knows its base.
+    again = train(*job(speech, base=""))
+    assert again.returncode == 0, again.stderr
     with open(speech / "train.jsonl", "a") as file:
         file.write('{"audio_filepath": "gone.wav", "text": "on"}\n')
     newest = max((speech / "run" / "checkpoints").iterdir())

@@ -148,6 +148,15 @@ def read_labels(path):
         OSError: the file cannot be read.
         ValueError: a column is missing, or a speaker is there twice.
     """
+    try:
+        return _read_labels(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"severity table {path}: not CSV in UTF-8: {error}"
+        ) from None
+
+
+def _read_labels(path):
     labels = {}
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)

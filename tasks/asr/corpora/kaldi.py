@@ -52,7 +52,7 @@ def read(root, audio_root=""):
                 path, texts[utt_id], speakers[utt_id], utt_id, **fields
             )
             continue
-        collector.reject(root, reason, detail, utt_id)
+        collector.reject(collector.root / "text", reason, detail, utt_id)
     for utt_id in texts:
         if utt_id not in cuts:
             collector.reject(

@@ -44,10 +44,19 @@ _RANGES = (
     ("base_training.eval_every_steps", 1, None),
 )
 
+_CONTEXT_SHORTENING_RANGES = (
+    ("num_steps", 1, None),
+    ("utterances_per_step", 1, None),
+    ("learning_rate", 0.0, None),
+    ("warmup_steps", 0, None),
+    ("max_extra_seconds", 0.0, None),
+)
+
 # Written out here, since the modules that mean them load TensorFlow.
 CHOICES = {
     "space.normalization": ("none", "softmax", "unit"),
     "space.initializer": ("noise", "stack", "encoder"),
+    "train.submodel_dtype": ("float32", "float16"),
 }
 
 
@@ -57,13 +66,7 @@ def check(experiment):
     Raises:
         ValueError: names the value, what it must be and what came.
     """
-    for name, lowest, limit in _RANGES:
-        value = _value(experiment, name)
-        if value < lowest or (limit is not None and value >= limit):
-            below = "" if limit is None else f" and below {limit}"
-            raise ValueError(
-                f"`{name}` must be at least {lowest}{below}. Received: {value}."
-            )
+    _check_ranges(experiment, _RANGES)
     for name, choices in CHOICES.items():
         if _value(experiment, name) not in choices:
             raise ValueError(
@@ -82,6 +85,21 @@ def check(experiment):
     text.normalize("", experiment.text.normalizer)
 
 
+def check_context_shortening(values):
+    """Checks the values of a `schema.ContextShortening`; see `check`."""
+    _check_ranges(values, _CONTEXT_SHORTENING_RANGES)
+
+
+def _check_ranges(values, ranges):
+    for name, lowest, limit in ranges:
+        value = _value(values, name)
+        if value < lowest or (limit is not None and value >= limit):
+            below = "" if limit is None else f" and below {limit}"
+            raise ValueError(
+                f"`{name}` must be at least {lowest}{below}. Received: {value}."
+            )
+
+
 def _value(experiment, name):
     return functools.reduce(getattr, name.split("."), experiment)
 
@@ -94,6 +112,11 @@ def _check_space(space):
                 "space: they need `space.embedding_dim`. Received: 0."
             )
         return
+    if not space.initial_scale:
+        raise ValueError(
+            "`space.initial_scale` must be positive: embeddings of zero never "
+            f"learn. Received: {space.initial_scale}."
+        )
     if space.initializer == "stack" and space.normalization != "none":
         raise ValueError(
             "`space.initializer=stack` writes Submodels as plain sums, so it "

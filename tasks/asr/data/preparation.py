@@ -118,7 +118,16 @@ def read_speakers(base, path, left_out, speed_factors=(1.0,)):
     left_out.extend(unusable)
     speakers = collections.defaultdict(list)
     for utterance in utterances:
-        tokens = base.tokenize(utterance.text)
+        try:
+            tokens = base.tokenize(utterance.text)
+        except ValueError as error:
+            left_out.add(
+                utterance.audio_filepath,
+                utterance.utt_id,
+                "transcript has what the base cannot write",
+                str(error),
+            )
+            continue
         if not tokens:
             left_out.add(
                 utterance.audio_filepath,
@@ -131,7 +140,7 @@ def read_speakers(base, path, left_out, speed_factors=(1.0,)):
                 utterance.audio_filepath,
                 utterance.utt_id,
                 "transcript longer than the base takes",
-                f"{len(tokens)} tokens, at most {base.max_tokens}",
+                f"{len(tokens)} tokens, base.max_tokens is {base.max_tokens}",
             )
         elif not base.fits(
             int(utterance.duration * base.sample_rate * fastest), tokens

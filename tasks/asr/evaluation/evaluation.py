@@ -82,10 +82,25 @@ def load_submodels(directory, speakers, fingerprint, layout):
     )
 
 
-def read_test(base, path, selected):
-    """The test manifest's speakers, by slot, and what was left out."""
+def read_test(base, path, selected, strict=False):
+    """The test manifest's speakers, by slot, and what was left out.
+
+    Args:
+        base: the `BaseModel` that must be able to take the utterances.
+        path: the manifest.
+        selected: speaker ids; all of the manifest if empty.
+        strict: bool; refuse if any utterance is unusable.
+
+    Raises:
+        ValueError: nothing is usable, a selected speaker has nothing, or a
+            speaker has two severities.
+    """
     left_out = rejections.Rejections()
     by_speaker = preparation.read_speakers(base, path, left_out)
+    if strict:
+        left_out.raise_if_any(f"manifest {path}")
+    for speaker, utterances in by_speaker.items():
+        _check_one_severity(path, speaker, utterances)
     unknown = sorted(set(selected) - set(by_speaker))
     if unknown:
         raise ValueError(
@@ -96,6 +111,18 @@ def read_test(base, path, selected):
     if not speakers:
         raise ValueError(f"{path}: nothing usable: {left_out.summary()}")
     return preparation.by_slot(base, speakers, by_speaker), left_out
+
+
+def _check_one_severity(path, speaker, utterances):
+    first = utterances[0]
+    for each in utterances:
+        if each.labelled_severity != first.labelled_severity:
+            raise ValueError(
+                f"{path}: speaker {speaker!r} must have one severity: "
+                f"utterance {first.utt_id!r} has {first.labelled_severity!r}, "
+                f"{each.utt_id!r} has {each.labelled_severity!r}; give all "
+                "lines of a speaker the same"
+            )
 
 
 def run(base, compared, submodels, data, train_texts, beam_size=1):
@@ -156,8 +183,8 @@ def load_space(directory, fingerprint):
     return space_file.load(directory.space, fingerprint)
 
 
-def write(directory, summary, records, history, details, space=None):
-    """Writes results.json, hypotheses.jsonl and report.html.
+def write(directory, summary, records, history, details, left_out, space=None):
+    """Writes results.json, hypotheses.jsonl, left_out.txt and report.html.
 
     Args:
         directory: str, the folder.
@@ -165,6 +192,7 @@ def write(directory, summary, records, history, details, space=None):
         records: list of `metrics.Transcribed`.
         history: list of dicts, the learning curves.
         details: dict of str, what was compared with what.
+        left_out: `Rejections`, of the test manifest.
         space: `space.Space` to draw a map of, or None.
     """
     tf.io.gfile.makedirs(directory)
@@ -175,6 +203,11 @@ def write(directory, summary, records, history, details, space=None):
     files.write_atomically(
         posixpath.join(directory, "hypotheses.jsonl"), lines.encode()
     )
+    files.write_atomically(
+        posixpath.join(directory, "left_out.txt"),
+        left_out.describe(examples=None).encode(),
+    )
+    details = {**details, "left_out": len(left_out)}
     results = {**summary, "details": details}
     files.write_atomically(
         posixpath.join(directory, "results.json"),

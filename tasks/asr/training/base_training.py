@@ -92,7 +92,8 @@ class BaseTrainer:
         return planned, loader
 
     @property
-    def _state(self):
+    def state(self):
+        """Dict of name to variable: what a checkpoint holds."""
         state = {
             f"weight/{name}": weight.value
             for name, weight in self._base.named_weights().items()
@@ -109,7 +110,7 @@ class BaseTrainer:
         """
         first = 0
         if self._checkpoints:
-            saved = checkpoint.restore(self._checkpoints, self._state)
+            saved = checkpoint.restore(self._checkpoints, self.state)
             if saved is not None:
                 first, self.history = saved["step"], saved["history"]
         planned, loader = self._pieces(self._train)
@@ -158,7 +159,7 @@ class BaseTrainer:
         if self._checkpoints:
             checkpoint.save(
                 self._checkpoints,
-                self._state,
+                self.state,
                 {"step": step, "history": self.history},
             )
 

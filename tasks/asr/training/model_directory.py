@@ -249,10 +249,12 @@ def check_writable(folder, what):
 
 
 def _add_later_values(values):
-    """Gives a run from before there were spaces the values that it had."""
+    """Gives an older run, for what came since, the values that it had."""
     values.setdefault("space", hyperparams.to_dict(schema.Space()))
     if isinstance(values.get("adapter"), dict):
         values["adapter"].setdefault("shared_start", False)
+    if isinstance(values.get("train"), dict):
+        values["train"].setdefault("submodel_dtype", "float32")
 
 
 def _json_or_none(data):

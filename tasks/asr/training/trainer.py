@@ -248,13 +248,15 @@ class Trainer:
         dev_losses = self._dev_losses(
             [slot for slot in due if slot in self._dev_schedules]
         )
+        first_row = len(self.history)
         for slot in due:
             before = self.states[slot].steps
             self._conclude(slot, dev_losses.get(slot))
             if self.states[slot].finished:
                 progress.update(0)
                 progress.total -= self._values.num_steps - before
-        self._log_aggregate(due, dev_losses)
+        if due:
+            self._log_aggregate(self.history[first_row:])
 
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
@@ -314,16 +316,16 @@ class Trainer:
                         f"{name}/{speaker}", row[name], step=state.steps
                     )
 
-    def _log_aggregate(self, due, dev_losses):
-        if not due:
-            return
+    def _log_aggregate(self, rows):
         skipped = self._task.optimizer.skipped.numpy()
         with self._writer.as_default():
+            for name in ("train_loss", "dev_loss"):
+                values = [row[name] for row in rows if name in row]
+                if values:
+                    tf.summary.scalar(
+                        f"all/mean_{name}", np.mean(values), self._job_step
+                    )
             for name, value in (
-                (
-                    "all/mean_dev_loss",
-                    np.mean(list(dev_losses.values() or [0])),
-                ),
                 ("all/finished", sum(s.finished for s in self.states)),
                 ("all/steps_not_finite", skipped.sum()),
             ):
@@ -347,6 +349,7 @@ class Trainer:
         submodel_lib.save(
             self._directory.submodel(speaker),
             self._make_submodel(speaker, summary),
+            self._values.submodel_dtype,
         )
 
     def _write_history(self):

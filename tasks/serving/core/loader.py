@@ -76,7 +76,7 @@ class StoreSource:
 def _telling_damage():
     """Tells a damaged file from a store that fails.
 
-    Its message names paths, which are the operator's to read alone.
+    Their messages name paths, which are the operator's to read alone.
     """
     try:
         yield
@@ -85,3 +85,6 @@ def _telling_damage():
         raise submodel.SubmodelError(
             "its file in the store is damaged"
         ) from None
+    except ValueError as error:
+        # Of the store as a whole, such as one of another format version.
+        raise OSError(str(error)) from None

@@ -188,7 +188,7 @@ class Models:
                 config.base_path,
                 seconds=self._limits.store_seconds,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             return [f"model {config.name!r}: cannot look for versions: {error}"]
         problems, wanted = [], set()
         count = config.latest
@@ -282,12 +282,18 @@ class Models:
         except Exception as error:
             if not isinstance(error, ValueError | OSError):
                 logging.exception("model %s version %s", name, version)
+            failed = f"model {name!r} version {version} does not load"
             problem = status.ServingError(
-                status.Code.FAILED_PRECONDITION,
-                f"model {name!r} version {version} does not load: {error}",
+                status.Code.FAILED_PRECONDITION, f"{failed}: {error}"
             )
+            logging.error("%s", problem.message)
             if model is None:
-                served.set(version, messages.State.END, problem)
+                # For every caller to read: the reason names our files.
+                public = status.ServingError(
+                    status.Code.FAILED_PRECONDITION,
+                    f"{failed}; the server's log says why",
+                )
+                served.set(version, messages.State.END, public)
             served.retry_at[path] = (
                 self._clock() + self._limits.model_retry_seconds
             )

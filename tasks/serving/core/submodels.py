@@ -120,22 +120,33 @@ class Submodels:
                 f"no model with the base {version.base_fingerprint[:12]} of "
                 f"the Submodel of {speaker!r} is served",
             )
+        loaded, error = None, None
         for space in spaces:
-            handle = await self.acquire(space, tenant, speaker)
+            try:
+                handle = await self.acquire(space, tenant, speaker)
+            except status.ServingError as raised:
+                # Exports of one base may take Submodels of other shapes.
+                error = raised
+                continue
             version = handle.version
+            loaded = self._describe(space, cache.key_of(version), version)
             handle.release()
-        return self._describe(spaces[-1], cache.key_of(version), version)
+        if loaded is None:
+            raise error
+        return loaded
 
     async def pin(self, tenant, speaker):
         """Loads it, and keeps it and the versions that follow ready."""
         owner = tenant, speaker
-        if owner not in self._pinned:
+        is_new = owner not in self._pinned
+        if is_new:
             self._check_room_to_pin(tenant)
         self._pinned.add(owner)
         try:
             loaded = await self.load(tenant, speaker)
         except BaseException:
-            self._pinned.discard(owner)
+            if is_new:
+                self._pinned.discard(owner)
             raise
         return dataclasses.replace(loaded, pinned=True)
 

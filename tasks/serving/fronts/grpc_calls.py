@@ -203,7 +203,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         except TimeoutError:
             raise status.ServingError(
                 status.Code.DEADLINE_EXCEEDED,
-                f"the request's message did not arrive within {seconds:g} s",
+                "the request's message did not arrive in time",
             ) from None
         call.entry.request_bytes = len(data)
         reserve(len(data))

@@ -74,7 +74,7 @@ class Listener:
     """
 
     def __init__(self, app, intake, grace_seconds):
-        self._runner = web.AppRunner(
+        self._runner = _Runner(
             app,
             access_log=None,
             auto_decompress=False,
@@ -193,6 +193,35 @@ def json_response(body, http=200, headers=None):
         headers=headers,
         content_type="application/json",
     )
+
+
+class _Runner(web.AppRunner):
+    """Answers what is not HTTP in our words, and in few.
+
+    aiohttp answers it before any middleware, with all that it could not read.
+    """
+
+    async def _make_server(self):
+        server = await super()._make_server()
+        server.__class__ = _Server
+        return server
+
+
+class _Server(web.Server):
+    def __call__(self):
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Protocol(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(self, request, status=500, exc=None, message=None):
+        if status >= 500:
+            logging.error("HTTP failed", exc_info=exc)
+        text = "the request is not HTTP" if status < 500 else "it failed"
+        response = json_response(rest_json.encode_error(text), status)
+        response.force_close()
+        return response
 
 
 class _Gate:

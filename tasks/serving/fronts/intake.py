@@ -12,6 +12,10 @@ from tasks.serving.fronts import tensors
 # Parsing less takes no longer than the way to another thread.
 MAX_INLINE_BYTES = 1 << 16
 THREADS = 2
+# How long a message may be on its way while others wait for its place, and
+# how many of a tenant may wait.
+CROWDED_SECONDS = 2.0
+MAX_WAITING = 1024
 
 
 class Intake:
@@ -45,9 +49,9 @@ class Intake:
         self._share = max(
             limits.tenant_share * self._max_bytes, limits.max_request_bytes
         )
-        self._readers = _readers(limits, self._max_bytes)
-        self._tenant_readers = collections.defaultdict(
-            lambda: _readers(limits, self._share)
+        self._places = _Places(self._max_bytes // limits.max_request_bytes)
+        self._tenant_places = collections.defaultdict(
+            lambda: _Places(self._share // limits.max_request_bytes)
         )
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, "parse")
 
@@ -87,10 +91,14 @@ class Intake:
     async def reading(self, tenant):
         """A place to read a message of unknown length; waits for one.
 
-        The tenant's own places come first, so that its slow senders keep
-        nobody else waiting.
+        The tenant's own places come first, so that one tenant's senders keep
+        no other waiting. Where others wait, slow senders are cut off early.
+
+        Raises:
+            TimeoutError: cut off.
+            status.ServingError: RESOURCE_EXHAUSTED, too many wait.
         """
-        async with self._tenant_readers[tenant], self._readers:
+        async with self._tenant_places[tenant].hold(), self._places.hold():
             yield
 
     async def parse(self, num_bytes, function, *arguments):
@@ -105,8 +113,43 @@ class Intake:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _readers(limits, max_bytes):
-    return asyncio.Semaphore(int(max_bytes // limits.max_request_bytes))
+class _Places:
+    """So many places; who holds one has to hurry once others wait for it."""
+
+    def __init__(self, count):
+        self._free = asyncio.Semaphore(int(count))
+        self._waiting = 0
+        # Of each that is held its timeout, and since when.
+        self._held = {}
+
+    @contextlib.asynccontextmanager
+    async def hold(self):
+        if self._waiting >= MAX_WAITING:
+            raise status.ServingError(
+                status.Code.RESOURCE_EXHAUSTED,
+                "too many requests wait to be read; try again",
+                retry_after_seconds=1.0,
+            )
+        clock = asyncio.get_running_loop().time
+        if self._free.locked():
+            for timeout, since in self._held.items():
+                if not timeout.expired():
+                    timeout.reschedule(max(clock(), since + CROWDED_SECONDS))
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            seconds = CROWDED_SECONDS if self._waiting else None
+            async with asyncio.timeout(seconds) as timeout:
+                self._held[timeout] = clock()
+                try:
+                    yield
+                finally:
+                    del self._held[timeout]
+        finally:
+            self._free.release()
 
 
 def inflate(data, max_bytes):

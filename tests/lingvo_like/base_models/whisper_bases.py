@@ -63,10 +63,13 @@ def dimensions(**overrides):
     return whisper_layers.Dimensions(**{**values, **overrides})
 
 
-def small(seed=0, scale=0.3, max_tokens=8, **kwargs):
+def small(seed=0, scale=0.3, max_tokens=8, positions=32, **kwargs):
     """A frozen Whisper with random weights, far from any symmetry."""
     base = whisper.Whisper(
-        dimensions(), tokenizer(), max_tokens=max_tokens, **kwargs
+        dimensions(max_target_positions=positions),
+        tokenizer(),
+        max_tokens=max_tokens,
+        **kwargs,
     )
     generator = np.random.default_rng(seed)
     for _, weight in sorted(base.named_weights().items()):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lingvo_like import text_tokenizers
 from params import conformer
 from tasks.asr.data import preparation
 from tests import tiny
@@ -22,8 +23,7 @@ class Base:
     max_samples = 4 * 16000
     max_tokens = 10
 
-    def tokenize(self, text):
-        return [ord(c) for c in text.lower() if c.isascii() and c.isalpha()]
+    tokenize = text_tokenizers.Characters().tokenize
 
     def fits(self, num_samples, tokens):
         return len(tokens) <= num_samples / 1600
@@ -130,7 +130,11 @@ def not_text(folder):
 
 
 def nothing_to_write(folder):
-    return line(text="李 ?!"), "nothing that the base can write"
+    return line(text="... ?!"), "nothing that the base can write"
+
+
+def other_letters(folder):
+    return line(text="on 李"), "transcript has what the base cannot write"
 
 
 def too_many_tokens(folder):
@@ -163,6 +167,7 @@ KINDS = (
     empty_text,
     not_text,
     nothing_to_write,
+    other_letters,
     too_many_tokens,
     duplicate,
     unknown_key,

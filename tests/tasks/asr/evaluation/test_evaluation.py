@@ -117,6 +117,6 @@ def test_results_that_cannot_be_written_leave_the_old_ones(
 
     monkeypatch.setattr(evaluation.files, "write_atomically", write)
     with pytest.raises(OSError, match="No space left on device"):
-        evaluation.write(str(tmp_path), {}, [], [], {})
+        evaluation.write(str(tmp_path), {}, [], [], {}, [])
     assert results.read_text() == "old"
     assert os.listdir(tmp_path) == ["results.json"]

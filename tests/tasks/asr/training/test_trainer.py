@@ -13,6 +13,7 @@ from lingvo_like import submodel
 from tasks.asr.data import input_pipeline, preparation
 from tasks.asr.training import checkpoint, model_directory, task, trainer
 from tests import tiny
+from tests.lingvo_like.base_models import whisper_bases
 
 SPEAKERS = ("ann", "bob", "cy")
 
@@ -106,6 +107,33 @@ def test_a_submodel_comes_out_the_same_alone_and_with_others(
         assert np.abs(value - together[name]).max() / scale < 1e-3, name
         moved += np.abs(value).sum() if "up_kernel" in name else 0.0
     assert moved > 0.0
+
+
+def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
+    manifests, tmp_path
+):
+    """Whisper hears the padding, whose length is then the speaker's own."""
+    base = whisper_bases.small(audio_context="short")
+    before = base.fingerprint()
+    together = make(base, manifests, tmp_path / "all", num_steps=4)
+    together.run()
+    alone = make(base, manifests, tmp_path / "one", num_steps=4)
+    alone._selected = [1]
+    alone.run()
+    name = submodel.file_name("bob")
+    assert files(tmp_path / "one") == {name: files(tmp_path / "all")[name]}
+    assert len(files(tmp_path / "all")) == 3
+    # What each learned helps on its own dev speech, untouched though it was.
+    for state in together.states:
+        assert state.best_loss <= state.base_loss
+    assert base.fingerprint() == before
+
+
+def test_files_are_of_the_dtype_asked_for(base, manifests, tmp_path):
+    make(base, manifests, tmp_path, num_steps=1, submodel_dtype="float16").run()
+    for name in files(tmp_path):
+        loaded = submodel.load(tmp_path / "submodels" / name)
+        assert loaded.metadata.dtype == "float16"
 
 
 def test_the_same_program_gives_the_same_bits_alone_and_with_others(

@@ -69,6 +69,16 @@ def test_who_is_not_there_is_a_lookup_error(store):
         source.read(version)
 
 
+def test_what_is_no_store_is_a_store_that_fails(store, tmp_path):
+    store.publish(file(), "acme", "ann")
+    for marker in (tmp_path / "store").iterdir():
+        if marker.is_file():
+            marker.write_text('{"format_version": 99}')
+    source = loader.StoreSource(submodel_store.SubmodelStore(store.root))
+    with pytest.raises(OSError, match="store"):
+        source.resolve("acme", "ann")
+
+
 def test_a_damaged_file_is_a_value_error_that_names_no_path(store, tmp_path):
     version = store.publish(file(), "acme", "ann")
     [path] = (tmp_path / "store").rglob(f"{version.sha256}*")

@@ -35,6 +35,8 @@ class Setting:
         )
 
     def _list(self, path):
+        if "\0" in path:
+            raise ValueError("embedded null byte")
         if path not in self.folders:
             raise FileNotFoundError(2, "No such folder", path)
         return self.folders[path]
@@ -128,6 +130,19 @@ def test_a_new_version_takes_over_and_the_old_one_ends_with_its_requests():
     asyncio.run(main())
 
 
+def test_a_path_that_cannot_be_listed_is_refused_and_forgotten():
+    async def main():
+        setting = Setting(["1"])
+        await setting.reload()
+        for path in ("/gone", "/a\0b"):
+            error = await setting.refusal(name="new", base_path=path)
+            assert error.code is status.Code.FAILED_PRECONDITION
+            assert "cannot look for versions" in error.message
+            assert setting.models.ready
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("policy", [{}, {"specific": (2,)}])
 def test_a_corrupt_version_leaves_the_old_one_serving(policy):
     async def main():
@@ -143,7 +158,10 @@ def test_a_corrupt_version_leaves_the_old_one_serving(policy):
         assert not old.is_closed
         [broken, _] = setting.models.status(messages.ModelSpec("asr"))
         assert (broken.version, broken.state) == (2, State.END)
-        assert "truncated" in broken.error.message
+        # Everybody may read it, and the reason may name a path.
+        assert broken.error.message == (
+            "model 'asr' version 2 does not load; the server's log says why"
+        )
 
     asyncio.run(main())
 

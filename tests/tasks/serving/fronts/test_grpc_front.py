@@ -505,7 +505,7 @@ def test_a_sender_that_stalls_is_cut_off_and_holds_nobody_up(fronts):
     fronts.prediction().Predict(_request(), timeout=10, metadata=ANNA)
     assert time.monotonic() - started < 0.8
     assert slow.exception().code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "did not arrive within 1 s" in slow.exception().details()
+    assert "did not arrive in time" in slow.exception().details()
 
 
 def test_a_client_that_goes_away_cancels_its_request(fronts):

@@ -87,6 +87,69 @@ def test_no_more_messages_are_on_their_way_than_have_room():
     asyncio.run(run())
 
 
+def test_who_stalls_is_cut_off_once_others_wait(monkeypatch):
+    monkeypatch.setattr(intake, "CROWDED_SECONDS", 0.05)
+
+    async def run():
+        running = intake.Intake(LIMITS)
+        never = asyncio.Event()
+
+        async def stall(tenant):
+            async with running.reading(tenant):
+                await never.wait()
+
+        def stalled(tenants):
+            return [asyncio.create_task(stall(each)) for each in tenants]
+
+        async def read(tenant):
+            async with asyncio.timeout(5.0), running.reading(tenant):
+                pass
+
+        # All of a tenant's places; another tenant's sender is not hurried.
+        own, other = stalled("aa"), stalled("b")
+        await asyncio.sleep(0.01)
+        await asyncio.gather(*(read("a") for _ in range(8)))
+        assert all(isinstance(t.exception(), TimeoutError) for t in own)
+        assert not other[0].done()
+        # All places there are: now it is, and one who comes while others
+        # wait has no longer.
+        own = stalled("aac") + stalled("aacc")
+        await asyncio.sleep(0.01)
+        await asyncio.gather(*(read(tenant) for tenant in "abcd"))
+        await asyncio.wait([*own, *other], timeout=5.0)
+        assert isinstance(other[0].exception(), TimeoutError)
+        for task in own:
+            task.cancel()
+        running.close()
+
+    asyncio.run(run())
+
+
+def test_no_more_wait_than_may(monkeypatch):
+    monkeypatch.setattr(intake, "MAX_WAITING", 3)
+
+    async def run():
+        running = intake.Intake(LIMITS)
+
+        async def hold():
+            async with running.reading("a"):
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.create_task(hold()) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(status.ServingError, match="too many") as caught:
+            async with running.reading("a"):
+                pass
+        assert caught.value.code is status.Code.RESOURCE_EXHAUSTED
+        async with running.reading("b"):
+            pass
+        for task in tasks:
+            task.cancel()
+        running.close()
+
+    asyncio.run(run())
+
+
 def test_long_parsing_leaves_the_loop_alone():
     async def run():
         running = intake.Intake(LIMITS)

@@ -1,0 +1,83 @@
+"""`python -m tasks.shorten_context`: what it writes, and what it refuses."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from lingvo_like.base_models import whisper
+from tests import tiny
+from tests.lingvo_like.base_models import whisper_bases
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def shorten(folder, *more, **flags):
+    values = {
+        "base": folder / "base",
+        "manifest": folder / "train.jsonl",
+        "output_dir": folder / "short",
+    } | flags
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.shorten_context", *more]
+        + [f"--{name}={value}" for name, value in values.items()]
+        + ["--set=num_steps=3", "--set=utterances_per_step=2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    tiny.recordings(folder, ("ann",), 4)
+    base = whisper_bases.small(positions=80)
+    whisper.save_huggingface(base, folder / "base")
+    return folder
+
+
+def test_it_writes_a_short_base_of_its_own(folder):
+    done = shorten(folder)
+    assert done.returncode == 0, done.stderr
+    assert "4 utterances, 3 steps" in done.stdout
+    short = whisper.load(folder / "short", audio_context="short")
+    before = whisper_bases.weights(whisper.load(folder / "base"))
+    changed = {
+        name
+        for name, weight in whisper_bases.weights(short).items()
+        if (weight != before[name]).any()
+    }
+    # The decoder is the frozen one's.
+    assert changed
+    assert all(name.startswith("encoder") for name in changed)
+    assert short.fingerprint() in done.stdout
+
+
+@pytest.mark.slow
+def test_refusals_come_first_and_write_nothing(folder):
+    (folder / "taken").mkdir()
+    (folder / "taken" / "file").write_text("mine")
+    odd = folder / "odd.jsonl"
+    line = json.dumps(
+        {"audio_filepath": "gone.wav", "text": "", "speaker": "a"}
+    )
+    odd.write_text(line + "\n")
+    before = sorted(os.listdir(folder))
+    for more, flags, message in (
+        ([], {"output_dir": folder / "taken"}, "is not empty"),
+        ([], {"output_dir": odd / "short"}, "--output_dir cannot be written"),
+        ([], {"manifest": odd}, "nothing usable to learn from: 1 x"),
+        (["--strict"], {"manifest": odd}, "unusable utterances"),
+        ([], {"base": folder / "taken"}, "no Whisper there"),
+        (["--set=warmup_steps=-1"], {}, "`warmup_steps` must be at least 0"),
+    ):
+        flags = {"output_dir": folder / "other"} | flags
+        done = shorten(folder, *more, **flags)
+        assert done.returncode == 1, message
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("error: ") and message in last, done.stderr
+    assert sorted(os.listdir(folder)) == before
