@@ -9,8 +9,8 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from lingvo_like import hyperparams, stack, submodel  # noqa: E402
-from params import registry  # noqa: E402
+from lingvo_like import hyperparams, stack, submodel
+from params import registry
 from tasks.asr import bases
 from tasks.asr.data import preparation
 from tasks.asr.evaluation import (
@@ -19,7 +19,12 @@ from tasks.asr.evaluation import (
     scoring,
     transcription,
 )
-from tasks.asr.training import model_directory, task, trainer
+from tasks.asr.training import (
+    model_directory,
+    run_description,
+    task,
+    trainer,
+)
 
 NORMALIZER = "english"
 
@@ -85,6 +90,7 @@ class Job:
         self.corpus = corpus
         self.directory = model_directory.ModelDirectory(str(folder))
         self.directory.prepare()
+        self._describe(base, values, corpus)
         self.task = reuse or task.SubmodelTask(base, values, corpus.speakers)
         self._fingerprint = base.fingerprint()
         self._values = values
@@ -98,6 +104,18 @@ class Job:
         )
         # A benchmark that was cut off goes on from what it has.
         self.trainer.restore()
+
+    def _describe(self, base, values, corpus):
+        """Refuses a folder where a job of other values was."""
+        now = run_description.describe(
+            "benchmark", values, "", base.fingerprint(), corpus.digests
+        )
+        saved = self.directory.read_experiment()
+        if saved is not None:
+            run_description.check_agreement(
+                self.directory.path, saved, now, values
+            )
+        self.directory.write_experiment(now)
 
     def _make_submodel(self, speaker, training):
         return submodel.create(

@@ -46,6 +46,9 @@ def main():
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--learning_rate", type=float, default=4e-3)
     arguments = parser.parse_args()
+    for used in pathlib.Path(arguments.work_dir).glob("run_*"):
+        # A job that goes on from there would have spent next to nothing.
+        parser.error(f"{used} is of an earlier run: remove it")
     shared = jobs.simulate(
         f"{arguments.work_dir}/shared_speaker",
         num_speakers=1,
@@ -93,11 +96,13 @@ def main():
         adapted = jobs.stack_of(
             {s: job.tensors(s) for s in speakers}, speakers, layout
         )
+        compilations = job.task.train_step.experimental_get_tracing_count()
         results[name] = {
             "submodels": len(job.corpus.speakers),
             "cpu_seconds": cpu,
             "wall_seconds": wall,
             "per_cpu_hour": len(job.corpus.speakers) / cpu * 3600.0,
+            "compilations": compilations,
             "wer": jobs.rate(jobs.word_errors(base, data, adapted, name)),
             "base_wer": jobs.rate(jobs.word_errors(base, data, None, "base")),
             "words": sum(

@@ -292,10 +292,8 @@ class Server:
             self._metrics.watch(name, text, function)
 
     def _compiles(self):
-        # A SavedModel compiles nothing once it is loaded; other engines say.
         return sum(
-            getattr(model.engine, "compile_count", 0)
-            for model in self._models.available
+            model.engine.compile_count for model in self._models.available
         )
 
     def _shapes(self):

@@ -33,10 +33,13 @@ class Engine(abc.ABC):
     Attributes:
         description: `export_description.Description` of what is loaded.
         signatures: dict of name to `SignatureDef`, as the SavedModel has them.
+        compile_count: int, programs compiled since it is ready. A SavedModel's
+            functions are as they were loaded, so it compiles none.
     """
 
     description = None
     signatures = {}
+    compile_count = 0
 
     @abc.abstractmethod
     def transcribe(self, audio, lengths, submodels, index):

@@ -112,13 +112,17 @@ def _live(bench, result, count):
         before = asyncio.run(_good(server, clip))
         begun = server.usage()
         started = time.monotonic()
-        sent, findings = asyncio.run(fuzz_live.send(server, count))
+        sent, findings, answered = asyncio.run(fuzz_live.send(server, count))
         seconds = time.monotonic() - started
         is_alive = server.is_running()
         after = asyncio.run(_good(server, clip)) if is_alive else None
         grown = server.usage().resident_bytes - begun.resident_bytes
     for name, number in sent.items():
         result.add(f"live_{name}_cases", number)
+    # Some are cut short, and wait for more; most are not.
+    result.add(
+        "live_raw_http_answered", answered, at_least=sent["raw_http"] // 2
+    )
     for finding in findings[:SHOWN]:
         result.note(str(finding))
     result.add("live_cases_per_second", sum(sent.values()) / seconds)

@@ -26,8 +26,10 @@ async def send(server, count):
     """Sends about `count` cases.
 
     Returns:
-        dict of kind to number sent, and list of `targets.Finding`.
+        dict of kind to number sent, list of `targets.Finding`, and how many
+        of the raw HTTP were answered.
     """
+    answers = []
     raw = int(RAW_SHARE * count)
     each = (count - raw) // 2
     findings = []
@@ -55,13 +57,14 @@ async def send(server, count):
             "raw_http": (
                 "http",
                 raw,
-                lambda data: _raw(_address(server, data), data),
+                lambda data: _raw(_address(server, data), data, answers),
             ),
         }
         for kind, (name, number, function) in kinds.items():
             for chunk in _chunks(name, number, server.token):
                 findings += await _send_all(kind, chunk, function)
-    return {kind: number for kind, (_, number, _) in kinds.items()}, findings
+    sent = {kind: number for kind, (_, number, _) in kinds.items()}
+    return sent, findings, len(answers)
 
 
 def _chunks(name, count, token):
@@ -126,14 +129,13 @@ def _address(server, data):
     return server.admin_address if len(data) % 2 else server.rest
 
 
-async def _raw(address, data):
+async def _raw(address, data, answers):
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(data)
         await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+        # Left open: who has sent all is not waited for, nor answered.
         async with asyncio.timeout(RAW_SECONDS):
             answer = await reader.read(1 << 16)
     except (TimeoutError, ConnectionError):
@@ -141,12 +143,16 @@ async def _raw(address, data):
         return None
     finally:
         writer.close()
+    if not answer:
+        return None
+    answers.append(answer)
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ")[1:2]
-    if status and status[0].isdigit():
-        code = int(status[0])
-        if code >= 500 and code not in INTENDED:
-            return f"status {code}: {body[:200]!r}"
-        if code >= 400:
-            return targets.message_fault(body.decode("utf-8", "replace"))
+    if not status or not status[0].isdigit():
+        return f"no status: {answer[:200]!r}"
+    code = int(status[0])
+    if code >= 500 and code not in INTENDED:
+        return f"status {code}: {body[:200]!r}"
+    if code >= 400:
+        return targets.message_fault(body.decode("utf-8", "replace"))
     return None
