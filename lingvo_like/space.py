@@ -129,14 +129,12 @@ class Space:
         except (KeyError, ValueError) as error:
             raise SpaceError(f"the speaker encoder: {error}") from None
 
-    def embedding_space(self, speakers, basis_trainable=False, **dropout_rates):
-        """The space with other speakers, to train or to enrol them.
+    def embedding_space(self, speakers, **dropout_rates):
+        """The space with other speakers, its basis frozen, to enrol them.
 
         Args:
-            speakers: ids; those of this space start at their own embedding,
-                the others at its mean.
-            basis_trainable: bool; False freezes the space but for the
-                speakers' embeddings.
+            speakers: ids. All start at the mean, those of this space too:
+                their own embedding heard what they may be judged by.
             **dropout_rates: as `EmbeddingSpace`'s.
 
         Returns:
@@ -149,13 +147,10 @@ class Space:
             self.embedding_dim,
             values.residual_weight,
             values.normalization,
-            basis_trainable=basis_trainable,
+            basis_trainable=False,
             **dropout_rates,
         )
-        own = dict(zip(self.speakers, self.embeddings, strict=True))
-        result.set_embeddings(
-            np.stack([own.get(s, self.mean_embedding) for s in speakers])
-        )
+        result.set_embeddings(np.tile(self.mean_embedding, (len(speakers), 1)))
         result.mean_embedding.assign(self.mean_embedding)
         result.set_basis(self.basis)
         return result

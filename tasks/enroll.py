@@ -4,9 +4,10 @@
 
 RUN is a folder of tasks.train with a speaker-embedding space, or its file. The
 result of each speaker is an ordinary Submodel file in OUTPUT_DIR/submodels. It
-is judged on --dev_manifest, or on what each utterance loses when it is left
-out; who would be served worse than by the base model gets nothing, which is
-one line on stderr and an exit status of 1. Many speakers are one job: leave
+is judged on --dev_manifest, or on utterances held out in turn. Who would be
+served worse than by the base model gets nothing, nor does anyone whose
+recordings do not fit together; each is one line on stderr, and an exit status
+of 1. Many speakers are one job: leave
 --speaker away to enrol everybody in the manifest.
 
 With --compare_with_space=OTHER nothing is written: it lists who would gain by
@@ -53,6 +54,11 @@ _PUBLISH = flags.DEFINE_string(
 _TENANT = flags.DEFINE_string("tenant", "", "publish: whose speakers.")
 _REPLACE = flags.DEFINE_bool(
     "replace", False, "Enrol speakers again who have a Submodel already."
+)
+_DESPITE_WARNINGS = flags.DEFINE_bool(
+    "despite_warnings",
+    False,
+    "Keep Submodels of recordings that do not fit together, as warned.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one value, such as embedding_steps=20."
@@ -116,14 +122,20 @@ def _enrol(space, base, train, dev, values, destination, clock):
     rows, refused = [], 0
     for each in results:
         row = each.summary()
-        if each.mode:
+        try:
+            if not each.mode:
+                raise ValueError(enrolment_report.refusal(each))
+            if each.warnings and not _DESPITE_WARNINGS.value:
+                raise ValueError(enrolment_report.doubt(each))
             row["path"], version = destination.write(each, space, values.seed)
             row["version"] = version.name if version else ""
             for warning in each.warnings:
                 print(f"warning: {each.speaker}: {warning}", file=sys.stderr)
-        else:
+        except (ValueError, OSError) as error:
+            # The others are not lost with it.
             refused += 1
-            print(f"error: {enrolment_report.refusal(each)}", file=sys.stderr)
+            row["error"] = str(error)
+            print(f"error: {error}", file=sys.stderr)
         rows.append(row)
     destination.write_results(rows)
     clock.lap("files")

@@ -83,7 +83,11 @@ def flags(folder, **changes):
 
 @pytest.mark.slow
 def test_speakers_enrol_and_are_published_and_cannot_be_taken_twice(folder):
-    store = {"publish": folder / "store", "tenant": "clinic"}
+    store = {
+        "publish": folder / "store",
+        "tenant": "clinic",
+        "despite_warnings": True,
+    }
     done = enroll(*flags(folder, **store))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -116,3 +120,16 @@ def test_another_space_is_compared_with_and_nothing_is_written(folder):
     (row,) = json.loads(done.stdout.splitlines()[-1])
     assert row["speaker"] == "bob" and "gains" in row
     assert not os.path.exists(out)
+
+
+@pytest.mark.slow
+def test_recordings_that_do_not_fit_together_are_an_error(folder, tmp_path):
+    """A base model of random weights takes bob's transcripts for wrong."""
+    done = enroll(*flags(folder, output_dir=tmp_path))
+    assert done.returncode == 1
+    ann, bob = json.loads(done.stdout.splitlines()[-1])["speakers"]
+    assert not ann["warnings"] and "error" not in ann
+    assert bob["warnings"] and bob["mode"] and "check" in bob["error"]
+    kept = [path.name for path in (tmp_path / "submodels").iterdir()]
+    assert kept == [submodel.file_name("ann")]
+    assert done.stderr.splitlines()[-1] == "error: enrolled 1 of 2"

@@ -11,6 +11,7 @@ import posixpath
 import tensorflow as tf
 
 from lingvo_like import files, space_file, submodel, submodel_store
+from tasks.asr.data import manifest as manifest_lib
 from tasks.asr.data import preparation, rejections
 from tasks.asr.training import model_directory
 
@@ -74,6 +75,9 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
             if missing
             else f"{manifest}: nobody has a usable utterance{more}"
         )
+    if not speakers:
+        for speaker in sorted(_named(manifest) - set(found)):
+            left_out.add(manifest, speaker, "speaker has no usable utterance")
     chosen = tuple(sorted(set(speakers) or found))
     dev = {}
     if dev_manifest:
@@ -86,6 +90,12 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
         *(_by_speaker(base, chosen, each) for each in (found, dev)),
         left_out,
     )
+
+
+def _named(path):
+    """The ids of all speakers of a manifest that can be read."""
+    utterances, _ = manifest_lib.read(path)
+    return {utterance.speaker for utterance in utterances}
 
 
 def _long_enough(speakers, min_seconds, left_out):
@@ -154,9 +164,12 @@ class Destination:
             submodel_store.check_id("tenant", self.tenant)
         if not self.replace:
             self._check_free(space, speakers)
-        model_directory.check_writable(
-            posixpath.join(self.directory, "submodels"), "the output folder"
-        )
+        folder = posixpath.join(self.directory, "submodels")
+        model_directory.check_writable(folder, "the output folder")
+        # What a killed process was writing.
+        for name in tf.io.gfile.listdir(folder):
+            if name.startswith(files.TEMPORARY_PREFIX):
+                tf.io.gfile.remove(posixpath.join(folder, name))
 
     def _check_free(self, space, speakers):
         taken = []
@@ -195,8 +208,11 @@ class Destination:
             the file's path, and the published `Version` or None.
 
         Raises:
+            ValueError: somebody took the id meanwhile.
             OSError: it cannot be written; what was there stays.
         """
+        if not self.replace:
+            self._check_free(space, [enrolled.speaker])
         path = self.path(enrolled.speaker)
         stored = submodel.save(path, make_submodel(enrolled, space, seed))
         if not self.store:

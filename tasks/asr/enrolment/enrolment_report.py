@@ -38,6 +38,14 @@ def refusal(enrolled):
     )
 
 
+def doubt(enrolled):
+    """Why a speaker's Submodel is not kept, good as it is, in one line."""
+    return (
+        f"{enrolled.speaker}: {'; '.join(enrolled.warnings)}; nothing was "
+        "written (--despite_warnings keeps it)"
+    )
+
+
 def comparison(before, after):
     """Who would gain by a Submodel of another space.
 

@@ -155,3 +155,32 @@ def test_a_failed_write_leaves_what_was_there(space, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert files.read(path) == before
     assert os.listdir(tmp_path / "submodels") == ["ann.safetensors"]
+
+
+def test_who_is_taken_meanwhile_is_not_overwritten(space, tmp_path):
+    ours, theirs = (enrolment_files.Destination(str(tmp_path)) for _ in "ab")
+    ours.check(space, ["ann"])
+    path, _ = theirs.write(enrolled(space), space, seed=1)
+    before = files.read(path)
+    with pytest.raises(ValueError, match="taken already: ann"):
+        ours.write(enrolled(space), space, seed=2)
+    assert files.read(path) == before
+
+
+def test_what_a_killed_process_was_writing_goes(space, tmp_path):
+    destination = enrolment_files.Destination(str(tmp_path))
+    destination.check(space, ["ann"])
+    left = tmp_path / "submodels" / f"{files.TEMPORARY_PREFIX}1"
+    left.write_bytes(b"half")
+    destination.check(space, ["ann"])
+    assert not left.exists()
+
+
+def test_a_speaker_without_anything_usable_is_named(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann", "bob"), 2)
+    for place in tmp_path.glob("train_1_*.wav"):
+        soundfile.write(place, np.zeros(16000), 16000)
+    found, _, left_out = enrolment_files.read_speech(base, path, "", [], 0.0)
+    assert list(found) == ["ann"]
+    assert "speaker has no usable utterance" in left_out.by_reason()
+    assert "bob" in left_out.describe()
