@@ -182,9 +182,8 @@ def test_a_remote_failure_keeps_the_old_file(monkeypatch):
     assert tf.io.gfile.listdir(folder) == ["a"]
 
 
-@pytest.mark.parametrize("root", ["local", "ram://files_folder_test"])
-def test_a_folder_appears_whole_or_not_at_all(root, tmp_path, monkeypatch):
-    root = str(tmp_path / "parent") if root == "local" else root
+def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    root = str(tmp_path / "parent")
     path = f"{root}/folder"
     contents = {"a": b"first", "b": b"second"}
     write = files.write_atomically

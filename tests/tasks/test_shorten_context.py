@@ -66,12 +66,14 @@ def test_refusals_come_first_and_write_nothing(folder):
         {"audio_filepath": "gone.wav", "text": "", "speaker": "a"}
     )
     odd.write_text(line + "\n")
+    mixed = folder / "mixed.jsonl"
+    mixed.write_text((folder / "train.jsonl").read_text() + line + "\n")
     before = sorted(os.listdir(folder))
     for more, flags, message in (
         ([], {"output_dir": folder / "taken"}, "is not empty"),
         ([], {"output_dir": odd / "short"}, "--output_dir cannot be written"),
-        ([], {"manifest": odd}, "nothing usable to learn from: 1 x"),
-        (["--strict"], {"manifest": odd}, "unusable utterances"),
+        ([], {"manifest": odd}, "has no usable utterance: 1 x"),
+        (["--strict"], {"manifest": mixed}, "has 1 unusable utterances"),
         ([], {"base": folder / "taken"}, "no Whisper there"),
         (["--set=warmup_steps=-1"], {}, "`warmup_steps` must be at least 0"),
     ):

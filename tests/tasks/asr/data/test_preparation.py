@@ -221,7 +221,7 @@ def test_a_manifest_without_anything_usable_says_why(folder):
 
 def test_nothing_left_after_the_bases_own_checks_says_why(folder):
     (folder / "train.jsonl").write_text(line(text="李") + "\n")
-    with pytest.raises(ValueError, match="no speaker is left.*can write"):
+    with pytest.raises(ValueError, match="no speaker is left.*cannot write"):
         prepare(folder)
 
 
