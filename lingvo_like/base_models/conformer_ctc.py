@@ -302,27 +302,34 @@ class ConformerCtc(base_model.BaseModel):
         return weight_files.save(self, arguments, directory, files)
 
 
-def load(directory, dtype=None):
+def load(directory, dtype=None, **changes):
     """The model that `ConformerCtc.save` wrote, frozen.
 
     Args:
         directory: path, local or `gs://`.
         dtype: a dtype policy; the global one by default.
+        **changes: other values of arguments `WITHOUT_EFFECT`.
 
     Returns:
         `ConformerCtc`, with `trainable = False`.
 
     Raises:
         OSError: a file is missing or cannot be read.
-        ValueError: a file is truncated or altered.
+        ValueError: a file is truncated or altered, or a change would make
+            another base of it.
     """
+    for name in changes:
+        if name not in WITHOUT_EFFECT:
+            raise ValueError(
+                f"only {', '.join(WITHOUT_EFFECT)} may change. Received: {name}"
+            )
 
     def make(arguments):
         vocabulary = arguments["vocabulary"]
         if vocabulary != text_tokenizers.CHARACTERS:
             vocabulary = tf.io.gfile.join(directory, vocabulary)
         return ConformerCtc(
-            **{**arguments, "vocabulary": vocabulary}, dtype=dtype
+            **{**arguments, **changes, "vocabulary": vocabulary}, dtype=dtype
         )
 
     return weight_files.load(make, directory)

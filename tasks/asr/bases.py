@@ -1,5 +1,6 @@
 """From an experiment's values to a frozen base model."""
 
+from lingvo_like import text_tokenizers
 from lingvo_like.base_models import conformer_ctc, whisper
 from params import schema
 
@@ -30,7 +31,8 @@ def load(values, path):
             max_tokens=values.max_tokens,
         )
     else:
-        base = conformer_ctc.load(path)
+        changes = {k: getattr(values, k) for k in conformer_ctc.WITHOUT_EFFECT}
+        base = conformer_ctc.load(path, **changes)
         _check_conformer(values, base, path)
     base.trainable = False
     return base
@@ -65,7 +67,15 @@ def _check_conformer(values, base, path):
     for name, value in vars(values).items():
         found = saved.get(name, value)
         found = tuple(found) if isinstance(found, list) else found
-        if found != value:
+        if name == "vocabulary":
+            # By what it is: a base model keeps a copy of a SentencePiece file.
+            same = (
+                text_tokenizers.load(value).description()
+                == base.tokenizer.description()
+            )
+        else:
+            same = found == value
+        if not same:
             raise ValueError(
                 f"{path}: the base model has {name} = {found!r}, the "
                 f"experiment says {value!r}"

@@ -110,7 +110,7 @@ def main():
     parser.add_argument("--speakers", type=int, default=16)
     parser.add_argument("--utterances", type=int, default=1)
     parser.add_argument("--places", type=int, default=2)
-    # The paper's; at 32 Submodels trail full fine-tuning by a third.
+    # The paper's; at 32 Submodels trail full fine-tuning further.
     parser.add_argument("--bottleneck_dim", type=int, default=64)
     parser.add_argument("--alone_places", type=int, default=0)
     parser.add_argument("--fine_tune_learning_rate", type=float, default=3e-5)

@@ -117,7 +117,10 @@ class ActivationCache:
 
     def _read(self, name):
         path = os.path.join(self._directory, name)
-        both = np.fromfile(path, np.float32).reshape(-1, self._model_dim + 1)
+        both = np.fromfile(path, np.float32)
+        if not len(both) or len(both) % (self._model_dim + 1):
+            raise ValueError(f"{path}: damaged; remove it to compute it again")
+        both = both.reshape(-1, self._model_dim + 1)
         return both[:, :-1], both[:, -1]
 
 
