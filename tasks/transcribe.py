@@ -45,6 +45,12 @@ _PRIVATE_KEY = flags.DEFINE_string(
 _TIMEOUT_SECONDS = flags.DEFINE_float(
     "timeout_seconds", 60.0, "Of one recording.", lower_bound=0.001
 )
+_SAMPLE_RATE = flags.DEFINE_integer(
+    "sample_rate",
+    16000,
+    "In hertz, what the server's base model takes; recordings may have any.",
+    lower_bound=1000,
+)
 _IN_FLIGHT = flags.DEFINE_integer(
     "in_flight",
     16,
@@ -141,6 +147,7 @@ def _recogniser(transcribing):
         certificate_chain=_read(_CERTIFICATE_CHAIN),
         model=_MODEL_NAME.value,
         timeout_seconds=_TIMEOUT_SECONDS.value,
+        sample_rate=_SAMPLE_RATE.value,
     )
 
 

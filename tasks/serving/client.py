@@ -69,6 +69,8 @@ class Client:
         private_key, certificate_chain: bytes, PEM, for mutual TLS.
         model: str, the served model's name.
         timeout_seconds: float, of a request.
+        sample_rate: int, of the samples, in hertz: that of the server's base
+            model, for which a client cannot ask.
 
     Raises:
         ValueError: a token or a key without TLS, to another machine.
@@ -83,6 +85,7 @@ class Client:
         certificate_chain=None,
         model="submodels",
         timeout_seconds=60.0,
+        sample_rate=16000,
     ):
         secret = token or private_key
         if secret and not root_certificates and not _is_loopback(address):
@@ -110,6 +113,7 @@ class Client:
             self._metadata = (("authorization", f"Bearer {token}"),)
         self._model = model
         self._timeout_seconds = timeout_seconds
+        self.sample_rate = sample_rate
 
     def __enter__(self):
         return self
@@ -212,6 +216,9 @@ def _error(error, address):
     except ValueError:
         retry_after = None
     details = error.details() or code
+    if "larger than max" in details:
+        # In gRPC's words, before the server's own limits are looked at.
+        details = f"longer than a request may be: {details}"
     if code == "UNAVAILABLE" and retry_after is None:
         details = f"no server answers at {address}: {details}"
     return TranscriptionError(details, code, retry_after)

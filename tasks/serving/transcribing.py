@@ -12,8 +12,6 @@ from tasks.asr.data import audio
 from tasks.serving import client
 from tasks.serving.exports import engine, export_description, export_folder
 
-# What every base model here takes; a client cannot ask a server for it.
-SAMPLE_RATE = 16000
 _MAX_TRIES = 8
 
 
@@ -33,7 +31,7 @@ def transcribe_files(recogniser, paths, speaker, in_flight=1):
     waiting = collections.deque()
     for path in paths:
         try:
-            samples = audio.read(path, SAMPLE_RATE)
+            samples = audio.read(path, recogniser.sample_rate)
             pending = recogniser.submit(samples, speaker)
         except (ValueError, OSError) as error:
             waiting.append((path, None, None, str(error)))
@@ -73,6 +71,7 @@ class Local:
     def __init__(self, recogniser, submodel=None, version=""):
         self._engine = recogniser
         description = recogniser.description
+        self.sample_rate = description.sample_rate
         self._version = version
         self._served_by = "base"
         self._signature, self._inputs = "base", {}

@@ -14,7 +14,7 @@ class BaseModel(model_versions.Model):
         engine: `engine.Engine`.
         description: `export_description.Description`.
         batcher: `batcher.Batcher`.
-        space: `spaces.Space`.
+        pool: `pools.Pool`.
         zeros: `[num_values]` float32, the Submodel that is the base.
     """
 
@@ -22,7 +22,7 @@ class BaseModel(model_versions.Model):
         super().__init__(name, version, path)
         self.engine = engine
         self.description = engine.description
-        self.space = owner.submodels.open_space(self.description)
+        self.pool = owner.submodels.open_pool(self.description)
         self.zeros = np.zeros(self.description.num_values, np.float32)
         self.batcher = batcher.Batcher(
             name,
@@ -35,7 +35,7 @@ class BaseModel(model_versions.Model):
 
     async def close(self):
         await self.batcher.close()
-        self._owner.submodels.close_space(self.space)
+        self._owner.submodels.close_pool(self.pool)
         await self._owner.workers.call(self.engine.close)
 
 

@@ -99,10 +99,6 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def __len__(self):
-        """Utterances that wait for the engine."""
-        return len(self._queues)
-
     @property
     def num_shapes(self):
         """Shapes of batches so far; what an engine might compile for."""

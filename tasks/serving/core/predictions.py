@@ -58,7 +58,7 @@ class Predictor:
         handles, items = {}, []
         try:
             handles = await self._acquire(
-                model.space,
+                model.pool,
                 tenant,
                 {each.submodel_id for each in utterances} - {None},
             )
@@ -95,12 +95,12 @@ class Predictor:
             )
         return self._admission.enter(tenant, sizes, retry_after)
 
-    async def _acquire(self, space, tenant, speakers):
+    async def _acquire(self, pool, tenant, speakers):
         """Dict of speaker to `cache.Handle`; None where the base answers."""
         if not speakers:
             return {}
         tasks = {
-            speaker: asyncio.create_task(self._find(space, tenant, speaker))
+            speaker: asyncio.create_task(self._find(pool, tenant, speaker))
             for speaker in speakers
         }
         try:
@@ -112,9 +112,9 @@ class Predictor:
                 task.add_done_callback(_release)
             raise
 
-    async def _find(self, space, tenant, speaker):
+    async def _find(self, pool, tenant, speaker):
         try:
-            return await self._submodels.acquire(space, tenant, speaker)
+            return await self._submodels.acquire(pool, tenant, speaker)
         except status.ServingError as error:
             is_missing = error.code is status.Code.NOT_FOUND
             if is_missing and self._fallback == "base":

@@ -10,8 +10,8 @@ from absl import logging
 from tasks.serving.core import (
     cache,
     messages,
+    pools,
     resolver,
-    spaces,
     status,
     workers,
 )
@@ -47,7 +47,7 @@ class Submodels:
         self._resolver = resolver.Resolver(
             source, self.store, limits, self._answered, clock
         )
-        self._spaces = {}
+        self._pools = {}
         self._pinned = set()
 
     def check_user(self, caller, speaker):
@@ -74,21 +74,21 @@ class Submodels:
                 f"this caller may not use the Submodel of {speaker!r}",
             )
 
-    def open_space(self, description):
-        """The `Space` of an export, which others that fit it share."""
-        key = spaces.key_of(description)
-        if key not in self._spaces:
-            self._spaces[key] = spaces.Space(self, description, self._is_pinned)
-        self._spaces[key].users += 1
-        return self._spaces[key]
+    def open_pool(self, description):
+        """The `Pool` of an export, which others that fit it share."""
+        key = pools.key_of(description)
+        if key not in self._pools:
+            self._pools[key] = pools.Pool(self, description, self._is_pinned)
+        self._pools[key].users += 1
+        return self._pools[key]
 
-    def close_space(self, space):
+    def close_pool(self, pool):
         """Gives the rows back when the last export that uses them closes."""
-        space.users -= 1
-        if space.users == 0:
-            del self._spaces[spaces.key_of(space.description)]
+        pool.users -= 1
+        if pool.users == 0:
+            del self._pools[pools.key_of(pool.description)]
 
-    async def acquire(self, space, tenant, speaker):
+    async def acquire(self, pool, tenant, speaker):
         """A `cache.Handle` of the speaker's current Submodel.
 
         Raises:
@@ -97,39 +97,39 @@ class Submodels:
         """
         for _ in range(_MAX_TRIES):
             version = await self._resolver.resolve(tenant, speaker)
-            if version.base_fingerprint != space.description.base_fingerprint:
-                raise _wrong_base(speaker, version, space.description)
+            if version.base_fingerprint != pool.description.base_fingerprint:
+                raise _wrong_base(speaker, version, pool.description)
             try:
-                return await space.acquire(version)
-            except spaces.GoneError:
+                return await pool.acquire(version)
+            except pools.GoneError:
                 # Erased or replaced since: ask the store again.
                 self._resolver.invalidate(tenant, speaker)
-        raise space.refuse(version, "its file is not in the store")
+        raise pool.refuse(version, "its file is not in the store")
 
     async def load(self, tenant, speaker):
         """Makes the current Submodel ready: `messages.LoadedSubmodel`."""
         version = await self._resolver.resolve(tenant, speaker)
-        spaces = [
-            space
-            for space in self._spaces.values()
-            if space.description.base_fingerprint == version.base_fingerprint
+        fitting = [
+            pool
+            for pool in self._pools.values()
+            if pool.description.base_fingerprint == version.base_fingerprint
         ]
-        if not spaces:
+        if not fitting:
             raise status.ServingError(
                 status.Code.FAILED_PRECONDITION,
                 f"no model with the base {version.base_fingerprint[:12]} of "
                 f"the Submodel of {speaker!r} is served",
             )
         loaded, error = None, None
-        for space in spaces:
+        for pool in fitting:
             try:
-                handle = await self.acquire(space, tenant, speaker)
+                handle = await self.acquire(pool, tenant, speaker)
             except status.ServingError as raised:
                 # Exports of one base may take Submodels of other shapes.
                 error = raised
                 continue
             version = handle.version
-            loaded = self._describe(space, cache.key_of(version), version)
+            loaded = self._describe(pool, cache.key_of(version), version)
             handle.release()
         if loaded is None:
             raise error
@@ -152,7 +152,7 @@ class Submodels:
 
     def _check_room_to_pin(self, tenant):
         rows = min(
-            (space.rows.num_rows for space in self._spaces.values()), default=0
+            (pool.rows.num_rows for pool in self._pools.values()), default=0
         )
         room = int(self.limits.pinned_share * rows)
         # At least one: a share of few rows is not nothing.
@@ -173,15 +173,15 @@ class Submodels:
         """Drops it from memory, once nothing uses it."""
         self._pinned.discard((tenant, speaker))
         self.files.forget(tenant, speaker)
-        for space in self._spaces.values():
-            space.rows.forget(tenant, speaker)
+        for pool in self._pools.values():
+            pool.rows.forget(tenant, speaker)
 
     def list(self, tenant):
         """The tenant's ready Submodels, `messages.LoadedSubmodel`."""
         return [
-            self._describe(space, key, space.rows.version(key))
-            for space in self._spaces.values()
-            for key in space.rows.keys()
+            self._describe(pool, key, pool.rows.version(key))
+            for pool in self._pools.values()
+            for key in pool.rows.keys()
             if key.tenant == tenant
         ]
 
@@ -209,12 +209,12 @@ class Submodels:
 
     @property
     def row_bytes(self):
-        return sum(space.rows.num_bytes for space in self._spaces.values())
+        return sum(pool.rows.num_bytes for pool in self._pools.values())
 
     def _owners(self):
         found = self.files.owners()
-        for space in self._spaces.values():
-            found |= space.rows.owners()
+        for pool in self._pools.values():
+            found |= pool.rows.owners()
         return list(found)
 
     def _is_pinned(self, key):
@@ -226,17 +226,17 @@ class Submodels:
         if version is None:
             self._pinned.discard((tenant, speaker))
         self.files.forget(tenant, speaker, keep)
-        for space in self._spaces.values():
-            space.forget(tenant, speaker, keep)
+        for pool in self._pools.values():
+            pool.forget(tenant, speaker, keep)
 
-    def _describe(self, space, key, version):
+    def _describe(self, pool, key, version):
         return messages.LoadedSubmodel(
             submodel_id=key.speaker,
             submodel_version=version.name,
             base_fingerprint=version.base_fingerprint,
-            num_bytes=space.rows.row_bytes,
+            num_bytes=pool.rows.row_bytes,
             pinned=self._is_pinned(key),
-            in_use=space.rows.holders(key),
+            in_use=pool.rows.holders(key),
         )
 
 

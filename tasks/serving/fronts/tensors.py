@@ -35,7 +35,7 @@ def to_array(proto, name, dtype, max_bytes):
     Args:
         proto: `TensorProto`.
         name: string, of the input, for messages.
-        dtype: what it must have, a `types_pb2.DataType` of `supported`.
+        dtype: what it must have, a `types_pb2.DataType`.
         max_bytes: int, for the array; strings count 8 bytes each.
 
     Returns:
@@ -69,11 +69,6 @@ def to_array(proto, name, dtype, max_bytes):
     if "tensor_content" in filled:
         return _from_content(proto, name, numpy_dtype, shape, count)
     return _from_values(getattr(proto, field), name, numpy_dtype, shape, count)
-
-
-def supported(dtype):
-    """Whether tensors of this `types_pb2.DataType` can be converted."""
-    return dtype in _FIELDS
 
 
 def to_proto(array):

@@ -17,6 +17,7 @@ class Description:
     layout = LAYOUT
     num_values = LAYOUT.num_values
     residual_weight = 1.0
+    sample_rate = 16000
 
     def __init__(self, submodel=None):
         self.submodel = submodel or {}
@@ -48,6 +49,8 @@ class Engine(engine.Engine):
 
 class Busy:
     """Refuses every recording a number of times, then recognises it."""
+
+    sample_rate = 16000
 
     def __init__(self, times):
         self.times = times
@@ -201,3 +204,15 @@ def test_export_that_takes_submodels_wants_one_named(local_engine):
         transcribing.open_local("export")
     recogniser = transcribing.open_local("export", base=True)
     assert recogniser.submit(np.zeros(5)).result().text == "base 5 0"
+
+
+def test_recordings_are_read_at_the_rate_that_the_base_takes(tmp_path):
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, np.full(16000, 0.1), 16000)
+    for rate in (8000, 12000):
+        recogniser = Engine()
+        recogniser.description.sample_rate = rate
+        local = transcribing.Local(recogniser)
+        [(_, found, error)] = transcribing.transcribe_files(local, [path], None)
+        assert error is None
+        assert found.text == f"base {rate} 0"

@@ -17,14 +17,14 @@ class Setting:
         self.submodels = submodels.Submodels(
             self.source, fake_source.changed(**changes), metrics.Metrics()
         )
-        self.space = self.submodels.open_space(fake_engine.description())
+        self.pool = self.submodels.open_pool(fake_engine.description())
 
     @property
     def holders(self):
-        return self.space.rows.holders(cache.key_of(self.version))
+        return self.pool.rows.holders(cache.key_of(self.version))
 
     async def acquire(self, speaker="ann"):
-        return await self.submodels.acquire(self.space, "acme", speaker)
+        return await self.submodels.acquire(self.pool, "acme", speaker)
 
 
 def test_one_load_gives_each_who_waits_a_hold_of_its_own():
@@ -61,14 +61,14 @@ def test_who_goes_as_the_row_is_handed_over_leaves_no_hold(monkeypatch):
         setting.source.holds_reads = True
         task = asyncio.create_task(setting.acquire())
         await asyncio.sleep(0.05)
-        hand_over = setting.space.rows.acquire
+        hand_over = setting.pool.rows.acquire
 
         def acquire(version):
             # Runs after the hand-over and before the task that waits.
             asyncio.get_running_loop().call_soon(task.cancel)
             return hand_over(version)
 
-        monkeypatch.setattr(setting.space.rows, "acquire", acquire)
+        monkeypatch.setattr(setting.pool.rows, "acquire", acquire)
         setting.source.may_read.set()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -105,12 +105,12 @@ def test_where_every_row_is_in_use_a_request_is_to_come_again():
 
 def test_exports_share_rows_if_the_same_submodels_fit_them():
     setting = Setting()
-    opened = setting.submodels.open_space
-    assert opened(fake_engine.description(max_tokens=9)) is setting.space
+    opened = setting.submodels.open_pool
+    assert opened(fake_engine.description(max_tokens=9)) is setting.pool
     other = opened(fake_engine.description(residual_weight=0.5))
-    assert other is not setting.space
-    setting.submodels.close_space(setting.space)
-    assert opened(fake_engine.description()) is setting.space
+    assert other is not setting.pool
+    setting.submodels.close_pool(setting.pool)
+    assert opened(fake_engine.description()) is setting.pool
 
 
 def test_rows_go_with_the_last_export_that_they_fit():
@@ -118,7 +118,7 @@ def test_rows_go_with_the_last_export_that_they_fit():
         setting = Setting()
         (await setting.acquire()).release()
         assert setting.submodels.row_bytes == 24
-        setting.submodels.close_space(setting.space)
+        setting.submodels.close_pool(setting.pool)
         assert setting.submodels.row_bytes == 0
 
     asyncio.run(main())

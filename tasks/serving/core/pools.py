@@ -25,7 +25,7 @@ def key_of(description):
     )
 
 
-class Space:
+class Pool:
     """The ready rows of all exports that take the same Submodels."""
 
     def __init__(self, owner, description, is_pinned):
