@@ -96,6 +96,7 @@ def main():
         adapted = jobs.stack_of(
             {s: job.tensors(s) for s in speakers}, speakers, layout
         )
+        errors = jobs.word_errors(base, data, adapted, name)
         compilations = job.task.train_step.experimental_get_tracing_count()
         results[name] = {
             "submodels": len(job.corpus.speakers),
@@ -103,12 +104,9 @@ def main():
             "wall_seconds": wall,
             "per_cpu_hour": len(job.corpus.speakers) / cpu * 3600.0,
             "compilations": compilations,
-            "wer": jobs.rate(jobs.word_errors(base, data, adapted, name)),
+            "wer": jobs.rate(errors),
             "base_wer": jobs.rate(jobs.word_errors(base, data, None, "base")),
-            "words": sum(
-                words
-                for _, words in jobs.word_errors(base, data, adapted).values()
-            ),
+            "words": sum(words for _, words in errors.values()),
         }
     print(
         f"{'job':<6} {'Submodels':>9} {'CPU s':>8} {'per CPU-hour':>13} "

@@ -125,6 +125,13 @@ def test_no_server_is_said_with_its_address():
             asked.transcribe(np.ones(3, np.float32), "F01")
 
 
+def test_a_recording_too_long_for_a_message_is_said_to_be():
+    with serving(Recogniser()) as address:
+        with client.Client(address) as asked:
+            with pytest.raises(client.TranscriptionError, match="longer than"):
+                asked.transcribe(np.ones(2_000_000, np.float32), "F01")
+
+
 def test_token_goes_to_loopback_or_over_tls_alone():
     recogniser = Recogniser()
     with serving(recogniser) as address:
