@@ -79,22 +79,37 @@ def data_ratio(rows):
 
 
 def training(arguments, folder, space_run, slots_run):
-    """The space's own speakers: their embedding against a slot each."""
+    """The space's own speakers: their embedding against a slot each.
+
+    A run with dev speech writes each speaker's file at its best step, of the
+    basis as it was then; what a space stores per speaker is the embedding.
+    """
     space, _, base = load(arguments, space_run)
     test = jobs.test_data(base, folder / "test.jsonl", space.speakers)
-    result = {}
-    for name, run in (("embedding", space_run), ("slots", slots_run)):
+
+    def files(run):
         directory = model_directory.ModelDirectory(str(run))
-        kept = {
+        return {
             speaker: submodel.load(directory.submodel(speaker)).tensors
             for speaker in space.speakers
         }
+
+    result = {}
+    for name, kept in (
+        (
+            "embedding",
+            {s: space.materialise(space.embedding(s)) for s in space.speakers},
+        ),
+        ("best_step_of_embedding", files(space_run)),
+        ("slots", files(slots_run)),
+    ):
         errors = _errors(base, test, space.layout, kept, None)
         result[name] = _row(name, arguments.train_utterances, errors)
         print(line(result[name]), flush=True)
     result["base"] = _row("base", 0, jobs.word_errors(base, test))
     result["values_per_speaker"] = {
         "embedding": space.embedding_dim,
+        "best_step_of_embedding": space.layout.num_values,
         "slots": space.layout.num_values,
     }
     return {"training": result}
