@@ -65,6 +65,11 @@ class SpaceEncoder(tf.Module):
         for name in ("offset", "scale"):
             self.variables_by_name[name].assign(weights[name].value[None])
 
+    def take_up(self, tensors):
+        """Starts from the weights of a space's file, by name."""
+        for name, variable in self.variables_by_name.items():
+            variable.assign(tensors[name][None])
+
     def tensors(self):
         """The weights now: dict of name to `[1, ...]`."""
         return {

@@ -23,6 +23,7 @@ class SpaceAdamW(tf.Module):
         encoder: `SlotAdamW` over the speaker encoder, in one slot; or None.
 
     Attributes:
+        embeddings, basis, encoder: as given.
         steps, skipped, learning_rate_scale: those of `embeddings`.
     """
 
@@ -31,7 +32,8 @@ class SpaceAdamW(tf.Module):
         if (basis is not None) != space.basis_trainable:
             raise ValueError("a frozen basis takes no optimizer, another needs")
         self._space = space
-        self._embeddings = embeddings
+        self.embeddings = embeddings
+        self.basis, self.encoder = basis, encoder
         # What all speakers share, each with the count of its slots.
         self._shared = {}
         if basis is not None:
@@ -47,7 +49,7 @@ class SpaceAdamW(tf.Module):
         """Every variable of the optimiser by a stable name."""
         state = {
             f"embedding/{name}": variable
-            for name, variable in self._embeddings.state_by_name.items()
+            for name, variable in self.embeddings.state_by_name.items()
         }
         for prefix, (shared, _) in self._shared.items():
             state |= {
@@ -58,7 +60,7 @@ class SpaceAdamW(tf.Module):
 
     def reset(self, slot):
         """Forgets a slot's moments and counts, for a new speaker in it."""
-        self._embeddings.reset(slot)
+        self.embeddings.reset(slot)
 
     def update(self, slots, active, trainables, gradients):
         """One step of the slots that are active, and of what they share.
@@ -74,7 +76,7 @@ class SpaceAdamW(tf.Module):
             `[speakers]`.
         """
         name = embedding_space.EMBEDDING
-        norms = self._embeddings.update(
+        norms = self.embeddings.update(
             slots,
             active,
             {name: trainables[name]},

@@ -66,14 +66,15 @@ class Space:
     embedding_dim: int = 0
     # "none", "softmax" or "unit": what an embedding goes through to mix.
     normalization: str = "none"
-    # "noise"; "stack", from the Submodels of a run of slots, which
-    # --space_from names; or "encoder", from the speaker encoder.
+    # "noise"; "encoder", from the speaker encoder; or what --space_from names:
+    # "stack", the Submodels of a run of slots, or "space", a trained space,
+    # which is fitted again, with newcomers at its mean.
     initializer: str = "noise"
     # Standard deviation of the first embeddings, times 1/sqrt(embedding_dim).
     initial_scale: float = 1.0
     # Of the embeddings; the rest of their schedule is that of `optimizer`.
     learning_rate: float = 0.02
-    # Pulls embeddings to zero, which is the base model.
+    # Pulls embeddings to zero: the base model, where they are not normalised.
     weight_decay: float = 0.01
     # Elements left out of a speaker's mix in a step.
     element_dropout_rate: float = 0.0

@@ -51,8 +51,9 @@ _SPEAKERS = flags.DEFINE_list(
 _SPACE_FROM = flags.DEFINE_string(
     "space_from",
     "",
-    "Run of slots whose Submodels a space starts from; goes with "
-    "--set=space.initializer=stack.",
+    "What a space starts from: with --set=space.initializer=stack a run of "
+    "slots, trained with adapter.shared_start=true; with "
+    "--set=space.initializer=space a run of a space, to fit its basis again.",
 )
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse to train if any utterance is unusable."

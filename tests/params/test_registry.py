@@ -20,6 +20,7 @@ from lingvo_like import (
 from lingvo_like.base_models import conformer_ctc, whisper
 from lingvo_like.layers import adapter
 from params import registry, schema
+from tasks.asr.training import stacks
 
 every_experiment = pytest.mark.parametrize("name", registry.EXPERIMENTS)
 
@@ -70,12 +71,28 @@ def test_an_experiments_values_build_its_stack_and_optimizer(name):
     experiment = registry.get(name)
     values = experiment.adapter
     layout = submodel.Layout(8, values.bottleneck_dim, values.blocks or (0, 1))
-    stacked = stack.Stack(["F01"], layout, values.residual_weight)
-    optimizer.SlotAdamW(
-        stacked.variables_by_name,
-        num_steps=experiment.train.num_steps,
-        **dataclasses.asdict(experiment.optimizer),
-    )
+    made = stacks.make_stack(layout, experiment, ("F01", "F02"))
+    parts = stacks.make_optimizer(made, experiment)
+    space = experiment.space
+    if not space.embedding_dim:
+        assert isinstance(made, stack.Stack)
+        assert parts.learning_rate == experiment.optimizer.learning_rate
+        return
+    assert isinstance(made, embedding_space.EmbeddingSpace)
+    assert made.embedding_dim == space.embedding_dim
+    assert bool(made.encoder) == space.speaker_encoder
+    assert parts.embeddings.learning_rate == space.learning_rate
+    assert parts.embeddings.weight_decay == space.weight_decay
+    assert parts.basis.learning_rate == experiment.optimizer.learning_rate
+    if made.encoder:
+        rate = space.encoder_learning_rate
+        assert parts.encoder.learning_rate == rate
+
+
+@every_experiment
+def test_an_experiments_values_can_be_trained_with(name):
+    experiment = registry.get(name)
+    values = experiment.adapter
     assert 0 <= values.dropout_rate < 1
     assert experiment.train.speakers_per_step > 0
     assert experiment.train.utterances_per_speaker > 0

@@ -55,7 +55,7 @@ _CONTEXT_SHORTENING_RANGES = (
 # Written out here, since the modules that mean them load TensorFlow.
 CHOICES = {
     "space.normalization": ("none", "softmax", "unit"),
-    "space.initializer": ("noise", "stack", "encoder"),
+    "space.initializer": ("noise", "stack", "encoder", "space"),
     "train.submodel_dtype": ("float32", "float16"),
 }
 

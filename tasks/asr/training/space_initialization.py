@@ -8,7 +8,7 @@ import posixpath
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import submodel
+from lingvo_like import space_file, submodel
 from tasks.asr.data import input_pipeline
 from tasks.asr.training import model_directory
 
@@ -23,16 +23,25 @@ def initialize(job, data, base_fingerprint, space_from=""):
         job: `task.SubmodelTask` of a space, as it was made.
         data: dict of slot to `SpeakerUtterances`, all of the job's.
         base_fingerprint: str.
-        space_from: the run of slots to start from; "" for none.
+        space_from: the run to start from, of slots or of a space; "" for
+            none.
 
     Returns:
         str, a line that says what it starts from.
 
     Raises:
-        ValueError: the run holds no Submodels, or not this job's kind.
+        ValueError: the run holds no Submodels, no space, or not this job's
+            kind.
     """
     space, values = job.stack, job.experiment.space
     said = "basis and embeddings start from noise"
+    if values.initializer == "space":
+        path = model_directory.ModelDirectory(space_from).space
+        known = from_space(space, space_file.load(path, base_fingerprint))
+        return (
+            f"basis and {known} of {space.num_slots} embeddings start from "
+            f"{path}, the others at its mean"
+        )
     if values.speaker_encoder:
         heard = listen(job, data)
         space.encoder.adapt(heard)
@@ -130,6 +139,57 @@ def load_submodels(path, base_fingerprint, space):
             )
         result[loaded.metadata.speaker] = loaded.vector
     return result
+
+
+def from_space(space, stored):
+    """Takes up a trained space, to fit it again.
+
+    Submodels that it gave stay as they are: they are files of their own.
+
+    Args:
+        space: `EmbeddingSpace`, initialised.
+        stored: `space.Space`.
+
+    Returns:
+        how many of the speakers were of it; the others start at its mean.
+
+    Raises:
+        ValueError: it is of another kind; says which value has to change.
+    """
+    encoder = space.encoder.config if space.encoder else None
+    for name, found, wanted in (
+        ("adapter", space.layout, stored.layout),
+        (
+            "adapter.residual_weight",
+            space.residual_weight,
+            stored.metadata.residual_weight,
+        ),
+        ("space.embedding_dim", space.embedding_dim, stored.embedding_dim),
+        (
+            "space.normalization",
+            space.normalization,
+            stored.metadata.normalization,
+        ),
+        (
+            "space.speaker_encoder",
+            encoder,
+            stored.metadata.encoder["config"] if stored.encoder else None,
+        ),
+    ):
+        if found != wanted:
+            raise ValueError(
+                f"`{name}` must be as in the space that this one starts from, "
+                f"{wanted}. Received: {found}."
+            )
+    own = dict(zip(stored.speakers, stored.embeddings, strict=True))
+    space.set_basis(stored.basis)
+    space.set_embeddings(
+        np.stack([own.get(s, stored.mean_embedding) for s in space.speakers])
+    )
+    space.mean_embedding.assign(stored.mean_embedding)
+    if space.encoder:
+        space.encoder.take_up(stored.encoder)
+    return len(own.keys() & set(space.speakers))
 
 
 def from_submodels(space, vectors):

@@ -26,10 +26,10 @@ def check_request(space, space_from, selected):
     Raises:
         ValueError: says what to do instead.
     """
-    if bool(space_from) != (space.initializer == "stack"):
+    if bool(space_from) != (space.initializer in ("stack", "space")):
         raise ValueError(
             "--space_from names the run that a space starts from: it goes "
-            "with --set=space.initializer=stack, and that with it"
+            "with --set=space.initializer=stack or space, and that with it"
         )
     if space.embedding_dim and selected:
         raise ValueError(

@@ -361,6 +361,45 @@ def test_a_space_as_large_as_a_run_of_slots_holds_all_of_it(
         )
 
 
+def test_a_space_is_fitted_again_from_where_it_was(base, tmp_path):
+    folder = tmp_path / "speech"
+    first = (tiny.recordings(folder, SPEAKERS, 3), "")
+    more = (tiny.recordings(folder, (*SPEAKERS, "zoe"), 3, name="more"), "")
+    before = Run(base, first, tmp_path / "first", SPACE, dev=False).finish()
+    published = files(before.directory.path)
+    stored = space_file.load(before.directory.space)
+    again = Run(base, more, tmp_path / "again", SPACE, dev=False)
+    known = space_initialization.from_space(again.job.stack, stored)
+    assert known == 3
+    made = again.job.stack
+    zoe = made.slot("zoe")
+    for slot, speaker in enumerate(made.speakers):
+        expected = stored.mean_embedding
+        if slot != zoe:
+            expected = stored.embedding(speaker)
+        np.testing.assert_array_equal(made.embeddings[slot], expected)
+        for name, tensor in stored.materialise(expected).items():
+            np.testing.assert_array_equal(made.row(slot)[name], tensor)
+    heard = space_initialization.listen(again.job, again.corpus.train)
+    np.testing.assert_allclose(
+        space_initialization.predict(made, heard),
+        stored.speaker_encoder().predict(heard),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    again.finish()
+    fitted = space_file.load(again.directory.space)
+    assert any(
+        not np.array_equal(fitted.basis[name], tensor)
+        for name, tensor in stored.basis.items()
+    )
+    # Whoever was enrolled or published before has what they had.
+    assert files(before.directory.path) == published
+    other = space_of(again, stored.embedding_dim + 1)
+    with pytest.raises(ValueError, match="`space.embedding_dim` must be as"):
+        space_initialization.from_space(other, stored)
+
+
 def space_of(slots, embedding_dim):
     space = embedding_space.EmbeddingSpace(
         (*SPEAKERS, "zoe"), slots.job.stack.layout, embedding_dim
