@@ -103,7 +103,7 @@ def test_refusals_are_one_line(folder, trained):
         ({"experiment": "whisper.Stacked"}, "now whisper.Stacked"),
         ({"set": "train.num_steps=8"}, "train.num_steps: saved 4, now 8"),
         ({"speakers": "zoe"}, "--speakers names zoe"),
-        ({"normalizer": "englsh"}, "Did you mean 'english'?"),
+        ({"normalizer": "englsh"}, "Did you mean english?"),
         ({"output_dir": folder / "test.jsonl"}, "--output_dir cannot be"),
         ({"test_manifest": folder / "none.jsonl"}, "does not exist"),
         ({"test_manifest": two}, "'ann' must have one severity: utterance"),

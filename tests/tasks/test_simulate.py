@@ -53,7 +53,7 @@ def test_writes_a_corpus_and_then_leaves_it(tmp_path):
     "flag, message",
     [
         ("--num_speakers=0", "`num_speakers` must be at least 1. Received: 0"),
-        ("--severities=sever", "Did you mean 'severe'?"),
+        ("--severities=sever", "Did you mean severe?"),
         ("--voices=7", "--voices must be FIRST:LAST"),
         ("--output_dir=/proc/nowhere/x", "cannot write the folder"),
     ],

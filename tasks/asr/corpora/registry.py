@@ -1,9 +1,9 @@
 """The corpora that can be imported, by name."""
 
-import difflib
 import inspect
 import os
 
+from lingvo_like import hyperparams
 from tasks.asr.corpora import (
     audiofolder,
     euphonia,
@@ -51,10 +51,9 @@ def read(name, root, **given):
         OSError: `root` is no folder.
     """
     if name not in CORPORA:
-        near = difflib.get_close_matches(name.lower(), CORPORA, 1, 0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"unknown corpus {name!r}.{hint} Known: {', '.join(CORPORA)}"
+            f"unknown corpus {name!r}. "
+            f"{hyperparams.did_you_mean(name.lower(), CORPORA)}"
         )
     unknown = sorted(given.keys() - set(options(name)))
     if unknown:

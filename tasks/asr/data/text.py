@@ -4,10 +4,11 @@ A word error rate means nothing without its normaliser, so every report stores
 the name of the one that was used.
 """
 
-import difflib
 import functools
 
 from whisper_normalizer import basic, english
+
+from lingvo_like import hyperparams
 
 _TORGO_DELETED = str.maketrans("", "", '.,?!:;"')
 
@@ -35,11 +36,9 @@ NORMALIZERS = tuple(_MAKERS)
 @functools.cache
 def _normalizer(name):
     if name not in _MAKERS:
-        near = difflib.get_close_matches(str(name), NORMALIZERS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"Unknown text normalizer. Received: {name!r}.{hint} "
-            f"Choose one of {', '.join(NORMALIZERS)}."
+            f"unknown text normalizer {name!r}. "
+            f"{hyperparams.did_you_mean(str(name), NORMALIZERS)}"
         )
     return _MAKERS[name]()
 

@@ -6,11 +6,11 @@ model, and never read the severity as clinical evidence.
 """
 
 import dataclasses
-import difflib
 import hashlib
 
 import numpy as np
 
+from lingvo_like import hyperparams
 from tasks.asr.simulator import phonology
 
 # espeak-ng voice variants; those with a `breath` setting are random from run
@@ -69,10 +69,9 @@ def check_known(names, known, what):
     """Raises a ValueError that lists near names for the first unknown one."""
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"unknown {what} {name!r}.{hint} Known: {', '.join(known)}."
+                f"unknown {what} {name!r}. "
+                f"{hyperparams.did_you_mean(name, known)}"
             )
 
 

@@ -276,7 +276,7 @@ def test_the_digest_changes_with_the_recordings_of_that_speaker_alone(folder):
         ("augment", {"speed_factors": ()}, "`augment.speed_factors`"),
         ("augment", {"speed_factors": (0.0, 1.0)}, "`augment.speed_factors`"),
         ("augment", {"num_time_masks": -1}, "`augment.num_time_masks`"),
-        ("text", {"normalizer": "englsh"}, "Did you mean 'english'"),
+        ("text", {"normalizer": "englsh"}, "Did you mean english"),
         ("base_training", {"utterances_per_step": 0}, "`base_training.utt"),
     ],
 )

@@ -186,7 +186,7 @@ def test_without_split_there_is_one_manifest(engine, tmp_path):
         ({"utterances_per_speaker": 0}, "must be at least 1. Received: 0"),
         ({"dev_utterances": -1}, "`dev_utterances` must be at least 0"),
         ({"utterances_per_speaker": 20}, "leave none to train on"),
-        ({"severities": ("sever",)}, "Did you mean 'severe'?"),
+        ({"severities": ("sever",)}, "Did you mean severe?"),
         ({"severities": ()}, "`severities` is empty"),
         ({"processes": ("gliding", "x")}, "unknown process 'x'"),
         ({"first_voice": 3, "last_voice": 3}, "Received: 3:3"),
