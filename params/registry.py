@@ -4,7 +4,7 @@ A new experiment is a class in a module of this folder and a line here.
 """
 
 from lingvo_like import hyperparams
-from params import conformer, whisper
+from params import conformer, schema, whisper
 
 EXPERIMENTS = {
     "conformer.LibriSpeechL": conformer.LibriSpeechL,
@@ -38,6 +38,28 @@ def get(name):
             f"{hyperparams.did_you_mean(name, EXPERIMENTS)}"
         )
     return EXPERIMENTS[name]()
+
+
+def with_later_values(values):
+    """Saved values, with what came since at the value that it had then.
+
+    Args:
+        values: nested dict, as `hyperparams.to_dict` gave it at some time.
+
+    Returns:
+        a dict like it; `values` stays as it is.
+    """
+    later = {
+        "space": hyperparams.to_dict(schema.Space()),
+        "adapter": {"shared_start": False},
+        "train": {"submodel_dtype": "float32"},
+    }
+    result = dict(values)
+    for section, added in later.items():
+        found = values.get(section, {})
+        if isinstance(found, dict):
+            result[section] = added | found
+    return result
 
 
 def describe():

@@ -67,6 +67,20 @@ def test_an_experiment_comes_back_from_json(name):
 
 
 @every_experiment
+def test_values_of_before_come_back_with_those_of_since(name):
+    experiment = registry.get(name)
+    saved = hyperparams.to_dict(experiment)
+    if not experiment.space.embedding_dim:
+        del saved["space"]
+    del saved["adapter"]["shared_start"], saved["train"]["submodel_dtype"]
+    before = hyperparams.to_json(experiment)
+    upgraded = registry.with_later_values(saved)
+    assert hyperparams.from_dict(experiment, upgraded) == experiment
+    assert "submodel_dtype" not in saved["train"]
+    assert hyperparams.to_json(experiment) == before
+
+
+@every_experiment
 def test_an_experiments_values_build_its_stack_and_optimizer(name):
     experiment = registry.get(name)
     values = experiment.adapter

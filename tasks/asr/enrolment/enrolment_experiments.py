@@ -19,7 +19,8 @@ def of_space(space):
     """
     metadata = space.metadata
     return hyperparams.from_dict(
-        registry.get(metadata.experiment), metadata.values
+        registry.get(metadata.experiment),
+        registry.with_later_values(metadata.values),
     )
 
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from lingvo_like import files, hyperparams
 from lingvo_like import submodel as submodel_lib
-from params import schema
+from params import registry
 
 EXPERIMENT_FILE = "experiment.json"
 # Room for what is written besides checkpoints.
@@ -127,7 +127,7 @@ class ModelDirectory:
                 f"{self.experiment}: not a run's description; restore it or "
                 f"train into another --model_dir"
             )
-        _add_later_values(saved["values"])
+        saved["values"] = registry.with_later_values(saved["values"])
         return saved
 
     def saved_values(self, saved, template):
@@ -246,15 +246,6 @@ def check_writable(folder, what):
             getattr(error, "message", error)
         )
         raise OSError(f"{folder}: {what} cannot be written: {reason}") from None
-
-
-def _add_later_values(values):
-    """Gives an older run, for what came since, the values that it had."""
-    values.setdefault("space", hyperparams.to_dict(schema.Space()))
-    if isinstance(values.get("adapter"), dict):
-        values["adapter"].setdefault("shared_start", False)
-    if isinstance(values.get("train"), dict):
-        values["train"].setdefault("submodel_dtype", "float32")
 
 
 def _json_or_none(data):
