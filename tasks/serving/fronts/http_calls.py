@@ -218,6 +218,9 @@ class _Protocol(web.RequestHandler):
     def handle_error(self, request, status=500, exc=None, message=None):
         if status >= 500:
             logging.error("HTTP failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            # A second answer would be taken for the rest of the first.
+            raise ConnectionError("an answer was begun already")
         text = "the request is not HTTP" if status < 500 else "it failed"
         response = json_response(rest_json.encode_error(text), status)
         response.force_close()

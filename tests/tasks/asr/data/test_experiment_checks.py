@@ -18,12 +18,13 @@ def test_every_experiment_passes(name):
         (["space.embedding_dim=-1"], "must be at least 0. Received: -1"),
         (["space.element_dropout_rate=1.0"], "below 1.0. Received: 1.0"),
         (["space.normalization=unity"], "none, softmax, unit. Received"),
-        (["space.initializer=noize"], "noise, stack, encoder. Received"),
+        (["space.initializer=noize"], "noise, stack, encoder, space. Received"),
         (
             ["space.initializer=stack", "space.normalization=unit"],
             "needs `space.normalization=none`",
         ),
         (["space.initializer=encoder"], "needs `space.speaker_encoder=true`"),
+        (["space.initial_scale=0"], "`space.initial_scale` must be positive"),
         (
             ["space.embedding_dim=0", "space.speaker_encoder=true"],
             "they need `space.embedding_dim`",
