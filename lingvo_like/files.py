@@ -169,6 +169,8 @@ def _naming(verb, path):
         yield
     except OSError as error:
         code, reason = error.errno or errno.EIO, error.strerror or str(error)
+        # Of a file in the folder that is named now.
+        reason = reason.removeprefix(f"cannot {verb}: ")
     except tf.errors.OpError as error:
         code, reason = _ERRNO.get(type(error), errno.EIO), error.message
         if code == errno.ENOENT:

@@ -71,6 +71,21 @@ def from_json(template, text):
     return from_dict(template, strict_json(text))
 
 
+def canonical_json(value):
+    """JSON that is always the same for the same value.
+
+    Raises:
+        TypeError, ValueError: it holds what JSON does not, or is nested too
+            deeply.
+    """
+    try:
+        return json.dumps(
+            value, sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def strict_json(text):
     """`json.loads` that refuses NaN, infinities and repeated keys.
 

@@ -9,7 +9,6 @@ Its SHA-256 covers every metadata field and every tensor. Tensors:
 """
 
 import dataclasses
-import hashlib
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from lingvo_like import (
     hyperparams,
     space_encoder,
     space_metadata,
+    tensor_file,
 )
 from lingvo_like import embeddings as embeddings_lib
 
@@ -306,8 +306,5 @@ def _checksum(metadata, tensors):
     """SHA-256, in hex, of all metadata but itself and of all tensors."""
     fields = hyperparams.to_dict(metadata)
     del fields["sha256"]
-    digest = hashlib.sha256(space_metadata.canonical(fields).encode())
-    for name in _shapes(metadata):
-        digest.update(f"\n{name}\n".encode())
-        digest.update(tensors[name].astype("<f4").tobytes())
-    return digest.hexdigest()
+    names = _shapes(metadata)
+    return tensor_file.sha256(fields, {name: tensors[name] for name in names})

@@ -32,7 +32,7 @@ def save(path, space):
         SpaceError: it is too large.
         OSError: it cannot be written; an old file stays as it was.
     """
-    text = space_metadata.canonical(hyperparams.to_dict(space.metadata))
+    text = hyperparams.canonical_json(hyperparams.to_dict(space.metadata))
     data = safetensors.numpy.save(space.tensors, {_HEADER_KEY: text})
     try:
         tensor_file.check_lengths(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)

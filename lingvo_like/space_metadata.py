@@ -1,7 +1,6 @@
 """What a space is for and where it comes from, as checked JSON."""
 
 import dataclasses
-import json
 
 from lingvo_like import hyperparams, submodel_layout
 
@@ -51,13 +50,6 @@ def plain_json(name, value):
         SpaceError: it holds what JSON does not, NaN for instance.
     """
     try:
-        return hyperparams.strict_json(canonical(value or {}))
+        return hyperparams.strict_json(hyperparams.canonical_json(value or {}))
     except (TypeError, ValueError) as error:
         raise SpaceError(f"`{name}` must be JSON: {error}") from None
-
-
-def canonical(value):
-    """JSON that is always the same for the same value."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )

@@ -12,8 +12,8 @@ class SpaceAdamW(tf.Module):
     stays as it is, bit for bit, and a step costs the same for any number of
     speakers. What they share, the basis and the speaker encoder, moves by the
     mean of the active speakers' gradients, at the learning rate of the mean of
-    their step counts: all speakers reach the
-    end of its schedule together, however many steps of the job that takes.
+    their step counts: all speakers reach the end of its schedule together,
+    however many steps of the job that takes.
 
     Args:
         space: `EmbeddingSpace`.

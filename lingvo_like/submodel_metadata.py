@@ -2,12 +2,8 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
 
-import numpy as np
-
-from lingvo_like import hyperparams, submodel_layout
+from lingvo_like import hyperparams, submodel_layout, tensor_file
 
 FORMAT_VERSION = 1
 # How safetensors calls the dtypes that values may be stored in.
@@ -44,7 +40,7 @@ class Metadata:
 
 def to_json(metadata):
     """Metadata as text, always the same for the same metadata."""
-    return _canonical(hyperparams.to_dict(metadata))
+    return hyperparams.canonical_json(hyperparams.to_dict(metadata))
 
 
 def from_json(text):
@@ -78,7 +74,7 @@ def plain_json(name, value):
         SubmodelError: it holds what JSON does not, NaN for instance.
     """
     try:
-        return hyperparams.strict_json(_canonical(value))
+        return hyperparams.strict_json(hyperparams.canonical_json(value))
     except (TypeError, ValueError) as error:
         raise submodel_layout.SubmodelError(
             f"`{name}` must be JSON: {error}"
@@ -128,17 +124,5 @@ def checksum(metadata, tensors):
     """
     fields = hyperparams.shallow(metadata)
     del fields["sha256"]
-    digest = hashlib.sha256(_canonical(fields).encode())
-    for name in metadata.layout.shapes:
-        digest.update(f"\n{name}\n".encode())
-        digest.update(np.ascontiguousarray(tensors[name], "<f4").data)
-    return digest.hexdigest()
-
-
-def _canonical(value):
-    try:
-        return json.dumps(
-            value, sort_keys=True, separators=(",", ":"), allow_nan=False
-        )
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    names = metadata.layout.shapes
+    return tensor_file.sha256(fields, {name: tensors[name] for name in names})

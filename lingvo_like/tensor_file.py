@@ -4,6 +4,9 @@ The library reads tensors; what it says nothing about is checked here: lengths
 before anything is parsed, and a header that is strict JSON.
 """
 
+import hashlib
+
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -55,6 +58,20 @@ def check_lengths(data, max_file_bytes, max_header_bytes):
             "cut off or not a safetensors file: the header must have at most "
             f"{limit} bytes. Received: {header_bytes}."
         )
+
+
+def sha256(fields, tensors):
+    """SHA-256, in hex, of what a file holds, but for the checksum itself.
+
+    Args:
+        fields: JSON-able dict, the metadata.
+        tensors: dict of name to float32 array, in an order that is kept.
+    """
+    digest = hashlib.sha256(hyperparams.canonical_json(fields).encode())
+    for name, tensor in tensors.items():
+        digest.update(f"\n{name}\n".encode())
+        digest.update(np.ascontiguousarray(tensor, "<f4").data)
+    return digest.hexdigest()
 
 
 def tensors(data):

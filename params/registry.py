@@ -49,16 +49,13 @@ def with_later_values(values):
     Returns:
         a dict like it; `values` stays as it is.
     """
-    later = {
-        "space": hyperparams.to_dict(schema.Space()),
-        "adapter": {"shared_start": False},
-        "train": {"submodel_dtype": "float32"},
-    }
-    result = dict(values)
-    for section, added in later.items():
-        found = values.get(section, {})
-        if isinstance(found, dict):
-            result[section] = added | found
+    result = {"space": hyperparams.to_dict(schema.Space())} | values
+    for section, added in (
+        ("adapter", {"shared_start": False}),
+        ("train", {"submodel_dtype": "float32"}),
+    ):
+        if isinstance(result.get(section), dict):
+            result[section] = added | result[section]
     return result
 
 

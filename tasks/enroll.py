@@ -7,8 +7,8 @@ result of each speaker is an ordinary Submodel file in OUTPUT_DIR/submodels. It
 is judged on --dev_manifest, or on utterances held out in turn. Who would be
 served worse than by the base model gets nothing, nor does anyone whose
 recordings do not fit together; each is one line on stderr, and an exit status
-of 1. Many speakers are one job: leave
---speaker away to enrol everybody in the manifest.
+of 1. Many speakers are one job: leave --speaker away to enrol everybody in the
+manifest.
 
 With --compare_with_space=OTHER nothing is written: it lists who would gain by
 a Submodel of that space, after a basis was fitted again.

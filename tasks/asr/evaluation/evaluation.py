@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lingvo_like import files, space_file, stack, submodel
 from tasks.asr.data import preparation, rejections, splits
-from tasks.asr.evaluation import metrics, report, transcription
+from tasks.asr.evaluation import groups, metrics, report, transcription
 from tasks.asr.training import task
 
 
@@ -99,8 +99,6 @@ def read_test(base, path, selected, strict=False):
     by_speaker = preparation.read_speakers(base, path, left_out)
     if strict:
         left_out.raise_if_any(f"manifest {path}")
-    for speaker, utterances in by_speaker.items():
-        _check_one_severity(path, speaker, utterances)
     unknown = sorted(set(selected) - set(by_speaker))
     if unknown:
         raise ValueError(
@@ -110,18 +108,22 @@ def read_test(base, path, selected, strict=False):
     speakers = tuple(sorted(selected or by_speaker))
     if not speakers:
         raise ValueError(f"{path}: nothing usable: {left_out.summary()}")
+    for speaker in speakers:
+        _check_one_severity(path, speaker, by_speaker[speaker])
     return preparation.by_slot(base, speakers, by_speaker), left_out
 
 
 def _check_one_severity(path, speaker, utterances):
-    first = utterances[0]
-    for each in utterances:
-        if each.labelled_severity != first.labelled_severity:
+    first, *others = (
+        (each.utt_id, groups.severity_name(each.labelled_severity))
+        for each in utterances
+    )
+    for utt_id, severity in others:
+        if severity != first[1]:
             raise ValueError(
                 f"{path}: speaker {speaker!r} must have one severity: "
-                f"utterance {first.utt_id!r} has {first.labelled_severity!r}, "
-                f"{each.utt_id!r} has {each.labelled_severity!r}; give all "
-                "lines of a speaker the same"
+                f"utterance {first[0]!r} has {first[1]!r}, {utt_id!r} has "
+                f"{severity!r}; give all lines of a speaker the same"
             )
 
 

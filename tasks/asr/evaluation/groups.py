@@ -20,7 +20,12 @@ MEASURED_UPPER_BOUNDS = {"typical": 0.25, "mild": 0.5, "moderate": 0.75}
 
 def given_severity(record):
     """The label of a `metrics.Transcribed`, in lower case."""
-    return (record.severity or "").strip().lower() or UNKNOWN_SEVERITY
+    return severity_name(record.severity)
+
+
+def severity_name(label):
+    """A label or None, in lower case."""
+    return (label or "").strip().lower() or UNKNOWN_SEVERITY
 
 
 def measured_severity(base_word_error_rate):

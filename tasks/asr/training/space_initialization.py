@@ -186,7 +186,6 @@ def from_space(space, stored):
     space.set_embeddings(
         np.stack([own.get(s, stored.mean_embedding) for s in space.speakers])
     )
-    space.mean_embedding.assign(stored.mean_embedding)
     if space.encoder:
         space.encoder.take_up(stored.encoder)
     return len(own.keys() & set(space.speakers))
