@@ -43,8 +43,8 @@ def run(base, values, folder, name, arguments):
 
 def main():
     parser = jobs.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--learning_rate", type=float, default=4e-3)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--learning_rate", type=float, default=2e-3)
     arguments = parser.parse_args()
     for used in pathlib.Path(arguments.work_dir).glob("run_*"):
         # A job that goes on from there would have spent next to nothing.
@@ -53,7 +53,7 @@ def main():
         f"{arguments.work_dir}/shared_speaker",
         num_speakers=1,
         severities="moderate",
-        utterances_per_speaker=480,
+        utterances_per_speaker=1200,
         dev_utterances=0,
         test_utterances=360,
         seed=11,
@@ -87,6 +87,9 @@ def main():
                 f"train.speakers_per_step={places}",
                 f"train.utterances_per_speaker={BATCH // places}",
                 f"optimizer.learning_rate={arguments.learning_rate}",
+                # A job of one speaker sees its few utterances in every step:
+                # without these it learns them by heart.
+                *jobs.DROPOUT_AND_MASKS,
             ],
         )
         base = jobs.load_base(arguments.base, values)
