@@ -1,12 +1,13 @@
 """Error rates of `tests.benchmarks.enrolment`."""
 
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
 
 from lingvo_like import submodel
-from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_plan
+from tasks.asr.enrolment import enrolment, enrolment_files
 from tasks.asr.training import model_directory, task
 from tests.benchmarks import jobs
 
@@ -35,26 +36,63 @@ def curve(arguments, folder, run):
     test = jobs.test_data(base, folder / "test.jsonl", list(train))
     layout = space.layout
     identity = layout.unpack(np.zeros(layout.num_values, np.float32))
-    rows = [_row("base", 0, _errors(base, test, layout, {}, identity))]
+    kept = _Kept(arguments, space, base)
+    rows = [
+        kept.row(
+            "base",
+            0,
+            lambda: _row("base", 0, _errors(base, test, layout, {}, identity)),
+        )
+    ]
     for count in arguments.counts:
         few = {speaker: first(data, count) for speaker, data in train.items()}
-        for mode in ENROLLED:
+        for mode in (*ENROLLED, SCRATCH):
             if mode == "zero_shot" and not space.encoder:
                 continue
-            results = enrolment.enrol(
-                space, base, few, mode=mode, values=enrolment_plan.Values()
-            )
-            kept = {each.speaker: each.tensors for each in results}
-            errors = _errors(base, test, layout, kept, identity)
-            rows.append(_row(mode, count, errors))
-            rows[-1]["refused"] = sum(each.mode == "" for each in results)
-        kept = _scratch(arguments, base, folder, few, count)
-        rows.append(
-            _row(SCRATCH, count, _errors(base, test, layout, kept, identity))
-        )
-        for row in rows[-4:]:
-            print(line(row), flush=True)
+
+            def measure(mode=mode, count=count, few=few):
+                if mode == SCRATCH:
+                    tensors = _scratch(arguments, base, folder, few, count)
+                    refused = 0
+                else:
+                    results = enrolment.enrol(space, base, few, mode=mode)
+                    tensors = {each.speaker: each.tensors for each in results}
+                    refused = sum(each.mode == "" for each in results)
+                errors = _errors(base, test, layout, tensors, identity)
+                return _row(mode, count, errors) | {"refused": refused}
+
+            rows.append(kept.row(mode, count, measure))
+            print(line(rows[-1]), flush=True)
     return {"curve": rows, "data_ratio": data_ratio(rows)}
+
+
+class _Kept:
+    """Rows in the work folder, so that a curve that was cut off goes on."""
+
+    def __init__(self, arguments, space, base):
+        self._path = pathlib.Path(arguments.work_dir) / "curve.json"
+        self._settings = {
+            "space": space.metadata.sha256,
+            "base": base.fingerprint(),
+            "set": arguments.set,
+            "scratch_steps": arguments.scratch_steps,
+            "slots": arguments.slots,
+        }
+        self._rows = {}
+        if self._path.exists():
+            found = json.loads(self._path.read_text())
+            if found["settings"] == self._settings:
+                self._rows = found["rows"]
+
+    def row(self, mode, count, measure):
+        """The row of a mode and a count, measured unless it is here."""
+        key = f"{mode} {count}"
+        if key not in self._rows:
+            self._rows[key] = measure()
+            self._path.write_text(
+                json.dumps({"settings": self._settings, "rows": self._rows})
+            )
+        return self._rows[key]
 
 
 def data_ratio(rows):
