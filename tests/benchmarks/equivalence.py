@@ -23,8 +23,11 @@ import numpy as np
 from tests.benchmarks import jobs
 
 AUGMENTATION = (
+    "adapter.dropout_rate=0.1",
     "augment.speed_factors=0.9,1.0,1.1",
-    *jobs.DROPOUT_AND_MASKS,
+    "augment.num_freq_masks=1",
+    "augment.num_time_masks=1",
+    "augment.time_mask_max_frames=10",
 )
 
 

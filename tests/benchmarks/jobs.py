@@ -27,12 +27,6 @@ from tasks.asr.training import (
 )
 
 NORMALIZER = "english"
-DROPOUT_AND_MASKS = (
-    "adapter.dropout_rate=0.1",
-    "augment.num_freq_masks=1",
-    "augment.num_time_masks=1",
-    "augment.time_mask_max_frames=10",
-)
 
 
 def parser(description):
