@@ -12,6 +12,7 @@ import ipaddress
 import math
 import urllib.parse
 
+import aiohttp
 from absl import logging
 from aiohttp import web
 
@@ -21,6 +22,8 @@ from tasks.serving.fronts import access_log, intake, rest_json, tensors
 OPEN_ROUTES = ("/live", "/ready")
 # aiohttp serves each request in a task, and so in a context, of its own.
 _CALL = contextvars.ContextVar("call")
+# What a request's Expect says, which aiohttp is not to answer.
+_EXPECTED = web.RequestKey("expected", str)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 # After an error, time for the client to read it before the connection ends.
 _LINGERING_SECONDS = 2.0
@@ -127,6 +130,10 @@ async def read_body(call, reserve, limits, seconds):
     content = call.request.content
     if (call.request.content_length or 0) > limits.max_request_bytes:
         raise _too_large(limits)
+    if call.request.get(_EXPECTED):
+        await call.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The answer itself has not begun.
+        call.request.writer.output_size = 0
     chunks = []
     try:
         async with asyncio.timeout(seconds):
@@ -204,7 +211,29 @@ class _Runner(web.AppRunner):
     async def _make_server(self):
         server = await super()._make_server()
         server.__class__ = _Server
+        server.request_factory = _without_expect(server.request_factory)
         return server
+
+
+def _without_expect(make_request):
+    """Makes requests without their Expect header, noted beside them.
+
+    aiohttp answers it before any middleware: the body would be asked for, or
+    417 be said, before anyone looked at the credential.
+    """
+
+    def make(message, *rest):
+        expected = message.headers.get("Expect", "")
+        if expected:
+            headers = message.headers.copy()
+            del headers["Expect"]
+            message = message._replace(headers=type(message.headers)(headers))
+        request = make_request(message, *rest)
+        if expected and message.version >= aiohttp.HttpVersion11:
+            request[_EXPECTED] = expected.strip().lower()
+        return request
+
+    return make
 
 
 class _Server(web.Server):
@@ -252,6 +281,12 @@ class _Gate:
                 _refuse_pages(request)
             if pattern not in OPEN_ROUTES:
                 self._authenticate(call)
+            if request.get(_EXPECTED, "") not in ("", "100-continue"):
+                raise HttpError(
+                    417,
+                    status.Code.INVALID_ARGUMENT,
+                    "Expect must be 100-continue or absent",
+                )
             response = await handler(request)
         except asyncio.CancelledError:
             entry.code = status.Code.CANCELLED

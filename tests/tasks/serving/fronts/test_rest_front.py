@@ -355,6 +355,31 @@ def _everything(connection):
     return data
 
 
+@pytest.mark.parametrize("path", [PREDICT, "/nowhere"])
+@pytest.mark.parametrize("expected", ["100-continue", "a miracle"])
+def test_nothing_is_promised_to_who_shows_no_credential(fronts, path, expected):
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
+        f"Expect: {expected}\r\n\r\n"
+    )
+    with _raw(fronts, head) as connection:
+        assert b" 401 " in connection.recv(100)
+
+
+def test_a_body_is_asked_for_once_it_may_come(fronts):
+    body = json.dumps(ROWS).encode()
+    length = f"Content-Length: {len(body)}"
+    with _raw(fronts, _head(length, "Expect: 100-Continue")) as connection:
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert b" 200 " in connection.recv(100)
+    with _raw(fronts, _head(length, "Expect: a miracle")) as connection:
+        assert b" 417 " in connection.recv(100)
+    long = f"Content-Length: {harness.LIMITS.max_request_bytes + 1}"
+    with _raw(fronts, _head(long, "Expect: 100-continue")) as connection:
+        assert b" 413 " in connection.recv(100)
+
+
 def test_a_body_that_is_too_long_is_refused_before_it_comes(fronts):
     with _raw(fronts, _head("Content-Length: 1048577")) as connection:
         answer = _everything(connection)
