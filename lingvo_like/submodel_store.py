@@ -69,6 +69,15 @@ class SubmodelStore:
     def root(self):
         return self._tree.root
 
+    def check(self):
+        """Returns where there is a store, and it can be read.
+
+        Raises:
+            OSError: there is none, or it cannot be read.
+            ValueError: it is of another format.
+        """
+        self._records.open(again=True)
+
     def publish(self, data, tenant, speaker, gate=None):
         """Makes a Submodel the current version of a speaker.
 

@@ -36,7 +36,10 @@ _MODEL_CONFIG_FILE = flags.DEFINE_string(
     "several models, versions, labels.",
 )
 _STORE = flags.DEFINE_string(
-    "store", "", "Folder or bucket of Submodels; without, the base alone."
+    "store",
+    "",
+    "Folder or bucket of Submodels, where tasks.store published one; without, "
+    "the base alone.",
 )
 _FALLBACK = flags.DEFINE_enum(
     "fallback",
@@ -149,7 +152,10 @@ async def _serve(addresses, tls, control, bounds, log):
 
     source = None
     if _STORE.value:
-        source = loader.StoreSource(submodel_store.SubmodelStore(_STORE.value))
+        store = submodel_store.SubmodelStore(_STORE.value)
+        # A mistyped path would else fail every request of a ready server.
+        store.check()
+        source = loader.StoreSource(store)
     try:
         running = service.Service(
             server.Server(

@@ -50,6 +50,8 @@ def _write(path, text):
         ({"access_log_key_file": "KEY"}, "at least 16 bytes"),
         ({"model_config_file": "MODELS"}, "models.txt: .*nonsense"),
         ({"export_dir": "EMPTY"}, "no versions"),
+        ({"store": "mistyped"}, "mistyped: no Submodel store is there"),
+        ({"store": "EMPTY"}, "no Submodel store is there"),
     ],
 )
 def test_a_wrong_start_is_one_clear_message(
