@@ -24,6 +24,8 @@ from tensorflow_serving.apis import (
 _OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
 # Of one message, either way; 30 s of audio has 2 MB.
 _MAX_MESSAGE_BYTES = 64 * 2**20
+# What gRPC says of requests whose channel is closed here.
+_CLOSED = "Channel closed!"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +212,9 @@ def _text(value):
 
 def _error(error, address):
     code = error.code().name
+    if code == "CANCELLED" and error.details() != _CLOSED:
+        # Not by us: gRPC says so of what is on its way while a server ends.
+        code = "UNAVAILABLE"
     metadata = dict(error.trailing_metadata() or ())
     try:
         retry_after = float(metadata.get("retry-after", ""))

@@ -16,6 +16,8 @@ from tasks.serving import client
 class Recogniser(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Says what it was asked; refuses the first `busy` requests."""
 
+    refusal = grpc.StatusCode.RESOURCE_EXHAUSTED
+
     def __init__(self, busy=0, status=b"OK"):
         self.busy = busy
         self.status = status
@@ -29,7 +31,7 @@ class Recogniser(prediction_service_pb2_grpc.PredictionServiceServicer):
             self.busy -= refuse
         if refuse:
             context.set_trailing_metadata((("retry-after", "0.01"),))
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
+            context.abort(self.refusal, "queue is full")
         inputs = {
             name: tf.make_ndarray(value)
             for name, value in request.inputs.items()
@@ -110,6 +112,16 @@ def test_refusal_says_when_to_come_back():
                 asked.transcribe(np.ones(3, np.float32), "F01")
     assert error.value.code == "RESOURCE_EXHAUSTED"
     assert error.value.retry_after_seconds == 0.01
+
+
+def test_what_a_server_that_ends_cut_off_may_be_asked_again():
+    recogniser = Recogniser()
+    recogniser.refusal = grpc.StatusCode.CANCELLED
+    with serving(recogniser) as address, client.Client(address) as asked:
+        recogniser.busy = 1
+        with pytest.raises(client.TranscriptionError) as error:
+            asked.transcribe(np.ones(3, np.float32), "F01")
+    assert error.value.code == "UNAVAILABLE"
 
 
 def test_row_with_a_bad_status_is_an_error_and_not_an_empty_text():
