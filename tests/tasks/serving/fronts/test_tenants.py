@@ -1,0 +1,173 @@
+"""Two tenants on one server, over every port: neither meets the other."""
+
+import hashlib
+import json
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
+
+from tasks.serving.fronts import access
+from tests.tasks.serving import harness, real_store
+
+PREDICT = f"/v1/models/{real_store.MODEL}:predict"
+# Two whole tenants, and one of the first who may use ann alone.
+CREDENTIALS = {
+    "north": {"tenant": "north", "speakers": "*", "admin": True},
+    "south": {"tenant": "south", "speakers": "*", "admin": True},
+    "ann": {"tenant": "north", "speakers": ["ann"], "admin": True},
+}
+# Both have an ann; bob is of the south alone.
+VALUES = {("north", "ann"): 1, ("south", "ann"): 2, ("south", "bob"): 3}
+
+
+@pytest.fixture
+def fronts(tmp_path):
+    entries = [
+        {"name": who, "token_sha256": _digest(who), **entry}
+        for who, entry in CREDENTIALS.items()
+    ]
+    access_file = tmp_path / "access.json"
+    access_file.write_text(json.dumps({"credentials": entries}))
+    root = str(tmp_path / "store")
+    for (tenant, speaker), value in VALUES.items():
+        real_store.publish(root, tenant, speaker, value)
+    server = real_store.make_server(root)
+    with harness.Fronts(server, access.read(access_file)) as running:
+        running.root = root
+        running.run(server.start())
+        try:
+            yield running
+        finally:
+            running.run(server.close())
+
+
+def _digest(who):
+    return hashlib.sha256(_token(who).encode()).hexdigest()
+
+
+def _token(who):
+    return f"token-of-{who}"
+
+
+def _rest(fronts, who, speaker, **more):
+    """The text that REST answers with, or (status, message)."""
+    inputs = {"audio": [[5.0] * 10], "submodel_id": speaker, **more}
+    inputs = {name: each for name, each in inputs.items() if each is not None}
+    headers = {"Authorization": f"Bearer {_token(who)}"}
+    code, _, content = fronts.http("POST", PREDICT, {"inputs": inputs}, headers)
+    if code == 200:
+        return content["outputs"]["text"][0].encode()
+    return code, content["error"]
+
+
+def _grpc(fronts, who, speaker):
+    """The text that gRPC answers with, or (status, message)."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = real_store.MODEL
+    audio = np.full((1, 10), 5, np.float32)
+    request.inputs["audio"].CopyFrom(tf.make_tensor_proto(audio))
+    metadata = [
+        ("authorization", f"Bearer {_token(who)}"),
+        ("x-submodel-id", speaker),
+    ]
+    try:
+        response = fronts.prediction().Predict(
+            request, timeout=60, metadata=metadata
+        )
+    except grpc.RpcError as error:
+        return error.code().name, error.details()
+    return response.outputs["text"].string_val[0]
+
+
+def _admin(fronts, who, method, path, body=None):
+    headers = {"Authorization": f"Bearer {_token(who)}"}
+    code, _, content = fronts.http(
+        method, f"/v1/submodels{path}", body, headers, front="admin"
+    )
+    return code, content
+
+
+def _change(fronts, who, speaker, change):
+    code, content = _admin(fronts, who, "POST", f"/{speaker}:{change}")
+    return code, json.dumps(content)
+
+
+def _load_many(fronts, who, speaker):
+    body = {"submodel_ids": [speaker]}
+    code, content = _admin(fronts, who, "POST", ":load", body)
+    return code, json.dumps(content)
+
+
+def _listed(fronts, who):
+    code, content = _admin(fronts, who, "GET", "")
+    assert code == 200
+    return {
+        each["submodel_id"]: each["pinned"] for each in content["submodels"]
+    }
+
+
+ASKS = {
+    "rest": _rest,
+    "grpc": _grpc,
+    "load": lambda *arguments: _change(*arguments, "load"),
+    "pin": lambda *arguments: _change(*arguments, "pin"),
+    "unload": lambda *arguments: _change(*arguments, "unload"),
+    "load_many": _load_many,
+}
+
+
+def test_each_tenant_has_an_ann_of_its_own(fronts):
+    for ask in (_rest, _grpc):
+        for tenant, value in (("north", 1), ("south", 2), ("north", 1)):
+            assert ask(fronts, tenant, "ann") == real_store.text(5, value)
+
+
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_strangers_speaker_is_as_one_who_is_nowhere(fronts, ask):
+    # Ready and pinned in the south, where the north might stumble over it.
+    assert _change(fronts, "south", "bob", "pin")[0] == 200
+    assert _rest(fronts, "south", "bob") == real_store.text(5, 3)
+    code, text = ASKS[ask](fronts, "north", "bob")
+    of_nobody = ASKS[ask](fronts, "north", "zed")
+    assert (code, text.replace("bob", "zed")) == of_nobody
+    assert code in (404, "NOT_FOUND") or ask in ("unload", "load_many")
+    # And the south has it still, as it was.
+    assert _listed(fronts, "south") == {"bob": True}
+    assert _listed(fronts, "north") == {}
+    assert _rest(fronts, "south", "bob") == real_store.text(5, 3)
+
+
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_speaker_of_others_is_refused_without_telling_of_it(fronts, ask):
+    real_store.publish(fronts.root, "north", "bea", 4)
+    assert _change(fronts, "north", "bea", "pin")[0] == 200
+    code, text = ASKS[ask](fronts, "ann", "bea")
+    of_nobody = ASKS[ask](fronts, "ann", "zed")
+    assert (code, text.replace("bea", "zed")) == of_nobody
+    assert code in (403, "PERMISSION_DENIED") or ask == "load_many"
+    assert _listed(fronts, "ann") == {}
+    assert _listed(fronts, "north") == {"bea": True}
+
+
+def test_what_a_tenant_does_with_its_ann_leaves_the_others_alone(fronts):
+    for tenant in ("north", "south"):
+        assert _change(fronts, tenant, "ann", "pin")[0] == 200
+    assert _change(fronts, "north", "ann", "unload")[0] == 200
+    assert _listed(fronts, "north") == {}
+    assert _listed(fronts, "south") == {"ann": True}
+
+
+def test_nothing_is_overwritten_over_the_ports(fronts):
+    assert _rest(fronts, "south", "bob") == real_store.text(5, 3)
+    row = [[9.0] * real_store.LAYOUT.num_values]
+    code, _ = _rest(fronts, "south", "bob", submodel=row)
+    assert code == 400
+    sent = _rest(fronts, "north", None, submodel=row)
+    assert sent == real_store.text(5, 9)
+    for method in ("PUT", "POST", "PATCH", "DELETE"):
+        for path in ("/bob", "/bob:publish", "/bob:erase", ""):
+            assert _admin(fronts, "north", method, path, {})[0] in (400, 404)
+    assert _rest(fronts, "south", "bob") == real_store.text(5, 3)

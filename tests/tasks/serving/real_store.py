@@ -1,0 +1,43 @@
+"""A server on a real store of Submodels, with an engine that is none."""
+
+import numpy as np
+
+from lingvo_like import submodel, submodel_layout, submodel_store
+from tasks.serving.core import loader, server
+from tests.tasks.serving import fake_engine, fake_source
+
+LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
+# A store on a busy machine's disk may take its time.
+LIMITS = fake_source.changed(row_cache_bytes=1 << 12, store_seconds=30.0)
+MODEL = "asr"
+
+
+def publish(root, tenant, speaker, value):
+    """Publishes a Submodel that is made of one value."""
+    vector = np.full(LAYOUT.num_values, value, np.float32)
+    data = submodel.to_bytes(
+        submodel.create(
+            LAYOUT,
+            LAYOUT.unpack(vector),
+            base_fingerprint=fake_engine.FINGERPRINT,
+            speaker=speaker,
+        )
+    )
+    return submodel_store.SubmodelStore(root).publish(data, tenant, speaker)
+
+
+def make_server(root, limits=LIMITS):
+    """A `server.Server` that is to be started."""
+    return server.Server(
+        loader.StoreSource(submodel_store.SubmodelStore(root)),
+        lambda path: fake_engine.FakeEngine(num_values=LAYOUT.num_values),
+        [server.ModelConfig(MODEL, "/exports")],
+        limits,
+        list_folder=lambda path: ["1"],
+    )
+
+
+def text(mark, value, samples=10):
+    """What it answers to audio of one mark with a Submodel of one value."""
+    audio = np.full(samples, mark, np.float32)
+    return fake_engine.text_of(audio, np.full(LAYOUT.num_values, value))
