@@ -1,22 +1,26 @@
 """The frozen activations below the lowest adapter, computed once and kept.
 
 They are a function of the recording and its padded length alone, so each is a
-file named by both; a run that resumes finds what it had.
+file named by both; a run that resumes finds what it had, and a recording that
+was made again in the meantime is another one.
 """
 
 import collections
 import hashlib
 import os
+import shutil
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
 from lingvo_like import files
-from tasks.asr.data import input_pipeline
+from tasks.asr.data import input_pipeline, tfrecord
 
 # Rows of one computation, always, so that it compiles once for each bucket.
 ROWS = 8
+# What has to stay free on the disk.
+SPARE_BYTES = 16 * 2**20
 
 
 class ActivationCache:
@@ -52,26 +56,43 @@ class ActivationCache:
         self._shape = shape
         os.makedirs(directory, exist_ok=True)
         self._known = set(os.listdir(directory))
+        self._stats = {}
 
     def compute(self, groups):
-        """Computes what these groups need and the folder lacks."""
+        """Computes what these groups need and the folder lacks.
+
+        Raises:
+            OSError: it does not fit on the disk; said once the first rows
+                show how much it is.
+        """
         missing = collections.defaultdict(dict)
         for group in groups:
             for minibatch in group.minibatches:
                 for index in minibatch.utterances:
                     utterance = self._utterance(minibatch, index)
-                    name = _file_name(utterance, group.bucket)
+                    name = self._file_name(utterance, group.bucket)
                     if name not in self._known:
                         missing[group.bucket][name] = utterance
         total = sum(len(names) for names in missing.values())
+        samples = sum(bucket * len(names) for bucket, names in missing.items())
+        is_checked = False
         with tqdm.tqdm(
             total=total, desc="frozen activations", disable=not total
         ) as progress:
             for bucket, utterances in sorted(missing.items()):
                 rows = list(utterances.items())
                 for i in range(0, len(rows), ROWS):
-                    self._compute_rows(bucket, rows[i : i + ROWS])
-                    progress.update(len(rows[i : i + ROWS]))
+                    part = rows[i : i + ROWS]
+                    computed = self._computed(bucket, part)
+                    if not is_checked:
+                        # Activations are as many as the samples, in blocks.
+                        self._check_space(computed[0].nbytes * samples / bucket)
+                        is_checked = True
+                    for (name, _), row in zip(part, computed, strict=False):
+                        path = os.path.join(self._directory, name)
+                        files.write_atomically(path, row.tobytes())
+                        self._known.add(name)
+                    progress.update(len(part))
 
     def batch(self, group):
         """The group's batch, with activations in place of the audio."""
@@ -79,7 +100,9 @@ class ActivationCache:
         for place, minibatch in group.placed:
             for row, index in enumerate(minibatch.utterances):
                 activations, paddings = self._read(
-                    _file_name(self._utterance(minibatch, index), group.bucket)
+                    self._file_name(
+                        self._utterance(minibatch, index), group.bucket
+                    )
                 )
                 if "activations" not in batch:
                     batch["activations"] = np.zeros(
@@ -95,7 +118,8 @@ class ActivationCache:
     def _utterance(self, minibatch, index):
         return self._speakers[minibatch.speaker].utterances[index]
 
-    def _compute_rows(self, bucket, rows):
+    def _computed(self, bucket, rows):
+        """Activations and paddings of some rows, `[ROWS, time, dim + 1]`."""
         audio = np.zeros((ROWS, bucket), np.float32)
         lengths = np.zeros([ROWS], np.int32)
         for row, (_, utterance) in enumerate(rows):
@@ -107,13 +131,18 @@ class ActivationCache:
             tf.constant(audio), tf.constant(lengths)
         )
         # Paddings ride along as one more column: a file is one array.
-        both = np.concatenate(
+        return np.concatenate(
             [activations.numpy(), paddings.numpy()[..., None]], axis=-1
         )
-        for row, (name, _) in enumerate(rows):
-            path = os.path.join(self._directory, name)
-            files.write_atomically(path, both[row].tobytes())
-            self._known.add(name)
+
+    def _check_space(self, needed):
+        free = shutil.disk_usage(self._directory).free
+        if free < needed + SPARE_BYTES:
+            raise OSError(
+                f"{self._directory}: not enough space: the frozen activations "
+                f"need {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are "
+                "free; make room, or train with train.cache_activations=false"
+            )
 
     def _read(self, name):
         path = os.path.join(self._directory, name)
@@ -123,13 +152,29 @@ class ActivationCache:
         both = both.reshape(-1, self._model_dim + 1)
         return both[:, :-1], both[:, -1]
 
-
-def _file_name(utterance, bucket):
-    identity = "\x1f".join(
-        map(
-            str,
-            (utterance.audio_filepath, utterance.offset, utterance.duration),
+    def _file_name(self, utterance, bucket):
+        identity = "\x1f".join(
+            map(
+                str,
+                (
+                    utterance.audio_filepath,
+                    utterance.offset,
+                    utterance.duration,
+                    *self._stat(utterance.audio_filepath),
+                ),
+            )
         )
-    )
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
-    return f"{digest}-{bucket}.f32"
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        return f"{digest}-{bucket}.f32"
+
+    def _stat(self, path):
+        """Size and time of a recording's file, or of the shard that has it.
+
+        As they were at first: a run looks at each file once.
+        """
+        record = tfrecord.parse(path)
+        path = record[0] if record else path
+        if path not in self._stats:
+            stat = tf.io.gfile.stat(path)
+            self._stats[path] = stat.length, stat.mtime_nsec
+        return self._stats[path]
