@@ -26,6 +26,8 @@ Utterance = manifest_line.Utterance
 
 # Below one step of 16-bit audio at any useful gain: digital silence.
 SILENCE_PEAK = 1e-4
+# Why a whole speaker is left out.
+NOTHING_USABLE = "speaker has no usable utterance"
 
 
 def read(path, strict=False):
@@ -65,7 +67,21 @@ def read(path, strict=False):
         raise ValueError(
             f"manifest {path} has no usable utterance: {left_out.summary()}"
         )
+    name_lost(path, utterances, usable, left_out)
     return usable, left_out
+
+
+def name_lost(path, before, after, left_out):
+    """Leaves out by name who had utterances before and has none after.
+
+    Args:
+        path: the manifest.
+        before, after: `Utterance` values.
+        left_out: `Rejections`, which grows.
+    """
+    lost = {each.speaker for each in before} - {each.speaker for each in after}
+    for speaker in sorted(lost):
+        left_out.add(path, speaker, NOTHING_USABLE)
 
 
 def write(path, utterances):

@@ -100,6 +100,8 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
 def read_speakers(base, path, left_out, speed_factors=(1.0,)):
     """A manifest's usable utterances: dict of speaker to a list.
 
+    Speakers who have none are left out by name, beside their utterances.
+
     Args:
         base: the `BaseModel` that must be able to take them.
         path: the manifest.
@@ -110,6 +112,7 @@ def read_speakers(base, path, left_out, speed_factors=(1.0,)):
     fastest = 1.0 / max(1.0, *speed_factors)
     utterances, unusable = manifest.read(path)
     left_out.extend(unusable)
+    before = utterances
     # A sample of margin for the rounding of a changed speed.
     longest = (base.max_samples - 2) / base.sample_rate * slowest
     if slowest == 1.0:
@@ -153,6 +156,8 @@ def read_speakers(base, path, left_out, speed_factors=(1.0,)):
             )
         else:
             speakers[utterance.speaker].append(utterance)
+    usable = [each for speaker in speakers.values() for each in speaker]
+    manifest.name_lost(path, before, usable, left_out)
     return dict(speakers)
 
 

@@ -61,11 +61,7 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
-    found = _long_enough(
-        preparation.read_speakers(base, manifest, left_out),
-        min_seconds,
-        left_out,
-    )
+    found = _read(base, manifest, min_seconds, left_out)
     missing = sorted(set(speakers) - set(found))
     if missing or not found:
         who = ", ".join(missing[:5]) or "nobody"
@@ -75,30 +71,19 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
             if missing
             else f"{manifest}: nobody has a usable utterance{more}"
         )
-    if not speakers:
-        for speaker in sorted(_named(manifest) - set(found)):
-            left_out.add(manifest, speaker, "speaker has no usable utterance")
     chosen = tuple(sorted(set(speakers) or found))
     dev = {}
     if dev_manifest:
-        dev = _long_enough(
-            preparation.read_speakers(base, dev_manifest, left_out),
-            min_seconds,
-            left_out,
-        )
+        dev = _read(base, dev_manifest, min_seconds, left_out)
     return (
         *(_by_speaker(base, chosen, each) for each in (found, dev)),
         left_out,
     )
 
 
-def _named(path):
-    """The ids of all speakers of a manifest that can be read."""
-    utterances, _ = manifest_lib.read(path)
-    return {utterance.speaker for utterance in utterances}
-
-
-def _long_enough(speakers, min_seconds, left_out):
+def _read(base, path, min_seconds, left_out):
+    """Speakers' usable utterances of at least so many seconds."""
+    speakers = preparation.read_speakers(base, path, left_out)
     result = {}
     for speaker, utterances in speakers.items():
         kept = [u for u in utterances if u.duration >= min_seconds]
@@ -112,6 +97,8 @@ def _long_enough(speakers, min_seconds, left_out):
                 )
         if kept:
             result[speaker] = kept
+        else:
+            left_out.add(path, speaker, manifest_lib.NOTHING_USABLE)
     return result
 
 

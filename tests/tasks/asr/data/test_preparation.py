@@ -235,6 +235,18 @@ def test_a_speaker_with_too_few_utterances_is_named(folder):
     assert "1, train.min_utterances is 2" in account
 
 
+def test_a_speaker_whose_utterances_are_all_unusable_is_named(folder):
+    for place in range(2):
+        append(folder, line(speaker="cy", text="李", utt_id=f"odd{place}"))
+    append(folder, line(speaker="di", audio_filepath="gone.wav", utt_id="gone"))
+    left_out = prepare(folder).left_out
+    lost = left_out.by_reason()["speaker has no usable utterance"]
+    assert {each.utt_id for each in lost} == {"cy", "di"}
+    assert all(each.where.endswith("train.jsonl") for each in lost)
+    with pytest.raises(ValueError, match="5 unusable"):
+        prepare(folder, strict=True)
+
+
 def test_speakers_of_one_manifest_alone_are_named(folder):
     tiny.recordings(folder, ("ann", "zoe"), 2, name="dev")
     corpus = prepare(folder, "dev.jsonl")

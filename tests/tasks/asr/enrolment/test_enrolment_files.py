@@ -113,6 +113,12 @@ def test_an_utterance_too_short_is_left_out_with_its_length(base, tmp_path):
     train, dev, left_out = enrolment_files.read_speech(base, path, "", [], 0.3)
     assert len(train["ann"].utterances) == 2 and not dev
     assert "0.20 s, at least 0.3 s" in left_out.describe()
+    assert "speaker has no usable utterance" not in left_out.by_reason()
+    with open(path, "a") as file:
+        file.write(json.dumps(line | {"speaker": "cy", "utt_id": "x"}) + "\n")
+    _, _, left_out = enrolment_files.read_speech(base, path, "", ["ann"], 0.3)
+    (lost,) = left_out.by_reason()["speaker has no usable utterance"]
+    assert lost.utt_id == "cy"
 
 
 def test_a_speaker_with_nothing_usable_is_named(base, tmp_path):
