@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from tasks import cli
+from tasks import cli, tables
 
 _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
 
@@ -134,7 +134,7 @@ def _in_full(found):
         )
         for name, tensor in found["tensors"].items()
     ]
-    lines += ["", *_aligned(rows), "", _total(found)]
+    lines += ["", tables.aligned(rows), "", _total(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -149,17 +149,7 @@ def _table(found):
     rows = [[name for name, _ in _TABLE_COLUMNS]]
     for one in found:
         rows.append([_printable(column(one)) for _, column in _TABLE_COLUMNS])
-    return "\n".join(_aligned(rows))
-
-
-def _aligned(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+    return tables.aligned(rows)
 
 
 def _printable(value):

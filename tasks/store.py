@@ -24,7 +24,7 @@ import sys
 
 from absl import flags
 
-from tasks import cli
+from tasks import cli, tables
 
 _STORE = flags.DEFINE_string("store", "", "Folder or bucket of the store.")
 _TENANT = flags.DEFINE_string("tenant", "", "Whose speakers; list: all.")
@@ -106,7 +106,7 @@ def list_all(store, arguments):
             + (f"{v.num_bytes:,}", v.published_at)
             for v in versions
         ]
-        print(_aligned(rows))
+        print(tables.aligned(rows))
     else:
         print("nothing is published")
     for error in errors:
@@ -246,15 +246,6 @@ def _by():
 def _no_arguments(arguments):
     if arguments:
         cli.fail(f"unexpected argument {arguments[0]!r}; flags start with --")
-
-
-def _aligned(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines)
 
 
 COMMANDS = {

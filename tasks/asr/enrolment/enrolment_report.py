@@ -1,5 +1,7 @@
 """What an enrolment says: a table, refusals, and who gains by another space."""
 
+from tasks import tables
+
 
 def table(results):
     """A line for each speaker.
@@ -20,7 +22,7 @@ def table(results):
         )
         for each in results
     ]
-    return _aligned(rows)
+    return tables.aligned(rows)
 
 
 def refusal(enrolled):
@@ -84,7 +86,7 @@ def comparison(before, after):
 
 def comparison_table(rows):
     """The rows of `comparison` as text."""
-    return _aligned(
+    return tables.aligned(
         [("speaker", "WER now", "WER then", "loss now", "then", "re-publish")]
         + [
             (
@@ -102,13 +104,3 @@ def comparison_table(rows):
 
 def _percent(judgement):
     return f"{100 * judgement.word_error_rate:.1f} %"
-
-
-def _aligned(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    )

@@ -1,0 +1,19 @@
+"""Columns begin below each other, and no line ends in blanks."""
+
+import pytest
+
+from tasks import tables
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    rows = [("speaker", "rate", ""), ("F01", "10.5 %", "ok"), ("x", "", "")]
+    assert tables.aligned(rows).split("\n") == [
+        "speaker  rate",
+        "F01      10.5 %  ok",
+        "x",
+    ]
+
+
+def test_a_row_of_other_columns_is_an_error():
+    with pytest.raises(ValueError):
+        tables.aligned([("a", "b"), ("c",)])
