@@ -8,6 +8,8 @@ with stress marks in front: `'aI`, `tS`, `@`.
 
 import re
 
+from tasks.asr.evaluation import scoring
+
 SUBSTITUTIONS = {
     "gliding": {"r": "w", "l": "w"},
     "fronting": {"k": "t", "g": "d", "N": "n"},
@@ -161,7 +163,7 @@ def error_bounds(spoken):
     )
     wrong_words = sum(
         min(
-            sum(_word_errors(text.split(), guess.split()) for text in group)
+            sum(scoring.word_errors(group, [guess] * len(group)))
             for guess in sorted(set(group))
         )
         for group in groups.values()
@@ -172,16 +174,3 @@ def error_bounds(spoken):
         "phrase_error_rate": wrong_phrases / len(texts),
         "word_error_rate": wrong_words / num_words,
     }
-
-
-def _word_errors(reference, hypothesis):
-    """Word edit distance (Levenshtein 1966)."""
-    row = list(range(len(hypothesis) + 1))
-    for i, word in enumerate(reference, 1):
-        previous, row[0] = row[0], i
-        for j, guess in enumerate(hypothesis, 1):
-            previous, row[j] = (
-                row[j],
-                min(previous + (word != guess), row[j] + 1, row[j - 1] + 1),
-            )
-    return row[-1]

@@ -82,6 +82,11 @@ def test_bound_counts_what_the_best_guess_must_miss():
     }
 
 
+def test_a_guess_of_other_length_misses_what_is_inserted_and_left_out():
+    spoken = [("a b c d", "x"), ("b c", "x"), ("e", "y")]
+    assert phonology.error_bounds(spoken)["word_error_rate"] == 2 / 7
+
+
 def test_bound_is_zero_without_homophones():
     spoken = [("a b", "x"), ("a b", "x"), ("c", "y")]
     assert phonology.error_bounds(spoken)["word_error_rate"] == 0
