@@ -142,11 +142,6 @@ class Stack(SpeakerSlots):
         del trainables, heard, active
         return 0.0
 
-    def scatter(self, slots, rows):
-        """Writes rows back; the slots `[speakers]` must differ."""
-        for name, variable in self.variables_by_name.items():
-            variable.scatter_update(tf.IndexedSlices(rows[name], slots))
-
     def adapter_functions(self, rows, dropout_masks=None):
         """What a base model's `upper` takes: a function for each block.
 

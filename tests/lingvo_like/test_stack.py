@@ -58,11 +58,11 @@ def test_rows_written_are_rows_read_and_others_stay():
     three = stack.Stack(["a", "b", "c"], LAYOUT)
     three.initialize(seed=0)
     before = three.row(1)
-    slots = tf.constant([2, 0])
-    rows = {k: v + 1.0 for k, v in three.gather(slots).items()}
-    three.scatter(slots, rows)
-    for name, value in three.row(2).items():
-        np.testing.assert_array_equal(value, rows[name][0].numpy())
+    row = {name: value + 1.0 for name, value in three.row(2).items()}
+    three.set_row(2, row)
+    gathered = three.gather(tf.constant([2, 0]))
+    for name, value in row.items():
+        np.testing.assert_array_equal(gathered[name][0].numpy(), value)
     for name, value in three.row(1).items():
         np.testing.assert_array_equal(value, before[name])
 
