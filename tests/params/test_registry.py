@@ -20,7 +20,9 @@ from lingvo_like import (
 from lingvo_like.base_models import conformer_ctc, whisper
 from lingvo_like.layers import adapter
 from params import registry, schema
+from tasks.asr import bases
 from tasks.asr.training import stacks
+from tests.lingvo_like.base_models import whisper_bases
 
 every_experiment = pytest.mark.parametrize("name", registry.EXPERIMENTS)
 
@@ -113,16 +115,31 @@ def test_an_experiments_values_can_be_trained_with(name):
     assert all(factor > 0 for factor in experiment.augment.speed_factors)
 
 
+@pytest.fixture(scope="module")
+def whispers(tmp_path_factory):
+    """Folders of small Whispers of random weights, by audio context."""
+    folders = {}
+    for context in whisper.AUDIO_CONTEXTS:
+        folders[context] = str(tmp_path_factory.mktemp(context))
+        base = whisper_bases.small(audio_context=context, positions=128)
+        bases.save(base, folders[context])
+    return folders
+
+
 @every_experiment
-def test_an_experiments_values_build_its_base(name):
+def test_an_experiments_values_build_its_base(name, whispers):
     values = registry.get(name).base
     if isinstance(values, schema.Whisper):
-        assert values.audio_context in whisper.AUDIO_CONTEXTS
+        base = bases.load(values, whispers[values.audio_context])
+        assert isinstance(base, whisper.Whisper)
+        assert base.audio_context == values.audio_context
+        assert base.max_tokens == values.max_tokens
+        assert base.tokenizer.language == values.language
     else:
         # One block, since all are alike; the whole of a large one is slow.
-        conformer_ctc.ConformerCtc(
-            **dataclasses.asdict(values) | {"num_blocks": 1}
-        )
+        base = bases.create(dataclasses.replace(values, num_blocks=1))
+        assert isinstance(base, conformer_ctc.ConformerCtc)
+        assert base.model_dim == values.model_dim
 
 
 def test_every_experiment_of_the_package_is_registered():
