@@ -11,7 +11,8 @@ of 1. Many speakers are one job: leave --speaker away to enrol everybody in the
 manifest.
 
 With --compare_with_space=OTHER nothing is written: it lists who would gain by
-a Submodel of that space, after a basis was fitted again.
+a Submodel of that space, after a basis was fitted again. Both Submodels are
+made anew from these recordings and judged alike; a published one is not read.
 """
 
 import json

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from tasks.asr.data import text
 from tasks.asr.enrolment import enrolment_learning
@@ -143,18 +144,28 @@ class Judge:
 
     def _each(self, step, candidates, convert):
         found = [{} for _ in candidates]
-        for items in self._items:
-            rows = [
-                (c, *item) for c in range(len(candidates)) for item in items
-            ]
-            places = min(_PLACES, len(rows))
-            for start in range(0, len(rows), places):
-                part = rows[start : start + places]
-                values = step(*self._batch(candidates, part, places)).numpy()
-                for place, (candidate, slot, index) in enumerate(part):
-                    speaker = self._runs[slot].speaker
-                    of_speaker = found[candidate].setdefault(speaker, {})
-                    of_speaker[index] = convert(values[place])
+        with tqdm.tqdm(
+            total=len(candidates) * sum(map(len, self._items)),
+            desc="enrolling (judging)",
+            unit="utt",
+            # Within the bar of the learning, and only where somebody looks.
+            leave=False,
+            disable=None,
+        ) as progress:
+            for items in self._items:
+                rows = [
+                    (c, *item) for c in range(len(candidates)) for item in items
+                ]
+                places = min(_PLACES, len(rows))
+                for start in range(0, len(rows), places):
+                    part = rows[start : start + places]
+                    batch = self._batch(candidates, part, places)
+                    values = step(*batch).numpy()
+                    for place, (candidate, slot, index) in enumerate(part):
+                        speaker = self._runs[slot].speaker
+                        of_speaker = found[candidate].setdefault(speaker, {})
+                        of_speaker[index] = convert(values[place])
+                    progress.update(len(part))
         return found
 
     def _batch(self, candidates, items, places):

@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from tasks.asr.data import input_pipeline
 
@@ -44,10 +45,14 @@ class Speech:
             for speaker, data in speakers.items()
         }
         self._activations, self._paddings = {}, {}
-        for speaker, data in speakers.items():
-            self._listen(base, first_block, speaker, data)
+        total = sum(len(data.utterances) for data in speakers.values())
+        with tqdm.tqdm(
+            total=total, desc="enrolling (recordings)", unit="utt", disable=None
+        ) as progress:
+            for speaker, data in speakers.items():
+                self._listen(base, first_block, speaker, data, progress.update)
 
-    def _listen(self, base, first_block, speaker, data):
+    def _listen(self, base, first_block, speaker, data, progress):
         bucket, found = self.buckets[speaker], []
         for start in range(0, len(data.utterances), _ROWS):
             utterances = data.utterances[start : start + _ROWS]
@@ -66,6 +71,7 @@ class Speech:
                     first_block,
                 )
             )
+            progress(len(utterances))
         self._activations[speaker], self._paddings[speaker] = (
             np.concatenate([np.asarray(part) for part in parts])
             for parts in zip(*found, strict=True)
