@@ -44,7 +44,7 @@ def run(base, values, folder, name, arguments):
 
 def main():
     parser = jobs.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning_rate", type=float, default=2e-3)
     # A job of one speaker sees its few utterances in every step: at the rate
     # of one utterance a step it learns them by heart.
