@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from lingvo_like import embedding_space
+from lingvo_like import embedding_space, replica_sums
 
 
 class SpaceAdamW(tf.Module):
@@ -13,7 +13,9 @@ class SpaceAdamW(tf.Module):
     speakers. What they share, the basis and the speaker encoder, moves by the
     mean of the active speakers' gradients, at the learning rate of the mean of
     their step counts: all speakers reach the end of its schedule together,
-    however many steps of the job that takes.
+    however many steps of the job that takes. Where replicas share a step, the
+    mean is over the speakers of all of them, and every replica moves its copy
+    by the same.
 
     Args:
         space: `EmbeddingSpace`.
@@ -90,21 +92,28 @@ class SpaceAdamW(tf.Module):
     def _update_mean(self, slots, before):
         # By what changed: a mean over all would grow with the speakers.
         change = tf.gather(self._space.embeddings, slots) - before
-        self._space.mean_embedding.assign_add(
-            tf.reduce_sum(change, axis=0) / self._space.num_slots
-        )
+        change = replica_sums.over_replicas(tf.reduce_sum(change, axis=0))
+        self._space.mean_embedding.assign_add(change / self._space.num_slots)
 
     def _update_shared(self, slots, active, trainables, gradients):
         present = tf.cast(active, tf.float32)
-        count = tf.maximum(tf.reduce_sum(present), 1.0)
         steps = tf.cast(tf.gather(self.steps, slots), tf.float32)
-        steps = tf.reduce_sum(steps * present) / count
+        num_active, sum_of_steps, sums = replica_sums.over_replicas(
+            (
+                tf.reduce_sum(present),
+                tf.reduce_sum(steps * present),
+                {
+                    prefix: embedding_space.without_prefix(prefix, gradients)
+                    for prefix in self._shared
+                },
+            )
+        )
+        count = tf.maximum(num_active, 1.0)
         for prefix, (shared, num_slots) in self._shared.items():
-            gradient = embedding_space.without_prefix(prefix, gradients)
             shared.update(
                 tf.range(num_slots),
-                tf.fill([num_slots], tf.reduce_any(active)),
+                tf.fill([num_slots], num_active > 0.0),
                 embedding_space.without_prefix(prefix, trainables),
-                {name: each / count for name, each in gradient.items()},
-                shared.learning_rate_at(steps),
+                {name: each / count for name, each in sums[prefix].items()},
+                shared.learning_rate_at(sum_of_steps / count),
             )

@@ -6,6 +6,7 @@ A speaker id maps to a slot; a slot's tensors, over all blocks, are a Submodel.
 import numpy as np
 import tensorflow as tf
 
+from lingvo_like import slot_rows as slot_rows_lib
 from lingvo_like import streams, submodel_layout
 from lingvo_like.layers import adapter
 
@@ -55,20 +56,25 @@ class Stack(SpeakerSlots):
         speakers: sequence of speaker ids; a speaker's slot is its position.
         layout: `submodel_layout.Layout`, the tensors of one Submodel.
         residual_weight: float.
+        slot_rows: `SlotRows`, where the rows of the slots are; a row for each
+            slot if None.
 
     Attributes:
         adapters: dict of block index to `StackedAdapter`.
         variables_by_name: dict of tensor name to variable `[slots, ...]`, in
             the layout's order.
+        slot_rows: as given. Steps know slots by their rows: `gather` takes
+            rows, which are the slots where each has one.
     """
 
-    def __init__(self, speakers, layout, residual_weight=1.0):
+    def __init__(self, speakers, layout, residual_weight=1.0, slot_rows=None):
         super().__init__(speakers, name="stack")
         self.layout = layout
         self.residual_weight = residual_weight
+        self.slot_rows = slot_rows or slot_rows_lib.SlotRows(self.num_slots)
         self.adapters = {
             block: adapter.StackedAdapter(
-                num_slots=len(self.speakers),
+                num_slots=self.slot_rows.num_rows,
                 model_dim=layout.model_dim,
                 bottleneck_dim=layout.bottleneck_dim,
                 residual_weight=residual_weight,
@@ -97,19 +103,19 @@ class Stack(SpeakerSlots):
             shared_start: bool, all speakers draw from one stream of the seed.
         """
         for name, variable in self.variables_by_name.items():
+            self.slot_rows.clear(variable)
             if not name.endswith("/down_kernel"):
-                variable.assign(tf.zeros_like(variable))
                 continue
             shape = tuple(variable.shape[1:])
             for slot, speaker in enumerate(self.speakers):
+                if not self.slot_rows.is_here(slot):
+                    continue
                 whose = "" if shared_start else speaker
                 row = streams.generator(
                     "initial", seed, whose, name
                 ).standard_normal(shape, dtype=np.float32)
                 scale = np.float32(np.sqrt(2.0 / shape[0]))
-                variable.scatter_update(
-                    tf.IndexedSlices((row * scale)[None], [slot])
-                )
+                self.slot_rows.write(variable, slot, row * scale)
 
     def gather(self, slots):
         """Rows of the slots `[speakers]`: dict of name to `[speakers, ...]`."""
@@ -181,7 +187,7 @@ class Stack(SpeakerSlots):
     def row(self, slot):
         """One Submodel's tensors: dict of name to a NumPy array."""
         return {
-            name: np.asarray(tf.gather(variable, slot))
+            name: self.slot_rows.read(variable, slot)
             for name, variable in self.variables_by_name.items()
         }
 
@@ -189,6 +195,4 @@ class Stack(SpeakerSlots):
         """Puts one Submodel's tensors into a slot."""
         adapter.check_slots([slot], self.num_slots)
         for name, variable in self.variables_by_name.items():
-            variable.scatter_update(
-                tf.IndexedSlices(tf.constant(tensors[name])[None], [slot])
-            )
+            self.slot_rows.write(variable, slot, tensors[name])

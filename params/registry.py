@@ -52,7 +52,14 @@ def with_later_values(values):
     result = {"space": hyperparams.to_dict(schema.Space())} | values
     for section, added in (
         ("adapter", {"shared_start": False}),
-        ("train", {"submodel_dtype": "float32"}),
+        (
+            "train",
+            {
+                "submodel_dtype": "float32",
+                "steps_per_call": 1,
+                "compute_dtype": "float32",
+            },
+        ),
     ):
         if isinstance(result.get(section), dict):
             result[section] = added | result[section]

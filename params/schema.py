@@ -122,9 +122,15 @@ class Train:
 
     seed: int = 0
     num_steps: int = 200
-    # Places in one step: speakers, and utterances of each.
+    # Places in one step of each replica: speakers, and utterances of each.
     speakers_per_step: int = 4
     utterances_per_speaker: int = 8
+    # Updates that are one call of the accelerator, where groups of one padded
+    # length follow one another.
+    steps_per_call: int = 1
+    # What the frozen base computes in: "float32", or "bfloat16", with
+    # Submodels, moments and losses in float32 all the same.
+    compute_dtype: str = "float32"
     # Dev loss every so many steps of a speaker; a speaker stops after
     # `patience` evaluations without a better one (0: never early).
     eval_every_steps: int = 50

@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import signal
 import sys
 
 # Before TensorFlow is imported: what it logs later would bury our messages.
@@ -78,6 +79,12 @@ def fail(message):
     lines = (line.strip() for line in str(message).splitlines())
     print(f"error: {' '.join(filter(None, lines))}", file=sys.stderr)
     sys.exit(1)
+
+
+def stop(message):
+    """Prints one line to stderr and exits as SIGTERM does, with status 143."""
+    print(message, file=sys.stderr)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def expected_message(error):

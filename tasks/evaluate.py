@@ -12,8 +12,9 @@ import os
 from absl import flags
 
 from params import registry
-from tasks import cli
+from tasks import cli, devices
 
+flags.adopt_module_key_flags(devices)
 _MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
 _TEST_MANIFEST = flags.DEFINE_string(
     "test_manifest", "", "JSONL manifest of what to recognise."
@@ -73,10 +74,13 @@ def main(_):
     text.normalize("", normalizer)
     # Whatever can fail does so before hours of recognition.
     output = _OUTPUT_DIR.value or directory.evaluation
-    model_directory.check_writable(output, "--output_dir")
+    replicas = devices.replicas()
+    if replicas.workers.is_chief:
+        model_directory.check_writable(output, "--output_dir")
     history = directory.read_history()
     train_texts = directory.read_texts()
-    base = bases.load(experiment.base, _BASE.value or saved["base"])
+    with replicas.scope():
+        base = bases.load(experiment.base, _BASE.value or saved["base"])
     fingerprint = base.fingerprint()
     if fingerprint != saved["base_fingerprint"]:
         cli.fail(
@@ -91,23 +95,26 @@ def main(_):
                 "--compare_with names a Whisper at its full audio context; "
                 f"the run's base model is a {type(experiment.base).__name__}"
             )
-        compared = bases.load(
-            schema.Whisper(
-                language=experiment.base.language,
-                max_tokens=experiment.base.max_tokens,
-            ),
-            _COMPARE_WITH.value,
-        )
+        with replicas.scope():
+            compared = bases.load(
+                schema.Whisper(
+                    language=experiment.base.language,
+                    max_tokens=experiment.base.max_tokens,
+                ),
+                _COMPARE_WITH.value,
+            )
     data, left_out = evaluation.read_test(
         base, _TEST_MANIFEST.value, _SPEAKERS.value, _STRICT.value
     )
-    print(left_out.describe(), end="")
-    submodels = evaluation.load_submodels(
-        directory,
-        [each.speaker for each in data.values()],
-        fingerprint,
-        task.layout_of(base, experiment.adapter),
-    )
+    if replicas.workers.is_chief:
+        print(left_out.describe(), end="")
+    with replicas.scope():
+        submodels = evaluation.load_submodels(
+            directory,
+            [each.speaker for each in data.values()],
+            fingerprint,
+            task.layout_of(base, experiment.adapter),
+        )
     space = evaluation.load_space(directory, fingerprint)
     records = evaluation.run(
         base,
@@ -116,7 +123,11 @@ def main(_):
         data,
         train_texts,
         _BEAM_SIZE.value,
+        replicas,
     )
+    # The others have said what they recognised, and leave the rest to it.
+    if not replicas.workers.is_chief:
+        return
     summary = metrics.summarize(
         records,
         normalizer,

@@ -6,7 +6,12 @@
 Writes one file per speaker to RUN/submodels and, where the experiment learns
 a speaker-embedding space, RUN/space.safetensors to enrol others in.
 Interrupted at any moment, the same command goes on from the last checkpoint
-to the same result.
+to the same result. SIGTERM, which a machine that is taken away sends, saves one
+first and exits with status 143.
+
+Several GPUs, the chips of a TPU, or the processes that TF_CONFIG names share
+the speakers, each training its own. With TF_CONFIG, start the same command on
+every machine; --model_dir is a folder that all of them see.
 """
 
 import sys
@@ -15,9 +20,10 @@ from absl import flags, logging
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks import cli
+from tasks import cli, devices
 from tasks.asr.data import experiment_checks
 
+flags.adopt_module_key_flags(devices)
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; see --list_experiments."
 )
@@ -77,7 +83,10 @@ def main(_):
     from tasks.asr.data import preparation
     from tasks.asr.training import (
         model_directory,
+        preemption,
         run_description,
+        sharding,
+        slot_state,
         space_initialization,
         space_training,
         task,
@@ -92,8 +101,16 @@ def main(_):
     base_path = _BASE.value or (saved or {}).get("base", "")
     if not base_path:
         cli.fail("--base is missing; see --help")
-    directory.prepare()
-    base = bases.load(experiment.base, base_path)
+    replicas = devices.replicas()
+    is_chief = replicas.workers.is_chief
+    if is_chief:
+        directory.prepare()
+    # All have read, and the chief can write, before anything is written.
+    replicas.workers.gather()
+    with replicas.scope():
+        base = bases.load(
+            experiment.base, base_path, experiment.train.compute_dtype
+        )
     corpus = preparation.prepare(
         base,
         experiment,
@@ -101,7 +118,7 @@ def main(_):
         _DEV_MANIFEST.value,
         _STRICT.value,
     )
-    if corpus.left_out:
+    if corpus.left_out and is_chief:
         print(corpus.left_out.describe(), file=sys.stderr)
     fingerprint = base.fingerprint()
     now = run_description.describe(
@@ -116,16 +133,22 @@ def main(_):
             f"train on in {_TRAIN_MANIFEST.value}"
         )
     # Before anything is written: a job that cannot be made leaves no trace.
-    job = task.SubmodelTask(base, experiment, corpus.speakers)
-    directory.check_space(job.state_by_name.values())
-    directory.write_left_out(corpus.left_out.describe(examples=None))
-    directory.write_texts(
-        {
-            data.speaker: [utterance.text for utterance in data.utterances]
-            for data in corpus.train.values()
-        }
-    )
-    directory.write_experiment(now)
+    shards = sharding.shard(replicas, base, experiment, corpus.train)
+    with replicas.scope():
+        job = task.SubmodelTask(
+            base, experiment, corpus.speakers, slot_rows=shards.slot_rows
+        )
+    state = slot_state.SlotState(job, shards)
+    if is_chief:
+        directory.check_space(state.by_name.values())
+        directory.write_left_out(corpus.left_out.describe(examples=None))
+        directory.write_texts(
+            {
+                data.speaker: [utterance.text for utterance in data.utterances]
+                for data in corpus.train.values()
+            }
+        )
+        directory.write_experiment(now)
 
     base_description = {
         **base.description(),
@@ -151,23 +174,34 @@ def main(_):
         directory,
         make_submodel,
         selected={job.stack.slot(name) for name in _SPEAKERS.value} or None,
+        sharding=shards,
     )
     if run.restore():
         logging.info("going on from the checkpoint in %s", directory.path)
     elif experiment.space.embedding_dim:
-        print(
-            space_initialization.initialize(
-                job, corpus.train, fingerprint, _SPACE_FROM.value
-            )
+        said = space_initialization.initialize(
+            job, corpus.train, fingerprint, _SPACE_FROM.value
         )
-    print(
-        f"{len(corpus.speakers)} speakers, "
-        f"{job.stack.layout.num_values:,} values each, "
-        f"{experiment.train.num_steps} updates each"
-    )
-    run.run()
-    print(f"Submodels: {directory.submodels}")
-    if experiment.space.embedding_dim:
+        if is_chief:
+            print(said)
+    if is_chief:
+        shared = f" on {replicas.num_replicas} replicas"
+        print(
+            f"{len(corpus.speakers)} speakers, "
+            f"{job.stack.layout.num_values:,} values each, "
+            f"{experiment.train.num_steps} updates each"
+            f"{'' if replicas.is_plain else shared}"
+        )
+    try:
+        run.run()
+    except preemption.Stopped:
+        cli.stop(
+            f"stopped by SIGTERM; the checkpoint in {directory.checkpoints} "
+            "holds everything, and the same command goes on from it"
+        )
+    if is_chief:
+        print(f"Submodels: {directory.submodels}")
+    if is_chief and experiment.space.embedding_dim:
         space_training.write(
             directory,
             job,
@@ -177,6 +211,8 @@ def main(_):
             base_description,
         )
         print(f"space: {directory.space}")
+    # Nobody leaves before the others have done.
+    replicas.workers.gather()
 
 
 if __name__ == "__main__":

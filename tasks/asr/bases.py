@@ -5,12 +5,14 @@ from lingvo_like.base_models import conformer_ctc, whisper
 from params import schema
 
 
-def load(values, path):
+def load(values, path, compute_dtype="float32"):
     """Loads the base model of an experiment, frozen.
 
     Args:
         values: `schema.Whisper` or `schema.ConformerCtc`.
         path: str, a directory, or for Whisper also the name of a preset.
+        compute_dtype: "float32" or "bfloat16"; weights and losses are float32
+            in both.
 
     Returns:
         A `BaseModel` with `trainable` False.
@@ -23,16 +25,18 @@ def load(values, path):
             "--base is empty; give the base model's directory, or tiny.en "
             "for the Whisper that comes with the tiny-en extra"
         )
+    policy = "mixed_bfloat16" if compute_dtype == "bfloat16" else None
     if isinstance(values, schema.Whisper):
         base = whisper.load(
             path,
             audio_context=values.audio_context,
             language=values.language,
             max_tokens=values.max_tokens,
+            dtype=policy,
         )
     else:
         changes = {k: getattr(values, k) for k in conformer_ctc.WITHOUT_EFFECT}
-        base = conformer_ctc.load(path, **changes)
+        base = conformer_ctc.load(path, dtype=policy, **changes)
         _check_conformer(values, base, path)
     base.trainable = False
     return base

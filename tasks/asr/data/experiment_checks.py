@@ -30,6 +30,7 @@ _RANGES = (
     ("train.num_steps", 0, None),
     ("train.speakers_per_step", 1, None),
     ("train.utterances_per_speaker", 1, None),
+    ("train.steps_per_call", 1, None),
     ("train.eval_every_steps", 1, None),
     ("train.patience", 0, None),
     ("train.checkpoint_every_seconds", 0, None),
@@ -56,6 +57,7 @@ _CONTEXT_SHORTENING_RANGES = (
 CHOICES = {
     "space.normalization": ("none", "softmax", "unit"),
     "space.initializer": ("noise", "stack", "encoder", "space"),
+    "train.compute_dtype": ("float32", "bfloat16"),
     "train.submodel_dtype": ("float32", "float16"),
 }
 

@@ -55,6 +55,8 @@ class Loader:
         utterances_per_speaker: int, u.
         augment: `schema.Augment`, used for training minibatches only.
         seed: int.
+        slot_rows: `SlotRows`, where a step finds the slots; a slot is its own
+            row if None.
     """
 
     def __init__(
@@ -66,9 +68,14 @@ class Loader:
         utterances_per_speaker,
         augment,
         seed,
+        slot_rows=None,
     ):
         self._speakers = speakers
-        self._slots = sorted(speakers)
+        self._rows = sorted(speakers)
+        self._row_of = int
+        if slot_rows is not None:
+            self._rows = range(slot_rows.num_rows)
+            self._row_of = slot_rows.row
         self._sample_rate = sample_rate
         # One width for the whole job: what a batch compiles for is its bucket.
         self._token_bucket = token_bucket(
@@ -109,10 +116,12 @@ class Loader:
     def _places_to_slots(self, group):
         # An empty place borrows a slot that is absent, since a step's slots
         # must differ, and hands it back as it was.
-        taken = {place: each.speaker for place, each in group.placed}
+        taken = {
+            place: self._row_of(each.speaker) for place, each in group.placed
+        }
         present = set(taken.values())
-        absent = (slot for slot in self._slots if slot not in present)
-        some = group.minibatches[0].speaker
+        absent = (row for row in self._rows if row not in present)
+        some = next(iter(taken.values()), 0)
         return np.array(
             [
                 taken[place] if place in taken else next(absent, some)

@@ -67,7 +67,8 @@ class SpeakerData:
         utterances_per_minibatch: int.
         seed: int.
         speed_factors: tuple of floats to draw from.
-        place: int, the speaker's place in every training step.
+        place: int, the speaker's place in every training step; where replicas
+            share steps, `places` of the first come before those of the next.
     """
 
     def __init__(
@@ -94,6 +95,18 @@ class SpeakerData:
     @property
     def steps_per_epoch(self):
         return -(-len(self.num_samples) // self._size)
+
+    def load(self):
+        """What an update costs: a dict of bucket to samples, on average.
+
+        By the utterances as recorded, in minibatches of neighbours in length.
+        """
+        lengths = sorted(self.num_samples, reverse=True)
+        result = collections.Counter()
+        for longest in lengths[:: self._size]:
+            bucket = self._bucket_samples(longest)
+            result[bucket] += bucket / self.steps_per_epoch
+        return dict(result)
 
     def minibatch(self, step):
         """The speaker's minibatch at its own `step`, from 0."""
@@ -166,7 +179,80 @@ def assign_places(num_slots, places):
     return result
 
 
+def assign_replicas(loads, place_of, num_replicas):
+    """A fixed replica for each slot, so that all have as much to do.
+
+    Replicas take their steps together, each step of one bucket, and a replica
+    that has nobody for the bucket waits. So the heaviest speakers choose first,
+    and each takes the replica that has the least of the buckets of this
+    speaker, at the speaker's place; none gets more slots than its even share.
+
+    Args:
+        loads: list by slot of dicts of bucket to work, as `SpeakerData.load`.
+        place_of: list of int, by slot, as `assign_places`.
+        num_replicas: int.
+
+    Returns:
+        list of int, by slot.
+    """
+    share = -(-len(loads) // num_replicas)
+    column = {
+        bucket: i
+        for i, bucket in enumerate(sorted(set().union(*map(set, loads))))
+    }
+    at_place = np.zeros((num_replicas, max(place_of) + 1, len(column)))
+    counts = np.zeros(num_replicas, np.int64)
+    result = [0] * len(loads)
+    by_weight = sorted(
+        range(len(loads)), key=lambda slot: (-sum(loads[slot].values()), slot)
+    )
+    for slot in by_weight:
+        load = np.zeros(len(column))
+        for bucket, work in loads[slot].items():
+            load[column[bucket]] = work
+        place = place_of[slot]
+        order = np.lexsort(
+            (
+                at_place.sum(axis=(1, 2)),
+                at_place[:, place] @ load,
+                counts >= share,
+            )
+        )
+        replica = int(order[0])
+        result[slot] = replica
+        counts[replica] += 1
+        at_place[replica, place] += load
+    return result
+
+
+def split(group, num_replicas, places):
+    """What each replica has of a group: list of `Group`, some of nobody.
+
+    Args:
+        group: `Group` whose places are those of all replicas, in order.
+        num_replicas: int.
+        places: int, of each replica.
+    """
+    parts = [[] for _ in range(num_replicas)]
+    for place, minibatch in group.placed:
+        parts[place // places].append((place % places, minibatch))
+    return [
+        Group(
+            group.bucket,
+            tuple(minibatch for _, minibatch in part),
+            tuple(place for place, _ in part),
+        )
+        for part in parts
+    ]
+
+
 def training_groups(speakers, steps, stop_at, places):
+    """The `Group`s of `training_calls`, one after the other."""
+    for groups in training_calls(speakers, steps, stop_at, places, 1):
+        yield from groups
+
+
+def training_calls(speakers, steps, stop_at, places, steps_per_call):
     """Groups for every minibatch between `steps` and `stop_at`.
 
     Each next group is a function of the counts alone: those furthest behind
@@ -178,10 +264,13 @@ def training_groups(speakers, steps, stop_at, places):
         speakers: dict of slot to `SpeakerData`.
         steps: dict of slot to the speaker's steps so far.
         stop_at: dict of slot to the step to stop before.
-        places: int, speakers of one step.
+        places: int, speakers of one step, over all replicas.
+        steps_per_call: int, groups that may be handed over at once; those
+            after the first have the first one's bucket, and fill it.
 
     Yields:
-        `Group`s, a speaker's own steps in order.
+        lists of `Group`s, a speaker's own steps in order. What follows a list
+        is a function of the counts after it.
     """
     steps = dict(steps)
     pending = {
@@ -189,6 +278,7 @@ def training_groups(speakers, steps, stop_at, places):
         for slot, data in speakers.items()
         if steps[slot] < stop_at[slot]
     }
+    call = []
     while pending:
         by_bucket = collections.defaultdict(list)
         for slot in sorted(pending, key=lambda slot: (steps[slot], slot)):
@@ -200,11 +290,19 @@ def training_groups(speakers, steps, stop_at, places):
         }
         full = [b for b, taken in chosen.items() if len(taken) == places]
         bucket = full[0] if full else next(iter(by_bucket))
+        if call:
+            if len(call) < steps_per_call and call[0].bucket in full:
+                bucket = call[0].bucket
+            else:
+                yield call
+                call = []
         taken = chosen[bucket]
-        yield Group(
-            bucket,
-            tuple(pending[slot] for slot in taken.values()),
-            tuple(taken),
+        call.append(
+            Group(
+                bucket,
+                tuple(pending[slot] for slot in taken.values()),
+                tuple(taken),
+            )
         )
         for slot in taken.values():
             steps[slot] += 1
@@ -212,16 +310,43 @@ def training_groups(speakers, steps, stop_at, places):
                 pending[slot] = speakers[slot].minibatch(steps[slot])
             else:
                 del pending[slot]
+    if call:
+        yield call
 
 
-def evaluation_groups(speakers, places):
-    """Groups that hold every utterance of `speakers` once."""
-    by_bucket = collections.defaultdict(list)
+def evaluation_groups(speakers, places, num_replicas=None):
+    """Groups that hold every utterance of `speakers` once.
+
+    Args:
+        speakers: dict of slot to `SpeakerData`.
+        places: int, of each replica.
+        num_replicas: int, replicas that each take their own speakers alone,
+            known by their places; None where anybody may take any place.
+
+    Returns:
+        list of `Group`.
+    """
+    by_bucket = collections.defaultdict(lambda: collections.defaultdict(list))
     for data in speakers.values():
+        replica = data.place // places if num_replicas else 0
         for minibatch in data.evaluation_minibatches():
-            by_bucket[minibatch.bucket].append(minibatch)
-    return [
-        Group(bucket, tuple(minibatches[i : i + places]))
-        for bucket, minibatches in sorted(by_bucket.items())
-        for i in range(0, len(minibatches), places)
-    ]
+            by_bucket[minibatch.bucket][replica].append(minibatch)
+    groups = []
+    for bucket, of_replicas in sorted(by_bucket.items()):
+        most = max(map(len, of_replicas.values()))
+        for start in range(0, most, places):
+            placed = [
+                (replica * places + place, minibatch)
+                for replica, minibatches in sorted(of_replicas.items())
+                for place, minibatch in enumerate(
+                    minibatches[start : start + places]
+                )
+            ]
+            groups.append(
+                Group(
+                    bucket,
+                    tuple(minibatch for _, minibatch in placed),
+                    tuple(place for place, _ in placed),
+                )
+            )
+    return groups

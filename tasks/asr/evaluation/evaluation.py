@@ -9,7 +9,7 @@ import tensorflow as tf
 from lingvo_like import files, space_file, stack, submodel
 from tasks.asr.data import preparation, rejections, splits
 from tasks.asr.evaluation import groups, metrics, report, transcription
-from tasks.asr.training import task
+from tasks.asr.training import replicas as replicas_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,9 @@ def _check_one_severity(path, speaker, utterances):
             )
 
 
-def run(base, compared, submodels, data, train_texts, beam_size=1):
+def run(
+    base, compared, submodels, data, train_texts, beam_size=1, replicas=None
+):
     """Transcribes everything twice.
 
     Args:
@@ -138,21 +140,24 @@ def run(base, compared, submodels, data, train_texts, beam_size=1):
         data: dict of slot to `SpeakerUtterances`.
         train_texts: dict of speaker to the texts it trained on.
         beam_size: int.
+        replicas: `Replicas` that the base models and the stack were made on.
 
     Returns:
-        list of `metrics.Transcribed`.
+        list of `metrics.Transcribed`, the same in every process.
     """
-    before = transcription.transcribe(
-        compared,
-        data,
-        task.transcriber(compared, beam_size=beam_size),
-        title="base",
-    )
-    after = transcription.transcribe(
-        base,
-        data,
-        task.transcriber(base, submodels.stack, beam_size),
-        title="Submodels",
+    replicas = replicas or replicas_lib.Replicas()
+    before, after = (
+        transcription.transcribe(
+            model,
+            data,
+            transcription.transcriber(model, stack, beam_size, replicas),
+            title=title,
+            replicas=replicas,
+        )
+        for model, stack, title in (
+            (compared, None, "base"),
+            (base, submodels.stack, "Submodels"),
+        )
     )
     records = []
     for slot, speaker in data.items():

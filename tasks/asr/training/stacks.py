@@ -11,7 +11,7 @@ from lingvo_like import optimizer as optimizer_lib
 from lingvo_like import stack as stack_lib
 
 
-def make_stack(layout, experiment, speakers, space=None):
+def make_stack(layout, experiment, speakers, space=None, slot_rows=None):
     """The stack of a job, at its start.
 
     Args:
@@ -20,6 +20,8 @@ def make_stack(layout, experiment, speakers, space=None):
         speakers: sequence of speaker ids, the slots.
         space: `space.Space` to keep, where only embeddings of the speakers
             are learned; None to train what the experiment says.
+        slot_rows: `SlotRows` of a stack of slots, or None. A space keeps a row
+            for each speaker on every replica: its rows are few numbers.
 
     Returns:
         `Stack` or `EmbeddingSpace`.
@@ -38,7 +40,7 @@ def make_stack(layout, experiment, speakers, space=None):
     seed = experiment.train.seed
     if not values.embedding_dim:
         result = stack_lib.Stack(
-            speakers, layout, experiment.adapter.residual_weight
+            speakers, layout, experiment.adapter.residual_weight, slot_rows
         )
         result.initialize(seed, experiment.adapter.shared_start)
         return result
@@ -61,6 +63,18 @@ def make_stack(layout, experiment, speakers, space=None):
     )
     result.initialize(seed)
     return result
+
+
+def is_per_slot(stack, name):
+    """Whether a variable of `SubmodelTask.state_by_name` has rows of slots.
+
+    Args:
+        stack: from `make_stack`.
+        name: str.
+    """
+    return isinstance(stack, stack_lib.Stack) or name.startswith(
+        (f"weight/{embedding_space.EMBEDDING}", "optimizer/embedding/")
+    )
 
 
 def make_optimizer(stack, experiment):

@@ -20,6 +20,8 @@ class SubmodelTask:
         speakers: sequence of speaker ids, the slots.
         space: `space.Space` that is kept as it is, while embeddings of the
             speakers are learned in it; None to train what the experiment says.
+        slot_rows: `SlotRows`, where the slots' rows are on the replicas that
+            share the job; None where it has one replica.
 
     Attributes:
         stack: the `Stack`, or the `EmbeddingSpace`.
@@ -28,14 +30,16 @@ class SubmodelTask:
             below never changes and needs no gradient.
     """
 
-    def __init__(self, base, experiment, speakers, space=None):
+    def __init__(self, base, experiment, speakers, space=None, slot_rows=None):
         if base.trainable:
             raise ValueError("the base model of Submodels must be frozen")
         self.base = base
         self.experiment = experiment
         layout = layout_of(base, experiment.adapter)
         self.first_block = min(layout.blocks) + 1
-        self.stack = stacks.make_stack(layout, experiment, speakers, space)
+        self.stack = stacks.make_stack(
+            layout, experiment, speakers, space, slot_rows
+        )
         self.optimizer = stacks.make_optimizer(self.stack, experiment)
 
     @property
@@ -65,7 +69,9 @@ class SubmodelTask:
         activations, paddings = self._activations(batch, augment=True)
         trainables = self.stack.trainables(batch["slots"])
         masks = self._dropout_masks(batch["seeds"], activations)
-        heard = self.stack.listen(activations, paddings, batch["weights"])
+        heard = self.stack.listen(
+            tf.cast(activations, tf.float32), paddings, batch["weights"]
+        )
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainables)
             rows = self.stack.rows(trainables, batch["seeds"], heard)
@@ -79,6 +85,45 @@ class SubmodelTask:
             batch["slots"], batch["active"], trainables, gradients
         )
         return losses, norms
+
+    @tf.function
+    def train_steps(self, batches, count):
+        """Many updates in one call.
+
+        Args:
+            batches: dict like a batch, each tensor with a leading axis of
+                steps.
+            count: int32 scalar, how many of them to take.
+
+        Returns:
+            losses and gradient norms `[steps, s]`, zero after `count`.
+        """
+        steps, places = batches["slots"].shape
+        found = [
+            tf.TensorArray(tf.float32, steps, element_shape=[places])
+            for _ in range(2)
+        ]
+        nothing = tf.zeros([places])
+        for step in range(steps):
+            found = [array.write(step, nothing) for array in found]
+
+        def update(step, losses, norms):
+            result = self.train_step(
+                {name: tensor[step] for name, tensor in batches.items()}
+            )
+            return (
+                step + 1,
+                losses.write(step, result[0]),
+                norms.write(step, result[1]),
+            )
+
+        _, *found = tf.while_loop(
+            lambda step, *_: step < count,
+            update,
+            (tf.constant(0), *found),
+            maximum_iterations=steps,
+        )
+        return tuple(array.stack() for array in found)
 
     @tf.function
     def losses(self, batch):
@@ -157,16 +202,11 @@ def transcriber(base, stack=None, beam_size=1):
         A function of a batch that returns texts and scores, `[s, u]` each.
     """
 
+    recognize = recognizer(base, stack, beam_size)
+
     @tf.function
     def transcribe(batch):
-        functions = {}
-        if stack is not None:
-            functions = stack.adapter_functions(stack.gather(batch["slots"]))
-        encoded, paddings = base.encode(
-            *base.features(_merge(batch["audio"]), _merge(batch["lengths"])),
-            functions,
-        )
-        tokens, lengths, scores = base.decode(encoded, paddings, beam_size)
+        tokens, lengths, scores = recognize(batch)
         shape = tf.shape(batch["lengths"])
         return (
             tf.reshape(base.detokenize(tokens, lengths), shape),
@@ -174,6 +214,27 @@ def transcriber(base, stack=None, beam_size=1):
         )
 
     return transcribe
+
+
+def recognizer(base, stack=None, beam_size=1):
+    """What of `transcriber` an accelerator can do: all but the text.
+
+    Returns:
+        A function of a batch that returns tokens `[s * u, tokens]`, their
+        lengths and scores `[s * u]`.
+    """
+
+    def recognize(batch):
+        functions = {}
+        if stack is not None:
+            functions = stack.adapter_functions(stack.gather(batch["slots"]))
+        encoded, paddings = base.encode(
+            *base.features(_merge(batch["audio"]), _merge(batch["lengths"])),
+            functions,
+        )
+        return base.decode(encoded, paddings, beam_size)
+
+    return recognize
 
 
 def layout_of(base, adapter):

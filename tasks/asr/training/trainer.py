@@ -15,35 +15,15 @@ import tqdm
 
 from lingvo_like import files
 from lingvo_like import submodel as submodel_lib
-from tasks.asr.data import activation_cache, input_pipeline, schedule
-from tasks.asr.training import checkpoint
-
-
-@dataclasses.dataclass
-class SpeakerState:
-    """What is known of one speaker's training, besides its tensors.
-
-    Attributes:
-        steps: int, updates so far.
-        evaluated_at: int, the step of the last evaluation; -1 before any.
-        best_step: int, the step whose weights are in the Submodel file; -1
-            while there is none.
-        best_loss: float or None, the dev loss there.
-        base_loss: float or None, the dev loss before any update.
-        worse: int, evaluations since the best.
-        finished: bool.
-        loss_sum, loss_count: of the training losses since the last evaluation.
-    """
-
-    steps: int = 0
-    evaluated_at: int = -1
-    best_step: int = -1
-    best_loss: float | None = None
-    base_loss: float | None = None
-    worse: int = 0
-    finished: bool = False
-    loss_sum: float = 0.0
-    loss_count: int = 0
+from tasks.asr.data import schedule
+from tasks.asr.training import (
+    checkpoint,
+    feed,
+    preemption,
+    slot_state,
+    speaker_state,
+)
+from tasks.asr.training import sharding as sharding_lib
 
 
 class Trainer:
@@ -58,6 +38,10 @@ class Trainer:
         make_submodel: function of (speaker, training summary) that returns
             the `Submodel` which the stack holds for that speaker now.
         selected: slots to train; None for all.
+        sharding: `Sharding` that the task was made with; None for one replica.
+
+    Attributes:
+        train_step, train_steps: `Replicated`, the task's on all replicas.
     """
 
     def __init__(
@@ -68,127 +52,110 @@ class Trainer:
         directory,
         make_submodel,
         selected=None,
+        sharding=None,
     ):
         self._task = task
         self._values = task.experiment.train
         self._directory = directory
         self._make_submodel = make_submodel
         self._train_data = train_data
-        self._dev_data = dev_data
         self._selected = sorted(train_data if selected is None else selected)
-        self._places = min(self._values.speakers_per_step, task.stack.num_slots)
-        self._place_of = schedule.assign_places(
-            task.stack.num_slots, self._places
+        self._sharding = sharding or sharding_lib.single(
+            task.stack.num_slots, self._values.speakers_per_step
         )
-        self._schedules = {
-            slot: self._speaker_schedule(data, training=True)
-            for slot, data in train_data.items()
-        }
-        self._dev_schedules = {
-            slot: self._speaker_schedule(data, training=False)
-            for slot, data in dev_data.items()
-        }
-        self.states = [SpeakerState() for _ in task.stack.speakers]
+        self._train = feed.Feed(
+            task,
+            train_data,
+            self._sharding,
+            task.experiment.augment.speed_factors,
+            directory.activations,
+        )
+        self._dev = feed.Feed(
+            task, dev_data, self._sharding, (1.0,), directory.activations
+        )
+        replicas = self._sharding.replicas
+        self._workers = replicas.workers
+        # Replicas that meet within a step cannot do so within a loop of steps.
+        meet = replicas.num_replicas > 1 and (
+            task.experiment.space.embedding_dim > 0
+        )
+        self._steps_per_call = 1 if meet else self._values.steps_per_call
+        self.train_step = replicas.replicate(task.train_step)
+        self.train_steps = replicas.replicate(task.train_steps)
+        self._losses = replicas.replicate(task.losses)
+        self._state = slot_state.SlotState(task, self._sharding)
+        self.states = [
+            speaker_state.SpeakerState() for _ in task.stack.speakers
+        ]
         self.history = []
         self._job_step = 0
-        self._train_load = self._loader(train_data)
-        self._dev_load = self._loader(dev_data)
-
-    def _speaker_schedule(self, data, training):
-        rate = self._task.base.sample_rate
-        return schedule.SpeakerData(
-            slot=data.slot,
-            speaker=data.speaker,
-            num_samples=[round(u.duration * rate) for u in data.utterances],
-            bucket_samples=self._task.base.bucket_samples,
-            utterances_per_minibatch=self._values.utterances_per_speaker,
-            seed=self._values.seed,
-            speed_factors=(
-                self._task.experiment.augment.speed_factors
-                if training
-                else (1.0,)
-            ),
-            place=self._place_of[data.slot],
-        )
-
-    def _loader(self, data):
-        """How groups of `data` become batches: function of groups."""
-        base = self._task.base
-        loader = input_pipeline.Loader(
-            data,
-            base.sample_rate,
-            base.max_tokens,
-            self._places,
-            self._values.utterances_per_speaker,
-            self._task.experiment.augment,
-            self._values.seed,
-        )
-        if not self._values.cache_activations:
-            return lambda groups: input_pipeline.dataset(loader.batch, groups)
-        cache = activation_cache.ActivationCache(
-            self._directory.activations,
-            self._task.lower,
-            loader,
-            data,
-            base.sample_rate,
-            base.model_dim,
-            (self._places, self._values.utterances_per_speaker),
-        )
-
-        def load(groups):
-            groups = list(groups)
-            cache.compute(groups)
-            return input_pipeline.dataset(cache.batch, groups)
-
-        return load
+        self._notice = preemption.Notice()
 
     def restore(self):
         """Goes on from the newest checkpoint. Returns whether there is one."""
         saved = checkpoint.restore(
-            self._directory.checkpoints, self._task.state_by_name
+            self._directory.checkpoints, self._state.by_name
         )
         if saved is None:
             return False
         self._job_step = saved["job_step"]
         self.history = saved["history"]
-        self.states = [SpeakerState(**state) for state in saved["speakers"]]
+        self.states = [
+            speaker_state.SpeakerState(**state) for state in saved["speakers"]
+        ]
         return True
 
     def save(self):
         """Writes a checkpoint of everything that the run depends on."""
+        self._share_losses()
         checkpoint.save(
             self._directory.checkpoints,
-            self._task.state_by_name,
+            self._state.by_name,
             {
                 "job_step": self._job_step,
                 "history": self.history,
                 "speakers": [dataclasses.asdict(s) for s in self.states],
             },
+            workers=self._workers,
         )
-        self._write_history()
+        if self._workers.is_chief:
+            self._write_history()
         self._saved_at = time.monotonic()
 
     def run(self):
-        """Trains the selected speakers to their end."""
+        """Trains the selected speakers to their end.
+
+        Raises:
+            preemption.Stopped: SIGTERM came; the checkpoint holds everything.
+        """
         self._saved_at = time.monotonic()
-        self._writer = tf.summary.create_file_writer(
-            self._directory.tensorboard
+        self._writer = (
+            tf.summary.create_file_writer(self._directory.tensorboard)
+            if self._workers.is_chief
+            else tf.summary.create_noop_writer()
         )
         remaining = sum(
             self._values.num_steps - self.states[slot].steps
             for slot in self._unfinished()
         )
-        with tqdm.tqdm(
-            total=remaining, desc="training", unit="update", smoothing=0.1
-        ) as progress:
+        with (
+            preemption.Notice() as self._notice,
+            tqdm.tqdm(
+                total=remaining,
+                desc="training",
+                unit="update",
+                smoothing=0.1,
+                disable=not self._workers.is_chief,
+            ) as progress,
+        ):
             while self._unfinished():
                 # A leg that was cut off is finished first: who is in a step
                 # with whom decides how a shared basis moves.
                 if not self._is_within_leg():
                     self._evaluate_due(progress)
                 self._train_leg(progress)
-        self._writer.close()
-        self.save()
+            self._writer.close()
+            self.save()
 
     def _unfinished(self):
         return [s for s in self._selected if not self.states[s].finished]
@@ -200,44 +167,105 @@ class Trainer:
         )
 
     def _boundary(self, slot):
-        """Where the speaker's current leg ends."""
-        state, every = self.states[slot], self._values.eval_every_steps
-        if state.evaluated_at < state.steps and (
-            state.steps % every == 0 or state.steps == self._values.num_steps
-        ):
-            return state.steps
-        return min((state.steps // every + 1) * every, self._values.num_steps)
+        return self.states[slot].boundary(
+            self._values.num_steps, self._values.eval_every_steps
+        )
 
     def _train_leg(self, progress):
         slots = self._unfinished()
-        groups = list(
-            schedule.training_groups(
-                {slot: self._schedules[slot] for slot in slots},
+        calls = list(
+            schedule.training_calls(
+                {slot: self._train.schedules[slot] for slot in slots},
                 {slot: self.states[slot].steps for slot in slots},
                 {slot: self._boundary(slot) for slot in slots},
-                self._places,
+                self._sharding.all_places,
+                self._steps_per_call,
             )
         )
-        for group, batch in zip(groups, self._train_load(groups), strict=True):
-            losses, norms = self._task.train_step(batch)
-            self._job_step += 1
-            self._record_step(group, losses.numpy(), norms.numpy())
-            progress.update(len(group.minibatches))
-            progress.set_postfix(
-                loss=f"{np.mean([losses[p] for p, _ in group.placed]):.3f}",
-                refresh=False,
-            )
-            elapsed = time.monotonic() - self._saved_at
-            if elapsed >= self._values.checkpoint_every_seconds:
-                self.save()
+        for groups, losses, norms in self._updates(calls):
+            for group, of_step, norms_of_step in zip(
+                groups, losses, norms, strict=True
+            ):
+                self._job_step += 1
+                self._record_step(group, of_step, norms_of_step)
+                progress.update(len(group.minibatches))
+                known = [of_step[p] for p, _ in self._own(group)]
+                if known:
+                    progress.set_postfix(
+                        loss=f"{np.mean(known):.3f}", refresh=False
+                    )
+            self._save_if_due()
+
+    def _updates(self, calls):
+        """Yields groups, and their losses and norms `[groups, places]`."""
+        if self._steps_per_call == 1:
+            batches = self._train.load([group for (group,) in calls])
+            for groups, batch in zip(calls, batches, strict=True):
+                losses, norms = map(
+                    self._of_all_places,
+                    zip(*self.train_step(batch), strict=True),
+                )
+                yield groups, losses[None], norms[None]
+            return
+        batches = self._train.load_calls(calls, self._steps_per_call)
+        for groups, batch in zip(calls, batches, strict=True):
+            found = self.train_steps(batch, tf.constant(len(groups)))
+            losses, norms = map(self._of_all_places, zip(*found, strict=True))
+            yield groups, losses[: len(groups)], norms[: len(groups)]
+
+    def _of_all_places(self, parts):
+        """The local replicas' `[..., places]` as `[..., all_places]`."""
+        replicas, places = self._sharding.replicas, self._sharding.places
+        shape = (*parts[0].shape[:-1], self._sharding.all_places)
+        result = np.full(shape, np.nan, np.float32)
+        for replica, part in enumerate(parts, start=replicas.first_local):
+            result[..., replica * places : (replica + 1) * places] = part
+        return result
+
+    def _own(self, group):
+        """Pairs of place and minibatch that replicas of this process have."""
+        return [
+            (place, minibatch)
+            for place, minibatch in group.placed
+            if self._sharding.is_local(place)
+        ]
+
+    def _save_if_due(self):
+        """Saves what has to be; all processes decide together.
+
+        Raises:
+            preemption.Stopped: one of them was asked to stop.
+        """
+        elapsed = time.monotonic() - self._saved_at
+        is_late = elapsed >= self._values.checkpoint_every_seconds
+        answers = self._workers.gather([self._notice.given, is_late])
+        stops = any(stop for stop, _ in answers)
+        if stops or answers[0][1]:
+            self.save()
+        if stops:
+            raise preemption.Stopped
 
     def _record_step(self, group, losses, norms):
         for place, minibatch in group.placed:
             state = self.states[minibatch.speaker]
             state.steps += 1
+            # Elsewhere trained speakers' losses come by `_share_losses`.
             if np.isfinite(norms[place]):
                 state.loss_sum += float(losses[place])
                 state.loss_count += 1
+
+    def _share_losses(self):
+        """Tells all processes the training losses of everybody's speakers."""
+        if self._workers.count == 1:
+            return
+        own = [
+            [slot, self.states[slot].loss_sum, self.states[slot].loss_count]
+            for slot in self._sharding.slot_rows.slots.tolist()
+        ]
+        for losses in self._workers.gather(own):
+            for slot, loss_sum, loss_count in losses:
+                self.states[slot].loss_sum = loss_sum
+                self.states[slot].loss_count = loss_count
 
     def _evaluate_due(self, progress):
         due = [
@@ -246,8 +274,10 @@ class Trainer:
             if self._boundary(slot) == self.states[slot].steps
         ]
         dev_losses = self._dev_losses(
-            [slot for slot in due if slot in self._dev_schedules]
+            [slot for slot in due if slot in self._dev.schedules]
         )
+        self._share_losses()
+        self._state.agree()
         first_row = len(self.history)
         for slot in due:
             before = self.states[slot].steps
@@ -261,42 +291,32 @@ class Trainer:
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
         groups = schedule.evaluation_groups(
-            {slot: self._dev_schedules[slot] for slot in slots}, self._places
+            {slot: self._dev.schedules[slot] for slot in slots},
+            self._sharding.places,
+            self._sharding.replicas.num_replicas,
         )
         sums = dict.fromkeys(slots, 0.0)
         counts = dict.fromkeys(slots, 0.0)
-        for group, batch in zip(groups, self._dev_load(groups), strict=True):
-            losses, weights = (x.numpy() for x in self._task.losses(batch))
-            for place, minibatch in group.placed:
+        for group, batches in zip(groups, self._dev.load(groups), strict=True):
+            losses, weights = (
+                self._of_all_places(parts)
+                for parts in zip(*self._losses(batches), strict=True)
+            )
+            for place, minibatch in self._own(group):
                 sums[minibatch.speaker] += float(losses[place] * weights[place])
                 counts[minibatch.speaker] += float(weights[place])
-        return {slot: sums[slot] / counts[slot] for slot in slots}
+            if self._notice.given and self._workers.count == 1:
+                self._save_if_due()
+        own = [[s, sums[s] / counts[s]] for s in slots if counts[s]]
+        return {s: loss for o in self._workers.gather(own) for s, loss in o}
 
     def _conclude(self, slot, dev_loss):
         """What follows from an evaluation: best weights, history, the end."""
         state = self.states[slot]
-        state.evaluated_at = state.steps
-        at_end = state.steps >= self._values.num_steps
-        improved = dev_loss is not None and (
-            state.best_loss is None or dev_loss < state.best_loss
-        )
-        if state.steps == 0:
-            state.base_loss = dev_loss
-        if improved:
-            state.best_loss, state.best_step, state.worse = (
-                dev_loss,
-                state.steps,
-                0,
-            )
-        else:
-            state.worse += 1
-        if improved or (dev_loss is None and at_end):
-            state.best_step = state.steps
+        if state.conclude(
+            dev_loss, self._values.num_steps, self._values.patience
+        ):
             self._export(slot)
-        patience = self._values.patience
-        state.finished = at_end or (
-            dev_loss is not None and 0 < patience <= state.worse
-        )
         self._record_history(slot, dev_loss)
         state.loss_sum, state.loss_count = 0.0, 0
 
@@ -317,7 +337,7 @@ class Trainer:
                     )
 
     def _log_aggregate(self, rows):
-        skipped = self._task.optimizer.skipped.numpy()
+        skipped = self._state.total(self._task.optimizer.skipped)
         with self._writer.as_default():
             for name in ("train_loss", "dev_loss"):
                 values = [row[name] for row in rows if name in row]
@@ -327,12 +347,14 @@ class Trainer:
                     )
             for name, value in (
                 ("all/finished", sum(s.finished for s in self.states)),
-                ("all/steps_not_finite", skipped.sum()),
+                ("all/steps_not_finite", skipped),
             ):
                 tf.summary.scalar(name, value, step=self._job_step)
         self._writer.flush()
 
     def _export(self, slot):
+        if not self._sharding.slot_rows.is_here(slot):
+            return
         state = self.states[slot]
         speaker = self._task.stack.speakers[slot]
         data = self._train_data[slot]

@@ -156,7 +156,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
     for stop_after in (1, 7):
         folder = tmp_path / f"cut{stop_after}"
         run = Run(base, manifests, folder, checkpoint_every_seconds=0)
-        interrupt(run.job, stop_after)
+        interrupt(run.trainer, stop_after)
         with pytest.raises(KeyboardInterrupt):
             run.finish()
         assert not (folder / "space.safetensors").exists()
@@ -166,17 +166,17 @@ def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
         assert files(folder) == files(tmp_path / "whole"), stop_after
 
 
-def interrupt(job, after):
-    original = job.train_step
+def interrupt(trained, after):
+    original = trained.train_step
     calls = []
 
-    def step(batch):
+    def step(batches):
         calls.append(0)
         if len(calls) > after:
             raise KeyboardInterrupt
-        return original(batch)
+        return original(batches)
 
-    job.train_step = step
+    trained.train_step = step
 
 
 def test_with_the_space_kept_a_speaker_learns_the_same_in_any_company(
@@ -214,13 +214,14 @@ def renamed_speakers(manifests, folder):
 
 def batch_of(run, speakers=2):
     groups = trainer.schedule.training_groups(
-        run.trainer._schedules,
+        run.trainer._train.schedules,
         dict.fromkeys(range(3), 0),
         dict.fromkeys(range(speakers), 1)
         | dict.fromkeys(range(speakers, 3), 0),
         2,
     )
-    return next(iter(run.trainer._train_load([next(iter(groups))])))
+    (batch,) = next(iter(run.trainer._train.load([next(iter(groups))])))
+    return batch
 
 
 def state_of(job):

@@ -173,16 +173,16 @@ def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
 
 
 def interrupt(run, after):
-    original = run._task.train_step
+    original = run.train_step
     calls = []
 
-    def step(batch):
+    def step(batches):
         calls.append(0)
         if len(calls) > after:
             raise KeyboardInterrupt
-        return original(batch)
+        return original(batches)
 
-    run._task.train_step = step
+    run.train_step = step
 
 
 def test_cached_activations_give_the_same_submodels(base, manifests, tmp_path):
@@ -268,14 +268,14 @@ def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
     group = next(
         iter(
             trainer.schedule.training_groups(
-                run._schedules,
+                run._train.schedules,
                 dict.fromkeys(range(3), 0),
                 dict.fromkeys(range(3), 1),
                 2,
             )
         )
     )
-    batch = next(iter(run._train_load([group])))
+    (batch,) = next(iter(run._train.load([group])))
     losses, _ = run._task.losses(batch)
     audio = batch["audio"].numpy()
     for place in range(2):

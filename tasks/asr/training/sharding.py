@@ -1,0 +1,138 @@
+"""Who trains where: the slots of a job on the replicas that share it."""
+
+import dataclasses
+
+from lingvo_like import slot_rows
+from tasks.asr.data import schedule
+from tasks.asr.training import replicas as replicas_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharding:
+    """The fixed whereabouts of every slot of a job.
+
+    They are a function of the data and of the number of replicas alone, so a
+    run that goes on finds everybody where they were, and one that goes on
+    with other replicas spreads them anew.
+
+    Attributes:
+        replicas: `Replicas`.
+        places: int, speakers of one replica in one step.
+        places_of: list by slot, the speaker's place among those of all
+            replicas: `replica * places + place`. The place of a speaker in
+            its replica is the same for any number of replicas, since it
+            decides how a row's sums are rounded.
+        slot_rows: `SlotRows`, where the slots' rows are on the replicas.
+    """
+
+    replicas: replicas_lib.Replicas
+    places: int
+    places_of: list
+    slot_rows: slot_rows.SlotRows
+
+    @property
+    def all_places(self):
+        """How many places a step has on all replicas."""
+        return self.places * self.replicas.num_replicas
+
+    def is_local(self, place):
+        """Whether a place of a step is on a replica of this process."""
+        first = self.replicas.first_local
+        return first <= place // self.places < first + self.replicas.num_local
+
+    def split(self, group):
+        """A `Group` as a list of those of this process's replicas."""
+        first = self.replicas.first_local
+        parts = schedule.split(group, self.replicas.num_replicas, self.places)
+        return parts[first : first + self.replicas.num_local]
+
+
+def single(num_slots, speakers_per_step):
+    """The `Sharding` of a job on one replica.
+
+    Args:
+        num_slots: int.
+        speakers_per_step: int.
+    """
+    places = min(speakers_per_step, num_slots)
+    return Sharding(
+        replicas_lib.Replicas(),
+        places,
+        schedule.assign_places(num_slots, places),
+        slot_rows.SlotRows(num_slots),
+    )
+
+
+def shard(replicas, base, experiment, data):
+    """The `Sharding` of a job.
+
+    Args:
+        replicas: `Replicas`.
+        base: `BaseModel`, whose buckets say what a speaker costs.
+        experiment: `schema.Experiment`.
+        data: dict of slot to `SpeakerUtterances`, every slot of the job.
+    """
+    values, num_slots = experiment.train, len(data)
+    num_replicas = replicas.num_replicas
+    if num_replicas == 1:
+        return dataclasses.replace(
+            single(num_slots, values.speakers_per_step), replicas=replicas
+        )
+    share = -(-num_slots // num_replicas)
+    places = min(values.speakers_per_step, share)
+    place_of = schedule.assign_places(num_slots, places)
+    replica_of = schedule.assign_replicas(
+        [
+            speaker_schedule(base, values, data[slot]).load()
+            for slot in range(num_slots)
+        ],
+        place_of,
+        num_replicas,
+    )
+    return Sharding(
+        replicas,
+        places,
+        [r * places + p for r, p in zip(replica_of, place_of, strict=True)],
+        _slot_rows(replicas, replica_of, share, experiment.space),
+    )
+
+
+def _slot_rows(replicas, replica_of, share, space):
+    owners = [
+        replica - replicas.first_local
+        if 0 <= replica - replicas.first_local < replicas.num_local
+        else None
+        for replica in replica_of
+    ]
+    if space.embedding_dim:
+        return slot_rows.SlotRows(len(owners), owners)
+    taken = [0] * replicas.num_replicas
+    row_of = []
+    for replica in replica_of:
+        row_of.append(taken[replica])
+        taken[replica] += 1
+    return slot_rows.ShardedRows(len(owners), owners, row_of, share)
+
+
+def speaker_schedule(base, values, data, place=0, speed_factors=(1.0,)):
+    """A speaker's `SpeakerData` in a job.
+
+    Args:
+        base: `BaseModel`.
+        values: `schema.Train`.
+        data: `SpeakerUtterances`.
+        place: int.
+        speed_factors: as `SpeakerData`'s.
+    """
+    return schedule.SpeakerData(
+        slot=data.slot,
+        speaker=data.speaker,
+        num_samples=[
+            round(u.duration * base.sample_rate) for u in data.utterances
+        ],
+        bucket_samples=base.bucket_samples,
+        utterances_per_minibatch=values.utterances_per_speaker,
+        seed=values.seed,
+        speed_factors=speed_factors,
+        place=place,
+    )

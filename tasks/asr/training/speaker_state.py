@@ -1,0 +1,74 @@
+"""What is known of one speaker's training, besides its tensors."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class SpeakerState:
+    """One speaker's counts and losses.
+
+    Attributes:
+        steps: int, updates so far.
+        evaluated_at: int, the step of the last evaluation; -1 before any.
+        best_step: int, the step whose weights are in the Submodel file; -1
+            while there is none.
+        best_loss: float or None, the dev loss there.
+        base_loss: float or None, the dev loss before any update.
+        worse: int, evaluations since the best.
+        finished: bool.
+        loss_sum, loss_count: of the training losses since the last evaluation.
+    """
+
+    steps: int = 0
+    evaluated_at: int = -1
+    best_step: int = -1
+    best_loss: float | None = None
+    base_loss: float | None = None
+    worse: int = 0
+    finished: bool = False
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+    def boundary(self, num_steps, every):
+        """Where the speaker's current leg ends.
+
+        Args:
+            num_steps: int, updates in all.
+            every: int, updates between evaluations.
+        """
+        if self.evaluated_at < self.steps and (
+            self.steps % every == 0 or self.steps == num_steps
+        ):
+            return self.steps
+        return min((self.steps // every + 1) * every, num_steps)
+
+    def conclude(self, dev_loss, num_steps, patience):
+        """Takes up an evaluation at the steps that there are now.
+
+        Args:
+            dev_loss: float, or None where there is no dev data.
+            num_steps: int, updates in all.
+            patience: int, evaluations without a better one before the end; 0
+                for no early end.
+
+        Returns:
+            whether the weights of now are the ones to keep.
+        """
+        self.evaluated_at = self.steps
+        at_end = self.steps >= num_steps
+        improved = dev_loss is not None and (
+            self.best_loss is None or dev_loss < self.best_loss
+        )
+        if self.steps == 0:
+            self.base_loss = dev_loss
+        if improved:
+            self.best_loss, self.worse = dev_loss, 0
+        else:
+            self.worse += 1
+        keeps = improved or (dev_loss is None and at_end)
+        if keeps:
+            self.best_step = self.steps
+        self.finished = at_end or (
+            dev_loss is not None and 0 < patience <= self.worse
+        )
+        return keeps

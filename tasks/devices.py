@@ -1,0 +1,36 @@
+"""The flags that say which devices a binary runs on."""
+
+from absl import flags
+
+_TPU = flags.DEFINE_string(
+    "tpu", "", "A TPU's name or address; local for that of this machine."
+)
+_NUM_GPUS = flags.DEFINE_integer(
+    "num_gpus", None, "GPUs to use; 0 for none. All of them if not given."
+)
+_VIRTUAL_CPUS = flags.DEFINE_integer(
+    "virtual_cpus", None, "Devices to make of the CPU, to try out several."
+)
+_NUM_REPLICAS = flags.DEFINE_integer(
+    "num_replicas", None, "Refuse to run unless there are so many in all."
+)
+
+
+def replicas():
+    """The `Replicas` that the flags and `TF_CONFIG` ask for.
+
+    Raises:
+        ValueError, OSError: as `tpu.strategy.create`.
+    """
+    # Late, so that --help answers at once.
+    from tasks.asr.training import replicas as replicas_lib
+    from tpu import strategy
+
+    return replicas_lib.Replicas(
+        strategy.create(
+            _TPU.value,
+            _NUM_GPUS.value,
+            _VIRTUAL_CPUS.value,
+            _NUM_REPLICAS.value,
+        )
+    )

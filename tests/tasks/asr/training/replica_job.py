@@ -1,0 +1,155 @@
+"""One process of a small job on some replicas, told what to do by JSON.
+
+    python -m tests.tasks.asr.training.replica_job '{"folder": ..., ...}'
+
+Keys: `folder` with `base` and the manifests `train.jsonl` and `dev.jsonl`;
+`model_dir`; `virtual_cpus`, or TF_CONFIG in the environment; `train`, `space`
+and `adapter`, other values of the experiment; `stop_after`, calls after which
+the process sends itself SIGTERM. Prints a JSON line of what it saw, last.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+
+from lingvo_like import submodel
+from lingvo_like.base_models import conformer_ctc
+from params import conformer
+from tasks.asr.data import preparation
+from tasks.asr.training import (
+    model_directory,
+    preemption,
+    replicas,
+    sharding,
+    task,
+    trainer,
+)
+from tpu import strategy
+
+FINGERPRINT = "0" * 64
+
+
+def experiment(told):
+    tiny = conformer.Tiny()
+    return dataclasses.replace(
+        tiny,
+        **{
+            section: dataclasses.replace(
+                getattr(tiny, section), **told.get(section, {})
+            )
+            for section in ("train", "space", "adapter")
+        },
+    )
+
+
+class Job:
+    """A job put together as the binary does."""
+
+    def __init__(self, told):
+        values = experiment(told)
+        self.told = told
+        self.replicas = replicas.Replicas(
+            strategy.create(virtual_cpus=told.get("virtual_cpus"))
+        )
+        self.directory = model_directory.ModelDirectory(told["model_dir"])
+        if self.replicas.workers.is_chief:
+            self.directory.prepare()
+        self.replicas.workers.gather()
+        folder = told["folder"]
+        with self.replicas.scope():
+            base = conformer_ctc.load(f"{folder}/base")
+        dev = f"{folder}/dev.jsonl" if told.get("dev", True) else ""
+        corpus = preparation.prepare(base, values, f"{folder}/train.jsonl", dev)
+        self.shards = sharding.shard(self.replicas, base, values, corpus.train)
+        with self.replicas.scope():
+            self.task = task.SubmodelTask(
+                base,
+                values,
+                corpus.speakers,
+                slot_rows=self.shards.slot_rows,
+            )
+        self.trainer = trainer.Trainer(
+            self.task,
+            corpus.train,
+            corpus.dev,
+            self.directory,
+            self.make_submodel,
+            sharding=self.shards,
+        )
+        self.restored = self.trainer.restore()
+
+    def make_submodel(self, speaker, training):
+        stack = self.task.stack
+        return submodel.create(
+            stack.layout,
+            stack.row(stack.slot(speaker)),
+            base_fingerprint=FINGERPRINT,
+            speaker=speaker,
+            training=training,
+        )
+
+    def run(self):
+        seen = {"calls": 0, "batches": {}}
+        name = (
+            "train_step" if self.trainer._steps_per_call == 1 else "train_steps"
+        )
+        step = getattr(self.trainer, name)
+
+        def watched(batches, *arguments):
+            if seen["calls"] == self.told.get("stop_after"):
+                os.kill(os.getpid(), signal.SIGTERM)
+            seen["calls"] += 1
+            seen["batches"].setdefault(
+                batches[0]["audio"].shape[-1], (batches, *arguments)
+            )
+            return step(batches, *arguments)
+
+        setattr(self.trainer, name, watched)
+        stopped = False
+        try:
+            self.trainer.run()
+        except preemption.Stopped:
+            stopped = True
+        return {
+            "stopped": stopped,
+            "restored": self.restored,
+            "replicas": self.replicas.num_replicas,
+            "calls": seen["calls"],
+            "buckets": len(seen["batches"]),
+            "traces": step.tracing_count,
+            "meetings": self.meetings(step, seen["batches"]),
+            "places_of": self.shards.places_of,
+            "steps": [state.steps for state in self.trainer.states],
+        }
+
+    def meetings(self, step, batches):
+        """Where replicas meet in the step's graph.
+
+        Collective operations, and edges from an operation of one replica to
+        one of another: virtual CPUs sum up without a collective.
+        """
+        if self.replicas.is_plain:
+            return []
+        graph = step.graph(*next(iter(batches.values())))
+        definition = graph.as_graph_def()
+        nodes = [*definition.node]
+        for function in definition.library.function:
+            nodes += function.node_def
+        found = {n.op for n in nodes if "Collective" in n.op or "Nccl" in n.op}
+        for operation in graph.get_operations():
+            for tensor in operation.inputs:
+                devices = {tensor.op.device, operation.device} - {""}
+                if len(devices) > 1:
+                    found.add(f"{tensor.op.type} to {operation.type}")
+        return sorted(found)
+
+
+def main():
+    job = Job(json.loads(sys.argv[1]))
+    print(json.dumps(job.run()))
+
+
+if __name__ == "__main__":
+    main()
