@@ -21,9 +21,11 @@ import time
 
 from absl import flags
 
-from tasks import cli
+from tasks import cli, devices
 
 _STARTED = time.monotonic()
+
+flags.adopt_module_key_flags(devices)
 
 _SPACE = flags.DEFINE_string(
     "space", "", "A run that trained a space, or its space.safetensors."
@@ -95,7 +97,9 @@ def main(_):
         _REPLACE.value,
     )
     experiment = enrolment_experiments.of_space(space)
-    base = bases.load(experiment.base, _BASE.value or base_path)
+    replicas = devices.replicas()
+    with replicas.scope():
+        base = bases.load(experiment.base, _BASE.value or base_path)
     _check_base(space, base, path, _BASE.value or base_path)
     clock.lap("base model")
     train, dev, left_out = enrolment_files.read_speech(
@@ -108,17 +112,25 @@ def main(_):
     if left_out:
         print(left_out.describe(), file=sys.stderr, end="")
     if _COMPARE_WITH_SPACE.value:
-        _compare(space, base, train, dev, values)
+        if replicas.workers.is_chief:
+            _compare(space, base, train, dev, values, replicas)
+        replicas.workers.gather()
         return
     destination.check(space, train)
     clock.lap("recordings")
-    _enrol(space, base, train, dev, values, destination, clock)
+    _enrol(space, base, train, dev, values, destination, clock, replicas)
 
 
-def _enrol(space, base, train, dev, values, destination, clock):
+def _enrol(space, base, train, dev, values, destination, clock, replicas):
     from tasks.asr.enrolment import enrolment, enrolment_report
 
-    results = enrolment.enrol(space, base, train, dev, _MODE.value, values)
+    # Each process enrols its own share of the speakers.
+    workers, results = replicas.workers, []
+    own = dict(list(train.items())[workers.index :: workers.count])
+    if own:
+        results = enrolment.enrol(
+            space, base, own, dev, _MODE.value, values, replicas
+        )
     clock.lap("enrolment")
     rows, refused = [], 0
     for each in results:
@@ -138,23 +150,32 @@ def _enrol(space, base, train, dev, values, destination, clock):
             row["error"] = str(error)
             print(f"error: {error}", file=sys.stderr)
         rows.append(row)
-    destination.write_results(rows)
-    clock.lap("files")
-    print(enrolment_report.table(results))
-    print(clock.describe())
-    print(json.dumps({"seconds": clock.seconds, "speakers": rows}))
+    if results:
+        print(enrolment_report.table(results))
+    parts = workers.gather([rows, refused])
+    refused = sum(part for _, part in parts)
+    if workers.is_chief:
+        rows = [row for part, _ in parts for row in part]
+        destination.write_results(rows)
+        clock.lap("files")
+        print(clock.describe())
+        print(json.dumps({"seconds": clock.seconds, "speakers": rows}))
+    # Nobody leaves before it is written.
+    workers.gather()
     if refused:
-        cli.fail(f"enrolled {len(results) - refused} of {len(results)}")
+        cli.fail(f"enrolled {len(train) - refused} of {len(train)}")
 
 
-def _compare(space, base, train, dev, values):
+def _compare(space, base, train, dev, values, replicas):
     from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_report
 
     path, _ = enrolment_files.find_space(_COMPARE_WITH_SPACE.value)
     other = enrolment_files.load_space(path, space.metadata.base_fingerprint)
     rows = enrolment_report.comparison(
         *(
-            enrolment.enrol(each, base, train, dev, _MODE.value, values)
+            enrolment.enrol(
+                each, base, train, dev, _MODE.value, values, replicas
+            )
             for each in (space, other)
         )
     )

@@ -1,5 +1,6 @@
 """Which devices a program gets, and what it is told where there are none."""
 
+import json
 import socket
 import types
 
@@ -109,3 +110,102 @@ def test_a_tpu_is_initialised_before_its_strategy(monkeypatch):
     )
     strategy.create(tpu="local")
     assert calls == ["initialise", "strategy"]
+
+
+def test_a_tpu_that_does_not_exist_is_one_line(monkeypatch):
+    def refuse(**kwargs):
+        raise ImportError("googleapiclient must be installed\nfirst")
+
+    monkeypatch.setattr(
+        tf.distribute.cluster_resolver, "TPUClusterResolver", refuse
+    )
+    with pytest.raises(OSError, match="no TPU answers at 'nobody'") as raised:
+        strategy.create(tpu="nobody")
+    assert "\n" not in str(raised.value)
+
+
+def test_fewer_replicas_than_asked_for_are_an_error(gpus):
+    gpus(1)
+    strategy.create(num_replicas=1)
+    with pytest.raises(ValueError, match="must be 1, .* Received: 8"):
+        strategy.create(num_replicas=8)
+
+
+@pytest.mark.parametrize("virtual_cpus", [0, -2])
+def test_no_virtual_cpus_are_an_error(virtual_cpus):
+    with pytest.raises(ValueError, match="must be positive. Received"):
+        strategy.create(virtual_cpus=virtual_cpus)
+
+
+def test_splitting_the_cpu_too_late_is_an_error():
+    tf.constant(0.0)
+    with pytest.raises(ValueError, match="before the first tensor"):
+        strategy.create(virtual_cpus=2)
+
+
+def cluster(workers=2, **task):
+    return {
+        "cluster": {
+            "worker": [f"localhost:{9000 + i}" for i in range(workers)]
+        },
+        "task": {"type": "worker", "index": 0} | task,
+    }
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ("{", "TF_CONFIG is not JSON"),
+        ("[]", 'must have a "cluster" and a "task"'),
+        ({"task": {"type": "worker", "index": 0}}, '"cluster" is missing'),
+        ({"cluster": cluster()["cluster"]}, '"task" is missing'),
+        ({"cluster": {}, "task": cluster()["task"]}, '"cluster" is missing'),
+        (cluster(index=2), "worker 0 to 1. Received: type 'worker', index 2"),
+        (cluster(index=None), "Received: type 'worker', index None"),
+        (cluster(type="chief"), "Received: type 'chief', index 0"),
+        (cluster() | {"cluster": {"ps": ["a:1"]}}, "Received: ps: ['a:1']"),
+        (cluster() | {"cluster": {"worker": ["a"]}}, "Received: worker: ['a']"),
+    ],
+)
+def test_half_a_cluster_is_one_line_that_says_what_is_wrong(
+    monkeypatch, config, message
+):
+    text = config if isinstance(config, str) else json.dumps(config)
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError) as raised:
+        strategy.create()
+    assert message in str(raised.value)
+    assert str(raised.value).startswith("TF_CONFIG")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("config", [{}, cluster(workers=1)])
+def test_a_cluster_of_one_is_this_process_alone(monkeypatch, gpus, config):
+    gpus(0)
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert strategy.create() is tf.distribute.get_strategy()
+
+
+def test_the_processes_of_a_cluster_are_one_job(monkeypatch):
+    made = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster(index="1")))
+    monkeypatch.setattr(
+        tf.distribute, "MultiWorkerMirroredStrategy", lambda: made
+    )
+    assert strategy.create(num_replicas=2) is made
+    with pytest.raises(ValueError, match="must be 2"):
+        strategy.create(num_replicas=3)
+    for other in ({"tpu": "local"}, {"virtual_cpus": 2}, {"num_gpus": 1}):
+        with pytest.raises(ValueError, match="exclude each other"):
+            strategy.create(**other)
+
+
+def test_a_cluster_that_does_not_come_together_is_one_line(monkeypatch):
+    def refuse():
+        raise RuntimeError("Could not start gRPC server\nand more")
+
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster()))
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", refuse)
+    with pytest.raises(OSError, match="worker 0 of 2 cannot join") as raised:
+        strategy.create()
+    assert "\n" not in str(raised.value)

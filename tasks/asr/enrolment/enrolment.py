@@ -11,6 +11,7 @@ where that is the base model.
 import dataclasses
 
 from tasks.asr.enrolment import enrolment_job, enrolment_judging, enrolment_plan
+from tasks.asr.training import replicas as replicas_lib
 
 BASE = "base"
 
@@ -68,7 +69,9 @@ class Enrolled:
         }
 
 
-def enrol(space, base, train, dev=None, mode="auto", values=None):
+def enrol(
+    space, base, train, dev=None, mode="auto", values=None, replicas=None
+):
     """Enrols speakers in one batched job.
 
     Args:
@@ -79,6 +82,8 @@ def enrol(space, base, train, dev=None, mode="auto", values=None):
             judged by what each of their utterances loses when left out.
         mode: one of `enrolment_plan.MODES`, or "auto".
         values: `enrolment_plan.Values`.
+        replicas: `Replicas` that the base was made on; None for one. Those of
+            this process share the work.
 
     Returns:
         list of `Enrolled`, in the order of `train`. Nothing is written.
@@ -107,6 +112,7 @@ def enrol(space, base, train, dev=None, mode="auto", values=None):
             dev or {},
             mode,
             values,
+            replicas or replicas_lib.Replicas(),
         )
         candidates = job.run()
         result += [_conclude(job, each, candidates[each]) for each in some]

@@ -45,9 +45,11 @@ class Job:
         train, dev: dicts of speaker to `SpeakerUtterances`.
         mode: one of `enrolment_plan.MODES`, or "auto".
         values: `enrolment_plan.Values`.
+        replicas: `Replicas` that the base was made on.
     """
 
-    def __init__(self, space, base, train, dev, mode, values):
+    def __init__(self, space, base, train, dev, mode, values, replicas):
+        self._replicas = replicas
         self._space, self._base, self._values = space, base, values
         self._train = train
         self._data = {s: _joined(train[s], dev.get(s)) for s in train}
@@ -60,12 +62,15 @@ class Job:
         self._runs = self._runs_of(train)
         self._experiment = enrolment_experiments.of_space(space)
         self._normalizer = self._experiment.text.normalizer
-        embedding_task = task.SubmodelTask(
-            base,
-            enrolment_experiments.embedding(self._experiment, space, values),
-            [run.key for run in self._runs],
-            space=space,
-        )
+        with replicas.scope():
+            embedding_task = task.SubmodelTask(
+                base,
+                enrolment_experiments.embedding(
+                    self._experiment, space, values
+                ),
+                [run.key for run in self._runs],
+                space=space,
+            )
         self._first_block = embedding_task.first_block
         self._speech = enrolment_speech.Speech(
             base, self._first_block, self._data, values.bucket_seconds
@@ -145,11 +150,12 @@ class Job:
         ]
         runs = [self._runs[slot] for slot in slots]
         values = self._values
-        full = task.SubmodelTask(
-            self._base,
-            enrolment_experiments.full(self._experiment, values),
-            [run.key for run in runs],
-        )
+        with self._replicas.scope():
+            full = task.SubmodelTask(
+                self._base,
+                enrolment_experiments.full(self._experiment, values),
+                [run.key for run in runs],
+            )
         starts = [best[run.speaker][0] for run in runs]
         for name, variable in full.stack.variables_by_name.items():
             variable.assign(
@@ -274,6 +280,7 @@ class Job:
             utterances,
             self._values.runs_per_step,
             self._values.seed,
+            self._replicas,
         )
 
     def _judge(self, runs, num_losses, num_texts):
@@ -286,6 +293,7 @@ class Job:
             self._normalizer,
             num_losses,
             num_texts,
+            self._replicas,
         )
 
     def _steps(self, num_steps):

@@ -71,6 +71,7 @@ class Judge:
         normalizer: one of `text.NORMALIZERS`.
         num_losses, num_texts: ints, candidates whose losses and whose texts
             will be asked for.
+        replicas: `Replicas` that share the judging.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Judge:
         normalizer,
         num_losses,
         num_texts,
+        replicas,
     ):
         self._base = base
+        self._replicas = replicas
         self._first_block = first_block
         self._adapter_functions = adapter_functions
         self._speech = speech
@@ -100,7 +103,9 @@ class Judge:
     def _compiled(self, function, num_candidates):
         # What counts is how often each padded length comes.
         most = max(map(len, self._items), default=0) * num_candidates
-        return enrolment_learning.compiled(function, -(-most // _PLACES))
+        return enrolment_learning.on_replicas(
+            self._replicas, function, -(-most // _PLACES)
+        )
 
     def losses(self, candidates):
         """The loss of every held-out utterance.
@@ -114,13 +119,14 @@ class Judge:
             for each candidate a dict of speaker to a dict of utterance index
             to its loss.
         """
-        return self._each(self._loss_step, candidates, float)
+        return self._each(self._loss_step, candidates, np.asarray, float)
 
     def texts(self, candidates):
         """The text of every held-out utterance, in dicts like `losses`."""
         return self._each(
             self._text_step,
             candidates,
+            lambda found: self._base.detokenize(*found).numpy(),
             lambda text: text.decode("utf-8", "replace"),
         )
 
@@ -142,7 +148,7 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _each(self, step, candidates, convert):
+    def _each(self, step, candidates, read, convert):
         found = [{} for _ in candidates]
         with tqdm.tqdm(
             total=len(candidates) * sum(map(len, self._items)),
@@ -152,21 +158,36 @@ class Judge:
             leave=False,
             disable=None,
         ) as progress:
-            for items in self._items:
-                rows = [
-                    (c, *item) for c in range(len(candidates)) for item in items
-                ]
-                places = min(_PLACES, len(rows))
-                for start in range(0, len(rows), places):
-                    part = rows[start : start + places]
-                    batch = self._batch(candidates, part, places)
-                    values = step(*batch).numpy()
+            for some, places in self._parts(len(candidates)):
+                # A replica that has nothing left judges the first again.
+                idle = self._replicas.num_local - len(some)
+                results = step(
+                    [
+                        self._batch(candidates, part, places)
+                        for part in some + some[:1] * idle
+                    ]
+                )
+                for part, result in zip(some, results, strict=False):
+                    values = read(result)
                     for place, (candidate, slot, index) in enumerate(part):
                         speaker = self._runs[slot].speaker
                         of_speaker = found[candidate].setdefault(speaker, {})
                         of_speaker[index] = convert(values[place])
                     progress.update(len(part))
         return found
+
+    def _parts(self, num_candidates):
+        """What the replicas judge together: a list of parts, and its places."""
+        num_local = self._replicas.num_local
+        for items in self._items:
+            rows = [(c, *item) for c in range(num_candidates) for item in items]
+            places = min(_PLACES, len(rows))
+            parts = [
+                rows[start : start + places]
+                for start in range(0, len(rows), places)
+            ]
+            for start in range(0, len(parts), num_local):
+                yield parts[start : start + num_local], places
 
     def _batch(self, candidates, items, places):
         # An empty place is judged by somebody's row, and not read.
@@ -180,29 +201,32 @@ class Judge:
         batch = self._speech.batch(
             [(self._runs[slot].speaker, [i]) for _, slot, i in items], places, 1
         )
-        return rows, {k: tf.constant(v[:, 0]) for k, v in batch.items()}
+        return {
+            "rows": rows,
+            **{k: tf.constant(v[:, 0]) for k, v in batch.items()},
+        }
 
-    def _encode(self, rows, batch):
+    def _encode(self, batch):
         return self._base.upper(
             batch["activations"],
             batch["activation_paddings"],
             self._first_block,
-            self._adapter_functions(rows),
+            self._adapter_functions(batch["rows"]),
         )
 
-    def _losses(self, rows, batch):
+    def _losses(self, batch):
         return self._base.loss(
-            self._encode(rows, batch),
+            self._encode(batch),
             batch["activation_paddings"],
             batch["tokens"],
             batch["token_lengths"],
         )
 
-    def _texts(self, rows, batch):
+    def _texts(self, batch):
         tokens, lengths, _ = self._base.decode(
-            self._encode(rows, batch), batch["activation_paddings"]
+            self._encode(batch), batch["activation_paddings"]
         )
-        return self._base.detokenize(tokens, lengths)
+        return tokens, lengths
 
 
 def warnings(base, best, utt_ids):

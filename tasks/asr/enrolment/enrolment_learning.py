@@ -11,8 +11,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import streams
+from lingvo_like import slot_rows, streams
 from tasks.asr.data import schedule
+from tasks.asr.training import stacks
 
 # Fewer calls than this are not worth a compilation.
 _WORTH_COMPILING = 6
@@ -40,6 +41,23 @@ def compiled(function, num_calls):
     return tf.function(function, autograph=False)
 
 
+def on_replicas(replicas, function, num_calls):
+    """The function on each replica's own argument.
+
+    Args:
+        replicas: `Replicas`.
+        function: of a structure of tensors.
+        num_calls: int, as `compiled`.
+
+    Returns:
+        a function of a list of structures that returns a list.
+    """
+    if not replicas.is_plain:
+        return replicas.replicate(function)
+    step = compiled(function, num_calls)
+    return lambda arguments: [step(argument) for argument in arguments]
+
+
 class Learning:
     """Trains the slots of a task.
 
@@ -50,10 +68,16 @@ class Learning:
         utterances: int, of each run in a step.
         runs_per_step: int.
         seed: int.
+        replicas: `Replicas` that the task was made on. A run is learned by the
+            replica whose turn it is by its slot; each keeps a row for all.
     """
 
-    def __init__(self, task, runs, speech, utterances, runs_per_step, seed):
+    def __init__(
+        self, task, runs, speech, utterances, runs_per_step, seed, replicas
+    ):
         self._task = task
+        self._replicas = replicas
+        self._owners = [s % replicas.num_local for s in range(len(runs))]
         self._speech = speech
         self._runs = runs
         self._utterances = utterances
@@ -71,7 +95,10 @@ class Learning:
             for slot, run in enumerate(runs)
         ]
         buckets = self._by_bucket(range(len(runs)))
-        self._places = even_places(map(len, buckets), runs_per_step)
+        self._places = even_places(
+            (-(-len(slots) // replicas.num_local) for slots in buckets),
+            runs_per_step,
+        )
         self._groups = self._grouped(buckets)
 
     def _by_bucket(self, slots):
@@ -80,12 +107,19 @@ class Learning:
         )
 
     def _grouped(self, buckets):
-        """Slots that share a step, in lists of one padded length."""
-        return [
-            slots[i : i + self._places]
-            for slots in buckets
-            for i in range(0, len(slots), self._places)
-        ]
+        """Slots that share a step: for each a list of each replica's own."""
+        groups = []
+        for slots in buckets:
+            of_replicas = [
+                [slot for slot in slots if self._owners[slot] == replica]
+                for replica in range(self._replicas.num_local)
+            ]
+            most = max(map(len, of_replicas))
+            groups += [
+                [own[i : i + self._places] for own in of_replicas]
+                for i in range(0, most, self._places)
+            ]
+        return groups
 
     @property
     def num_groups(self):
@@ -94,7 +128,9 @@ class Learning:
 
     def stop(self, speakers):
         """Leaves the speakers' runs as they are from now on."""
-        going = (slot for group in self._groups for slot in group)
+        going = (
+            slot for group in self._groups for own in group for slot in own
+        )
         left = [s for s in going if self._runs[s].speaker not in speakers]
         self._groups = self._grouped(self._by_bucket(left))
 
@@ -108,7 +144,8 @@ class Learning:
         Yields:
             `Snapshot` at each of `steps`.
         """
-        step_of_job = compiled(
+        step_of_job = on_replicas(
+            self._replicas,
             functools.partial(
                 type(self._task).train_step.python_function, self._task
             ),
@@ -118,13 +155,15 @@ class Learning:
         for stop in steps:
             for group in self._groups:
                 for step in range(before, stop):
-                    step_of_job(self._batch(group, step))
+                    step_of_job(self._batches(group, step))
                     progress()
             before = stop
             yield self.snapshot(stop)
 
     def snapshot(self, step):
         """The runs as they are now."""
+        if not self._replicas.is_plain:
+            self._agree()
         rows = self._task.stack.gather(list(range(len(self._runs))))
         embeddings = getattr(self._task.stack, "embeddings", None)
         return Snapshot(
@@ -132,6 +171,24 @@ class Learning:
             {name: np.asarray(tensor) for name, tensor in rows.items()},
             None if embeddings is None else np.asarray(embeddings),
         )
+
+    def _agree(self):
+        """Puts every run's row, which its replica moved, into all copies."""
+        rows = slot_rows.SlotRows(len(self._runs), self._owners)
+        for name, variable in self._task.state_by_name.items():
+            if name.startswith("weight/") and stacks.is_per_slot(
+                self._task.stack, name
+            ):
+                rows.write_all(variable, rows.read_all(variable))
+
+    def _batches(self, group, step):
+        """Each replica's batch; one that has nobody gets others, inactive."""
+        some = next(own for own in group if own)
+        batches = [self._batch(own or some, step) for own in group]
+        for own, batch in zip(group, batches, strict=True):
+            if not own:
+                batch["active"] = tf.zeros_like(batch["active"])
+        return batches
 
     def _batch(self, slots, step):
         items, seeds = [], np.zeros((self._places, 2), np.int32)

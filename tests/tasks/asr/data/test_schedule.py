@@ -144,3 +144,107 @@ def test_too_long_an_utterance_is_the_base_models_error():
     data = schedule.SpeakerData(0, "ann", [SECOND], limited, 1, 0)
     with pytest.raises(ValueError, match="too long"):
         data.minibatch(0)
+
+
+def of_replicas(speakers, place_of, replica_of, places):
+    return {
+        slot: schedule.SpeakerData(
+            slot,
+            data.speaker,
+            data.num_samples,
+            bucket,
+            2,
+            0,
+            place=replica_of[slot] * places + place_of[slot],
+        )
+        for slot, data in speakers.items()
+    }
+
+
+def test_replicas_get_as_much_of_every_bucket_and_as_many_slots():
+    lengths = [[SECOND * (1 + slot % 3)] * 8 for slot in range(24)]
+    loads = [
+        speaker(slot, f"s{slot}", each).load()
+        for slot, each in enumerate(lengths)
+    ]
+    assert loads[0] == {SECOND: SECOND}
+    place_of = schedule.assign_places(24, 2)
+    replica_of = schedule.assign_replicas(loads, place_of, 4)
+    assert replica_of == schedule.assign_replicas(loads, place_of, 4)
+    assert [replica_of.count(r) for r in range(4)] == [6] * 4
+    for seconds in (1, 2, 3):
+        counts = [
+            sum(
+                replica_of[slot] == r and seconds * SECOND in loads[slot]
+                for slot in range(24)
+            )
+            for r in range(4)
+        ]
+        assert counts == [2] * 4, seconds
+
+
+def test_a_heavy_speaker_is_made_up_for():
+    loads = [{SECOND: work} for work in (9.0, 1.0, 1.0, 8.0)]
+    replica_of = schedule.assign_replicas(loads, [0] * 4, 2)
+    assert replica_of[0] != replica_of[3]
+    assert [replica_of.count(r) for r in range(2)] == [2, 2]
+
+
+def test_what_replicas_have_of_a_group_is_the_group():
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(6)}
+    place_of, replica_of = [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2]
+    data = of_replicas(data, place_of, replica_of, 2)
+    (group,) = run(data, dict.fromkeys(data, 0), dict.fromkeys(data, 1), 6)
+    parts = schedule.split(group, 3, 2)
+    assert [[m.speaker for m in part.minibatches] for part in parts] == [
+        [m.speaker for m in group.minibatches if replica_of[m.speaker] == r]
+        for r in range(3)
+    ]
+    for part in parts:
+        for place, minibatch in part.placed:
+            assert place == place_of[minibatch.speaker]
+    short = schedule.Group(SECOND, group.minibatches[:1], (5,))
+    assert [len(p.minibatches) for p in schedule.split(short, 3, 2)] == [
+        0,
+        0,
+        1,
+    ]
+
+
+def test_evaluation_stays_on_each_speakers_replica():
+    data = of_replicas(three(), [0, 1, 0], [0, 0, 1], 2)
+    seen = collections.Counter()
+    for group in schedule.evaluation_groups(data, 2, 2):
+        for place, minibatch in group.placed:
+            assert place // 2 == [0, 0, 1][minibatch.speaker]
+            seen.update((minibatch.speaker, i) for i in minibatch.utterances)
+    assert set(seen.values()) == {1}
+    assert len(seen) == 9 + 7 + 3
+
+
+def test_a_call_of_many_steps_has_one_bucket_and_keeps_the_order():
+    speakers, stop = three(), {0: 6, 1: 6, 2: 6}
+    start = dict.fromkeys(stop, 0)
+    calls = list(schedule.training_calls(speakers, start, stop, 2, 3))
+    assert max(map(len, calls)) == 3
+    steps = collections.defaultdict(list)
+    for call in calls:
+        assert len({group.bucket for group in call}) == 1
+        for group in call[1:]:
+            assert len(group.minibatches) == 2
+        for group in call:
+            for minibatch in group.minibatches:
+                steps[minibatch.speaker].append(minibatch.step)
+    assert steps == {slot: list(range(6)) for slot in stop}
+
+
+def test_what_follows_a_call_is_a_function_of_the_counts():
+    stop = {0: 6, 1: 6, 2: 6}
+    steps = dict.fromkeys(stop, 0)
+    whole = list(schedule.training_calls(three(), steps, stop, 2, 3))
+    for done, call in enumerate(whole):
+        rest = list(schedule.training_calls(three(), steps, stop, 2, 3))
+        assert rest == whole[done:]
+        for group in call:
+            for minibatch in group.minibatches:
+                steps[minibatch.speaker] += 1

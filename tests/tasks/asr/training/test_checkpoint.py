@@ -90,3 +90,69 @@ def test_state_is_plain_json(tmp_path):
     save(tmp_path, 1.0, {"steps": 10})
     text = (tmp_path / "00000001" / "state.json").read_text()
     assert json.loads(text.partition("\n")[2])["state"] == {"steps": 10}
+
+
+class Rows:
+    """Some slots' rows of a tensor, as one of several processes has them."""
+
+    def __init__(self, slots, values, num_slots=3):
+        self.slots = np.array(slots)
+        self.values = np.array(values, np.float32)
+        self.shape = (num_slots, *self.values.shape[1:])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+class Process:
+    """One of two workers, that knows what the other would say."""
+
+    count = 2
+
+    def __init__(self, index, said):
+        self.index, self.is_chief = index, index == 0
+        self._said = said
+
+    def gather(self, value=None):
+        self._said.setdefault(self.index, []).append(value)
+        number = len(self._said[self.index]) - 1
+        others = self._said.get(1 - self.index, [])
+        other = others[number] if number < len(others) else value
+        return [value, other] if self.is_chief else [other, value]
+
+
+def test_what_processes_wrote_is_one_tensor_in_the_order_of_slots(tmp_path):
+    said = {}
+    shared = tf.Variable([7.0])
+    for index, rows in (
+        (1, Rows([2, 0], [[2.0], [0.0]])),
+        (0, Rows([1], [[1.0]])),
+    ):
+        checkpoint.save(
+            str(tmp_path),
+            {"rows": rows, "shared": shared},
+            {"s": 1},
+            workers=Process(index, said),
+        )
+        # Without the chief's word there is no checkpoint.
+        assert (tmp_path / "00000001" / "state.json").exists() == (index == 0)
+    found = {"rows": tf.Variable(np.zeros((3, 1), "f4")), "shared": shared}
+    shared.assign([0.0])
+    assert checkpoint.restore(str(tmp_path), found) == {"s": 1}
+    assert found["rows"].numpy()[:, 0].tolist() == [0.0, 1.0, 2.0]
+    assert shared.numpy().tolist() == [7.0]
+    assert len(list((tmp_path / "00000001").iterdir())) == 4
+
+
+def test_a_checkpoint_of_the_first_format_is_read(tmp_path):
+    save(tmp_path, 3.0)
+    path = tmp_path / "00000001" / "state.json"
+    state = json.loads(path.read_text().partition("\n")[2])
+    state["format_version"] = 1
+    state["files"] = {name: parts[0] for name, parts in state["files"].items()}
+    del state["slots"]
+    text = json.dumps(state)
+    path.write_text(checkpoint._seal(text) + text)
+    found = variables()
+    assert checkpoint.restore(str(tmp_path), found) == {"s": 3.0}
+    assert np.all(found["a"].numpy() == 3.0)
