@@ -1,5 +1,6 @@
 """What the processes of one job tell each other."""
 
+import contextlib
 import json
 import re
 
@@ -69,24 +70,35 @@ class Workers:
             for row, length in zip(rows, lengths, strict=True)
         ]
 
+    @contextlib.contextmanager
+    def together(self):
+        """Where all processes have to be, or nobody can go on.
+
+        Raises:
+            OSError: one of them died.
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = _REASON.search(error.message)
+            if self.count == 1 or reason is None:
+                raise
+            raise OSError(
+                "another process of the job died or was stopped; start the "
+                "same command on every machine again and it goes on from the "
+                f"last checkpoint ({reason[1]})"
+            ) from error
+
     def _exchange(self, words, length):
         """Rows `[processes, length]` int32, this one's being `words`."""
         row = tf.constant(np.reshape(words, [1, length]), tf.int32)
         strategy = self._strategy
-        try:
+        with self.together():
             found = self._gather_rows(
                 strategy.experimental_distribute_values_from_function(
                     lambda context: row
                 )
             )
-        except tf.errors.OpError as error:
-            reason = _REASON.search(error.message)
-            reason = reason[1] if reason else type(error).__name__
-            raise OSError(
-                "another process of the job died or was stopped; start the "
-                "same command on every machine again and it goes on from the "
-                f"last checkpoint ({reason})"
-            ) from error
         rows = strategy.experimental_local_results(found)[0].numpy()
         # Each replica brought its process's row.
         return rows[:: strategy.num_replicas_in_sync // self.count]

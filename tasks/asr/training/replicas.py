@@ -87,7 +87,8 @@ class Replicated:
     def __call__(self, batches, *arguments):
         if self._strategy is None:
             return [_numpy(self._method(batches[0], *arguments))]
-        found = self._run(self._distribute(batches), arguments)
+        with self._replicas.workers.together():
+            found = self._run(self._distribute(batches), arguments)
         leaves = [
             self._strategy.experimental_local_results(leaf)
             for leaf in tf.nest.flatten(found)
@@ -101,7 +102,11 @@ class Replicated:
 
     @tf.function(autograph=False)
     def _run(self, batch, arguments):
-        return self._strategy.run(self._python, (batch, *arguments))
+        # A function of its own: AutoGraph would unwrap a method to no object.
+        def step(*own):
+            return self._python(*own)
+
+        return self._strategy.run(step, (batch, *arguments))
 
     def _distribute(self, batches):
         first = self._replicas.first_local

@@ -1,11 +1,12 @@
-"""One process of a small job on some replicas, told what to do by JSON.
+"""A process that runs small jobs on some replicas, told by JSON.
 
-    python -m tests.tasks.asr.training.replica_job '{"folder": ..., ...}'
+    python -m tests.tasks.asr.training.replica_job '[{"folder": ..., ...}, ...]'
 
-Keys: `folder` with `base` and the manifests `train.jsonl` and `dev.jsonl`;
-`model_dir`; `virtual_cpus`, or TF_CONFIG in the environment; `train`, `space`
-and `adapter`, other values of the experiment; `stop_after`, calls after which
-the process sends itself SIGTERM. Prints a JSON line of what it saw, last.
+Keys of a job: `folder` with `base` and the manifests `train.jsonl` and
+`dev.jsonl`; `model_dir`; `replicas`, of virtual CPUs, or none where TF_CONFIG
+says what there are; `train`, `space` and `adapter`, other values of the
+experiment; `stop_after`, calls after which the process sends itself SIGTERM.
+Prints a JSON line of what it saw of each job.
 """
 
 import dataclasses
@@ -13,6 +14,8 @@ import json
 import os
 import signal
 import sys
+
+import tensorflow as tf
 
 from lingvo_like import submodel
 from lingvo_like.base_models import conformer_ctc
@@ -47,12 +50,10 @@ def experiment(told):
 class Job:
     """A job put together as the binary does."""
 
-    def __init__(self, told):
+    def __init__(self, told, whole):
         values = experiment(told)
         self.told = told
-        self.replicas = replicas.Replicas(
-            strategy.create(virtual_cpus=told.get("virtual_cpus"))
-        )
+        self.replicas = replicas.Replicas(some_of(whole, told.get("replicas")))
         self.directory = model_directory.ModelDirectory(told["model_dir"])
         if self.replicas.workers.is_chief:
             self.directory.prepare()
@@ -146,9 +147,22 @@ class Job:
         return sorted(found)
 
 
+def some_of(whole, count):
+    """A strategy of the first devices of a whole one."""
+    if count is None or count == whole.num_replicas_in_sync:
+        return whole
+    if count == 1:
+        return tf.distribute.get_strategy()
+    devices = tf.config.list_logical_devices("CPU")[:count]
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
 def main():
-    job = Job(json.loads(sys.argv[1]))
-    print(json.dumps(job.run()))
+    jobs = json.loads(sys.argv[1])
+    counts = [told["replicas"] for told in jobs if told.get("replicas")]
+    whole = strategy.create(virtual_cpus=max(counts, default=None))
+    for told in jobs:
+        print(json.dumps(Job(told, whole).run()), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -35,48 +36,25 @@ def speech(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def jobs(speech):
-    return Jobs(speech)
+def told(folder, name, **values):
+    """What a job is told, by keys of `replica_job`."""
+    return {
+        "folder": str(folder),
+        "model_dir": str(folder / name),
+        **values,
+        "train": TRAIN | values.get("train", {}),
+    }
 
 
-class Jobs:
-    """Runs jobs on the speech, each kind of them once."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self._whole = {}
-
-    def told(self, name, **values):
-        told = {
-            "folder": str(self.folder),
-            "model_dir": str(self.folder / name),
-            **values,
-        }
-        return told | {"train": TRAIN | values.get("train", {})}
-
-    def run(self, name, **values):
-        """Runs a job in a folder; returns what it said."""
-        (report,) = finish([start(self.told(name, **values))])
-        return report
-
-    def whole(self, **values):
-        """The report and the files of a job that nothing interrupts."""
-        key = json.dumps(values, sort_keys=True)
-        if key not in self._whole:
-            name = f"whole{len(self._whole)}"
-            self._whole[key] = self.run(name, **values), self.files(name)
-        return self._whole[key]
-
-    def files(self, name):
-        folder = self.folder / name / "submodels"
-        return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+def files(folder, name):
+    paths = sorted((folder / name / "submodels").iterdir())
+    return {path.name: path.read_bytes() for path in paths}
 
 
-def start(told, **environment):
+def start(*jobs, **environment):
     return subprocess.Popen(
         [sys.executable, "-m", "tests.tasks.asr.training.replica_job"]
-        + [json.dumps(told)],
+        + [json.dumps(jobs)],
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
@@ -85,13 +63,18 @@ def start(told, **environment):
     )
 
 
-def finish(processes):
-    reports = []
-    for process in processes:
-        out, errors = process.communicate(timeout=3000)
-        assert process.returncode == 0, errors
-        reports.append(json.loads(out.splitlines()[-1]))
-    return reports
+def finish(process):
+    """The reports of a process's jobs."""
+    out, errors = process.communicate(timeout=3000)
+    assert process.returncode == 0, errors
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def one(speech):
+    """The folder and the report of a job on one replica."""
+    (report,) = finish(start(told(speech, "one")))
+    return files(speech, "one"), report
 
 
 def check_same(found, expected, tolerance=1e-3):
@@ -108,51 +91,88 @@ def check_same(found, expected, tolerance=1e-3):
             assert error < tolerance, (name, tensor, error)
 
 
-def test_two_replicas_give_the_bits_of_one(jobs):
-    one, expected = jobs.whole()
-    two, found = jobs.whole(virtual_cpus=2)
-    assert (one["replicas"], two["replicas"]) == (1, 2)
-    check_same(found, expected)
-    assert found == expected
-    # Who is on which replica is even, and so is what is left to do.
-    assert sum(place >= 2 for place in two["places_of"]) == 4
-    assert two["calls"] < 0.7 * one["calls"]
+def check_report(report, num_replicas):
+    assert report["replicas"] == num_replicas
     # Nothing compiles after each bucket was seen, and nobody meets.
-    assert one["buckets"] == one["traces"] == two["traces"] == 2
-    assert two["meetings"] == []
-
-
-@pytest.mark.slow
-def test_four_replicas_give_the_same_submodels(jobs):
-    report, found = jobs.whole(virtual_cpus=4)
-    assert report["replicas"] == 4
-    assert report["traces"] == report["buckets"]
+    assert report["traces"] == report["buckets"] == 2
     assert report["meetings"] == []
-    check_same(found, jobs.whole()[1])
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_same_submodels(jobs):
-    one, expected = jobs.whole()
-    reports = finish(start_workers(jobs.told("workers", train=TRAIN)))
-    for report in reports:
-        assert report["replicas"] == 2
-        assert report["steps"] == one["steps"]
-        assert report["meetings"] == []
-    check_same(jobs.files("workers"), expected)
+def test_replicas_give_the_bits_of_one_wherever_a_run_goes_on(speech, one):
+    expected, alone = one
+    reports = finish(
+        start(
+            told(speech, "two", replicas=2),
+            told(speech, "four", replicas=4),
+            told(speech, "to one", replicas=2, stop_after=3),
+            told(speech, "to one", replicas=1),
+            told(speech, "to four", replicas=2, stop_after=3),
+            told(speech, "to four", replicas=4),
+        )
+    )
+    two, four, cut, rest, _, last = reports
+    check_report(two, 2)
+    check_report(four, 4)
+    # Each has as many speakers, and less to do.
+    assert sum(place >= 2 for place in two["places_of"]) == 4
+    assert four["calls"] < two["calls"] < alone["calls"]
+    assert cut["stopped"] and cut["calls"] == 4
+    assert 0 < sum(cut["steps"]) < sum(rest["steps"])
+    assert rest["restored"] and last["restored"]
+    for name in ("two", "four", "to one", "to four"):
+        found = files(speech, name)
+        check_same(found, expected)
+        assert found == expected, name
 
 
-def start_workers(told):
-    addresses = []
+@pytest.mark.slow
+def test_many_steps_in_a_call_give_the_same_bits_on_replicas(speech, one):
+    (report,) = finish(
+        start(
+            told(speech, "many", replicas=2, train={"steps_per_call": 3}),
+        )
+    )
+    check_report(report, 2)
+    assert files(speech, "many") == one[0]
+
+
+@pytest.mark.slow
+def test_a_space_learns_the_same_on_replicas_which_meet_for_its_basis(speech):
+    """Where a step has as many places in all, the basis moves alike."""
+    alone, shared = finish(
+        start(
+            told(
+                speech,
+                "space one",
+                replicas=1,
+                space=SPACE,
+                train={"speakers_per_step": 8},
+            ),
+            told(
+                speech,
+                "space two",
+                replicas=2,
+                space=SPACE,
+                train={"speakers_per_step": 4},
+            ),
+        )
+    )
+    assert alone["calls"] == shared["calls"]
+    assert shared["meetings"] != []
+    check_same(files(speech, "space two"), files(speech, "space one"))
+
+
+def start_workers(job):
     sockets = [socket.socket() for _ in range(2)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
-        addresses.append(f"127.0.0.1:{each.getsockname()[1]}")
+    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
     for each in sockets:
         each.close()
     return [
         start(
-            told,
+            job,
             TF_CONFIG=json.dumps(
                 {
                     "cluster": {"worker": addresses},
@@ -165,61 +185,33 @@ def start_workers(told):
 
 
 @pytest.mark.slow
-def test_two_processes_stop_together_and_one_goes_on(jobs):
-    told = jobs.told("cut_workers", stop_after=2)
-    workers = start_workers(told)
-    assert [r["stopped"] for r in finish(workers)] == [True, True]
-    rest = jobs.run("cut_workers")
+def test_two_processes_give_the_same_and_stop_together(speech, one):
+    expected, alone = one
+    workers = start_workers(told(speech, "workers"))
+    for (report,) in map(finish, workers):
+        check_report(report, 2)
+        assert report["steps"] == alone["steps"]
+    check_same(files(speech, "workers"), expected)
+    workers = start_workers(told(speech, "cut workers", stop_after=2))
+    for (report,) in map(finish, workers):
+        assert report["stopped"]
+    (rest,) = finish(start(told(speech, "cut workers")))
     assert rest["restored"]
-    check_same(jobs.files("cut_workers"), jobs.whole()[1])
+    check_same(files(speech, "cut workers"), expected)
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_one_line_to_the_other(jobs):
-    told = jobs.told("dies", train=TRAIN | {"num_steps": 2000})
-    first, second = start_workers(told)
-    # It trains once there is a checkpoint or a Submodel.
-    folder = jobs.folder / "dies" / "submodels"
-    while not (folder.exists() and any(folder.iterdir())):
-        assert first.poll() is None and second.poll() is None
-    second.kill()
-    second.communicate()
-    _, errors = first.communicate(timeout=600)
-    assert first.returncode != 0
+@pytest.mark.parametrize("dies", [0, 1])
+def test_a_process_that_dies_is_one_line_to_the_other(speech, dies):
+    name = f"dies {dies}"
+    workers = start_workers(told(speech, name, train={"num_steps": 100_000}))
+    submodels = speech / name / "submodels"
+    while not (submodels.exists() and any(submodels.iterdir())):
+        assert [worker.poll() for worker in workers] == [None, None]
+        time.sleep(0.2)
+    workers[dies].kill()
+    workers[dies].communicate()
+    left = workers[1 - dies]
+    _, errors = left.communicate(timeout=600)
+    assert left.returncode != 0
     assert "another process of the job died or was stopped" in errors
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("later", [None, 4])
-def test_sigterm_saves_and_other_replicas_go_on_from_there(jobs, later):
-    name = f"cut{later}"
-    first = jobs.run(name, virtual_cpus=2, stop_after=3)
-    assert first["stopped"] and first["calls"] == 4
-    assert 0 < sum(first["steps"]) < 4 * len(SPEAKERS)
-    rest = jobs.run(name, virtual_cpus=later)
-    assert rest["restored"] and not rest["stopped"]
-    check_same(jobs.files(name), jobs.whole()[1])
-
-
-@pytest.mark.slow
-def test_many_steps_in_a_call_give_the_same_bits(jobs):
-    expected = jobs.whole()[1]
-    for virtual_cpus in (None, 2):
-        report, found = jobs.whole(
-            virtual_cpus=virtual_cpus, train={"steps_per_call": 3}
-        )
-        assert report["traces"] == report["buckets"]
-        check_same(found, expected)
-        assert found == expected
-
-
-@pytest.mark.slow
-def test_a_space_learns_the_same_on_replicas_which_meet_for_its_basis(jobs):
-    """Where a step has as many places in all, the basis moves alike."""
-    one, expected = jobs.whole(space=SPACE, train={"speakers_per_step": 8})
-    two, found = jobs.whole(
-        virtual_cpus=2, space=SPACE, train={"speakers_per_step": 4}
-    )
-    assert one["calls"] == two["calls"]
-    assert two["meetings"] != []
-    check_same(found, expected)

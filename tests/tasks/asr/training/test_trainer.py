@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -10,8 +12,15 @@ import safetensors.numpy
 import tensorflow as tf
 
 from lingvo_like import submodel
+from lingvo_like.base_models import conformer_ctc
 from tasks.asr.data import input_pipeline, preparation
-from tasks.asr.training import checkpoint, model_directory, task, trainer
+from tasks.asr.training import (
+    checkpoint,
+    model_directory,
+    preemption,
+    task,
+    trainer,
+)
 from tests import tiny
 from tests.lingvo_like.base_models import whisper_bases
 
@@ -183,6 +192,68 @@ def interrupt(run, after):
         return original(batches)
 
     run.train_step = step
+
+
+def test_sigterm_saves_first_and_the_rest_ends_in_the_same_bytes(
+    base, manifests, tmp_path
+):
+    make(base, manifests, tmp_path / "whole").run()
+    run = make(base, manifests, tmp_path / "cut")
+    original = run.train_step
+
+    def step(batches):
+        if run._job_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(batches)
+
+    run.train_step = step
+    with pytest.raises(preemption.Stopped):
+        run.run()
+    again = make(base, manifests, tmp_path / "cut")
+    assert again.restore()
+    # Nothing that was done is done again.
+    assert again._job_step == run._job_step == 4
+    again.run()
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_many_steps_of_a_call_give_the_bits_of_single_ones(manifests, tmp_path):
+    base = tiny.base(buckets_seconds=(1.0, 1.6))
+    make(base, manifests, tmp_path / "single").run()
+    run = make(base, manifests, tmp_path / "many", steps_per_call=3)
+    run.run()
+    assert files(tmp_path / "many") == files(tmp_path / "single")
+    # One program for each bucket, however many steps a call has left.
+    assert run.train_steps.tracing_count == 2
+
+
+def test_with_the_base_in_bfloat16_what_learns_stays_in_float32(
+    base, manifests, tmp_path
+):
+    base.save(str(tmp_path / "base"))
+    half = conformer_ctc.load(str(tmp_path / "base"), dtype="mixed_bfloat16")
+    assert half.fingerprint() == base.fingerprint()
+    run = make(half, manifests, tmp_path / "half", num_steps=4)
+    (batch,) = next(
+        run._train.load(
+            trainer.schedule.training_groups(
+                run._train.schedules,
+                dict.fromkeys(range(3), 0),
+                dict.fromkeys(range(3), 1),
+                2,
+            )
+        )
+    )
+    activations, _ = run._task._activations(batch, augment=False)
+    assert activations.dtype == tf.bfloat16
+    losses, norms = run._task.train_step(batch)
+    assert losses.dtype == norms.dtype == tf.float32
+    for name, variable in run._task.state_by_name.items():
+        assert variable.dtype in (tf.float32, tf.int32), name
+    exact = make(base, manifests, tmp_path / "exact", num_steps=4)
+    expected, _ = exact._task.train_step(batch)
+    np.testing.assert_allclose(losses, expected, rtol=0.05)
+    assert not np.array_equal(losses, expected)
 
 
 def test_cached_activations_give_the_same_submodels(base, manifests, tmp_path):
