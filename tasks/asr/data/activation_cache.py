@@ -57,6 +57,8 @@ class ActivationCache:
         os.makedirs(directory, exist_ok=True)
         self._known = set(os.listdir(directory))
         self._stats = {}
+        # Frames of a bucket, where somebody asked for a batch of nobody.
+        self._frames = {}
 
     def compute(self, groups):
         """Computes what these groups need and the folder lacks.
@@ -67,6 +69,8 @@ class ActivationCache:
         """
         missing = collections.defaultdict(dict)
         for group in groups:
+            if not group.minibatches and group.bucket not in self._frames:
+                self._frames[group.bucket] = self._count_frames(group.bucket)
             for minibatch in group.minibatches:
                 for index in minibatch.utterances:
                     utterance = self._utterance(minibatch, index)
@@ -97,6 +101,12 @@ class ActivationCache:
     def batch(self, group):
         """The group's batch, with activations in place of the audio."""
         batch = self._loader.batch(group, with_audio=False)
+        if not group.minibatches:
+            frames = (*self._shape, self._frames[group.bucket])
+            batch["activations"] = np.zeros(
+                (*frames, self._model_dim), np.float32
+            )
+            batch["activation_paddings"] = np.ones(frames, np.float32)
         for place, minibatch in group.placed:
             for row, index in enumerate(minibatch.utterances):
                 activations, paddings = self._read(
@@ -114,6 +124,12 @@ class ActivationCache:
                 batch["activations"][place, row] = activations
                 batch["activation_paddings"][place, row] = paddings
         return batch
+
+    def _count_frames(self, bucket):
+        _, paddings = self._lower(
+            tf.zeros([ROWS, bucket]), tf.zeros([ROWS], tf.int32)
+        )
+        return paddings.shape[1]
 
     def _utterance(self, minibatch, index):
         return self._speakers[minibatch.speaker].utterances[index]

@@ -1,0 +1,157 @@
+"""The flags for devices: the same results on several, and refusals."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[2]
+SPEAKERS = ("ann", "bob", "cy", "dee")
+
+
+def run(binary, *flags, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", f"tasks.{binary}", *map(str, flags)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def train_flags(folder, model_dir, experiment="conformer.TinyEmbedding"):
+    return [
+        f"--experiment={experiment}",
+        f"--base={folder}/base",
+        f"--train_manifest={folder}/train.jsonl",
+        f"--dev_manifest={folder}/dev.jsonl",
+        f"--model_dir={model_dir}",
+        "--set=base.buckets_seconds=2.0",
+    ]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    tiny.recordings(folder, SPEAKERS, 4)
+    tiny.recordings(folder, SPEAKERS, 2, seed=1, name="dev")
+    tiny.base().save(str(folder / "base"))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binary", ["train", "evaluate", "enroll"])
+@pytest.mark.parametrize(
+    "flags, config, message",
+    [
+        (["--num_replicas=3"], "", "`num_replicas` must be 1"),
+        (["--tpu=no-such-tpu"], "", "no TPU answers at 'no-such-tpu'"),
+        ([], '{"cluster": {"worker": ["a:1", "b:1"]}}', '"task" is missing'),
+    ],
+)
+def test_devices_that_are_not_there_are_one_line_and_leave_nothing(
+    speech, space, tmp_path, binary, flags, config, message
+):
+    more = {
+        "train": train_flags(speech, tmp_path / "run"),
+        "evaluate": [
+            f"--model_dir={space}",
+            f"--test_manifest={speech}/dev.jsonl",
+            f"--output_dir={tmp_path}/evaluation",
+        ],
+        "enroll": [
+            f"--space={space}",
+            f"--manifest={speech}/dev.jsonl",
+            f"--output_dir={tmp_path}/enrolled",
+        ],
+    }[binary]
+    done = run(binary, *more, *flags, TF_CONFIG=config)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def space(speech):
+    """A run of a space on one replica."""
+    done = run("train", *train_flags(speech, speech / "space"))
+    assert done.returncode == 0, done.stderr
+    return speech / "space"
+
+
+@pytest.mark.slow
+def test_training_on_replicas_is_told_and_ends_in_the_same(speech, tmp_path):
+    found = []
+    for flags in ([], ["--virtual_cpus=2", "--num_replicas=2"]):
+        folder = tmp_path / str(len(flags))
+        done = run(
+            "train", *train_flags(speech, folder, "conformer.Tiny"), *flags
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("on 2 replicas" in done.stdout) == bool(flags)
+        paths = sorted((folder / "submodels").iterdir())
+        found.append({p.name: p.read_bytes() for p in paths})
+    assert len(found[0]) == len(SPEAKERS)
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_evaluation_on_replicas_recognises_the_same(speech, space, tmp_path):
+    texts = []
+    for flags in ([], ["--virtual_cpus=2"]):
+        done = run(
+            "evaluate",
+            f"--model_dir={space}",
+            f"--test_manifest={speech}/dev.jsonl",
+            f"--output_dir={tmp_path}/{len(flags)}",
+            *flags,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = (tmp_path / str(len(flags)) / "hypotheses.jsonl").read_text()
+        texts.append([json.loads(line) for line in lines.splitlines()])
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 2 * len(SPEAKERS)
+
+
+@pytest.mark.slow
+def test_enrolment_on_replicas_makes_the_same(speech, space, tmp_path):
+    found = []
+    for flags in ([], ["--virtual_cpus=2"]):
+        folder = tmp_path / str(len(flags))
+        done = run(
+            "enroll",
+            f"--space={space}",
+            f"--manifest={speech}/dev.jsonl",
+            f"--output_dir={folder}",
+            "--mode=full",
+            "--despite_warnings",
+            "--set=embedding_steps=2",
+            "--set=full_steps=2",
+            *flags,
+        )
+        # Whom the tiny base serves as well gets nothing, and it says so.
+        assert "Traceback" not in done.stderr
+        rows = json.loads(done.stdout.splitlines()[-1])["speakers"]
+        found.append((folder, rows))
+    (one, expected), (two, rows) = found
+    assert len(rows) == len(SPEAKERS)
+    for row, other in zip(rows, expected, strict=True):
+        assert row["speaker"] == other["speaker"]
+        assert row["mode"] == other["mode"]
+        for mode, loss in other["loss"].items():
+            assert row["loss"][mode] == pytest.approx(loss, rel=1e-4)
+        if "path" in other:
+            tensors = safetensors.numpy.load_file(row["path"])
+            for name, value in safetensors.numpy.load_file(
+                other["path"]
+            ).items():
+                np.testing.assert_allclose(tensors[name], value, atol=1e-4)
