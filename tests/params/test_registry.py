@@ -92,17 +92,17 @@ def test_an_experiments_values_build_its_stack_and_optimizer(name):
     space = experiment.space
     if not space.embedding_dim:
         assert isinstance(made, stack.Stack)
-        assert parts.learning_rate == experiment.optimizer.learning_rate
+        assert parts.rule.learning_rate == experiment.optimizer.learning_rate
         return
     assert isinstance(made, embedding_space.EmbeddingSpace)
     assert made.embedding_dim == space.embedding_dim
     assert bool(made.encoder) == space.speaker_encoder
-    assert parts.embeddings.learning_rate == space.learning_rate
-    assert parts.embeddings.weight_decay == space.weight_decay
-    assert parts.basis.learning_rate == experiment.optimizer.learning_rate
+    assert parts.embeddings.rule.learning_rate == space.learning_rate
+    assert parts.embeddings.rule.weight_decay == space.weight_decay
+    assert parts.basis.rule.learning_rate == experiment.optimizer.learning_rate
     if made.encoder:
         rate = space.encoder_learning_rate
-        assert parts.encoder.learning_rate == rate
+        assert parts.encoder.rule.learning_rate == rate
 
 
 @every_experiment
