@@ -24,7 +24,7 @@ attempt() {
     shift
     if "$dry_run"; then
         printf '%s\n' "$(quoted "$@")" >&3
-    elif "$@" 2>"$temporary/errors"; then
+    elif "$@" 2>"$temporary/errors" 3>&-; then
         cat "$temporary/errors" >&2
     else
         explain "$what"

@@ -1,7 +1,9 @@
-"""The layers give on JAX what they give on TensorFlow.
+"""What trains a Submodel gives on JAX what it gives on TensorFlow.
 
-A backend is chosen once a process, so this file is also a program: run with
-KERAS_BACKEND=jax, it writes its outputs to the file that it is given.
+Layers, both base models with adapters (encoder, loss, gradient, greedy
+decoding), the speaker encoder and the update of slots. A backend is chosen once
+a process, so this file is also a program: run with KERAS_BACKEND=jax, it writes
+its outputs to the file that it is given.
 """
 
 import importlib.util
@@ -14,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 
+from lingvo_like import adamw
 from lingvo_like.base_models import ctc
 from lingvo_like.layers import (
     adapter,
@@ -22,16 +25,19 @@ from lingvo_like.layers import (
     frontend,
     lconv,
     relative_attention,
+    speaker_encoder,
     spec_augment,
     subsampling,
 )
+from tests import tiny
+from tests.lingvo_like.base_models import whisper_bases
 
 PADDINGS = np.array([[0] * 9, [0] * 5 + [1] * 4], "float32")
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def outputs():
-    """A dict of output arrays, of fixed weights and inputs."""
+def layer_outputs():
+    """Outputs of single layers, by name."""
     rng = np.random.default_rng(0)
 
     def normal(*shape):
@@ -59,6 +65,12 @@ def outputs():
     run(lconv.LightConv(8, 4), normal(2, 9, 8), PADDINGS)
     run(feed_forward.FeedForward(8), normal(2, 9, 8))
     run(conformer.ConformerBlock(8, 2, 4), normal(2, 9, 8), PADDINGS)
+    run(
+        speaker_encoder.SpeakerEncoder(8, 4, 6),
+        normal(2, 3, 9, 8),
+        np.stack([PADDINGS[[0, 1, 1]], PADDINGS[[1, 0, 0]]]),
+        np.array([[1, 1, 0], [1, 0.5, 1]], "float32"),
+    )
     stack = adapter.StackedAdapter(3, 8, 4)
     for weight in stack.weights:
         weight.assign(normal(*weight.shape))
@@ -87,11 +99,131 @@ def outputs():
     return result
 
 
+def base_models():
+    """The two base models, small, with fixed weights."""
+    conformer_base, whisper_base = tiny.base(), whisper_bases.small()
+    rng = np.random.default_rng(1)
+    for _, weight in sorted(conformer_base.named_weights().items()):
+        if weight.name in ("kernel", "bias"):
+            weight.assign(0.2 * rng.normal(size=weight.shape))
+    return {"conformer": conformer_base, "whisper": whisper_base}
+
+
+def gradient(function, tensors):
+    """The gradient of a scalar function of a dict of arrays, compiled."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(jax.grad(function))(tensors)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tensors = {name: tf.constant(x) for name, x in tensors.items()}
+        tape.watch(tensors)
+        value = function(tensors)
+    return tape.gradient(value, tensors)
+
+
+def base_outputs(name, base):
+    """What a base model with adapters of two speakers gives, by name."""
+    rng = np.random.default_rng(2)
+    shapes = adapter.weight_shapes(base.model_dim, 4)._asdict()
+    rows = {
+        f"{block}/{field}": 0.3 * rng.normal(size=(2, *shape)).astype("float32")
+        for block in range(base.num_blocks)
+        for field, shape in shapes.items()
+    }
+    lengths = np.array([16000, 9000], "int32")
+    audio = whisper_bases.utterances(lengths, base.bucket_samples(16000))
+    features, paddings = base.features(audio, lengths)
+    tokens = np.array([[3, 5, 5, 2], [7, 1, 0, 0]], "int32")
+    token_lengths = np.array([4, 2], "int32")
+
+    def encode(rows):
+        def adapted(block):
+            weights = adapter.AdapterWeights(
+                *(rows[f"{block}/{field}"] for field in shapes)
+            )
+            return lambda x: adapter.apply_weights(x, weights)
+
+        functions = {block: adapted(block) for block in range(base.num_blocks)}
+        return base.encode(features, paddings, functions)
+
+    def losses(rows):
+        return base.loss(*encode(rows), tokens, token_lengths)
+
+    encoded, encoded_paddings = encode(rows)
+    decoded = base.decode(encoded, encoded_paddings)
+    result = {
+        "features": features,
+        "paddings": encoded_paddings,
+        "encoded": encoded,
+        "losses": losses(rows),
+        "tokens": decoded[0],
+        "token_lengths": decoded[1],
+        "scores": decoded[2],
+    }
+    slopes = gradient(lambda rows: keras.ops.sum(losses(rows)), rows)
+    for each, value in slopes.items():
+        # Of the size of the largest: small ones are differences of large.
+        value = keras.ops.convert_to_numpy(value)
+        result[f"gradient/{each}"] = value / np.abs(value).max()
+    return {
+        f"{name}/{key}": keras.ops.convert_to_numpy(value)
+        for key, value in result.items()
+    }
+
+
+def update_outputs():
+    """Rows, moments, counts and norms after updates, by name."""
+    rng = np.random.default_rng(3)
+    shapes = {"kernel": (4, 3, 5), "bias": (4, 6)}
+
+    def normal():
+        return {
+            name: rng.normal(size=shape).astype("float32")
+            for name, shape in shapes.items()
+        }
+
+    zeros = {name: np.zeros(shape, "float32") for name, shape in shapes.items()}
+    rule = adamw.AdamW(
+        num_steps=9, warmup_steps=2, learning_rate=0.1, weight_decay=0.01
+    )
+    counts = np.zeros([4], "int32")
+    scale = np.array([1, 1, 0.5, 1], "float32")
+    state = adamw.State(counts, counts, scale, zeros, zeros)
+    rows = normal()
+    result = {}
+    for step in range(4):
+        gradients = normal()
+        if step == 2:
+            gradients["bias"][1, 2] = np.nan
+        active = np.array([True, True, True, step < 2])
+        rows, state, norms = rule.update(state, active, rows, gradients)
+        result[f"norms_{step}"] = norms
+    result |= rows | {"steps": state.steps, "skipped": state.skipped}
+    for kind in ("first_moments", "second_moments"):
+        for name, value in getattr(state, kind).items():
+            result[f"{kind}/{name}"] = value
+    return {
+        f"update/{key}": keras.ops.convert_to_numpy(value)
+        for key, value in result.items()
+    }
+
+
+def outputs():
+    """A dict of output arrays, of fixed weights and inputs."""
+    result = layer_outputs() | update_outputs()
+    for name, base in base_models().items():
+        result |= base_outputs(name, base)
+    return result
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="JAX is not installed"
 )
-def test_layers_agree_between_tensorflow_and_jax(tmp_path):
+def test_everything_agrees_between_tensorflow_and_jax(tmp_path):
     path = tmp_path / "outputs.npz"
     environment = {
         **os.environ,
@@ -110,9 +242,39 @@ def test_layers_agree_between_tensorflow_and_jax(tmp_path):
     expected, actual = outputs(), np.load(path)
     assert set(actual) == set(expected)
     for name, value in expected.items():
+        tolerance = 2e-6 if name.startswith("update/") else 2e-4
         np.testing.assert_allclose(
-            actual[name], value, atol=2e-4, rtol=2e-4, err_msg=name
+            actual[name], value, atol=tolerance, rtol=tolerance, err_msg=name
         )
+        # Zeros would agree with zeros.
+        assert np.any(value) or name.endswith("paddings"), name
+
+
+def test_what_trains_on_jax_needs_no_tensorflow():
+    modules = [
+        "adamw",
+        "paddings",
+        "base_models.ctc",
+        "base_models.whisper_decoding",
+        "base_models.whisper_layers",
+        *(
+            f"layers.{path.stem}"
+            for path in (ROOT / "lingvo_like" / "layers").glob("[!_]*.py")
+        ),
+    ]
+    program = "import sys\nsys.modules['tensorflow'] = None\n" + "".join(
+        f"import lingvo_like.{module}\n" for module in modules
+    )
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 if __name__ == "__main__":
