@@ -152,7 +152,6 @@ class Job:
 
 def run(arguments):
     """Takes turns; returns the results."""
-    keras.utils.set_random_seed(0)
     if arguments.dtype != "float32":
         keras.config.set_dtype_policy(f"mixed_{arguments.dtype}")
     encoder = whisper_layers.Encoder(DIMENSIONS)

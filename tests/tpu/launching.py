@@ -10,8 +10,8 @@ SCRIPT = ROOT / "tpu" / "launch.sh"
 WORKER = ROOT / "tpu" / "worker.sh"
 NAMED = ("--name=ann", "--zone=us-west4-a")
 
-# In its log arguments end with NUL and calls with RS. `rules` is shell text, the
-# inside of a `case` of the call. Without a rule a TPU is not there, and everything
+# In its log arguments end with NUL and calls with RS. `rules` is shell text,
+# the inside of a `case` of the call. Without a rule a TPU is not there, and all
 # else succeeds. An ssh runs its command in the home of each fake worker, if
 # there are any, one after the other.
 GCLOUD = r"""#!/usr/bin/env bash
@@ -58,7 +58,8 @@ class Cloud:
         cases = "".join(
             f'*"{piece}"*)\n{text}\n;;\n' for piece, text in rules.items()
         )
-        (self.folder / "rules").write_text(f'case "${{*%%--command=*}}" in\n{cases}esac\n')
+        call = '"${*%%--command=*}"'
+        (self.folder / "rules").write_text(f"case {call} in\n{cases}esac\n")
 
     def is_there(self, state, **rules):
         """The TPU is in the queue in this state; more rules go before."""
