@@ -39,6 +39,7 @@ explain() {
     reason=$(grep -m 1 '^error: ' <<<"$all" || grep -m 1 -i error <<<"$all" ||
         grep -m 1 . <<<"$all" || echo "no reason was given")
     reason=${reason#ERROR: }
+    reason=${reason%.}
     case $all in
     *UNAUTHENTICATED* | *"gcloud auth login"* | *eauthentication*)
         hint=". Log in: gcloud auth login" ;;

@@ -21,7 +21,7 @@ alive() {
 }
 
 install_code() {
-    local tensorflow=$1 venv=submodels-venv/bin
+    local tensorflow=$1 venv=submodels-venv/bin keras_hub=0.32
     ! alive || problem "a command runs here; take step 'stop' first"
     rm -rf submodels-installed submodels.new
     mkdir submodels.new
@@ -36,12 +36,14 @@ install_code() {
     if [ "$tensorflow" = 2.20 ]; then
         $venv/pip install --quiet --editable './submodels[tpu]'
     else
+        # Later ones ask for a later tensorflow-text.
+        keras_hub=0.31
         $venv/pip install --quiet --editable ./submodels \
-            "tensorflow-tpu==$tensorflow.*" kagglehub regex sentencepiece
+            "tensorflow-tpu==$tensorflow.*" kagglehub regex 'sentencepiece<0.2.2'
     fi
     # They ask for the package tensorflow, which would overwrite that for TPUs.
     $venv/pip install --quiet --no-deps \
-        "tensorflow-text==$tensorflow.*" 'keras-hub==0.32.*'
+        "tensorflow-text==$tensorflow.*" "keras-hub==$keras_hub.*"
     # Without this package TensorFlow 2.20 opens no gs:// address.
     $venv/pip install --quiet --no-deps 'tensorflow-io-gcs-filesystem==0.37.*'
     $venv/python -c 'import keras_hub, tensorflow, tensorflow_text'
