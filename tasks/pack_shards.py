@@ -32,6 +32,12 @@ _SHARD_MEGABYTES = flags.DEFINE_integer(
     "Size of a shard in millions of bytes.",
     lower_bound=1,
 )
+_CONTAINER = flags.DEFINE_enum(
+    "container",
+    shards.CONTAINERS[0],
+    shards.CONTAINERS,
+    "What samples are kept in: WAV is larger, and takes less time to decode.",
+)
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse manifests with unusable utterances."
 )
@@ -44,7 +50,12 @@ def main(argv):
         parts, left_out = {}, {}
         for name, path in paths.items():
             parts[name], left_out[name] = manifest.read(path, _STRICT.value)
-        packed = shards.pack(parts, folder, _SHARD_MEGABYTES.value * 1_000_000)
+        packed = shards.pack(
+            parts,
+            folder,
+            _SHARD_MEGABYTES.value * 1_000_000,
+            container=_CONTAINER.value,
+        )
         for name, path in paths.items():
             utterances = packed.utterances[name]
             _check(path, utterances, packed.left_out[name])

@@ -3,12 +3,13 @@
     python -m tests.benchmarks.input_speed --step_examples_per_second=2000
     python -m tests.benchmarks.input_speed --compiled=compiled.json
 
-A corpus of noise is written as 16-bit WAV files, packed into TFRecord shards as
-`tasks.pack_shards` does, and read by the trainer's own pipeline
-(`input_pipeline.Loader` and `dataset`): decoded, resampled to the base's rate
-and put into batches. What counts is processor time, of all threads together: it
-gives what one core can do even where others keep the cores busy. The wall-clock
-figure beside it shows how far the pipeline's threads use all cores at once.
+A corpus of noise, which FLAC has most to do with, is written as 16-bit WAV
+files, packed into TFRecord shards as `tasks.pack_shards` does, and read by the
+trainer's own pipeline (`input_pipeline.Loader` and `dataset`): decoded,
+resampled to the base's rate and put into batches. What counts is processor
+time, of all threads together: it gives what one core can do even where others
+keep the cores busy. The wall-clock figure beside it shows how far the
+pipeline's threads use all cores at once.
 
 --compiled takes the output of `python -m tasks.aot_compile` for a training step
 (its last line is JSON). The roofline is the least time that a chip needs, so
@@ -61,10 +62,12 @@ def corpus(folder, sample_rate, seconds, num_utterances, seed=0):
     return result
 
 
-def packed(folder, utterances):
+def packed(folder, utterances, container):
     """The same utterances in shards."""
     folder.mkdir()
-    result = shards.pack({"all": utterances}, folder, 256_000_000)
+    result = shards.pack(
+        {"all": utterances}, folder, 256_000_000, container=container
+    )
     if result.left_out["all"]:
         raise SystemExit(result.left_out["all"].describe())
     return result.utterances["all"]
@@ -151,11 +154,11 @@ def compiled_demand(path):
 
 def report(rows, demand):
     """Prints the table and returns the results."""
-    header = f"{'source':<8}{'rate':>8}{'per core':>12}{'together':>12}"
+    header = f"{'source':<12}{'rate':>8}{'per core':>12}{'together':>12}"
     print(header + ("  cores per chip" if demand else ""))
     results = {"num_cores": os.cpu_count()}
     for (source, rate), (per_core, together) in rows.items():
-        line = f"{source:<8}{rate:>8}{per_core:>12.1f}{together:>12.1f}"
+        line = f"{source:<12}{rate:>8}{per_core:>12.1f}{together:>12.1f}"
         name = f"{source}_{rate}"
         results[f"{name}_per_core"] = round(per_core, 2)
         results[f"{name}_together"] = round(together, 2)
@@ -201,17 +204,19 @@ def main():
     if arguments.seconds is None:
         arguments.seconds = (demand and demand.utterance_seconds) or 5.0
     rows = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
         for rate in arguments.sample_rates:
             print(f"measuring {rate} Hz", file=sys.stderr)
             wavs = corpus(
                 folder, rate, arguments.seconds, arguments.num_utterances
             )
-            sources = {
-                "wav": wavs,
-                "shards": packed(folder / f"shards_{rate}", wavs),
-            }
+            sources = {"files": wavs}
+            for container in shards.CONTAINERS:
+                name = f"{container.lower()}_shards"
+                sources[name] = packed(
+                    folder / f"{name}_{rate}", wavs, container
+                )
             for source, utterances in sources.items():
                 rows[source, rate] = measure(
                     utterances, arguments, os.cpu_count()

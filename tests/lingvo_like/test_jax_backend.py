@@ -109,12 +109,21 @@ def base_models():
     return {"conformer": conformer_base, "whisper": whisper_base}
 
 
-def gradient(function, tensors):
-    """The gradient of a scalar function of a dict of arrays, compiled."""
+def compiled(function):
+    """A function as it runs in training: JAX compiles operations one by one."""
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(jax.grad(function))(tensors)
+        return jax.jit(function)
+    return function
+
+
+def gradient(function, tensors):
+    """The gradient of a scalar function of a dict of arrays."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(function)(tensors)
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -135,7 +144,6 @@ def base_outputs(name, base):
     }
     lengths = np.array([16000, 9000], "int32")
     audio = whisper_bases.utterances(lengths, base.bucket_samples(16000))
-    features, paddings = base.features(audio, lengths)
     tokens = np.array([[3, 5, 5, 2], [7, 1, 0, 0]], "int32")
     token_lengths = np.array([4, 2], "int32")
 
@@ -147,23 +155,28 @@ def base_outputs(name, base):
             return lambda x: adapter.apply_weights(x, weights)
 
         functions = {block: adapted(block) for block in range(base.num_blocks)}
+        features, paddings = base.features(audio, lengths)
         return base.encode(features, paddings, functions)
 
     def losses(rows):
         return base.loss(*encode(rows), tokens, token_lengths)
 
-    encoded, encoded_paddings = encode(rows)
-    decoded = base.decode(encoded, encoded_paddings)
-    result = {
-        "features": features,
-        "paddings": encoded_paddings,
-        "encoded": encoded,
-        "losses": losses(rows),
-        "tokens": decoded[0],
-        "token_lengths": decoded[1],
-        "scores": decoded[2],
-    }
-    slopes = gradient(lambda rows: keras.ops.sum(losses(rows)), rows)
+    @compiled
+    def everything(rows):
+        encoded, paddings = encode(rows)
+        decoded = base.decode(encoded, paddings)
+        result = {
+            "features": base.features(audio, lengths)[0],
+            "paddings": paddings,
+            "encoded": encoded,
+            "losses": losses(rows),
+            "tokens": decoded[0],
+            "token_lengths": decoded[1],
+            "scores": decoded[2],
+        }
+        return result, gradient(lambda x: keras.ops.sum(losses(x)), rows)
+
+    result, slopes = everything(rows)
     for each, value in slopes.items():
         # Of the size of the largest: small ones are differences of large.
         value = keras.ops.convert_to_numpy(value)
@@ -189,6 +202,7 @@ def update_outputs():
     rule = adamw.AdamW(
         num_steps=9, warmup_steps=2, learning_rate=0.1, weight_decay=0.01
     )
+    update = compiled(rule.update)
     counts = np.zeros([4], "int32")
     scale = np.array([1, 1, 0.5, 1], "float32")
     state = adamw.State(counts, counts, scale, zeros, zeros)
@@ -199,7 +213,7 @@ def update_outputs():
         if step == 2:
             gradients["bias"][1, 2] = np.nan
         active = np.array([True, True, True, step < 2])
-        rows, state, norms = rule.update(state, active, rows, gradients)
+        rows, state, norms = update(state, active, rows, gradients)
         result[f"norms_{step}"] = norms
     result |= rows | {"steps": state.steps, "skipped": state.skipped}
     for kind in ("first_moments", "second_moments"):

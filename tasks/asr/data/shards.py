@@ -8,7 +8,8 @@ everything, and what reads audio files reads records too.
 A record is an audio file of its own, cut to the utterance, at its own rate:
 FLAC of one channel where FLAC holds the samples exactly (all that comes from 16
 or 24 bits), else the file as it was if the utterance is all of it (MP3, Ogg),
-else WAV of floats.
+else WAV of floats. Where space is cheaper than processors, WAV takes the place
+of FLAC: the same samples, larger, and sooner decoded.
 """
 
 import concurrent.futures
@@ -27,6 +28,9 @@ from tasks.asr.data import audio, rejections, tfrecord
 _AT_ONCE = 64
 # Seconds in a manifest have four digits.
 _MANIFEST_STEP = 1e-4
+
+# What samples of 16 or 24 bits are kept in.
+CONTAINERS = ("FLAC", "WAV")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Packed:
     seconds: float
 
 
-def pack(parts, folder, max_bytes, num_threads=8):
+def pack(parts, folder, max_bytes, num_threads=8, container="FLAC"):
     """Writes shards and points utterances to their records.
 
     A recording that several utterances or parts name with the same offset and
@@ -61,6 +65,7 @@ def pack(parts, folder, max_bytes, num_threads=8):
         max_bytes: a shard's greatest size; a longer recording gets a shard of
             its own.
         num_threads: recordings that are encoded at the same time.
+        container: one of `CONTAINERS`.
 
     Returns:
         `Packed`. Its utterances read the same samples as those of `parts`.
@@ -71,7 +76,7 @@ def pack(parts, folder, max_bytes, num_threads=8):
     cuts = dict.fromkeys(_cut(each) for part in parts.values() for each in part)
     shards = _Shards(folder, max_bytes)
     try:
-        results = _write(list(cuts), shards, num_threads)
+        results = _write(list(cuts), shards, num_threads, container)
     finally:
         shards.close()
     utterances, left_out = {}, {}
@@ -104,13 +109,14 @@ def pack(parts, folder, max_bytes, num_threads=8):
     )
 
 
-def encode(path, offset=0.0, duration=None):
+def encode(path, offset=0.0, duration=None, container="FLAC"):
     """One recording as the bytes of an audio file.
 
     Args:
         path: audio file, or a record's address.
         offset: seconds to skip.
         duration: seconds to keep; None keeps all to the end.
+        container: one of `CONTAINERS`.
 
     Returns:
         bytes, and the duration by which a manifest's line gets from them
@@ -123,7 +129,7 @@ def encode(path, offset=0.0, duration=None):
     steps = len(samples) / sample_rate / _MANIFEST_STEP
     # Rounded up it reads to the record's end; rounded down, not quite.
     to_the_end = math.ceil(round(steps, 6)) * _MANIFEST_STEP
-    data = _flac(samples, sample_rate)
+    data = _whole_numbers(samples, sample_rate, container)
     if data is not None:
         return data, to_the_end
     if not offset:
@@ -176,12 +182,12 @@ def _cut(utterance):
     return utterance.audio_filepath, utterance.offset, utterance.duration
 
 
-def _write(cuts, shards, num_threads):
+def _write(cuts, shards, num_threads, container):
     """A dict of each cut to (address, duration) or to its AudioError."""
 
     def attempt(cut):
         try:
-            return encode(*cut)
+            return encode(*cut, container)
         except audio.AudioError as error:
             return error
 
@@ -205,8 +211,8 @@ def _write(cuts, shards, num_threads):
     return results
 
 
-def _flac(samples, sample_rate):
-    """FLAC of 16 or else 24 bits; None if neither holds the samples exactly."""
+def _whole_numbers(samples, sample_rate, container):
+    """A file of 16 or else 24 bits; None if neither holds them exactly."""
     for subtype, bits, dtype in (
         ("PCM_16", 16, np.int16),
         ("PCM_24", 24, np.int32),
@@ -222,7 +228,7 @@ def _flac(samples, sample_rate):
             # libsndfile takes the upper 24 of 32 bits.
             whole = whole << 8
         try:
-            return _bytes(whole, sample_rate, "FLAC", subtype)
+            return _bytes(whole, sample_rate, container, subtype)
         except soundfile.SoundFileError:
             return None  # FLAC does not know every sample rate
     return None
