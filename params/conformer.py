@@ -63,6 +63,32 @@ class LibriSpeechL(LibriSpeechS):
 
 
 @dataclasses.dataclass(frozen=True)
+class LibriSpeechL128(LibriSpeechL):
+    """`LibriSpeechL` at the paper's scale: 128 Submodels in a step, on a TPU.
+
+    Adapters of 64 after each of the 17 blocks, 1.15 million values, and one
+    utterance of at most 30 s of each speaker: eight to a chip of a v5e-16.
+    Never trained: `python -m tasks.aot_compile` says what it takes.
+    """
+
+    base: schema.ConformerCtc = _base(
+        model_dim=512,
+        num_blocks=17,
+        num_heads=8,
+        dropout_rate=0.1,
+        buckets_seconds=(4.0, 8.0, 12.0, 16.0, 24.0, 30.0),
+    )
+    adapter: schema.Adapter = dataclasses.field(
+        default_factory=lambda: schema.Adapter(bottleneck_dim=64)
+    )
+    train: schema.Train = dataclasses.field(
+        default_factory=lambda: schema.Train(
+            speakers_per_step=128, utterances_per_speaker=1
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Tiny(schema.Experiment):
     """A Conformer of 2 blocks of 32 for tests: trains in a minute on a CPU."""
 

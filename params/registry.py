@@ -8,6 +8,7 @@ from params import conformer, schema, whisper
 
 EXPERIMENTS = {
     "conformer.LibriSpeechL": conformer.LibriSpeechL,
+    "conformer.LibriSpeechL128": conformer.LibriSpeechL128,
     "conformer.LibriSpeechM": conformer.LibriSpeechM,
     "conformer.LibriSpeechS": conformer.LibriSpeechS,
     "conformer.Tiny": conformer.Tiny,

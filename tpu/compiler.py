@@ -9,6 +9,7 @@ JAX's names used here are private, so setup.cfg pins its version.
 """
 
 import dataclasses
+import importlib.metadata
 import os
 import re
 import time
@@ -16,14 +17,22 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from tpu import compile_report, hlo
 from tpu import topology as topologies
 
-# What libtpu would otherwise ask the metadata server of a TPU VM for.
+# The extra `aot` of setup.cfg.
+VERSIONS = {"jax": "0.10.2", "jaxlib": "0.10.2", "libtpu": "0.0.52"}
+
+# What libtpu would otherwise ask the metadata server of a TPU VM for, and
+# what it would write to stderr. Nothing here holds a TPU, so several may run.
 _ENVIRONMENT = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "JAX_PLATFORMS": "cpu",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_MIN_LOG_LEVEL": "3",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "TPU_WORKER_HOSTNAMES": "localhost",
 }
 
 # TensorFlow marks a variable's new value with a copy that the TPU compiler
@@ -31,81 +40,67 @@ _ENVIRONMENT = {
 _MHLO_COPY = re.compile(r"= mhlo\.copy (%[\w#]+) : (tensor<[^>]*>)")
 _BARRIER = r"= stablehlo.optimization_barrier \1 : \2"
 
+_TOO_MUCH = re.compile(
+    r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"
+    r"|Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"
+)
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-@dataclasses.dataclass(frozen=True)
-class CompileReport:
-    """What one chip's program takes.
+
+class DoesNotFitError(ValueError):
+    """The program needs more memory than a chip has.
 
     Attributes:
-        topology: the `tpu.topology.Topology` compiled for.
-        compile_seconds: how long the TPU compiler took.
-        flops: arithmetic of one call.
-        bytes_accessed: HBM traffic of one call.
-        argument_bytes: arguments and variables.
-        output_bytes: results and new values of variables.
-        alias_bytes: the part of the output that lives in arguments' memory.
-        temporary_bytes: most memory of intermediate values.
-        code_bytes: the program itself.
+        needed_bytes: what it needs.
+        available_bytes: what the compiler may use of a chip.
     """
 
-    topology: topologies.Topology
-    compile_seconds: float
-    flops: float
-    bytes_accessed: float
-    argument_bytes: int
-    output_bytes: int
-    alias_bytes: int
-    temporary_bytes: int
-    code_bytes: int
+    def __init__(self, message, needed_bytes, available_bytes):
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+        self.available_bytes = available_bytes
 
     @property
-    def memory_bytes(self):
-        """HBM that the program needs in all."""
-        return (
-            self.argument_bytes
-            + self.output_bytes
-            - self.alias_bytes
-            + self.temporary_bytes
-            + self.code_bytes
-        )
+    def excess_bytes(self):
+        return self.needed_bytes - self.available_bytes
 
-    @property
-    def hbm_fraction(self):
-        """`memory_bytes` over the chip's memory; above 1 it does not fit."""
-        return self.memory_bytes / (self.topology.chip.hbm_gib * 2**30)
 
-    @property
-    def compute_seconds(self):
-        """The arithmetic at the chip's bfloat16 peak."""
-        chip = self.topology.chip
-        return self.flops / (chip.peak_bfloat16_tflops_per_second * 1e12)
+@dataclasses.dataclass(frozen=True)
+class Lowered:
+    """A function as XLA takes it, before any device has left its mark.
 
-    @property
-    def memory_seconds(self):
-        """The traffic at the chip's peak HBM bandwidth."""
-        chip = self.topology.chip
-        return self.bytes_accessed / (chip.hbm_gigabytes_per_second * 1e9)
+    Attributes:
+        text: StableHLO.
+        specs: list of `tf.TensorSpec`, the function's arguments.
+        captures: list of tensors, what it reads besides them, in the order of
+            the module's later parameters; a variable's is its handle.
+        lower_seconds: float.
+    """
 
-    @property
-    def roofline_seconds(self):
-        """No call can be quicker: Williams et al. 2009, the roofline model."""
-        return max(self.compute_seconds, self.memory_seconds)
+    text: str
+    specs: list
+    captures: list
+    lower_seconds: float
 
-    @property
-    def bound(self):
-        """`"compute"` or `"memory"`, whichever sets the roofline."""
-        if self.compute_seconds >= self.memory_seconds:
-            return "compute"
-        return "memory"
 
-    def __str__(self):
-        return (
-            f"{self.topology.name}: compiled in {self.compile_seconds:.1f} s; "
-            f"{self.memory_bytes / 2**20:.1f} MiB "
-            f"({self.hbm_fraction:.1%} of a chip); "
-            f"{self.flops / 1e9:.1f} GFLOP, "
-            f"{self.bytes_accessed / 1e6:.1f} MB accessed; "
-            f"at least {self.roofline_seconds * 1e3:.3f} ms ({self.bound})"
+def check_installed():
+    """Refuses to begin without the compiler, or with another version of it.
+
+    Raises:
+        OSError: names what is missing or other, and the command that mends it.
+    """
+    wrong = []
+    for name, version in VERSIONS.items():
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found = "none"
+        if found != version:
+            wrong.append(f"{name} {version} (found: {found})")
+    if wrong:
+        raise OSError(
+            f"compiling for a TPU needs {', '.join(wrong)}: "
+            "pip install -e '.[aot]'"
         )
 
 
@@ -119,32 +114,59 @@ def compile(function, args, topology):
         topology: str, a name that `tpu.topology.lookup` knows.
 
     Returns:
-        a `CompileReport`.
+        a `compile_report.CompileReport`.
 
     Raises:
+        DoesNotFitError: a ValueError; the chip's memory is too small.
         ValueError: the topology is unknown, a shape is not static, or the
             function holds what XLA cannot compile for a TPU.
-        OSError: JAX and libtpu are not installed.
+        OSError: JAX and libtpu are not installed, or of other versions.
     """
     target = topologies.lookup(topology)
     specs = _specs(args)
+    check_installed()
+    return compile_lowered(lower(function, specs), target)
+
+
+def compile_lowered(lowered, target):
+    """As `compile`, of what `lower` gave; one lowering does for all chips.
+
+    Args:
+        lowered: `Lowered`.
+        target: `tpu.topology.Topology`.
+    """
     device = _device(target)
-    module = _lower(function, specs)
     start = time.perf_counter()
-    executable = _compile_module(module, device, target)
+    executable = _compile_module(lowered.text, device, target)
     seconds = time.perf_counter() - start
     memory = executable.get_compiled_memory_stats()
     cost = executable.cost_analysis()
-    return CompileReport(
+    (compiled,) = executable.hlo_modules()
+    module = hlo.Module(compiled.to_string())
+    flops, bytes_accessed = cost["flops"], cost["bytes accessed"]
+    excess = module.loop_excess(_cost_of_text)
+    if excess:
+        flops, bytes_accessed = flops + excess[0], bytes_accessed + excess[1]
+    host_bytes = (
+        memory.host_argument_size_in_bytes
+        + memory.host_output_size_in_bytes
+        + memory.host_temp_size_in_bytes
+    )
+    return compile_report.CompileReport(
         topology=target,
+        lower_seconds=lowered.lower_seconds,
         compile_seconds=seconds,
-        flops=cost["flops"],
-        bytes_accessed=cost["bytes accessed"],
+        flops=flops,
+        bytes_accessed=bytes_accessed,
         argument_bytes=memory.argument_size_in_bytes,
         output_bytes=memory.output_size_in_bytes,
         alias_bytes=memory.alias_size_in_bytes,
         temporary_bytes=memory.temp_size_in_bytes,
         code_bytes=memory.generated_code_size_in_bytes,
+        collectives=module.collectives(),
+        host_operations=tuple(module.host_operations()),
+        host_bytes=host_bytes,
+        loops=tuple(loop.trip_count for loop in module.loops()),
     )
 
 
@@ -164,33 +186,49 @@ def _specs(args):
     return specs
 
 
-def _lower(function, specs):
-    """The function's HLO as StableHLO text."""
+def lower(function, args):
+    """The function's HLO as StableHLO text, a `Lowered`.
+
+    Args:
+        function, args: as `compile` takes them.
+
+    Raises:
+        ValueError: a shape is not static, or the function holds what XLA
+            cannot compile.
+    """
     from jax._src.lib import xla_client
 
+    specs = _specs(args)
     python_function = getattr(function, "python_function", function)
 
     # TensorFlow takes an argument left at its default for one more tensor.
     def call(*tensors):
         return python_function(*tensors)
 
+    start = time.perf_counter()
     compiled = tf.function(call, jit_compile=True)
     # Asked for a platform by name, TensorFlow refuses variables. The HLO of
     # the CPU device is the same: no platform has left its mark on it yet.
     try:
         with tf.device("/cpu:0"):
-            hlo = compiled.experimental_get_compiler_ir(*specs)(
+            concrete = compiled.get_concrete_function(*specs)
+            serialized = compiled.experimental_get_compiler_ir(*specs)(
                 stage="hlo_serialized"
             )
     except (tf.errors.OpError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"XLA cannot lower the function: {reason}") from error
     text = xla_client._xla.mlir.xla_computation_to_mlir_module(
-        xla_client.XlaComputation(hlo)
+        xla_client.XlaComputation(serialized)
     )
     if isinstance(text, bytes):
         text = text.decode()
-    return _MHLO_COPY.sub(_BARRIER, text)
+    return Lowered(
+        _MHLO_COPY.sub(_BARRIER, text),
+        specs,
+        list(concrete.captured_inputs),
+        time.perf_counter() - start,
+    )
 
 
 def _device(target):
@@ -199,13 +237,11 @@ def _device(target):
         os.environ.setdefault(name, value)
     try:
         from jax.experimental import topologies as jax_topologies
-    except ImportError as error:
-        raise OSError(
-            "compiling for a TPU needs JAX and libtpu: pip install -e '.[aot]'"
-        ) from error
-    try:
+
         description = jax_topologies.get_topology_desc(
-            platform="tpu", topology_name=target.compiler_name
+            platform="tpu",
+            topology_name=target.compiler_name,
+            chip_config_name=target.chip.compiler_config,
         )
     except (RuntimeError, ImportError) as error:
         raise OSError(
@@ -216,6 +252,7 @@ def _device(target):
 
 
 def _compile_module(text, device, target):
+    """The executable of one chip; the others of a topology run the same."""
     from jax._src import compiler
     from jax._src.interpreters import mlir as jax_mlir
     from jax._src.lib import xla_client
@@ -233,7 +270,41 @@ def _compile_module(text, device, target):
                 module, xla_client.DeviceList((device,)), options
             )
         except RuntimeError as error:
-            raise ValueError(
-                f"the TPU compiler refuses the function for {target.name}: "
-                f"{error}"
-            ) from error
+            raise _refusal(str(error), target) from error
+
+
+def _refusal(message, target):
+    """What the compiler said, as one line."""
+    found = _TOO_MUCH.search(message)
+    if found is None:
+        reason = " ".join(message.split())
+        return ValueError(
+            f"the TPU compiler refuses the function for {target.name}: "
+            f"{reason[:500]}"
+        )
+    needed, unit, available, available_unit = filter(_is_given, found.groups())
+    needed = round(float(needed) * _UNITS[unit])
+    available = round(float(available) * _UNITS[available_unit])
+    return DoesNotFitError(
+        f"the program does not fit a chip of {target.name}: it needs "
+        f"{needed / 2**30:.2f} GiB of the {available / 2**30:.2f} GiB that "
+        f"programs have there, {(needed - available) / 2**30:.2f} GiB too much",
+        needed,
+        available,
+    )
+
+
+def _is_given(group):
+    return group is not None
+
+
+def _cost_of_text(text):
+    """Arithmetic and traffic of an HLO module, by XLA's own count."""
+    import jax
+    from jax._src.lib import xla_client
+    from jaxlib import _hlo
+
+    cost = xla_client._xla.hlo_module_cost_analysis(
+        jax.devices("cpu")[0].client, _hlo.hlo_module_from_text(text)
+    )
+    return cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)

@@ -2,7 +2,8 @@
 
 Sources: the "System architecture" tables of Google's Cloud TPU documentation,
 cloud.google.com/tpu/docs/v4, v5e, v5p and v6e. Peaks are of one chip, in
-bfloat16; a float32 matrix product runs as one or more bfloat16 passes.
+bfloat16; a float32 matrix product runs as one or more bfloat16 passes. What a
+program may use of the HBM is what libtpu 0.0.52 says when one needs more.
 """
 
 import dataclasses
@@ -20,6 +21,14 @@ class Chip:
     hbm_gib: int
     peak_bfloat16_tflops_per_second: int
     hbm_gigabytes_per_second: int
+    # The rest is kept for the runtime.
+    program_hbm_gib: float
+    # Both cores of a chip as one device, as TensorFlow and JAX use them.
+    compiler_config: str = "default"
+
+    @property
+    def program_hbm_bytes(self):
+        return int(self.program_hbm_gib * 2**30)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +57,10 @@ class Topology:
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v4", 2, 32, 275, 1200),
-        Chip("v5e", 1, 16, 197, 819),
-        Chip("v5p", 2, 95, 459, 2765),
-        Chip("v6e", 1, 32, 918, 1638),
+        Chip("v4", 2, 32, 275, 1200, 30.75, "megacore"),
+        Chip("v5e", 1, 16, 197, 819, 15.75),
+        Chip("v5p", 2, 95, 459, 2765, 95.73, "megacore"),
+        Chip("v6e", 1, 32, 918, 1638, 31.24),
     )
 }
 

@@ -1,17 +1,12 @@
 """Compiling for a TPU that is not there."""
 
-import importlib.util
-
 import pytest
 import tensorflow as tf
 
-from tpu import compiler, topology
+from tests.tpu import program_cases
+from tpu import compile_report, compiler, topology
 
-needs_libtpu = pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None
-    or importlib.util.find_spec("libtpu") is None,
-    reason="needs pip install -e '.[aot]'",
-)
+needs_libtpu = program_cases.needs_aot
 
 
 def _report(**changes):
@@ -26,7 +21,7 @@ def _report(**changes):
         "temporary_bytes": 2**32,
         "code_bytes": 2**29,
     }
-    return compiler.CompileReport(**(values | changes))
+    return compile_report.CompileReport(**(values | changes))
 
 
 def test_the_roofline_is_the_slower_of_arithmetic_and_traffic():
@@ -53,7 +48,7 @@ def test_an_unknown_topology_is_refused_before_any_work():
         compiler.compile(lambda x: x, [tf.zeros([1])], "v5e-5")
 
 
-@pytest.mark.slow
+@pytest.mark.tpu_compiler
 @needs_libtpu
 def test_a_step_that_assigns_variables_compiles():
     weights = tf.Variable(tf.zeros([64, 32]))
@@ -75,7 +70,7 @@ def test_a_step_that_assigns_variables_compiles():
         assert 0 < report.hbm_fraction < 1
 
 
-@pytest.mark.slow
+@pytest.mark.tpu_compiler
 @needs_libtpu
 def test_what_no_tpu_can_run_is_one_clear_error():
     with pytest.raises(ValueError, match="cannot lower.*AsString") as raised:
@@ -83,14 +78,43 @@ def test_what_no_tpu_can_run_is_one_clear_error():
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.slow
+@pytest.mark.tpu_compiler
 @needs_libtpu
 def test_what_does_not_fit_in_memory_is_refused():
     def product(x):
         return x @ x
 
-    with pytest.raises(ValueError, match="refuses the function for v5e-4"):
+    with pytest.raises(
+        compiler.DoesNotFitError, match="does not fit a chip of v5e-4"
+    ) as raised:
         compiler.compile(product, [tf.TensorSpec([50000, 50000])], "v5e-4")
+    # Argument and result.
+    expected = 2 * 4 * 50000**2
+    assert raised.value.needed_bytes == pytest.approx(expected, rel=0.01)
+    available = topology.CHIPS["v5e"].program_hbm_bytes
+    assert raised.value.available_bytes == pytest.approx(available, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "E1000: Ran out of memory on HBM, the total memory required for HLO "
+        "temporaries (18.50G) exceeds available HBM (15.75G). HLO module: m.",
+        "Ran out of memory in memory space hbm. Used 18.50G of 15.75G hbm. "
+        "Exceeded hbm capacity by 2.75G.",
+    ],
+)
+def test_by_how_much_it_does_not_fit_is_read_in_what_the_compiler_says(message):
+    error = compiler._refusal(message, topology.lookup("v5e-4"))
+    assert isinstance(error, compiler.DoesNotFitError)
+    assert error.excess_bytes == pytest.approx(2.75 * 2**30)
+    assert "18.50 GiB of the 15.75 GiB" in str(error)
+    assert "2.75 GiB too much" in str(error)
+
+
+def test_another_refusal_is_one_line():
+    error = compiler._refusal("INTERNAL:\nsome thing", topology.lookup("v4-8"))
+    assert str(error).endswith("for v4-8: INTERNAL: some thing")
 
 
 def test_a_shape_that_is_not_static_is_refused():

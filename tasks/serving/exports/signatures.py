@@ -283,12 +283,20 @@ class Recognizer:
 
     def recognize(self, audio, lengths, adapters):
         """Text and scores `[r]` of audio `[r, bucket]`, all in one bucket."""
-        features, paddings = self.base.features(audio, lengths)
-        encoded, paddings = self.base.encode(features, paddings, adapters)
-        tokens, token_lengths, scores = self.base.decode(
-            encoded, paddings, self.beam_size
+        tokens, token_lengths, scores = self.recognize_tokens(
+            audio, lengths, adapters
         )
         return self.base.detokenize(tokens, token_lengths), scores
+
+    def recognize_tokens(self, audio, lengths, adapters):
+        """As `recognize`, without text: all of it runs on an accelerator.
+
+        Returns:
+            tokens `[r, max_tokens]`, their lengths `[r]` and scores `[r]`.
+        """
+        features, paddings = self.base.features(audio, lengths)
+        encoded, paddings = self.base.encode(features, paddings, adapters)
+        return self.base.decode(encoded, paddings, self.beam_size)
 
 
 def _traced(function, *specs):

@@ -1,0 +1,138 @@
+"""Compiles an experiment's programs for a named TPU, with no TPU at hand.
+
+    python -m tasks.aot_compile --experiment=conformer.LibriSpeechL128 \\
+        --topology=v5e:4x4
+
+What is compiled is the training step that tasks.train runs, or with
+--function=serve what an export computes from audio to tokens. Prints what one
+chip needs of memory, arithmetic and traffic, how many Submodels fit, and at
+last one JSON object. Nothing is trained: the base model has random weights
+unless --base names one.
+"""
+
+import json
+
+from absl import flags
+
+from lingvo_like import hyperparams
+from params import registry
+from tasks import cli
+from tasks.asr.data import experiment_checks
+
+_EXPERIMENT = flags.DEFINE_string(
+    "experiment", "", "Name of an experiment; see tasks.train."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Override of one value, such as adapter.bottleneck_dim=64."
+)
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", "", "A TPU, as Cloud TPU or its compiler names it: v5e:2x2."
+)
+_FUNCTION = flags.DEFINE_enum(
+    "function", "train", ["train", "serve"], "What to compile."
+)
+_NUM_SUBMODELS = flags.DEFINE_integer(
+    "num_submodels",
+    None,
+    "Submodels of the job, on all chips; those of one step, if not set.",
+    lower_bound=1,
+)
+_SECONDS = flags.DEFINE_float(
+    "seconds",
+    None,
+    "Audio of an utterance, padded to its bucket; the longest, if not set.",
+    lower_bound=0.1,
+)
+_NUM_TOKENS = flags.DEFINE_integer(
+    "num_tokens",
+    None,
+    "Tokens of the longest transcript; the most of the base, if not set.",
+    lower_bound=1,
+)
+_NUM_ROWS = flags.DEFINE_integer(
+    "num_rows", 16, "Utterances of a call, with --function=serve.", 1
+)
+_BEAM_SIZE = flags.DEFINE_integer(
+    "beam_size", 1, "1 for greedy decoding, with --function=serve.", 1
+)
+_BASE = flags.DEFINE_string(
+    "base", "", "A base model; one of random weights, if empty."
+)
+_WHISPER_SIZE = flags.DEFINE_string(
+    "whisper_size", "tiny.en", "Which Whisper, where --base is empty."
+)
+_DTYPE_POLICY = flags.DEFINE_enum(
+    "dtype_policy",
+    "mixed_bfloat16",
+    ["mixed_bfloat16", "float32"],
+    "What the base model computes in; Submodels stay in float32.",
+)
+_CONFIRM = flags.DEFINE_bool(
+    "confirm",
+    True,
+    "Compile again at the largest number of Submodels that should fit.",
+)
+
+
+def main(_):
+    for flag in (_EXPERIMENT, _TOPOLOGY):
+        if not flag.value:
+            cli.fail(f"--{flag.name} is missing; see --help")
+    experiment = hyperparams.override(
+        registry.get(_EXPERIMENT.value), _SET.value
+    )
+    experiment_checks.check(experiment)
+    # Late, so that --help and a mistyped name answer at once.
+    from tpu import compiler, topology
+
+    target = topology.lookup(_TOPOLOGY.value)
+    compiler.check_installed()
+    import keras
+
+    from tasks.asr.compilation import account, untrained
+
+    keras.config.set_dtype_policy(_DTYPE_POLICY.value)
+    base = untrained.load_or_make(
+        experiment.base, _BASE.value, _WHISPER_SIZE.value
+    )
+    num_samples = base.max_samples
+    if _SECONDS.value:
+        num_samples = round(_SECONDS.value * base.sample_rate)
+    if _FUNCTION.value == "serve":
+        result = account.serving(
+            base,
+            experiment,
+            target,
+            num_samples,
+            _NUM_ROWS.value,
+            _BEAM_SIZE.value,
+        )
+    else:
+        result = account.training(
+            base,
+            experiment,
+            target,
+            num_samples,
+            _NUM_TOKENS.value,
+            _NUM_SUBMODELS.value,
+            _CONFIRM.value,
+        )
+    width = max(len(name) for name, _ in result.rows)
+    for name, value in result.rows:
+        print(f"{name:<{width}}  {value}")
+    print(
+        json.dumps(
+            {
+                "experiment": _EXPERIMENT.value,
+                "function": _FUNCTION.value,
+                "dtype_policy": _DTYPE_POLICY.value,
+                **result.figures,
+            }
+        )
+    )
+    if result.problem:
+        cli.fail(result.problem)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,218 @@
+"""What compiling an experiment for a TPU says: figures, and rows of a table."""
+
+import dataclasses
+
+from tasks.asr.compilation import capacity, programs
+from tpu import compiler
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """The outcome of compiling a program.
+
+    Attributes:
+        rows: list of (name, text), for people.
+        figures: dict of JSON values.
+        problem: one line, where the program does not fit; else None.
+    """
+
+    rows: list
+    figures: dict
+    problem: str | None = None
+
+
+def training(
+    base, experiment, target, num_samples, num_tokens, num_submodels, confirm
+):
+    """Compiles the training step of a job for one chip of a topology.
+
+    The speakers of a step and the Submodels of the job are shared out to the
+    chips, each of which keeps its own; nothing is summed across them.
+
+    Args:
+        base: a frozen `BaseModel`.
+        experiment: `schema.Experiment`.
+        target: `topology.Topology`.
+        num_samples: int, of the longest utterance.
+        num_tokens: int or None, of the longest transcript.
+        num_submodels: int or None, of the job.
+        confirm: bool; see `capacity.measure`.
+
+    Returns:
+        `Account`.
+    """
+    chips = target.num_chips
+    train = experiment.train
+    places = -(-train.speakers_per_step // chips)
+    num_slots = max(places, -(-(num_submodels or 0) // chips))
+
+    def program(slots, speakers=places):
+        return programs.train_program(
+            base, experiment, slots, speakers, num_samples, num_tokens
+        )
+
+    def compile_at(slots, speakers=places):
+        made = program(slots, speakers)
+        return compiler.compile(
+            made.function, list(made.specs.values()), target.name
+        )
+
+    def fits(speakers):
+        try:
+            compile_at(speakers, speakers)
+        except compiler.DoesNotFitError:
+            return False
+        return True
+
+    first = program(places)
+    found = capacity.measure(
+        compile_at, num_slots, places, first.slot_bytes, confirm
+    )
+    figures = {
+        "speakers_per_step": places * chips,
+        "speakers_per_step_of_a_chip": places,
+        "utterances_per_step_of_a_chip": first.num_utterances,
+        "utterance_seconds": first.seconds,
+        "num_submodels": num_slots * chips,
+        "submodel_bytes": found.slot_bytes,
+        "fits": found.report is not None,
+        "submodels_per_chip": found.most,
+        "submodels_per_job": found.most * chips,
+        "confirmed_by_compiling": found.confirmed,
+    }
+    step = (
+        f"{first.num_utterances} utterances of {first.seconds:g} s, "
+        f"{places} speakers"
+    )
+    how = "compiled" if found.confirmed else "computed"
+    rows = [
+        ("step of a chip", step),
+        (
+            "Submodels that fit",
+            f"{found.most * chips:,} in a job, {found.most:,} on a chip "
+            f"({how}; {found.slot_bytes / 2**20:.2f} MiB each)",
+        ),
+    ]
+    if found.report:
+        return _account_of_time(found.report, figures, rows, places, train)
+    speakers = places
+    if not found.most:
+        speakers = capacity.largest(fits, places - 1)
+    return _account_of_excess(found, figures, rows, speakers, places, target)
+
+
+def _account_of_time(report, figures, rows, places, train):
+    per_hour = places * 3600.0 / (report.roofline_seconds * train.num_steps)
+    rows.append(
+        (
+            "Submodels per chip-hour",
+            f"at most {per_hour:,.0f}, of {train.num_steps} updates each, at "
+            "the roofline",
+        )
+    )
+    return Account(
+        report.rows() + rows,
+        {
+            **report.to_dict(),
+            **figures,
+            "updates_per_submodel": train.num_steps,
+            "submodels_per_chip_hour": per_hour,
+        },
+    )
+
+
+def _account_of_excess(found, figures, rows, speakers, places, target):
+    chips = target.num_chips
+    error = found.error
+    if found.most:
+        largest = (
+            f"the largest number that fits is {found.most * chips} Submodels"
+        )
+    elif speakers:
+        largest = (
+            "the step alone is too large; the largest that fits is "
+            f"train.speakers_per_step={speakers * chips}"
+        )
+    else:
+        largest = (
+            "not one speaker's minibatch fits: lower "
+            "train.utterances_per_speaker or --seconds"
+        )
+    figures = {
+        "topology": target.name,
+        "num_chips": chips,
+        **figures,
+        "hbm_bytes_needed": error.needed_bytes,
+        "hbm_bytes_available": error.available_bytes,
+        "excess_bytes": error.excess_bytes,
+        "largest_speakers_per_step": speakers * chips,
+    }
+    return Account(rows, figures, f"{error}; {largest}")
+
+
+def serving(base, experiment, target, num_samples, num_rows, beam_size):
+    """Compiles recognition, from audio to tokens, for one chip.
+
+    Args:
+        base, experiment, target, num_samples: as of `training`.
+        num_rows: int, utterances of a call.
+        beam_size: int, 1 for greedy.
+
+    Returns:
+        `Account`.
+    """
+
+    def compile_at(rows):
+        made = programs.serve_program(
+            base, experiment, rows, num_samples, beam_size
+        )
+        return made, compiler.compile(
+            made.function, list(made.specs.values()), target.name
+        )
+
+    def fits(rows):
+        try:
+            compile_at(rows)
+        except compiler.DoesNotFitError:
+            return False
+        return True
+
+    try:
+        made, report = compile_at(num_rows)
+    except compiler.DoesNotFitError as error:
+        most = capacity.largest(fits, num_rows - 1)
+        figures = {
+            "topology": target.name,
+            "fits": False,
+            "utterances_per_call": num_rows,
+            "excess_bytes": error.excess_bytes,
+            "largest_utterances_per_call": most,
+        }
+        return Account(
+            [],
+            figures,
+            f"{error}; the largest number that fits is --num_rows={most}",
+        )
+    rate = num_rows / report.roofline_seconds
+    rows = [
+        (
+            "call",
+            f"{num_rows} utterances of {made.seconds:g} s, each with its own "
+            "Submodel, to tokens; text is made of them on the host",
+        ),
+        (
+            "utterances per second",
+            f"at most {rate:,.0f} of a chip, at the roofline, every loop of "
+            "decoding at its longest",
+        ),
+    ]
+    return Account(
+        report.rows() + rows,
+        {
+            **report.to_dict(),
+            "fits": True,
+            "utterances_per_call": num_rows,
+            "utterance_seconds": made.seconds,
+            "utterances_per_second": rate,
+        },
+    )

@@ -1,0 +1,208 @@
+"""What runs on the accelerator, as functions of tensors of static shape.
+
+The training step is `SubmodelTask.train_step`; recognition is what an export
+computes from padded audio to tokens. Text is made of tokens on the host, by
+lookups of strings, which no accelerator has.
+"""
+
+import contextlib
+import dataclasses
+from collections import abc
+
+import numpy as np
+import tensorflow as tf
+
+from lingvo_like import stack as stack_lib
+from tasks.asr.data import input_pipeline
+from tasks.asr.training import stacks, task
+from tasks.serving.exports import signatures
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A function and the shapes that it is compiled for.
+
+    Attributes:
+        function: of as many tensors as there are specs.
+        specs: dict of an argument's name to `tf.TensorSpec`, in order.
+        slot_bytes: what one Submodel more takes of the accelerator's memory,
+            before any padding; 0 where it does not stay there.
+        num_utterances: utterances of one call, filled places all.
+        seconds: float, padded length of each.
+    """
+
+    function: abc.Callable
+    specs: dict
+    slot_bytes: int
+    num_utterances: int
+    seconds: float
+
+
+@contextlib.contextmanager
+def unread_variables():
+    """Variables made inside are zeros that take no memory until written.
+
+    A stack of thousands of Submodels is compiled on a machine that has no
+    room for it: what a compiler asks for are shapes.
+    """
+
+    def create(next_creator, **kwargs):
+        value = kwargs["initial_value"]
+        value = tf.convert_to_tensor(value() if callable(value) else value)
+        if value.dtype == tf.float32 and value.shape.num_elements():
+            zeros = np.zeros(value.shape, np.float32)
+            value = tf.experimental.dlpack.from_dlpack(zeros.__dlpack__())
+        return next_creator(**{**kwargs, "initial_value": value})
+
+    with tf.variable_creator_scope(create):
+        yield
+
+
+def training_job(base, experiment, num_slots):
+    """A `SubmodelTask` of so many Submodels, of which only shapes matter.
+
+    Args:
+        base: a frozen `BaseModel`.
+        experiment: `schema.Experiment`.
+        num_slots: int.
+    """
+    speakers = [f"speaker_{slot}" for slot in range(num_slots)]
+    if experiment.space.embedding_dim:
+        return task.SubmodelTask(base, experiment, speakers)
+    job = task.SubmodelTask(base, experiment, speakers[:1])
+    # In place of the stack of one: nobody draws where these would start.
+    with unread_variables():
+        job.stack = stack_lib.Stack(
+            speakers, job.stack.layout, experiment.adapter.residual_weight
+        )
+        job.optimizer = stacks.make_optimizer(job.stack, experiment)
+    return job
+
+
+def batch_specs(job, places, num_samples, num_tokens):
+    """The shapes of a training batch, as `input_pipeline` makes them.
+
+    Args:
+        job: `SubmodelTask`.
+        places: int, speakers of a step.
+        num_samples: int, the bucket.
+        num_tokens: int, the width of the transcripts.
+
+    Returns:
+        dict of name to `tf.TensorSpec`.
+    """
+    experiment = job.experiment
+    shape = (places, experiment.train.utterances_per_speaker)
+    augment = experiment.augment
+    cached = experiment.train.cache_activations
+    specs = {
+        "audio": tf.TensorSpec([*shape, 0 if cached else num_samples]),
+        "lengths": tf.TensorSpec(shape, tf.int32),
+        "tokens": tf.TensorSpec([*shape, num_tokens], tf.int32),
+        "token_lengths": tf.TensorSpec(shape, tf.int32),
+        "weights": tf.TensorSpec(shape),
+        "slots": tf.TensorSpec([places], tf.int32),
+        "active": tf.TensorSpec([places], tf.bool),
+        "seeds": tf.TensorSpec([places, 2], tf.int32),
+        "freq_masks": tf.TensorSpec([*shape, augment.num_freq_masks, 2]),
+        "time_masks": tf.TensorSpec([*shape, augment.num_time_masks, 2]),
+    }
+    if cached:
+        lower = job.lower.get_concrete_function(
+            tf.TensorSpec([1, num_samples]), tf.TensorSpec([1], tf.int32)
+        )
+        for name, output in zip(
+            ("activations", "activation_paddings"),
+            lower.structured_outputs,
+            strict=True,
+        ):
+            specs[name] = tf.TensorSpec([*shape, *output.shape[1:]])
+    return specs
+
+
+def train_program(base, experiment, num_slots, places, num_samples, num_tokens):
+    """The training step of one chip.
+
+    Args:
+        base: a frozen `BaseModel`.
+        experiment: `schema.Experiment`.
+        num_slots: int, Submodels that the chip holds.
+        places: int, how many of them are in a step.
+        num_samples: int, the bucket.
+        num_tokens: int or None, tokens that the longest transcript of the job
+            may have; None for the most that the base model takes.
+
+    Returns:
+        `Program`.
+
+    Raises:
+        ValueError: fewer Submodels than places, which must all differ.
+    """
+    if num_slots < places:
+        raise ValueError(
+            f"a step of {places} speakers needs as many Submodels. Received: "
+            f"{num_slots}."
+        )
+    num_samples = base.bucket_samples(num_samples)
+    tokens = input_pipeline.token_bucket(
+        [[0] * (num_tokens or base.max_tokens)], base.max_tokens
+    )
+    job = training_job(base, experiment, num_slots)
+    specs = batch_specs(job, places, num_samples, tokens)
+
+    def step(*tensors):
+        return job.train_step.python_function(
+            dict(zip(specs, tensors, strict=True))
+        )
+
+    per_slot = [
+        variable
+        for variable in job.state_by_name.values()
+        if variable.shape.rank and variable.shape[0] == num_slots
+    ]
+    return Program(
+        step,
+        specs,
+        sum(
+            variable.dtype.size * variable.shape[1:].num_elements()
+            for variable in per_slot
+        ),
+        places * experiment.train.utterances_per_speaker,
+        num_samples / base.sample_rate,
+    )
+
+
+def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
+    """Recognition of one bucket's utterances, each with its own Submodel.
+
+    Args:
+        base: a frozen `BaseModel`.
+        experiment: `schema.Experiment`.
+        num_rows: int, utterances of a call.
+        num_samples: int, the bucket.
+        beam_size: int, 1 for greedy.
+
+    Returns:
+        `Program`, whose function gives tokens, their lengths and scores.
+    """
+    num_samples = base.bucket_samples(num_samples)
+    recognizer = signatures.Recognizer(
+        base,
+        task.layout_of(base, experiment.adapter),
+        experiment.adapter.residual_weight,
+        beam_size,
+    )
+    specs = {
+        "audio": tf.TensorSpec([num_rows, num_samples]),
+        "length": tf.TensorSpec([num_rows], tf.int32),
+        "submodel": tf.TensorSpec([num_rows, recognizer.layout.num_values]),
+    }
+
+    def recognize(audio, lengths, submodels):
+        return recognizer.recognize_tokens(
+            audio, lengths, recognizer.adapter_functions(submodels)
+        )
+
+    return Program(
+        recognize, specs, 0, num_rows, num_samples / base.sample_rate
+    )

@@ -1,0 +1,99 @@
+"""Base models whose weights do not matter, to compile programs with."""
+
+import os
+
+from lingvo_like import hyperparams
+from lingvo_like.base_models import whisper, whisper_layers
+from params import schema
+from tasks.asr import bases
+
+# Radford et al. 2022, table 1, and the configurations that OpenAI published
+# for large-v3 and its fast variant: width, heads, encoder and decoder blocks.
+_SIZES = {
+    "tiny": (384, 6, 4, 4),
+    "base": (512, 8, 6, 6),
+    "small": (768, 12, 12, 12),
+    "medium": (1024, 16, 24, 24),
+    "large-v3": (1280, 20, 32, 32),
+    "large-v3-turbo": (1280, 20, 32, 4),
+}
+WHISPER_SIZES = (
+    *(f"{name}.en" for name in ("tiny", "base", "small", "medium")),
+    *_SIZES,
+)
+
+
+class _Tokens:
+    """As much of a tokenizer as programs hold: ids, and no text.
+
+    Args:
+        prompt: tuple of int, the ids that decoding starts from.
+        end_of_text: int.
+    """
+
+    def __init__(self, prompt, end_of_text):
+        self.prompt = list(prompt)
+        self.end_of_text = end_of_text
+        self.suppressed = [end_of_text + 1]
+        self.suppressed_first = [end_of_text]
+
+
+def whisper_dimensions(size):
+    """The `Dimensions` of a published Whisper such as "tiny.en".
+
+    Raises:
+        ValueError: there is none of that name; near ones are listed.
+    """
+    if size not in WHISPER_SIZES:
+        raise ValueError(
+            f"unknown size of Whisper {size!r}. "
+            f"{hyperparams.did_you_mean(size, WHISPER_SIZES)}"
+        )
+    name = size.removesuffix(".en")
+    width, heads, blocks, decoder_blocks = _SIZES[name]
+    large = name.startswith("large")
+    vocabulary = 51864 if size.endswith(".en") else 51866 if large else 51865
+    return whisper_layers.Dimensions(
+        num_bins=128 if large else 80,
+        model_dim=width,
+        num_heads=heads,
+        num_blocks=blocks,
+        num_decoder_blocks=decoder_blocks,
+        feed_forward_dim=4 * width,
+        vocabulary_size=vocabulary,
+    )
+
+
+def make(values, whisper_size):
+    """A frozen base model of random weights.
+
+    Args:
+        values: `schema.Whisper` or `schema.ConformerCtc`.
+        whisper_size: one of `WHISPER_SIZES`, for a Whisper, whose size is
+            that of its checkpoint and no value of an experiment.
+
+    Returns:
+        a `BaseModel` of the same computation as the trained one. A Whisper
+        has no tokenizer: it gives tokens and no text.
+    """
+    if isinstance(values, schema.Whisper):
+        english = whisper_size.endswith(".en")
+        base = whisper.Whisper(
+            whisper_dimensions(whisper_size),
+            _Tokens((50257, 50362), 50256)
+            if english
+            else _Tokens((50258, 50259, 50360, 50364), 50257),
+            audio_context=values.audio_context,
+            max_tokens=values.max_tokens,
+        )
+    else:
+        base = bases.create(values)
+    base.trainable = False
+    return base
+
+
+def load_or_make(values, path, whisper_size):
+    """The base model at a path, or one of random weights where it is empty."""
+    if path and os.fspath(path):
+        return bases.load(values, path)
+    return make(values, whisper_size)

@@ -1,0 +1,151 @@
+"""What a job of many Submodels costs on a TPU, by its compiler's own figures.
+
+    python -m tests.benchmarks.tpu_scaling [--topology=v5e:4x4]
+
+The paper's scale: Conformer L, adapters of 64 in each of its 17 blocks, 128
+utterances of 30 s in a step, shared out to the chips of a slice. The training
+step is compiled for a job of 1, 128 and 1,024 Submodels in the same batch, and
+for as many as a chip holds; nothing runs, and no TPU is needed. Ratios are to
+the job of one. Needs `pip install -e '.[aot]'`, and minutes for each compile.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+EXPERIMENT = "conformer.LibriSpeechL128"
+COUNTS = (1, 128, 1024)
+PAPER_SUBMODELS = 128
+
+
+class Bench:
+    """Compiles the step of one chip for jobs of many sizes."""
+
+    def __init__(self, arguments):
+        import keras
+
+        from params import registry
+        from tasks.asr.compilation import untrained
+        from tpu import topology
+
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        self.experiment = registry.get(EXPERIMENT)
+        self.target = topology.lookup(arguments.topology)
+        self.base = untrained.make(self.experiment.base, "")
+        self.num_samples = round(arguments.seconds * self.base.sample_rate)
+        self.utterances = -(
+            -self.experiment.train.speakers_per_step // self.target.num_chips
+        )
+        self.slot_bytes = None
+        self.reports = {}
+
+    def compile(self, num_slots):
+        """The report of a chip that holds so many Submodels."""
+        from tasks.asr.compilation import programs
+        from tpu import compiler
+
+        places = min(num_slots, self.utterances)
+        experiment = dataclasses.replace(
+            self.experiment,
+            train=dataclasses.replace(
+                self.experiment.train,
+                utterances_per_speaker=self.utterances // places,
+            ),
+        )
+        start = time.perf_counter()
+        made = programs.train_program(
+            self.base, experiment, num_slots, places, self.num_samples, None
+        )
+        self.slot_bytes = made.slot_bytes
+        report = compiler.compile(
+            made.function, list(made.specs.values()), self.target.name
+        )
+        print(
+            f"{num_slots} Submodels on a chip, {places} in its step, "
+            f"{time.perf_counter() - start:.0f} s: {report}",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.reports[num_slots] = report
+        return report
+
+    def slots(self, num_submodels):
+        """Submodels on a chip, of a job of so many."""
+        return -(-num_submodels // self.target.num_chips)
+
+
+def run(arguments):
+    """Compiles all of it; returns the results."""
+    from tasks.asr.compilation import capacity
+
+    bench = Bench(arguments)
+    reports = {count: bench.compile(bench.slots(count)) for count in COUNTS}
+    one = reports[1]
+    largest = bench.slots(COUNTS[-1])
+
+    def compile_at(num_slots):
+        return bench.reports.get(num_slots) or bench.compile(num_slots)
+
+    found = capacity.measure(
+        compile_at, largest, bench.utterances, bench.slot_bytes
+    )
+    reports[found.most * bench.target.num_chips] = bench.reports[found.most]
+    print(
+        f"{'Submodels':>9} {'GFLOP':>10} {'GB moved':>9} {'roofline ms':>11} "
+        f"{'HBM GiB':>8} {'collectives':>11} {'compile s':>9}"
+    )
+    for count, report in reports.items():
+        print(
+            f"{count:9,d} {report.flops / 1e9:10,.1f} "
+            f"{report.bytes_accessed / 1e9:9,.2f} "
+            f"{report.roofline_seconds * 1e3:11,.2f} "
+            f"{report.memory_bytes / 2**30:8.2f} "
+            f"{len(report.collectives):11d} {report.compile_seconds:9.0f}"
+        )
+    step = reports[PAPER_SUBMODELS]
+    num_updates = bench.experiment.train.num_steps
+    per_job = found.most * bench.target.num_chips
+    return {
+        "topology": bench.target.name,
+        "parameters": bench.base.count_params(),
+        "submodel_values": bench.slot_bytes // 12,
+        **{
+            f"flops_ratio_{count}": reports[count].flops / one.flops
+            for count in COUNTS[1:]
+        },
+        "flops_ratio_most": reports[per_job].flops / one.flops,
+        "roofline_ratio": max(
+            reports[count].roofline_seconds / one.roofline_seconds
+            for count in COUNTS[1:]
+        ),
+        "roofline_ratio_most": reports[per_job].roofline_seconds
+        / one.roofline_seconds,
+        "all_reduce_bytes": max(r.collective_bytes for r in reports.values()),
+        "submodels_per_job": per_job,
+        "submodels_per_job_over_paper": per_job / PAPER_SUBMODELS,
+        "submodels_per_job_confirmed": found.confirmed,
+        "submodel_bytes": found.slot_bytes,
+        "updates_per_submodel": num_updates,
+        "submodels_per_chip_hour": bench.utterances
+        * 3600.0
+        / (num_updates * step.roofline_seconds),
+        "hbm_gib": step.memory_bytes / 2**30,
+        "roofline_seconds": step.roofline_seconds,
+        "bound": step.bound,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--topology", default="v5e:4x4")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    print(json.dumps(run(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""How many fit, with a compiler whose memory is known."""
+
+import types
+
+import pytest
+
+from tasks.asr.compilation import capacity
+from tpu import compiler
+
+AVAILABLE, FIXED, SLOT = 1000, 300, 7
+
+
+class Chip:
+    """A compiler for a chip of 1,000 bytes; remembers what it was asked."""
+
+    def __init__(self, slot=SLOT, fixed=FIXED):
+        self.slot, self.fixed, self.asked = slot, fixed, []
+
+    def __call__(self, num_slots):
+        self.asked.append(num_slots)
+        needed = self.fixed + self.slot * num_slots
+        if needed > AVAILABLE:
+            raise compiler.DoesNotFitError("too much", needed, AVAILABLE)
+        return types.SimpleNamespace(
+            free_bytes=AVAILABLE - needed, argument_bytes=needed
+        )
+
+
+def test_the_largest_number_is_computed_and_compiled():
+    chip = Chip()
+    found = capacity.measure(chip, 10, 2, SLOT)
+    assert found.most == 100
+    assert found.confirmed and found.report and not found.error
+    assert chip.asked == [10, 100]
+    assert found.slot_bytes == SLOT
+
+
+def test_padding_is_found_by_compiling():
+    # The stack takes more than its values: the first estimate is too high.
+    found = capacity.measure(Chip(slot=8), 10, 2, SLOT)
+    assert found.most <= 700 // 8
+    assert found.most >= 85
+    assert found.slot_bytes == 8
+    assert found.confirmed
+
+
+def test_too_many_are_brought_down_to_what_fits():
+    chip = Chip()
+    found = capacity.measure(chip, 500, 2, SLOT)
+    assert found.report is None
+    assert found.error.excess_bytes == FIXED + 500 * SLOT - AVAILABLE
+    assert found.most == 100
+    assert found.confirmed
+
+
+def test_a_batch_that_does_not_fit_holds_no_submodel():
+    found = capacity.measure(Chip(fixed=999), 4, 4, SLOT)
+    assert found.report is None
+    assert found.most == 0
+    assert found.error.excess_bytes == 999 + 28 - 1000
+
+
+def test_without_confirmation_nothing_more_is_compiled():
+    chip = Chip()
+    found = capacity.measure(chip, 10, 2, SLOT, confirm=False)
+    assert found.most == 100
+    assert not found.confirmed
+    assert chip.asked == [10]
+
+
+@pytest.mark.parametrize("limit", range(9))
+def test_the_largest_that_fits_is_found_by_halves(limit):
+    asked = []
+
+    def fits(number):
+        asked.append(number)
+        return number <= limit
+
+    assert capacity.largest(fits, 8) == limit
+    assert len(asked) <= 4
+
+
+def test_nothing_is_asked_of_an_empty_range():
+    assert capacity.largest(lambda number: 1 / 0, 0) == 0

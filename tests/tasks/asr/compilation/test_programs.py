@@ -1,0 +1,113 @@
+"""The shapes that are compiled are those that run."""
+
+import dataclasses
+
+import pytest
+import tensorflow as tf
+
+from tasks.asr.compilation import programs
+from tasks.asr.data import preparation
+from tasks.asr.training import task, trainer
+from tests import tiny
+from tests.tpu import program_cases
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
+    manifest = tiny.recordings(tmp_path, ("ann", "bob"), 4)
+    base = tiny.base()
+    experiment = tiny.experiment(cache_activations=cached)
+    corpus = preparation.prepare(base, experiment, manifest, "", False)
+    job = task.SubmodelTask(base, experiment, corpus.speakers)
+    seen = []
+
+    class Recorder:
+        def __getattr__(self, name):
+            return getattr(job, name)
+
+        def train_step(self, batch):
+            seen.append(batch)
+            return job.train_step(batch)
+
+    from tasks.asr.training import model_directory
+
+    directory = model_directory.ModelDirectory(str(tmp_path / "run"))
+    directory.prepare()
+    trainer.Trainer(
+        Recorder(), corpus.train, {}, directory, lambda *_: None, None
+    )._train_leg(_Progress())
+    batch = seen[0]
+    width = batch["tokens"].shape[-1]
+    specs = programs.batch_specs(
+        job, experiment.train.speakers_per_step, 32000, width
+    )
+    assert {name: spec.shape.as_list() for name, spec in specs.items()} == {
+        name: list(value.shape) for name, value in batch.items()
+    }
+    assert {name: spec.dtype for name, spec in specs.items()} == {
+        name: tf.as_dtype(value.dtype) for name, value in batch.items()
+    }
+
+
+class _Progress:
+    def update(self, count):
+        pass
+
+    def set_postfix(self, **values):
+        pass
+
+
+def test_the_program_is_the_tasks_own_step():
+    made = program_cases.program("conformer", "train")
+    arrays = program_cases.arrays(made.specs)
+    job = task.SubmodelTask(
+        program_cases.base("conformer"),
+        program_cases.experiment(),
+        [f"s{i}" for i in range(program_cases.NUM_SLOTS)],
+    )
+    # Without a trained value every Submodel is the base: so are the losses.
+    losses, _ = tf.function(made.function)(*arrays.values())
+    expected, _ = job.train_step(arrays)
+    tf.debugging.assert_near(losses, expected, rtol=1e-5)
+    assert made.num_utterances == 4
+    assert made.seconds == 1.0
+
+
+def test_a_submodels_bytes_are_its_weights_moments_and_counters():
+    made = program_cases.program("conformer", "train")
+    layout = task.layout_of(
+        program_cases.base("conformer"), program_cases.experiment().adapter
+    )
+    assert made.slot_bytes == 3 * 4 * layout.num_values + 3 * 4
+
+
+def test_a_stack_that_is_not_read_takes_no_memory():
+    job = programs.training_job(
+        program_cases.base("conformer"), program_cases.experiment(), 3
+    )
+    for variable in job.state_by_name.values():
+        assert not variable.numpy().any() or variable.dtype != tf.float32
+    with programs.unread_variables():
+        variable = tf.Variable(tf.zeros([4, 3]))
+    variable.scatter_update(tf.IndexedSlices(tf.ones([1, 3]), [2]))
+    assert variable.numpy().sum(axis=1).tolist() == [0, 0, 3, 0]
+
+
+def test_more_places_than_submodels_are_refused():
+    base = program_cases.base("conformer")
+    with pytest.raises(ValueError, match="needs as many Submodels"):
+        programs.train_program(
+            base, program_cases.experiment(), 1, 2, 16000, None
+        )
+
+
+def test_a_space_compiles_as_itself():
+    from params import conformer
+
+    experiment = dataclasses.replace(
+        program_cases.experiment(), space=conformer.TinyEmbedding().space
+    )
+    job = programs.training_job(
+        program_cases.base("conformer"), experiment, 3
+    )
+    assert job.stack.embedding_dim == 4

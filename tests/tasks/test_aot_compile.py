@@ -1,0 +1,148 @@
+"""`python -m tasks.aot_compile` as a user meets it."""
+
+import importlib.metadata
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.tpu import program_cases
+from tpu import compiler
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = (
+    "--experiment=conformer.Tiny",
+    "--set=base.buckets_seconds=1.0",
+    "--num_tokens=8",
+)
+
+
+def aot_compile(*flags):
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.aot_compile", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "--experiment is missing"),
+        (["--experiment=conformer.Tiny"], "--topology is missing"),
+        (
+            ["--experiment=conformer.Tinny", "--topology=v5e:2x2"],
+            "Did you mean conformer.Tiny",
+        ),
+        (
+            ["--experiment=conformer.Tiny", "--topology=v5e:2x3"],
+            "unknown TPU topology 'v5e:2x3'. Did you mean v5e:2x2",
+        ),
+        (
+            [
+                *("--experiment=conformer.Tiny", "--topology=v5e-4"),
+                "--set=adapter.bottleneck_dimm=3",
+            ],
+            "Did you mean adapter.bottleneck_dim",
+        ),
+    ],
+)
+def test_a_mistake_in_the_command_is_one_line(flags, message):
+    done = aot_compile(*flags)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _installed(monkeypatch, versions):
+    def version(name):
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+def test_a_compiler_that_is_absent_is_named_with_its_remedy(monkeypatch):
+    pinned = dict(compiler.VERSIONS)
+    del pinned["libtpu"]
+    _installed(monkeypatch, pinned)
+    with pytest.raises(OSError) as raised:
+        compiler.check_installed()
+    assert "libtpu 0.0.52 (found: none)" in str(raised.value)
+    assert "pip install -e '.[aot]'" in str(raised.value)
+    assert "jax" not in str(raised.value)
+
+
+def test_a_compiler_of_another_version_is_named_with_both(monkeypatch):
+    _installed(monkeypatch, compiler.VERSIONS | {"jaxlib": "0.9.1"})
+    with pytest.raises(OSError, match=r"jaxlib 0.10.2 \(found: 0.9.1\)"):
+        compiler.check_installed()
+
+
+def test_the_right_versions_are_accepted(monkeypatch):
+    _installed(monkeypatch, compiler.VERSIONS)
+    compiler.check_installed()
+
+
+def test_the_versions_are_those_of_the_extra():
+    text = (ROOT / "setup.cfg").read_text()
+    for name, version in compiler.VERSIONS.items():
+        assert f"\n    {name} =={version}\n" in text
+
+
+@pytest.mark.tpu_compiler
+@program_cases.needs_aot
+def test_a_training_step_gives_a_table_and_json_last():
+    done = aot_compile(*TINY, "--topology=v5e:2x2")
+    assert done.returncode == 0, done.stderr
+    *table, last = done.stdout.splitlines()
+    figures = json.loads(last)
+    assert figures["topology"] == "v5e-4"
+    assert figures["fits"] and figures["confirmed_by_compiling"]
+    assert figures["collective_bytes"] == 0
+    assert figures["host_operations"] == []
+    # Two speakers a step, on four chips: one on each.
+    assert figures["speakers_per_step_of_a_chip"] == 1
+    assert figures["submodels_per_job"] == 4 * figures["submodels_per_chip"]
+    assert 0 < figures["hbm_fraction"] < 1
+    assert figures["submodels_per_chip_hour"] > 0
+    assert figures["updates_per_submodel"] == 8
+    names = {line.partition("  ")[0] for line in table}
+    assert {"HBM", "arithmetic", "collectives", "roofline"} <= names
+
+
+@pytest.mark.tpu_compiler
+@program_cases.needs_aot
+def test_recognition_gives_a_table_and_json_last():
+    done = aot_compile(
+        *TINY, "--topology=v6e-4", "--function=serve", "--num_rows=2"
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["function"] == "serve"
+    assert figures["utterances_per_call"] == 2
+    assert figures["host_operations"] == []
+    assert "text is made of them on the host" in done.stdout
+
+
+@pytest.mark.tpu_compiler
+@program_cases.needs_aot
+def test_what_does_not_fit_is_one_line_with_the_largest_that_does():
+    done = aot_compile(
+        *TINY,
+        "--topology=v5e:2x2",
+        "--set=adapter.bottleneck_dim=4096",
+        "--num_submodels=40000",
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "GiB too much; the largest number that fits is" in done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert not figures["fits"]
+    assert figures["excess_bytes"] > 0
+    assert 0 < figures["submodels_per_job"] < 40000
