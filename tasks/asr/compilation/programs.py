@@ -7,6 +7,7 @@ lookups of strings, which no accelerator has.
 
 import contextlib
 import dataclasses
+import math
 from collections import abc
 
 import numpy as np
@@ -38,6 +39,10 @@ class Program:
     seconds: float
 
 
+# What TensorFlow demands of the address of a tensor's memory.
+_ALIGNMENT = 64
+
+
 @contextlib.contextmanager
 def unread_variables():
     """Variables made inside are zeros that take no memory until written.
@@ -50,12 +55,20 @@ def unread_variables():
         value = kwargs["initial_value"]
         value = tf.convert_to_tensor(value() if callable(value) else value)
         if value.dtype == tf.float32 and value.shape.num_elements():
-            zeros = np.zeros(value.shape, np.float32)
+            zeros = _aligned_zeros(value.shape)
             value = tf.experimental.dlpack.from_dlpack(zeros.__dlpack__())
         return next_creator(**{**kwargs, "initial_value": value})
 
     with tf.variable_creator_scope(create):
         yield
+
+
+def _aligned_zeros(shape):
+    """Float32 zeros, of pages that no memory backs before they are written."""
+    num_bytes = 4 * math.prod(shape)
+    room = np.zeros(num_bytes + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    return room[start : start + num_bytes].view(np.float32).reshape(shape)
 
 
 def training_job(base, experiment, num_slots):

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import tensorflow as tf
 
+from params import conformer
 from tasks.asr.compilation import programs
 from tasks.asr.data import preparation
-from tasks.asr.training import task, trainer
+from tasks.asr.training import model_directory, task, trainer
 from tests import tiny
 from tests.tpu import program_cases
 
@@ -19,24 +20,15 @@ def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
     experiment = tiny.experiment(cache_activations=cached)
     corpus = preparation.prepare(base, experiment, manifest, "", False)
     job = task.SubmodelTask(base, experiment, corpus.speakers)
-    seen = []
-
-    class Recorder:
-        def __getattr__(self, name):
-            return getattr(job, name)
-
-        def train_step(self, batch):
-            seen.append(batch)
-            return job.train_step(batch)
-
-    from tasks.asr.training import model_directory
-
     directory = model_directory.ModelDirectory(str(tmp_path / "run"))
     directory.prepare()
-    trainer.Trainer(
-        Recorder(), corpus.train, {}, directory, lambda *_: None, None
-    )._train_leg(_Progress())
-    batch = seen[0]
+    recorder = _Recorder(job)
+    run = trainer.Trainer(
+        recorder, corpus.train, {}, directory, lambda *_: None
+    )
+    with pytest.raises(_EnoughError):
+        run.run()
+    batch = recorder.batch
     width = batch["tokens"].shape[-1]
     specs = programs.batch_specs(
         job, experiment.train.speakers_per_step, 32000, width
@@ -49,12 +41,22 @@ def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
     }
 
 
-class _Progress:
-    def update(self, count):
-        pass
+class _EnoughError(Exception):
+    """The batch is there."""
 
-    def set_postfix(self, **values):
-        pass
+
+class _Recorder:
+    """A task that keeps its first batch and trains no further."""
+
+    def __init__(self, job):
+        self._job = job
+
+    def __getattr__(self, name):
+        return getattr(self._job, name)
+
+    def train_step(self, batch):
+        self.batch = batch
+        raise _EnoughError
 
 
 def test_the_program_is_the_tasks_own_step():
@@ -102,8 +104,6 @@ def test_more_places_than_submodels_are_refused():
 
 
 def test_a_space_compiles_as_itself():
-    from params import conformer
-
     experiment = dataclasses.replace(
         program_cases.experiment(), space=conformer.TinyEmbedding().space
     )
