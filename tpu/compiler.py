@@ -104,6 +104,12 @@ def check_installed():
         )
 
 
+def prepare_environment():
+    """Keeps JAX and libtpu from looking for a TPU; call before either."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 def compile(function, args, topology):
     """Compiles `function(*args)` for one chip of a topology.
 
@@ -196,6 +202,7 @@ def lower(function, args):
         ValueError: a shape is not static, or the function holds what XLA
             cannot compile.
     """
+    prepare_environment()
     from jax._src.lib import xla_client
 
     specs = _specs(args)
@@ -233,8 +240,7 @@ def lower(function, args):
 
 def _device(target):
     """The first device of the topology, described, not present."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare_environment()
     try:
         from jax.experimental import topologies as jax_topologies
 

@@ -2,13 +2,10 @@
 
 import re
 
-import jax
 import numpy as np
 import tensorflow as tf
-from jax._src import compiler as jax_compiler
-from jax._src.interpreters import mlir as jax_mlir
-from jax._src.lib import xla_client
-from jaxlib.mlir import ir
+
+from tpu import compiler
 
 _ALIAS = re.compile(
     r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>"
@@ -26,6 +23,13 @@ def run(lowered, arguments):
         list of the function's own results, as arrays, and a function of a
         variable that returns the value assigned to it, None if none was.
     """
+    compiler.prepare_environment()
+    import jax
+    from jax._src import compiler as jax_compiler
+    from jax._src.interpreters import mlir as jax_mlir
+    from jax._src.lib import xla_client
+    from jaxlib.mlir import ir
+
     values = [np.asarray(x) for x in arguments]
     values += [_value(capture) for capture in lowered.captures]
     cpu = jax.devices("cpu")[0]
@@ -36,7 +40,7 @@ def run(lowered, arguments):
             module, xla_client.DeviceList((cpu,)), options
         )
     outputs = executable.execute_sharded(
-        [[jax.device_put(value, cpu)] for value in values]
+        [jax.device_put(value, cpu) for value in values]
     ).disassemble_into_single_device_arrays()
     outputs = [np.asarray(shards[0]) for shards in outputs]
     handles = [id(capture) for capture in lowered.captures]
