@@ -18,6 +18,7 @@ from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
 from tasks.asr.data import experiment_checks
+from tpu import topology
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; see tasks.train."
@@ -82,10 +83,10 @@ def main(_):
         registry.get(_EXPERIMENT.value), _SET.value
     )
     experiment_checks.check(experiment)
-    # Late, so that --help and a mistyped name answer at once.
-    from tpu import compiler, topology
-
     target = topology.lookup(_TOPOLOGY.value)
+    # Late, so that --help and a mistyped name answer at once.
+    from tpu import compiler
+
     compiler.check_installed()
     import keras
 

@@ -134,18 +134,29 @@ class CompileReport:
             for kind, (count, size) in self.collectives.items()
         )
         return [
-            ("topology", f"{self.topology.name}, {self.topology.num_chips} "
-             "chips; what follows is of one"),
-            ("compiled in", f"{self.compile_seconds:.1f} s, after "
-             f"{self.lower_seconds:.1f} s of lowering"),
-            ("HBM", f"{self.memory_bytes / 2**30:.2f} GiB of "
-             f"{self.topology.chip.hbm_gib} GiB ({self.hbm_fraction:.1%})"),
+            (
+                "topology",
+                f"{self.topology.name}, {self.topology.num_chips} "
+                "chips; what follows is of one",
+            ),
+            (
+                "compiled in",
+                f"{self.compile_seconds:.1f} s, after "
+                f"{self.lower_seconds:.1f} s of lowering",
+            ),
+            (
+                "HBM",
+                f"{self.memory_bytes / 2**30:.2f} GiB of "
+                f"{self.topology.chip.hbm_gib} GiB ({self.hbm_fraction:.1%})",
+            ),
             ("arithmetic", f"{self.flops / 1e9:,.1f} GFLOP"),
             ("bytes moved", f"{self.bytes_accessed / 1e9:,.2f} GB"),
             ("collectives", collectives or "none, 0 bytes"),
             ("on the host", ", ".join(self.host_operations) or "nothing"),
-            ("roofline", f"{self.roofline_seconds * 1e3:,.3f} ms "
-             f"({self.bound})"),
+            (
+                "roofline",
+                f"{self.roofline_seconds * 1e3:,.3f} ms ({self.bound})",
+            ),
         ]
 
     def __str__(self):

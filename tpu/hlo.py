@@ -6,8 +6,9 @@ once, however often it runs; what is read here puts that right.
 
 import dataclasses
 import functools
-import math
 import re
+
+from tpu import hlo_text
 
 COLLECTIVES = (
     "all-reduce",
@@ -22,44 +23,9 @@ _HOST_OPCODES = ("infeed", "outfeed")
 _HOST_TARGET = re.compile(r'custom_call_target="[^"]*(?:[Hh]ost|[Cc]allback)')
 # Memory space 5 is the host's.
 _HOST_MEMORY = re.compile(r"S\(5\)")
-_BITS = re.compile(r"\d+")
-_ARRAY = re.compile(r"(\w+)\[([\d,<=]*)\]")
-_HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%([\w.\-]+) = (.*)$")
-_CALLED = re.compile(
-    r"(?:calls|to_apply|body|condition|true_computation|false_computation)"
-    r"=%([\w.\-]+)|(?:branch_computations|called_computations)=\{([^}]*)\}"
-)
-_NAME = re.compile(r"%([\w.\-]+)")
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 # What hands a value on as it is.
 _PASSING = ("copy", "bitcast", "reshape", "copy-start", "copy-done", "convert")
-
-
-@dataclasses.dataclass(frozen=True)
-class Instruction:
-    """One instruction: `%name = type opcode(operands), attributes`."""
-
-    name: str
-    type: str
-    opcode: str
-    operands: tuple[str, ...]
-    # What stands between the parentheses, a constant's value for instance.
-    arguments: str
-    attributes: str
-
-    @property
-    def called(self):
-        """Names of the computations that it calls."""
-        return [
-            name
-            for one, many in _CALLED.findall(self.attributes)
-            for name in ([one] if one else _NAME.findall(many))
-        ]
-
-    def attribute(self, name):
-        found = re.search(rf"\b{name}=%?([\w.\-]+)", self.attributes)
-        return found[1] if found else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,25 +50,14 @@ class Module:
 
     Attributes:
         entry: name of the entry computation.
-        computations: dict of name to a dict of name to `Instruction`.
+        computations: dict of name to a dict of name to `hlo_text.Instruction`.
     """
 
     def __init__(self, text):
-        self.computations, self._texts, self.entry = {}, {}, None
-        lines, name = [], None
-        for line in text.splitlines():
-            if name is None:
-                found = _HEADER.match(line)
-                if found and line.endswith("{"):
-                    name, lines = found[2], [line]
-                    if found[1]:
-                        self.entry = name
-                continue
-            lines.append(line)
-            if line.startswith("}"):
-                self._texts[name] = lines
-                self.computations[name] = dict(_instructions(lines))
-                name = None
+        parsed = list(hlo_text.computations(text))
+        self.computations = {each.name: each.instructions for each in parsed}
+        self._lines = {each.name: each.lines for each in parsed}
+        (self.entry,) = (each.name for each in parsed if each.is_entry)
 
     def _all(self):
         for instructions in self.computations.values():
@@ -121,9 +76,9 @@ class Module:
             kept = each.type
             if each.opcode.endswith("-start") and opcode != "all-reduce":
                 # Operand, result and what the transfer needs.
-                kept = _elements(each.type)[1]
+                kept = hlo_text.elements(each.type)[1]
             count, total = found.get(opcode, (0, 0))
-            found[opcode] = (count + 1, total + type_bytes(kept))
+            found[opcode] = (count + 1, total + hlo_text.type_bytes(kept))
         return found
 
     def host_operations(self):
@@ -139,9 +94,7 @@ class Module:
 
     def loops(self):
         """Every `Loop` that the entry reaches, outermost first."""
-        return [
-            loop for _, loop in self._walk(self.entry, parent_trips=1)
-        ]
+        return [loop for _, loop in self._walk(self.entry, parent_trips=1)]
 
     def loop_excess(self, cost):
         """What a count of every loop's body once leaves out.
@@ -161,9 +114,11 @@ class Module:
             # holds it, and so on up to the entry: once in all.
             more = trips * (loop.trip_count or 1) - trips
             values = [more * x for x in cost(self.standalone(loop.body))]
-            excess = values if excess is None else [
-                a + b for a, b in zip(excess, values, strict=True)
-            ]
+            excess = (
+                values
+                if excess is None
+                else [a + b for a, b in zip(excess, values, strict=True)]
+            )
         return excess
 
     def _walk(self, computation, parent_trips):
@@ -188,7 +143,7 @@ class Module:
                 needed |= new
                 waiting += new
         parts = ["HloModule part"]
-        for name, lines in self._texts.items():
+        for name, lines in self._lines.items():
             if name == computation:
                 lines = ["ENTRY " + lines[0].removeprefix("ENTRY "), *lines[1:]]
             if name in needed:
@@ -273,17 +228,6 @@ class Module:
 _MIRRORED = {"LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE", "NE": "NE"}
 
 
-def type_bytes(type_text):
-    """Bytes of a type such as `f32[2,3]{1,0}`, or of a tuple of them."""
-    total = 0
-    for kind, shape in _ARRAY.findall(type_text):
-        bits = _BITS.search(kind)
-        width = 8 if kind == "pred" else int(bits[0]) if bits else 0
-        sizes = [int(size.lstrip("<=")) for size in shape.split(",") if size]
-        total += math.prod(sizes) * width // 8
-    return total
-
-
 def _is_known(value):
     return value is not None
 
@@ -293,54 +237,3 @@ def _integer(text):
         return int(text)
     except ValueError:
         return None
-
-
-def _instructions(lines):
-    for line in lines[1:]:
-        found = _INSTRUCTION.match(line)
-        if not found:
-            continue
-        name, rest = found.groups()
-        end = _closing(rest) + 1 if rest.startswith("(") else rest.find(" ")
-        kind, rest = rest[:end], rest[end:].lstrip()
-        opcode, _, rest = rest.partition("(")
-        end = _closing("(" + rest) - 1
-        arguments, attributes = rest[:end], rest[end + 1 :]
-        yield (
-            name,
-            Instruction(
-                name,
-                kind,
-                opcode,
-                tuple(_NAME.findall(arguments)),
-                arguments,
-                attributes,
-            ),
-        )
-
-
-def _closing(text):
-    """Where the parenthesis that `text` begins with closes."""
-    depth = 0
-    for position, character in enumerate(text):
-        if character in "([{":
-            depth += 1
-        elif character in ")]}":
-            depth -= 1
-            if not depth:
-                return position
-    return len(text)
-
-
-def _elements(type_text):
-    """The element types of a tuple type."""
-    inner, start, depth, found = type_text[1:-1], 0, 0, []
-    for position, character in enumerate(inner + ","):
-        if character in "([{":
-            depth += 1
-        elif character in ")]}":
-            depth -= 1
-        elif character == "," and not depth:
-            found.append(inner[start:position].strip())
-            start = position + 1
-    return found

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tpu import hlo
+from tpu import hlo, hlo_text
 
 LOOPS = """HloModule loops, is_scheduled=true
 
@@ -37,7 +37,8 @@ LOOPS = """HloModule loops, is_scheduled=true
   %last = s32[] constant(9)
   %x = f32[4]{0:T(128)} constant({1, 2, 3, 4})
   %state = (s32[], f32[4]{0:T(128)}) tuple(%last, %x)
-  %turn = (s32[], f32[4]{0:T(128)}) while(%state), condition=%inner.condition, body=%inner.body
+  %turn = (s32[], f32[4]{0:T(128)}) while(%state), \
+condition=%inner.condition, body=%inner.body
   ROOT %k = (s32[], pred[]) tuple(%last, %last)
 }
 
@@ -59,8 +60,10 @@ ENTRY %main (given: s32[], alive.1: pred[]) -> (s32[], pred[]) {
   %copied = s32[] copy(%two)
   %start = (s32[], pred[]) tuple(%copied, %alive.1)
   %unknown = (s32[], s32[]) tuple(%two, %given)
-  %odd = (s32[], s32[]) while(%unknown), condition=%odd.condition, body=%odd.body
-  ROOT %loop = (s32[], pred[]) while(%start), condition=%outer.condition, body=%outer.body
+  %odd = (s32[], s32[]) while(%unknown), condition=%odd.condition, \
+body=%odd.body
+  ROOT %loop = (s32[], pred[]) while(%start), condition=%outer.condition, \
+body=%outer.body
 }
 """
 
@@ -68,12 +71,16 @@ TRANSFERS = """HloModule transfers
 
 ENTRY %main (x: f32[8,16]) -> f32[8,16] {
   %x = f32[8,16]{1,0:T(8,128)} parameter(0)
-  %sum = f32[8,16]{1,0:T(8,128)} all-reduce(%x), replica_groups={}, to_apply=%add
-  %begin = (f32[8,16]{1,0:T(8,128)}, f32[32,16]{1,0:T(8,128)}) all-gather-start(%sum), dimensions={0}
+  %sum = f32[8,16]{1,0:T(8,128)} all-reduce(%x), replica_groups={}, \
+to_apply=%add
+  %begin = (f32[8,16]{1,0:T(8,128)}, \
+f32[32,16]{1,0:T(8,128)}) all-gather-start(%sum), dimensions={0}
   %end = f32[32,16]{1,0:T(8,128)} all-gather-done(%begin)
   %pair = (bf16[4]{0}, s32[2,2]{1,0}) all-reduce-start(%x, %x), to_apply=%add
-  %asked = f32[4]{0} custom-call(%x), custom_call_target="xla_ffi_python_cpu_callback"
-  %fine = f32[4]{0} custom-call(%x), custom_call_target="AssumeGatherIndicesInBound"
+  %asked = f32[4]{0} custom-call(%x), \
+custom_call_target="xla_ffi_python_cpu_callback"
+  %fine = f32[4]{0} custom-call(%x), \
+custom_call_target="AssumeGatherIndicesInBound"
   %token = token[] after-all()
   %put = token[] outfeed(%x, %token)
   ROOT %far = f32[8,16]{1,0:T(8,128)S(5)} copy(%sum)
@@ -82,9 +89,7 @@ ENTRY %main (x: f32[8,16]) -> f32[8,16] {
 
 
 def test_loops_are_found_with_how_often_they_run():
-    counts = {
-        loop.body: loop.trip_count for loop in hlo.Module(LOOPS).loops()
-    }
+    counts = {loop.body: loop.trip_count for loop in hlo.Module(LOOPS).loops()}
     assert counts == {"odd.body": None, "outer.body": 5, "inner.body": 10}
 
 
@@ -148,4 +153,4 @@ def test_what_the_host_must_do_is_named():
     ],
 )
 def test_bytes_of_types(text, expected):
-    assert hlo.type_bytes(text) == expected
+    assert hlo_text.type_bytes(text) == expected

@@ -18,9 +18,7 @@ every_chip = pytest.mark.parametrize("chip", program_cases.TOPOLOGIES)
 @every_chip
 @every_function
 @every_base
-def test_a_program_compiles_with_nothing_left_on_the_host(
-    base, function, chip
-):
+def test_a_program_compiles_with_nothing_left_on_the_host(base, function, chip):
     report = compiler.compile_lowered(
         program_cases.lowered(base, function), topology.lookup(chip)
     )

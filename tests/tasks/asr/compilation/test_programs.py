@@ -107,7 +107,5 @@ def test_a_space_compiles_as_itself():
     experiment = dataclasses.replace(
         program_cases.experiment(), space=conformer.TinyEmbedding().space
     )
-    job = programs.training_job(
-        program_cases.base("conformer"), experiment, 3
-    )
+    job = programs.training_job(program_cases.base("conformer"), experiment, 3)
     assert job.stack.embedding_dim == 4
