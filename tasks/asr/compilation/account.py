@@ -75,6 +75,7 @@ def training(
         "utterance_seconds": first.seconds,
         "num_submodels": num_slots * chips,
         "submodel_bytes": found.slot_bytes,
+        "shared_gradient_bytes": first.shared_bytes if chips > 1 else 0,
         "fits": found.report is not None,
         "submodels_per_chip": found.most,
         "submodels_per_job": found.most * chips,
@@ -93,6 +94,14 @@ def training(
             f"({how}; {found.slot_bytes / 2**20:.2f} MiB each)",
         ),
     ]
+    if figures["shared_gradient_bytes"]:
+        rows.append(
+            (
+                "and across chips",
+                f"{first.shared_bytes / 1e6:,.1f} MB of the basis's gradient, "
+                "summed in each step, on top of the above",
+            )
+        )
     if found.report:
         return _account_of_time(found.report, figures, rows, places, train)
     speakers = places

@@ -28,6 +28,9 @@ class Program:
         specs: dict of an argument's name to `tf.TensorSpec`, in order.
         slot_bytes: what one Submodel more takes of the accelerator's memory,
             before any padding; 0 where it does not stay there.
+        shared_bytes: what all the speakers of a job train together, a space's
+            basis: several chips sum its gradient in each step, which the
+            program of one does not show. 0 where each speaker has a slot.
         num_utterances: utterances of one call, filled places all.
         seconds: float, padded length of each.
     """
@@ -35,6 +38,7 @@ class Program:
     function: abc.Callable
     specs: dict
     slot_bytes: int
+    shared_bytes: int
     num_utterances: int
     seconds: float
 
@@ -168,21 +172,34 @@ def train_program(base, experiment, num_slots, places, num_samples, num_tokens):
             dict(zip(specs, tensors, strict=True))
         )
 
-    per_slot = [
-        variable
-        for variable in job.state_by_name.values()
-        if variable.shape.rank and variable.shape[0] == num_slots
-    ]
+    one, two = (_state_bytes(base, experiment, count) for count in (1, 2))
     return Program(
         step,
         specs,
-        sum(
-            variable.dtype.size * variable.shape[1:].num_elements()
-            for variable in per_slot
-        ),
+        two - one,
+        _num_bytes(_shared_variables(job.stack)),
         places * experiment.train.utterances_per_speaker,
         num_samples / base.sample_rate,
     )
+
+
+def _state_bytes(base, experiment, num_slots):
+    job = training_job(base, experiment, num_slots)
+    return _num_bytes(job.state_by_name.values())
+
+
+def _num_bytes(variables):
+    return sum(
+        variable.dtype.size * variable.shape.num_elements()
+        for variable in variables
+    )
+
+
+def _shared_variables(stack):
+    if isinstance(stack, stack_lib.Stack):
+        return []
+    parts = [stack.basis, *filter(None, [stack.encoder])]
+    return [v for part in parts for v in part.variables_by_name.values()]
 
 
 def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
@@ -217,5 +234,5 @@ def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
         )
 
     return Program(
-        recognize, specs, 0, num_rows, num_samples / base.sample_rate
+        recognize, specs, 0, 0, num_rows, num_samples / base.sample_rate
     )

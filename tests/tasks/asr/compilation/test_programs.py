@@ -81,6 +81,7 @@ def test_a_submodels_bytes_are_its_weights_moments_and_counters():
         program_cases.base("conformer"), program_cases.experiment().adapter
     )
     assert made.slot_bytes == 3 * 4 * layout.num_values + 3 * 4
+    assert made.shared_bytes == 0
 
 
 def test_a_stack_that_is_not_read_takes_no_memory():
@@ -103,9 +104,14 @@ def test_more_places_than_submodels_are_refused():
         )
 
 
-def test_a_space_compiles_as_itself():
+def test_a_spaces_basis_is_shared_and_a_speaker_is_an_embedding():
+    model = program_cases.base("conformer")
     experiment = dataclasses.replace(
         program_cases.experiment(), space=conformer.TinyEmbedding().space
     )
-    job = programs.training_job(program_cases.base("conformer"), experiment, 3)
-    assert job.stack.embedding_dim == 4
+    # As many speakers as elements: a basis is not taken for a stack.
+    made = programs.train_program(model, experiment, 4, 2, 16000, 8)
+    layout = task.layout_of(model, experiment.adapter)
+    assert made.shared_bytes == 4 * 4 * layout.num_values
+    # Four numbers with two moments each, and counters.
+    assert 3 * 4 * 4 <= made.slot_bytes < 3 * 4 * 4 + 64
