@@ -30,8 +30,9 @@ def run(lowered, arguments):
     from jax._src.lib import xla_client
     from jaxlib.mlir import ir
 
-    values = [np.asarray(x) for x in arguments]
-    values += [_value(capture) for capture in lowered.captures]
+    # Copies: the program writes new values over a variable's own.
+    values = [np.array(x) for x in arguments]
+    values += [np.array(_value(capture)) for capture in lowered.captures]
     cpu = jax.devices("cpu")[0]
     options = jax_compiler.get_compile_options(num_replicas=1, num_partitions=1)
     with jax_mlir.make_ir_context():

@@ -38,6 +38,9 @@ def experiment():
     """Every part of the step: dropout, masks, clipping, several utterances."""
     return schema.Experiment(
         adapter=schema.Adapter(bottleneck_dim=8, dropout_rate=0.1),
+        # Adam divides a gradient by itself: where it is rounding alone, its
+        # sign would move a weight by a whole step.
+        optimizer=schema.Optimizer(epsilon=1e-4),
         augment=schema.Augment(
             num_freq_masks=2, num_time_masks=1, freq_mask_max_bins=5
         ),

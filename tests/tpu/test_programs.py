@@ -57,7 +57,7 @@ def test_the_lowered_step_gives_the_losses_and_rows_of_the_step(base):
 
     lowered = compiler.lower(step, list(made.specs.values()))
     results, updated = lowered_on_cpu.run(lowered, arrays.values())
-    before = {k: v.numpy() for k, v in job.state_by_name.items()}
+    before = {k: np.array(v) for k, v in job.state_by_name.items()}
     losses, norms = job.train_step(arrays)
     np.testing.assert_allclose(results[0], losses, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(results[1], norms, rtol=1e-4, atol=1e-5)
