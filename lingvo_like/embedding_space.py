@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import embeddings as embeddings_lib
-from lingvo_like import stack, streams
+from lingvo_like import device_streams, stack, streams
 
 EMBEDDING = "embedding"
 BASIS = "basis/"
@@ -211,9 +211,8 @@ class EmbeddingSpace(stack.SpeakerSlots):
         return tf.stack(
             [
                 # A stream of its own, beside that of the adapters' dropout.
-                tf.random.stateless_uniform(
-                    [2 + self.embedding_dim],
-                    tf.random.experimental.stateless_fold_in(seed, 1),
+                device_streams.uniform(
+                    [2 + self.embedding_dim], device_streams.fold_in(seed, 1)
                 )
                 for seed in tf.unstack(seeds)
             ]

@@ -58,7 +58,7 @@ def unread_variables():
     def create(next_creator, **kwargs):
         value = kwargs["initial_value"]
         value = tf.convert_to_tensor(value() if callable(value) else value)
-        if value.dtype == tf.float32 and value.shape.num_elements():
+        if value.shape.rank > 1 and value.dtype == tf.float32:
             zeros = _aligned_zeros(value.shape)
             value = tf.experimental.dlpack.from_dlpack(zeros.__dlpack__())
         return next_creator(**{**kwargs, "initial_value": value})

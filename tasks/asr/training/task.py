@@ -6,7 +6,7 @@ time. Batches are those of `input_pipeline`.
 
 import tensorflow as tf
 
-from lingvo_like import submodel_layout
+from lingvo_like import device_streams, submodel_layout
 from lingvo_like.layers import spec_augment
 from tasks.asr.training import stacks
 
@@ -182,7 +182,7 @@ class SubmodelTask:
         shape = [len(blocks), rows, self.stack.layout.bottleneck_dim]
         draws = tf.stack(
             [
-                tf.random.stateless_uniform(shape, seed)
+                device_streams.uniform(shape, seed)
                 for seed in tf.unstack(seeds)
             ]
         )
