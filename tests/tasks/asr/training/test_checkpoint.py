@@ -118,6 +118,9 @@ class Process:
         number = len(self._said[self.index]) - 1
         others = self._said.get(1 - self.index, [])
         other = others[number] if number < len(others) else value
+        if number == 0:
+            # Both looked at the folder before either made one.
+            return [other, other]
         return [value, other] if self.is_chief else [other, value]
 
 
