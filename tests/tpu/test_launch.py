@@ -152,12 +152,15 @@ def test_a_bucket_without_permission_stops_before_the_tpu(cloud):
     assert [call[1] for call in cloud.calls()] == ["cp"]
 
 
-def test_an_account_that_is_logged_out_is_told_so(cloud):
+@pytest.mark.parametrize("step", ["create", "wait", "watch", "delete"])
+def test_an_account_that_is_logged_out_is_told_so(cloud, step):
     cloud.answer(describe='echo "ERROR: Reauthentication failed." >&2; exit 1')
-    assert error(cloud.launch("delete")) == (
+    flags = (ACCELERATOR,) if step == "create" else ()
+    assert error(cloud.launch(step, *flags)) == (
         "error: looking for ann failed: Reauthentication failed. Log in: "
         "gcloud auth login"
     )
+    assert len(cloud.calls()) == 1
 
 
 def test_wait_asks_until_it_is_ready(cloud):
