@@ -44,8 +44,6 @@ install_code() {
     # They ask for the package tensorflow, which would overwrite that for TPUs.
     $venv/pip install --quiet --no-deps \
         "tensorflow-text==$tensorflow.*" "keras-hub==$keras_hub.*"
-    # Without this package TensorFlow 2.20 opens no gs:// address.
-    $venv/pip install --quiet --no-deps 'tensorflow-io-gcs-filesystem==0.37.*'
     $venv/python -c 'import keras_hub, tensorflow, tensorflow_text'
     touch submodels-installed
 }

@@ -545,7 +545,6 @@ def test_a_worker_gets_the_code_and_the_wheels_in_order(
         f"pip install --quiet {first}",
         f"pip install --quiet --no-deps tensorflow-text=={version}.* "
         f"keras-hub=={hub}.*",
-        "pip install --quiet --no-deps tensorflow-io-gcs-filesystem==0.37.*",
         "python -c import keras_hub, tensorflow, tensorflow_text",
     ]
     assert (home / "submodels-installed").exists()
