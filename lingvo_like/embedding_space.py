@@ -12,8 +12,8 @@ alone; and a mixture, once written to a file, changes no more.
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import embeddings as embeddings_lib
 from lingvo_like import device_streams, stack, streams
+from lingvo_like import embeddings as embeddings_lib
 
 EMBEDDING = "embedding"
 BASIS = "basis/"
