@@ -39,7 +39,7 @@ def aot_compile(*flags):
         ),
         (
             ["--experiment=conformer.Tiny", "--topology=v5e:2x3"],
-            "unknown TPU topology 'v5e:2x3'. Did you mean v5e:2x2",
+            "unknown TPU topology 'v5e:2x3'. Did you mean v5e:2x4",
         ),
         (
             [

@@ -181,10 +181,7 @@ class SubmodelTask:
         rows = activations.shape[0] // speakers * activations.shape[1]
         shape = [len(blocks), rows, self.stack.layout.bottleneck_dim]
         draws = tf.stack(
-            [
-                device_streams.uniform(shape, seed)
-                for seed in tf.unstack(seeds)
-            ]
+            [device_streams.uniform(shape, seed) for seed in tf.unstack(seeds)]
         )
         kept = tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
         return {block: kept[:, i] for i, block in enumerate(blocks)}

@@ -88,8 +88,9 @@ def test_a_stack_that_is_not_read_takes_no_memory():
     job = programs.training_job(
         program_cases.base("conformer"), program_cases.experiment(), 3
     )
-    for variable in job.state_by_name.values():
-        assert not variable.numpy().any() or variable.dtype != tf.float32
+    for name, variable in job.state_by_name.items():
+        if name.startswith("weight/") or "moment/" in name:
+            assert not variable.numpy().any()
     with programs.unread_variables():
         variable = tf.Variable(tf.zeros([4, 3]))
     variable.scatter_update(tf.IndexedSlices(tf.ones([1, 3]), [2]))

@@ -13,6 +13,7 @@ from tasks.asr.enrolment import (
     enrolment_plan,
     enrolment_speech,
 )
+from tasks.asr.training import replicas
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 
@@ -135,7 +136,13 @@ def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
 def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
     def starts(data):
         job = enrolment_job.Job(
-            spaces[True], base, {"ann": data}, {}, "zero_shot", enrolments.QUICK
+            spaces[True],
+            base,
+            {"ann": data},
+            {},
+            "zero_shot",
+            enrolments.QUICK,
+            replicas.Replicas(),
         )
         job._start()
         return job._runs, np.array(job._task.stack.embeddings)
