@@ -9,12 +9,15 @@ DEMO_DIR ?= runs/demo
 DEMO_EXTRAS := tensorflow,whisper,simulate,tiny-en,tensorboard
 TEST_EXTRAS := $(DEMO_EXTRAS),serve,recordings,test
 
+# The oldest TensorFlow that is supported, and the newest for TPU VMs.
+OLDER := 2.19 2.20
+
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: venv demo test test-all lint clean help
+.PHONY: venv demo test test-all test-versions lint clean help
 
 # The stamps are newer than what they were installed from.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -31,6 +34,15 @@ $(VENV)/.test: $(VENV)/.demo
 	@$(RUN) -m pip install --quiet --editable '.[$(TEST_EXTRAS)]'
 	@touch $@
 
+$(VENV)-%/.test: setup.cfg pyproject.toml
+	@$(PYTHON) -m venv $(VENV)-$*
+	@printf '%s==$*.*\n' tensorflow tensorflow-text tensorflow-serving-api \
+	    tensorboard > $(VENV)-$*/constraints.txt
+	@echo 'Installing into $(VENV)-$*: some minutes, about 3 GB.'
+	@$(VENV)-$*/bin/python -m pip install --quiet \
+	    --constraint $(VENV)-$*/constraints.txt --editable '.[$(TEST_EXTRAS)]'
+	@touch $@
+
 venv: $(VENV)/.test  ## the virtual environment with everything in it
 
 demo: $(VENV)/.demo  ## 16 simulated speakers, 16 Submodels, one report
@@ -42,14 +54,19 @@ test: $(VENV)/.test  ## the quick tests
 test-all: $(VENV)/.test  ## every test, those that take minutes too
 	$(PYTEST) -m ''
 
+test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the quick tests on older TensorFlow
+	@for version in $(OLDER); do echo "TensorFlow $$version"; \
+	    $(VENV)-$$version/bin/python -m pytest -n $(WORKERS) --dist loadfile \
+	    || exit; done
+
 lint: $(VENV)/.test  ## ruff
 	$(RUN) -m ruff check .
 
 clean:  ## remove the virtual environment and caches; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDER:%=$(VENV)-%) build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / \
-	    {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	    {printf "make %-13s %s\n", $$1, $$2}' Makefile
 	@echo 'PYTHON=, VENV=, WORKERS= and DEMO_DIR= change the defaults.'
