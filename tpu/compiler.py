@@ -9,7 +9,9 @@ JAX's names used here are private, so setup.cfg pins its version.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
+import logging
 import os
 import re
 import time
@@ -108,6 +110,7 @@ def prepare_environment():
     """Keeps JAX and libtpu from looking for a TPU; call before either."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("jax").setLevel(logging.WARNING)
 
 
 def compile(function, args, topology):
@@ -304,13 +307,20 @@ def _is_given(group):
     return group is not None
 
 
+@functools.cache
+def _cpu_client():
+    from jax._src.lib import xla_client
+
+    # JAX's own would look for a TPU first.
+    return xla_client.make_cpu_client()
+
+
 def _cost_of_text(text):
     """Arithmetic and traffic of an HLO module, by XLA's own count."""
-    import jax
     from jax._src.lib import xla_client
     from jaxlib import _hlo
 
     cost = xla_client._xla.hlo_module_cost_analysis(
-        jax.devices("cpu")[0].client, _hlo.hlo_module_from_text(text)
+        _cpu_client(), _hlo.hlo_module_from_text(text)
     )
     return cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)

@@ -39,7 +39,7 @@ def aot_compile(*flags):
         ),
         (
             ["--experiment=conformer.Tiny", "--topology=v5e:2x3"],
-            "unknown TPU topology 'v5e:2x3'. Did you mean v5e:2x4",
+            "unknown TPU topology 'v5e:2x3'. Did you mean v5e:2x",
         ),
         (
             [
@@ -98,12 +98,12 @@ def test_the_versions_are_those_of_the_extra():
 @pytest.mark.tpu_compiler
 @program_cases.needs_aot
 def test_a_training_step_gives_a_table_and_json_last():
-    done = aot_compile(*TINY, "--topology=v5e:2x2")
+    done = aot_compile(*TINY, "--topology=v5e:2x2", "--noconfirm")
     assert done.returncode == 0, done.stderr
     *table, last = done.stdout.splitlines()
     figures = json.loads(last)
     assert figures["topology"] == "v5e-4"
-    assert figures["fits"] and figures["confirmed_by_compiling"]
+    assert figures["fits"] and not figures["confirmed_by_compiling"]
     assert figures["collective_bytes"] == 0
     assert figures["host_operations"] == []
     # Two speakers a step, on four chips: one on each.
@@ -136,8 +136,8 @@ def test_what_does_not_fit_is_one_line_with_the_largest_that_does():
     done = aot_compile(
         *TINY,
         "--topology=v5e:2x2",
-        "--set=adapter.bottleneck_dim=4096",
-        "--num_submodels=40000",
+        "--set=adapter.bottleneck_dim=2048",
+        "--num_submodels=24000",
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
@@ -145,4 +145,5 @@ def test_what_does_not_fit_is_one_line_with_the_largest_that_does():
     figures = json.loads(done.stdout.splitlines()[-1])
     assert not figures["fits"]
     assert figures["excess_bytes"] > 0
-    assert 0 < figures["submodels_per_job"] < 40000
+    assert 0 < figures["submodels_per_job"] < 24000
+    assert figures["confirmed_by_compiling"]

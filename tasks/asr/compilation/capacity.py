@@ -6,7 +6,9 @@ import math
 from tpu import compile_report, compiler
 
 # Estimates that the compiler is asked to confirm before the last one stands.
-_ATTEMPTS = 4
+_ATTEMPTS = 5
+# By how much an estimate that was refused grows before the next.
+_AT_LEAST = 1.001
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,26 +48,32 @@ def measure(compile_at, num_slots, least, slot_bytes, confirm=True):
     """
     report, error = _try(compile_at, num_slots)
     if error:
-        room = -error.excess_bytes
+        needed, available = error.needed_bytes, error.available_bytes
     else:
-        room = report.free_bytes
-    most = num_slots + math.floor(room / slot_bytes)
-    if not confirm or most == num_slots:
-        return Capacity(report, error, max(most, 0), slot_bytes, False)
-    known = report and (num_slots, report)
+        needed = report.memory_bytes
+        available = needed + report.free_bytes
+
+    def estimate():
+        return num_slots + math.floor((available - needed) / slot_bytes)
+
+    if not confirm:
+        return Capacity(report, error, max(estimate(), 0), slot_bytes, False)
     for _ in range(_ATTEMPTS):
+        most = estimate()
         if most < least:
             break
+        if most == num_slots and report:
+            return Capacity(report, error, most, slot_bytes, True)
         found, refused = _try(compile_at, most)
-        if refused:
-            most -= max(1, math.ceil(refused.excess_bytes / slot_bytes))
-            continue
-        if known and known[0] != most:
-            # Padding included: as the compiler lays the stack out.
-            slot_bytes = (found.argument_bytes - known[1].argument_bytes) / (
-                most - known[0]
-            )
-        return Capacity(report, error, most, slot_bytes, True)
+        if found:
+            if report:
+                # As the compiler lays the stack out, padding included.
+                grown = found.argument_bytes - report.argument_bytes
+                slot_bytes = grown / (most - num_slots)
+            return Capacity(report, error, most, slot_bytes, True)
+        # It takes more than its values: the line through both says how much.
+        grown = (refused.needed_bytes - needed) / (most - num_slots)
+        slot_bytes = max(grown, slot_bytes * _AT_LEAST)
     if report:
         return Capacity(report, error, num_slots, slot_bytes, True)
     return Capacity(report, error, 0, slot_bytes, False)
