@@ -67,7 +67,7 @@ class LibriSpeechL128(LibriSpeechL):
     """`LibriSpeechL` at the paper's scale: 128 Submodels in a step, on a TPU.
 
     Adapters of 64 after each of the 17 blocks, 1.15 million values, and one
-    utterance of at most 30 s of each speaker: eight to a chip of a v5e-16.
+    utterance of at most 30 s of each speaker: eight on each of 16 chips.
     Never trained: `python -m tasks.aot_compile` says what it takes.
     """
 
@@ -83,7 +83,9 @@ class LibriSpeechL128(LibriSpeechL):
     )
     train: schema.Train = dataclasses.field(
         default_factory=lambda: schema.Train(
-            speakers_per_step=128, utterances_per_speaker=1
+            speakers_per_step=8,
+            utterances_per_speaker=1,
+            compute_dtype="bfloat16",
         )
     )
 

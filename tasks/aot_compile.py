@@ -62,12 +62,6 @@ _BASE = flags.DEFINE_string(
 _WHISPER_SIZE = flags.DEFINE_string(
     "whisper_size", "tiny.en", "Which Whisper, where --base is empty."
 )
-_DTYPE_POLICY = flags.DEFINE_enum(
-    "dtype_policy",
-    "mixed_bfloat16",
-    ["mixed_bfloat16", "float32"],
-    "What the base model computes in; Submodels stay in float32.",
-)
 _CONFIRM = flags.DEFINE_bool(
     "confirm",
     True,
@@ -88,13 +82,11 @@ def main(_):
     from tpu import compiler
 
     compiler.check_installed()
-    import keras
-
     from tasks.asr.compilation import account, untrained
 
-    keras.config.set_dtype_policy(_DTYPE_POLICY.value)
+    compute_dtype = experiment.train.compute_dtype
     base = untrained.load_or_make(
-        experiment.base, _BASE.value, _WHISPER_SIZE.value
+        experiment.base, _BASE.value, _WHISPER_SIZE.value, compute_dtype
     )
     num_samples = base.max_samples
     if _SECONDS.value:
@@ -126,7 +118,7 @@ def main(_):
             {
                 "experiment": _EXPERIMENT.value,
                 "function": _FUNCTION.value,
-                "dtype_policy": _DTYPE_POLICY.value,
+                "compute_dtype": compute_dtype,
                 **result.figures,
             }
         )

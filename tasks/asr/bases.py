@@ -25,7 +25,7 @@ def load(values, path, compute_dtype="float32"):
             "--base is empty; give the base model's directory, or tiny.en "
             "for the Whisper that comes with the tiny-en extra"
         )
-    policy = "mixed_bfloat16" if compute_dtype == "bfloat16" else None
+    policy = dtype_policy(compute_dtype)
     if isinstance(values, schema.Whisper):
         base = whisper.load(
             path,
@@ -42,11 +42,17 @@ def load(values, path, compute_dtype="float32"):
     return base
 
 
-def create(values):
+def dtype_policy(compute_dtype):
+    """Keras's policy of a base that computes so; None for its default."""
+    return "mixed_bfloat16" if compute_dtype == "bfloat16" else None
+
+
+def create(values, compute_dtype="float32"):
     """A base model of random weights, to be trained from scratch.
 
     Args:
         values: `schema.ConformerCtc`.
+        compute_dtype: as `load`.
 
     Raises:
         ValueError: a Whisper, which comes pretrained.
@@ -55,7 +61,9 @@ def create(values):
         raise ValueError(
             "a Whisper is not trained from scratch here; give --base"
         )
-    return conformer_ctc.ConformerCtc(**vars(values))
+    return conformer_ctc.ConformerCtc(
+        **vars(values), dtype=dtype_policy(compute_dtype)
+    )
 
 
 def save(base, directory):

@@ -27,20 +27,17 @@ class Bench:
     """Compiles the step of one chip for jobs of many sizes."""
 
     def __init__(self, arguments):
-        import keras
-
         from params import registry
         from tasks.asr.compilation import untrained
         from tpu import topology
 
-        keras.config.set_dtype_policy("mixed_bfloat16")
         self.experiment = registry.get(EXPERIMENT)
         self.target = topology.lookup(arguments.topology)
-        self.base = untrained.make(self.experiment.base, "")
-        self.num_samples = round(arguments.seconds * self.base.sample_rate)
-        self.utterances = -(
-            -self.experiment.train.speakers_per_step // self.target.num_chips
+        self.base = untrained.make(
+            self.experiment.base, "", self.experiment.train.compute_dtype
         )
+        self.num_samples = round(arguments.seconds * self.base.sample_rate)
+        self.utterances = self.experiment.train.speakers_per_step
         self.slot_bytes = None
         self.reports = {}
 

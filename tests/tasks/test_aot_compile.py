@@ -106,8 +106,8 @@ def test_a_training_step_gives_a_table_and_json_last():
     assert figures["fits"] and not figures["confirmed_by_compiling"]
     assert figures["collective_bytes"] == 0
     assert figures["host_operations"] == []
-    # Two speakers a step, on four chips: one on each.
-    assert figures["speakers_per_step_of_a_chip"] == 1
+    assert figures["speakers_per_step_of_a_chip"] == 2
+    assert figures["speakers_per_step"] == 8
     assert figures["submodels_per_job"] == 4 * figures["submodels_per_chip"]
     assert 0 < figures["hbm_fraction"] < 1
     assert figures["submodels_per_chip_hour"] > 0

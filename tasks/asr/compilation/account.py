@@ -26,8 +26,8 @@ def training(
 ):
     """Compiles the training step of a job for one chip of a topology.
 
-    The speakers of a step and the Submodels of the job are shared out to the
-    chips, each of which keeps its own; nothing is summed across them.
+    Each chip is a replica with `train.speakers_per_step` places. The Submodels
+    of the job are shared out to them; nothing is summed across them.
 
     Args:
         base: a frozen `BaseModel`.
@@ -43,7 +43,7 @@ def training(
     """
     chips = target.num_chips
     train = experiment.train
-    places = -(-train.speakers_per_step // chips)
+    places = train.speakers_per_step
     num_slots = max(places, -(-(num_submodels or 0) // chips))
 
     def program(slots, speakers=places):
@@ -140,7 +140,7 @@ def _account_of_excess(found, figures, rows, speakers, places, target):
     elif speakers:
         largest = (
             "the step alone is too large; the largest that fits is "
-            f"train.speakers_per_step={speakers * chips}"
+            f"train.speakers_per_step={speakers}"
         )
     else:
         largest = (
@@ -154,7 +154,7 @@ def _account_of_excess(found, figures, rows, speakers, places, target):
         "hbm_bytes_needed": error.needed_bytes,
         "hbm_bytes_available": error.available_bytes,
         "excess_bytes": error.excess_bytes,
-        "largest_speakers_per_step": speakers * chips,
+        "largest_speakers_per_step_of_a_chip": speakers,
     }
     return Account(rows, figures, f"{error}; {largest}")
 

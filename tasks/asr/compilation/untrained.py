@@ -64,13 +64,14 @@ def whisper_dimensions(size):
     )
 
 
-def make(values, whisper_size):
+def make(values, whisper_size, compute_dtype="float32"):
     """A frozen base model of random weights.
 
     Args:
         values: `schema.Whisper` or `schema.ConformerCtc`.
         whisper_size: one of `WHISPER_SIZES`, for a Whisper, whose size is
             that of its checkpoint and no value of an experiment.
+        compute_dtype: as `bases.load`.
 
     Returns:
         a `BaseModel` of the same computation as the trained one. A Whisper
@@ -85,15 +86,16 @@ def make(values, whisper_size):
             else _Tokens((50258, 50259, 50360, 50364), 50257),
             audio_context=values.audio_context,
             max_tokens=values.max_tokens,
+            dtype=bases.dtype_policy(compute_dtype),
         )
     else:
-        base = bases.create(values)
+        base = bases.create(values, compute_dtype)
     base.trainable = False
     return base
 
 
-def load_or_make(values, path, whisper_size):
+def load_or_make(values, path, whisper_size, compute_dtype="float32"):
     """The base model at a path, or one of random weights where it is empty."""
     if path and os.fspath(path):
-        return bases.load(values, path)
-    return make(values, whisper_size)
+        return bases.load(values, path, compute_dtype)
+    return make(values, whisper_size, compute_dtype)

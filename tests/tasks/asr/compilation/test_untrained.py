@@ -54,11 +54,12 @@ def test_a_conformer_is_the_experiments():
 def test_conformer_l_has_the_papers_118_million_parameters():
     # Gulati et al. 2020, table 1, with its decoder; here a CTC head.
     experiment = registry.get("conformer.LibriSpeechL128")
-    base = untrained.make(experiment.base, "")
+    base = untrained.make(experiment.base, "", experiment.train.compute_dtype)
     assert base.num_blocks == 17
+    assert base.compute_dtype == "bfloat16"
     assert base.model_dim == 512
     assert base.count_params() == pytest.approx(118e6, rel=0.05)
-    assert experiment.train.speakers_per_step == 128
+    assert 16 * experiment.train.speakers_per_step == 128
     assert experiment.adapter.bottleneck_dim == 64
     assert base.max_samples == 30 * base.sample_rate
 
