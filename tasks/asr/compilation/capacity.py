@@ -6,9 +6,7 @@ import math
 from tpu import compile_report, compiler
 
 # Estimates that the compiler is asked to confirm before the last one stands.
-_ATTEMPTS = 5
-# By how much an estimate that was refused grows before the next.
-_AT_LEAST = 1.001
+_ATTEMPTS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +51,13 @@ def measure(compile_at, num_slots, least, slot_bytes, confirm=True):
         needed = report.memory_bytes
         available = needed + report.free_bytes
 
-    def estimate():
-        return num_slots + math.floor((available - needed) / slot_bytes)
-
+    most = num_slots + math.floor((available - needed) / slot_bytes)
     if not confirm:
-        return Capacity(report, error, max(estimate(), 0), slot_bytes, False)
-    for _ in range(_ATTEMPTS):
-        most = estimate()
-        if most < least:
+        return Capacity(report, error, max(most, 0), slot_bytes, False)
+    last, slope = num_slots, slot_bytes
+    for attempt in range(_ATTEMPTS):
+        if most < least or (report and most <= num_slots):
             break
-        if most == num_slots and report:
-            return Capacity(report, error, most, slot_bytes, True)
         found, refused = _try(compile_at, most)
         if found:
             if report:
@@ -71,9 +65,12 @@ def measure(compile_at, num_slots, least, slot_bytes, confirm=True):
                 grown = found.argument_bytes - report.argument_bytes
                 slot_bytes = grown / (most - num_slots)
             return Capacity(report, error, most, slot_bytes, True)
-        # It takes more than its values: the line through both says how much.
-        grown = (refused.needed_bytes - needed) / (most - num_slots)
-        slot_bytes = max(grown, slot_bytes * _AT_LEAST)
+        # What one takes near the limit, by the line through the last two.
+        grown = (refused.needed_bytes - needed) / (most - last)
+        slope = grown if grown > 0 else slope
+        last, needed = most, refused.needed_bytes
+        # Further than the line says where the line was wrong before.
+        most -= max(1, math.ceil(refused.excess_bytes * 2**attempt / slope))
     if report:
         return Capacity(report, error, num_slots, slot_bytes, True)
     return Capacity(report, error, 0, slot_bytes, False)

@@ -15,10 +15,11 @@ class Chip:
 
     def __init__(self, slot=SLOT, fixed=FIXED):
         self.slot, self.fixed, self.asked = slot, fixed, []
+        self.more = lambda num_slots: 0
 
     def __call__(self, num_slots):
         self.asked.append(num_slots)
-        needed = self.fixed + self.slot * num_slots
+        needed = self.fixed + self.slot * num_slots + self.more(num_slots)
         if needed > AVAILABLE:
             raise compiler.DoesNotFitError("too much", needed, AVAILABLE)
         return types.SimpleNamespace(
@@ -54,6 +55,16 @@ def test_too_many_are_brought_down_to_what_fits():
     assert found.error.excess_bytes == FIXED + 500 * SLOT - AVAILABLE
     assert found.most == 100
     assert found.confirmed
+
+
+@pytest.mark.parametrize("num_slots", [10, 500])
+def test_memory_that_is_no_straight_line_still_has_a_largest_number(num_slots):
+    # Near the limit the compiler finds no better plan, and takes more.
+    chip = Chip()
+    chip.more = lambda slots: 60 if slots > 80 else 0
+    found = capacity.measure(chip, num_slots, 2, SLOT)
+    assert found.confirmed
+    assert 70 <= found.most <= 91
 
 
 def test_a_batch_that_does_not_fit_holds_no_submodel():
