@@ -66,7 +66,7 @@ class LibriSpeechL(LibriSpeechS):
 class LibriSpeechL128(LibriSpeechL):
     """`LibriSpeechL` at the paper's scale: 128 Submodels in a step, on a TPU.
 
-    Adapters of 64 after each of the 17 blocks, 1.15 million values, and one
+    Adapters of 64 after each of the 17 blocks, 1.14 million values, and one
     utterance of at most 30 s of each speaker: eight on each of 16 chips.
     Never trained: `python -m tasks.aot_compile` says what it takes.
     """

@@ -29,6 +29,7 @@ class Bench:
     def __init__(self, arguments):
         from params import registry
         from tasks.asr.compilation import untrained
+        from tasks.asr.training import task
         from tpu import topology
 
         self.experiment = registry.get(EXPERIMENT)
@@ -38,6 +39,9 @@ class Bench:
         )
         self.num_samples = round(arguments.seconds * self.base.sample_rate)
         self.utterances = self.experiment.train.speakers_per_step
+        self.num_values = task.layout_of(
+            self.base, self.experiment.adapter
+        ).num_values
         self.slot_bytes = None
         self.reports = {}
 
@@ -110,7 +114,7 @@ def run(arguments):
     return {
         "topology": bench.target.name,
         "parameters": bench.base.count_params(),
-        "submodel_values": bench.slot_bytes // 12,
+        "submodel_values": bench.num_values,
         **{
             f"flops_ratio_{count}": reports[count].flops / one.flops
             for count in COUNTS[1:]
