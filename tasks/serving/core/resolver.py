@@ -133,7 +133,11 @@ class Resolver:
         self._is_hanging = False
         entry.asked_at, entry.version = asked_at, version
         entry.error, entry.failure = error, None
-        if error is None or error.code is status.Code.NOT_FOUND:
+        # Who was told to take no older answer is not told this one.
+        is_current = self._entries.get((tenant, speaker), entry) is entry
+        if is_current and (
+            error is None or error.code is status.Code.NOT_FOUND
+        ):
             self._on_answer(tenant, speaker, version)
 
 

@@ -17,7 +17,7 @@ from tasks.serving.core import (
 )
 
 _TICK_SECONDS = 0.5
-# How often a request follows a Submodel that is replaced as it is read.
+# How often a version is read whose file is gone, before it counts as lost.
 _MAX_TRIES = 3
 
 
@@ -95,8 +95,13 @@ class Submodels:
             status.ServingError: NOT_FOUND, FAILED_PRECONDITION (not right, or
                 for another base), UNAVAILABLE, RESOURCE_EXHAUSTED.
         """
-        for _ in range(_MAX_TRIES):
+        version, tries = None, 0
+        # A Submodel that is replaced as it is read is followed, however
+        # often: each turn is one more that was published meanwhile.
+        while tries < _MAX_TRIES:
+            before = version
             version = await self._resolver.resolve(tenant, speaker)
+            tries = tries + 1 if version == before else 1
             if version.base_fingerprint != pool.description.base_fingerprint:
                 raise _wrong_base(speaker, version, pool.description)
             try:

@@ -175,3 +175,19 @@ def test_a_cancelled_request_does_not_cancel_what_others_wait_for():
         assert setting.source.resolves == 1
 
     run(main)
+
+
+def test_an_answer_from_before_it_was_invalidated_is_told_to_nobody():
+    async def main():
+        setting = Setting()
+        setting.source.is_open.clear()
+        old = asyncio.create_task(setting.resolve())
+        await asyncio.sleep(0.02)
+        setting.resolver.invalidate("acme", "ann")
+        new = asyncio.create_task(setting.resolve())
+        await asyncio.sleep(0.02)
+        setting.source.is_open.set()
+        assert await old == await new == setting.version
+        assert setting.answers == [("acme", "ann", setting.version)]
+
+    run(main)

@@ -194,6 +194,32 @@ def test_a_file_that_is_not_in_the_store_is_told_and_not_tried_often(source):
     asyncio.run(main())
 
 
+def test_a_submodel_that_is_replaced_whenever_it_is_read_is_followed():
+    class Restless(fake_source.FakeSource):
+        left = 10
+
+        def read(self, version):
+            if self.left:
+                self.left -= 1
+                self.erase("ann")
+                self.publish("ann", 100 - self.left)
+            return super().read(version)
+
+    source = Restless()
+    source.publish("ann", 1)
+
+    async def main():
+        async with fake_source.serving(source) as running:
+            _, [answer] = await running.predict(
+                fake_source.CALLER,
+                fake_source.SPEC,
+                [fake_source.utterance(5, "ann")],
+            )
+            assert answer.text == fake_source.text(5, 100)
+
+    asyncio.run(main())
+
+
 def sizes(running):
     """Bytes in rows and in files, as the metrics tell."""
     value = running.registry.get_sample_value
