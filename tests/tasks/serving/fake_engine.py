@@ -71,7 +71,7 @@ class FakeEngine(engine.Engine):
             raise RuntimeError("closed")
         self.calls.append((audio.shape, submodels.shape, list(audio[:, 0])))
         self.entered.set()
-        self.may_run.wait(20)
+        self.may_run.wait(60)
         time.sleep(self.delay_seconds)
         if self.failing & set(audio[:, 0].tolist()):
             raise RuntimeError("this batch fails, secret/path.py")

@@ -7,8 +7,7 @@ from tasks.serving.core import loader, server
 from tests.tasks.serving import fake_engine, fake_source
 
 LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
-# A store on a busy machine's disk may take its time.
-LIMITS = fake_source.changed(row_cache_bytes=1 << 12, store_seconds=30.0)
+LIMITS = fake_source.changed(row_cache_bytes=1 << 12)
 MODEL = "asr"
 
 

@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 
 from tasks.serving.core import batcher, metrics, status
+from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
 
 
 class Setting:
-    """A batcher on an engine, and what became of its items."""
+    """A batcher on an engine, and what became of its items.
+
+    Attributes:
+        ahead: float, seconds that the batcher's clock is ahead.
+    """
 
     def __init__(self, engine=None, **changes):
+        self.ahead = 0.0
         self.engine = engine or fake_engine.FakeEngine()
         self.ended = []
         self.metrics = metrics.Metrics()
@@ -23,9 +29,10 @@ class Setting:
             fake_source.changed(**changes),
             self.metrics,
             asyncio.get_running_loop(),
+            lambda: time.monotonic() + self.ahead,
         )
 
-    def item(self, mark, value=1, samples=10, seconds=10.0, tenant="acme"):
+    def item(self, mark, value=1, samples=10, seconds=3600.0, tenant="acme"):
         description = self.engine.description
         bucket = description.bucket(samples)
         return batcher.Item(
@@ -50,7 +57,7 @@ def run(main, engine=None, **changes):
     async def guarded():
         setting = Setting(engine, **changes)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await main(setting)
         finally:
             setting.engine.may_run.set()
@@ -69,14 +76,15 @@ def test_simultaneous_utterances_make_one_batch():
         ]
         assert sorted(setting.ended) == [0, 1, 2, 3]
 
-    run(main, batch_delay_seconds=0.1)
+    # Which a full batch does not wait for.
+    run(main, batch_delay_seconds=20.0)
 
 
 def test_what_comes_while_the_engine_is_busy_goes_together():
     async def main(setting):
         setting.engine.may_run.clear()
         items = [setting.add(0)]
-        await asyncio.to_thread(setting.engine.entered.wait, 10)
+        await waiting.until(setting.engine.entered.is_set)
         items += [setting.add(mark) for mark in range(1, 7)]
         setting.engine.may_run.set()
         await asyncio.gather(*(item.future for item in items))
@@ -89,7 +97,7 @@ def test_what_comes_while_the_engine_is_busy_goes_together():
 def test_a_lone_utterance_does_not_wait_for_others():
     async def main(setting):
         # Of the engine's batch of four, nobody else ever comes.
-        await asyncio.wait_for(setting.add(1).future, 10)
+        await setting.add(1).future
         assert [shape[0] for shape, _, _ in setting.engine.calls] == [1]
 
     run(main)
@@ -111,8 +119,7 @@ def test_several_calls_run_at_the_same_time_where_they_may():
     async def main(setting):
         setting.engine.may_run.clear()
         items = [setting.add(mark) for mark in range(2)]
-        await asyncio.sleep(0.05)
-        assert len(setting.engine.calls) == 2
+        await waiting.until(lambda: len(setting.engine.calls) == 2)
         setting.engine.may_run.set()
         await asyncio.gather(*(item.future for item in items))
 
@@ -123,10 +130,10 @@ def test_expired_utterances_are_dropped_as_the_batch_is_formed():
     async def main(setting):
         setting.engine.may_run.clear()
         first = setting.add(1)
-        await asyncio.sleep(0.05)
-        late = setting.add(2, seconds=0.01)
+        await waiting.until(setting.engine.entered.is_set)
+        late = setting.add(2, seconds=60)
         good = setting.add(3)
-        await asyncio.sleep(0.05)
+        setting.ahead = 100
         setting.engine.may_run.set()
         await first.future
         outcome = await late.future
@@ -142,7 +149,7 @@ def test_what_is_taken_back_never_reaches_the_engine():
     async def main(setting):
         setting.engine.may_run.clear()
         first = setting.add(1)
-        await asyncio.sleep(0.05)
+        await waiting.until(setting.engine.entered.is_set)
         second = setting.add(2)
         setting.batcher.discard(second)
         setting.batcher.discard(second)
@@ -170,25 +177,33 @@ def test_a_failing_batch_is_halved_until_the_culprits_are_alone(culprits):
             else:
                 assert outcome[0] == fake_source.text(mark, 1)
         assert sorted(setting.ended) == [0, 1, 2, 3]
-        assert (await setting.add(9).future)[0] == fake_source.text(9, 1)
+        items = [setting.add(mark) for mark in range(6, 10)]
+        texts = [(await item.future)[0] for item in items]
+        assert texts == [fake_source.text(mark, 1) for mark in range(6, 10)]
 
-    run(main, engine, batch_delay_seconds=0.05)
+    # Which a full batch does not wait for.
+    run(main, engine, batch_delay_seconds=20.0)
 
 
 def test_what_expires_while_a_batch_is_halved_is_not_tried_again():
-    engine = fake_engine.FakeEngine(delay_seconds=0.2, failing={0.0})
+    engine = fake_engine.FakeEngine(failing={0.0})
 
     async def main(setting):
+        setting.engine.may_run.clear()
         setting.add(0)
-        late = setting.add(1, seconds=0.1)
+        late = setting.add(1, seconds=60)
         good = setting.add(2)
+        await waiting.until(setting.engine.entered.is_set)
+        setting.ahead = 100
+        setting.engine.may_run.set()
         outcome = await late.future
         assert outcome.code is status.Code.DEADLINE_EXCEEDED
         assert (await good.future)[0] == fake_source.text(2, 1)
         marks = [marks for _, _, marks in setting.engine.calls]
         assert marks == [[0, 1, 2], [0], [2]]
 
-    run(main, engine, batch_delay_seconds=0.05)
+    # Which a full batch does not wait for.
+    run(main, engine, batch_size=3, batch_delay_seconds=20.0)
 
 
 def test_an_engine_that_answers_too_little_fails_loudly():
@@ -208,12 +223,12 @@ def test_closing_fails_what_waits_and_finishes_what_runs():
     async def main(setting):
         setting.engine.may_run.clear()
         running = setting.add(1)
-        await asyncio.sleep(0.05)
-        waiting = setting.add(2)
+        await waiting.until(setting.engine.entered.is_set)
+        waits = setting.add(2)
         closing = asyncio.create_task(setting.batcher.close())
-        await asyncio.sleep(0.02)
-        outcome = await waiting.future
+        outcome = await waits.future
         assert outcome.code is status.Code.UNAVAILABLE
+        await asyncio.sleep(0.02)
         assert not closing.done()
         setting.engine.may_run.set()
         assert (await running.future)[0] == fake_source.text(1, 1)
@@ -227,19 +242,25 @@ def test_closing_fails_what_waits_and_finishes_what_runs():
 
 
 def test_the_expected_wait_is_that_of_what_goes_before():
-    engine = fake_engine.FakeEngine(delay_seconds=0.1)
-
     async def main(setting):
+        transcribe = setting.engine.transcribe
+
+        def take_minutes(*arrays):
+            # Beside which what the machine takes does not count.
+            setting.ahead += 100
+            return transcribe(*arrays)
+
+        setting.engine.transcribe = take_minutes
         assert setting.batcher.expected_wait("acme") == 0
         await setting.add(1).future
         setting.engine.may_run.clear()
         items = [setting.add(mark) for mark in range(6)]
-        await asyncio.sleep(0.05)
+        await waiting.until(lambda: len(setting.engine.calls) == 2)
         # Five wait and one runs.
-        assert 0.5 < setting.batcher.expected_wait("acme") < 1.2
-        assert setting.batcher.expected_wait("other") < 0.4
+        assert 600 <= setting.batcher.expected_wait("acme") < 1000
+        assert setting.batcher.expected_wait("other") < 400
         setting.engine.may_run.set()
         await asyncio.gather(*(item.future for item in items))
         assert setting.batcher.expected_wait("acme") == 0
 
-    run(main, engine, batch_size=1)
+    run(main, batch_size=1)

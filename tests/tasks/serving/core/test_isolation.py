@@ -8,6 +8,7 @@ import pytest
 from hypothesis import strategies
 
 from tasks.serving.core import cache, server, status
+from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
 
 SPEAKERS = [f"u{number}" for number in range(9)]
@@ -83,8 +84,6 @@ async def run_traffic(seed, num_requests):
                 publish(speaker)
 
     limits = fake_source.changed(
-        # A busy machine is no store that hangs.
-        store_seconds=10.0,
         row_cache_bytes=8 * 24,
         file_cache_bytes=60,
         resolve_seconds=0.002,
@@ -95,10 +94,7 @@ async def run_traffic(seed, num_requests):
         changes = asyncio.create_task(change(running))
         await asyncio.gather(*(client(running) for _ in range(4)))
         changes.cancel()
-        await asyncio.sleep(0.05)
-        assert all(
-            each.in_use == 0 for each in running.list(fake_source.CALLER)
-        )
+        await waiting.until(lambda: not in_use(running))
     return counts["wrong"], counts["right"], counts["refused"]
 
 
@@ -129,15 +125,13 @@ def test_a_row_that_waits_for_the_engine_is_not_written_over(
     async def main():
         engine = fake_engine.FakeEngine()
         # Two rows: that of a request, and one that others take turns in.
-        limits = fake_source.changed(
-            batch_size=1, row_cache_bytes=2 * 24, store_seconds=10.0
-        )
+        limits = fake_source.changed(batch_size=1, row_cache_bytes=2 * 24)
         async with fake_source.serving(source, engine, limits) as running:
             engine.may_run.clear()
             ahead = asyncio.create_task(ask(running))
-            await asyncio.sleep(0.02)
+            await waiting.until(engine.entered.is_set)
             waits = asyncio.create_task(ask(running, SPEAKERS[0]))
-            await asyncio.sleep(0.02)
+            await waiting.until(lambda: in_use(running))
             for speaker in SPEAKERS[1:]:
                 await running.load(fake_source.CALLER, speaker)
             engine.may_run.set()
@@ -146,6 +140,11 @@ def test_a_row_that_waits_for_the_engine_is_not_written_over(
 
     is_right = asyncio.run(main()) == fake_source.text(1, 1)
     assert is_right == is_counted
+
+
+def in_use(running):
+    """How often rows are held."""
+    return sum(each.in_use for each in running.list(fake_source.CALLER))
 
 
 async def ask(running, speaker=None):

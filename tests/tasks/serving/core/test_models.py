@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tasks.serving.core import messages, model_versions, models, status
+from tests import waiting
 from tests.tasks.serving import fake_source
 
 State = messages.State
@@ -121,8 +122,7 @@ def test_a_new_version_takes_over_and_the_old_one_ends_with_its_requests():
                 1: State.UNLOADING,
                 2: State.AVAILABLE,
             }
-        await asyncio.sleep(0.01)
-        assert old.is_closed
+        await waiting.until(lambda: old.is_closed)
         assert setting.states() == {1: State.END, 2: State.AVAILABLE}
         with pytest.raises(status.ServingError):
             setting.find(version=1)
@@ -231,17 +231,16 @@ def test_new_versions_are_found_without_a_reload_and_bad_ones_tried_rarely():
         polling = asyncio.create_task(setting.models.run())
         setting.bad.add("/a/2")
         setting.folders["/a"].append("2")
+        await waiting.until(lambda: "/a/2" in setting.loaded)
         await asyncio.sleep(0.1)
         assert setting.loaded == ["/a/1", "/a/2"]
         assert setting.serving() == [1]
         setting.folders["/a"].append("3")
-        await asyncio.sleep(0.1)
-        assert setting.serving() == [3]
+        await waiting.until(lambda: setting.serving() == [3])
         setting.folders["/a"].remove("3")
         setting.bad.clear()
         setting.now += 61
-        await asyncio.sleep(0.1)
-        assert setting.serving() == [2]
+        await waiting.until(lambda: setting.serving() == [2])
         polling.cancel()
 
     asyncio.run(main())
@@ -268,8 +267,7 @@ def test_the_same_number_at_another_path_is_another_model():
         setting.folders["/b"] = ["1"]
         await setting.reload(base_path="/b")
         assert setting.find().path == "/b/1"
-        await asyncio.sleep(0.01)
-        assert old.is_closed
+        await waiting.until(lambda: old.is_closed)
         assert setting.states() == {1: State.AVAILABLE}
 
     asyncio.run(main())
@@ -283,8 +281,7 @@ def test_models_that_are_no_longer_named_are_closed():
         await setting.reload(name="new")
         with pytest.raises(status.ServingError):
             setting.find(name="old")
-        await asyncio.sleep(0.01)
-        assert old.is_closed
+        await waiting.until(lambda: old.is_closed)
         assert setting.find(name="new").version == 1
 
     asyncio.run(main())
@@ -376,7 +373,6 @@ def test_few_ended_versions_are_remembered():
             await setting.reload()
             setting.folders["/a"] = [str(version)]
             await asyncio.sleep(0)
-        await asyncio.sleep(0.01)
-        assert len(setting.states()) < 12
+        await waiting.until(lambda: len(setting.states()) < 12)
 
     asyncio.run(main())

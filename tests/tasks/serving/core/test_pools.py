@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tasks.serving.core import cache, metrics, status, submodels
+from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
 
 
@@ -45,9 +46,9 @@ def test_who_goes_while_the_load_runs_leaves_no_hold():
         setting = Setting()
         setting.source.holds_reads = True
         stays, goes = (asyncio.create_task(setting.acquire()) for _ in range(2))
-        await asyncio.sleep(0.05)
+        await waiting.until(lambda: setting.source.reads)
         goes.cancel()
-        await asyncio.sleep(0)
+        await asyncio.wait({goes})
         setting.source.may_read.set()
         await stays
         assert setting.holders == 1
@@ -60,7 +61,7 @@ def test_who_goes_as_the_row_is_handed_over_leaves_no_hold(monkeypatch):
         setting = Setting()
         setting.source.holds_reads = True
         task = asyncio.create_task(setting.acquire())
-        await asyncio.sleep(0.05)
+        await waiting.until(lambda: setting.source.reads)
         hand_over = setting.pool.rows.acquire
 
         def acquire(version):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tasks.serving.core import resolver, status, workers
+from tests import waiting
 from tests.tasks.serving import fake_source
 
 
@@ -33,11 +34,18 @@ class Setting:
             await self.resolve(speaker)
         return caught.value.code
 
+    async def is_answered(self):
+        try:
+            return await self.resolve() == self.version
+        except status.ServingError:
+            return False
+
 
 def run(main):
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_answer_is_used_for_half_a_second_and_then_asked_for_again():
     async def main():
         setting = Setting()
@@ -78,6 +86,7 @@ def test_that_there_is_none_is_remembered_as_long():
     run(main)
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_was_erased_is_gone_and_told():
     async def main():
         setting = Setting()
@@ -97,8 +106,9 @@ def test_what_was_erased_is_gone_and_told():
 @pytest.mark.parametrize("hangs", [True, False])
 def test_an_old_answer_serves_while_the_store_does_not_up_to_a_limit(hangs):
     async def main():
-        setting = Setting(stale_seconds=30)
-        await setting.resolve()
+        setting = Setting(stale_seconds=30, store_seconds=0.3)
+        # A busy machine may look like a store that hangs.
+        await waiting.until(setting.is_answered)
         if hangs:
             setting.source.is_open.clear()
         else:
@@ -111,15 +121,14 @@ def test_an_old_answer_serves_while_the_store_does_not_up_to_a_limit(hangs):
         assert await setting.code() is status.Code.UNAVAILABLE
         setting.source.is_open.set()
         setting.source.error = None
-        await asyncio.sleep(0.05)
-        assert await setting.resolve() == setting.version
+        await waiting.until(setting.is_answered)
 
     run(main)
 
 
-def test_only_the_first_request_waits_for_a_store_that_hangs():
+def test_only_the_first_request_waits_for_a_store_that_hangs(monkeypatch):
     async def main():
-        setting = Setting(store_seconds=5.0)
+        setting = Setting(store_seconds=60.0)
         setting.source.publish("bob", 2)
         await asyncio.gather(setting.resolve(), setting.resolve("bob"))
         setting.source.is_open.clear()
@@ -127,11 +136,13 @@ def test_only_the_first_request_waits_for_a_store_that_hangs():
         loop = asyncio.get_running_loop()
         started = loop.time()
         await setting.resolve()
-        assert 0.2 < loop.time() - started < 0.5
+        assert 0.2 < loop.time() - started < 10
+        # Which the others are seen not to do.
+        monkeypatch.setattr(resolver, "PATIENCE_SECONDS", 60.0)
         started = loop.time()
         await setting.resolve()
         await setting.resolve("bob")
-        assert loop.time() - started < 0.1
+        assert loop.time() - started < 10
         setting.source.is_open.set()
 
     run(main)
@@ -167,9 +178,9 @@ def test_a_cancelled_request_does_not_cancel_what_others_wait_for():
         setting.source.is_open.clear()
         first = asyncio.create_task(setting.resolve())
         second = asyncio.create_task(setting.resolve())
-        await asyncio.sleep(0.02)
+        await waiting.until(lambda: setting.source.resolves)
         first.cancel()
-        await asyncio.sleep(0.02)
+        await asyncio.wait({first})
         setting.source.is_open.set()
         assert await second == setting.version
         assert setting.source.resolves == 1
@@ -182,10 +193,10 @@ def test_an_answer_from_before_it_was_invalidated_is_told_to_nobody():
         setting = Setting()
         setting.source.is_open.clear()
         old = asyncio.create_task(setting.resolve())
-        await asyncio.sleep(0.02)
+        await waiting.until(lambda: setting.source.resolves)
         setting.resolver.invalidate("acme", "ann")
         new = asyncio.create_task(setting.resolve())
-        await asyncio.sleep(0.02)
+        await waiting.until(lambda: setting.source.resolves == 2)
         setting.source.is_open.set()
         assert await old == await new == setting.version
         assert setting.answers == [("acme", "ann", setting.version)]

@@ -7,6 +7,18 @@ import time
 import pytest
 
 from tasks.serving.core import workers
+from tests import waiting
+
+
+class Hang:
+    """A function that goes on till it may end."""
+
+    def __init__(self):
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.begun.set()
+        self.may_end.wait(60)
 
 
 def test_a_call_gives_its_result_or_its_error():
@@ -22,22 +34,26 @@ def test_a_call_gives_its_result_or_its_error():
 def test_calls_that_hang_are_given_up_and_then_refused_at_once():
     async def main():
         pool = workers.Workers("test", 2)
-        event = threading.Event()
-        outcomes = await asyncio.gather(
-            *(pool.call(event.wait, 20, seconds=0.1) for _ in range(5)),
-            return_exceptions=True,
-        )
-        assert all(isinstance(each, TimeoutError) for each in outcomes)
-        assert pool.stuck == 2
+        hang = Hang()
+
+        async def all_hang():
+            outcomes = await asyncio.gather(
+                *(pool.call(hang, seconds=0.1) for _ in range(5)),
+                return_exceptions=True,
+            )
+            assert all(isinstance(each, TimeoutError) for each in outcomes)
+            # A thread that had not begun yet is none that hangs.
+            return pool.stuck == 2
+
+        await waiting.until(all_hang)
         started = time.monotonic()
         with pytest.raises(TimeoutError):
-            await pool.call(event.wait, 20, seconds=5)
-        assert time.monotonic() - started < 0.1
-        event.set()
-        await asyncio.sleep(0.05)
-        assert pool.stuck == 0
+            await pool.call(hang, seconds=60)
+        assert time.monotonic() - started < 10
+        hang.may_end.set()
+        await waiting.until(lambda: pool.stuck == 0)
         # Those that no thread had begun were never called.
-        assert await pool.call(divmod, 7, 2, seconds=1) == (3, 1)
+        assert await pool.call(divmod, 7, 2, seconds=60) == (3, 1)
 
     asyncio.run(main())
 
@@ -55,10 +71,7 @@ def test_there_are_never_more_threads_and_they_end():
             await asyncio.gather(*(pool.call(divmod, 7, 2) for _ in range(9)))
         assert alive() == 3
         pool.close()
-        ends_at = time.monotonic() + 20
-        while alive() and time.monotonic() < ends_at:
-            await asyncio.sleep(0.01)
-        assert alive() == 0
+        await waiting.until(lambda: alive() == 0)
 
     asyncio.run(main())
 
@@ -66,15 +79,13 @@ def test_there_are_never_more_threads_and_they_end():
 def test_a_cancelled_call_that_runs_holds_its_thread_till_it_ends():
     async def main():
         pool = workers.Workers("test", 1)
-        event = threading.Event()
-        task = asyncio.create_task(pool.call(event.wait, 20))
-        await asyncio.sleep(0.05)
+        hang = Hang()
+        task = asyncio.create_task(pool.call(hang))
+        await waiting.until(hang.begun.is_set)
         task.cancel()
-        await asyncio.sleep(0.05)
-        assert pool.stuck == 1
-        event.set()
-        await asyncio.sleep(0.05)
-        assert pool.stuck == 0
+        await waiting.until(lambda: pool.stuck == 1)
+        hang.may_end.set()
+        await waiting.until(lambda: pool.stuck == 0)
 
     asyncio.run(main())
 
@@ -82,16 +93,15 @@ def test_a_cancelled_call_that_runs_holds_its_thread_till_it_ends():
 def test_a_call_without_a_limit_waits_for_threads_that_come_back():
     async def main():
         pool = workers.Workers("test", 1)
-        event = threading.Event()
-        given_up = asyncio.create_task(pool.call(event.wait, 20))
-        await asyncio.sleep(0.05)
+        hang = Hang()
+        given_up = asyncio.create_task(pool.call(hang))
+        await waiting.until(hang.begun.is_set)
         given_up.cancel()
+        await waiting.until(lambda: pool.stuck == 1)
+        task = asyncio.create_task(pool.call(divmod, 7, 2))
         await asyncio.sleep(0.05)
-        assert pool.stuck == 1
-        waiting = asyncio.create_task(pool.call(divmod, 7, 2))
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
-        event.set()
-        assert await waiting == (3, 1)
+        assert not task.done()
+        hang.may_end.set()
+        assert await task == (3, 1)
 
     asyncio.run(main())
