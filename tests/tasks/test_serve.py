@@ -125,7 +125,7 @@ def test_a_life_from_ready_to_sigterm_under_load(store, tmp_path):
         bound = dict(each.split("=") for each in ready.split()[1:])
         _check_rest(bound)
         answers = _stop_under_load(process, bound["grpc"])
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
     finally:
         process.kill()
         process.communicate()
@@ -159,13 +159,13 @@ def _check_rest(bound):
     assert answer["status"] == "OK" and answer["served_by"] == "submodel"
     (loaded,) = _get(f"{admin}/v1/submodels")["submodels"]
     assert loaded["submodel_id"] == SPEAKER
-    with urllib.request.urlopen(f"{rest}/metrics", timeout=20) as answer:
+    with urllib.request.urlopen(f"{rest}/metrics", timeout=60) as answer:
         assert SPEAKER not in answer.read().decode()
 
 
 def _get(url, body=None):
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(url, data, timeout=20) as answer:
+    with urllib.request.urlopen(url, data, timeout=60) as answer:
         return json.load(answer)
 
 

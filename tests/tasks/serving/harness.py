@@ -79,7 +79,7 @@ class Fronts:
     def run(self, coroutine):
         """The result of a coroutine on the fronts' loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(
-            20
+            60
         )
 
     def __enter__(self):
@@ -109,7 +109,7 @@ class Fronts:
 
     def _end(self):
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
         self.intake.close()
         self.log.close()
@@ -139,7 +139,7 @@ class Fronts:
         A body that is no bytes is sent as JSON, and JSON comes back parsed.
         """
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self.ports[front], timeout=20
+            "127.0.0.1", self.ports[front], timeout=60
         )
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()

@@ -64,7 +64,7 @@ def test_a_disk_that_hangs_costs_lines_alone(tmp_path, monkeypatch):
     # A pipe that nobody reads holds some 64 KiB.
     for _ in range(2000):
         log.write(_entry())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert log.dropped > 0
     os.close(reader)
     log.close()

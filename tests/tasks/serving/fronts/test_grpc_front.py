@@ -1,6 +1,7 @@
 """TensorFlow Serving's stubs are answered as TensorFlow Serving would."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -20,6 +21,8 @@ from tensorflow_serving.apis import (
 )
 
 from tasks.serving.core import status
+from tasks.serving.fronts import grpc_calls
+from tests import waiting
 from tests.tasks.serving import fake_server, harness
 
 ANNA = [("authorization", harness.bearer("anna"))]
@@ -34,7 +37,7 @@ SERVICES = (
 @pytest.fixture(scope="module")
 def fronts():
     with harness.Fronts(
-        fake_server.FakeServer(), harness.access_control(), body_seconds=1.0
+        fake_server.FakeServer(), harness.access_control()
     ) as running:
         yield running
 
@@ -69,7 +72,7 @@ def _error_of(answers):
 
 def _fails(call, *arguments, **named):
     with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, timeout=10, **named)
+        call(*arguments, timeout=60, **named)
     details = caught.value.details()
     assert len(details.encode()) <= status.MAX_MESSAGE_BYTES
     assert "Traceback" not in details
@@ -78,7 +81,7 @@ def _fails(call, *arguments, **named):
 
 def test_predict_answers_each_row_and_says_what_served_it(fronts):
     response, call = fronts.prediction().Predict.with_call(
-        _request(), timeout=10, metadata=ANNA
+        _request(), timeout=60, metadata=ANNA
     )
     outputs = {
         name: tf.make_ndarray(each).tolist()
@@ -123,7 +126,7 @@ def test_each_way_to_name_a_submodel(
 ):
     request = _request(signature, audio=np.ones((2, 3), np.float32), **extra)
     response = fronts.prediction().Predict(
-        request, timeout=10, metadata=[*ANNA, *named]
+        request, timeout=60, metadata=[*ANNA, *named]
     )
     assert set(tf.make_ndarray(response.outputs["served_by"])) == {
         served_by.encode()
@@ -136,7 +139,7 @@ def test_each_way_to_name_a_submodel(
 def test_an_output_filter_is_kept_to(fronts):
     request = _request()
     request.output_filter.append("text")
-    response = fronts.prediction().Predict(request, timeout=10, metadata=ANNA)
+    response = fronts.prediction().Predict(request, timeout=60, metadata=ANNA)
     assert list(response.outputs) == ["text"]
     request.output_filter.append("nonsense")
     error = _fails(fronts.prediction().Predict, request, metadata=ANNA)
@@ -293,7 +296,7 @@ def test_metadata_have_the_signatures_as_the_server_takes_them(fronts):
     request.model_spec.name = "submodels"
     request.metadata_field.append("signature_def")
     response = fronts.prediction().GetModelMetadata(
-        request, timeout=10, metadata=ANNA
+        request, timeout=60, metadata=ANNA
     )
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
@@ -311,7 +314,7 @@ def test_status_has_states_and_errors(fronts):
     request.model_spec.name = "submodels"
     versions = (
         fronts.model()
-        .GetModelStatus(request, timeout=10, metadata=ANNA)
+        .GetModelStatus(request, timeout=60, metadata=ANNA)
         .model_version_status
     )
     assert [(each.version, each.state) for each in versions] == [
@@ -328,7 +331,7 @@ def test_version_0_is_the_newest_and_another_is_itself(fronts):
     for number, expected in ((0, None), (3, 3)):
         request = _request()
         request.model_spec.version.value = number
-        fronts.prediction().Predict(request, timeout=10, metadata=ANNA)
+        fronts.prediction().Predict(request, timeout=60, metadata=ANNA)
         assert fronts.server.seen[-1][1].version == expected
 
 
@@ -345,7 +348,7 @@ def test_reload_takes_an_operator(fronts):
         error = _fails(call, request, metadata=metadata)
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert fronts.server.configs is None
-    response = call(request, timeout=10, metadata=ADMIN)
+    response = call(request, timeout=60, metadata=ADMIN)
     assert response.status.error_code == 0
     (config,) = fronts.server.configs
     assert (config.name, config.base_path) == ("submodels", "/exports")
@@ -368,14 +371,14 @@ def test_health_is_open_for_the_server_and_follows_it(fronts):
     stub = health_pb2_grpc.HealthStub(fronts.channel())
     check = health_pb2.HealthCheckRequest
     serving = health_pb2.HealthCheckResponse.SERVING
-    assert stub.Check(check(), timeout=10).status == serving
+    assert stub.Check(check(), timeout=60).status == serving
     assert (
-        stub.Check(check(service="submodels"), timeout=10, metadata=ANNA).status
+        stub.Check(check(service="submodels"), timeout=60, metadata=ANNA).status
         == serving
     )
     error = _fails(stub.Check, check(service="nonsense"), metadata=ANNA)
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    watch = stub.Watch(check(), timeout=10)
+    watch = stub.Watch(check(), timeout=60)
     assert next(watch).status == serving
     fronts.server.ready = False
     assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -385,41 +388,46 @@ def test_health_is_open_for_the_server_and_follows_it(fronts):
 def test_health_checks_do_not_fill_the_server(fronts):
     stub = health_pb2_grpc.HealthStub(fronts.channel())
     check = health_pb2.HealthCheckRequest()
-    watches = [stub.Watch(check, timeout=20) for _ in range(64)]
+    watches = [stub.Watch(check, timeout=60) for _ in range(64)]
     for watch in watches:
         next(watch)
-    error = _error_of(stub.Watch(check, timeout=10))
+    error = _error_of(stub.Watch(check, timeout=60))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     # Who watches keeps nobody from a check, nor from a watch with a name.
     serving = health_pb2.HealthCheckResponse.SERVING
-    assert stub.Check(check, timeout=10).status == serving
-    named = stub.Watch(check, timeout=20, metadata=ANNA)
+    assert stub.Check(check, timeout=60).status == serving
+    named = stub.Watch(check, timeout=60, metadata=ANNA)
     assert next(named).status == serving
     watches.append(named)
-    fronts.prediction().Predict(_request(), timeout=10, metadata=ANNA)
+    fronts.prediction().Predict(_request(), timeout=60, metadata=ANNA)
     for watch in watches:
         watch.cancel()
 
 
-def test_checks_that_never_come_keep_those_with_a_credential_out_not(fronts):
+def test_checks_that_never_come_keep_those_with_a_credential_out_not(
+    fronts, monkeypatch
+):
+    monkeypatch.setattr(grpc_calls, "OPEN_SECONDS", 1.0)
     stub = health_pb2_grpc.HealthStub(fronts.channel())
     stall = fronts.channel().stream_unary("/grpc.health.v1.Health/Check")
     is_over = threading.Event()
 
     def nothing():
-        is_over.wait(20)
+        is_over.wait(60)
         yield b""
 
     # Of which each is cut off after a second.
-    slow = [stall.future(nothing(), timeout=20) for _ in range(64)]
+    slow = [stall.future(nothing(), timeout=60) for _ in range(64)]
     check = health_pb2.HealthCheckRequest()
     serving = health_pb2.HealthCheckResponse.SERVING
-    assert stub.Check(check, timeout=10, metadata=ANNA).status == serving
+    assert stub.Check(check, timeout=60, metadata=ANNA).status == serving
     for each in slow:
-        code = each.exception().code()
-        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+        error = each.exception()
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "did not arrive in time" in error.details()
     is_over.set()
-    assert stub.Check(check, timeout=10).status == serving
+    monkeypatch.undo()
+    assert stub.Check(check, timeout=60).status == serving
 
 
 def test_a_wrong_credential_is_as_none_to_what_is_open(fronts):
@@ -427,7 +435,7 @@ def test_a_wrong_credential_is_as_none_to_what_is_open(fronts):
     check = health_pb2.HealthCheckRequest
     wrong = [("authorization", "Bearer nonsense")]
     serving = health_pb2.HealthCheckResponse.SERVING
-    assert stub.Check(check(), timeout=10, metadata=wrong).status == serving
+    assert stub.Check(check(), timeout=60, metadata=wrong).status == serving
     error = _fails(stub.Check, check(service="submodels"), metadata=wrong)
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
@@ -491,36 +499,59 @@ def test_garbage_is_no_message(fronts):
     assert "tensorflow.serving.PredictRequest" in error.details()
 
 
-def test_a_sender_that_stalls_is_cut_off_and_holds_nobody_up(fronts):
-    stall = fronts.channel().stream_unary(
-        "/tensorflow.serving.PredictionService/Predict"
-    )
+@contextlib.contextmanager
+def _stalled(fronts):
+    """A call whose message does not come."""
+    is_over = threading.Event()
 
     def nothing():
-        time.sleep(5)
+        is_over.wait(60)
         yield b""
 
-    slow = stall.future(nothing(), timeout=10, metadata=ANNA)
-    started = time.monotonic()
-    fronts.prediction().Predict(_request(), timeout=10, metadata=ANNA)
-    assert time.monotonic() - started < 0.8
-    assert slow.exception().code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "did not arrive in time" in slow.exception().details()
+    call = fronts.channel().stream_unary(
+        "/tensorflow.serving.PredictionService/Predict"
+    )
+    try:
+        yield call.future(nothing(), timeout=60, metadata=ANNA)
+    finally:
+        is_over.set()
+
+
+def test_a_sender_that_stalls_holds_nobody_up(fronts):
+    with _stalled(fronts) as slow:
+        started = time.monotonic()
+        fronts.prediction().Predict(_request(), timeout=60, metadata=ANNA)
+        assert time.monotonic() - started < 10
+        assert not slow.done()
+        slow.cancel()
+
+
+def test_a_sender_that_stalls_is_cut_off():
+    control = harness.access_control()
+    with (
+        harness.Fronts(
+            fake_server.FakeServer(), control, body_seconds=1.0
+        ) as running,
+        _stalled(running) as slow,
+    ):
+        error = slow.exception()
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "did not arrive in time" in error.details()
 
 
 def test_a_client_that_goes_away_cancels_its_request(fronts):
     fronts.server.hold = asyncio.Event()
     before = fronts.server.cancelled
     future = fronts.prediction().Predict.future(
-        _request(), timeout=10, metadata=ANNA
+        _request(), timeout=60, metadata=ANNA
     )
-    _wait(lambda: fronts.server.seen)
+    waiting.block_until(lambda: fronts.server.seen)
     future.cancel()
-    _wait(lambda: fronts.server.cancelled == before + 1)
+    waiting.block_until(lambda: fronts.server.cancelled == before + 1)
 
 
 def test_the_deadline_reaches_the_server(fronts):
-    fronts.prediction().Predict(_request(), timeout=10, metadata=ANNA)
+    fronts.prediction().Predict(_request(), timeout=60, metadata=ANNA)
     fronts.prediction().Predict(_request(), metadata=ANNA)
     (_, _, _, first), (_, _, _, second) = fronts.server.seen
     assert first is not None and second is None
@@ -534,7 +565,7 @@ def test_a_trace_comes_back_and_the_log_names_nobody(tmp_path):
     ) as running:
         _, call = running.prediction().Predict.with_call(
             _request(),
-            timeout=10,
+            timeout=60,
             metadata=[
                 *ANNA,
                 ("traceparent", f"00-{trace}-b7ad6b7169203331-01"),
@@ -549,10 +580,3 @@ def test_a_trace_comes_back_and_the_log_names_nobody(tmp_path):
     del entry["caller"]
     assert "anna" not in json.dumps(entry) and "clinic" not in line
     assert len(entry["submodels"]) == 1
-
-
-def _wait(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

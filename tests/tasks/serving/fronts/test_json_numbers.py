@@ -46,7 +46,7 @@ JSON = strategies.recursive(
 )
 
 
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=200)
 @hypothesis.given(JSON, strategies.sampled_from([None, 1]))
 def test_nothing_changes_but_the_type(value, indent):
     text = json.dumps(value, indent=indent, ensure_ascii=False)
@@ -104,12 +104,12 @@ def test_a_list_that_ends_in_a_comma_at_a_slice_is_refused():
 @pytest.mark.parametrize("count", [40_000, 4_000_000])
 def test_brackets_cost_no_more_than_their_length(text, count):
     body = text.encode() * count
-    started = time.perf_counter()
+    started = time.thread_time()
     try:
         json_numbers.Numbers().cut(body)
     except status.ServingError as error:
         assert "the JSON must have at most" in error.message
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_nobody_can_write_the_mark():
@@ -118,21 +118,33 @@ def test_nobody_can_write_the_mark():
     assert json.loads(rest) == second.restore(json.loads(rest))
 
 
-def test_others_run_while_a_long_list_is_read():
-    body = json.dumps([0.123456789] * 500_000).encode()
+def _longest_wait(function):
+    """The longest time that others wait for a function, of its whole time.
+
+    Of the process's own time, which does not pass while it waits for a busy
+    machine.
+    """
     done = threading.Event()
 
-    def read():
-        json_numbers.Numbers().cut(body)
+    def run():
+        function()
         done.set()
 
-    thread = threading.Thread(target=read)
-    longest, last = 0.0, time.perf_counter()
+    thread = threading.Thread(target=run)
+    times = [time.process_time()]
     thread.start()
     while not done.is_set():
         time.sleep(0.0005)
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
+        times.append(time.process_time())
     thread.join()
-    # With `json.loads` on the whole it is as long as the reading.
-    assert longest < 0.08
+    return np.max(np.diff(times)) / (times[-1] - times[0])
+
+
+def test_others_run_while_a_long_list_is_read():
+    body = json.dumps([0.123456789] * 500_000).encode()
+    # A busy machine may leave the others out once, but not each time.
+    assert any(
+        _longest_wait(lambda: json_numbers.Numbers().cut(body)) < 0.3
+        for _ in range(10)
+    )
+    assert _longest_wait(lambda: json.loads(body)) > 0.6

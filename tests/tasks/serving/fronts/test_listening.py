@@ -137,7 +137,7 @@ def _get(fronts, authority, path, client=None):
             client.path("known.crt"), client.path("known.key")
         )
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", fronts.ports["rest"], context=context, timeout=10
+        "127.0.0.1", fronts.ports["rest"], context=context, timeout=60
     )
     try:
         connection.request("GET", path)
@@ -158,7 +158,7 @@ def test_a_strangers_certificate_does_not(fronts, authority):
         authority.path("unknown.crt"), authority.path("unknown.key")
     )
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", fronts.ports["rest"], context=context, timeout=10
+        "127.0.0.1", fronts.ports["rest"], context=context, timeout=60
     )
     connection.request("GET", MODEL)
     assert connection.getresponse().status == 401
@@ -178,7 +178,7 @@ def _grpc_status(fronts, authority, owner=None, name="known"):
     with grpc.secure_channel(address, credentials) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         try:
-            stub.GetModelStatus(request, timeout=3)
+            stub.GetModelStatus(request, timeout=30)
         except grpc.RpcError as error:
             return error.code().name
     return "OK"

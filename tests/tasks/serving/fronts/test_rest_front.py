@@ -11,6 +11,7 @@ import pytest
 
 from tasks.serving.core import status
 from tasks.serving.fronts import http_calls, rest_front
+from tests import waiting
 from tests.tasks.serving import fake_server, harness
 
 ANNA = {"Authorization": harness.bearer("anna")}
@@ -26,6 +27,15 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def fronts():
+    with harness.Fronts(
+        fake_server.FakeServer(), harness.access_control()
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def impatient():
+    """Fronts that cut slow senders off after a second."""
     with harness.Fronts(
         fake_server.FakeServer(),
         harness.access_control(),
@@ -332,7 +342,7 @@ def test_a_header_that_is_there_twice_is_refused(fronts):
 
 def _raw(fronts, data):
     connection = socket.create_connection(
-        ("127.0.0.1", fronts.ports["rest"]), timeout=10
+        ("127.0.0.1", fronts.ports["rest"]), timeout=60
     )
     connection.sendall(data.encode() if isinstance(data, str) else data)
     return connection
@@ -401,7 +411,7 @@ def test_a_body_without_a_credential_is_not_read(fronts):
     started = time.monotonic()
     with _raw(fronts, head) as connection:
         assert b" 401 " in connection.recv(100)
-    assert time.monotonic() - started < 0.8
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(
@@ -427,28 +437,37 @@ def test_another_encoding_is_refused(fronts, encoding):
     assert "must be gzip" in _fails(fronts, 400, b"x", headers)
 
 
-def test_slow_senders_are_cut_off_and_hold_nobody_up(fronts):
+def _slow_senders(fronts):
+    """Connections: one that owes its body, and others their heads."""
     body = _raw(fronts, _head("Content-Length: 1000") + '{"inst')
-    heads = [_raw(fronts, "POST /v1/mod") for _ in range(20)]
+    return body, [_raw(fronts, "POST /v1/mod") for _ in range(20)]
+
+
+def test_slow_senders_hold_nobody_up(fronts):
+    body, heads = _slow_senders(fronts)
     started = time.monotonic()
     assert fronts.http("POST", PREDICT, ROWS, ANNA)[0] == 200
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 10
+    for connection in (body, *heads):
+        connection.close()
+
+
+def test_slow_senders_are_cut_off(impatient):
+    body, heads = _slow_senders(impatient)
     assert b" 408 " in _everything(body)
     for head in heads:
         assert _everything(head) == b""
         head.close()
     body.close()
-    assert time.monotonic() - started < 5
 
 
-def test_a_head_that_trickles_in_is_cut_off(fronts):
+def test_a_head_that_trickles_in_is_cut_off(impatient):
     started = time.monotonic()
-    with _raw(fronts, "GET /ready HTTP/1.1\r\n") as connection:
+    with _raw(impatient, "GET /ready HTTP/1.1\r\n") as connection:
         with pytest.raises(OSError):
-            while time.monotonic() - started < 8:
+            while time.monotonic() - started < 30:
                 connection.sendall(b"A: b\r\n")
                 time.sleep(0.1)
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -483,8 +502,8 @@ def test_a_client_that_goes_away_cancels_its_request(fronts):
     before = fronts.server.cancelled
     body = json.dumps(ROWS)
     with _raw(fronts, _head(f"Content-Length: {len(body)}") + body):
-        _wait(lambda: fronts.server.seen)
-    _wait(lambda: fronts.server.cancelled == before + 1)
+        waiting.block_until(lambda: fronts.server.seen)
+    waiting.block_until(lambda: fronts.server.cancelled == before + 1)
 
 
 def test_a_trace_comes_back_and_the_log_names_nobody(tmp_path):
@@ -514,10 +533,3 @@ def test_a_trace_comes_back_and_the_log_names_nobody(tmp_path):
     for entry in entries:
         entry.pop("caller", None)
     assert "anna" not in json.dumps(entries)
-
-
-def _wait(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
