@@ -5,10 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests import waiting
 from tests.tpu import launching
 
 ACCELERATOR = "--accelerator_type=v5litepod-16"
@@ -121,10 +121,11 @@ def test_somebody_elses_of_the_same_name_is_not_removed(cloud):
 
 
 def test_an_interrupted_request_leaves_nothing(cloud):
-    begun = cloud.folder / "begun"
+    begun, end = cloud.folder / "begun", cloud.folder / "end"
     cloud.answer(
         **{
-            "tpu-vm create": f'touch "{begun}"; sleep 1; exit',
+            "tpu-vm create": f'touch "{begun}"; '
+            f'while [ ! -e "{end}" ]; do sleep 0.02; done; exit',
             "tpu-vm describe": f'[ ! -e "{begun}" ] || {{ echo CREATING; '
             "exit; }",
         }
@@ -133,9 +134,9 @@ def test_an_interrupted_request_leaves_nothing(cloud):
         [launching.SCRIPT, "create", *launching.NAMED, ACCELERATOR, "--vm"],
         env=cloud.environment(),
     )
-    while not begun.exists():
-        time.sleep(0.01)
+    waiting.block_until(begun.exists)
     process.send_signal(signal.SIGTERM)
+    end.touch()
     assert process.wait() == 130
     assert cloud.calls()[-1][3] == "delete"
 
@@ -218,14 +219,11 @@ def test_copy_and_fetch_keep_odd_names_whole(cloud):
     assert (home / "data").is_dir()
 
 
-def finished(home, seconds=20):
+def finished(home):
     """The exit code of a worker's command, once it is there."""
     path = home / "submodels-run" / "exit_code"
-    for _ in range(seconds * 50):
-        if path.exists():
-            return int(path.read_text())
-        time.sleep(0.02)
-    raise AssertionError(f"{path} has not come")
+    waiting.block_until(path.exists)
+    return int(path.read_text())
 
 
 ODD = (
@@ -273,13 +271,16 @@ def test_a_start_that_fails_on_one_worker_is_undone_on_the_others(cloud):
     first, second = cloud.worker("0"), cloud.worker("1")
     (second / "submodels-run").touch()
     (second / "submodels-run").chmod(0o400)
-    # Its folder cannot be made: start_run fails there and nowhere else.
+    # Its folder cannot be made: start_run fails there and nowhere else, and
+    # the first worker's command runs by then.
     cloud.executable(
         "on_worker/mkdir",
         f'#!/bin/sh\n[ "$HOME" != "{second}" ] && exec /bin/mkdir "$@"\n'
+        f'while [ ! -e "{first}/begun" ]; do sleep 0.02; done\n'
         'echo "error: no space left" >&2\nexit 1\n',
     )
-    done = cloud.launch("run", command=["sleep", "600"])
+    program = "touch ../begun; exec sleep 600"
+    done = cloud.launch("run", command=["bash", "-c", program])
     assert error(done) == "error: starting failed: no space left"
     assert finished(first) == 128 + signal.SIGTERM
     assert cloud.calls()[-1] == launching.ssh("stop_run 300")
@@ -297,8 +298,7 @@ def test_a_stopped_command_may_save_itself_and_a_second_run_is_refused(cloud):
         "time.sleep(600)\n"
     )
     cloud.launch("run", command=[sys.executable, "-c", program])
-    while not (home / "begun").exists():
-        time.sleep(0.02)
+    waiting.block_until((home / "begun").exists)
     message = error(cloud.launch("run", command=["true"]))
     assert "runs already; take step 'watch' or 'stop'" in message
     assert "runs here; take step 'stop' first" in error(cloud.launch("install"))
