@@ -329,7 +329,7 @@ def test_no_resampling_leaves_intervals_out():
 
 def test_a_thousand_speakers_take_seconds():
     errors = np.random.default_rng(0).integers(0, 5, size=(50, 2))
-    start = time.monotonic()
+    start = time.process_time()
     rates = np.stack(
         [
             bootstrap.speaker_rates(str(s), np.full(50, 5), errors, 1000, 0)
@@ -338,7 +338,7 @@ def test_a_thousand_speakers_take_seconds():
     )
     drawn = bootstrap.draw_speakers([str(s) for s in range(1000)], rates, 0)
     assert drawn.shape == (1000, 1000, 2)
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_samples_hold_every_regression_and_few_improvements_of_a_speaker():
