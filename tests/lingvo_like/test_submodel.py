@@ -87,7 +87,6 @@ def test_a_layout_without_sense_is_refused(fields, message):
     strategies.sets(strategies.integers(0, 120), min_size=1, max_size=4),
     strategies.integers(0, 2**32),
 )
-@hypothesis.settings(deadline=None)
 def test_packing_and_unpacking_are_exact(
     model_dim, bottleneck_dim, blocks, seed
 ):
@@ -244,7 +243,7 @@ def test_no_flipped_bit_goes_unnoticed(original):
 
 
 @hypothesis.given(strategies.data())
-@hypothesis.settings(deadline=None, max_examples=500)
+@hypothesis.settings(max_examples=500)
 def test_random_damage_is_always_refused(data):
     original = data.draw(strategies.sampled_from([DATA, HALF]))
     altered = bytearray(original)
@@ -490,7 +489,6 @@ def test_a_failed_load_runs_no_pickled_code(tmp_path):
 @hypothesis.example("../../etc/passwd")
 @hypothesis.example("話者 1\n")
 @hypothesis.example("\x00")
-@hypothesis.settings(deadline=None)
 def test_any_speaker_id_is_kept(speaker):
     try:
         before = make(speaker=speaker)

@@ -147,7 +147,7 @@ def test_the_cost_before_an_item_counts_what_goes_first():
     assert queues.cost_before(queues.start_of("b")) == 3.0
 
 
-@hypothesis.settings(max_examples=50, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=50, derandomize=True)
 @hypothesis.given(
     strategies.lists(
         strategies.tuples(
@@ -166,7 +166,7 @@ def test_every_item_comes_out_once(kinds):
     assert len(queues) == 0
 
 
-@hypothesis.settings(max_examples=50, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=50, derandomize=True)
 @hypothesis.given(
     strategies.lists(
         strategies.tuples(

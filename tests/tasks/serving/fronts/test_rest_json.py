@@ -244,7 +244,7 @@ JSON = strategies.recursive(
 )
 
 
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=200)
 @hypothesis.given(
     strategies.binary(max_size=60)
     | JSON.map(lambda value: json.dumps({"inputs": value}).encode())

@@ -119,7 +119,7 @@ def test_strings_do_not_come_as_tensor_content():
         _read(_proto(STRING, [1], tensor_content=b"x" * 8))
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(max_examples=150)
 @hypothesis.given(strategies.binary(max_size=64), strategies.data())
 def test_any_bytes_give_an_array_or_the_one_error(data, more):
     proto = tensor_pb2.TensorProto(
