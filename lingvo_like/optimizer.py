@@ -4,6 +4,7 @@ The arithmetic is that of `adamw`; here are its variables. Only the rows of a
 step are read and written: a slot that is absent stays as it is, bit for bit.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from lingvo_like import adamw
@@ -85,15 +86,21 @@ class SlotAdamW(tf.Module):
             state[f"second_moment/{name}"] = self.second_moments[name]
         return state
 
-    def reset(self, slot):
-        """Forgets a slot's moments and counts, for a new Submodel in it."""
+    def reset(self, slot_rows, slots):
+        """Forgets slots' moments and counts, for new Submodels in their rows.
+
+        Args:
+            slot_rows: `SlotRows` of the variables.
+            slots: sequence of slots that have rows.
+        """
         for variable in self.state_by_name.values():
-            variable.scatter_update(
-                tf.IndexedSlices(tf.zeros_like(variable[:1]), [slot])
+            value = 1 if variable is self.learning_rate_scale else 0
+            values = np.full(
+                (len(slots), *variable.shape[1:]),
+                value,
+                variable.dtype.as_numpy_dtype,
             )
-        self.learning_rate_scale.scatter_update(
-            tf.IndexedSlices(tf.ones([1]), [slot])
-        )
+            slot_rows.write(variable, slots, values)
 
     def learning_rate_at(self, steps):
         """The schedule at a slot's update count `[speakers]`, first is 1."""

@@ -7,6 +7,8 @@ its owner, and a step there reads and writes that copy alone: nothing about a
 Submodel ever crosses from one replica to another.
 """
 
+import collections
+
 import numpy as np
 import tensorflow as tf
 
@@ -26,24 +28,20 @@ class SlotRows:
 
     Attributes:
         num_rows: int, rows of one copy.
-        slots: array of the slots that replicas of this process own.
+        order: array of the slots whose rows make up a tensor of all processes.
+        slots: array of those among them that replicas of this process own.
     """
 
     def __init__(self, num_slots, owners=None):
-        self.num_slots = num_slots
+        self.num_slots = self.num_rows = num_slots
         self._owners = [0] * num_slots if owners is None else list(owners)
-        self.num_rows = num_slots
+        self._list(range(num_slots))
+
+    def _list(self, slots):
+        self.order = np.array(sorted(slots), np.int32)
         self.slots = np.array(
-            [s for s, owner in enumerate(self._owners) if owner is not None],
-            np.int32,
+            [slot for slot in self.order if self.is_here(slot)], np.int32
         )
-        self._owned = {
-            owner: np.array(
-                [s for s, each in enumerate(self._owners) if each == owner],
-                np.int32,
-            )
-            for owner in {each for each in self._owners if each is not None}
-        }
 
     def row(self, slot):
         """The slot's row in its owner's copy."""
@@ -69,91 +67,166 @@ class SlotRows:
             raise ValueError(f"slot {slot} is trained by another process")
         return np.asarray(tf.gather(copies(variable)[owner], self.row(slot)))
 
-    def write(self, variable, slot, value):
-        """Puts `[...]` into the slot's row, wherever this process has it."""
-        for copy in copies(variable):
-            self._write(copy, self.row(slot), value)
+    def write(self, variable, slots, values):
+        """Puts `[slots, ...]` into slots' rows, wherever this process has them.
 
-    def _write(self, copy, row, value):
+        Args:
+            variable: with copies.
+            slots: sequence of slots, whoever owns them.
+            values: array `[slots, ...]`.
+        """
+        for copy in copies(variable):
+            self._write(copy, slots, values)
+
+    def _write(self, copy, slots, values):
+        rows = [self.row(slot) for slot in slots]
         copy.scatter_update(
-            tf.IndexedSlices(tf.constant(value, copy.dtype)[None], [row])
+            tf.IndexedSlices(tf.constant(values, copy.dtype), rows)
         )
 
     def read_all(self, variable):
         """The rows of `slots`, in their order, `[slots, ...]`."""
         found = np.zeros(
-            (self.num_slots, *variable.shape[1:]), variable.dtype.as_numpy_dtype
+            (len(self.slots), *variable.shape[1:]),
+            variable.dtype.as_numpy_dtype,
         )
         held = copies(variable)
-        for owner, slots in self._owned.items():
-            rows = [self.row(slot) for slot in slots]
-            found[slots] = np.asarray(held[owner])[rows]
-        return found if len(self.slots) == len(found) else found[self.slots]
+        for owner, places in self._places_of_owners(self.slots).items():
+            rows = [self.row(slot) for slot in self.slots[places]]
+            found[places] = np.asarray(held[owner])[rows]
+        return found
 
     def write_all(self, variable, values):
-        """Puts every slot's row: `[num_slots, ...]`, also those of others."""
+        """Puts the row of each slot of `order`: `[order, ...]`."""
         for copy in copies(variable):
             copy.assign(values)
 
+    def _places_of_owners(self, slots):
+        """Where in `slots` each replica of this process finds its own."""
+        found = collections.defaultdict(list)
+        for place, slot in enumerate(slots):
+            if self.is_here(slot):
+                found[self._owners[slot]].append(place)
+        return found
 
-class ShardedRows(SlotRows):
-    """Each copy has rows for its owner's slots alone.
+
+class PooledRows(SlotRows):
+    """Each copy has rows for its owner's slots alone, which take them in turn.
+
+    All processes are told the same, and so agree on who has a row.
 
     Args:
-        num_slots: int.
-        owners: as `SlotRows`.
-        row_of: for each slot its row in its owner's copy.
+        replica_of: for each slot its replica, among those of all processes.
         num_rows: int, rows of one copy; the same for all, since the replicas
             run one program.
+        local: range, the replicas of this process.
     """
 
-    def __init__(self, num_slots, owners, row_of, num_rows):
-        super().__init__(num_slots, owners)
-        self._row_of = list(row_of)
+    def __init__(self, replica_of, num_rows, local=range(1)):
+        self._row_of = {}
+        self._replica_of = replica_of
+        self._free = {
+            replica: list(range(num_rows))[::-1] for replica in set(replica_of)
+        }
+        super().__init__(
+            len(replica_of),
+            [r - local.start if r in local else None for r in replica_of],
+        )
         self.num_rows = num_rows
+        self._list(())
+
+    def take(self, slots):
+        """Gives rows to slots, while their replicas have some.
+
+        Args:
+            slots: sequence of slots without a row, the first to come first.
+
+        Returns:
+            list of those that have a row now.
+        """
+        taken = []
+        for slot in slots:
+            free = self._free[self._replica_of[slot]]
+            if free:
+                self._row_of[slot] = free.pop()
+                taken.append(slot)
+        self._list(self._row_of)
+        return taken
+
+    def leave(self, slots):
+        """Takes their rows back; what is in them is lost."""
+        for slot in slots:
+            free = self._free[self._replica_of[slot]]
+            free.append(self._row_of.pop(slot))
+        self._list(self._row_of)
+
+    def expect(self, slots):
+        """Gives these slots the rows, which `write_all` puts next.
+
+        Returns:
+            list of those for whom their replicas have none left.
+        """
+        self.leave(list(self._row_of))
+        taken = set(self.take(slots))
+        self._list(slots)
+        return [slot for slot in slots if slot not in taken]
 
     def row(self, slot):
         return self._row_of[slot]
 
-    def write(self, variable, slot, value):
-        owner = self._owners[slot]
-        if owner is not None:
-            self._write(copies(variable)[owner], self.row(slot), value)
+    def write(self, variable, slots, values):
+        held = copies(variable)
+        for owner, places in self._places_of_owners(slots).items():
+            self._write(
+                held[owner],
+                [slots[place] for place in places],
+                np.asarray(values)[places],
+            )
 
     def write_all(self, variable, values):
-        values = np.asarray(values)
-        for replica, copy in enumerate(copies(variable)):
-            slots = self._owned.get(replica, ())
-            rows = np.zeros((self.num_rows, *values.shape[1:]), values.dtype)
-            rows[[self.row(slot) for slot in slots]] = values[list(slots)]
-            copy.assign(rows)
+        self.clear(variable)
+        places = [
+            place
+            for place, slot in enumerate(self.order)
+            if slot in self._row_of
+        ]
+        self.write(variable, self.order[places], np.asarray(values)[places])
 
 
 class SlotTensor:
     """A variable of rows as one tensor in the order of the slots.
 
     Args:
-        variable: with a row for each slot.
+        variable: with rows of slots.
         slot_rows: `SlotRows`.
 
     Attributes:
-        shape: `[num_slots, ...]`.
-        slots: array of the slots whose rows NumPy sees: those of this process.
+        dtype: the variable's.
     """
 
     def __init__(self, variable, slot_rows):
         self._variable = variable
         self._slot_rows = slot_rows
-        self.slots = slot_rows.slots
         self.dtype = variable.dtype
-        self.shape = tf.TensorShape([slot_rows.num_slots, *variable.shape[1:]])
+
+    @property
+    def shape(self):
+        """`[order, ...]`: the slots that have rows, in any process."""
+        return tf.TensorShape(
+            [len(self._slot_rows.order), *self._variable.shape[1:]]
+        )
+
+    @property
+    def slots(self):
+        """The slots whose rows NumPy sees: those of this process."""
+        return self._slot_rows.slots
 
     def __array__(self, dtype=None, copy=None):
         del copy
         return np.asarray(self._slot_rows.read_all(self._variable), dtype)
 
     def assign(self, values):
-        """Puts `[num_slots, ...]`."""
+        """Puts `[order, ...]`."""
         self._slot_rows.write_all(self._variable, values)
 
 

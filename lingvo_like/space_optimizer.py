@@ -60,10 +60,6 @@ class SpaceAdamW(tf.Module):
             }
         return state
 
-    def reset(self, slot):
-        """Forgets a slot's moments and counts, for a new speaker in it."""
-        self.embeddings.reset(slot)
-
     def update(self, slots, active, trainables, gradients):
         """One step of the slots that are active, and of what they share.
 

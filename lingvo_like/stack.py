@@ -10,6 +10,10 @@ from lingvo_like import slot_rows as slot_rows_lib
 from lingvo_like import streams, submodel_layout
 from lingvo_like.layers import adapter
 
+# Starting points drawn before they are written: a stack of thousands never has
+# a second copy in memory.
+_SLOTS_AT_ONCE = 256
+
 
 class SpeakerSlots(tf.Module):
     """Which slot each speaker has.
@@ -92,30 +96,38 @@ class Stack(SpeakerSlots):
         }
 
     def initialize(self, seed, shared_start=False):
-        """Draws every speaker's starting point: the identity, ready to learn.
+        """Draws the starting point of every speaker who has a row.
+
+        Args:
+            seed: int.
+            shared_start: bool, all speakers draw from one stream of the seed.
+        """
+        for variable in self.variables_by_name.values():
+            self.slot_rows.clear(variable)
+        self.start(self.slot_rows.slots, seed, shared_start)
+
+    def start(self, slots, seed, shared_start=False):
+        """Draws speakers' starting points: the identity, ready to learn.
 
         The down projections come from a stream of (seed, speaker), scaled as
         He et al. 2015 for ReLU; everything else is zero, so each Submodel
         starts as the base, wherever its slot is and whoever its neighbours.
 
         Args:
-            seed: int.
-            shared_start: bool, all speakers draw from one stream of the seed.
+            slots: sequence of slots that have rows.
+            seed, shared_start: as `initialize`.
         """
-        for name, variable in self.variables_by_name.items():
-            self.slot_rows.clear(variable)
-            if not name.endswith("/down_kernel"):
-                continue
-            shape = tuple(variable.shape[1:])
-            for slot, speaker in enumerate(self.speakers):
-                if not self.slot_rows.is_here(slot):
-                    continue
-                whose = "" if shared_start else speaker
-                row = streams.generator(
-                    "initial", seed, whose, name
-                ).standard_normal(shape, dtype=np.float32)
-                scale = np.float32(np.sqrt(2.0 / shape[0]))
-                self.slot_rows.write(variable, slot, row * scale)
+        for first in range(0, len(slots), _SLOTS_AT_ONCE):
+            some = slots[first : first + _SLOTS_AT_ONCE]
+            for name, variable in self.variables_by_name.items():
+                values = np.zeros((len(some), *variable.shape[1:]), np.float32)
+                if name.endswith("/down_kernel"):
+                    for value, slot in zip(values, some, strict=True):
+                        whose = "" if shared_start else self.speakers[slot]
+                        stream = streams.generator("initial", seed, whose, name)
+                        stream.standard_normal(out=value, dtype=np.float32)
+                    values *= np.float32(np.sqrt(2.0 / values.shape[1]))
+                self.slot_rows.write(variable, some, values)
 
     def gather(self, slots):
         """Rows of the slots `[speakers]`: dict of name to `[speakers, ...]`."""
@@ -195,4 +207,6 @@ class Stack(SpeakerSlots):
         """Puts one Submodel's tensors into a slot."""
         adapter.check_slots([slot], self.num_slots)
         for name, variable in self.variables_by_name.items():
-            self.slot_rows.write(variable, slot, tensors[name])
+            self.slot_rows.write(
+                variable, [slot], np.asarray(tensors[name])[None]
+            )

@@ -125,6 +125,10 @@ class Train:
     # Places in one step of each replica: speakers, and utterances of each.
     speakers_per_step: int = 4
     utterances_per_speaker: int = 8
+    # Speakers of the job whose Submodels, moments and counts are on the
+    # accelerators at a time; the others wait, and come where somebody is done.
+    # 0: everybody, from the start.
+    resident_speakers: int = 0
     # Updates that are one call of the accelerator, where groups of one padded
     # length follow one another.
     steps_per_call: int = 1

@@ -93,6 +93,11 @@ def main(_):
         trainer,
     )
 
+    if _SPEAKERS.value and experiment.train.resident_speakers:
+        cli.fail(
+            "--speakers chooses some of a run, where train.resident_speakers "
+            "lets all of them take turns; train them all, or set it to 0"
+        )
     space_training.check_request(
         experiment.space, _SPACE_FROM.value, _SPEAKERS.value
     )
@@ -186,11 +191,13 @@ def main(_):
             print(said)
     if is_chief:
         shared = f" on {replicas.num_replicas} replicas"
+        turns = f", {len(state.residents):,} at a time"
         print(
             f"{len(corpus.speakers)} speakers, "
             f"{job.stack.layout.num_values:,} values each, "
             f"{experiment.train.num_steps} updates each"
             f"{'' if replicas.is_plain else shared}"
+            f"{turns if len(state.residents) < len(corpus.speakers) else ''}"
         )
     try:
         run.run()

@@ -22,9 +22,11 @@ from tasks.asr.evaluation import (
 from tasks.asr.training import (
     model_directory,
     run_description,
+    sharding,
     task,
     trainer,
 )
+from tasks.asr.training import replicas as replicas_lib
 
 NORMALIZER = "english"
 
@@ -83,15 +85,30 @@ class Job:
         reuse: a `SubmodelTask` of the same speakers, its slots untouched, so
             that nothing compiles again; or None.
         selected: slots to train; None for all.
+        replicas: `Replicas` that share the job; None for one.
     """
 
-    def __init__(self, base, values, corpus, folder, reuse=None, selected=None):
+    def __init__(
+        self,
+        base,
+        values,
+        corpus,
+        folder,
+        reuse=None,
+        selected=None,
+        replicas=None,
+    ):
         self.base = base
         self.corpus = corpus
         self.directory = model_directory.ModelDirectory(str(folder))
         self.directory.prepare()
         self._describe(base, values, corpus)
-        self.task = reuse or task.SubmodelTask(base, values, corpus.speakers)
+        replicas = replicas or replicas_lib.Replicas()
+        shards = sharding.shard(replicas, base, values, corpus.train)
+        with replicas.scope():
+            self.task = reuse or task.SubmodelTask(
+                base, values, corpus.speakers, slot_rows=shards.slot_rows
+            )
         self._fingerprint = base.fingerprint()
         self._values = values
         self.trainer = trainer.Trainer(
@@ -101,6 +118,7 @@ class Job:
             self.directory,
             self._make_submodel,
             selected,
+            shards,
         )
         # A benchmark that was cut off goes on from what it has.
         self.trainer.restore()

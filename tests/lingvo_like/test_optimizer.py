@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like import optimizer
+from lingvo_like import optimizer, slot_rows
 
 SLOTS = 4
 
@@ -144,8 +144,10 @@ def test_gradient_that_is_not_finite_is_skipped_and_counted():
 def test_reset_forgets_one_slot_only():
     variables, opt = make()
     step(variables, opt, [0, 1], gradients([0, 1], 0))
+    opt.learning_rate_scale.assign([0.5, 0.5, 1.0, 1.0])
     kept = snapshot(variables, opt, 1)
-    opt.reset(0)
+    opt.reset(slot_rows.SlotRows(4), [0])
+    assert opt.learning_rate_scale.numpy()[0] == 1.0
     assert_same(kept, snapshot(variables, opt, 1))
     assert opt.steps.numpy()[0] == 0
     assert np.all(opt.first_moments["a"].numpy()[0] == 0.0)

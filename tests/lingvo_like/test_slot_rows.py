@@ -24,15 +24,15 @@ class Copies:
 
 def sharded():
     """Five slots: two here, one here on the second replica, two elsewhere."""
-    return slot_rows.ShardedRows(
-        5, [0, None, 1, 0, None], [1, 0, 0, 0, 1], num_rows=2
-    )
+    rows = slot_rows.PooledRows([2, 0, 3, 2, 1], 2, range(2, 4))
+    assert rows.take([3, 0, 2, 1, 4]) == [3, 0, 2, 1, 4]
+    return rows
 
 
 def test_a_slot_is_written_where_it_belongs_and_nowhere_else():
     rows, variable = sharded(), Copies(2, 1)
     for slot in range(5):
-        rows.write(variable, slot, [float(slot + 1)])
+        rows.write(variable, [slot], [[float(slot + 1)]])
     assert variable.numpy() == [[4.0, 1.0], [3.0, 0.0]]
     assert [rows.read(variable, slot)[0] for slot in (0, 2, 3)] == [1, 3, 4]
     assert rows.slots.tolist() == [0, 2, 3]
@@ -51,6 +51,33 @@ def test_a_tensor_of_slots_is_in_their_order_whoever_has_them():
     tensor.assign(np.arange(5.0, dtype=np.float32)[:, None])
     assert variable.numpy() == [[3.0, 0.0], [2.0, 0.0]]
     assert np.asarray(tensor)[:, 0].tolist() == [0.0, 2.0, 3.0]
+
+
+def test_a_row_that_was_left_is_for_whoever_waits():
+    rows, variable = slot_rows.PooledRows([0, 0, 1, 0], 2, range(2)), Copies(2)
+    assert rows.take([0, 1, 3, 2]) == [0, 1, 2]
+    assert rows.order.tolist() == rows.slots.tolist() == [0, 1, 2]
+    freed = rows.row(1)
+    rows.leave([1])
+    assert rows.take([3]) == [3]
+    assert rows.row(3) == freed
+    assert slot_rows.SlotTensor(variable, rows).shape == (3,)
+
+
+def test_tensors_of_other_slots_are_put_where_there_are_rows():
+    rows, variable = (
+        slot_rows.PooledRows([0, 0, 0, 0], 2),
+        tf.Variable([5.0, 6]),
+    )
+    rows.take([0, 1])
+    tensor = slot_rows.SlotTensor(variable, rows)
+    assert rows.expect([1, 2, 3]) == [3]
+    assert tensor.shape == (3,)
+    tensor.assign(np.array([1.0, 2.0, 3.0], np.float32))
+    assert [rows.read(variable, slot) for slot in (1, 2)] == [1.0, 2.0]
+    rows.leave([1])
+    rows.take([3])
+    assert np.asarray(tensor).tolist() == [2.0, 1.0]
 
 
 def test_with_a_row_for_each_slot_the_owners_is_the_one_that_counts():
@@ -75,7 +102,8 @@ def test_a_stack_starts_alike_wherever_its_rows_are():
     speakers = ["ann", "bob", "cy"]
     whole = stack.Stack(speakers, layout)
     whole.initialize(7)
-    rows = slot_rows.ShardedRows(3, [0, None, 0], [1, 0, 0], num_rows=2)
+    rows = slot_rows.PooledRows([0, 1, 0], 2)
+    rows.take([2, 1, 0])
     part = stack.Stack(speakers, layout, slot_rows=rows)
     part.initialize(7)
     for slot in (0, 2):

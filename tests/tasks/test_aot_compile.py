@@ -143,6 +143,8 @@ def test_what_does_not_fit_is_one_line_with_the_largest_that_does():
     assert len(done.stderr.splitlines()) == 1
     assert "GiB too much; the largest number that fits is" in done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
+    turns = f"train.resident_speakers={figures['submodels_per_job']}"
+    assert turns in done.stderr
     assert not figures["fits"]
     assert figures["excess_bytes"] > 0
     assert 0 < figures["submodels_per_job"] < 24000

@@ -118,6 +118,14 @@ def test_refusals_come_before_training_and_lose_nothing(speech):
     assert {path: path.read_bytes() for path in submodels.iterdir()} == before
 
 
+def test_some_speakers_alone_are_refused_where_all_take_turns(tmp_path):
+    done = train(
+        *job(tmp_path), "--set=train.resident_speakers=2", "--speakers=ann"
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: --speakers chooses some of a run")
+
+
 def space_job(folder, **flags):
     return job(folder, experiment="conformer.TinyEmbedding", **flags)
 

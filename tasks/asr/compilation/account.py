@@ -107,7 +107,7 @@ def training(
     speakers = places
     if not found.most:
         speakers = capacity.largest(fits, places - 1)
-    return _account_of_excess(found, figures, rows, speakers, places, target)
+    return _account_of_excess(found, figures, rows, speakers, first, target)
 
 
 def _account_of_time(report, figures, rows, places, train):
@@ -130,13 +130,18 @@ def _account_of_time(report, figures, rows, places, train):
     )
 
 
-def _account_of_excess(found, figures, rows, speakers, places, target):
+def _account_of_excess(found, figures, rows, speakers, program, target):
     chips = target.num_chips
     error = found.error
     if found.most:
         largest = (
             f"the largest number that fits is {found.most * chips} Submodels"
         )
+        if not program.shared_bytes:
+            largest += (
+                "; more can take turns, with "
+                f"train.resident_speakers={found.most * chips}"
+            )
     elif speakers:
         largest = (
             "the step alone is too large; the largest that fits is "

@@ -30,6 +30,7 @@ _RANGES = (
     ("train.num_steps", 0, None),
     ("train.speakers_per_step", 1, None),
     ("train.utterances_per_speaker", 1, None),
+    ("train.resident_speakers", 0, None),
     ("train.steps_per_call", 1, None),
     ("train.eval_every_steps", 1, None),
     ("train.patience", 0, None),
@@ -76,6 +77,7 @@ def check(experiment):
                 f"Received: {_value(experiment, name)!r}."
             )
     _check_space(experiment.space)
+    _check_residents(experiment)
     factors = experiment.augment.speed_factors
     # Beyond these a resampled voice is nobody's; zero has no length at all.
     if not factors or not all(0.1 <= factor <= 10 for factor in factors):
@@ -128,6 +130,25 @@ def _check_space(space):
     if space.initializer == "encoder" and not space.speaker_encoder:
         raise ValueError(
             "`space.initializer=encoder` needs `space.speaker_encoder=true`."
+        )
+
+
+def _check_residents(experiment):
+    residents = experiment.train.resident_speakers
+    if not residents:
+        return
+    if experiment.space.embedding_dim:
+        raise ValueError(
+            "`train.resident_speakers` is of slots: the speakers of a space "
+            "share its basis, and learn it together. Set one of it and "
+            f"`space.embedding_dim` to 0. Received: {residents} and "
+            f"{experiment.space.embedding_dim}."
+        )
+    if residents < experiment.train.speakers_per_step:
+        raise ValueError(
+            "`train.resident_speakers` must be at least "
+            "`train.speakers_per_step`, the speakers of one step, or 0. "
+            f"Received: {residents} and {experiment.train.speakers_per_step}."
         )
 
 

@@ -179,6 +179,26 @@ def assign_places(num_slots, places):
     return result
 
 
+def in_turn(waiting, present, places):
+    """Who comes first where rows are fewer than speakers.
+
+    Args:
+        waiting: slots that have no row.
+        present: slots that have one.
+        places: list by slot of its place among those of all replicas.
+
+    Returns:
+        `waiting` as a list, so that places have as many speakers each,
+        whoever of them a row is free for.
+    """
+    counts = collections.Counter(places[slot] for slot in present)
+    ranks = []
+    for slot in sorted(waiting):
+        ranks.append((counts[places[slot]], slot))
+        counts[places[slot]] += 1
+    return [slot for _, slot in sorted(ranks)]
+
+
 def assign_replicas(loads, place_of, num_replicas):
     """A fixed replica for each slot, so that all have as much to do.
 

@@ -116,13 +116,15 @@ def _seal(text):
     return hashlib.sha256(text.encode()).hexdigest() + "\n"
 
 
-def restore(directory, variables):
+def restore(directory, variables, prepare=None):
     """Reads the newest complete checkpoint into the variables.
 
     Args:
         directory: str, where checkpoints live.
         variables: dict of name to variable or `SlotTensor`, all of which must
             be there.
+        prepare: function of the state, called before it looks at the
+            variables' shapes; or None.
 
     Returns:
         The state that was saved, or None where there is no checkpoint.
@@ -149,6 +151,8 @@ def restore(directory, variables):
             f"{folder}: holds other variables than this job, such as "
             f"{', '.join(odd)}"
         )
+    if prepare:
+        prepare(saved["state"])
     for name, variable in variables.items():
         value = _read_variable(folder, saved, name)
         if value.shape != tuple(variable.shape):
@@ -171,9 +175,7 @@ def _read_variable(folder, saved, name):
     ]
     if len(values) == 1:
         return values[0]
-    value = np.concatenate(values)
-    value[np.concatenate(saved["slots"])] = value.copy()
-    return value
+    return np.concatenate(values)[np.argsort(np.concatenate(saved["slots"]))]
 
 
 def _read_state(path):

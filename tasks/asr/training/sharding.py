@@ -47,20 +47,21 @@ class Sharding:
         return parts[first : first + self.replicas.num_local]
 
 
-def single(num_slots, speakers_per_step):
+def single(num_slots, speakers_per_step, resident_speakers=0):
     """The `Sharding` of a job on one replica.
 
     Args:
         num_slots: int.
         speakers_per_step: int.
+        resident_speakers: int, slots that have rows at a time; 0 for all.
     """
     places = min(speakers_per_step, num_slots)
-    return Sharding(
-        replicas_lib.Replicas(),
-        places,
-        schedule.assign_places(num_slots, places),
-        slot_rows.SlotRows(num_slots),
-    )
+    places_of = schedule.assign_places(num_slots, places)
+    rows = slot_rows.SlotRows(num_slots)
+    if 0 < resident_speakers < num_slots:
+        rows = slot_rows.PooledRows([0] * num_slots, resident_speakers)
+        rows.take(schedule.in_turn(range(num_slots), (), places_of))
+    return Sharding(replicas_lib.Replicas(), places, places_of, rows)
 
 
 def shard(replicas, base, experiment, data):
@@ -75,9 +76,10 @@ def shard(replicas, base, experiment, data):
     values, num_slots = experiment.train, len(data)
     num_replicas = replicas.num_replicas
     if num_replicas == 1:
-        return dataclasses.replace(
-            single(num_slots, values.speakers_per_step), replicas=replicas
+        alone = single(
+            num_slots, values.speakers_per_step, values.resident_speakers
         )
+        return dataclasses.replace(alone, replicas=replicas)
     share = -(-num_slots // num_replicas)
     places = min(values.speakers_per_step, share)
     place_of = schedule.assign_places(num_slots, places)
@@ -89,29 +91,25 @@ def shard(replicas, base, experiment, data):
         place_of,
         num_replicas,
     )
-    return Sharding(
-        replicas,
-        places,
-        [r * places + p for r, p in zip(replica_of, place_of, strict=True)],
-        _slot_rows(replicas, replica_of, share, experiment.space),
-    )
-
-
-def _slot_rows(replicas, replica_of, share, space):
-    owners = [
-        replica - replicas.first_local
-        if 0 <= replica - replicas.first_local < replicas.num_local
-        else None
-        for replica in replica_of
+    places_of = [
+        r * places + p for r, p in zip(replica_of, place_of, strict=True)
     ]
-    if space.embedding_dim:
-        return slot_rows.SlotRows(len(owners), owners)
-    taken = [0] * replicas.num_replicas
-    row_of = []
-    for replica in replica_of:
-        row_of.append(taken[replica])
-        taken[replica] += 1
-    return slot_rows.ShardedRows(len(owners), owners, row_of, share)
+    local = range(
+        replicas.first_local, replicas.first_local + replicas.num_local
+    )
+    if experiment.space.embedding_dim:
+        rows = slot_rows.SlotRows(
+            num_slots,
+            [r - local.start if r in local else None for r in replica_of],
+        )
+    else:
+        num_rows = share
+        if values.resident_speakers:
+            num_rows = -(-values.resident_speakers // num_replicas)
+            num_rows = min(max(num_rows, places), share)
+        rows = slot_rows.PooledRows(replica_of, num_rows, local)
+        rows.take(schedule.in_turn(range(num_slots), (), places_of))
+    return Sharding(replicas, places, places_of, rows)
 
 
 def speaker_schedule(base, values, data, place=0, speed_factors=(1.0,)):

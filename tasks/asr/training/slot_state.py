@@ -3,6 +3,7 @@
 import numpy as np
 
 from lingvo_like import embedding_space, slot_rows
+from tasks.asr.data import schedule
 from tasks.asr.training import stacks
 
 
@@ -18,11 +19,14 @@ class SlotState:
     """
 
     def __init__(self, task, sharding):
+        self._task = task
+        self._places_of = sharding.places_of
         self._slot_rows = sharding.slot_rows
+        self._is_pooled = isinstance(self._slot_rows, slot_rows.PooledRows)
         self._workers = sharding.replicas.workers
         self.by_name = task.state_by_name
         self._embeddings = None
-        if sharding.replicas.is_plain:
+        if sharding.replicas.is_plain and not self._is_pooled:
             return
         self.by_name = {
             name: slot_rows.SlotTensor(variable, self._slot_rows)
@@ -34,6 +38,54 @@ class SlotState:
             self._embeddings = self.by_name[
                 f"weight/{embedding_space.EMBEDDING}"
             ]
+
+    @property
+    def residents(self):
+        """The slots that have rows, in any process; what `expect` is told."""
+        return self._slot_rows.order.tolist()
+
+    def admit(self, unfinished):
+        """Gives rows to those who wait, in place of those who are done.
+
+        Args:
+            unfinished: slots that have not finished.
+
+        Returns:
+            list of slots that begin.
+        """
+        if not self._is_pooled:
+            return []
+        rows, unfinished = self._slot_rows, set(unfinished)
+        present = set(self.residents)
+        waiting = unfinished - present
+        if not waiting:
+            return []
+        rows.leave(present - unfinished)
+        come = rows.take(
+            schedule.in_turn(waiting, present & unfinished, self._places_of)
+        )
+        experiment = self._task.experiment
+        self._task.stack.start(
+            come, experiment.train.seed, experiment.adapter.shared_start
+        )
+        self._task.optimizer.reset(rows, come)
+        return come
+
+    def expect(self, residents):
+        """Gives the rows to those whose tensors come next.
+
+        Args:
+            residents: as `residents` was, or None for everybody.
+
+        Returns:
+            list of those for whom there is no row: with other replicas, one
+            may have more speakers than it has rows.
+        """
+        if not self._is_pooled:
+            return []
+        if residents is None:
+            residents = range(len(self._places_of))
+        return self._slot_rows.expect(residents)
 
     def agree(self):
         """Puts each speaker's embedding, which its owner moved, everywhere."""
@@ -47,7 +99,14 @@ class SlotState:
             everybodys[slots] = rows
         self._embeddings.assign(everybodys)
 
-    def total(self, variable):
-        """The sum of a variable's rows over all slots of the job."""
-        own = self._slot_rows.read_all(variable).sum()
-        return sum(self._workers.gather(float(own)))
+    def skipped(self):
+        """Dict of slot to its updates with a gradient that was not finite."""
+        own = [
+            self._slot_rows.slots.tolist(),
+            self._slot_rows.read_all(self._task.optimizer.skipped).tolist(),
+        ]
+        return {
+            slot: count
+            for slots, counts in self._workers.gather(own)
+            for slot, count in zip(slots, counts, strict=True)
+        }

@@ -16,6 +16,8 @@ class SpeakerState:
         base_loss: float or None, the dev loss before any update.
         worse: int, evaluations since the best.
         finished: bool.
+    skipped: int, updates with a gradient that was not finite, up to the last
+        evaluation.
         loss_sum, loss_count: of the training losses since the last evaluation.
     """
 
@@ -26,6 +28,7 @@ class SpeakerState:
     base_loss: float | None = None
     worse: int = 0
     finished: bool = False
+    skipped: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
 

@@ -38,7 +38,8 @@ class Trainer:
         make_submodel: function of (speaker, training summary) that returns
             the `Submodel` which the stack holds for that speaker now.
         selected: slots to train; None for all.
-        sharding: `Sharding` that the task was made with; None for one replica.
+        sharding: `Sharding` that the task was made with; None for one replica
+            with a row for everybody.
 
     Attributes:
         train_step, train_steps: `Replicated`, the task's on all replicas.
@@ -94,7 +95,7 @@ class Trainer:
     def restore(self):
         """Goes on from the newest checkpoint. Returns whether there is one."""
         saved = checkpoint.restore(
-            self._directory.checkpoints, self._state.by_name
+            self._directory.checkpoints, self._state.by_name, self._prepare
         )
         if saved is None:
             return False
@@ -103,7 +104,15 @@ class Trainer:
         self.states = [
             speaker_state.SpeakerState(**state) for state in saved["speakers"]
         ]
+        # What is trained again comes out the same.
+        for slot in self._rowless:
+            self.states[slot] = speaker_state.SpeakerState()
+        names = {self._task.stack.speakers[slot] for slot in self._rowless}
+        self.history = [r for r in self.history if r["speaker"] not in names]
         return True
+
+    def _prepare(self, saved):
+        self._rowless = self._state.expect(saved.get("residents"))
 
     def save(self):
         """Writes a checkpoint of everything that the run depends on."""
@@ -115,6 +124,7 @@ class Trainer:
                 "job_step": self._job_step,
                 "history": self.history,
                 "speakers": [dataclasses.asdict(s) for s in self.states],
+                "residents": self._state.residents,
             },
             workers=self._workers,
         )
@@ -152,7 +162,7 @@ class Trainer:
                 # A leg that was cut off is finished first: who is in a step
                 # with whom decides how a shared basis moves.
                 if not self._is_within_leg():
-                    self._evaluate_due(progress)
+                    self._take_turns(progress)
                 self._train_leg(progress)
             self._writer.close()
             self.save()
@@ -160,11 +170,23 @@ class Trainer:
     def _unfinished(self):
         return [s for s in self._selected if not self.states[s].finished]
 
+    def _under_way(self):
+        """Who trains now: the unfinished that have a row."""
+        residents = set(self._state.residents)
+        return [s for s in self._unfinished() if s in residents]
+
     def _is_within_leg(self):
         return any(
             self.states[slot].steps < self._boundary(slot)
-            for slot in self._unfinished()
+            for slot in self._under_way()
         )
+
+    def _take_turns(self, progress):
+        """Evaluates who is due, and lets others in where somebody is done."""
+        come = True
+        while come:
+            come = self._state.admit(self._unfinished())
+            self._evaluate_due(progress)
 
     def _boundary(self, slot):
         return self.states[slot].boundary(
@@ -172,7 +194,7 @@ class Trainer:
         )
 
     def _train_leg(self, progress):
-        slots = self._unfinished()
+        slots = self._under_way()
         calls = list(
             schedule.training_calls(
                 {slot: self._train.schedules[slot] for slot in slots},
@@ -270,7 +292,7 @@ class Trainer:
     def _evaluate_due(self, progress):
         due = [
             slot
-            for slot in self._unfinished()
+            for slot in self._under_way()
             if self._boundary(slot) == self.states[slot].steps
         ]
         dev_losses = self._dev_losses(
@@ -278,9 +300,11 @@ class Trainer:
         )
         self._share_losses()
         self._state.agree()
+        skipped = self._state.skipped()
         first_row = len(self.history)
         for slot in due:
             before = self.states[slot].steps
+            self.states[slot].skipped = skipped[slot]
             self._conclude(slot, dev_losses.get(slot))
             if self.states[slot].finished:
                 progress.update(0)
@@ -337,7 +361,6 @@ class Trainer:
                     )
 
     def _log_aggregate(self, rows):
-        skipped = self._state.total(self._task.optimizer.skipped)
         with self._writer.as_default():
             for name in ("train_loss", "dev_loss"):
                 values = [row[name] for row in rows if name in row]
@@ -347,7 +370,7 @@ class Trainer:
                     )
             for name, value in (
                 ("all/finished", sum(s.finished for s in self.states)),
-                ("all/steps_not_finite", skipped),
+                ("all/steps_not_finite", sum(s.skipped for s in self.states)),
             ):
                 tf.summary.scalar(name, value, step=self._job_step)
         self._writer.flush()

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import tqdm
 
 from lingvo_like import submodel, submodel_store
 
@@ -55,7 +56,8 @@ def publish(root, description, count, scale, first=0):
         the `SubmodelStore`.
     """
     store = submodel_store.SubmodelStore(root)
-    for number in range(first, first + count):
+    numbers = range(first, first + count)
+    for number in tqdm.tqdm(numbers, desc="publishing", delay=5):
         speaker = name(number)
         try:
             store.resolve(TENANT, speaker)

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import tqdm
+
 from tests.benchmarks.serving import (
     load,
     requests,
@@ -70,10 +72,11 @@ def run(bench):
 async def _ask(server, clip, loaded, asked, warm_up):
     """Outcomes of the counted requests, hits and loads meanwhile."""
     source = (
-        (requests.predict(clip, users.name(each)), None) for each in asked
+        (requests.predict(clip, users.name(each)), None)
+        for each in tqdm.tqdm(asked, desc="requests")
     )
     async with server.client() as client, server.admin() as admin:
-        for number in loaded:
+        for number in tqdm.tqdm(loaded, desc="loading"):
             await admin.load(users.name(number))
         done = len(await load.warm_up(client, source))
         outcomes = await load.closed_loop(

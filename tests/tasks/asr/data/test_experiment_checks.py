@@ -29,6 +29,11 @@ def test_every_experiment_passes(name):
             ["space.embedding_dim=0", "space.speaker_encoder=true"],
             "they need `space.embedding_dim`",
         ),
+        (["train.resident_speakers=4"], "`train.resident_speakers` is of slo"),
+        (
+            ["space.embedding_dim=0", "train.resident_speakers=1"],
+            "at least `train.speakers_per_step`.* Received: 1 and 2",
+        ),
     ],
 )
 def test_a_space_that_cannot_be_is_named(changes, message):

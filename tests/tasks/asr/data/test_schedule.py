@@ -114,6 +114,13 @@ def test_places_are_even_and_in_no_order():
     assert places == schedule.assign_places(16, 4)
 
 
+def test_those_whose_place_has_fewest_come_first():
+    places = [0, 0, 0, 1, 1, 2]
+    assert schedule.in_turn([4, 2, 1, 5], [0, 3], places) == [5, 1, 4, 2]
+    assert schedule.in_turn(range(6), [], places) == [0, 3, 5, 1, 4, 2]
+    assert schedule.in_turn([], [0], places) == []
+
+
 def test_a_speaker_always_has_the_same_place():
     data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
     groups = run(data, dict.fromkeys(range(5), 0), dict.fromkeys(range(5), 9))

@@ -127,6 +127,24 @@ def test_replicas_give_the_bits_of_one_wherever_a_run_goes_on(speech, one):
 
 
 @pytest.mark.slow
+def test_speakers_take_turns_on_replicas_wherever_a_run_goes_on(speech, one):
+    turns = {"resident_speakers": 4}
+    reports = finish(
+        start(
+            told(speech, "turns two", replicas=2, train=turns),
+            told(speech, "turns fewer", replicas=4, train=turns, stop_after=3),
+            told(speech, "turns fewer", replicas=2, train=turns),
+            told(speech, "turns more", replicas=1, train=turns, stop_after=3),
+            told(speech, "turns more", replicas=4, train=turns),
+        )
+    )
+    check_report(reports[0], 2)
+    assert reports[2]["restored"] and reports[4]["restored"]
+    for name in ("turns two", "turns fewer", "turns more"):
+        assert files(speech, name) == one[0], name
+
+
+@pytest.mark.slow
 def test_many_steps_in_a_call_give_the_same_bits_on_replicas(speech, one):
     (report,) = finish(
         start(

@@ -18,6 +18,7 @@ from tasks.asr.training import (
     checkpoint,
     model_directory,
     preemption,
+    sharding,
     task,
     trainer,
 )
@@ -62,7 +63,14 @@ def make(base, manifests, folder, only=None, augment=True, dev=True, **train):
     )
     if only is not None:
         corpus = keep(corpus, only)
-    job = task.SubmodelTask(base, experiment, corpus.speakers)
+    shards = sharding.single(
+        len(corpus.speakers),
+        experiment.train.speakers_per_step,
+        experiment.train.resident_speakers,
+    )
+    job = task.SubmodelTask(
+        base, experiment, corpus.speakers, slot_rows=shards.slot_rows
+    )
     directory = model_directory.ModelDirectory(str(folder))
     directory.prepare()
 
@@ -76,7 +84,12 @@ def make(base, manifests, folder, only=None, augment=True, dev=True, **train):
         )
 
     return trainer.Trainer(
-        job, corpus.train, corpus.dev, directory, make_submodel
+        job,
+        corpus.train,
+        corpus.dev,
+        directory,
+        make_submodel,
+        sharding=shards,
     )
 
 
@@ -379,14 +392,72 @@ def test_history_and_checkpoint_are_there_at_the_end(base, manifests, tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_more_speakers_than_places_all_finish(base, tmp_path):
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seven")
     names = [f"s{i}" for i in range(7)]
-    manifests = (
-        tiny.recordings(tmp_path / "speech", names, 3),
-        tiny.recordings(tmp_path / "speech", names, 2, name="dev"),
+    return (
+        tiny.recordings(folder, names, 3),
+        tiny.recordings(folder, names, 2, seed=1, name="dev"),
     )
-    make(base, manifests, tmp_path / "run", num_steps=4).run()
-    assert len(files(tmp_path / "run")) == 7
+
+
+def test_more_speakers_than_places_all_finish(base, seven, tmp_path):
+    make(base, seven, tmp_path, num_steps=4).run()
+    assert len(files(tmp_path)) == 7
+
+
+# Nobody learns in the same number of steps.
+TURNS = {"num_steps": 8, "patience": 1, "speakers_per_step": 2}
+
+
+def test_speakers_who_take_turns_come_out_as_with_a_row_each(
+    base, seven, tmp_path
+):
+    make(base, seven, tmp_path / "all", **TURNS).run()
+    run = make(base, seven, tmp_path / "turns", resident_speakers=3, **TURNS)
+    run.run()
+    for variable in run._state.by_name.values():
+        assert variable._variable.shape[0] == 3
+    assert len({state.steps for state in run.states}) > 1
+    expected = files(tmp_path / "all")
+    assert len(expected) == 7
+    assert files(tmp_path / "turns") == expected
+
+
+def test_turns_that_were_cut_off_go_on_to_the_same_bytes(base, seven, tmp_path):
+    turns = TURNS | {"resident_speakers": 3, "checkpoint_every_seconds": 0}
+    make(base, seven, tmp_path / "whole", **turns).run()
+    expected = files(tmp_path / "whole")
+    folder = tmp_path / "cut"
+    for stop_after in (1, 9):
+        run = make(base, seven, folder, **turns)
+        run.restore()
+        interrupt(run, stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+    last = make(base, seven, folder, **turns)
+    assert last.restore()
+    assert 0 < sum(state.finished for state in last.states) < 7
+    last.run()
+    assert files(folder) == expected
+
+
+def test_who_finds_no_row_after_a_pause_begins_again(base, seven, tmp_path):
+    turns = TURNS | {"checkpoint_every_seconds": 0}
+    make(base, seven, tmp_path / "whole", **turns).run()
+    folder = tmp_path / "cut"
+    run = make(base, seven, folder, resident_speakers=6, **turns)
+    interrupt(run, 4)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    fewer = make(base, seven, folder, resident_speakers=2, **turns)
+    assert fewer.restore()
+    assert len(fewer._rowless) == 4
+    begun = {row["speaker"] for row in fewer.history}
+    assert len(begun) == 2
+    fewer.run()
+    assert files(folder) == files(tmp_path / "whole")
 
 
 def test_loader_gives_an_empty_place_an_absent_slot(base, manifests):

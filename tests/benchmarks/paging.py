@@ -1,0 +1,157 @@
+"""A job of more Submodels than there are rows for, against a job of one step's.
+
+    python -m tests.benchmarks.paging --base=BASE --work_dir=D
+
+Simulates 16 speakers, and hands their short utterances out to thousands, one
+each. Trains the Submodels of 128 in one job, where all have rows, and those of
+20,000 in one job, where 256 have rows at a time and the others take turns. Each
+job is a process of its own; that of 128 runs before and after, since the
+machine may be shared.
+"""
+
+import json
+import pathlib
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+from tests.benchmarks import jobs
+
+SPEAKERS = 16
+# Of the first bucket, with some room.
+LONGEST_SECONDS = 2.0
+
+
+def main():
+    parser = jobs.parser(__doc__)
+    parser.add_argument("--speakers", type=int, default=20_000)
+    parser.add_argument("--step", type=int, default=128, help="speakers of one")
+    parser.add_argument("--resident", type=int, default=256, help="rows")
+    parser.add_argument("--updates", type=int, default=2, help="of a Submodel")
+    parser.add_argument("--job", type=int, default=0, help="train one, and end")
+    arguments = parser.parse_args()
+    if arguments.job:
+        print(json.dumps(_train(arguments, arguments.job)))
+        return
+    _write_manifests(arguments)
+    counts = (arguments.step, arguments.speakers, arguments.step)
+    first, many, last = (_run(arguments, count) for count in counts)
+    few = {
+        key: statistics.mean([first[key], last[key]])
+        for key in ("update_seconds", "step_seconds", "resident_gib")
+    }
+    print(f"{'Submodels':>10} {'rows':>6} {'s a step':>9} ", end="")
+    print(f"{'ms an update':>13} {'GiB':>6} {'state, GiB':>11}")
+    for count, found in ((arguments.step, few), (arguments.speakers, many)):
+        rows = min(count, arguments.resident)
+        state = many["submodel_bytes"] * count / 2**30
+        print(
+            f"{count:>10,} {rows:>6,} {found['step_seconds']:>9.3f} "
+            f"{1e3 * found['update_seconds']:>13.2f} "
+            f"{found['resident_gib']:>6.2f} {state:>11.2f}"
+        )
+    print("state: weights and moments, if everybody had a row")
+    print(
+        json.dumps(
+            {
+                "paging_ratio": many["update_seconds"] / few["update_seconds"],
+                "step_ratio": many["step_seconds"] / few["step_seconds"],
+                "resident_gib": many["resident_gib"],
+                "submodels": many["files"],
+                "updates": many["updates"],
+                "seconds": many["seconds"],
+            }
+        )
+    )
+
+
+def _manifest(arguments, count):
+    return pathlib.Path(arguments.work_dir) / f"train_{count}.jsonl"
+
+
+def _write_manifests(arguments):
+    folder = pathlib.Path(arguments.work_dir) / "speech"
+    jobs.simulate(
+        folder,
+        num_speakers=SPEAKERS,
+        utterances_per_speaker=24,
+        dev_utterances=1,
+        test_utterances=1,
+    )
+    lines = [
+        json.loads(line)
+        for line in (folder / "train.jsonl").read_text().splitlines()
+    ]
+    short = [each for each in lines if each["duration"] <= LONGEST_SECONDS]
+    for count in (arguments.step, arguments.speakers):
+        with open(_manifest(arguments, count), "w") as file:
+            for number in range(count):
+                line = dict(short[number % len(short)])
+                line["audio_filepath"] = str(folder / line["audio_filepath"])
+                line["speaker"] = f"speaker_{number:05d}"
+                line["utt_id"] = f"{number:05d}"
+                file.write(json.dumps(line) + "\n")
+
+
+def _run(arguments, count):
+    found = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.paging", *sys.argv[1:]]
+        + [f"--job={count}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def _train(arguments, count):
+    """One job, from an empty folder to the Submodels' files."""
+    values = jobs.experiment(
+        "whisper.ShortStacked",
+        [
+            f"train.num_steps={arguments.updates}",
+            f"train.speakers_per_step={arguments.step}",
+            "train.utterances_per_speaker=1",
+            f"train.resident_speakers={arguments.resident}",
+            f"train.eval_every_steps={arguments.updates}",
+            "train.submodel_dtype=float16",
+        ],
+    )
+    base = jobs.load_base(arguments.base, values)
+    path = _manifest(arguments, count)
+    corpus = jobs.prepare(base, values, path.parent, path.name)
+    folder = path.parent / f"run_{count}"
+    shutil.rmtree(folder, ignore_errors=True)
+    job = jobs.Job(base, values, corpus, folder)
+    step, seconds = job.trainer.train_step, []
+
+    def timed(batches):
+        start = time.perf_counter()
+        result = step(batches)
+        seconds.append(time.perf_counter() - start)
+        return result
+
+    job.trainer.train_step = timed
+    start = time.perf_counter()
+    job.trainer.run()
+    elapsed = time.perf_counter() - start
+    updates = sum(state.steps for state in job.trainer.states)
+    # The first step compiles.
+    elapsed -= seconds[0] - statistics.median(seconds[1:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "update_seconds": elapsed / updates,
+        "step_seconds": statistics.median(seconds[1:]),
+        "resident_gib": peak / 2**30,
+        "submodel_bytes": 12 * job.task.stack.layout.num_values,
+        "files": len(list((folder / "submodels").iterdir())),
+        "updates": updates,
+        "seconds": elapsed,
+    }
+
+
+if __name__ == "__main__":
+    main()
