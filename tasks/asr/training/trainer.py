@@ -295,6 +295,8 @@ class Trainer:
             for slot in self._under_way()
             if self._boundary(slot) == self.states[slot].steps
         ]
+        if not due:
+            return
         dev_losses = self._dev_losses(
             [slot for slot in due if slot in self._dev.schedules]
         )
@@ -309,8 +311,7 @@ class Trainer:
             if self.states[slot].finished:
                 progress.update(0)
                 progress.total -= self._values.num_steps - before
-        if due:
-            self._log_aggregate(self.history[first_row:])
+        self._log_aggregate(self.history[first_row:])
 
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
