@@ -77,7 +77,7 @@ def _write_manifests(arguments):
     jobs.simulate(
         folder,
         num_speakers=SPEAKERS,
-        utterances_per_speaker=24,
+        utterances_per_speaker=26,
         dev_utterances=1,
         test_utterances=1,
     )
