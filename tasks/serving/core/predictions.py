@@ -53,6 +53,8 @@ class Predictor:
             return model.version, answers
 
     async def _serve(self, model, tenant, utterances, seconds):
+        if seconds <= 0:
+            raise batcher.late()
         places = self._admit(model, tenant, utterances, seconds)
         deadline = time.monotonic() + seconds
         handles, items = {}, []
