@@ -154,17 +154,19 @@ class PooledRows(SlotRows):
         return taken
 
     def leave(self, slots):
-        """Takes their rows back; what is in them is lost."""
+        """Takes back the rows of those who have one, and what is in them."""
         for slot in slots:
-            free = self._free[self._replica_of[slot]]
-            free.append(self._row_of.pop(slot))
+            if slot in self._row_of:
+                free = self._free[self._replica_of[slot]]
+                free.append(self._row_of.pop(slot))
         self._list(self._row_of)
 
     def expect(self, slots):
         """Gives these slots the rows, which `write_all` puts next.
 
         Returns:
-            list of those for whom their replicas have none left.
+            list of those for whom their replicas have none left; they `leave`
+            after that.
         """
         self.leave(list(self._row_of))
         taken = set(self.take(slots))

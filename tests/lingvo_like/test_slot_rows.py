@@ -75,7 +75,7 @@ def test_tensors_of_other_slots_are_put_where_there_are_rows():
     assert tensor.shape == (3,)
     tensor.assign(np.array([1.0, 2.0, 3.0], np.float32))
     assert [rows.read(variable, slot) for slot in (1, 2)] == [1.0, 2.0]
-    rows.leave([1])
+    rows.leave([3, 1])
     rows.take([3])
     assert np.asarray(tensor).tolist() == [2.0, 1.0]
 

@@ -78,14 +78,19 @@ class SlotState:
             residents: as `residents` was, or None for everybody.
 
         Returns:
-            list of those for whom there is no row: with other replicas, one
-            may have more speakers than it has rows.
+            list of those for whom there is no row, to `leave` after that: with
+            other replicas, one may have more speakers than it has rows.
         """
         if not self._is_pooled:
             return []
         if residents is None:
             residents = range(len(self._places_of))
         return self._slot_rows.expect(residents)
+
+    def leave(self, slots):
+        """Forgets slots, whose Submodels begin again when it is their turn."""
+        if slots:
+            self._slot_rows.leave(slots)
 
     def agree(self):
         """Puts each speaker's embedding, which its owner moved, everywhere."""

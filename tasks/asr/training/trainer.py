@@ -104,6 +104,7 @@ class Trainer:
         self.states = [
             speaker_state.SpeakerState(**state) for state in saved["speakers"]
         ]
+        self._state.leave(self._rowless)
         # What is trained again comes out the same.
         for slot in self._rowless:
             self.states[slot] = speaker_state.SpeakerState()

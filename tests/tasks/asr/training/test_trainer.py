@@ -51,8 +51,24 @@ AUGMENT = {
 }
 
 
-def make(base, manifests, folder, only=None, augment=True, dev=True, **train):
+def make(
+    base,
+    manifests,
+    folder,
+    only=None,
+    augment=True,
+    dev=True,
+    learning_rate=None,
+    **train,
+):
     experiment = tiny.experiment(**train)
+    if learning_rate:
+        experiment = dataclasses.replace(
+            experiment,
+            optimizer=dataclasses.replace(
+                experiment.optimizer, learning_rate=learning_rate
+            ),
+        )
     if augment:
         experiment = dataclasses.replace(
             experiment,
@@ -407,8 +423,14 @@ def test_more_speakers_than_places_all_finish(base, seven, tmp_path):
     assert len(files(tmp_path)) == 7
 
 
-# Nobody learns in the same number of steps.
-TURNS = {"num_steps": 8, "patience": 1, "speakers_per_step": 2}
+# So fast that some are done before others.
+TURNS = {
+    "learning_rate": 0.2,
+    "num_steps": 8,
+    "eval_every_steps": 2,
+    "patience": 1,
+    "speakers_per_step": 2,
+}
 
 
 def test_speakers_who_take_turns_come_out_as_with_a_row_each(
@@ -430,7 +452,7 @@ def test_turns_that_were_cut_off_go_on_to_the_same_bytes(base, seven, tmp_path):
     make(base, seven, tmp_path / "whole", **turns).run()
     expected = files(tmp_path / "whole")
     folder = tmp_path / "cut"
-    for stop_after in (1, 9):
+    for stop_after in (1, 16):
         run = make(base, seven, folder, **turns)
         run.restore()
         interrupt(run, stop_after)
