@@ -207,6 +207,9 @@ class Submodels:
                     await self.load(tenant, speaker)
                 except status.ServingError as error:
                     logging.warning("a pinned Submodel: %s", error.code.name)
+                if (tenant, speaker) not in self._pinned:
+                    # Unloaded meanwhile, which the load must not undo.
+                    self.unload(tenant, speaker)
 
     def close(self):
         self.store.close()

@@ -362,6 +362,24 @@ def test_a_tenant_pins_no_more_than_its_share(source):
     asyncio.run(main())
 
 
+def test_what_is_unloaded_as_its_new_version_loads_stays_unloaded(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            await running.pin(CALLER, "ann")
+            source.holds_reads = True
+            source.publish("ann", 5)
+            await waiting.until(lambda: source.reads == 2)
+            await running.unload(CALLER, "ann")
+            source.may_read.set()
+            count = "submodels_load_seconds_count"
+            value = running.registry.get_sample_value
+            await waiting.until(lambda: value(count) == 2)
+            await waiting.until(lambda: not running.list(CALLER))
+            assert sizes(running) == (0, 0)
+
+    asyncio.run(main())
+
+
 def test_a_pinned_submodel_is_ready_in_its_new_version_unasked(source):
     async def main():
         async with fake_source.serving(source) as running:
