@@ -10,8 +10,8 @@ Simulates 16 speakers, and hands their short utterances out to thousands, one
 each. Trains the Submodels of 128 in one job, where all have rows, and those of
 20,000 in one job, where 256 have rows at a time and the others take turns. Each
 job is a process of its own; that of 128 runs before and after, since the
-machine may be shared. A step is timed by itself, and an update with all that a
-job does besides: beginning Submodels, checkpoints, writing their files.
+machine may be shared. Besides the time of a step, what the rest takes of a job:
+beginning Submodels, reading, checkpoints, writing their files.
 """
 
 import argparse
@@ -53,16 +53,16 @@ def main():
     first, many, last = (_run(arguments, count) for count in counts)
     few = {
         key: statistics.mean([first[key], last[key]])
-        for key in ("update_seconds", "step_seconds", "resident_gib")
+        for key in ("step_seconds", "resident_gib")
     }
+    rest = many["seconds"] - many["steps"] * many["step_seconds"]
     print(f"{'Submodels':>10} {'rows':>6} {'s a step':>9} ", end="")
-    print(f"{'ms an update':>13} {'GiB':>6} {'state, GiB':>11}")
+    print(f"{'GiB':>6} {'state, GiB':>11}")
     for count, found in ((arguments.step, few), (arguments.speakers, many)):
         rows = min(count, arguments.resident)
         state = many["submodel_bytes"] * count / 2**30
         print(
             f"{count:>10,} {rows:>6,} {found['step_seconds']:>9.3f} "
-            f"{1e3 * found['update_seconds']:>13.2f} "
             f"{found['resident_gib']:>6.2f} {state:>11.2f}"
         )
     print("state: weights and moments, if everybody had a row")
@@ -70,8 +70,8 @@ def main():
         json.dumps(
             {
                 "paging_ratio": many["step_seconds"] / few["step_seconds"],
-                "update_ratio": many["update_seconds"] / few["update_seconds"],
                 "resident_gib": many["resident_gib"],
+                "rest_ms_per_submodel": 1e3 * rest / many["files"],
                 "submodels": many["files"],
                 "updates": many["updates"],
                 "seconds": many["seconds"],
@@ -163,7 +163,7 @@ def _train(arguments, count):
     elapsed -= seconds[0] - statistics.median(seconds[1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
-        "update_seconds": elapsed / updates,
+        "steps": len(seconds),
         "step_seconds": statistics.median(seconds[1:]),
         "resident_gib": peak / 2**30,
         "submodel_bytes": 12 * job.task.stack.layout.num_values,
