@@ -26,6 +26,7 @@ class SlotState:
         self._workers = sharding.replicas.workers
         self.by_name = task.state_by_name
         self._embeddings = None
+        self._rowless = []
         if sharding.replicas.is_plain and not self._is_pooled:
             return
         self.by_name = {
@@ -71,26 +72,32 @@ class SlotState:
         self._task.optimizer.reset(rows, come)
         return come
 
-    def expect(self, residents):
+    def expect(self, saved):
         """Gives the rows to those whose tensors come next.
 
         Args:
-            residents: as `residents` was, or None for everybody.
-
-        Returns:
-            list of those for whom there is no row, to `leave` after that: with
-            other replicas, one may have more speakers than it has rows.
+            saved: dict of a checkpoint, with `residents` as it was here; those
+                without it have everybody's tensors.
         """
         if not self._is_pooled:
-            return []
+            return
+        residents = saved.get("residents")
         if residents is None:
             residents = range(len(self._places_of))
-        return self._slot_rows.expect(residents)
+        self._rowless = self._slot_rows.expect(residents)
 
-    def leave(self, slots):
-        """Forgets slots, whose Submodels begin again when it is their turn."""
-        if slots:
-            self._slot_rows.leave(slots)
+    def settle(self):
+        """Forgets those who found no row, after what was expected has come.
+
+        With other replicas, one may have more speakers than it has rows.
+
+        Returns:
+            list of their slots.
+        """
+        rowless, self._rowless = self._rowless, []
+        if rowless:
+            self._slot_rows.leave(rowless)
+        return rowless
 
     def agree(self):
         """Puts each speaker's embedding, which its owner moved, everywhere."""

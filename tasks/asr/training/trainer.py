@@ -95,25 +95,21 @@ class Trainer:
     def restore(self):
         """Goes on from the newest checkpoint. Returns whether there is one."""
         saved = checkpoint.restore(
-            self._directory.checkpoints, self._state.by_name, self._prepare
+            self._directory.checkpoints, self._state.by_name, self._state.expect
         )
         if saved is None:
             return False
         self._job_step = saved["job_step"]
-        self.history = saved["history"]
+        # What they have learned is lost, and comes out the same again.
+        again = set(self._state.settle())
         self.states = [
-            speaker_state.SpeakerState(**state) for state in saved["speakers"]
+            speaker_state.SpeakerState(**({} if slot in again else state))
+            for slot, state in enumerate(saved["speakers"])
         ]
-        self._state.leave(self._rowless)
-        # What is trained again comes out the same.
-        for slot in self._rowless:
-            self.states[slot] = speaker_state.SpeakerState()
-        names = {self._task.stack.speakers[slot] for slot in self._rowless}
-        self.history = [r for r in self.history if r["speaker"] not in names]
+        begin = {self._task.stack.speakers[slot] for slot in again}
+        rows = saved["history"]
+        self.history = [row for row in rows if row["speaker"] not in begin]
         return True
-
-    def _prepare(self, saved):
-        self._rowless = self._state.expect(saved.get("residents"))
 
     def save(self):
         """Writes a checkpoint of everything that the run depends on."""
