@@ -18,6 +18,16 @@ def copies(variable):
     return tuple(getattr(variable, "values", None) or (variable,))
 
 
+def owners(replica_of, local):
+    """Each slot's replica among those of this process, or None.
+
+    Args:
+        replica_of: for each slot its replica, among those of all processes.
+        local: range, the replicas of this process.
+    """
+    return [r - local.start if r in local else None for r in replica_of]
+
+
 class SlotRows:
     """Every copy has a row for each slot, its owner's being the right one.
 
@@ -33,7 +43,7 @@ class SlotRows:
     """
 
     def __init__(self, num_slots, owners=None):
-        self.num_slots = self.num_rows = num_slots
+        self.num_rows = num_slots
         self._owners = [0] * num_slots if owners is None else list(owners)
         self._list(range(num_slots))
 
@@ -50,11 +60,6 @@ class SlotRows:
     def is_here(self, slot):
         """Whether a replica of this process owns the slot."""
         return self._owners[slot] is not None
-
-    def clear(self, variable):
-        """Zeros everywhere."""
-        for copy in copies(variable):
-            copy.assign(tf.zeros(copy.shape, copy.dtype))
 
     def read(self, variable, slot):
         """The slot's row of a variable, a NumPy array `[...]`.
@@ -130,7 +135,7 @@ class PooledRows(SlotRows):
         }
         super().__init__(
             len(replica_of),
-            [r - local.start if r in local else None for r in replica_of],
+            owners(replica_of, local),
         )
         self.num_rows = num_rows
         self._list(())
@@ -186,7 +191,6 @@ class PooledRows(SlotRows):
             )
 
     def write_all(self, variable, values):
-        self.clear(variable)
         places = [
             place
             for place, slot in enumerate(self.order)

@@ -102,8 +102,6 @@ class Stack(SpeakerSlots):
             seed: int.
             shared_start: bool, all speakers draw from one stream of the seed.
         """
-        for variable in self.variables_by_name.values():
-            self.slot_rows.clear(variable)
         self.start(self.slot_rows.slots, seed, shared_start)
 
     def start(self, slots, seed, shared_start=False):

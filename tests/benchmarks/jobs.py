@@ -2,10 +2,12 @@
 
 import argparse
 import dataclasses
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -31,7 +33,7 @@ from tasks.asr.training import replicas as replicas_lib
 NORMALIZER = "english"
 
 
-def parser(description):
+def parser(description, needs_base=True):
     """The arguments that every such benchmark has."""
     result = argparse.ArgumentParser(
         description=description,
@@ -39,7 +41,8 @@ def parser(description):
     )
     result.add_argument(
         "--base",
-        required=True,
+        required=needs_base,
+        default="",
         help="a short-context base model, from tasks.shorten_context",
     )
     result.add_argument(
@@ -62,6 +65,17 @@ def simulate(folder, **flags):
         check=True,
     )
     return pathlib.Path(folder)
+
+
+def in_process(module, *flags):
+    """Runs a benchmark again with more flags: the JSON of its last line."""
+    found = subprocess.run(
+        [sys.executable, "-m", module, *sys.argv[1:], *flags],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(found.stdout.splitlines()[-1])
 
 
 def experiment(name, overrides):
@@ -144,6 +158,20 @@ class Job:
             residual_weight=self._values.adapter.residual_weight,
             training=training,
         )
+
+    def time_steps(self):
+        """A list that gets (bucket, seconds) of each training step to come."""
+        step, found = self.trainer.train_step, []
+
+        def timed(batches):
+            start = time.perf_counter()
+            result = step(batches)
+            bucket = batches[0]["audio"].shape[-1]
+            found.append((bucket, time.perf_counter() - start))
+            return result
+
+        self.trainer.train_step = timed
+        return found
 
     def tensors(self, speaker):
         """The tensors in a speaker's Submodel file."""

@@ -14,14 +14,11 @@ machine may be shared. Besides the time of a step, what the rest takes of a job:
 beginning Submodels, reading, checkpoints, writing their files.
 """
 
-import argparse
 import json
 import pathlib
 import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import time
 
 from tasks.asr.compilation import untrained
@@ -33,12 +30,7 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 2.0
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--base", default="", help="a short-context base model")
-    parser.add_argument("--work_dir", required=True, help="for data and runs")
+    parser = jobs.parser(__doc__, needs_base=False)
     parser.add_argument("--speakers", type=int, default=20_000)
     parser.add_argument("--step", type=int, default=128, help="speakers of one")
     parser.add_argument("--resident", type=int, default=256, help="rows")
@@ -50,7 +42,10 @@ def main():
         return
     _write_manifests(arguments)
     counts = (arguments.step, arguments.speakers, arguments.step)
-    first, many, last = (_run(arguments, count) for count in counts)
+    first, many, last = (
+        jobs.in_process("tests.benchmarks.paging", f"--job={count}")
+        for count in counts
+    )
     few = {
         key: statistics.mean([first[key], last[key]])
         for key in ("step_seconds", "resident_gib")
@@ -112,17 +107,6 @@ def _write_manifests(arguments):
                 file.write(json.dumps(line) + "\n")
 
 
-def _run(arguments, count):
-    found = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.paging", *sys.argv[1:]]
-        + [f"--job={count}"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(found.stdout.splitlines()[-1])
-
-
 def _train(arguments, count):
     """One job, from an empty folder to the Submodels' files."""
     name, size = "whisper.ShortStacked", []
@@ -146,18 +130,11 @@ def _train(arguments, count):
     folder = path.parent / f"run_{count}"
     shutil.rmtree(folder, ignore_errors=True)
     job = jobs.Job(base, values, corpus, folder)
-    step, seconds = job.trainer.train_step, []
-
-    def timed(batches):
-        start = time.perf_counter()
-        result = step(batches)
-        seconds.append(time.perf_counter() - start)
-        return result
-
-    job.trainer.train_step = timed
+    steps = job.time_steps()
     start = time.perf_counter()
     job.trainer.run()
     elapsed = time.perf_counter() - start
+    seconds = [each for _, each in steps]
     updates = sum(state.steps for state in job.trainer.states)
     # The first step compiles.
     elapsed -= seconds[0] - statistics.median(seconds[1:])

@@ -14,9 +14,6 @@ import collections
 import json
 import shutil
 import statistics
-import subprocess
-import sys
-import time
 
 from tests.benchmarks import jobs
 
@@ -42,7 +39,7 @@ def main():
         test_utterances=1,
     )
     rounds = [
-        {layout: _run(layout) for layout in LAYOUTS}
+        {layout: _run(*layout) for layout in LAYOUTS}
         for _ in range(arguments.rounds)
     ]
     seconds, figures = {}, {}
@@ -81,15 +78,10 @@ def _ratio(found, one):
     )
 
 
-def _run(layout):
-    found = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.replicas", *sys.argv[1:]]
-        + [f"--layout={layout[0]}x{layout[1]}"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
+def _run(replicas, places):
+    return jobs.in_process(
+        "tests.benchmarks.replicas", f"--layout={replicas}x{places}"
     )
-    return json.loads(found.stdout.splitlines()[-1])
 
 
 def _train(arguments, num_replicas, places):
@@ -113,18 +105,11 @@ def _train(arguments, num_replicas, places):
     folder = f"{arguments.work_dir}/run_{num_replicas}x{places}"
     shutil.rmtree(folder, ignore_errors=True)
     job = jobs.Job(base, values, corpus, folder, replicas=found)
-    step, seconds = job.trainer.train_step, collections.defaultdict(list)
-
-    def timed(batches):
-        start = time.perf_counter()
-        result = step(batches)
-        seconds[batches[0]["audio"].shape[-1]].append(
-            time.perf_counter() - start
-        )
-        return result
-
-    job.trainer.train_step = timed
+    step, steps = job.trainer.train_step, job.time_steps()
     job.trainer.run()
+    seconds = collections.defaultdict(list)
+    for bucket, each in steps:
+        seconds[bucket].append(each)
     return {
         # The first of each bucket compiles.
         "seconds": {
@@ -132,7 +117,7 @@ def _train(arguments, num_replicas, places):
             for bucket, each in seconds.items()
         },
         "programs": step.tracing_count,
-        "steps": sum(len(each) for each in seconds.values()),
+        "steps": len(steps),
     }
 
 

@@ -106,12 +106,11 @@ def transcribe(
 
 def _steps(schedules, loader, places, replicas):
     """Yields the groups of this process's replicas, and their batches."""
-    first, last = (
-        replicas.first_local,
-        replicas.first_local + replicas.num_local,
-    )
+    local = replicas.local
     parts = [
-        schedule.split(group, replicas.num_replicas, places)[first:last]
+        schedule.split(group, replicas.num_replicas, places)[
+            local.start : local.stop
+        ]
         for group in schedule.evaluation_groups(
             schedules, places * replicas.num_replicas
         )

@@ -35,6 +35,11 @@ class Replicas:
         self.num_local = self.num_replicas // self.workers.count
         self.first_local = self.workers.index * self.num_local
 
+    @property
+    def local(self):
+        """This process's own among all, a range."""
+        return range(self.first_local, self.first_local + self.num_local)
+
     def scope(self):
         """Where the variables of a step are made."""
         if self.is_plain:

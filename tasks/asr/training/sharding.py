@@ -37,14 +37,13 @@ class Sharding:
 
     def is_local(self, place):
         """Whether a place of a step is on a replica of this process."""
-        first = self.replicas.first_local
-        return first <= place // self.places < first + self.replicas.num_local
+        return place // self.places in self.replicas.local
 
     def split(self, group):
         """A `Group` as a list of those of this process's replicas."""
-        first = self.replicas.first_local
         parts = schedule.split(group, self.replicas.num_replicas, self.places)
-        return parts[first : first + self.replicas.num_local]
+        local = self.replicas.local
+        return parts[local.start : local.stop]
 
 
 def single(num_slots, speakers_per_step, resident_speakers=0):
@@ -94,20 +93,16 @@ def shard(replicas, base, experiment, data):
     places_of = [
         r * places + p for r, p in zip(replica_of, place_of, strict=True)
     ]
-    local = range(
-        replicas.first_local, replicas.first_local + replicas.num_local
-    )
     if experiment.space.embedding_dim:
         rows = slot_rows.SlotRows(
-            num_slots,
-            [r - local.start if r in local else None for r in replica_of],
+            num_slots, slot_rows.owners(replica_of, replicas.local)
         )
     else:
         num_rows = share
         if values.resident_speakers:
             num_rows = -(-values.resident_speakers // num_replicas)
             num_rows = min(max(num_rows, places), share)
-        rows = slot_rows.PooledRows(replica_of, num_rows, local)
+        rows = slot_rows.PooledRows(replica_of, num_rows, replicas.local)
         rows.take(schedule.in_turn(range(num_slots), (), places_of))
     return Sharding(replicas, places, places_of, rows)
 

@@ -16,8 +16,8 @@ class SpeakerState:
         base_loss: float or None, the dev loss before any update.
         worse: int, evaluations since the best.
         finished: bool.
-    skipped: int, updates with a gradient that was not finite, up to the last
-        evaluation.
+        skipped: int, updates with a gradient that was not finite, up to the
+            last evaluation.
         loss_sum, loss_count: of the training losses since the last evaluation.
     """
 
