@@ -57,6 +57,7 @@ def with_later_values(values):
             "train",
             {
                 "submodel_dtype": "float32",
+                "resident_speakers": 0,
                 "steps_per_call": 1,
                 "compute_dtype": "float32",
             },
