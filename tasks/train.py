@@ -78,6 +78,8 @@ def main(_):
     )
     experiment_checks.check(experiment)
     # Late, so that --help and a mistyped name answer at once.
+    import numpy as np
+
     from lingvo_like import submodel
     from tasks.asr import bases
     from tasks.asr.data import preparation
@@ -97,6 +99,11 @@ def main(_):
         cli.fail(
             "--speakers chooses some of a run, where train.resident_speakers "
             "lets all of them take turns; train them all, or set it to 0"
+        )
+    if experiment.train.cache_activations and "://" in _MODEL_DIR.value:
+        cli.fail(
+            "train.cache_activations keeps files on a disk of this machine; "
+            "name a folder with --model_dir, or set it to false"
         )
     space_training.check_request(
         experiment.space, _SPACE_FROM.value, _SPEAKERS.value
@@ -145,7 +152,12 @@ def main(_):
         )
     state = slot_state.SlotState(job, shards)
     if is_chief:
-        directory.check_space(state.by_name.values())
+        directory.check_space(
+            state.by_name.values(),
+            len(corpus.speakers),
+            job.stack.layout.num_values
+            * np.dtype(experiment.train.submodel_dtype).itemsize,
+        )
         directory.write_left_out(corpus.left_out.describe(examples=None))
         directory.write_texts(
             {

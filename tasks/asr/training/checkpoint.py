@@ -46,6 +46,14 @@ def _is_complete(folder):
     return tf.io.gfile.exists(posixpath.join(folder, STATE_FILE))
 
 
+def count(directory):
+    """How many complete checkpoints there are."""
+    return sum(
+        _is_complete(_folder(directory, number))
+        for number in _numbers(directory)
+    )
+
+
 def save(directory, variables, state, keep=2, workers=None):
     """Writes a checkpoint and removes old ones.
 

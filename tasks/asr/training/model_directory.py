@@ -11,20 +11,26 @@ tensorboard/      the same as curves
 evaluation/       results.json, hypotheses.jsonl, report.html
 """
 
+import fcntl
 import json
 import os
 import posixpath
 import shutil
+import weakref
 
 import tensorflow as tf
+from absl import logging
 
 from lingvo_like import files, hyperparams
 from lingvo_like import submodel as submodel_lib
 from params import registry
+from tasks.asr.training import checkpoint
 
 EXPERIMENT_FILE = "experiment.json"
 # Room for what is written besides checkpoints.
 SPARE_BYTES = 16 * 2**20
+# Of a Submodel file, and what a disk rounds up to.
+_METADATA_BYTES = 8192
 
 
 class ModelDirectory:
@@ -38,6 +44,7 @@ class ModelDirectory:
         if not path:
             raise ValueError("--model_dir is empty; name a folder for the run")
         self.path = path
+        self._is_locked = False
         self.checkpoints = posixpath.join(path, "checkpoints")
         self.tensorboard = posixpath.join(path, "tensorboard")
         self.submodels = posixpath.join(path, "submodels")
@@ -56,32 +63,61 @@ class ModelDirectory:
     def prepare(self):
         """Makes the folders, and shows now that they can be written.
 
-        What a killed process was writing is removed.
+        What a killed process was writing is removed. As long as this object
+        lives, no other process of this machine prepares the same directory.
 
         Raises:
-            OSError: they cannot; said before hours of training.
+            OSError: they cannot, or another process trains there; said before
+                hours of training.
         """
+        check_writable(self.path, "the model directory")
+        self._lock()
         for folder in (self.path, self.submodels, self.checkpoints):
             check_writable(folder, "the model directory")
             for name in tf.io.gfile.listdir(folder):
                 if name.startswith(files.TEMPORARY_PREFIX):
                     tf.io.gfile.remove(posixpath.join(folder, name))
 
-    def check_space(self, variables):
-        """Refuses a disk on which checkpoints of `variables` do not fit.
+    def _lock(self):
+        if self._is_locked or "://" in self.path:
+            return
+        # The folder itself: nothing is left by a kill.
+        descriptor = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(
+                f"{self.path}: another process is training in it; wait until "
+                f"it has finished, or name another --model_dir"
+            ) from None
+        except OSError as error:
+            # Some network file systems lock no folders.
+            logging.warning("%s: not locked: %s", self.path, error.strerror)
+        self._is_locked = True
+
+    def check_space(self, variables, num_submodels=0, submodel_bytes=0):
+        """Refuses a disk on which a run's results do not fit.
+
+        Args:
+            variables: what a checkpoint holds.
+            num_submodels: int, files that there will be.
+            submodel_bytes: int, weights in each.
 
         Raises:
             OSError: says how much is needed and how much is there.
         """
+        if "://" in self.path:
+            return
         num_bytes = sum(
             v.shape.num_elements() * v.dtype.size for v in variables
         )
         # An old checkpoint goes once the one that follows it is complete.
-        copies = 1 if tf.io.gfile.listdir(self.checkpoints) else 3
+        copies = max(1, 3 - checkpoint.count(self.checkpoints))
+        missing = num_submodels - len(tf.io.gfile.listdir(self.submodels))
         # What else is written is small beside this.
         needed = copies * num_bytes + SPARE_BYTES
-        if "://" in self.path:
-            return
+        needed += max(0, missing) * (submodel_bytes + _METADATA_BYTES)
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise OSError(
