@@ -213,6 +213,11 @@ def _header(path, source):
 
 
 def _check_file(path):
+    if "://" in path:
+        # One request for each header and each recording would take hours.
+        raise AudioError(
+            path, "not a record of a shard", "tasks.pack_shards makes them"
+        )
     if not os.path.exists(path):
         raise AudioError(path, "audio file is missing")
     if not os.path.isfile(path):

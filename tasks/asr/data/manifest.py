@@ -12,6 +12,7 @@ relative to the manifest's folder. Keys that are not listed here are ignored.
 import collections
 import concurrent.futures
 import dataclasses
+import io
 import json
 import os
 
@@ -34,7 +35,8 @@ def read(path, strict=False):
     """Reads a manifest and looks at the header of every audio file.
 
     Args:
-        path: the JSONL file.
+        path: the JSONL file, or its address in a bucket (`gs://`), where the
+            recordings are records of shards.
         strict: refuse the manifest if any line of it is unusable.
 
     Returns:
@@ -44,7 +46,9 @@ def read(path, strict=False):
         OSError: there is no such file.
         ValueError: nothing in it is usable; or `strict` and something is not.
     """
-    folder, name = os.path.split(os.path.abspath(path))
+    path = os.fspath(path)
+    local = "://" not in path
+    folder, name = os.path.split(os.path.abspath(path) if local else path)
     left_out = Rejections()
     places, utterances = [], []
     for number, line in enumerate(_lines(path), start=1):
@@ -186,14 +190,23 @@ def _fault(utterance, max_seconds):
 
 
 def _lines(path):
+    with _opened(path) as file:
+        for number, line in enumerate(file):
+            # Windows editors put a byte order mark before the first line.
+            yield line.removeprefix(b"\xef\xbb\xbf") if not number else line
+
+
+def _opened(path):
+    if "://" in path:
+        # Loads TensorFlow, which takes seconds that local files need not.
+        from lingvo_like import files
+
+        return io.BytesIO(files.read(path))
     if not os.path.exists(path):
         raise FileNotFoundError(f"manifest {path} does not exist")
     if not os.path.isfile(path):
         raise ValueError(f"manifest {path} is not a file")
-    with open(path, "rb") as file:
-        for number, line in enumerate(file):
-            # Windows editors put a byte order mark before the first line.
-            yield line.removeprefix(b"\xef\xbb\xbf") if not number else line
+    return open(path, "rb")
 
 
 def _with_ids(utterances):

@@ -63,7 +63,8 @@ def parse(line, folder):
 
     Args:
         line: bytes.
-        folder: absolute path that relative audio paths start from.
+        folder: absolute path, or an address such as `gs://bucket/folder`, that
+            relative audio paths start from.
 
     Returns:
         an `Utterance`; `utt_id` is "" and `duration` 0 where the line has none.
@@ -99,7 +100,7 @@ def parse(line, folder):
     if not speaker:
         raise Unusable("`speaker` is empty")
     return Utterance(
-        audio_filepath=os.path.normpath(os.path.join(folder, filename)),
+        audio_filepath=_located(folder, filename),
         text=text.strip(),
         speaker=speaker,
         duration=_seconds(fields, "duration"),
@@ -107,6 +108,18 @@ def parse(line, folder):
         simulated=simulated,
         **{key: _label(fields, key) for key in _LABELS},
     )
+
+
+def _located(folder, filename):
+    if "://" in filename or os.path.isabs(filename):
+        return _normal(filename)
+    return _normal(os.path.join(folder, filename))
+
+
+def _normal(path):
+    # Bucket addresses have two slashes that count, and no parents.
+    scheme, mark, rest = path.rpartition("://")
+    return scheme + mark + os.path.normpath(rest)
 
 
 def _check_keys(fields):
@@ -150,9 +163,11 @@ def record(utterance, folder):
         folder: absolute path; audio below it gets a relative path.
     """
     values = dataclasses.asdict(utterance)
-    path = os.path.abspath(utterance.audio_filepath)
-    if os.path.commonpath([folder, path]) == folder:
-        path = os.path.relpath(path, folder)
+    path = utterance.audio_filepath
+    if "://" not in path:
+        path = os.path.abspath(path)
+        if os.path.commonpath([folder, path]) == folder:
+            path = os.path.relpath(path, folder)
     values["audio_filepath"] = path
     values["duration"] = round(utterance.duration, 4)
     return {

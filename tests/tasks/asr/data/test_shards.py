@@ -276,3 +276,39 @@ def test_shards_are_read_through_tensorflows_file_systems(corpus, folder):
     np.testing.assert_array_equal(
         audio.read(remote, 16000), audio.read(utterance.audio_filepath, 16000)
     )
+
+
+def test_a_manifest_and_its_shards_are_read_from_a_bucket(corpus, folder):
+    local = repacked(corpus, folder)
+    remote = "ram://bucket/speech"
+    tf.io.gfile.makedirs(remote)
+    for name in ("all.jsonl", "shard-00000.tfrecord"):
+        tf.io.gfile.copy(str(folder / name), f"{remote}/{name}", overwrite=True)
+    found, left_out = manifest.read(f"{remote}/all.jsonl", strict=True)
+    assert not left_out
+    assert found == [
+        dataclasses.replace(
+            each,
+            audio_filepath=each.audio_filepath.replace(str(folder), remote),
+        )
+        for each in local
+    ]
+    for one, other in zip(found, local, strict=True):
+        np.testing.assert_array_equal(samples_of(one)[0], samples_of(other)[0])
+
+
+def test_addresses_stay_addresses_in_a_manifest(corpus, folder):
+    address = "ram://bucket/speech/shard-00000.tfrecord#0"
+    each = dataclasses.replace(corpus[0], audio_filepath=address)
+    line = json.loads(manifest.dumps([each], folder))
+    assert line["audio_filepath"] == address
+
+
+def test_a_lone_recording_in_a_bucket_is_refused():
+    with pytest.raises(audio.AudioError, match="tasks.pack_shards"):
+        audio.header("ram://bucket/a.wav")
+
+
+def test_a_missing_manifest_in_a_bucket_is_named():
+    with pytest.raises(OSError, match="ram://nowhere/all.jsonl"):
+        manifest.read("ram://nowhere/all.jsonl")
