@@ -140,6 +140,7 @@ def main(_):
         "base": saved["base"],
         "base_fingerprint": fingerprint,
         "compared_with": _COMPARE_WITH.value or saved["base"],
+        "compared_fingerprint": compared.fingerprint(),
         "test_manifest": _TEST_MANIFEST.value,
         "beam_size": _BEAM_SIZE.value,
         "normalizer": normalizer,
@@ -149,6 +150,11 @@ def main(_):
         output, summary, records, history, details, left_out, space
     )
     print(metrics.table(summary))
+    if getattr(compared, "audio_context", "") == "short":
+        print(
+            "base: the short-context one; --compare_with=MODEL puts a Whisper "
+            "at its full 30 s in its place"
+        )
     print(f"report: {os.path.join(output, 'report.html')}")
     print(
         json.dumps(

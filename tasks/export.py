@@ -45,7 +45,7 @@ def main(_):
     from lingvo_like import submodel
     from tasks.asr import bases
     from tasks.asr.data import new_folder
-    from tasks.asr.training import model_directory, task
+    from tasks.asr.training import model_directory, run_description, task
     from tasks.serving.exports import export_folder, signatures, warmup
 
     # What saving a graph logs is no news to whoever exports.
@@ -62,6 +62,7 @@ def main(_):
     saved = directory.read_experiment()
     if saved is None:
         cli.fail(f"{directory.experiment} is not there: no run to export")
+    run_description.check_program(directory.path, saved, run_description.TRAIN)
     experiment = directory.saved_values(
         saved, registry.get(saved["experiment"])
     )

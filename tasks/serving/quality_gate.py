@@ -21,7 +21,8 @@ class Results:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not what `tasks.evaluate` writes.
+        ValueError: it is not what `tasks.evaluate` writes, or the Submodels
+            were compared with another base model than their own.
     """
 
     def __init__(self, path):
@@ -29,6 +30,7 @@ class Results:
         try:
             results = hyperparams.strict_json(files.read(path, _MAX_BYTES))
             self._base_fingerprint = results["details"]["base_fingerprint"]
+            compared = results["details"]["compared_fingerprint"]
             self._sha256 = results["submodel_sha256"]
             self._confidence = results["confidence"]
             self._rows = {row["speaker"]: row for row in results["speakers"]}
@@ -37,6 +39,13 @@ class Results:
                 f"{path}: not the results.json of tasks.evaluate: "
                 f"{type(error).__name__}: {error}"
             ) from None
+        if compared != self._base_fingerprint:
+            raise ValueError(
+                f"{path} compares with another base model "
+                f"({str(compared)[:12]}) than the Submodels' "
+                f"({str(self._base_fingerprint)[:12]}); evaluate without "
+                "--compare_with"
+            )
 
     def gate(self, speaker):
         """The evidence on a speaker's Submodel.

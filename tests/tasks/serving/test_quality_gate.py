@@ -13,12 +13,13 @@ SAID = "turn the kitchen light on"
 MISHEARD = "turn a chicken like on"
 
 
-def results(folder, by_speaker, num_bootstrap=200):
+def results(folder, by_speaker, num_bootstrap=200, compared=stored.FINGERPRINT):
     """Writes a results.json.
 
     Args:
         by_speaker: dict of speaker to a list of pairs, whether the base and
             whether the Submodel hears an utterance.
+        compared: fingerprint of the base model that the base's column is of.
     """
     records = [
         metrics.Transcribed(
@@ -36,7 +37,10 @@ def results(folder, by_speaker, num_bootstrap=200):
         for index, (base, adapted) in enumerate(heard)
     ]
     summary = metrics.summarize(records, "basic", 0.15, {}, num_bootstrap)
-    summary["details"] = {"base_fingerprint": stored.FINGERPRINT}
+    summary["details"] = {
+        "base_fingerprint": stored.FINGERPRINT,
+        "compared_fingerprint": compared,
+    }
     summary["submodel_sha256"] = {
         speaker: metadata(speaker).sha256 for speaker in by_speaker
     }
@@ -134,3 +138,9 @@ def test_a_damaged_row_is_named(tmp_path, key, value):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing.json"):
         quality_gate.Results(str(tmp_path / "nothing.json"))
+
+
+def test_a_gain_over_another_base_model_is_none(tmp_path):
+    path = results(tmp_path, {"F01": [(False, True)] * 20}, compared="0" * 64)
+    with pytest.raises(ValueError, match="without --compare_with"):
+        quality_gate.Results(path)
