@@ -17,6 +17,7 @@ was admitted is answered. A second one stops at once.
 """
 
 import asyncio
+import dataclasses
 import os
 
 from absl import flags
@@ -134,7 +135,11 @@ def main(_):
         list(filter(None, addresses.values())), control.is_on, tls
     ):
         print(f"warning: {warning}", flush=True)
-    bounds = hyperparams.override(limits.Limits(), _LIMIT.value)
+    bounds = limits.Limits()
+    if not control.is_on:
+        # All are one tenant, and need no protection from another.
+        bounds = dataclasses.replace(bounds, tenant_share=1.0)
+    bounds = hyperparams.override(bounds, _LIMIT.value)
     log = access_log.AccessLog(_ACCESS_LOG.value, _access_log_key())
     service.raise_file_limit()
     is_drained = asyncio.run(_serve(addresses, tls, control, bounds, log))

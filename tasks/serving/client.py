@@ -6,8 +6,9 @@
         print(recogniser.transcribe(samples, submodel_id="F01").text)
 
 It speaks the public protocol alone, so another server of that protocol that
-takes `submodel_id` answers it too. Whoever calls it resamples and cuts: it
-takes samples at the rate of the server's base model.
+takes `submodel_id` and `sample_rate` answers it too. Whoever calls it resamples
+and cuts: it takes samples at the rate of the server's base model, which refuses
+any other.
 """
 
 import dataclasses
@@ -72,7 +73,7 @@ class Client:
         model: str, the served model's name.
         timeout_seconds: float, of a request.
         sample_rate: int, of the samples, in hertz: that of the server's base
-            model, for which a client cannot ask.
+            model, which refuses another and says which it takes.
 
     Raises:
         ValueError: a token or a key without TLS, to another machine.
@@ -160,6 +161,7 @@ class Client:
         inputs = {
             "audio": samples[None],
             "length": np.array([samples.size], np.int32),
+            "sample_rate": np.array([self.sample_rate], np.int32),
         }
         if submodel_id is None:
             request.model_spec.signature_name = "base"

@@ -17,7 +17,8 @@ class Limits:
             is a limit too.
         queue_requests: int, utterances in the server at the same time.
         queue_bytes: int, of their audio and of Submodels sent with them.
-        tenant_share: float, the part of the queue that one tenant may fill.
+        tenant_share: float, the part of the queue that one tenant may fill;
+            `tasks.serve` without access control, which has one tenant, takes 1.
         queue_seconds: float, the expected wait beyond which a request is
             refused at once; what is left of it after an overload is
             served late, so it bounds the recovery too.

@@ -69,11 +69,13 @@ class Utterance:
         submodel_id: string, the speaker whose Submodel answers.
         row: `[num_values]` float32, a packed Submodel sent along; with neither
             of the two, the base answers.
+        sample_rate: int, of the audio, in hertz; None where nobody says.
     """
 
     audio: np.ndarray
     submodel_id: str | None = None
     row: np.ndarray | None = None
+    sample_rate: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,6 +163,7 @@ class Predictor:
         )
         samples = 0
         for place, utterance in enumerate(utterances):
+            _check_rate(place, utterance.sample_rate, description)
             _check_audio(place, utterance.audio, limit, description)
             _check_row(place, utterance.row, description)
             samples += utterance.audio.size
@@ -202,6 +203,15 @@ def _item(model, tenant, utterance, handles, place, deadline):
         on_end=end,
         future=asyncio.get_running_loop().create_future(),
     )
+
+
+def _check_rate(place, sample_rate, description):
+    if sample_rate not in (None, description.sample_rate):
+        raise _invalid(
+            f"utterance {place}: the audio has {sample_rate} samples per "
+            f"second, and the base model takes {description.sample_rate}; "
+            "resample it"
+        )
 
 
 def _check_audio(place, audio, limit, description):

@@ -48,7 +48,8 @@ class Submodels:
             source, self.store, limits, self._answered, clock
         )
         self._pools = {}
-        self._pinned = set()
+        # Of each pinned one, the calls that it still hangs on; 0 for good.
+        self._pinned = {}
 
     def check_user(self, caller, speaker):
         """Whether a caller may use a speaker's Submodel, looking nothing up.
@@ -143,17 +144,24 @@ class Submodels:
     async def pin(self, tenant, speaker):
         """Loads it, and keeps it and the versions that follow ready."""
         owner = tenant, speaker
-        is_new = owner not in self._pinned
-        if is_new:
+        if owner not in self._pinned:
             self._check_room_to_pin(tenant)
-        self._pinned.add(owner)
+        if self._pinned.get(owner) != 0:
+            self._pinned[owner] = self._pinned.get(owner, 0) + 1
         try:
             loaded = await self.load(tenant, speaker)
         except BaseException:
-            if is_new:
-                self._pinned.discard(owner)
+            # Others that ask for the same may still come through.
+            calls = self._pinned.get(owner, 0)
+            if calls > 1:
+                self._pinned[owner] = calls - 1
+            elif calls:
+                del self._pinned[owner]
             raise
-        return dataclasses.replace(loaded, pinned=True)
+        is_pinned = owner in self._pinned
+        if is_pinned:
+            self._pinned[owner] = 0
+        return dataclasses.replace(loaded, pinned=is_pinned)
 
     def _check_room_to_pin(self, tenant):
         rows = min(
@@ -176,7 +184,7 @@ class Submodels:
 
     def unload(self, tenant, speaker):
         """Drops it from memory, once nothing uses it."""
-        self._pinned.discard((tenant, speaker))
+        self._pinned.pop((tenant, speaker), None)
         self.files.forget(tenant, speaker)
         for pool in self._pools.values():
             pool.rows.forget(tenant, speaker)
@@ -232,7 +240,7 @@ class Submodels:
         """What the store says now is all that is kept."""
         keep = version.sha256 if version is not None else None
         if version is None:
-            self._pinned.discard((tenant, speaker))
+            self._pinned.pop((tenant, speaker), None)
         self.files.forget(tenant, speaker, keep)
         for pool in self._pools.values():
             pool.forget(tenant, speaker, keep)

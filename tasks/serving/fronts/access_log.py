@@ -1,7 +1,9 @@
-"""One JSON line for each request: what, how it ended, how long; never who.
+"""One JSON line for each request: what, how it ended, how long.
 
 Tenants and Submodels appear as keyed hashes alone: with the key an operator
-can find one user's lines, without it nobody can try out names.
+can find one user's lines, without it nobody can try out names. A credential
+appears by the name that the access file gives it, so that should be a service's
+or a device's and no person's.
 """
 
 import contextlib

@@ -32,6 +32,7 @@ class Input:
 _AUDIO = {
     "audio": Input(types_pb2.DT_FLOAT, (2,), True),
     "length": Input(types_pb2.DT_INT32, (1,)),
+    "sample_rate": Input(types_pb2.DT_INT32, (0, 1)),
 }
 SIGNATURES = {
     DEFAULT_SIGNATURE: _AUDIO
@@ -120,12 +121,17 @@ def from_arrays(signature_name, arrays, user, max_utterances):
     lengths = arrays.get("length", np.full(count, width, np.int32))
     _check_rows("length", lengths, count)
     _check_range("length", lengths, 1, width)
+    rates = [None]
+    if "sample_rate" in arrays:
+        rates = arrays["sample_rate"].ravel().tolist()
+    rates = _for_each("sample_rate", rates, count)
     ids, rows = _who(signature_name, arrays, user, count)
     return [
         messages.Utterance(
             audio=audio[place, : lengths[place]],
             submodel_id=ids[place],
             row=rows[place],
+            sample_rate=rates[place],
         )
         for place in range(count)
     ]
@@ -155,7 +161,7 @@ def describe(signatures):
     """Signatures as this server takes them.
 
     A Submodel goes by its id as well as by its weights, and the answer says
-    which one it was.
+    which one it was; a sample rate, where one is sent, is checked.
 
     Args:
         signatures: dict of name to `SignatureDef`, as the export has them.
@@ -169,10 +175,11 @@ def describe(signatures):
             continue
         signature = meta_graph_pb2.SignatureDef()
         signature.CopyFrom(signatures[name])
+        _add_vector(signature.inputs, "sample_rate", types_pb2.DT_INT32)
         if "submodel" in signature.inputs:
-            _add_strings(signature.inputs, "submodel_id")
+            _add_vector(signature.inputs, "submodel_id", types_pb2.DT_STRING)
         for output in ("submodel_version", "served_by"):
-            _add_strings(signature.outputs, output)
+            _add_vector(signature.outputs, output, types_pb2.DT_STRING)
         described[name] = signature
     return described
 
@@ -206,12 +213,17 @@ def _who(signature_name, arrays, user, count):
     if user is not None:
         return [user] * count, nobody
     ids = [_to_id(each) for each in arrays["submodel_id"].ravel()]
-    if len(ids) not in (1, count):
+    return _for_each("submodel_id", ids, count), nobody
+
+
+def _for_each(name, values, count):
+    """A value for each utterance; one alone is everybody's."""
+    if len(values) not in (1, count):
         raise tensors.invalid(
-            f"input 'submodel_id' must have 1 or {count} values. Received: "
-            f"{len(ids)}."
+            f"input {name!r} must have 1 or {count} values. Received: "
+            f"{len(values)}."
         )
-    return ids * (count // len(ids)), nobody
+    return values * (count // len(values))
 
 
 def _to_id(value):
@@ -252,9 +264,9 @@ def _strings(values):
     return array
 
 
-def _add_strings(infos, name):
+def _add_vector(infos, name, dtype):
     info = infos[name]
     info.name = name
-    info.dtype = types_pb2.DT_STRING
+    info.dtype = dtype
     del info.tensor_shape.dim[:]
     info.tensor_shape.dim.add(size=-1)

@@ -250,6 +250,10 @@ def test_a_submodel_that_is_replaced_whenever_it_is_read_is_followed():
         (server.Utterance(np.ones(10)), "Received: [10] float64"),
         (server.Utterance(np.ones((2, 3), np.float32)), "[2, 3]"),
         (server.Utterance([0.5]), "list"),
+        (
+            server.Utterance(np.ones(10, np.float32), sample_rate=8000),
+            "8000 samples per second, and the base model takes 100",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_its_reason_and_alone(source, bad, message):
@@ -358,6 +362,43 @@ def test_a_tenant_pins_no_more_than_its_share(source):
             assert (await running.pin(other, "ann")).pinned
             await running.unload(CALLER, "bob")
             assert (await running.pin(CALLER, "ann")).pinned
+
+    asyncio.run(main())
+
+
+def test_a_pin_that_is_given_up_takes_no_other_with_it(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            source.holds_reads = True
+            first = asyncio.create_task(running.pin(CALLER, "ann"))
+            await waiting.until(lambda: source.reads == 1)
+            second = asyncio.create_task(running.pin(CALLER, "ann"))
+            await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.wait([first])
+            assert first.cancelled()
+            source.may_read.set()
+            assert (await second).pinned
+            [loaded] = running.list(CALLER)
+            assert loaded.pinned
+
+    asyncio.run(main())
+
+
+def test_a_pin_that_all_have_given_up_is_gone(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            source.holds_reads = True
+            calls = [
+                asyncio.create_task(running.pin(CALLER, "ann"))
+                for _ in range(2)
+            ]
+            await waiting.until(lambda: source.reads == 1)
+            for each in calls:
+                each.cancel()
+            await asyncio.wait(calls)
+            source.may_read.set()
+            assert not (await running.load(CALLER, "ann")).pinned
 
     asyncio.run(main())
 

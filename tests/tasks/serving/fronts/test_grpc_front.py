@@ -136,6 +136,28 @@ def test_each_way_to_name_a_submodel(
         assert rows == [2.0, 1.0]
 
 
+@pytest.mark.parametrize("signature", ["", "base"])
+@pytest.mark.parametrize(
+    "sent, seen",
+    [
+        (None, [None, None]),
+        (np.array(8000), [8000, 8000]),
+        (np.array([16000, 8000]), [16000, 8000]),
+    ],
+)
+def test_a_sample_rate_comes_with_the_audio(fronts, signature, sent, seen):
+    inputs = {"audio": np.ones((2, 3), np.float32)}
+    if not signature:
+        inputs["submodel_id"] = np.array(b"anna")
+    if sent is not None:
+        inputs["sample_rate"] = sent.astype(np.int32)
+    fronts.prediction().Predict(
+        _request(signature, **inputs), timeout=60, metadata=ANNA
+    )
+    [(_, _, utterances, _)] = fronts.server.seen
+    assert [each.sample_rate for each in utterances] == seen
+
+
 def test_an_output_filter_is_kept_to(fronts):
     request = _request()
     request.output_filter.append("text")
@@ -301,7 +323,12 @@ def test_metadata_have_the_signatures_as_the_server_takes_them(fronts):
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
     signature = signatures.signature_def["serving_default"]
-    assert set(signature.inputs) == {"audio", "submodel", "submodel_id"}
+    assert set(signature.inputs) == {
+        "audio",
+        "sample_rate",
+        "submodel",
+        "submodel_id",
+    }
     assert {"submodel_version", "served_by"} <= set(signature.outputs)
     assert response.model_spec.version.value == 3
     request.metadata_field.append("other")

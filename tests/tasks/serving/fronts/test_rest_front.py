@@ -95,6 +95,16 @@ def test_columns_are_answered_as_outputs(fronts):
     assert "X-Submodel-Version" not in headers
 
 
+def test_a_sample_rate_comes_with_a_row(fronts):
+    rows = [{**row, "sample_rate": 8000} for row in ROWS["instances"]]
+    assert fronts.http("POST", PREDICT, {"instances": rows}, ANNA)[0] == 200
+    [(_, _, utterances, _)] = fronts.server.seen
+    assert [each.sample_rate for each in utterances] == [8000, 8000]
+    rows[0]["sample_rate"] = "8000"
+    error = _fails(fronts, 400, {"instances": rows})
+    assert "sample_rate" in error
+
+
 @pytest.mark.parametrize("key", ["instances", "inputs"])
 def test_audio_alone_needs_no_name_beside_the_header(fronts, key):
     code, _, content = fronts.http(
