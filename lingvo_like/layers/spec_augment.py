@@ -6,18 +6,12 @@ speaker and step, so that a speaker's masks never depend on its neighbours.
 
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib
 
+def apply(features, freq_starts, freq_widths, time_starts, time_widths):
+    """Sets bands of bins and of frames in each utterance to 0.
 
-def apply(
-    features,
-    freq_starts,
-    freq_widths,
-    time_starts,
-    time_widths,
-    paddings=None,
-):
-    """Masks bands of bins and of frames in each utterance.
+    For the features of `LogMelFrontend` 0 is the utterance's mean; in the range
+    of Whisper's it is what Hugging Face's SpecAugment takes too.
 
     Args:
         features: `[batch, time, num_bins]` float.
@@ -25,9 +19,6 @@ def apply(
         freq_widths: `[batch, freq_masks]` int, bins of each; 0 masks none.
         time_starts: `[batch, time_masks]` int, first frame of each mask.
         time_widths: `[batch, time_masks]` int, frames of each; 0 masks none.
-        paddings: `[batch, time]`, or None. With paddings, what is masked
-            becomes the mean of the utterance's valid values; without, 0,
-            which is that mean for the features of `LogMelFrontend`.
 
     Returns:
         features of the same shape and dtype; frames that are padded stay as
@@ -36,11 +27,7 @@ def apply(
     masked_bins = _covered(freq_starts, freq_widths, features.shape[2])
     masked_frames = _covered(time_starts, time_widths, features.shape[1])
     masked = ops.logical_or(masked_bins[:, None, :], masked_frames[:, :, None])
-    if paddings is None:
-        fill = ops.zeros_like(features)
-    else:
-        fill = ops.broadcast_to(_mean(features, paddings), ops.shape(features))
-    return ops.where(masked, fill, features)
+    return ops.where(masked, ops.zeros_like(features), features)
 
 
 def _covered(starts, widths, length):
@@ -51,11 +38,3 @@ def _covered(starts, widths, length):
     return ops.any(
         ops.logical_and(positions >= starts, positions < ends), axis=1
     )
-
-
-def _mean(features, paddings):
-    valid = ops.cast(paddings_lib.zero_padded(features, paddings), "float32")
-    total = ops.sum(valid, axis=(1, 2), keepdims=True)
-    frames = ops.sum(1.0 - ops.cast(paddings, "float32"), axis=1)
-    values = ops.maximum(frames, 1.0) * features.shape[2]
-    return ops.cast(total / values[:, None, None], features.dtype)

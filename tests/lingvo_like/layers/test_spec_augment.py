@@ -33,19 +33,3 @@ def test_no_masks_and_zero_widths_change_nothing():
     zero = bounds([2], [2])
     result = spec_augment.apply(FEATURES, zero, zero * 0, zero, zero * 0)
     np.testing.assert_array_equal(result, FEATURES)
-
-
-def test_fills_with_the_mean_of_the_valid_frames():
-    none = np.zeros((2, 0), "int32")
-    paddings = np.array([[0] * 4 + [1] * 2, [0] * 6], "float32")
-    dirty = FEATURES.copy()
-    dirty[0, 4:] = np.nan
-    result = spec_augment.apply(
-        dirty, none, none, bounds([1], [1]), bounds([1], [1]), paddings
-    )
-    np.testing.assert_allclose(
-        result[0, 1], np.full(5, FEATURES[0, :4].mean()), rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        result[1, 1], np.full(5, FEATURES[1].mean()), rtol=1e-5, atol=1e-7
-    )
