@@ -36,10 +36,10 @@ class Demo(ShortStacked):
 
     train: schema.Train = dataclasses.field(
         default_factory=lambda: schema.Train(
-            num_steps=20,
+            num_steps=16,
             speakers_per_step=2,
             utterances_per_speaker=4,
-            eval_every_steps=10,
+            eval_every_steps=8,
         )
     )
 

@@ -40,7 +40,7 @@ def steps(output, base, seed):
             [
                 "tasks.simulate",
                 f"--output_dir={voices}",
-                "--num_speakers=12",
+                "--num_speakers=8",
                 "--severities=typical",
                 "--utterances_per_speaker=10",
                 "--nosplit",
@@ -71,7 +71,7 @@ def steps(output, base, seed):
                 f"--base={base}",
                 f"--manifest={os.path.join(voices, 'manifest.jsonl')}",
                 f"--output_dir={short}",
-                "--set=num_steps=60",
+                "--set=num_steps=40",
             ],
         ),
         (

@@ -116,6 +116,7 @@ def main(_):
     replicas = devices.replicas()
     is_chief = replicas.workers.is_chief
     if is_chief:
+        directory.lock()
         directory.prepare()
     # All have read, and the chief can write, before anything is written.
     replicas.workers.gather()

@@ -58,6 +58,7 @@ def main(_):
 
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
     saved = directory.read_experiment()
+    directory.lock()
     directory.prepare()
     if _BASE.value:
         base = bases.load(experiment.base, _BASE.value)

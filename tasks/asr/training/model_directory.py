@@ -44,7 +44,6 @@ class ModelDirectory:
         if not path:
             raise ValueError("--model_dir is empty; name a folder for the run")
         self.path = path
-        self._is_locked = False
         self.checkpoints = posixpath.join(path, "checkpoints")
         self.tensorboard = posixpath.join(path, "tensorboard")
         self.submodels = posixpath.join(path, "submodels")
@@ -63,25 +62,28 @@ class ModelDirectory:
     def prepare(self):
         """Makes the folders, and shows now that they can be written.
 
-        What a killed process was writing is removed. As long as this object
-        lives, no other process of this machine prepares the same directory.
+        What a killed process was writing is removed.
 
         Raises:
-            OSError: they cannot, or another process trains there; said before
-                hours of training.
+            OSError: they cannot; said before hours of training.
         """
-        check_writable(self.path, "the model directory")
-        self._lock()
         for folder in (self.path, self.submodels, self.checkpoints):
             check_writable(folder, "the model directory")
             for name in tf.io.gfile.listdir(folder):
                 if name.startswith(files.TEMPORARY_PREFIX):
                     tf.io.gfile.remove(posixpath.join(folder, name))
 
-    def _lock(self):
-        if self._is_locked or "://" in self.path:
+    def lock(self):
+        """Keeps whoever asks for it to one at a time, on this machine.
+
+        As long as this object lives; a kill leaves nothing behind.
+
+        Raises:
+            OSError: another process trains here, or nobody can write here.
+        """
+        check_writable(self.path, "the model directory")
+        if "://" in self.path:
             return
-        # The folder itself: nothing is left by a kill.
         descriptor = os.open(self.path, os.O_RDONLY)
         weakref.finalize(self, os.close, descriptor)
         try:
@@ -94,7 +96,6 @@ class ModelDirectory:
         except OSError as error:
             # Some network file systems lock no folders.
             logging.warning("%s: not locked: %s", self.path, error.strerror)
-        self._is_locked = True
 
     def check_space(self, variables, num_submodels=0, submodel_bytes=0):
         """Refuses a disk on which a run's results do not fit.

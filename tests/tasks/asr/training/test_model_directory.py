@@ -204,17 +204,11 @@ def test_a_disk_without_room_for_submodels_is_told_at_once(
 def test_one_process_trains_in_a_directory_at_a_time(tmp_path):
     path = str(tmp_path / "run")
     first = model_directory.ModelDirectory(path)
-    first.prepare()
-    first.prepare()
-    written = os.path.join(first.submodels, f"{files.TEMPORARY_PREFIX}0")
-    with open(written, "wb") as file:
-        file.write(b"half")
+    first.lock()
     with pytest.raises(OSError, match="another process is training in it"):
-        model_directory.ModelDirectory(path).prepare()
-    assert os.path.exists(written)
+        model_directory.ModelDirectory(path).lock()
     del first
-    model_directory.ModelDirectory(path).prepare()
-    assert not os.path.exists(written)
+    model_directory.ModelDirectory(path).lock()
 
 
 def test_what_a_killed_process_was_writing_is_removed(directory):
