@@ -128,9 +128,15 @@ class _QuietTensorFlow:
                 execute(module)
                 # The first look for devices has notices of its own.
                 module.config.list_physical_devices()
+            module.get_logger().addFilter(_is_no_retracing)
 
         spec.loader.exec_module = execute_quietly
         return spec
+
+
+def _is_no_retracing(record):
+    # A program for each length of audio is meant.
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextlib.contextmanager

@@ -95,6 +95,19 @@ def test_tensorflow_starts_and_fails_in_one_line():
     assert done.stderr == ("error: /no/such/file; No such file or directory\n")
 
 
+def test_a_program_for_each_length_is_no_news():
+    done = run(
+        "import tensorflow as tf\n"
+        "step = tf.function(tf.reduce_sum)\n"
+        "for length in range(1, 9):\n"
+        "    step(tf.zeros([length]))\n"
+        "tf.get_logger().warning('something else')"
+    )
+    assert done.returncode == 0
+    assert "retracing" not in done.stderr
+    assert "something else" in done.stderr
+
+
 def test_errors_of_tensorflow_are_told_apart():
     import tensorflow as tf
 
