@@ -8,6 +8,7 @@ DEMO_DIR ?= runs/demo
 
 DEMO_EXTRAS := tensorflow,whisper,simulate,tiny-en,tensorboard
 TEST_EXTRAS := $(DEMO_EXTRAS),serve,recordings,test
+ALL_EXTRAS := $(TEST_EXTRAS),aot
 
 # The oldest TensorFlow that is supported, and the newest for TPU VMs.
 OLDER := 2.19 2.20
@@ -34,6 +35,11 @@ $(VENV)/.test: $(VENV)/.demo
 	@$(RUN) -m pip install --quiet --editable '.[$(TEST_EXTRAS)]'
 	@touch $@
 
+$(VENV)/.test-all: $(VENV)/.test
+	@echo 'Installing the TPU compiler into $(VENV).'
+	@$(RUN) -m pip install --quiet --editable '.[$(ALL_EXTRAS)]'
+	@touch $@
+
 $(VENV)-%/.test: setup.cfg pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-$*
 	@printf '%s==$*.*\n' tensorflow tensorflow-text tensorflow-serving-api \
@@ -51,7 +57,7 @@ demo: $(VENV)/.demo  ## 16 simulated speakers, 16 Submodels, one report
 test: $(VENV)/.test  ## the quick tests
 	$(PYTEST)
 
-test-all: $(VENV)/.test  ## every test, those that take minutes too
+test-all: $(VENV)/.test-all  ## every test, the slow ones and the TPU compiler's too
 	$(PYTEST) -m ''
 
 test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the quick tests on older TensorFlow

@@ -83,12 +83,19 @@ def main(_):
     values = hyperparams.override(enrolment_plan.Values(), _SET.value)
     enrolment_plan.check(values)
     # Late, so that --help and a mistyped value answer at once.
+    from lingvo_like import space_file
     from tasks.asr import bases
-    from tasks.asr.enrolment import enrolment_experiments, enrolment_files
+    from tasks.asr.data import manifest
+    from tasks.asr.enrolment import (
+        enrolment,
+        enrolment_experiments,
+        enrolment_files,
+    )
+    from tasks.asr.training import replicas as replicas_lib
 
     clock = _Clock("imports")
     path, base_path = enrolment_files.find_space(_SPACE.value)
-    space = enrolment_files.load_space(path)
+    space = space_file.load(path)
     enrolment_plan.check_mode(_MODE.value, bool(space.encoder))
     destination = enrolment_files.Destination(
         _OUTPUT_DIR.value or _beside(path),
@@ -98,6 +105,11 @@ def main(_):
     )
     experiment = enrolment_experiments.of_space(space)
     replicas = devices.replicas()
+    workers = replicas.workers
+    if workers.count > 1:
+        # Each process enrols its own speakers, by itself: what it makes has
+        # not the shapes of what the others make.
+        replicas = replicas_lib.Replicas()
     with replicas.scope():
         base = bases.load(experiment.base, _BASE.value or base_path)
     _check_base(space, base, path, _BASE.value or base_path)
@@ -112,26 +124,41 @@ def main(_):
     if left_out:
         print(left_out.describe(), file=sys.stderr, end="")
     if _COMPARE_WITH_SPACE.value:
-        if replicas.workers.is_chief:
+        if workers.is_chief:
             _compare(space, base, train, dev, values, replicas)
-        replicas.workers.gather()
+        workers.gather()
         return
     destination.check(space, train)
     clock.lap("recordings")
-    _enrol(space, base, train, dev, values, destination, clock, replicas)
-
-
-def _enrol(space, base, train, dev, values, destination, clock, replicas):
-    from tasks.asr.enrolment import enrolment, enrolment_report
-
-    # Each process enrols its own share of the speakers.
-    workers, results = replicas.workers, []
     own = dict(list(train.items())[workers.index :: workers.count])
+    results = []
     if own:
         results = enrolment.enrol(
             space, base, own, dev, _MODE.value, values, replicas
         )
     clock.lap("enrolment")
+    refused = _keep(space, results, values.seed, destination, clock, workers)
+    # Whom --speaker names has some, or nobody is enrolled.
+    lost = {
+        each.utt_id
+        for each in left_out
+        if not _SPEAKER.value
+        and each.reason == manifest.NOTHING_USABLE
+        and each.where == _MANIFEST.value
+    }
+    if refused or lost:
+        asked = len(train) + len(lost)
+        nothing = "; no usable utterance of " + ", ".join(sorted(lost))
+        cli.fail(
+            f"enrolled {len(train) - refused} of {asked}"
+            f"{nothing if lost else ''}"
+        )
+
+
+def _keep(space, results, seed, destination, clock, workers):
+    """Writes what was enrolled; how many speakers were refused, in all."""
+    from tasks.asr.enrolment import enrolment_report
+
     rows, refused = [], 0
     for each in results:
         row = each.summary()
@@ -140,7 +167,7 @@ def _enrol(space, base, train, dev, values, destination, clock, replicas):
                 raise ValueError(enrolment_report.refusal(each))
             if each.warnings and not _DESPITE_WARNINGS.value:
                 raise ValueError(enrolment_report.doubt(each))
-            row["path"], version = destination.write(each, space, values.seed)
+            row["path"], version = destination.write(each, space, seed)
             row["version"] = version.name if version else ""
             for warning in each.warnings:
                 print(f"warning: {each.speaker}: {warning}", file=sys.stderr)
@@ -162,15 +189,15 @@ def _enrol(space, base, train, dev, values, destination, clock, replicas):
         print(json.dumps({"seconds": clock.seconds, "speakers": rows}))
     # Nobody leaves before it is written.
     workers.gather()
-    if refused:
-        cli.fail(f"enrolled {len(train) - refused} of {len(train)}")
+    return refused
 
 
 def _compare(space, base, train, dev, values, replicas):
+    from lingvo_like import space_file
     from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_report
 
     path, _ = enrolment_files.find_space(_COMPARE_WITH_SPACE.value)
-    other = enrolment_files.load_space(path, space.metadata.base_fingerprint)
+    other = space_file.load(path, space.metadata.base_fingerprint)
     rows = enrolment_report.comparison(
         *(
             enrolment.enrol(

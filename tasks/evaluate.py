@@ -125,8 +125,10 @@ def main(_):
         _BEAM_SIZE.value,
         replicas,
     )
-    # The others have said what they recognised, and leave the rest to it.
+    # The others have said what they recognised, and leave the rest to it; who
+    # left before it has written would count as dead.
     if not replicas.workers.is_chief:
+        replicas.workers.gather()
         return
     summary = metrics.summarize(
         records,
@@ -167,6 +169,7 @@ def main(_):
             }
         )
     )
+    replicas.workers.gather()
 
 
 if __name__ == "__main__":

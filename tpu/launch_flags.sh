@@ -32,7 +32,7 @@ flags
   --name, --zone, --project, --bucket
                        also as TPU_NAME, TPU_ZONE, TPU_PROJECT and TPU_BUCKET
                        in the environment
-  --accelerator_type   such as v5litepod-16; for create and resume
+  --accelerator_type   such as v5litepod-8; for create and resume
   --runtime_version    the plain one of the accelerator type by default
   --spot               cheaper, and may be taken away
   --vm                 at once or not at all, past the queue
@@ -149,7 +149,13 @@ check() {
             "Received: '$wait_minutes', '$poll_seconds'."
     case $step in
     copy) need bucket data ;;
-    create | resume) need name zone accelerator_type ;;
+    create | resume)
+        need name zone accelerator_type
+        local size=${accelerator_type##*-}
+        [[ ! $size =~ ^[0-9]+$ || $((10#$size)) -le 8 ]] ||
+            fail "--accelerator_type: $accelerator_type has several hosts, and a" \
+                "job trains on the chips of one. Take ${accelerator_type%-*}-8, or" \
+                "several, each with --speakers of its own" ;;
     fetch) need name zone bucket ;;
     *) need name zone ;;
     esac

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.enrolment --base=BASE --work_dir=DIR
 
-Simulated speakers learn a space; others, of voices and phonological processes
-that it never heard, enrol in it. Parts, all by default (--parts=curve,step):
+Simulated speakers learn a space; others enrol in it, of voices that it never
+heard and, but for the typical ones, with a phonological process, among others,
+that it never heard. Parts, all by default (--parts=curve,step):
 
     curve     error rate on unseen phrases against the number of utterances,
               for the base, zero shot, embedding, a full slot from the space
@@ -18,11 +19,13 @@ that it never heard, enrol in it. Parts, all by default (--parts=curve,step):
 What is there already in DIR is used again. JSON comes last.
 """
 
+import collections
 import json
 import pathlib
 import subprocess
 import sys
 
+from tasks.asr.data import manifest
 from tests.benchmarks import (
     enrolment_costs,
     enrolment_curve,
@@ -34,6 +37,8 @@ PARTS = ("curve", "training", "seconds", "step", "same")
 # Of the simulator's voices and processes, those that the space never hears.
 TRAIN_VOICES, NEW_VOICES = "0:34", "34:44"
 NUM_HELD_OUT_PROCESSES = 2
+# Speakers that are simulated for each new one that is taken.
+CANDIDATES = 3
 
 
 def parse():
@@ -70,7 +75,7 @@ def simulate(arguments, work_dir):
     """The speakers of the space and the new ones: two folders."""
     from tasks.asr.simulator import phonology
 
-    known = phonology.PROCESSES[:-NUM_HELD_OUT_PROCESSES]
+    heard = phonology.PROCESSES[:-NUM_HELD_OUT_PROCESSES]
     held_out = phonology.PROCESSES[-NUM_HELD_OUT_PROCESSES:]
     common = {
         "dev_utterances": 5,
@@ -84,22 +89,57 @@ def simulate(arguments, work_dir):
             work_dir / "known",
             num_speakers=arguments.train_speakers,
             voices=TRAIN_VOICES,
-            processes=",".join(known),
+            processes=",".join(heard),
             speaker_prefix="KNOWN",
             seed=0,
             **common,
         ),
-        jobs.simulate(
+        choose(
+            jobs.simulate(
+                work_dir / "candidates",
+                num_speakers=CANDIDATES * arguments.new_speakers,
+                voices=NEW_VOICES,
+                # A speaker has up to six: the new ones beside heard ones.
+                processes=",".join((*held_out, *heard)),
+                speaker_prefix="NEW",
+                seed=1,
+                **common,
+            ),
             work_dir / "new",
-            num_speakers=arguments.new_speakers,
-            voices=NEW_VOICES,
-            # A speaker has up to six: the new ones beside heard ones.
-            processes=",".join((*held_out, *known)),
-            speaker_prefix="NEW",
-            seed=1,
-            **common,
+            held_out,
+            arguments.new_speakers,
         ),
     )
+
+
+def choose(folder, target, processes, count):
+    """Manifests of as many speakers of each severity, with such a process.
+
+    Args:
+        folder: of a simulated corpus.
+        target: folder to write the chosen speakers' manifests to.
+        processes: names, of which all but the typical speakers have one.
+        count: int, speakers of all severities.
+
+    Returns:
+        `target`.
+    """
+    found = json.loads((folder / "simulation.json").read_text())["speakers"]
+    by_severity = collections.defaultdict(list)
+    for each in found:
+        if not each["processes"] or set(processes) & set(each["processes"]):
+            by_severity[each["severity"]].append(each["speaker"])
+    share = count // len(by_severity)
+    for severity, speakers in by_severity.items():
+        if len(speakers) < share:
+            raise ValueError(f"{len(speakers)} {severity} speakers of {share}")
+    chosen = {s for each in by_severity.values() for s in each[:share]}
+    target.mkdir(exist_ok=True)
+    for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
+        utterances, _ = manifest.read(folder / name)
+        kept = [each for each in utterances if each.speaker in chosen]
+        manifest.write(str(target / name), kept)
+    return target
 
 
 def train(arguments, name, experiment, folder):

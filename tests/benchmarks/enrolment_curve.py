@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from lingvo_like import submodel
+from lingvo_like import space_file, submodel
 from tasks.asr.enrolment import enrolment, enrolment_files
 from tasks.asr.training import model_directory, task
 from tests.benchmarks import jobs
@@ -17,9 +17,7 @@ SCRATCH = "scratch"
 
 def load(arguments, run):
     """The space of a run, its experiment's values and the base model."""
-    space = enrolment_files.load_space(
-        model_directory.ModelDirectory(str(run)).space
-    )
+    space = space_file.load(model_directory.ModelDirectory(str(run)).space)
     values = jobs.experiment(arguments.experiment, arguments.set)
     return space, values, jobs.load_base(arguments.base, values)
 

@@ -11,7 +11,7 @@ import pytest
 from tests import waiting
 from tests.tpu import launching
 
-ACCELERATOR = "--accelerator_type=v5litepod-16"
+ACCELERATOR = "--accelerator_type=v5litepod-8"
 BUCKET = "--bucket=gs://mine/speech"
 QUEUED = ("compute", "tpus", "queued-resources")
 VM = ("compute", "tpus", "tpu-vm")
@@ -479,6 +479,10 @@ def test_a_dry_run_carries_out_nothing_and_prints_what_would_be(cloud, step):
         (
             ["create", *launching.NAMED, "--accelerator_type=v9-8"],
             "no accelerator type 'v9-8' is known here",
+        ),
+        (
+            ["create", *launching.NAMED, "--accelerator_type=v5litepod-16"],
+            "v5litepod-16 has several hosts",
         ),
     ],
 )

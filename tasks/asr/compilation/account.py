@@ -27,7 +27,8 @@ def training(
     """Compiles the training step of a job for one chip of a topology.
 
     Each chip is a replica with `train.speakers_per_step` places. The Submodels
-    of the job are shared out to them; nothing is summed across them.
+    of the job are shared out to them; nothing is summed across them. Of a space
+    every chip has all embeddings, and the basis's gradient is summed.
 
     Args:
         base: a frozen `BaseModel`.
@@ -44,7 +45,12 @@ def training(
     chips = target.num_chips
     train = experiment.train
     places = train.speakers_per_step
-    num_slots = max(places, -(-(num_submodels or 0) // chips))
+    is_space = bool(experiment.space.embedding_dim)
+    # Chips that have Submodels of their own.
+    owners = 1 if is_space else chips
+    # To confirm would draw the embeddings of millions.
+    confirm = confirm and not is_space
+    num_slots = max(places, -(-(num_submodels or 0) // owners))
 
     def program(slots, speakers=places):
         return programs.train_program(
@@ -73,12 +79,12 @@ def training(
         "speakers_per_step_of_a_chip": places,
         "utterances_per_step_of_a_chip": first.num_utterances,
         "utterance_seconds": first.seconds,
-        "num_submodels": num_slots * chips,
+        "num_submodels": num_slots * owners,
         "submodel_bytes": found.slot_bytes,
         "shared_gradient_bytes": first.shared_bytes if chips > 1 else 0,
         "fits": found.report is not None,
         "submodels_per_chip": found.most,
-        "submodels_per_job": found.most * chips,
+        "submodels_per_job": found.most * owners,
         "confirmed_by_compiling": found.confirmed,
     }
     step = (
@@ -90,7 +96,7 @@ def training(
         ("step of a chip", step),
         (
             "Submodels that fit",
-            f"{found.most * chips:,} in a job, {found.most:,} on a chip "
+            f"{found.most * owners:,} in a job, {found.most:,} on a chip "
             f"({how}; {found.slot_bytes / 2**20:.2f} MiB each)",
         ),
     ]
@@ -107,7 +113,7 @@ def training(
     speakers = places
     if not found.most:
         speakers = capacity.largest(fits, places - 1)
-    return _account_of_excess(found, figures, rows, speakers, first, target)
+    return _account_of_excess(found, figures, rows, speakers, is_space, target)
 
 
 def _account_of_time(report, figures, rows, places, train):
@@ -130,17 +136,14 @@ def _account_of_time(report, figures, rows, places, train):
     )
 
 
-def _account_of_excess(found, figures, rows, speakers, program, target):
-    chips = target.num_chips
+def _account_of_excess(found, figures, rows, speakers, is_space, target):
     error = found.error
-    if found.most:
-        largest = (
-            f"the largest number that fits is {found.most * chips} Submodels"
-        )
-        if not program.shared_bytes:
+    most = figures["submodels_per_job"]
+    if most:
+        largest = f"the largest number that fits is {most} Submodels"
+        if not is_space:
             largest += (
-                "; more can take turns, with "
-                f"train.resident_speakers={found.most * chips}"
+                f"; more can take turns, with train.resident_speakers={most}"
             )
     elif speakers:
         largest = (
@@ -154,7 +157,7 @@ def _account_of_excess(found, figures, rows, speakers, program, target):
         )
     figures = {
         "topology": target.name,
-        "num_chips": chips,
+        "num_chips": target.num_chips,
         **figures,
         "hbm_bytes_needed": error.needed_bytes,
         "hbm_bytes_available": error.available_bytes,

@@ -7,15 +7,18 @@ OUTPUT_DIR/enrolment.jsonl a line for each speaker of the last call
 import dataclasses
 import json
 import posixpath
+import time
 
 import tensorflow as tf
 
-from lingvo_like import files, space_file, submodel, submodel_store
+from lingvo_like import files, submodel, submodel_store
 from tasks.asr.data import manifest as manifest_lib
 from tasks.asr.data import preparation, rejections
 from tasks.asr.training import model_directory
 
 RESULTS = "enrolment.jsonl"
+# After which nobody is writing a file any more.
+_ABANDONED_SECONDS = 3600
 
 
 def find_space(path):
@@ -36,11 +39,6 @@ def find_space(path):
         return path, ""
     saved = model_directory.ModelDirectory(folder).read_experiment()
     return path, saved["base"] if saved else ""
-
-
-def load_space(path, base_fingerprint=None):
-    """Reads a space; as `space_file.load`."""
-    return space_file.load(path, base_fingerprint)
 
 
 def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
@@ -153,10 +151,13 @@ class Destination:
             self._check_free(space, speakers)
         folder = posixpath.join(self.directory, "submodels")
         model_directory.check_writable(folder, "the output folder")
-        # What a killed process was writing.
+        # What a killed process was writing, and none that runs now.
+        long_ago = 1e9 * (time.time() - _ABANDONED_SECONDS)
         for name in tf.io.gfile.listdir(folder):
+            path = posixpath.join(folder, name)
             if name.startswith(files.TEMPORARY_PREFIX):
-                tf.io.gfile.remove(posixpath.join(folder, name))
+                if tf.io.gfile.stat(path).mtime_nsec < long_ago:
+                    tf.io.gfile.remove(path)
 
     def _check_free(self, space, speakers):
         taken = []
@@ -201,13 +202,14 @@ class Destination:
         if not self.replace:
             self._check_free(space, [enrolled.speaker])
         path = self.path(enrolled.speaker)
-        stored = submodel.save(path, make_submodel(enrolled, space, seed))
-        if not self.store:
-            return path, None
-        store = submodel_store.SubmodelStore(self.store)
-        return path, store.publish(
-            submodel.to_bytes(stored), self.tenant, enrolled.speaker
-        )
+        made, version = make_submodel(enrolled, space, seed), None
+        # First, so that a file here is one whose publishing came through.
+        if self.store:
+            version = submodel_store.SubmodelStore(self.store).publish(
+                submodel.to_bytes(made), self.tenant, enrolled.speaker
+            )
+        submodel.save(path, made)
+        return path, version
 
     def write_results(self, rows):
         """Writes a line of JSON for each speaker of the call."""

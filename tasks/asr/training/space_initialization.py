@@ -112,9 +112,18 @@ def load_submodels(path, base_fingerprint, space):
         space: `EmbeddingSpace` whose layout and residual weight they share.
 
     Raises:
-        ValueError: there are none, or of another base, layout or weight.
+        ValueError: there are none, of another base, layout or weight, or
+            they did not start alike.
     """
-    folder = model_directory.ModelDirectory(path).submodels
+    directory = model_directory.ModelDirectory(path)
+    saved = directory.read_experiment()
+    # Of Submodels that began apart, no sum is like any of them.
+    if saved and not saved["values"]["adapter"]["shared_start"]:
+        raise ValueError(
+            f"{path}: its Submodels began at different points, and no space "
+            f"starts from them; train them with adapter.shared_start=true"
+        )
+    folder = directory.submodels
     names = []
     if tf.io.gfile.isdir(folder):
         names = sorted(

@@ -12,6 +12,7 @@ from params import schema
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     model_directory,
+    run_description,
     space_initialization,
     space_training,
     task,
@@ -329,10 +330,26 @@ def test_embeddings_that_start_from_the_encoder_are_what_it_predicts(
         assert np.corrcoef(ours, theirs)[0, 1] > 0.999
 
 
+def describe(run, shared_start):
+    """Writes the experiment.json of a run that started so."""
+    experiment = run.job.experiment
+    adapter = dataclasses.replace(experiment.adapter, shared_start=shared_start)
+    run.directory.write_experiment(
+        run_description.describe(
+            "conformer.Tiny",
+            dataclasses.replace(experiment, adapter=adapter),
+            "base",
+            FINGERPRINT,
+            {},
+        )
+    )
+
+
 def test_a_space_as_large_as_a_run_of_slots_holds_all_of_it(
     base, manifests, tmp_path
 ):
     slots = Run(base, manifests, tmp_path, schema.Space(), dev=False).finish()
+    describe(slots, shared_start=True)
     made = space_of(slots, 5)
     vectors = space_initialization.load_submodels(
         slots.directory.path, FINGERPRINT, made
@@ -352,6 +369,12 @@ def test_a_space_as_large_as_a_run_of_slots_holds_all_of_it(
     small = space_of(slots, 2)
     share = space_initialization.from_submodels(small, vectors)
     assert 0.5 < share < 1.0
+    describe(slots, shared_start=False)
+    with pytest.raises(ValueError, match="adapter.shared_start=true"):
+        space_initialization.load_submodels(
+            slots.directory.path, FINGERPRINT, made
+        )
+    describe(slots, shared_start=True)
     with pytest.raises(ValueError, match="another base model"):
         space_initialization.load_submodels(
             slots.directory.path, "1" * 64, made
