@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests import tiny
+from tests import clusters, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
 SPEAKERS = ("ann", "bob", "cy", "dee")
@@ -24,6 +24,30 @@ def run(binary, *flags, **environment):
         capture_output=True,
         text=True,
     )
+
+
+def run_two(binary, *flags):
+    """Two processes of one job: what each has said, once both have ended."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"tasks.{binary}", *map(str, flags)],
+            cwd=ROOT,
+            env=os.environ | {"TF_CONFIG": config},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for config in clusters.configs()
+    ]
+    try:
+        said = [each.communicate(timeout=300) for each in started]
+    finally:
+        for each in started:
+            each.kill()
+    return [
+        subprocess.CompletedProcess(each.args, each.returncode, *words)
+        for each, words in zip(started, said, strict=True)
+    ]
 
 
 def train_flags(folder, model_dir, experiment="conformer.TinyEmbedding"):
@@ -104,56 +128,78 @@ def test_training_on_replicas_is_told_and_ends_in_the_same(speech, tmp_path):
     assert found[0] == found[1]
 
 
+def hypotheses(folder):
+    lines = (folder / "hypotheses.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
 @pytest.mark.slow
 def test_evaluation_on_replicas_recognises_the_same(speech, space, tmp_path):
-    texts = []
-    for flags in ([], ["--virtual_cpus=2"]):
-        done = run(
-            "evaluate",
+    def flags(name):
+        return [
             f"--model_dir={space}",
             f"--test_manifest={speech}/dev.jsonl",
-            f"--output_dir={tmp_path}/{len(flags)}",
-            *flags,
-        )
+            f"--output_dir={tmp_path}/{name}",
+        ]
+
+    ended = [
+        run("evaluate", *flags("one")),
+        run("evaluate", *flags("cpus"), "--virtual_cpus=2"),
+        *run_two("evaluate", *flags("processes")),
+    ]
+    for done in ended:
         assert done.returncode == 0, done.stderr
-        lines = (tmp_path / str(len(flags)) / "hypotheses.jsonl").read_text()
-        texts.append([json.loads(line) for line in lines.splitlines()])
-    assert texts[0] == texts[1]
-    assert len(texts[0]) == 2 * len(SPEAKERS)
+    texts = hypotheses(tmp_path / "one")
+    assert len(texts) == 2 * len(SPEAKERS)
+    assert hypotheses(tmp_path / "cpus") == texts
+    assert hypotheses(tmp_path / "processes") == texts
+
+
+def enrol_flags(space, manifest, folder):
+    return [
+        f"--space={space}",
+        f"--manifest={manifest}",
+        f"--output_dir={folder}",
+        "--mode=full",
+        "--despite_warnings",
+        "--set=embedding_steps=2",
+        "--set=full_steps=2",
+    ]
+
+
+def enrolled(done):
+    """What `tasks.enroll` says of each speaker."""
+    # Whom the tiny base serves as well gets nothing, and it says so.
+    assert done.stdout and "Traceback" not in done.stderr, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])["speakers"]
+    return {row["speaker"]: row for row in rows}
 
 
 @pytest.mark.slow
-def test_enrolment_on_replicas_makes_the_same(speech, space, tmp_path):
-    newcomers = ("eve", "fay", "gus")
-    tiny.recordings(speech, newcomers, 3, seed=2, name="new")
-    found = []
-    for flags in ([], ["--virtual_cpus=2"]):
-        folder = tmp_path / str(len(flags))
-        done = run(
-            "enroll",
-            f"--space={space}",
-            f"--manifest={speech}/new.jsonl",
-            f"--output_dir={folder}",
-            "--mode=full",
-            "--despite_warnings",
-            "--set=embedding_steps=2",
-            "--set=full_steps=2",
-            *flags,
-        )
-        # Whom the tiny base serves as well gets nothing, and it says so.
-        assert done.stdout and "Traceback" not in done.stderr, done.stderr
-        rows = json.loads(done.stdout.splitlines()[-1])["speakers"]
-        found.append((folder, rows))
-    (one, expected), (two, rows) = found
-    assert len(rows) == len(newcomers)
-    for row, other in zip(rows, expected, strict=True):
-        assert row["speaker"] == other["speaker"]
-        assert row["mode"] == other["mode"]
-        for mode, loss in other["loss"].items():
-            assert row["loss"][mode] == pytest.approx(loss, rel=1e-4)
-        if "path" in other:
-            tensors = safetensors.numpy.load_file(row["path"])
-            for name, value in safetensors.numpy.load_file(
-                other["path"]
-            ).items():
-                np.testing.assert_allclose(tensors[name], value, atol=1e-4)
+@pytest.mark.parametrize("newcomers", [("eve", "fay", "gus"), ("eve",)])
+def test_enrolment_on_replicas_makes_the_same(
+    speech, space, tmp_path, newcomers
+):
+    manifest = tiny.recordings(speech, newcomers, 3, seed=2, name="new")
+    expected = enrolled(
+        run("enroll", *enrol_flags(space, manifest, tmp_path / "one"))
+    )
+    assert set(expected) == set(newcomers)
+    flags = enrol_flags(space, manifest, tmp_path / "cpus")
+    cpus = enrolled(run("enroll", *flags, "--virtual_cpus=2"))
+    flags = enrol_flags(space, manifest, tmp_path / "processes")
+    chief, other = run_two("enroll", *flags)
+    assert "Traceback" not in other.stderr, other.stderr
+    for rows in (cpus, enrolled(chief)):
+        assert set(rows) == set(newcomers)
+        for speaker, row in rows.items():
+            wanted = expected[speaker]
+            assert row["mode"] == wanted["mode"]
+            for mode, loss in wanted["loss"].items():
+                assert row["loss"][mode] == pytest.approx(loss, rel=1e-4)
+            if "path" in wanted:
+                tensors = safetensors.numpy.load_file(row["path"])
+                for name, value in safetensors.numpy.load_file(
+                    wanted["path"]
+                ).items():
+                    np.testing.assert_allclose(tensors[name], value, atol=1e-4)

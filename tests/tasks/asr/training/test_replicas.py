@@ -6,7 +6,6 @@ Each job is a process of its own, since TensorFlow splits its CPU only once.
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests import tiny
+from tests import clusters, tiny
 
 ROOT = pathlib.Path(__file__).parents[4]
 SPEAKERS = [f"s{i}" for i in range(8)]
@@ -182,24 +181,7 @@ def test_a_space_learns_the_same_on_replicas_which_meet_for_its_basis(speech):
 
 
 def start_workers(job):
-    sockets = [socket.socket() for _ in range(2)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
-    for each in sockets:
-        each.close()
-    return [
-        start(
-            job,
-            TF_CONFIG=json.dumps(
-                {
-                    "cluster": {"worker": addresses},
-                    "task": {"type": "worker", "index": index},
-                }
-            ),
-        )
-        for index in range(2)
-    ]
+    return [start(job, TF_CONFIG=config) for config in clusters.configs()]
 
 
 @pytest.mark.slow
