@@ -181,9 +181,9 @@ class Job:
         """Pairs of a snapshot and its held-out losses, from `before` on."""
         found = []
         with tqdm.tqdm(
-            total=steps[-1] * learning.num_groups,
+            total=steps[-1] * learning.num_going,
             desc=f"enrolling ({mode})",
-            unit="step",
+            unit="update",
         ) as progress:
             for snapshot in learning.run(steps, progress.update):
                 (losses,) = judge.losses([snapshot.rows])
@@ -192,7 +192,7 @@ class Job:
                 before = losses
                 progress.total = (
                     progress.n
-                    + (steps[-1] - snapshot.step) * learning.num_groups
+                    + (steps[-1] - snapshot.step) * learning.num_going
                 )
         return found
 
@@ -253,7 +253,16 @@ class Job:
         encoder = self._space.speaker_encoder()
         heard = [
             np.mean(
-                encoder.statistics(*self._speech.of(run.speaker, run.train)),
+                np.concatenate(
+                    [
+                        encoder.statistics(
+                            *self._speech.of(run.speaker, indices, bucket)
+                        )
+                        for bucket, indices in self._speech.by_bucket(
+                            run.train, lambda i, run=run: (run.speaker, i)
+                        ).items()
+                    ]
+                ),
                 axis=0,
             )
             for run in self._runs

@@ -95,14 +95,14 @@ class Judge:
         self._runs = runs
         self._items = speech.by_bucket(
             [(slot, i) for slot, r in enumerate(runs) for i in r.held_out],
-            lambda item: runs[item[0]].speaker,
+            lambda item: (runs[item[0]].speaker, item[1]),
         )
         self._loss_step = self._compiled(self._losses, num_losses)
         self._text_step = self._compiled(self._texts, num_texts)
 
     def _compiled(self, function, num_candidates):
         # What counts is how often each padded length comes.
-        most = max(map(len, self._items), default=0) * num_candidates
+        most = max(map(len, self._items.values()), default=0) * num_candidates
         return enrolment_learning.on_replicas(
             self._replicas, function, -(-most // _PLACES)
         )
@@ -151,19 +151,19 @@ class Judge:
     def _each(self, step, candidates, read, convert):
         found = [{} for _ in candidates]
         with tqdm.tqdm(
-            total=len(candidates) * sum(map(len, self._items)),
+            total=len(candidates) * sum(map(len, self._items.values())),
             desc="enrolling (judging)",
             unit="utt",
             # Within the bar of the learning, and only where somebody looks.
             leave=False,
             disable=None,
         ) as progress:
-            for some, places in self._parts(len(candidates)):
+            for bucket, some, places in self._parts(len(candidates)):
                 # A replica that has nothing left judges the first again.
                 idle = self._replicas.num_local - len(some)
                 results = step(
                     [
-                        self._batch(candidates, part, places)
+                        self._batch(candidates, part, places, bucket)
                         for part in some + some[:1] * idle
                     ]
                 )
@@ -177,9 +177,9 @@ class Judge:
         return found
 
     def _parts(self, num_candidates):
-        """What the replicas judge together: a list of parts, and its places."""
+        """What the replicas judge together: padded length, parts, places."""
         num_local = self._replicas.num_local
-        for items in self._items:
+        for bucket, items in self._items.items():
             rows = [(c, *item) for c in range(num_candidates) for item in items]
             places = min(_PLACES, len(rows))
             parts = [
@@ -187,9 +187,9 @@ class Judge:
                 for start in range(0, len(rows), places)
             ]
             for start in range(0, len(parts), num_local):
-                yield parts[start : start + num_local], places
+                yield bucket, parts[start : start + num_local], places
 
-    def _batch(self, candidates, items, places):
+    def _batch(self, candidates, items, places, bucket):
         # An empty place is judged by somebody's row, and not read.
         filled = items + items[:1] * (places - len(items))
         rows = {
@@ -199,7 +199,10 @@ class Judge:
             for name in candidates[0]
         }
         batch = self._speech.batch(
-            [(self._runs[slot].speaker, [i]) for _, slot, i in items], places, 1
+            [(self._runs[slot].speaker, [i]) for _, slot, i in items],
+            places,
+            1,
+            bucket,
         )
         return {
             "rows": rows,

@@ -1,10 +1,10 @@
 """Learns the runs of an enrolment, side by side in one job.
 
-The step is the task's own. All runs take the same number of steps, so those of
-one padded length go through in full batches; a run's minibatches are those of
-its own key, whoever is beside it.
+The step is the task's own. Runs whose next minibatches have one padded length
+share it; a run's minibatches are those of its own key, whoever is beside it.
 """
 
+import collections
 import dataclasses
 import functools
 
@@ -86,60 +86,45 @@ class Learning:
             schedule.SpeakerData(
                 slot=slot,
                 speaker=run.key,
-                # All alike: the utterances of a run have one padded length.
-                num_samples=[1] * len(run.train),
-                bucket_samples=lambda _, run=run: speech.buckets[run.speaker],
+                num_samples=[
+                    speech.num_samples[run.speaker][i] for i in run.train
+                ],
+                bucket_samples=speech.bucket_samples,
                 utterances_per_minibatch=utterances,
                 seed=seed,
             )
             for slot, run in enumerate(runs)
         ]
-        buckets = self._by_bucket(range(len(runs)))
+        self._going = list(range(len(runs)))
+        first = collections.Counter(
+            each.minibatch(0).bucket for each in self._schedules
+        )
+        self._most = max(first.values())
         self._places = even_places(
-            (-(-len(slots) // replicas.num_local) for slots in buckets),
+            (-(-count // replicas.num_local) for count in first.values()),
             runs_per_step,
         )
-        self._groups = self._grouped(buckets)
-
-    def _by_bucket(self, slots):
-        return self._speech.by_bucket(
-            slots, lambda slot: self._runs[slot].speaker
-        )
-
-    def _grouped(self, buckets):
-        """Slots that share a step: for each a list of each replica's own."""
-        groups = []
-        for slots in buckets:
-            of_replicas = [
-                [slot for slot in slots if self._owners[slot] == replica]
-                for replica in range(self._replicas.num_local)
-            ]
-            most = max(map(len, of_replicas))
-            groups += [
-                [own[i : i + self._places] for own in of_replicas]
-                for i in range(0, most, self._places)
-            ]
-        return groups
 
     @property
-    def num_groups(self):
-        """How many steps of the job take every run one step further."""
-        return len(self._groups)
+    def num_going(self):
+        """How many runs have not been stopped."""
+        return len(self._going)
 
     def stop(self, speakers):
         """Leaves the speakers' runs as they are from now on."""
-        going = (
-            slot for group in self._groups for own in group for slot in own
-        )
-        left = [s for s in going if self._runs[s].speaker not in speakers]
-        self._groups = self._grouped(self._by_bucket(left))
+        self._going = [
+            slot
+            for slot in self._going
+            if self._runs[slot].speaker not in speakers
+        ]
 
     def run(self, steps, progress):
         """Trains all runs, and stops to look at them.
 
         Args:
             steps: ascending ints, where to stop.
-            progress: function called after every step of the job.
+            progress: function called after every step of the job with how
+                many runs it took a step further.
 
         Yields:
             `Snapshot` at each of `steps`.
@@ -149,16 +134,45 @@ class Learning:
             functools.partial(
                 type(self._task).train_step.python_function, self._task
             ),
-            steps[-1] * len(self._groups),
+            -(-steps[-1] * self._most // self._places),
         )
         before = 0
         for stop in steps:
-            for group in self._groups:
-                for step in range(before, stop):
-                    step_of_job(self._batches(group, step))
-                    progress()
+            for group in self._groups(before, stop):
+                step_of_job(self._batches(group))
+                progress(sum(map(len, group)))
             before = stop
             yield self.snapshot(stop)
+
+    def _groups(self, before, stop):
+        """Yields, for each step of the job, each replica's minibatches.
+
+        All of one padded length: the one that most runs wait with, and of
+        those the ones that are furthest behind.
+        """
+        waiting = {
+            slot: self._schedules[slot].minibatch(before)
+            for slot in self._going
+            if before < stop
+        }
+        while waiting:
+            by_bucket = collections.defaultdict(list)
+            for each in sorted(waiting.values(), key=lambda each: each.step):
+                by_bucket[each.bucket].append(each)
+            chosen = max(by_bucket.values(), key=len)
+            group = [
+                [m for m in chosen if self._owners[m.speaker] == replica][
+                    : self._places
+                ]
+                for replica in range(self._replicas.num_local)
+            ]
+            yield group
+            for taken in (m for own in group for m in own):
+                del waiting[taken.speaker]
+                if taken.step + 1 < stop:
+                    waiting[taken.speaker] = self._schedules[
+                        taken.speaker
+                    ].minibatch(taken.step + 1)
 
     def snapshot(self, step):
         """The runs as they are now."""
@@ -181,30 +195,32 @@ class Learning:
             ):
                 rows.write_all(variable, rows.read_all(variable))
 
-    def _batches(self, group, step):
+    def _batches(self, group):
         """Each replica's batch; one that has nobody gets others, inactive."""
         some = next(own for own in group if own)
-        batches = [self._batch(own or some, step) for own in group]
+        batches = [self._batch(own or some) for own in group]
         for own, batch in zip(group, batches, strict=True):
             if not own:
                 batch["active"] = tf.zeros_like(batch["active"])
         return batches
 
-    def _batch(self, slots, step):
+    def _batch(self, minibatches):
         items, seeds = [], np.zeros((self._places, 2), np.int32)
-        for place, slot in enumerate(slots):
-            run = self._runs[slot]
-            minibatch = self._schedules[slot].minibatch(step)
+        for place, minibatch in enumerate(minibatches):
+            run = self._runs[minibatch.speaker]
             items.append(
                 (run.speaker, [run.train[i] for i in minibatch.utterances])
             )
             seeds[place] = streams.stateless_seed(
-                "dropout", self._seed, run.key, step
+                "dropout", self._seed, run.key, minibatch.step
             )
+        slots = [minibatch.speaker for minibatch in minibatches]
         # An empty place borrows an absent slot and hands it back as it was.
         absent = [s for s in range(len(self._runs)) if s not in slots]
         slots = slots + absent[: self._places - len(slots)]
-        batch = self._speech.batch(items, self._places, self._utterances)
+        batch = self._speech.batch(
+            items, self._places, self._utterances, minibatches[0].bucket
+        )
         batch |= {
             "slots": np.array(slots, np.int32),
             "active": np.arange(self._places) < len(items),

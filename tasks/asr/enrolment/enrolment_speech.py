@@ -1,9 +1,9 @@
 """The utterances of an enrolment as frozen activations, computed once.
 
 Everything below the lowest adapter is the same in every step, run and mode. An
-utterance is padded to the length that its speaker's longest asks for, rounded
-up so that the speakers of a call share few lengths: a function of the speaker
-alone, and each length compiles once.
+utterance is padded to what its own length, or that of the longest beside it in
+its speaker's minibatch, asks for, as in training and serving. Lengths are
+rounded up so that the speakers of a call share few: each compiles once.
 
 Letters: s places, u utterances of a place, t time, d model_dim.
 """
@@ -31,79 +31,121 @@ class Speech:
         bucket_seconds: float, what padded lengths are rounded up to.
 
     Attributes:
-        buckets: dict of speaker to the padded length, in samples.
+        num_samples: dict of speaker to each utterance's length.
     """
 
     def __init__(self, base, first_block, speakers, bucket_seconds):
+        self._base = base
+        self._first_block = first_block
         self._speakers = speakers
+        self._grid = round(bucket_seconds * base.sample_rate)
         self._token_bucket = input_pipeline.token_bucket(
             (t for data in speakers.values() for t in data.tokens),
             base.max_tokens,
         )
-        self.buckets = {
-            speaker: _bucket(base, data, bucket_seconds)
+        self.num_samples = {
+            speaker: [
+                round(utterance.duration * base.sample_rate)
+                for utterance in data.utterances
+            ]
             for speaker, data in speakers.items()
         }
-        self._activations, self._paddings = {}, {}
-        total = sum(len(data.utterances) for data in speakers.values())
+        # By speaker, index and padded length, since a base model may hear the
+        # silence too.
+        self._heard = {}
+        total = sum(map(len, self.num_samples.values()))
         with tqdm.tqdm(
             total=total, desc="enrolling (recordings)", unit="utt", disable=None
         ) as progress:
-            for speaker, data in speakers.items():
-                self._listen(base, first_block, speaker, data, progress.update)
+            for speaker, lengths in self.num_samples.items():
+                alone = self.by_bucket(
+                    range(len(lengths)), lambda index, s=speaker: (s, index)
+                )
+                for bucket, indices in alone.items():
+                    self._listen(speaker, indices, bucket, progress.update)
 
-    def _listen(self, base, first_block, speaker, data, progress):
-        bucket, found = self.buckets[speaker], []
-        for start in range(0, len(data.utterances), _ROWS):
-            utterances = data.utterances[start : start + _ROWS]
-            audio = np.zeros((len(utterances), bucket), np.float32)
-            lengths = np.zeros([len(utterances)], np.int32)
-            for row, utterance in enumerate(utterances):
+    def bucket_samples(self, num_samples):
+        """The padded length, in samples, of an utterance of so many."""
+        bucket = self._base.bucket_samples(num_samples)
+        return min(
+            math.ceil(bucket / self._grid) * self._grid,
+            max(bucket, self._base.max_samples),
+        )
+
+    def by_bucket(self, items, utterance_of):
+        """Items by the padded length of an utterance of theirs.
+
+        Args:
+            items: iterable.
+            utterance_of: function of an item to its speaker and index.
+
+        Returns:
+            dict of padded length to list of items, each in the items' order.
+        """
+        result = collections.defaultdict(list)
+        for item in items:
+            speaker, index = utterance_of(item)
+            result[
+                self.bucket_samples(self.num_samples[speaker][index])
+            ].append(item)
+        return dict(result)
+
+    def of(self, speaker, indices, bucket):
+        """Activations `[u, t, d]` and paddings `[u, t]` of some utterances."""
+        self._listen(
+            speaker,
+            [i for i in indices if (speaker, i, bucket) not in self._heard],
+            bucket,
+        )
+        return tuple(
+            map(
+                np.stack,
+                zip(
+                    *(self._heard[speaker, i, bucket] for i in indices),
+                    strict=True,
+                ),
+            )
+        )
+
+    def _listen(self, speaker, indices, bucket, progress=lambda count: None):
+        base, utterances = self._base, self._speakers[speaker].utterances
+        for start in range(0, len(indices), _ROWS):
+            some = indices[start : start + _ROWS]
+            audio = np.zeros((len(some), bucket), np.float32)
+            lengths = np.zeros([len(some)], np.int32)
+            for row, index in enumerate(some):
                 samples = input_pipeline.read_samples(
-                    utterance, base.sample_rate
+                    utterances[index], base.sample_rate
                 )[:bucket]
                 audio[row, : len(samples)] = samples
                 lengths[row] = len(samples)
             # Not compiled: once for each utterance, compiling costs more.
-            found.append(
-                base.lower(
-                    *base.features(tf.constant(audio), tf.constant(lengths)),
-                    first_block,
-                )
+            found = base.lower(
+                *base.features(tf.constant(audio), tf.constant(lengths)),
+                self._first_block,
             )
-            progress(len(utterances))
-        self._activations[speaker], self._paddings[speaker] = (
-            np.concatenate([np.asarray(part) for part in parts])
-            for parts in zip(*found, strict=True)
-        )
+            activations, paddings = map(np.asarray, found)
+            for row, index in enumerate(some):
+                self._heard[speaker, index, bucket] = (
+                    activations[row],
+                    paddings[row],
+                )
+            progress(len(some))
 
-    def of(self, speaker, indices):
-        """Activations `[u, t, d]` and paddings `[u, t]` of some utterances."""
-        indices = list(indices)
-        return (
-            self._activations[speaker][indices],
-            self._paddings[speaker][indices],
-        )
-
-    def by_bucket(self, items, speaker_of):
-        """Items in lists of one padded length, each in the items' order."""
-        result = collections.defaultdict(list)
-        for item in items:
-            result[self.buckets[speaker_of(item)]].append(item)
-        return list(result.values())
-
-    def batch(self, items, places, utterances):
+    def batch(self, items, places, utterances, bucket):
         """What a step of the task takes of the speech.
 
         Args:
-            items: pairs of speaker and utterance indices, of one bucket.
+            items: pairs of speaker and utterance indices.
             places: int, s; those after the items stay empty.
             utterances: int, u.
+            bucket: int, the padded length.
 
         Returns:
             dict of arrays, as `input_pipeline` describes them.
         """
-        activations, paddings = self.of(items[0][0], [0])
+        found = [self.of(*item, bucket) for item in items]
+        activations, paddings = found[0]
         shape = (places, utterances)
         batch = {
             "activations": np.zeros((*shape, *activations.shape[1:]), "f4"),
@@ -114,22 +156,11 @@ class Speech:
         }
         for place, (speaker, indices) in enumerate(items):
             count = len(indices)
-            both = self.of(speaker, indices)
-            batch["activations"][place, :count] = both[0]
-            batch["activation_paddings"][place, :count] = both[1]
+            batch["activations"][place, :count] = found[place][0]
+            batch["activation_paddings"][place, :count] = found[place][1]
             batch["weights"][place, :count] = 1.0
             for row, index in enumerate(indices):
                 tokens = self._speakers[speaker].tokens[index]
                 batch["tokens"][place, row, : len(tokens)] = tokens
                 batch["token_lengths"][place, row] = len(tokens)
         return batch
-
-
-def _bucket(base, data, bucket_seconds):
-    longest = max(
-        round(utterance.duration * base.sample_rate)
-        for utterance in data.utterances
-    )
-    bucket = base.bucket_samples(longest)
-    grid = round(bucket_seconds * base.sample_rate)
-    return min(math.ceil(bucket / grid) * grid, max(bucket, base.max_samples))

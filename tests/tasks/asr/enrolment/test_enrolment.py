@@ -110,8 +110,13 @@ def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
     values = dataclasses.replace(
         enrolments.QUICK, bucket_seconds=1.0, full_utterances=2
     )
-    lengths = enrolment_speech.Speech(base, 0, speech, 1.0).buckets
-    assert lengths["ann"] < lengths["bob"] == lengths["cy"]
+    lengths = {
+        speaker: {base.bucket_samples(n) for n in found}
+        for speaker, found in enrolment_speech.Speech(
+            base, 0, speech, 1.0
+        ).num_samples.items()
+    }
+    assert len(lengths["ann"]) == 1 and len(lengths["bob"]) == 2
     together = enrolment.enrol(space, base, speech, mode=mode, values=values)
     for other in together:
         (alone,) = enrolment.enrol(
@@ -131,6 +136,31 @@ def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
         for name, tensor in (alone.tensors or {}).items():
             np.testing.assert_allclose(tensor, other.tensors[name], atol=1e-5)
     assert any(each.tensors for each in together)
+
+
+@pytest.mark.parametrize("mode", ["embedding", "full"])
+def test_an_utterance_is_padded_as_its_minibatch_and_not_its_speaker_asks(
+    uneven, mode
+):
+    base, space, speech = uneven
+    job = enrolment_job.Job(
+        space,
+        base,
+        {"bob": speech["bob"]},
+        {},
+        mode,
+        dataclasses.replace(enrolments.QUICK, bucket_seconds=1.0),
+        replicas.Replicas(),
+    )
+    job.run()
+    found = job._speech
+    own = {
+        index: base.bucket_samples(num_samples)
+        for index, num_samples in enumerate(found.num_samples["bob"])
+    }
+    assert len(set(own.values())) == 2
+    # One utterance makes a minibatch here, and a judgement always.
+    assert set(found._heard) == {("bob", *each) for each in own.items()}
 
 
 def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
