@@ -6,7 +6,7 @@
 What is compiled is the training step that tasks.train runs, or with
 --function=serve what an export computes from audio to tokens. Prints what one
 chip needs of memory, arithmetic and traffic, how many Submodels fit, and at
-last one JSON object. Nothing is trained: the base model has random weights
+last one JSON object. Nothing is trained: the base model is untrained
 unless --base names one.
 """
 
@@ -57,7 +57,7 @@ _BEAM_SIZE = flags.DEFINE_integer(
     "beam_size", 1, "1 for greedy decoding, with --function=serve.", 1
 )
 _BASE = flags.DEFINE_string(
-    "base", "", "A base model; one of random weights, if empty."
+    "base", "", "A base model; an untrained one, if empty."
 )
 _WHISPER_SIZE = flags.DEFINE_string(
     "whisper_size", "tiny.en", "Which Whisper, where --base is empty."

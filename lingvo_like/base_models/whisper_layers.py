@@ -1,4 +1,7 @@
-"""Whisper's encoder and decoder in the project's own lean layers."""
+"""Whisper's encoder and decoder in the project's own lean layers.
+
+For pretrained weights: kernels and tables are zeros until those are assigned.
+"""
 
 import dataclasses
 
@@ -38,9 +41,7 @@ class Dimensions:
 
 def _table(layer, name, rows, columns):
     return layer.add_weight(
-        name=name,
-        shape=(rows, columns),
-        initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        name=name, shape=(rows, columns), initializer="zeros"
     )
 
 
@@ -79,7 +80,7 @@ class Encoder(keras.layers.Layer):
             kernel = self.add_weight(
                 name=f"convolution_{i}_kernel",
                 shape=(3, channels, dim),
-                initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+                initializer="zeros",
             )
             bias = self.add_weight(
                 name=f"convolution_{i}_bias", shape=(dim,), initializer="zeros"

@@ -118,7 +118,11 @@ def named_weights(layer, sublayers):
 
 
 class _Block(keras.layers.Layer):
-    """What encoder and decoder blocks share: their shape and weights."""
+    """What encoder and decoder blocks share: their shape and weights.
+
+    Kernels are zeros until pretrained ones are assigned: to draw those of a
+    large model, which nobody would see, takes a minute.
+    """
 
     def __init__(self, model_dim, num_heads, feed_forward_dim, **kwargs):
         super().__init__(**kwargs)
@@ -143,9 +147,7 @@ class _Block(keras.layers.Layer):
 
     def _kernel(self, name, input_dim, output_dim):
         return self.add_weight(
-            name=name,
-            shape=(input_dim, output_dim),
-            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            name=name, shape=(input_dim, output_dim), initializer="zeros"
         )
 
     def _bias(self, name, dim):

@@ -30,6 +30,7 @@ from jax import numpy as jnp  # noqa: E402
 from lingvo_like import adamw  # noqa: E402
 from lingvo_like.base_models import whisper_layers  # noqa: E402
 from lingvo_like.layers import adapter  # noqa: E402
+from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80
 DIMENSIONS = whisper_layers.Dimensions(
@@ -156,6 +157,7 @@ def run(arguments):
         keras.config.set_dtype_policy(f"mixed_{arguments.dtype}")
     encoder = whisper_layers.Encoder(DIMENSIONS)
     encoder.build()
+    drawn_weights.draw(encoder)
     encoder.trainable = False
     jobs = {n: Job(encoder, n, arguments) for n in arguments.num_submodels}
     losses = {}

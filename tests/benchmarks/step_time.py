@@ -50,6 +50,7 @@ def serve_submodels(num_submodels):
     from lingvo_like.base_models import whisper, whisper_layers
     from params import schema
     from tasks.asr.training import task
+    from tests.benchmarks import drawn_weights
 
     class EncoderOnly(whisper.Whisper):
         """Whisper that takes features as they are and scores the encoder."""
@@ -73,6 +74,7 @@ def serve_submodels(num_submodels):
             return tf.reduce_mean(tf.square(encoded), axis=[1, 2])
 
     base = EncoderOnly()
+    drawn_weights.draw(base)
     base.trainable = False
     experiment = schema.Experiment(
         adapter=schema.Adapter(bottleneck_dim=BOTTLENECK, dropout_rate=0.0)

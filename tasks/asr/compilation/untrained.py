@@ -65,7 +65,7 @@ def whisper_dimensions(size):
 
 
 def make(values, whisper_size, compute_dtype="float32"):
-    """A frozen base model of random weights.
+    """A frozen base model that was never trained.
 
     Args:
         values: `schema.Whisper` or `schema.ConformerCtc`.
@@ -95,7 +95,7 @@ def make(values, whisper_size, compute_dtype="float32"):
 
 
 def load_or_make(values, path, whisper_size, compute_dtype="float32"):
-    """The base model at a path, or one of random weights where it is empty."""
+    """The base model at a path, or an untrained one where it is empty."""
     if path and os.fspath(path):
         return bases.load(values, path, compute_dtype)
     return make(values, whisper_size, compute_dtype)

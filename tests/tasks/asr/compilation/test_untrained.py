@@ -1,4 +1,4 @@
-"""Base models of random weights, to compile with."""
+"""Base models that were never trained, to compile with."""
 
 import pytest
 
