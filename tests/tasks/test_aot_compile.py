@@ -118,6 +118,23 @@ def test_a_training_step_gives_a_table_and_json_last():
 
 @pytest.mark.tpu_compiler
 @program_cases.needs_aot
+def test_every_chip_holds_all_embeddings_of_a_space():
+    done = aot_compile(
+        "--experiment=conformer.TinyEmbedding",
+        *TINY[1:],
+        "--topology=v5e:2x2",
+        "--noconfirm",
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["submodels_per_job"] == figures["submodels_per_chip"]
+    # What the program of one chip does not show.
+    assert figures["shared_gradient_bytes"] > 0
+    assert "of the basis's gradient" in done.stdout
+
+
+@pytest.mark.tpu_compiler
+@program_cases.needs_aot
 def test_recognition_gives_a_table_and_json_last():
     done = aot_compile(
         *TINY, "--topology=v6e-4", "--function=serve", "--num_rows=2"
