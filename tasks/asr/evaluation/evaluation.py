@@ -51,35 +51,34 @@ def load_submodels(directory, speakers, fingerprint, layout):
             f"{', '.join(missing[:5])}; train them, or name those to "
             f"evaluate with --speakers"
         )
-    loaded = {
-        speaker: submodel.load(directory.submodel(speaker), fingerprint, layout)
-        for speaker in speakers
-    }
-    weights = {each.metadata.residual_weight for each in loaded.values()}
-    for speaker, each in loaded.items():
+    result, train_minutes, sha256 = None, {}, {}
+    # One at a time: a stack of 20,000 leaves no room for their files as well.
+    for speaker in speakers:
+        path = directory.submodel(speaker)
+        each = submodel.load(path, fingerprint, layout)
+        metadata = each.metadata
         # A renamed file would serve somebody else's Submodel.
-        if each.metadata.speaker != speaker:
+        if metadata.speaker != speaker:
             raise ValueError(
-                f"{directory.submodel(speaker)}: is the Submodel of "
-                f"{each.metadata.speaker!r}, not of {speaker!r}"
+                f"{path}: is the Submodel of {metadata.speaker!r}, not of "
+                f"{speaker!r}"
             )
-    if len(weights) > 1:
-        raise ValueError(
-            f"{directory.submodels}: Submodels of different runs: their "
-            f"residual weights are {', '.join(map(str, sorted(weights)))}"
-        )
-    result = stack.Stack(speakers, layout, weights.pop())
-    for speaker, each in loaded.items():
+        if result is None:
+            result = stack.Stack(speakers, layout, metadata.residual_weight)
+        elif result.residual_weight != metadata.residual_weight:
+            raise ValueError(
+                f"{directory.submodels}: Submodels of different runs: the "
+                f"residual weight of {speakers[0]!r} is "
+                f"{result.residual_weight}, that of {speaker!r} "
+                f"{metadata.residual_weight}"
+            )
         result.set_row(result.slot(speaker), each.tensors)
-    return Submodels(
-        result,
-        {
-            speaker: each.metadata.training["train_seconds_of_speech"] / 60.0
-            for speaker, each in loaded.items()
-            if "train_seconds_of_speech" in each.metadata.training
-        },
-        {speaker: each.metadata.sha256 for speaker, each in loaded.items()},
-    )
+        if "train_seconds_of_speech" in metadata.training:
+            train_minutes[speaker] = (
+                metadata.training["train_seconds_of_speech"] / 60.0
+            )
+        sha256[speaker] = metadata.sha256
+    return Submodels(result, train_minutes, sha256)
 
 
 def read_test(base, path, selected, strict=False):
