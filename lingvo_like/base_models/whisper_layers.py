@@ -39,31 +39,21 @@ class Dimensions:
     max_target_positions: int = 448
 
 
-def _table(layer, name, rows, columns):
-    return layer.add_weight(
-        name=name, shape=(rows, columns), initializer="zeros"
-    )
+class _Blocks(keras.layers.Layer):
+    """What encoder and decoder share: positions, blocks and the last norm."""
 
-
-class Encoder(keras.layers.Layer):
-    """Two convolutions, the second of stride 2, positions, and blocks.
-
-    Args:
-        dimensions: `Dimensions`.
-    """
-
-    def __init__(self, dimensions, **kwargs):
+    def __init__(self, dimensions, block, num_blocks, **kwargs):
         super().__init__(**kwargs)
         self.dimensions = dimensions
         self.blocks = [
-            transformer.EncoderBlock(
+            block(
                 dimensions.model_dim,
                 dimensions.num_heads,
                 dimensions.feed_forward_dim,
                 dtype=self.dtype_policy,
                 name=f"block_{i}",
             )
-            for i in range(dimensions.num_blocks)
+            for i in range(num_blocks)
         ]
         self.norm = normalization.LayerNorm(
             dtype=self.dtype_policy, name="norm"
@@ -74,26 +64,44 @@ class Encoder(keras.layers.Layer):
         """Layers inside this one that own weights."""
         return [*self.blocks, self.norm]
 
-    def build(self, input_shape=None):
+    def _weight(self, name, *shape):
+        return self.add_weight(name=name, shape=shape, initializer="zeros")
+
+    def _build_blocks(self, num_positions):
         dim = self.dimensions.model_dim
-        for i, channels in ((1, self.dimensions.num_bins), (2, dim)):
-            kernel = self.add_weight(
-                name=f"convolution_{i}_kernel",
-                shape=(3, channels, dim),
-                initializer="zeros",
-            )
-            bias = self.add_weight(
-                name=f"convolution_{i}_bias", shape=(dim,), initializer="zeros"
-            )
-            setattr(self, f"convolution_{i}_kernel", kernel)
-            setattr(self, f"convolution_{i}_bias", bias)
-        self.positions = _table(
-            self, "positions", self.dimensions.max_source_positions, dim
-        )
+        self.positions = self._weight("positions", num_positions, dim)
         for block in self.blocks:
             block.build((None, None, dim))
         self.norm.build((None, None, dim))
         self.built = True
+
+
+class Encoder(_Blocks):
+    """Two convolutions, the second of stride 2, positions, and blocks.
+
+    Args:
+        dimensions: `Dimensions`.
+    """
+
+    def __init__(self, dimensions, **kwargs):
+        super().__init__(
+            dimensions,
+            transformer.EncoderBlock,
+            dimensions.num_blocks,
+            **kwargs,
+        )
+
+    def build(self, input_shape=None):
+        dim = self.dimensions.model_dim
+        self.convolution_1_kernel = self._weight(
+            "convolution_1_kernel", 3, self.dimensions.num_bins, dim
+        )
+        self.convolution_1_bias = self._weight("convolution_1_bias", dim)
+        self.convolution_2_kernel = self._weight(
+            "convolution_2_kernel", 3, dim, dim
+        )
+        self.convolution_2_bias = self._weight("convolution_2_bias", dim)
+        self._build_blocks(self.dimensions.max_source_positions)
 
     def subsample(self, features):
         """`[batch, time, num_bins]` to `[batch, time / 2, model_dim]`."""
@@ -120,7 +128,7 @@ class Encoder(keras.layers.Layer):
         )
 
 
-class Decoder(keras.layers.Layer):
+class Decoder(_Blocks):
     """Token and position embedding, blocks, and the tied output embedding.
 
     Args:
@@ -128,39 +136,18 @@ class Decoder(keras.layers.Layer):
     """
 
     def __init__(self, dimensions, **kwargs):
-        super().__init__(**kwargs)
-        self.dimensions = dimensions
-        self.blocks = [
-            transformer.DecoderBlock(
-                dimensions.model_dim,
-                dimensions.num_heads,
-                dimensions.feed_forward_dim,
-                dtype=self.dtype_policy,
-                name=f"block_{i}",
-            )
-            for i in range(dimensions.num_decoder_blocks)
-        ]
-        self.norm = normalization.LayerNorm(
-            dtype=self.dtype_policy, name="norm"
+        super().__init__(
+            dimensions,
+            transformer.DecoderBlock,
+            dimensions.num_decoder_blocks,
+            **kwargs,
         )
-
-    @property
-    def sublayers(self):
-        """Layers inside this one that own weights."""
-        return [*self.blocks, self.norm]
 
     def build(self, input_shape=None):
-        dim = self.dimensions.model_dim
-        self.tokens = _table(
-            self, "tokens", self.dimensions.vocabulary_size, dim
+        self.tokens = self._weight(
+            "tokens", self.dimensions.vocabulary_size, self.dimensions.model_dim
         )
-        self.positions = _table(
-            self, "positions", self.dimensions.max_target_positions, dim
-        )
-        for block in self.blocks:
-            block.build((None, None, dim))
-        self.norm.build((None, None, dim))
-        self.built = True
+        self._build_blocks(self.dimensions.max_target_positions)
 
     def embed(self, tokens, position=0):
         """Tokens `[batch, time]` to `[batch, time, model_dim]`.
