@@ -91,21 +91,20 @@ class Speech:
         return dict(result)
 
     def of(self, speaker, indices, bucket):
-        """Activations `[u, t, d]` and paddings `[u, t]` of some utterances."""
+        """Activations `[u, t, d]` and paddings `[u, t]` of some utterances.
+
+        Args:
+            speaker: str.
+            indices: of the speaker's utterances.
+            bucket: int, the padded length of all of them.
+        """
         self._listen(
             speaker,
             [i for i in indices if (speaker, i, bucket) not in self._heard],
             bucket,
         )
-        return tuple(
-            map(
-                np.stack,
-                zip(
-                    *(self._heard[speaker, i, bucket] for i in indices),
-                    strict=True,
-                ),
-            )
-        )
+        found = [self._heard[speaker, i, bucket] for i in indices]
+        return tuple(map(np.stack, zip(*found, strict=True)))
 
     def _listen(self, speaker, indices, bucket, progress=lambda count: None):
         base, utterances = self._base, self._speakers[speaker].utterances
