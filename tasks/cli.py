@@ -26,12 +26,15 @@ EXPECTED_TENSORFLOW_ERRORS = (
     "UnauthenticatedError",
     "UnavailableError",
 )
-# TensorFlow 2.21 logs these before it reads TF_CPP_MIN_LOG_LEVEL. The last is
-# a machine without a GPU or without its driver, where nothing is amiss.
+# TensorFlow logs these as it starts, many before it reads TF_CPP_MIN_LOG_LEVEL.
+# Of the errors, those of a machine without a GPU or without its driver, and
+# those of 2.19 and 2.20 that come with every start: nothing is amiss.
 _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|I\d{4} \d\d:\d\d:\d\d"
-    rb"|E\d{4} .*failed call to cuInit: .*(\(303\)|CUDA_ERROR_NO_DEVICE)"
+    rb"|([EW]\d{4}|\d{4}-\d\d-\d\d \S+: E) .*("
+    rb"failed call to cuInit: .*(\(303\)|CUDA_ERROR_NO_DEVICE)"
+    rb"|Unable to register cu\w+ factory|computation placer already registered)"
 )
 # What Python code raised inside of TensorFlow's input pipeline.
 _PYTHON_ERROR = re.compile(
