@@ -61,9 +61,10 @@ test-all: $(VENV)/.test-all  ## every test, the slow ones and the TPU compiler's
 	$(PYTEST) -m ''
 
 test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the quick tests on older TensorFlow
-	@for version in $(OLDER); do echo "TensorFlow $$version"; \
+	@failed=; for version in $(OLDER); do echo "TensorFlow $$version"; \
 	    $(VENV)-$$version/bin/python -m pytest -n $(WORKERS) --dist loadfile \
-	    || exit; done
+	    || failed="$$failed $$version"; done; \
+	    test -z "$$failed" || { echo "failed on:$$failed" >&2; exit 1; }
 
 lint: $(VENV)/.test  ## ruff
 	$(RUN) -m ruff check .
