@@ -147,8 +147,8 @@ class Learning:
     def _groups(self, before, stop):
         """Yields, for each step of the job, each replica's minibatches.
 
-        All of one padded length: the one that most runs wait with, and of
-        those the ones that are furthest behind.
+        All of one padded length: that of the run furthest behind, so that no
+        rare length is left to runs that have nobody beside them at the end.
         """
         waiting = {
             slot: self._schedules[slot].minibatch(before)
@@ -159,7 +159,9 @@ class Learning:
             by_bucket = collections.defaultdict(list)
             for each in sorted(waiting.values(), key=lambda each: each.step):
                 by_bucket[each.bucket].append(each)
-            chosen = max(by_bucket.values(), key=len)
+            chosen = min(
+                by_bucket.values(), key=lambda each: (each[0].step, -len(each))
+            )
             group = [
                 [m for m in chosen if self._owners[m.speaker] == replica][
                     : self._places
