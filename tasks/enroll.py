@@ -91,7 +91,6 @@ def main(_):
         enrolment_experiments,
         enrolment_files,
     )
-    from tasks.asr.training import replicas as replicas_lib
 
     clock = _Clock("imports")
     path, base_path = enrolment_files.find_space(_SPACE.value)
@@ -109,7 +108,7 @@ def main(_):
     if workers.count > 1:
         # Each process enrols its own speakers, by itself: what it makes has
         # not the shapes of what the others make.
-        replicas = replicas_lib.Replicas()
+        replicas = replicas.of_process()
     with replicas.scope():
         base = bases.load(experiment.base, _BASE.value or base_path)
     _check_base(space, base, path, _BASE.value or base_path)

@@ -119,7 +119,7 @@ def main(_):
         directory.lock()
         directory.prepare()
     # All have read, and the chief can write, before anything is written.
-    replicas.workers.gather()
+    directory.check_shared(replicas.workers)
     with replicas.scope():
         base = bases.load(
             experiment.base, base_path, experiment.train.compute_dtype

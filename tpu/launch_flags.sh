@@ -150,12 +150,7 @@ check() {
     case $step in
     copy) need bucket data ;;
     create | resume)
-        need name zone accelerator_type
-        local size=${accelerator_type##*-}
-        [[ ! $size =~ ^[0-9]+$ || $((10#$size)) -le 8 ]] ||
-            fail "--accelerator_type: $accelerator_type has several hosts, and a" \
-                "job trains on the chips of one. Take ${accelerator_type%-*}-8, or" \
-                "several, each with --speakers of its own" ;;
+        need name zone accelerator_type ;;
     fetch) need name zone bucket ;;
     *) need name zone ;;
     esac

@@ -1,22 +1,25 @@
 """Which devices a program runs on: the one place that creates a strategy."""
 
-import json
 import os
 import socket
 import urllib.parse
 
 import tensorflow as tf
 
+from tpu import cluster
+
 LOCAL = "local"
 _CONNECT_SECONDS = 10
-# The tasks of a cluster that a training program is for.
-_TASK_TYPES = ("chief", "worker")
+# By which a host of a larger TPU takes its own chips and waits for nobody.
+_BOUNDS, _ONE_HOST = "TPU_PROCESS_BOUNDS", "1,1,1"
 
 
 def create(tpu="", num_gpus=None, virtual_cpus=None, num_replicas=None):
     """The distribution strategy for the devices asked for.
 
-    Where `TF_CONFIG` names several processes, the program is one of them.
+    Where `TF_CONFIG` names several processes, the program is one of them. With
+    `tpu="local"` or `virtual_cpus` each has devices and a strategy of its own,
+    which nothing spans; else one strategy spans them all.
 
     Args:
         tpu: `""` for none; `"local"` for the TPU of this machine (a TPU VM);
@@ -40,15 +43,15 @@ def create(tpu="", num_gpus=None, virtual_cpus=None, num_replicas=None):
             `TF_CONFIG` that is not whole.
         OSError: the TPU does not answer, or the other processes do not.
     """
-    task = _task_of_cluster()
+    processes = cluster.from_environment()
     asked = {
         "tpu": tpu or None,
         "virtual_cpus": virtual_cpus,
-        "TF_CONFIG": task,
+        "num_gpus": num_gpus or None,
     }
-    # Every process of a cluster takes all its GPUs, or with 0 none.
-    if num_gpus:
-        asked["num_gpus"] = num_gpus
+    # Every process of one strategy takes all its GPUs, or with 0 none.
+    if processes and (num_gpus or tpu not in ("", LOCAL)):
+        asked["TF_CONFIG"] = processes.task
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:
         received = ", ".join(f"{name}={asked[name]!r}" for name in given)
@@ -56,26 +59,33 @@ def create(tpu="", num_gpus=None, virtual_cpus=None, num_replicas=None):
             f"`{given[0]}` and `{given[1]}` exclude each other. Received: "
             f"{received}."
         )
+    num_strategies = len(processes.addresses) if processes else 1
     if tpu:
+        if processes:
+            _check_bounds(processes)
         result = _tpu_strategy(tpu)
     elif virtual_cpus is not None:
-        result = _virtual_cpu_strategy(virtual_cpus)
+        result = _virtual_cpu_strategy(virtual_cpus, num_strategies)
     else:
         if num_gpus == 0:
             _hide_gpus()
-        result = (
-            _multi_worker_strategy(task) if task else _gpu_strategy(num_gpus)
-        )
-    _check_replicas(result, num_replicas)
+        if processes:
+            result, num_strategies = _multi_worker_strategy(processes.task), 1
+        else:
+            result = _gpu_strategy(num_gpus)
+    _check_replicas(result, num_strategies, num_replicas)
     return result
 
 
-def _check_replicas(strategy, num_replicas):
-    if num_replicas is None or num_replicas == strategy.num_replicas_in_sync:
+def _check_replicas(strategy, num_strategies, num_replicas):
+    if num_replicas is None:
+        return
+    found = strategy.num_replicas_in_sync * num_strategies
+    if num_replicas == found:
         return
     raise ValueError(
-        f"`num_replicas` must be {strategy.num_replicas_in_sync}, the replicas "
-        f"that the devices here make. Received: {num_replicas}."
+        f"`num_replicas` must be {found}, the replicas that the devices here "
+        f"make. Received: {num_replicas}."
     )
 
 
@@ -105,12 +115,12 @@ def _gpu_strategy(num_gpus):
     )
 
 
-def _virtual_cpu_strategy(virtual_cpus):
+def _virtual_cpu_strategy(virtual_cpus, num_strategies):
     if virtual_cpus < 1:
         raise ValueError(
             f"`virtual_cpus` must be positive. Received: {virtual_cpus}."
         )
-    if virtual_cpus == 1:
+    if virtual_cpus == num_strategies == 1:
         return tf.distribute.get_strategy()
     (cpu,) = tf.config.list_physical_devices("CPU")
     try:
@@ -127,70 +137,6 @@ def _virtual_cpu_strategy(virtual_cpus):
     )
 
 
-def _task_of_cluster():
-    """This process among those of `TF_CONFIG`, such as "worker 1 of 2".
-
-    None where there is no `TF_CONFIG`, or it names this process alone.
-    """
-    text = os.environ.get("TF_CONFIG", "").strip()
-    if not text:
-        return None
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"TF_CONFIG is not JSON: {error}") from None
-    if config == {}:
-        return None
-    if not isinstance(config, dict):
-        raise ValueError(
-            'TF_CONFIG must have a "cluster" and a "task"; unset it to run '
-            f"in one process. Received: {text}"
-        )
-    cluster, task = config.get("cluster"), config.get("task")
-    for name, value in (("cluster", cluster), ("task", task)):
-        if not isinstance(value, dict) or not value:
-            raise ValueError(
-                f'TF_CONFIG is half set: "{name}" is missing. Give it, or '
-                f"unset TF_CONFIG to run in one process. Received: {text}"
-            )
-    for kind, addresses in cluster.items():
-        if kind not in _TASK_TYPES or not _are_addresses(addresses):
-            raise ValueError(
-                f'TF_CONFIG: "cluster" must list addresses (host:port) of '
-                f"{' and '.join(_TASK_TYPES)}. Received: {kind}: {addresses!r}"
-            )
-    kind, index = task.get("type"), task.get("index")
-    if kind not in cluster or not _is_index(index, len(cluster[kind])):
-        raise ValueError(
-            f'TF_CONFIG: "task" must name a type and an index of the cluster, '
-            f"{', '.join(f'{k} 0 to {len(a) - 1}' for k, a in cluster.items())}"
-            f". Received: type {kind!r}, index {index!r}"
-        )
-    count = sum(map(len, cluster.values()))
-    return f"{kind} {index} of {count}" if count > 1 else None
-
-
-def _are_addresses(addresses):
-    return (
-        isinstance(addresses, list)
-        and bool(addresses)
-        and all(
-            isinstance(each, str) and each.rpartition(":")[2].isdigit()
-            for each in addresses
-        )
-    )
-
-
-def _is_index(index, count):
-    if isinstance(index, str) and index.isdigit():
-        index = int(index)
-    return (
-        isinstance(index, int)
-        and not isinstance(index, bool)
-        and 0 <= index < count
-    )
-
-
 def _multi_worker_strategy(task):
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -200,6 +146,16 @@ def _multi_worker_strategy(task):
             f"TF_CONFIG: {task} cannot join the others: {reason}. Every "
             "address must be free and reachable, and every process started."
         ) from error
+
+
+def _check_bounds(processes):
+    if os.environ.get(_BOUNDS) != _ONE_HOST:
+        raise ValueError(
+            f"TF_CONFIG: {processes.task} must take the TPU chips of its own "
+            f"host alone, or waits for those of others: start it with "
+            f"{_BOUNDS}={_ONE_HOST} and with the host's own chips, such as "
+            "TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 (tpu/launch.sh run does)"
+        )
 
 
 def _tpu_strategy(tpu):

@@ -7,6 +7,9 @@
 set -euo pipefail
 cd "$HOME"
 
+# Where the workers of a job meet, at the first one's address.
+readonly JOB_PORT=8485
+
 problem() {
     printf 'error: worker %s: %s\n' "$(hostname)" "$*" >&2
     exit 1
@@ -59,6 +62,7 @@ ready_to_run() {
     [ -e submodels-installed ] ||
         problem "the code is not installed; take step 'install'"
     ! alive || problem "a command runs already; take step 'watch' or 'stop'"
+    (share_out)
     [ $# -gt 0 ] || return 0
     probe=$1/.launch-$(hostname)-$$
     if ! echo probe | gcloud storage cp --quiet - "$probe" ||
@@ -68,8 +72,33 @@ ready_to_run() {
     fi
 }
 
+# metadata NAME: what the TPU VM's metadata server says of this worker.
+metadata() {
+    local at=${GCE_METADATA_HOST:-metadata.google.internal}
+    curl -fsS -m 30 --retry 3 -H 'Metadata-Flavor: Google' \
+        "http://$at/computeMetadata/v1/instance/attributes/$1" ||
+        problem "the metadata server does not say what '$1' is"
+}
+
+# The worker among all of its TPU, for the processes of one job. A host of
+# several takes its own chips, two by two on each of them, and waits for none.
+share_out() {
+    local endpoints number each addresses=""
+    endpoints=$(metadata worker-network-endpoints)
+    [[ $endpoints == *,* ]] || return 0
+    number=$(metadata agent-worker-number)
+    for each in ${endpoints//,/ }; do
+        addresses+="${addresses:+, }\"${each##*:}:$JOB_PORT\""
+    done
+    export TF_CONFIG="{\"cluster\": {\"worker\": [$addresses]}, \
+\"task\": {\"type\": \"worker\", \"index\": $number}}"
+    export TPU_PROCESS_BOUNDS=1,1,1 TPU_HOST_BOUNDS=1,1,1
+    export TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 TPU_CHIPS_PER_HOST_BOUNDS=2,2,1
+}
+
 # start_run COMMAND: one string, as a shell reads it.
 start_run() {
+    share_out
     rm -rf submodels-run
     mkdir submodels-run
     printf '%s\n' "$1" >submodels-run/command

@@ -7,10 +7,16 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from tpu import cluster, meeting
+
 # Four-byte words of one exchange of values, at least.
 _WORDS = 1024
 # What TensorFlow says of it, between much else.
 _REASON = re.compile(r"Collective ops is aborted by: (.*)")
+_GONE = (
+    "another process of the job died or was stopped; start the same command on "
+    "every machine again and it goes on from the last checkpoint ({})"
+)
 
 
 class Workers:
@@ -22,20 +28,26 @@ class Workers:
     Attributes:
         count: int, processes that run the same program.
         index: int, this one's place among them.
+        in_one_strategy: bool, whether the strategy spans them, so that what
+            its replicas sum is summed over all processes.
+
+    Raises:
+        ValueError: `TF_CONFIG` is not whole.
+        OSError: the others do not come.
     """
 
     def __init__(self, strategy=None):
         self._strategy = strategy
+        self._meeting = None
         self.count, self.index = 1, 0
-        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            resolver = strategy.cluster_resolver
-            cluster = resolver.cluster_spec().as_dict()
-            # TensorFlow numbers a chief first, and the workers after it.
-            before = len(cluster.get("chief", ()))
-            self.count = before + len(cluster.get("worker", ()))
-            self.index = resolver.task_id
-            if resolver.task_type == "worker":
-                self.index += before
+        processes = None if strategy is None else cluster.from_environment()
+        if processes is not None:
+            self.count, self.index = len(processes.addresses), processes.index
+        self.in_one_strategy = self.count == 1 or isinstance(
+            strategy, tf.distribute.MultiWorkerMirroredStrategy
+        )
+        if not self.in_one_strategy:
+            self._meeting = meeting.Meeting(processes)
 
     @property
     def is_chief(self):
@@ -57,6 +69,11 @@ class Workers:
         if self.count == 1:
             return [value]
         data = json.dumps(value).encode()
+        if self._meeting is not None:
+            try:
+                return list(map(json.loads, self._meeting.exchange(data)))
+            except OSError as error:
+                raise OSError(_GONE.format(error)) from error
         lengths = [int(row[0]) for row in self._exchange([len(data)], 1)]
         longest = -(-max(lengths) // 4)
         # Few sizes, since each is a program of its own.
@@ -83,11 +100,7 @@ class Workers:
             reason = _REASON.search(error.message)
             if self.count == 1 or reason is None:
                 raise
-            raise OSError(
-                "another process of the job died or was stopped; start the "
-                "same command on every machine again and it goes on from the "
-                f"last checkpoint ({reason[1]})"
-            ) from error
+            raise OSError(_GONE.format(reason[1])) from error
 
     def _exchange(self, words, length):
         """Rows `[processes, length]` int32, this one's being `words`."""

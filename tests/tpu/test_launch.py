@@ -1,5 +1,6 @@
 """tpu/launch.sh, against a stand-in for the cloud's command."""
 
+import json
 import pathlib
 import shutil
 import signal
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 
-from tests import waiting
+from tests import clusters, waiting
 from tests.tpu import launching
 
 ACCELERATOR = "--accelerator_type=v5litepod-8"
@@ -252,6 +253,45 @@ def test_every_worker_runs_the_very_same_command(cloud):
         assert log.strip() == str(list(ODD))
 
 
+def test_the_hosts_of_a_larger_tpu_are_the_processes_of_one_job(cloud):
+    names = ("TF_CONFIG", "TPU_PROCESS_BOUNDS", "TPU_CHIPS_PER_PROCESS_BOUNDS")
+    program = (
+        "import json, os; print(json.dumps([os.environ.get(n) for n in "
+        f"{names}]))"
+    )
+    homes = [cloud.worker("0"), cloud.worker("1")]
+    for index, home in enumerate(homes):
+        (home / "agent-worker-number").write_text(str(index))
+        (home / "worker-network-endpoints").write_text(
+            "unknown:unknown:10.0.0.2,unknown:unknown:10.0.0.3"
+        )
+    done = cloud.launch("run", command=[sys.executable, "-c", program])
+    assert done.returncode == 0, done.stderr
+    for index, home in enumerate(homes):
+        assert finished(home) == 0
+        log = (home / "submodels-run" / "log").read_text()
+        config, *bounds = json.loads(log)
+        assert json.loads(config) == clusters.config(
+            ["10.0.0.2:8485", "10.0.0.3:8485"], index=index
+        )
+        assert bounds == ["1,1,1", "2,2,1"]
+    alone = cloud.worker("2")
+    for home in homes:
+        shutil.rmtree(home)
+    cloud.launch("run", command=[sys.executable, "-c", program])
+    assert finished(alone) == 0
+    log = (alone / "submodels-run" / "log").read_text()
+    assert json.loads(log) == [None] * 3
+
+
+def test_a_worker_that_cannot_know_the_others_keeps_all_from_starting(cloud):
+    homes = [cloud.worker("0"), cloud.worker("1")]
+    cloud.executable("on_worker/curl", "#!/bin/sh\nexit 22\n")
+    message = error(cloud.launch("run", command=["true"]))
+    assert "does not say what 'worker-network-endpoints' is" in message
+    assert not any((home / "submodels-run").exists() for home in homes)
+
+
 def test_a_worker_that_is_not_ready_keeps_all_from_starting(cloud):
     homes = [cloud.worker("0"), cloud.worker("1", installed=False)]
     message = error(cloud.launch("run", command=["true"]))
@@ -479,10 +519,6 @@ def test_a_dry_run_carries_out_nothing_and_prints_what_would_be(cloud, step):
         (
             ["create", *launching.NAMED, "--accelerator_type=v9-8"],
             "no accelerator type 'v9-8' is known here",
-        ),
-        (
-            ["create", *launching.NAMED, "--accelerator_type=v5litepod-16"],
-            "v5litepod-16 has several hosts",
         ),
     ],
 )

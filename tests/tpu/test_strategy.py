@@ -7,6 +7,7 @@ import types
 import pytest
 import tensorflow as tf
 
+from tests import clusters
 from tpu import strategy
 
 
@@ -143,43 +144,7 @@ def test_splitting_the_cpu_too_late_is_an_error():
         strategy.create(virtual_cpus=2)
 
 
-def cluster(workers=2, **task):
-    return {
-        "cluster": {
-            "worker": [f"localhost:{9000 + i}" for i in range(workers)]
-        },
-        "task": {"type": "worker", "index": 0} | task,
-    }
-
-
-@pytest.mark.parametrize(
-    "config, message",
-    [
-        ("{", "TF_CONFIG is not JSON"),
-        ("[]", 'must have a "cluster" and a "task"'),
-        ({"task": {"type": "worker", "index": 0}}, '"cluster" is missing'),
-        ({"cluster": cluster()["cluster"]}, '"task" is missing'),
-        ({"cluster": {}, "task": cluster()["task"]}, '"cluster" is missing'),
-        (cluster(index=2), "worker 0 to 1. Received: type 'worker', index 2"),
-        (cluster(index=None), "Received: type 'worker', index None"),
-        (cluster(type="chief"), "Received: type 'chief', index 0"),
-        (cluster() | {"cluster": {"ps": ["a:1"]}}, "Received: ps: ['a:1']"),
-        (cluster() | {"cluster": {"worker": ["a"]}}, "Received: worker: ['a']"),
-    ],
-)
-def test_half_a_cluster_is_one_line_that_says_what_is_wrong(
-    monkeypatch, config, message
-):
-    text = config if isinstance(config, str) else json.dumps(config)
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ValueError) as raised:
-        strategy.create()
-    assert message in str(raised.value)
-    assert str(raised.value).startswith("TF_CONFIG")
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("config", [{}, cluster(workers=1)])
+@pytest.mark.parametrize("config", [{}, clusters.config(["a:1"])])
 def test_a_cluster_of_one_is_this_process_alone(monkeypatch, gpus, config):
     gpus(0)
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
@@ -188,23 +153,50 @@ def test_a_cluster_of_one_is_this_process_alone(monkeypatch, gpus, config):
 
 def test_the_processes_of_a_cluster_are_one_job(monkeypatch):
     made = types.SimpleNamespace(num_replicas_in_sync=2)
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster(index="1")))
+    monkeypatch.setenv("TF_CONFIG", json.dumps(clusters.config(index="1")))
     monkeypatch.setattr(
         tf.distribute, "MultiWorkerMirroredStrategy", lambda: made
     )
     assert strategy.create(num_replicas=2) is made
     with pytest.raises(ValueError, match="must be 2"):
         strategy.create(num_replicas=3)
-    for other in ({"tpu": "local"}, {"virtual_cpus": 2}, {"num_gpus": 1}):
+    for other in ({"tpu": "ann"}, {"num_gpus": 1}):
         with pytest.raises(ValueError, match="exclude each other"):
             strategy.create(**other)
+
+
+def test_processes_may_each_have_a_strategy_of_their_own(monkeypatch):
+    mirrored = types.SimpleNamespace(num_replicas_in_sync=1)
+    monkeypatch.setenv("TF_CONFIG", json.dumps(clusters.config()))
+    monkeypatch.setattr(
+        tf.config, "set_logical_device_configuration", lambda *args: None
+    )
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda _: mirrored)
+    # Even of one device, where the process alone would need none.
+    assert strategy.create(virtual_cpus=1, num_replicas=2) is mirrored
+    with pytest.raises(ValueError, match="must be 2"):
+        strategy.create(virtual_cpus=1, num_replicas=1)
+
+
+def test_a_host_of_a_larger_tpu_takes_its_own_chips(monkeypatch):
+    made = types.SimpleNamespace(num_replicas_in_sync=4)
+    monkeypatch.setenv("TF_CONFIG", json.dumps(clusters.config()))
+    monkeypatch.setattr(
+        tf.tpu.experimental, "initialize_tpu_system", lambda resolver: None
+    )
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", lambda resolver: made)
+    with pytest.raises(ValueError, match="TPU_PROCESS_BOUNDS=1,1,1 and") as e:
+        strategy.create(tpu="local")
+    assert "\n" not in str(e.value)
+    monkeypatch.setenv("TPU_PROCESS_BOUNDS", "1,1,1")
+    assert strategy.create(tpu="local", num_replicas=8) is made
 
 
 def test_a_cluster_that_does_not_come_together_is_one_line(monkeypatch):
     def refuse():
         raise RuntimeError("Could not start gRPC server\nand more")
 
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster()))
+    monkeypatch.setenv("TF_CONFIG", json.dumps(clusters.config()))
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", refuse)
     with pytest.raises(OSError, match="worker 0 of 2 cannot join") as raised:
         strategy.create()

@@ -1,12 +1,14 @@
 """What processes tell each other, and what they hear when one is gone."""
 
+import json
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tpu import workers
+from tests import clusters
+from tpu import meeting, workers
 
 
 def test_a_process_alone_hears_itself():
@@ -73,3 +75,37 @@ def test_other_errors_stay_what_they_are(two):
     error = tf.errors.InvalidArgumentError(None, None, "ours")
     with pytest.raises(tf.errors.InvalidArgumentError):
         two(error=error).gather()
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """The second of two processes that no strategy spans."""
+
+    def make(exchange):
+        config = clusters.config(index=1)
+        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+        monkeypatch.setattr(
+            meeting,
+            "Meeting",
+            lambda processes: types.SimpleNamespace(
+                processes=processes, exchange=exchange
+            ),
+        )
+        return workers.Workers(tf.distribute.OneDeviceStrategy("/cpu:0"))
+
+    return make
+
+
+def test_processes_without_a_common_strategy_meet_all_the_same(apart):
+    this = apart(lambda data: [b'{"from": "the first"}', data])
+    assert (this.count, this.index, this.is_chief) == (2, 1, False)
+    assert not this.in_one_strategy
+    assert this.gather([1, "\u00fc"]) == [{"from": "the first"}, [1, "\u00fc"]]
+
+
+def test_a_process_that_left_the_meeting_is_one_line(apart):
+    def exchange(data):
+        raise ConnectionResetError("connection closed")
+
+    with pytest.raises(OSError, match=r"died or was .*\(connection closed\)$"):
+        apart(exchange).gather()

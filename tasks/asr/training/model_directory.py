@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import posixpath
+import secrets
 import shutil
 import weakref
 
@@ -96,6 +97,33 @@ class ModelDirectory:
         except OSError as error:
             # Some network file systems lock no folders.
             logging.warning("%s: not locked: %s", self.path, error.strerror)
+
+    def check_shared(self, workers):
+        """Shows that all processes of a job see one folder; they meet here.
+
+        Args:
+            workers: `Workers`.
+
+        Raises:
+            OSError: some do not see what the first of them writes.
+        """
+        if workers.count == 1:
+            return
+        name = workers.gather(secrets.token_hex(8))[0]
+        probe = posixpath.join(self.path, f"{files.TEMPORARY_PREFIX}{name}")
+        if workers.is_chief:
+            files.write_atomically(probe, b"probe")
+        workers.gather()
+        seen = workers.gather(tf.io.gfile.exists(probe))
+        if workers.is_chief:
+            tf.io.gfile.remove(probe)
+        if not all(seen):
+            blind = [str(index) for index, sees in enumerate(seen) if not sees]
+            raise OSError(
+                f"{self.path}: process {', '.join(blind)} of TF_CONFIG's "
+                f"{workers.count} does not see what process 0 writes there; "
+                "name a folder or a bucket that all of them share"
+            )
 
     def check_space(self, variables, num_submodels=0, submodel_bytes=0):
         """Refuses a disk on which a run's results do not fit.

@@ -14,6 +14,8 @@ class Replicas:
     Args:
         strategy: `tf.distribute.Strategy`; None or TensorFlow's default one
             for one replica, which changes nothing.
+        workers: `Workers`, the processes that share a job; those of the
+            strategy and of `TF_CONFIG` if not given.
 
     Attributes:
         num_replicas: int, in all processes.
@@ -21,19 +23,43 @@ class Replicas:
         first_local: int, this process's first among all.
         workers: `Workers`, the processes.
         is_plain: bool, whether a step runs without a strategy.
+
+    Raises:
+        ValueError, OSError: as `Workers`, or the processes' replicas differ
+            in number.
     """
 
-    def __init__(self, strategy=None):
+    def __init__(self, strategy=None, workers=None):
         self.is_plain = strategy is None or (
             strategy is tf.distribute.get_strategy()
         )
         self._strategy = None if self.is_plain else strategy
-        self.workers = workers_lib.Workers(self._strategy)
-        self.num_replicas = (
-            1 if self.is_plain else strategy.num_replicas_in_sync
-        )
-        self.num_local = self.num_replicas // self.workers.count
+        self.workers = workers or workers_lib.Workers(self._strategy)
+        in_sync = 1 if self.is_plain else strategy.num_replicas_in_sync
+        if self.workers.in_one_strategy:
+            self.num_replicas = in_sync
+            self.num_local = in_sync // self.workers.count
+        else:
+            self.num_replicas = in_sync * self.workers.count
+            self.num_local = in_sync
+            self._check_same()
         self.first_local = self.workers.index * self.num_local
+
+    def _check_same(self):
+        found = self.workers.gather(self.num_local)
+        if len(set(found)) > 1:
+            raise ValueError(
+                "every process of TF_CONFIG must have as many replicas as the "
+                f"others. Received: {found}."
+            )
+
+    def of_process(self):
+        """The `Replicas` of this process, for what it does by itself."""
+        strategy = self._strategy
+        if self.workers.count > 1 and self.workers.in_one_strategy:
+            # It does nothing without the others.
+            strategy = None
+        return Replicas(strategy, workers_lib.Workers())
 
     @property
     def local(self):
@@ -114,9 +140,9 @@ class Replicated:
         return self._strategy.run(step, (batch, *arguments))
 
     def _distribute(self, batches):
-        first = self._replicas.first_local
+        count = self._replicas.num_local
         return self._strategy.experimental_distribute_values_from_function(
-            lambda context: batches[context.replica_id_in_sync_group - first]
+            lambda context: batches[context.replica_id_in_sync_group % count]
         )
 
 

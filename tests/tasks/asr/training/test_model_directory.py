@@ -1,10 +1,12 @@
 """A model directory: checked before training, and never another run's."""
 
+import concurrent.futures
 import dataclasses
 import errno
 import json
 import os
 import shutil
+import threading
 
 import pytest
 import tensorflow as tf
@@ -52,6 +54,48 @@ def refusal(directory, now, experiment=None):
     assert "another --model_dir" in message
     assert "\n" not in message
     return message
+
+
+class Workers:
+    """One of two processes, each in a thread."""
+
+    count = 2
+
+    def __init__(self, index, said, barrier):
+        self.index, self.is_chief = index, not index
+        self._said, self._barrier = said, barrier
+
+    def gather(self, value=None):
+        self._said[self.index] = value
+        self._barrier.wait(timeout=60)
+        found = list(self._said)
+        self._barrier.wait(timeout=60)
+        return found
+
+
+def check_shared(*paths):
+    """What two processes with a path each hear; None where nothing is wrong."""
+    said, barrier = [None, None], threading.Barrier(2)
+
+    def check(index):
+        try:
+            model_directory.ModelDirectory(str(paths[index])).check_shared(
+                Workers(index, said, barrier)
+            )
+        except OSError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(check, range(2)))
+
+
+def test_processes_that_do_not_share_the_folder_are_told(tmp_path):
+    for name in ("shared", "other"):
+        (tmp_path / name).mkdir()
+    assert check_shared(tmp_path / "shared", tmp_path / "shared") == [None] * 2
+    for message in check_shared(tmp_path / "shared", tmp_path / "other"):
+        assert "process 1 of TF_CONFIG's 2 does not see" in message
+    assert not any(each for _, _, each in os.walk(tmp_path))
 
 
 def test_the_same_run_goes_on(directory):

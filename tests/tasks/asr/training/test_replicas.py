@@ -184,27 +184,48 @@ def start_workers(job):
     return [start(job, TF_CONFIG=config) for config in clusters.configs()]
 
 
+# One strategy spans both processes, or each has one of two devices of its own.
+SPANNED, APART = {}, {"replicas": 2}
+
+
 @pytest.mark.slow
-def test_two_processes_give_the_same_and_stop_together(speech, one):
+@pytest.mark.parametrize("devices, count", [(SPANNED, 2), (APART, 4)])
+def test_two_processes_give_the_same_and_stop_together(
+    speech, one, devices, count
+):
     expected, alone = one
-    workers = start_workers(told(speech, "workers"))
+    name = f"workers {count}"
+    workers = start_workers(told(speech, name, **devices))
     for (report,) in map(finish, workers):
-        check_report(report, 2)
+        check_report(report, count)
         assert report["steps"] == alone["steps"]
-    check_same(files(speech, "workers"), expected)
-    workers = start_workers(told(speech, "cut workers", stop_after=2))
+    check_same(files(speech, name), expected)
+    name = f"cut workers {count}"
+    workers = start_workers(told(speech, name, stop_after=2, **devices))
     for (report,) in map(finish, workers):
         assert report["stopped"]
-    (rest,) = finish(start(told(speech, "cut workers")))
+    (rest,) = finish(start(told(speech, name)))
     assert rest["restored"]
-    check_same(files(speech, "cut workers"), expected)
+    check_same(files(speech, name), expected)
 
 
 @pytest.mark.slow
+def test_a_basis_is_not_trained_where_nothing_sums_it(speech):
+    workers = start_workers(told(speech, "apart", space=SPACE, **APART))
+    for worker in workers:
+        _, errors = worker.communicate(timeout=600)
+        assert worker.returncode != 0
+        assert "a space's basis is summed over all replicas" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [SPANNED, APART])
 @pytest.mark.parametrize("dies", [0, 1])
-def test_a_process_that_dies_is_one_line_to_the_other(speech, dies):
-    name = f"dies {dies}"
-    workers = start_workers(told(speech, name, train={"num_steps": 100_000}))
+def test_a_process_that_dies_is_one_line_to_the_other(speech, dies, devices):
+    name = f"dies {dies} {len(devices)}"
+    workers = start_workers(
+        told(speech, name, train={"num_steps": 100_000}, **devices)
+    )
     submodels = speech / name / "submodels"
     while not (submodels.exists() and any(submodels.iterdir())):
         assert [worker.poll() for worker in workers] == [None, None]
