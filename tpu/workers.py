@@ -20,7 +20,7 @@ _GONE = (
 
 
 class Workers:
-    """The processes of a strategy.
+    """The processes of one job.
 
     Args:
         strategy: `tf.distribute.Strategy`, or None for this process alone.

@@ -146,13 +146,14 @@ def test_evaluation_on_replicas_recognises_the_same(speech, space, tmp_path):
         run("evaluate", *flags("one")),
         run("evaluate", *flags("cpus"), "--virtual_cpus=2"),
         *run_two("evaluate", *flags("processes")),
+        *run_two("evaluate", *flags("hosts"), "--virtual_cpus=2"),
     ]
     for done in ended:
         assert done.returncode == 0, done.stderr
     texts = hypotheses(tmp_path / "one")
     assert len(texts) == 2 * len(SPEAKERS)
-    assert hypotheses(tmp_path / "cpus") == texts
-    assert hypotheses(tmp_path / "processes") == texts
+    for name in ("cpus", "processes", "hosts"):
+        assert hypotheses(tmp_path / name) == texts
 
 
 def enrol_flags(space, manifest, folder):
@@ -187,10 +188,13 @@ def test_enrolment_on_replicas_makes_the_same(
     assert set(expected) == set(newcomers)
     flags = enrol_flags(space, manifest, tmp_path / "cpus")
     cpus = enrolled(run("enroll", *flags, "--virtual_cpus=2"))
-    flags = enrol_flags(space, manifest, tmp_path / "processes")
-    chief, other = run_two("enroll", *flags)
-    assert "Traceback" not in other.stderr, other.stderr
-    for rows in (cpus, enrolled(chief)):
+    found = [cpus]
+    for name, devices in (("processes", ()), ("hosts", ("--virtual_cpus=2",))):
+        flags = enrol_flags(space, manifest, tmp_path / name)
+        chief, other = run_two("enroll", *flags, *devices)
+        assert "Traceback" not in other.stderr, other.stderr
+        found.append(enrolled(chief))
+    for rows in found:
         assert set(rows) == set(newcomers)
         for speaker, row in rows.items():
             wanted = expected[speaker]
