@@ -1,14 +1,19 @@
 """Error rates of `tests.benchmarks.enrolment`."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 
 import numpy as np
 
 from lingvo_like import space_file, submodel
-from tasks.asr.enrolment import enrolment, enrolment_files
-from tasks.asr.training import model_directory, task
+from tasks.asr.enrolment import (
+    enrolment_files,
+    enrolment_job,
+    enrolment_plan,
+)
+from tasks.asr.training import model_directory, replicas, task
 from tests.benchmarks import jobs
 
 ENROLLED = ("zero_shot", "embedding", "full")
@@ -44,24 +49,53 @@ def curve(arguments, folder, run):
     ]
     for count in arguments.counts:
         few = {speaker: first(data, count) for speaker, data in train.items()}
+        modes = _Modes(space, base, few)
+
+        def measure(mode, count=count, few=few, modes=modes):
+            if mode == SCRATCH:
+                found = _scratch(arguments, base, folder, few, count)
+            else:
+                found = modes.better_than_base(mode)
+            errors = _errors(base, test, layout, found, identity)
+            return _row(mode, count, errors) | {
+                "refused": len(few) - len(found)
+            }
+
         for mode in (*ENROLLED, SCRATCH):
             if mode == "zero_shot" and not space.encoder:
                 continue
-
-            def measure(mode=mode, count=count, few=few):
-                if mode == SCRATCH:
-                    tensors = _scratch(arguments, base, folder, few, count)
-                    refused = 0
-                else:
-                    results = enrolment.enrol(space, base, few, mode=mode)
-                    tensors = {each.speaker: each.tensors for each in results}
-                    refused = sum(each.mode == "" for each in results)
-                errors = _errors(base, test, layout, tensors, identity)
-                return _row(mode, count, errors) | {"refused": refused}
-
-            rows.append(kept.row(mode, count, measure))
+            rows.append(kept.row(mode, count, functools.partial(measure, mode)))
             print(line(rows[-1]), flush=True)
     return {"curve": rows, "data_ratio": data_ratio(rows)}
+
+
+class _Modes:
+    """What every mode gives some speakers, in one job for all of them."""
+
+    def __init__(self, space, base, few):
+        self._arguments = {"space": space, "base": base, "train": few}
+
+    @functools.cached_property
+    def _job(self):
+        return enrolment_job.Job(
+            **self._arguments,
+            dev={},
+            mode=enrolment_plan.AUTO,
+            values=enrolment_plan.Values(full_min_utterances=1),
+            replicas=replicas.Replicas(),
+        )
+
+    @functools.cached_property
+    def _found(self):
+        return self._job.run()
+
+    def better_than_base(self, mode):
+        """Tensors of each speaker whom the mode serves better."""
+        return {
+            speaker: self._job.tensors(candidates[mode])
+            for speaker, candidates in self._found.items()
+            if candidates[mode].judgement.improves(candidates["base"].judgement)
+        }
 
 
 class _Kept:
@@ -207,6 +241,7 @@ def _row(mode, utterances, totals, num_bootstrap=1000):
         "utterances": utterances,
         "word_error_rate": jobs.rate(totals),
         "interval": [100 * float(x) for x in np.percentile(rates, (2.5, 97.5))],
+        "errors_and_words": {s: list(each) for s, each in totals.items()},
     }
 
 
