@@ -13,18 +13,28 @@ _MANTISSA = 0x7FFFFF
 _ONE = 0x3F800000
 
 
-def uniform(shape, seed):
+def uniform(shape, seeds):
     """Floats in [0, 1), what `tf.random.stateless_uniform` draws on a CPU.
 
     Args:
-        shape: list of int.
-        seed: `[2]` int32, as `streams.stateless_seed` gives.
+        shape: list of int, of what each seed draws.
+        seeds: `[speakers, 2]` int32, as `streams.stateless_seed` gives.
 
     Returns:
-        float32 of the shape.
+        float32 `[speakers, *shape]`.
     """
-    bits = tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg=_ALGORITHM
+    bits = tf.stack(
+        [
+            tf.random.stateless_uniform(
+                shape,
+                seed,
+                minval=None,
+                maxval=None,
+                dtype=tf.uint32,
+                alg=_ALGORITHM,
+            )
+            for seed in tf.unstack(seeds)
+        ]
     )
     # A float of [1, 2) whose mantissa they are, less one.
     mantissa = tf.bitwise.bitwise_and(bits, tf.constant(_MANTISSA, tf.uint32))
@@ -32,6 +42,11 @@ def uniform(shape, seed):
     return tf.bitcast(tf.bitwise.bitwise_or(mantissa, ones), tf.float32) - 1.0
 
 
-def fold_in(seed, data):
-    """Another seed `[2]`, of a stream of its own for each `data`, an int."""
-    return tf.random.experimental.stateless_fold_in(seed, data, alg=_ALGORITHM)
+def fold_in(seeds, data):
+    """Other seeds `[speakers, 2]`, of streams of their own for each `data`."""
+    return tf.stack(
+        [
+            tf.random.experimental.stateless_fold_in(seed, data, _ALGORITHM)
+            for seed in tf.unstack(seeds)
+        ]
+    )

@@ -208,14 +208,10 @@ class EmbeddingSpace(stack.SpeakerSlots):
 
     def _draws(self, seeds):
         """Uniform `[speakers, 2 + embedding_dim]`, each from its own seed."""
-        return tf.stack(
-            [
-                # A stream of its own, beside that of the adapters' dropout.
-                device_streams.uniform(
-                    [2 + self.embedding_dim], device_streams.fold_in(seed, 1)
-                )
-                for seed in tf.unstack(seeds)
-            ]
+        return device_streams.uniform(
+            [2 + self.embedding_dim],
+            # A stream of its own, beside that of the adapters' dropout.
+            device_streams.fold_in(seeds, 1),
         )
 
     def _replace(self, trainables, draws, heard):

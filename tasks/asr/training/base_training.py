@@ -180,7 +180,7 @@ class BaseTrainer:
             count += float(weights.sum())
         return total / count
 
-    @tf.function
+    @tf.function(autograph=False)
     def _score(self, batch):
         return self._losses(batch, training=False), batch["weights"][0]
 
@@ -201,7 +201,7 @@ class BaseTrainer:
             encoded, paddings, batch["tokens"][0], batch["token_lengths"][0]
         )
 
-    @tf.function
+    @tf.function(autograph=False)
     def _step(self, batch):
         with tf.GradientTape() as tape:
             losses = self._losses(batch, training=True)

@@ -58,7 +58,7 @@ def shorten(teacher, student, utterances, values):
     return losses
 
 
-@tf.function
+@tf.function(autograph=False)
 def _teach(teacher, audio, length):
     encoded, paddings = teacher.encode(*teacher.features(audio, length))
     tokens, lengths, _ = teacher.decode(encoded, paddings)
@@ -130,7 +130,7 @@ def _make_step(student, values):
     variables = student.encoder.trainable_variables
     optimizer.build(variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(audio, lengths, tokens, states, num_states):
         features, paddings = student.features(audio, lengths)
         with tf.GradientTape() as tape:

@@ -53,13 +53,13 @@ class SubmodelTask:
             state[f"optimizer/{name}"] = variable
         return state
 
-    @tf.function
+    @tf.function(autograph=False)
     def lower(self, audio, lengths):
         """What is frozen: audio `[rows, samples]` to activations, paddings."""
         features, paddings = self.base.features(audio, lengths)
         return self.base.lower(features, paddings, self.first_block)
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_step(self, batch):
         """One update of every active place.
 
@@ -86,7 +86,7 @@ class SubmodelTask:
         )
         return losses, norms
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_steps(self, batches, count):
         """Many updates in one call.
 
@@ -125,7 +125,7 @@ class SubmodelTask:
         )
         return tuple(array.stack() for array in found)
 
-    @tf.function
+    @tf.function(autograph=False)
     def losses(self, batch):
         """Each speaker's mean loss `[s]`, and the weight it has `[s]`."""
         activations, paddings = self._activations(batch, augment=False)
@@ -180,9 +180,7 @@ class SubmodelTask:
         blocks = self.stack.layout.blocks
         rows = activations.shape[0] // speakers * activations.shape[1]
         shape = [len(blocks), rows, self.stack.layout.bottleneck_dim]
-        draws = tf.stack(
-            [device_streams.uniform(shape, seed) for seed in tf.unstack(seeds)]
-        )
+        draws = device_streams.uniform(shape, seeds)
         kept = tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
         return {block: kept[:, i] for i, block in enumerate(blocks)}
 
@@ -201,7 +199,7 @@ def transcriber(base, stack=None, beam_size=1):
 
     recognize = recognizer(base, stack, beam_size)
 
-    @tf.function
+    @tf.function(autograph=False)
     def transcribe(batch):
         tokens, lengths, scores = recognize(batch)
         shape = tf.shape(batch["lengths"])
