@@ -127,7 +127,13 @@ def main(_):
             _compare(space, base, train, dev, values, replicas)
         workers.gather()
         return
+    workers.check_same(
+        "the space, the modes and the speakers",
+        [space.metadata.sha256, _MODE.value, list(train)],
+    )
     destination.check(space, train)
+    # Also nobody writes before all have looked what is there.
+    destination.check_shared(workers)
     clock.lap("recordings")
     own = dict(list(train.items())[workers.index :: workers.count])
     results = []

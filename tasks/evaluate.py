@@ -115,6 +115,13 @@ def main(_):
             fingerprint,
             task.layout_of(base, experiment.adapter),
         )
+    replicas.workers.check_same(
+        "the Submodels and the recordings",
+        [
+            submodels.sha256,
+            [u.utt_id for each in data.values() for u in each.utterances],
+        ],
+    )
     space = evaluation.load_space(directory, fingerprint)
     records = evaluation.run(
         base,

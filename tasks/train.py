@@ -137,6 +137,10 @@ def main(_):
     now = run_description.describe(
         _EXPERIMENT.value, experiment, base_path, fingerprint, corpus.digests
     )
+    replicas.workers.check_same(
+        "the experiment, the base model and the recordings",
+        now | {"base": ""},
+    )
     if saved is not None:
         run_description.check_agreement(directory.path, saved, now, experiment)
     unknown = sorted(set(_SPEAKERS.value) - set(corpus.speakers))

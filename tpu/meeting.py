@@ -11,7 +11,13 @@ _JOIN_SECONDS = 600.0
 _GREET_SECONDS = 10.0
 _AGAIN_SECONDS = 0.2
 # A host that is gone without a word is noticed after two minutes.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
+_PATIENCE = {
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPINTVL": 20,
+    "TCP_KEEPCNT": 3,
+    # Milliseconds, for what was sent to it and not acknowledged.
+    "TCP_USER_TIMEOUT": 120_000,
+}
 _LENGTH = struct.Struct("<Q")
 
 
@@ -19,9 +25,9 @@ class Meeting:
     """Exchanges bytes between the processes of a cluster, over TCP.
 
     The first process listens at its address and the others come to it, whose
-    own addresses are but their names. What they greet it with keeps out the
-    processes of another job, not an enemy: as with TensorFlow's own servers,
-    the network has to be one's own.
+    own addresses are but their names. What they greet it with keeps strangers
+    out, not enemies: as with TensorFlow's own servers, the network has to be
+    one's own.
 
     Args:
         processes: `Cluster`.
@@ -44,8 +50,9 @@ class Meeting:
         except OSError as error:
             raise OSError(
                 f"TF_CONFIG: {processes.task} cannot join the others: "
-                f"{error}. Every address must be free and reachable, and "
-                "every process started."
+                f"{error}. Every address must be free and reachable, every "
+                "process started, and the addresses and their order be the "
+                "same in every TF_CONFIG."
             ) from error
 
     def exchange(self, data):
@@ -84,10 +91,12 @@ class Meeting:
                         f"{self._missing(found)} did not come"
                     ) from None
                 index = self._index_of(peer)
-                if index is None or index in found:
+                if index is None:
                     peer.close()
-                else:
-                    found[index] = _lasting(peer)
+                    continue
+                found[index] = _lasting(peer)
+                # Who was started again comes again.
+                found = {i: p for i, p in found.items() if not _is_gone(p)}
         for peer in found.values():
             _send(peer, b"")
         return [found[index] for index in sorted(found)]
@@ -98,7 +107,7 @@ class Meeting:
 
     def _index_of(self, peer):
         """Who has come; None if nobody of this job."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, TypeError):
             peer.settimeout(_GREET_SECONDS)
             job, index = json.loads(_receive(peer, most=1024))
             if job == self._job and 0 < index < len(self._processes.addresses):
@@ -132,7 +141,7 @@ class Meeting:
 
 def _parts(address):
     host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+    return host, int(port)
 
 
 def _lasting(peer):
@@ -140,10 +149,23 @@ def _lasting(peer):
     peer.settimeout(None)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEP_ALIVE:
+    for name, value in _PATIENCE.items():
         if hasattr(socket, name):
             peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return peer
+
+
+def _is_gone(peer):
+    """Whether a connection that nobody should write to by now is closed."""
+    peer.setblocking(False)
+    try:
+        return not peer.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        peer.setblocking(True)
 
 
 def _send(peer, data):

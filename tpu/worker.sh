@@ -94,6 +94,8 @@ share_out() {
 \"task\": {\"type\": \"worker\", \"index\": $number}}"
     export TPU_PROCESS_BOUNDS=1,1,1 TPU_HOST_BOUNDS=1,1,1
     export TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 TPU_CHIPS_PER_HOST_BOUNDS=2,2,1
+    # Else libtpu asks the metadata server, and takes part in the whole TPU.
+    export CLOUD_TPU_TASK_ID=0 TPU_WORKER_ID=0 TPU_WORKER_HOSTNAMES=localhost
 }
 
 # start_run COMMAND: one string, as a shell reads it.

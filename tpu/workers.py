@@ -1,6 +1,7 @@
 """What the processes of one job tell each other."""
 
 import contextlib
+import hashlib
 import json
 import re
 
@@ -15,7 +16,7 @@ _WORDS = 1024
 _REASON = re.compile(r"Collective ops is aborted by: (.*)")
 _GONE = (
     "another process of the job died or was stopped; start the same command on "
-    "every machine again and it goes on from the last checkpoint ({})"
+    "every machine again, and training goes on from its last checkpoint ({})"
 )
 
 
@@ -86,6 +87,28 @@ class Workers:
             json.loads(row.astype("<i4").tobytes()[:length])
             for row, length in zip(rows, lengths, strict=True)
         ]
+
+    def check_same(self, what, value):
+        """Refuses processes that are not of one mind; a meeting.
+
+        Args:
+            what: str, how the message calls it.
+            value: what JSON holds, which all must have.
+
+        Raises:
+            ValueError: some have another than the first process.
+        """
+        if self.count == 1:
+            return
+        text = json.dumps(value, sort_keys=True).encode()
+        found = self.gather(hashlib.sha256(text).hexdigest())
+        others = [str(i) for i, each in enumerate(found) if each != found[0]]
+        if others:
+            raise ValueError(
+                f"{what} must be the same in all {self.count} processes of "
+                f"TF_CONFIG; process {', '.join(others)} has not what process "
+                "0 has"
+            )
 
     @contextlib.contextmanager
     def together(self):

@@ -26,18 +26,24 @@ def run(binary, *flags, **environment):
     )
 
 
-def run_two(binary, *flags):
-    """Two processes of one job: what each has said, once both have ended."""
+def run_two(binary, *flags, second=()):
+    """Two processes of one job: what each has said, once both have ended.
+
+    Args:
+        binary, *flags: the command of both.
+        second: more flags of the second.
+    """
+    command = [sys.executable, "-m", f"tasks.{binary}", *map(str, flags)]
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", f"tasks.{binary}", *map(str, flags)],
+            [*command, *map(str, more)],
             cwd=ROOT,
             env=os.environ | {"TF_CONFIG": config},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for config in clusters.configs()
+        for config, more in zip(clusters.configs(), ((), second), strict=True)
     ]
     try:
         said = [each.communicate(timeout=300) for each in started]
@@ -126,6 +132,43 @@ def test_training_on_replicas_is_told_and_ends_in_the_same(speech, tmp_path):
         found.append({p.name: p.read_bytes() for p in paths})
     assert len(found[0]) == len(SPEAKERS)
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speakers", [SPEAKERS, SPEAKERS[:1]])
+def test_hosts_apart_train_the_same_even_with_nothing_to_do(
+    speech, tmp_path, speakers
+):
+    def flags(name):
+        return [
+            *train_flags(speech, tmp_path / name, "conformer.Tiny"),
+            f"--train_manifest={manifest}",
+            "--dev_manifest=",
+        ]
+
+    manifest = tiny.recordings(tmp_path, speakers, 4)
+    done = run("train", *flags("one"))
+    assert done.returncode == 0, done.stderr
+    for done in run_two("train", *flags("hosts"), "--virtual_cpus=1"):
+        assert done.returncode == 0, done.stderr
+    found = [
+        {p.name: p.read_bytes() for p in (tmp_path / n / "submodels").iterdir()}
+        for n in ("one", "hosts")
+    ]
+    assert len(found[0]) == len(speakers)
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_processes_of_unlike_jobs_are_told(speech, tmp_path):
+    flags = train_flags(speech, tmp_path / "run", "conformer.Tiny")
+    for done in run_two(
+        *("train", *flags, "--virtual_cpus=1"),
+        second=["--set=train.num_steps=9"],
+    ):
+        assert done.returncode == 1
+        assert "must be the same in all 2 processes" in done.stderr
+    assert os.listdir(tmp_path / "run" / "submodels") == []
 
 
 def hypotheses(folder):

@@ -41,6 +41,8 @@ esac
 # it is the only one of its TPU.
 CURL = r"""#!/usr/bin/env bash
 url=${!#}
+[[ " $* " == *" Metadata-Flavor: Google "* ]] || exit 22
+[[ $url == */computeMetadata/v1/instance/attributes/* ]] || exit 22
 name=${url##*/}
 case $name in
 worker-network-endpoints) answer=unknown:unknown:10.0.0.2 ;;

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import socket
+import struct
 import threading
 import time
 
@@ -72,17 +73,18 @@ def test_strangers_are_sent_away():
     others = processes([addresses[0], "another:1"])
     with concurrent.futures.ThreadPoolExecutor() as pool:
         first = pool.submit(meeting.Meeting, processes(addresses)[0], 60.0)
-        for greeting in (b"GET / HTTP/1.1\r\n\r\n", b"", b"\xff" * 100):
+        number = struct.pack("<Q", 1) + b"5"
+        for greeting in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 8, number):
             stranger = None
             while stranger is None:
                 try:
                     stranger = socket.create_connection((host, int(port)))
                 except ConnectionRefusedError:
                     time.sleep(0.05)
-            stranger.sendall(greeting)
-            stranger.shutdown(socket.SHUT_WR)
+            stranger.settimeout(30.0)
             # A connection is reset where something of it was not read.
-            with contextlib.suppress(ConnectionResetError):
+            with contextlib.suppress(ConnectionError):
+                stranger.sendall(greeting)
                 assert stranger.recv(1) == b""
             stranger.close()
         with pytest.raises(OSError, match="cannot join the others"):
@@ -90,6 +92,19 @@ def test_strangers_are_sent_away():
         second = meeting.Meeting(processes(addresses)[1])
         meetings = [first.result(), second]
     assert exchange(meetings, [b"1", b"2"]) == [[b"1", b"2"]] * 2
+
+
+def test_who_comes_again_is_taken_for_the_first_time():
+    first, second, third = processes(clusters.free_addresses(3))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(meeting.Meeting, first, 60.0)
+        with pytest.raises(OSError):
+            # It gives up before the third has come, as if it had died.
+            meeting.Meeting(second, join_seconds=1.0)
+        others = pool.map(lambda c: meeting.Meeting(c, 60.0), (second, third))
+        meetings = [waiting.result(), *others]
+    brought = [b"1", b"2", b"3"]
+    assert exchange(meetings, brought) == [brought] * 3
 
 
 def test_who_is_gone_is_an_error_to_all_others():

@@ -103,6 +103,15 @@ def test_processes_without_a_common_strategy_meet_all_the_same(apart):
     assert this.gather([1, "\u00fc"]) == [{"from": "the first"}, [1, "\u00fc"]]
 
 
+def test_processes_that_are_not_of_one_mind_are_told(apart):
+    this = apart(lambda data: [data, data])
+    this.check_same("the data", {"a": 1})
+    this = apart(lambda data: [b'"another"', data])
+    with pytest.raises(ValueError, match="the data must be .* process 1 has"):
+        this.check_same("the data", {"a": 1})
+    workers.Workers().check_same("the data", object())
+
+
 def test_a_process_that_left_the_meeting_is_one_line(apart):
     def exchange(data):
         raise ConnectionResetError("connection closed")

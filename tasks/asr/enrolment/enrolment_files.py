@@ -159,6 +159,14 @@ class Destination:
                 if tf.io.gfile.stat(path).mtime_nsec < long_ago:
                     tf.io.gfile.remove(path)
 
+    def check_shared(self, workers):
+        """Shows that all processes of a job write to one folder.
+
+        Raises:
+            OSError: some do not.
+        """
+        model_directory.ModelDirectory(self.directory).check_shared(workers)
+
     def _check_free(self, space, speakers):
         taken = []
         for speaker in speakers:

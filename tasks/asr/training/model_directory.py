@@ -17,6 +17,7 @@ import os
 import posixpath
 import secrets
 import shutil
+import time
 import weakref
 
 import tensorflow as tf
@@ -32,6 +33,8 @@ EXPERIMENT_FILE = "experiment.json"
 SPARE_BYTES = 16 * 2**20
 # Of a Submodel file, and what a disk rounds up to.
 _METADATA_BYTES = 8192
+# A network file system may answer that long from what it saw last.
+_CACHED_SECONDS = 60.0
 
 
 class ModelDirectory:
@@ -99,13 +102,14 @@ class ModelDirectory:
             logging.warning("%s: not locked: %s", self.path, error.strerror)
 
     def check_shared(self, workers):
-        """Shows that all processes of a job see one folder; they meet here.
+        """Shows that all processes of a job write to one folder; a meeting.
 
         Args:
             workers: `Workers`.
 
         Raises:
-            OSError: some do not see what the first of them writes.
+            OSError: some do not see what the first of them writes, or cannot
+                write.
         """
         if workers.count == 1:
             return
@@ -114,7 +118,7 @@ class ModelDirectory:
         if workers.is_chief:
             files.write_atomically(probe, b"probe")
         workers.gather()
-        seen = workers.gather(tf.io.gfile.exists(probe))
+        seen = workers.gather(_appears(probe))
         if workers.is_chief:
             tf.io.gfile.remove(probe)
         if not all(seen):
@@ -124,6 +128,7 @@ class ModelDirectory:
                 f"{workers.count} does not see what process 0 writes there; "
                 "name a folder or a bucket that all of them share"
             )
+        check_writable(self.path, "the model directory")
 
     def check_space(self, variables, num_submodels=0, submodel_bytes=0):
         """Refuses a disk on which a run's results do not fit.
@@ -287,6 +292,16 @@ class ModelDirectory:
             self.experiment,
             (json.dumps(description, indent=2) + "\n").encode(),
         )
+
+
+def _appears(path):
+    """Whether a file is there, or comes within what a client may cache."""
+    deadline = time.monotonic() + _CACHED_SECONDS
+    while not tf.io.gfile.exists(path):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1.0)
+    return True
 
 
 def check_writable(folder, what):

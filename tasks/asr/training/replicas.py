@@ -42,16 +42,8 @@ class Replicas:
         else:
             self.num_replicas = in_sync * self.workers.count
             self.num_local = in_sync
-            self._check_same()
+            self.workers.check_same("the number of replicas", in_sync)
         self.first_local = self.workers.index * self.num_local
-
-    def _check_same(self):
-        found = self.workers.gather(self.num_local)
-        if len(set(found)) > 1:
-            raise ValueError(
-                "every process of TF_CONFIG must have as many replicas as the "
-                f"others. Received: {found}."
-            )
 
     def of_process(self):
         """The `Replicas` of this process, for what it does by itself."""

@@ -89,7 +89,8 @@ def check_shared(*paths):
         return list(pool.map(check, range(2)))
 
 
-def test_processes_that_do_not_share_the_folder_are_told(tmp_path):
+def test_processes_that_do_not_share_the_folder_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_directory, "_CACHED_SECONDS", 0.0)
     for name in ("shared", "other"):
         (tmp_path / name).mkdir()
     assert check_shared(tmp_path / "shared", tmp_path / "shared") == [None] * 2

@@ -180,8 +180,13 @@ def test_a_space_learns_the_same_on_replicas_which_meet_for_its_basis(speech):
     check_same(files(speech, "space two"), files(speech, "space one"))
 
 
-def start_workers(job):
-    return [start(job, TF_CONFIG=config) for config in clusters.configs()]
+def start_workers(job, *other):
+    """Two processes of a job; the second may be told something else."""
+    jobs = (job, *(other or (job,)))
+    return [
+        start(each, TF_CONFIG=config)
+        for each, config in zip(jobs, clusters.configs(), strict=True)
+    ]
 
 
 # One strategy spans both processes, or each has one of two devices of its own.
@@ -201,7 +206,11 @@ def test_two_processes_give_the_same_and_stop_together(
         assert report["steps"] == alone["steps"]
     check_same(files(speech, name), expected)
     name = f"cut workers {count}"
-    workers = start_workers(told(speech, name, stop_after=2, **devices))
+    # Whoever is asked to stop, all do.
+    workers = start_workers(
+        told(speech, name, **devices),
+        told(speech, name, stop_after=2, **devices),
+    )
     for (report,) in map(finish, workers):
         assert report["stopped"]
     (rest,) = finish(start(told(speech, name)))
