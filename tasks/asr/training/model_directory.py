@@ -315,7 +315,7 @@ def check_writable(folder, what):
         OSError: they cannot.
     """
     # Named like a leftover, should it become one.
-    probe = f"{files.TEMPORARY_PREFIX}probe-{os.getpid()}"
+    probe = f"{files.TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
     probe = posixpath.join(folder, probe)
     try:
         tf.io.gfile.makedirs(folder)
