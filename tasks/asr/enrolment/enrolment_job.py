@@ -73,7 +73,15 @@ class Job:
             )
         self._first_block = embedding_task.first_block
         self._speech = enrolment_speech.Speech(
-            base, self._first_block, self._data, values.bucket_seconds
+            base,
+            self._first_block,
+            self._data,
+            {
+                speaker: values.full_bucket_seconds
+                if "full" in modes
+                else values.bucket_seconds
+                for speaker, modes in self._modes.items()
+            },
         )
         self._learning = self._make_learning(
             embedding_task, self._runs, values.embedding_utterances

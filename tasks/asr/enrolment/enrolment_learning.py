@@ -89,7 +89,9 @@ class Learning:
                 num_samples=[
                     speech.num_samples[run.speaker][i] for i in run.train
                 ],
-                bucket_samples=speech.bucket_samples,
+                bucket_samples=functools.partial(
+                    speech.bucket_samples, run.speaker
+                ),
                 utterances_per_minibatch=utterances,
                 seed=seed,
             )

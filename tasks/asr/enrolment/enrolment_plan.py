@@ -40,8 +40,10 @@ class Values:
     speakers_per_job: int = 64
     # Shorter recordings are left out.
     min_seconds: float = 0.3
-    # Padded lengths are rounded up to it: one compiled program each.
+    # Padded lengths are rounded up to it: one compiled program each, which a
+    # speaker's few steps are not worth, and the many of a full slot are.
     bucket_seconds: float = 2.0
+    full_bucket_seconds: float = 1.0
 
 
 _LOWEST = {
@@ -59,6 +61,7 @@ _POSITIVE = (
     "embedding_learning_rate",
     "full_learning_rate",
     "bucket_seconds",
+    "full_bucket_seconds",
 )
 
 

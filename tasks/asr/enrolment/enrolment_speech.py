@@ -28,7 +28,8 @@ class Speech:
         base: frozen `BaseModel`.
         first_block: int, the first block above the lowest adapter's.
         speakers: dict of speaker to `SpeakerUtterances`.
-        bucket_seconds: float, what padded lengths are rounded up to.
+        bucket_seconds: dict of speaker to float, what padded lengths are
+            rounded up to: each speaker's own, whoever else there is.
 
     Attributes:
         num_samples: dict of speaker to each utterance's length.
@@ -38,7 +39,10 @@ class Speech:
         self._base = base
         self._first_block = first_block
         self._speakers = speakers
-        self._grid = round(bucket_seconds * base.sample_rate)
+        self._grids = {
+            speaker: round(seconds * base.sample_rate)
+            for speaker, seconds in bucket_seconds.items()
+        }
         self._token_bucket = input_pipeline.token_bucket(
             (t for data in speakers.values() for t in data.tokens),
             base.max_tokens,
@@ -64,11 +68,14 @@ class Speech:
                 for bucket, indices in alone.items():
                     self._listen(speaker, indices, bucket, progress.update)
 
-    def bucket_samples(self, num_samples):
-        """The padded length, in samples, of an utterance of so many."""
-        bucket = self._base.bucket_samples(num_samples)
+    def bucket_samples(self, speaker, num_samples):
+        """The padded length, in samples, of a speaker's utterance."""
+        bucket, grid = (
+            self._base.bucket_samples(num_samples),
+            self._grids[speaker],
+        )
         return min(
-            math.ceil(bucket / self._grid) * self._grid,
+            math.ceil(bucket / grid) * grid,
             max(bucket, self._base.max_samples),
         )
 
@@ -85,9 +92,8 @@ class Speech:
         result = collections.defaultdict(list)
         for item in items:
             speaker, index = utterance_of(item)
-            result[
-                self.bucket_samples(self.num_samples[speaker][index])
-            ].append(item)
+            num_samples = self.num_samples[speaker][index]
+            result[self.bucket_samples(speaker, num_samples)].append(item)
         return dict(result)
 
     def of(self, speaker, indices, bucket):

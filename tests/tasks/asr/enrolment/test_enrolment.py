@@ -113,7 +113,7 @@ def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
     lengths = {
         speaker: {base.bucket_samples(n) for n in found}
         for speaker, found in enrolment_speech.Speech(
-            base, 0, speech, 1.0
+            base, 0, speech, dict.fromkeys(speech, 1.0)
         ).num_samples.items()
     }
     assert len(lengths["ann"]) == 1 and len(lengths["bob"]) == 2
@@ -161,6 +161,31 @@ def test_an_utterance_is_padded_as_its_minibatch_and_not_its_speaker_asks(
     assert len(set(own.values())) == 2
     # One utterance makes a minibatch here, and a judgement always.
     assert set(found._heard) == {("bob", *each) for each in own.items()}
+
+
+def test_a_speaker_is_heard_at_its_own_lengths_whoever_tries_what(uneven):
+    """A full slot's many steps are worth shorter padding, but one's own."""
+    base, space, speech = uneven
+    values = dataclasses.replace(
+        enrolments.QUICK, bucket_seconds=2.0, full_min_utterances=3
+    )
+
+    def lengths(speaker, some):
+        job = enrolment_job.Job(
+            *(space, base, some, {}, "auto", values, replicas.Replicas())
+        )
+        return {key for key in job._speech._heard if key[0] == speaker}
+
+    first = dataclasses.replace(
+        speech["bob"],
+        utterances=speech["bob"].utterances[:2],
+        tokens=speech["bob"].tokens[:2],
+    )
+    coarse = lengths("bob", {"bob": first})
+    assert coarse == lengths("bob", {"bob": first, "cy": speech["cy"]})
+    fine = lengths("bob", {"bob": speech["bob"]})
+    assert {key[2] for key in coarse} == {2 * base.sample_rate}
+    assert min(key[2] for key in fine) < 2 * base.sample_rate
 
 
 def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
