@@ -160,12 +160,16 @@ class Whisper(base_model.BaseModel):
                 f"`beam_size` must be at least 1. Received: {beam_size}."
             )
         if beam_size == 1:
-            return whisper_decoding.greedy(
+            found = whisper_decoding.greedy(
                 self.decoder, encoded, self._rules, self.max_tokens
             )
-        return whisper_decoding.beam(
-            self.decoder, encoded, self._rules, self.max_tokens, beam_size
-        )
+        else:
+            found = whisper_decoding.beam(
+                self.decoder, encoded, self._rules, self.max_tokens, beam_size
+            )
+        *texts, scores = found
+        end = self.tokenizer.end_of_text
+        return *whisper_decoding.without_loops(*texts, end), scores
 
     def tokenize(self, text):
         return self.tokenizer.tokenize(text)

@@ -10,6 +10,9 @@ from keras import ops
 
 # Struck out: finite, so that sums of it stay ordered and free of NaN.
 IMPOSSIBLE = -1e9
+# Of the same tokens in a row, which nobody says at the end of a text that fills
+# all the room there is.
+COPIES = 4
 
 
 class Rules:
@@ -95,6 +98,34 @@ def greedy(decoder, encoded, rules, max_tokens):
     lengths = ops.sum(ops.cast(tokens != end, "int32"), axis=-1)
     scored = lengths + ops.cast(ended, "int32")
     return tokens, lengths, total / ops.cast(scored, "float32")
+
+
+def without_loops(tokens, lengths, end):
+    """Texts that say the same on end, saying it once.
+
+    A Whisper that does not understand may fall into a loop, and leaves it only
+    where there is no more room. Only such a text is touched, which has no end
+    of its own, and whose last tokens are `COPIES` times the same or more.
+
+    Args:
+        tokens: `[batch, max_tokens]` int32 padded with end-of-text.
+        lengths: `[batch]` int32.
+        end: int, end-of-text.
+
+    Returns:
+        tokens and lengths, cut.
+    """
+    room = tokens.shape[-1]
+    kept = lengths
+    for period in range(1, room // COPIES + 1):
+        same = ops.cast(tokens[:, period:] == tokens[:, :-period], "int32")
+        # How many of the last tokens are those of a period before.
+        run = ops.sum(ops.cumprod(ops.flip(same, axis=1), axis=1), axis=1)
+        is_loop = ops.logical_and(lengths == room, run >= (COPIES - 1) * period)
+        kept = ops.where(is_loop, ops.minimum(kept, room - run), kept)
+    return ops.where(
+        ops.arange(room, dtype="int32") < kept[:, None], tokens, end
+    ), kept
 
 
 def _mean(total, lengths):

@@ -158,3 +158,51 @@ def test_real_text_agrees_with_ctranslate2(beam_size):
         )[0]
         ids = tokens[row, : token_lengths[row]].numpy().tolist()
         assert ids == result.sequences_ids[0][: base.max_tokens]
+
+
+END, ROOM = 0, 16
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        # One token over and over, and several.
+        ([7] * ROOM, [7]),
+        ([5, 6] + [7] * 14, [5, 6, 7]),
+        ([5, 6] + [7, 8] * 7, [5, 6, 7, 8]),
+        ([5] + [7, 8, 9] * 5, [5, 7, 8, 9]),
+        # The last time cut off in the middle.
+        ([5, 6, 4] + [7, 8, 9] * 4 + [7], [5, 6, 4, 7, 8, 9]),
+        # Said often, but not so often, or not to the very end.
+        ([5] * 4 + [6] * 9 + [7] * 3, None),
+        ([7] * (ROOM - 1) + [8], None),
+        (list(range(1, ROOM + 1)), None),
+        # A text with an end of its own says what it says.
+        ([7] * (ROOM - 1), None),
+        ([], None),
+    ],
+)
+def test_a_text_without_an_end_says_once_what_it_says_on_end(text, kept):
+    tokens = np.full((2, ROOM), END, np.int32)
+    tokens[0, : len(text)] = text
+    # Whatever is beside it.
+    tokens[1] = 3
+    lengths = np.array([len(text), ROOM], np.int32)
+    found, cut = whisper_decoding.without_loops(tokens, lengths, END)
+    wanted = text if kept is None else kept
+    assert cut[0] == len(wanted)
+    assert list(found[0]) == wanted + [END] * (ROOM - len(wanted))
+    assert (cut[1], found[1, 0], found[1, 1]) == (1, 3, END)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_base_model_in_a_loop_is_cut_short(beam_size):
+    base = whisper_bases.small(0)
+    # After any token it is the same token's turn.
+    table = base.decoder.tokens.numpy()
+    table[5] += 100.0 * base.decoder.norm.beta.numpy()
+    base.decoder.tokens.assign(table)
+    encoded, paddings = encoded_by(base)
+    tokens, lengths, _ = base.decode(encoded, paddings, beam_size)
+    assert list(np.asarray(lengths)) == [1, 1]
+    assert list(np.asarray(tokens)[:, 0]) == [5, 5]
