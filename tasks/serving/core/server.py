@@ -90,6 +90,7 @@ class Server:
             self._metrics,
             fallback,
         )
+        self._ahead = asyncio.Lock()
         self._tasks = []
         self._is_open = False
         self._requests = 0
@@ -176,9 +177,10 @@ class Server:
             return await self._submodels.load(caller.tenant, speaker)
 
     async def load_many(self, caller, speakers):
-        """Makes Submodels ready ahead, one after another.
+        """Makes Submodels ready ahead, one after another, between utterances.
 
-        In turn, since reading and checking take the engines' processors.
+        Reading and checking take the engines' processors, so they wait until
+        nobody is served, though no longer than `Limits.ahead_seconds` each.
 
         Returns:
             list of `LoadedSubmodel`, and a dict of speaker to the
@@ -187,10 +189,13 @@ class Server:
         caller.require_admin()
         loaded, errors = [], {}
         for speaker in speakers:
-            try:
-                loaded.append(await self.load(caller, speaker))
-            except status.ServingError as error:
-                errors[speaker] = error
+            # In turn over all calls: each is over soon when somebody comes.
+            async with self._ahead:
+                await self._admission.pause(self.limits.ahead_seconds)
+                try:
+                    loaded.append(await self.load(caller, speaker))
+                except status.ServingError as error:
+                    errors[speaker] = error
         return loaded, errors
 
     async def pin(self, caller, speaker):

@@ -346,6 +346,37 @@ def test_many_are_loaded_and_each_that_is_not_says_why(source):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("ahead_seconds", [0.01, 60.0])
+def test_what_is_loaded_ahead_waits_for_those_who_are_served(
+    source, ahead_seconds
+):
+    engine = fake_engine.FakeEngine()
+    limits = fake_source.changed(ahead_seconds=ahead_seconds)
+
+    def is_ready(running, name):
+        return name in {each.submodel_id for each in running.list(CALLER)}
+
+    async def main():
+        async with fake_source.serving(source, engine, limits) as running:
+            engine.may_run.clear()
+            served = asyncio.create_task(ask(running, utterance(1)))
+            await waiting.until(engine.entered.is_set)
+            ahead = asyncio.create_task(running.load_many(CALLER, ["ann"]))
+            if ahead_seconds < 1.0:
+                # Nor is it put off for ever.
+                await ahead
+                assert is_ready(running, "ann")
+            # Who comes to be served is loaded for at once.
+            first = asyncio.create_task(ask(running, utterance(2, "bob")))
+            await waiting.until(lambda: is_ready(running, "bob"))
+            assert is_ready(running, "ann") == ahead.done()
+            engine.may_run.set()
+            await asyncio.gather(served, first, ahead)
+            assert is_ready(running, "ann")
+
+    asyncio.run(main())
+
+
 def test_a_tenant_pins_no_more_than_its_share(source):
     source.publish("ann", 3, tenant="other")
     other = server.Caller("other", is_admin=True)
