@@ -76,7 +76,8 @@ class Client:
             model, which refuses another and says which it takes.
 
     Raises:
-        ValueError: a token or a key without TLS, to another machine.
+        ValueError: a key without TLS, or a token without it to another
+            machine.
     """
 
     def __init__(
@@ -90,8 +91,12 @@ class Client:
         timeout_seconds=60.0,
         sample_rate=16000,
     ):
-        secret = token or private_key
-        if secret and not root_certificates and not _is_loopback(address):
+        if (private_key or certificate_chain) and not root_certificates:
+            raise ValueError(
+                "a client's certificate is for TLS; give the root "
+                "certificates that the server's certificate is checked with"
+            )
+        if token and not root_certificates and not _is_loopback(address):
             raise ValueError(
                 f"credentials go to {address} over TLS alone; give the root "
                 "certificates that the server's certificate is checked with"

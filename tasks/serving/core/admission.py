@@ -1,8 +1,6 @@
 """Who may come in: exact bounds on what is in the server at one time."""
 
-import asyncio
 import collections
-import contextlib
 
 from tasks.serving.core import status
 
@@ -21,14 +19,6 @@ class Admission:
         self.requests = 0
         self.bytes = 0
         self._tenants = collections.defaultdict(lambda: [0, 0])
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-
-    async def pause(self, seconds):
-        """Returns once no utterance is in, or when that long has passed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._quiet.wait()
 
     def enter(self, tenant, sizes, retry_after_seconds):
         """Lets utterances in, all or none.
@@ -67,10 +57,6 @@ class Admission:
     def add(self, tenant, count, size):
         self.requests += count
         self.bytes += size
-        if self.requests:
-            self._quiet.clear()
-        else:
-            self._quiet.set()
         mine = self._tenants[tenant]
         mine[0] += count
         mine[1] += size

@@ -129,8 +129,9 @@ class RowCache:
         return self._entries[key].version
 
     def holders(self, key):
-        """How many handles hold a row."""
-        return self._entries[key].holders
+        """How many handles hold a row; none of one that is not here."""
+        entry = self._entries.get(key)
+        return 0 if entry is None else entry.holders
 
     def view(self, entry):
         row = self._arena[entry.row]

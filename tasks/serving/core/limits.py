@@ -45,9 +45,6 @@ class Limits:
         store_seconds: float, after which the store counts as hanging.
         store_threads: int, calls of the store at the same time.
         parse_threads: int, files read into rows at the same time.
-        ahead_seconds: float, how long each Submodel that is loaded ahead
-            waits for a moment without utterances before it goes on beside
-            them.
         model_poll_seconds: float between looks for new model versions; 0 for
             none but what `reload` asks for.
         model_retry_seconds: float before a model version that did not load is
@@ -80,7 +77,6 @@ class Limits:
     store_seconds: float = 2.0
     store_threads: int = 8
     parse_threads: int = 2
-    ahead_seconds: float = 0.25
     model_poll_seconds: float = 1.0
     model_retry_seconds: float = 60.0
 
@@ -99,7 +95,6 @@ class Limits:
 
 
 _MAY_BE_ZERO = (
-    "ahead_seconds",
     "batch_delay_seconds",
     "file_cache_bytes",
     "model_poll_seconds",

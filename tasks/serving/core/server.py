@@ -1,6 +1,7 @@
 """The server without a transport: what the fronts and other hosts call."""
 
 import asyncio
+import collections
 import contextlib
 import time
 
@@ -90,7 +91,8 @@ class Server:
             self._metrics,
             fallback,
         )
-        self._ahead = asyncio.Lock()
+        # By tenant, so that none waits for what another one has asked for.
+        self._ahead = collections.defaultdict(asyncio.Lock)
         self._tasks = []
         self._is_open = False
         self._requests = 0
@@ -177,10 +179,10 @@ class Server:
             return await self._submodels.load(caller.tenant, speaker)
 
     async def load_many(self, caller, speakers):
-        """Makes Submodels ready ahead, one after another, between utterances.
+        """Makes Submodels ready ahead, one after another.
 
-        Reading and checking take the engines' processors, so they wait until
-        nobody is served, though no longer than `Limits.ahead_seconds` each.
+        In turn over all of a tenant's calls, since reading and checking take
+        the engines' processors: several at once are felt by those served.
 
         Returns:
             list of `LoadedSubmodel`, and a dict of speaker to the
@@ -188,12 +190,14 @@ class Server:
         """
         caller.require_admin()
         loaded, errors = [], {}
-        for speaker in speakers:
-            # In turn over all calls: each is over soon when somebody comes.
-            async with self._ahead:
-                await self._admission.pause(self.limits.ahead_seconds)
+        with self._request():
+            for speaker in speakers:
                 try:
-                    loaded.append(await self.load(caller, speaker))
+                    self._check_admin(caller, speaker)
+                    async with self._ahead[caller.tenant]:
+                        loaded.append(
+                            await self._submodels.load(caller.tenant, speaker)
+                        )
                 except status.ServingError as error:
                     errors[speaker] = error
         return loaded, errors

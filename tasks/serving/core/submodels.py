@@ -135,8 +135,9 @@ class Submodels:
                 error = raised
                 continue
             version = handle.version
-            loaded = self._describe(pool, cache.key_of(version), version)
             handle.release()
+            # It may be gone again: unloaded or replaced as it was handed over.
+            loaded = self._describe(pool, cache.key_of(version), version)
         if loaded is None:
             raise error
         return loaded

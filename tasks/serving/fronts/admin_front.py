@@ -16,6 +16,8 @@ from tasks.serving.fronts import http_calls, rest_front, rest_json, tensors
 
 # Of one request: an answer of so many is some 300 kB.
 MAX_NAMES = 1000
+# More than any id has, so that each wrong one is named by itself.
+MAX_NAME_CHARACTERS = 1000
 _SUBMODEL = "/v1/submodels/{submodel_id:[^/:]+}"
 
 
@@ -62,7 +64,10 @@ class AdminFront:
             loaded, errors = await self._server.load_many(call.caller, names)
         content = {
             "submodels": [dataclasses.asdict(each) for each in loaded],
-            "errors": {name: each.message for name, each in errors.items()},
+            "errors": {
+                name: {"code": each.code.name, "error": each.message}
+                for name, each in errors.items()
+            },
         }
         return http_calls.json_response(rest_json.dump(content))
 
@@ -87,10 +92,11 @@ def _submodel_ids(body):
         not isinstance(names, list)
         or set(content) != {"submodel_ids"}
         or not all(isinstance(name, str) for name in names)
+        or max(map(len, names), default=0) > MAX_NAME_CHARACTERS
         or not 1 <= len(names) <= MAX_NAMES
     ):
         raise tensors.invalid(
             'the body must be {"submodel_ids": [...]} with 1 to '
-            f"{MAX_NAMES} strings"
+            f"{MAX_NAMES} strings of at most {MAX_NAME_CHARACTERS} characters"
         )
     return list(dict.fromkeys(names))

@@ -118,6 +118,8 @@ def from_arrays(signature_name, arrays, user, max_utterances):
             f"a request must have 1 to {max_utterances} utterances. Received: "
             f"{count}."
         )
+    if not width:
+        raise tensors.invalid("input 'audio' must not be empty")
     lengths = arrays.get("length", np.full(count, width, np.int32))
     _check_rows("length", lengths, count)
     _check_range("length", lengths, 1, width)

@@ -157,6 +157,12 @@ def test_token_goes_to_loopback_or_over_tls_alone():
         client.Client(f"{host}:8500", token="secret").close()
 
 
+@pytest.mark.parametrize("field", ["private_key", "certificate_chain"])
+def test_a_clients_certificate_is_for_tls(field):
+    with pytest.raises(ValueError, match="root certificates"):
+        client.Client("127.0.0.1:1", **{field: b"pem"})
+
+
 @pytest.mark.parametrize("samples", [np.zeros((2, 3)), np.zeros(0), 3.0])
 def test_samples_must_be_one_row(samples):
     with client.Client("127.0.0.1:1") as asked:

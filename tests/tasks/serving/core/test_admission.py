@@ -1,7 +1,5 @@
 """Exactly as much as may be comes in."""
 
-import asyncio
-
 import pytest
 
 from tasks.serving.core import admission, metrics, status
@@ -62,19 +60,3 @@ def test_a_refused_request_takes_up_nothing():
     refusal(gate, "a", [1] * 4)
     assert (gate.requests, gate.bytes) == (0, 0)
     gate.enter("a", [1] * 3, 1.5)
-
-
-def test_a_pause_ends_when_nobody_is_in_or_its_time_is_up():
-    async def main():
-        gate = made()
-        await gate.pause(60.0)
-        first, second = gate.enter("a", [1, 1], 1.5)
-        await gate.pause(0.0)
-        paused = asyncio.create_task(gate.pause(60.0))
-        first.leave()
-        await asyncio.sleep(0.01)
-        assert not paused.done()
-        second.leave()
-        await paused
-
-    asyncio.run(main())

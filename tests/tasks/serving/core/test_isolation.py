@@ -1,6 +1,7 @@
 """Nobody gets another user's Submodel or a mixed one, whatever goes on."""
 
 import asyncio
+import contextlib
 import random
 
 import hypothesis
@@ -31,7 +32,7 @@ async def run_traffic(seed, num_requests):
 
     for speaker in SPEAKERS:
         publish(speaker)
-    counts = {"wrong": 0, "right": 0, "refused": 0}
+    counts = {"wrong": 0, "right": 0, "refused": 0, "changes": 0}
 
     async def client(running):
         for _ in range(num_requests // 4):
@@ -75,6 +76,7 @@ async def run_traffic(seed, num_requests):
             await asyncio.sleep(0.001)
             speaker = chance.choice(SPEAKERS)
             what = chance.randrange(4)
+            counts["changes"] += 1
             if what == 0:
                 await running.unload(fake_source.CALLER, speaker)
             elif what == 1:
@@ -94,6 +96,10 @@ async def run_traffic(seed, num_requests):
         changes = asyncio.create_task(change(running))
         await asyncio.gather(*(client(running) for _ in range(4)))
         changes.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await changes
+        # They went on to the end.
+        assert counts["changes"] > 10
         await waiting.until(lambda: not in_use(running))
     return counts["wrong"], counts["right"], counts["refused"]
 

@@ -78,6 +78,29 @@ def test_who_goes_as_the_row_is_handed_over_leaves_no_hold(monkeypatch):
     asyncio.run(main())
 
 
+def test_what_is_forgotten_as_the_row_is_handed_over_is_let_go(monkeypatch):
+    async def main():
+        setting = Setting()
+        setting.source.holds_reads = True
+        task = asyncio.create_task(setting.submodels.load("acme", "ann"))
+        await waiting.until(lambda: setting.source.reads)
+        hand_over = setting.pool.rows.acquire
+
+        def acquire(version):
+            # Runs after the hand-over and before the task that waits.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(setting.submodels.unload, "acme", "ann")
+            return hand_over(version)
+
+        monkeypatch.setattr(setting.pool.rows, "acquire", acquire)
+        setting.source.may_read.set()
+        loaded = await task
+        assert (loaded.submodel_id, loaded.in_use) == ("ann", 0)
+        assert setting.pool.rows.num_bytes == 0
+
+    asyncio.run(main())
+
+
 def test_files_come_from_memory_when_the_row_had_to_go():
     async def main():
         setting = Setting(row_cache_bytes=24)

@@ -346,33 +346,47 @@ def test_many_are_loaded_and_each_that_is_not_says_why(source):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("ahead_seconds", [0.01, 60.0])
-def test_what_is_loaded_ahead_waits_for_those_who_are_served(
-    source, ahead_seconds
-):
-    engine = fake_engine.FakeEngine()
-    limits = fake_source.changed(ahead_seconds=ahead_seconds)
-
-    def is_ready(running, name):
-        return name in {each.submodel_id for each in running.list(CALLER)}
+def test_calls_of_a_tenant_load_one_at_a_time_and_of_others_beside(source):
+    source.publish("ann", 3, tenant="other")
+    other = server.Caller("other", is_admin=True)
 
     async def main():
-        async with fake_source.serving(source, engine, limits) as running:
-            engine.may_run.clear()
-            served = asyncio.create_task(ask(running, utterance(1)))
-            await waiting.until(engine.entered.is_set)
-            ahead = asyncio.create_task(running.load_many(CALLER, ["ann"]))
-            if ahead_seconds < 1.0:
-                # Nor is it put off for ever.
-                await ahead
-                assert is_ready(running, "ann")
-            # Who comes to be served is loaded for at once.
-            first = asyncio.create_task(ask(running, utterance(2, "bob")))
-            await waiting.until(lambda: is_ready(running, "bob"))
-            assert is_ready(running, "ann") == ahead.done()
-            engine.may_run.set()
-            await asyncio.gather(served, first, ahead)
-            assert is_ready(running, "ann")
+        async with fake_source.serving(source) as running:
+            source.holds_reads = True
+            calls = [
+                asyncio.create_task(running.load_many(CALLER, [speaker]))
+                for speaker in ("ann", "bob")
+            ]
+            await waiting.until(lambda: source.reads == 1)
+            calls.append(asyncio.create_task(running.load_many(other, ["ann"])))
+            await waiting.until(lambda: source.reads == 2)
+            # Who comes to be served waits for no list.
+            asked = asyncio.create_task(ask(running, utterance(1, "bob")))
+            await waiting.until(lambda: source.reads == 3)
+            source.may_read.set()
+            await asyncio.gather(asked, *calls)
+            assert source.reads == 3
+            assert len(running.list(CALLER)) == 2
+
+    asyncio.run(main())
+
+
+def test_a_drain_waits_for_a_list_of_loads(source):
+    async def main():
+        async with fake_source.serving(source) as running:
+            source.holds_reads = True
+            call = asyncio.create_task(
+                running.load_many(CALLER, ["ann", "bob"])
+            )
+            await waiting.until(lambda: source.reads == 1)
+            drained = asyncio.create_task(running.drain())
+            await asyncio.sleep(0.02)
+            assert not drained.done()
+            source.may_read.set()
+            await drained
+            loaded, errors = await call
+            assert [each.submodel_id for each in loaded] == ["ann", "bob"]
+            assert not errors
 
     asyncio.run(main())
 

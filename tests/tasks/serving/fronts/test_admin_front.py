@@ -72,7 +72,9 @@ def test_one_that_does_not_load_leaves_the_others(fronts):
     code, _, content = _load(fronts, b'{"submodel_ids": ["nobody", "anna"]}')
     assert code == 200
     assert [e["submodel_id"] for e in content["submodels"]] == ["anna"]
-    assert content["errors"] == {"nobody": "no Submodel of nobody"}
+    assert content["errors"] == {
+        "nobody": {"code": "NOT_FOUND", "error": "no Submodel of nobody"}
+    }
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,7 @@ def test_one_that_does_not_load_leaves_the_others(fronts):
         b'{"submodel_ids": ["anna", 1]}',
         b'{"submodel_ids": ["anna"], "pin": true}',
         b'{"submodel_ids": [1, 2, 3]}',
+        b'{"submodel_ids": ["' + b"a" * 2000 + b'"]}',
         b'{"submodel_ids": [' + b",".join([b'"a"'] * 1001) + b"]}",
     ],
 )

@@ -207,6 +207,11 @@ AUDIO = np.ones((2, 3), np.float32)
             "1 to 8 utterances. Received: 0",
         ),
         (
+            _request("base", audio=np.ones((1, 0), np.float32)),
+            "INVALID_ARGUMENT",
+            "'audio' must not be empty",
+        ),
+        (
             _request("base", audio=np.ones((9, 3), np.float32)),
             "INVALID_ARGUMENT",
             "1 to 8 utterances. Received: 9",

@@ -167,6 +167,7 @@ def test_what_inflates_is_never_parsed_on_the_loop(fronts, monkeypatch):
         ({"inputs": {"audio": [[1]], "submodel_id": ["a", "b"]}}, "1 values"),
         ({"inputs": {"audio": [[1]]}}, "name the user once"),
         ({"inputs": {"audio": [1], "submodel_id": "anna"}}, "rank 2"),
+        ({"inputs": {"audio": [[]], "submodel_id": "a"}}, "not be empty"),
         ({"inputs": {"audio": [["1"]], "submodel_id": "a"}}, "hold numbers"),
         ({"inputs": {"x": [[1]]}}, "extra: {x}. Missing but required: {audio}"),
         ({"inputs": [[1]], "signature_name": "zzz"}, "'zzz' not found"),
