@@ -1,23 +1,23 @@
 """Item 6: load and unload, again and again: nothing may grow."""
 
 import asyncio
-import gc
-import random
+import itertools
 import time
 
-import numpy as np
-import prometheus_client
+import tqdm
 
-from lingvo_like import submodel_store
-from tasks.serving.core import limits, loader, messages, server
-from tests.benchmarks.serving import metrics, processes, results, users
-from tests.tasks.serving import fake_engine
+from tests.benchmarks.serving import load, requests, results, speech, users
 
+SECONDS = 1.0
+SCALE = 1e-3
 USERS = 256
-ROWS = 64
-SPEC = messages.ModelSpec("submodels")
-CALLER = messages.Caller(users.TENANT, is_admin=True)
-SAMPLES = 100
+# Fewer than those who are asked for: what nobody unloads has to make room.
+ROWS = 16
+# Each with users of its own, so that every load finds nothing there.
+CALLERS = 4
+# Cycles from one look at the server to the next, and to the next request for
+# an answer, which a load and an unload alone do not need.
+GROUP = 250
 # Cycles beforehand, in which caches, pools and allocators fill.
 WARM_UP = 2000
 # What the system's accounting and allocators may add without a leak: 50,000
@@ -26,72 +26,80 @@ FLAT_BYTES = 8 << 20
 
 
 def run(bench):
-    """Cycles in this process: the server object and a store, no model."""
+    """Cycles over the administrators' port of a server."""
     cycles = bench.arguments.cycles
-    description = bench.description
-    store = submodel_store.SubmodelStore(bench.fresh_folder("churn_store"))
-    for number in range(USERS):
-        packed = users.vector(description, [number, 0], 0.02)
-        speaker = users.name(number)
-        data = users.file_bytes(description, packed, speaker)
-        version = store.publish(data, users.TENANT, speaker)
+    store = users.publish(
+        bench.folder("churn_store"), bench.description, USERS, SCALE
+    )
+    clip = speech.cut(bench.speakers, SECONDS, 1)[0]
     result = results.Result(
         "churn",
-        f"{cycles} cycles of load, use or not, and unload or not, of {USERS} "
-        f"Submodels of {version.num_bytes} bytes in {ROWS} ready rows; the "
-        f"server object in this process, no model; {WARM_UP} cycles before",
+        f"{cycles} times a load and an unload over the admin port, of {USERS} "
+        f"Submodels, {CALLERS} at a time; {ROWS} ready rows; a request after "
+        f"every {GROUP}; {WARM_UP} cycles before",
     )
-    started = time.monotonic()
-    samples, evictions = asyncio.run(_cycle(description, store, cycles))
-    seconds = time.monotonic() - started
+    row_bytes = 4 * bench.description.num_values
+    limits = {
+        "row_cache_bytes": ROWS * row_bytes,
+        "file_cache_bytes": ROWS * row_bytes,
+    }
+    with bench.serve(store.root, **limits) as server:
+        asyncio.run(_cycle(server, clip, WARM_UP))
+        before = server.metrics()
+        started = time.monotonic()
+        samples = asyncio.run(_cycle(server, clip, cycles))
+        seconds = time.monotonic() - started
+        after = server.metrics()
     result.add("cycles", cycles)
-    result.add("cycles_per_second", (cycles + WARM_UP) / seconds)
-    result.add("churn_evictions", int(evictions), at_least=1)
+    result.add("cycles_per_second", cycles / seconds)
+    result.add(
+        "churn_loads",
+        after.count("submodels_load_seconds")
+        - before.count("submodels_load_seconds"),
+        at_least=cycles,
+    )
+    result.add(
+        "churn_evictions",
+        int(after.value("submodels_evictions_total", tier="row")),
+        at_least=1,
+    )
     _describe(result, samples)
     return result
 
 
-async def _cycle(description, store, cycles):
-    """Samples of `processes.Usage`, and the evictions."""
-    engine = _Engine(description)
-    served = server.Server(
-        loader.StoreSource(store),
-        lambda path: engine,
-        [messages.ModelConfig("submodels", "/exports")],
-        limits.Limits(
-            row_cache_bytes=ROWS * 4 * description.num_values,
-            file_cache_bytes=ROWS * 4 * description.num_values,
-            batch_delay_seconds=0.0,
-        ),
-        list_folder=lambda path: ["1"],
-    )
-    await served.start()
-    # What was there before takes long to look through and is not the matter.
-    gc.collect()
-    gc.freeze()
-    draw = random.Random(3)
-    audio = np.zeros(SAMPLES, np.float32)
+async def _cycle(server, clip, cycles):
+    """`processes.Usage` after each group, when nothing is under way."""
+    names = [users.name(number) for number in range(USERS)]
+    mine = [
+        itertools.cycle(names[caller : USERS // 2 : CALLERS])
+        for caller in range(CALLERS)
+    ]
+    # Those who ask are others, so that the callers find nothing ready.
+    askers = itertools.cycle(names[USERS // 2 :])
     samples = []
-    for cycle in range(-WARM_UP, cycles):
-        speaker = users.name(draw.randrange(USERS))
-        if cycle % 2:
-            await served.load(CALLER, speaker)
-        else:
-            row = messages.Utterance(audio, speaker)
-            await served.predict(CALLER, SPEC, [row])
-        # Half go by hand, the others make room when they have to.
-        if cycle % 4 < 2:
-            await served.unload(CALLER, speaker)
-        if cycle >= 0 and cycle % max(1, cycles // 200) == 0:
-            gc.collect()
-            samples.append(processes.usage())
-    text = prometheus_client.generate_latest(served.registry).decode()
-    evictions = metrics.Scrape(text).value(
-        "submodels_evictions_total", tier="row"
-    )
-    await served.drain()
-    await served.close()
-    return samples, evictions
+    # One connection: more would open as they come to be used.
+    async with (
+        server.client(connections=1) as client,
+        server.admin() as admin,
+    ):
+
+        async def call(names, count):
+            for name in itertools.islice(names, count):
+                await admin.load(name)
+                await admin.unload(name)
+
+        for first in tqdm.tqdm(range(0, cycles, GROUP), desc="cycles"):
+            size = min(GROUP, cycles - first)
+            await asyncio.gather(
+                *(
+                    call(each, size // CALLERS + (place < size % CALLERS))
+                    for place, each in enumerate(mine)
+                )
+            )
+            outcome = await client.predict(requests.predict(clip, next(askers)))
+            load.check([outcome])
+            samples.append(server.usage())
+    return samples
 
 
 def _describe(result, samples):
@@ -109,16 +117,3 @@ def _describe(result, samples):
     for name, counts in (("threads", threads), ("descriptors", descriptors)):
         result.add(name, counts[-1])
         result.add(f"{name}_growth", max(counts) - counts[0], at_most=0)
-
-
-class _Engine(fake_engine.FakeEngine):
-    """Answers nothing, for Submodels of a real export's size."""
-
-    def __init__(self, description):
-        super().__init__()
-        self.description = description
-
-    def transcribe(self, audio, lengths, submodels, index):
-        found = super().transcribe(audio, lengths, submodels[:, :1], index)
-        self.calls.clear()
-        return found
