@@ -7,6 +7,8 @@ set -euo pipefail
 readonly TRY_AGAIN=75
 # What a run has for saving itself when it is stopped.
 readonly STOP_SECONDS=300
+# What tasks.train ends with after a SIGTERM, from which it goes on.
+readonly SAVED=143
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
@@ -244,7 +246,9 @@ again() {
 # What the workers tell, a line each, into the file `told`.
 hear() {
     (on_workers "asking the workers" tell) >"$temporary/answers" || return
-    grep -o 'submodels: .*' "$temporary/answers" >"$temporary/told" || true
+    # None at all is no answer either, whatever ssh says.
+    grep -o 'submodels: .*' "$temporary/answers" >"$temporary/told" ||
+        "$dry_run"
 }
 
 # Whether a worker tells that it is so.
@@ -266,6 +270,10 @@ watch() {
         fi
         cut -d ' ' -f 2- "$temporary/told"
         ! told died || again "the command was killed on a worker"
+        ! told "finished $SAVED" ||
+            again "the command saved itself and ended on a worker"
+        ! told stopped || fail "the command was stopped: take step" \
+            "'resume' for it to go on"
         ! told 'nothing|absent' || fail "no command runs: take step 'run'"
         ! told 'finished [1-9][0-9]*' ||
             fail "the command failed on a worker; ~/submodels-run/log there" \
@@ -277,17 +285,16 @@ watch() {
 }
 
 resume() {
-    local there
+    local there unfinished='died|stopped|absent|nothing|finished [1-9][0-9]*'
     there=$(state)
     if [[ $there == READY || $there == ACTIVE ]]; then
         hear || fail "a worker of $name does not answer, yet it is $there." \
             "Wait a little; if it stays so, take step 'delete', then 'resume'"
-        if told running && ! told 'died|absent|nothing|finished [1-9][0-9]*'
-        then
+        if told running && ! told "$unfinished"; then
             echo "nothing to resume: the command runs on every worker"
             return
         fi
-        if ! told 'running|died|absent|nothing|finished [1-9][0-9]*'; then
+        if ! told "running|$unfinished"; then
             echo "nothing to resume: the command has finished"
             return
         fi

@@ -119,6 +119,11 @@ start_run() {
 # stop_run SECONDS: SIGTERM, so that it may save itself; SIGKILL after that.
 stop_run() {
     local pid tenths=0
+    # Else it would be taken for one that the machine has ended; another
+    # worker's stop may have ended it already.
+    if alive || grep -qsx 143 submodels-run/exit_code; then
+        touch submodels-run/stopped
+    fi
     alive || return 0
     pid=$(cat submodels-run/pid)
     kill -TERM -- "-$pid"
@@ -134,6 +139,8 @@ tell() {
     local what=nothing last=""
     if alive; then
         what=running
+    elif [ -e submodels-run/stopped ]; then
+        what=stopped
     elif [ -e submodels-run/exit_code ]; then
         what="finished $(cat submodels-run/exit_code)"
     elif [ -e submodels-run/pid ]; then

@@ -390,8 +390,37 @@ def test_watch_ends_with_a_status_of_its_own_where_resume_helps(cloud):
     done = cloud.launch("watch")
     assert done.returncode == 75
     assert "ann is SUSPENDED: take step 'resume'" in error(done)
-    cloud.is_there("ACTIVE", **{" ssh ": "exit 255"})
-    assert cloud.launch("watch").returncode == 75
+    for no_answer in ("exit 255", "exit 0"):
+        cloud.is_there("ACTIVE", **{" ssh ": no_answer})
+        assert cloud.launch("watch").returncode == 75
+
+
+def test_what_saved_itself_before_its_machine_went_goes_on(cloud):
+    cloud.is_there("ACTIVE")
+    others, home = cloud.worker("0"), cloud.worker("1")
+    told(others, "0")
+    told(home, str(128 + signal.SIGTERM))
+    done = cloud.launch("watch")
+    assert done.returncode == 75
+    assert "saved itself and ended on a worker" in error(done)
+    done = cloud.launch("resume", ACCELERATOR, command=["true"])
+    assert done.returncode == 0, done.stderr
+    assert [finished(each) for each in (others, home)] == [0, 0]
+
+
+def test_what_somebody_stopped_is_not_taken_for_preempted(cloud):
+    cloud.is_there("ACTIVE")
+    home = cloud.worker("0")
+    cloud.launch("run", command=["sleep", "600"])
+    cloud.launch("stop")
+    assert finished(home) == 128 + signal.SIGTERM
+    done = cloud.launch("watch")
+    assert done.returncode == 1
+    assert "was stopped: take step 'resume'" in error(done)
+    assert cloud.launch("resume", ACCELERATOR, command=["true"]).stdout == (
+        "started on every worker of ann\n"
+    )
+    assert finished(home) == 0
 
 
 def test_resume_leaves_what_runs_and_starts_again_what_was_killed(cloud):
