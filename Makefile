@@ -60,9 +60,15 @@ test: $(VENV)/.test  ## the quick tests
 test-all: $(VENV)/.test-all  ## every test, the slow ones and the TPU compiler's too
 	$(PYTEST) -m ''
 
-test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the quick tests on older TensorFlow
+# The quick tests, and the slow ones of what a TPU VM does with its versions.
+DEVICE_TESTS := tests/tasks/test_devices.py \
+    tests/tasks/asr/training/test_replicas.py
+
+test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the tests on older TensorFlow
 	@failed=; for version in $(OLDER); do echo "TensorFlow $$version"; \
-	    $(VENV)-$$version/bin/python -m pytest -n $(WORKERS) --dist loadfile \
+	    older="$(VENV)-$$version/bin/python -m pytest -n $(WORKERS) \
+	        --dist loadfile"; \
+	    $$older && $$older -m slow $(DEVICE_TESTS) \
 	    || failed="$$failed $$version"; done; \
 	    test -z "$$failed" || { echo "failed on:$$failed" >&2; exit 1; }
 

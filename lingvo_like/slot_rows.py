@@ -84,7 +84,13 @@ class SlotRows:
             self._write(copy, slots, values)
 
     def _write(self, copy, slots, values):
+        if not len(slots):
+            return
         rows = [self.row(slot) for slot in slots]
+        # Few sizes, since on an accelerator each is a program of its own.
+        more = (1 << (len(rows) - 1).bit_length()) - len(rows)
+        rows += rows[-1:] * more
+        values = np.concatenate([values, *[values[-1:]] * more])
         copy.scatter_update(
             tf.IndexedSlices(tf.constant(values, copy.dtype), rows)
         )

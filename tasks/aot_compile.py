@@ -84,14 +84,16 @@ def main(_):
     compiler.check_installed()
     from tasks.asr.compilation import account, untrained
 
-    compute_dtype = experiment.train.compute_dtype
+    # An export computes in float32.
+    is_serving = _FUNCTION.value == "serve"
+    compute_dtype = "float32" if is_serving else experiment.train.compute_dtype
     base = untrained.load_or_make(
         experiment.base, _BASE.value, _WHISPER_SIZE.value, compute_dtype
     )
     num_samples = base.max_samples
     if _SECONDS.value:
         num_samples = round(_SECONDS.value * base.sample_rate)
-    if _FUNCTION.value == "serve":
+    if is_serving:
         result = account.serving(
             base,
             experiment,

@@ -58,7 +58,7 @@ def main(_):
     from params import schema
     from tasks.asr import bases
     from tasks.asr.data import text
-    from tasks.asr.evaluation import evaluation, metrics
+    from tasks.asr.evaluation import evaluation, metrics, tested_submodels
     from tasks.asr.training import model_directory, run_description, task
 
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
@@ -108,13 +108,12 @@ def main(_):
     )
     if replicas.workers.is_chief:
         print(left_out.describe(), end="")
-    with replicas.scope():
-        submodels = evaluation.load_submodels(
-            directory,
-            [each.speaker for each in data.values()],
-            fingerprint,
-            task.layout_of(base, experiment.adapter),
-        )
+    submodels = tested_submodels.check(
+        directory,
+        [each.speaker for each in data.values()],
+        fingerprint,
+        task.layout_of(base, experiment.adapter),
+    )
     replicas.workers.check_same(
         "the Submodels and the recordings",
         [
@@ -153,7 +152,7 @@ def main(_):
         "test_manifest": _TEST_MANIFEST.value,
         "beam_size": _BEAM_SIZE.value,
         "normalizer": normalizer,
-        "values_per_submodel": submodels.stack.layout.num_values,
+        "values_per_submodel": submodels.layout.num_values,
     }
     evaluation.write(
         output, summary, records, history, details, left_out, space

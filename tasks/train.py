@@ -138,8 +138,13 @@ def main(_):
         _EXPERIMENT.value, experiment, base_path, fingerprint, corpus.digests
     )
     replicas.workers.check_same(
-        "the experiment, the base model and the recordings",
-        now | {"base": ""},
+        "the experiment, the base model, the recordings and the flags",
+        now
+        | {
+            "base": "",
+            "speakers": sorted(_SPEAKERS.value),
+            "space_from": _SPACE_FROM.value,
+        },
     )
     if saved is not None:
         run_description.check_agreement(directory.path, saved, now, experiment)

@@ -113,17 +113,19 @@ def prepare_environment():
     logging.getLogger("jax").setLevel(logging.WARNING)
 
 
-def compile(function, args, topology):
-    """Compiles `function(*args)` for one chip of a topology.
+def compile(function, args, topology, num_replicas=1):
+    """Compiles `function(*args)` for chips of a topology.
 
     Args:
         function: a Python function or `tf.function` of tensors. It may read
             and assign variables that exist already.
         args: sequence of tensors, arrays or `tf.TensorSpec`s of static shape.
         topology: str, a name that `tpu.topology.lookup` knows.
+        num_replicas: int, chips that run the program together; where they sum
+            anything the function says so.
 
     Returns:
-        a `compile_report.CompileReport`.
+        a `compile_report.CompileReport`, of one chip.
 
     Raises:
         DoesNotFitError: a ValueError; the chip's memory is too small.
@@ -134,19 +136,20 @@ def compile(function, args, topology):
     target = topologies.lookup(topology)
     specs = _specs(args)
     check_installed()
-    return compile_lowered(lower(function, specs), target)
+    return compile_lowered(lower(function, specs), target, num_replicas)
 
 
-def compile_lowered(lowered, target):
+def compile_lowered(lowered, target, num_replicas=1):
     """As `compile`, of what `lower` gave; one lowering does for all chips.
 
     Args:
         lowered: `Lowered`.
         target: `tpu.topology.Topology`.
+        num_replicas: int.
     """
-    device = _device(target)
+    devices = _devices(target)[:num_replicas]
     start = time.perf_counter()
-    executable = _compile_module(lowered.text, device, target)
+    executable = _compile_module(lowered.text, devices, target)
     seconds = time.perf_counter() - start
     memory = executable.get_compiled_memory_stats()
     cost = executable.cost_analysis()
@@ -241,8 +244,8 @@ def lower(function, args):
     )
 
 
-def _device(target):
-    """The first device of the topology, described, not present."""
+def _devices(target):
+    """The devices of the topology, described, not present."""
     prepare_environment()
     try:
         from jax.experimental import topologies as jax_topologies
@@ -257,26 +260,26 @@ def _device(target):
             f"libtpu does not answer for {target.name}: {error}. "
             "Install it with: pip install -e '.[aot]'"
         ) from error
-    return description.devices[0]
+    return description.devices
 
 
-def _compile_module(text, device, target):
-    """The executable of one chip; the others of a topology run the same."""
+def _compile_module(text, devices, target):
+    """The executable that each of the devices runs."""
     from jax._src import compiler
     from jax._src.interpreters import mlir as jax_mlir
     from jax._src.lib import xla_client
     from jaxlib.mlir import ir
 
     options = compiler.get_compile_options(
-        num_replicas=1,
+        num_replicas=len(devices),
         num_partitions=1,
-        device_assignment=np.array([[device.id]]),
+        device_assignment=np.array([[device.id] for device in devices]),
     )
     with jax_mlir.make_ir_context():
         module = ir.Module.parse(text)
         try:
-            return device.client.compile(
-                module, xla_client.DeviceList((device,)), options
+            return devices[0].client.compile(
+                module, xla_client.DeviceList(tuple(devices)), options
             )
         except RuntimeError as error:
             raise _refusal(str(error), target) from error

@@ -16,7 +16,7 @@ _WORDS = 1024
 _REASON = re.compile(r"Collective ops is aborted by: (.*)")
 _GONE = (
     "another process of the job died or was stopped; start the same command on "
-    "every machine again, and training goes on from its last checkpoint ({})"
+    "every machine again; a training goes on from its last checkpoint ({})"
 )
 
 

@@ -12,8 +12,8 @@ keep the cores busy. The wall-clock figure beside it shows how far the
 pipeline's threads use all cores at once.
 
 --compiled takes the output of `python -m tasks.aot_compile` for a training step
-(its last line is JSON). The roofline is the least time that a chip needs, so
-the cores that follow are the most that it could keep busy.
+(its last line is JSON). The roofline is about the time that a chip needs, and
+so are the cores that follow; its arithmetic alone sets the most that it takes.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def packed(folder, utterances, container):
     return result.utterances["all"]
 
 
-def pipeline(utterances, base_rate, seconds, num_batches, threads):
+def pipeline(utterances, base_rate, seconds, num_batches):
     """Batches of `SPEAKERS` x `UTTERANCES`, as training reads them."""
     speakers = {}
     for slot in range(SPEAKERS):
@@ -100,10 +100,10 @@ def pipeline(utterances, base_rate, seconds, num_batches, threads):
         schedule.Group(bucket, tuple(minibatch(s, i) for s in range(SPEAKERS)))
         for i in range(num_batches)
     ]
-    return input_pipeline.dataset(loader.batch, groups, threads)
+    return input_pipeline.dataset(loader.batch, groups)
 
 
-def measure(utterances, arguments, threads):
+def measure(utterances, arguments):
     """Examples a second of one core, and of the machine."""
     examples = arguments.num_batches * SPEAKERS * UTTERANCES
     per_core, together = [], []
@@ -114,7 +114,6 @@ def measure(utterances, arguments, threads):
             arguments.base_rate,
             arguments.seconds,
             arguments.num_batches,
-            threads,
         )
         wall, processor = time.perf_counter(), time.process_time()
         for batch in batches:
@@ -127,10 +126,14 @@ def measure(utterances, arguments, threads):
 
 @dataclasses.dataclass(frozen=True)
 class Demand:
-    """What a chip takes: examples a second, of so many seconds or any."""
+    """What a chip takes: examples a second, of so many seconds or any.
+
+    `most` is what it takes where its arithmetic is all that takes time.
+    """
 
     examples_per_second: float
     utterance_seconds: float | None = None
+    most: float | None = None
 
 
 def compiled_demand(path):
@@ -140,10 +143,11 @@ def compiled_demand(path):
         figures = json.loads(lines[-1])
         if not figures.get("fits", True):
             raise SystemExit(f"error: {path}: the step does not fit the chip")
+        utterances = figures["utterances_per_step_of_a_chip"]
         return Demand(
-            figures["utterances_per_step_of_a_chip"]
-            / figures["roofline_seconds"],
+            utterances / figures["roofline_seconds"],
             figures.get("utterance_seconds"),
+            utterances / figures["compute_seconds"],
         )
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise SystemExit(
@@ -171,6 +175,8 @@ def report(rows, demand):
         results["step_examples_per_second"] = round(
             demand.examples_per_second, 2
         )
+        if demand.most:
+            results["step_examples_per_second_most"] = round(demand.most, 2)
     return results
 
 
@@ -218,9 +224,7 @@ def main():
                     folder / f"{name}_{rate}", wavs, container
                 )
             for source, utterances in sources.items():
-                rows[source, rate] = measure(
-                    utterances, arguments, os.cpu_count()
-                )
+                rows[source, rate] = measure(utterances, arguments)
     results = report(rows, demand)
     results["utterance_seconds"] = arguments.seconds
     print(json.dumps(results))

@@ -1,10 +1,14 @@
 """The training step and recognition compile for every chip, unchanged."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from params import conformer
 from tasks.asr.compilation import programs
+from tasks.asr.training import task
 from tests.tpu import lowered_on_cpu, program_cases
 from tpu import compiler, topology
 
@@ -25,7 +29,6 @@ def test_a_program_compiles_with_nothing_left_on_the_host(base, function, chip):
     assert report.topology.name == chip
     assert report.host_operations == ()
     assert report.host_bytes == 0
-    assert report.collectives == {}
     assert report.flops > 0
     assert 0 < report.hbm_fraction < 1
     # Every loop's length is known, so that the arithmetic is all there.
@@ -35,6 +38,27 @@ def test_a_program_compiles_with_nothing_left_on_the_host(base, function, chip):
         # The stack is changed where it lies.
         stack_bytes = made.slot_bytes * program_cases.NUM_SLOTS
         assert report.alias_bytes >= stack_bytes
+
+
+@pytest.mark.parametrize("experiment", ["Tiny", "TinyEmbedding"])
+def test_chips_sum_a_spaces_basis_and_nothing_else(experiment):
+    model = program_cases.base("conformer")
+    values = dataclasses.replace(
+        program_cases.experiment(), space=getattr(conformer, experiment)().space
+    )
+    made = programs.train_program(
+        model, values, 4, 2, model.max_samples, program_cases.TOKENS, 4
+    )
+    report = compiler.compile(
+        made.function, list(made.specs.values()), "v5e-4", made.num_replicas
+    )
+    if experiment == "Tiny":
+        assert report.collectives == {}
+        return
+    layout = task.layout_of(model, values.adapter)
+    basis_bytes = 4 * values.space.embedding_dim * layout.num_values
+    assert set(report.collectives) == {"all-reduce"}
+    assert basis_bytes <= report.collective_bytes < 1.1 * basis_bytes
 
 
 @every_base

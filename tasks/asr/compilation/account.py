@@ -3,6 +3,7 @@
 import dataclasses
 
 from tasks.asr.compilation import capacity, programs
+from tasks.asr.training import sharding
 from tpu import compiler
 
 
@@ -24,11 +25,11 @@ class Account:
 def training(
     base, experiment, target, num_samples, num_tokens, num_submodels, confirm
 ):
-    """Compiles the training step of a job for one chip of a topology.
+    """Compiles the training step of a job for the chips of a topology.
 
     Each chip is a replica with `train.speakers_per_step` places. The Submodels
-    of the job are shared out to them; nothing is summed across them. Of a space
-    every chip has all embeddings, and the basis's gradient is summed.
+    of the job are shared out to them, and have rows as
+    `train.resident_speakers` says. Of a space every chip has all embeddings.
 
     Args:
         base: a frozen `BaseModel`.
@@ -50,17 +51,18 @@ def training(
     owners = 1 if is_space else chips
     # To confirm would draw the embeddings of millions.
     confirm = confirm and not is_space
-    num_slots = max(places, -(-(num_submodels or 0) // owners))
+    job = max(num_submodels or 0, places * owners)
+    num_slots = job if is_space else sharding.num_rows(train, job, chips)
 
     def program(slots, speakers=places):
         return programs.train_program(
-            base, experiment, slots, speakers, num_samples, num_tokens
+            base, experiment, slots, speakers, num_samples, num_tokens, chips
         )
 
     def compile_at(slots, speakers=places):
         made = program(slots, speakers)
         return compiler.compile(
-            made.function, list(made.specs.values()), target.name
+            made.function, list(made.specs.values()), target.name, chips
         )
 
     def fits(speakers):
@@ -79,9 +81,9 @@ def training(
         "speakers_per_step_of_a_chip": places,
         "utterances_per_step_of_a_chip": first.num_utterances,
         "utterance_seconds": first.seconds,
-        "num_submodels": num_slots * owners,
+        "num_submodels": job,
+        "resident_submodels": num_slots * owners,
         "submodel_bytes": found.slot_bytes,
-        "shared_gradient_bytes": first.shared_bytes if chips > 1 else 0,
         "fits": found.report is not None,
         "submodels_per_chip": found.most,
         "submodels_per_job": found.most * owners,
@@ -100,14 +102,6 @@ def training(
             f"({how}; {found.slot_bytes / 2**20:.2f} MiB each)",
         ),
     ]
-    if figures["shared_gradient_bytes"]:
-        rows.append(
-            (
-                "and across chips",
-                f"{first.shared_bytes / 1e6:,.1f} MB of the basis's gradient, "
-                "summed in each step, on top of the above",
-            )
-        )
     if found.report:
         return _account_of_time(found.report, figures, rows, places, train)
     speakers = places
@@ -121,7 +115,7 @@ def _account_of_time(report, figures, rows, places, train):
     rows.append(
         (
             "Submodels per chip-hour",
-            f"at most {per_hour:,.0f}, of {train.num_steps} updates each, at "
+            f"about {per_hour:,.0f}, of {train.num_steps} updates each, at "
             "the roofline",
         )
     )
@@ -219,7 +213,7 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
         ),
         (
             "utterances per second",
-            f"at most {rate:,.0f} of a chip, at the roofline, every loop of "
+            f"about {rate:,.0f} of a chip, at the roofline, every loop of "
             "decoding at its longest",
         ),
     ]

@@ -17,8 +17,8 @@ class Capacity:
         report: `CompileReport` at the number asked for; None if it does not
             fit.
         error: `DoesNotFitError` there, or None.
-        most: int, the largest number of Submodels that fits; 0 if the batch
-            alone does not.
+        most: int, the largest number of Submodels that was found to fit; 0 if
+            the batch alone does not.
         slot_bytes: what one Submodel takes.
         confirmed: bool, `most` was compiled, not only computed.
     """
@@ -73,6 +73,9 @@ def measure(compile_at, num_slots, least, slot_bytes, confirm=True):
         most -= max(1, math.ceil(refused.excess_bytes * 2**attempt / slope))
     if report:
         return Capacity(report, error, num_slots, slot_bytes, True)
+    # The estimates went too far down, or none of them could be confirmed.
+    if num_slots > least and _try(compile_at, least)[0]:
+        return Capacity(report, error, least, slot_bytes, True)
     return Capacity(report, error, 0, slot_bytes, False)
 
 

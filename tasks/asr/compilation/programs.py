@@ -7,15 +7,17 @@ lookups of strings, which no accelerator has.
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections import abc
 
 import numpy as np
 import tensorflow as tf
 
+from lingvo_like import replica_sums
 from lingvo_like import stack as stack_lib
 from tasks.asr.data import input_pipeline
-from tasks.asr.training import stacks, task
+from tasks.asr.training import sharding, stacks, task
 from tasks.serving.exports import signatures
 
 
@@ -28,19 +30,17 @@ class Program:
         specs: dict of an argument's name to `tf.TensorSpec`, in order.
         slot_bytes: what one Submodel more takes of the accelerator's memory,
             before any padding; 0 where it does not stay there.
-        shared_bytes: what all the speakers of a job train together, a space's
-            basis: several chips sum its gradient in each step, which the
-            program of one does not show. 0 where each speaker has a slot.
-        num_utterances: utterances of one call, filled places all.
+        num_utterances: utterances of one step, filled places all.
         seconds: float, padded length of each.
+        num_replicas: int, chips that run the program together.
     """
 
     function: abc.Callable
     specs: dict
     slot_bytes: int
-    shared_bytes: int
     num_utterances: int
     seconds: float
+    num_replicas: int = 1
 
 
 # What TensorFlow demands of the address of a tensor's memory.
@@ -137,8 +137,16 @@ def batch_specs(job, places, num_samples, num_tokens):
     return specs
 
 
-def train_program(base, experiment, num_slots, places, num_samples, num_tokens):
-    """The training step of one chip.
+def train_program(
+    base,
+    experiment,
+    num_slots,
+    places,
+    num_samples,
+    num_tokens,
+    num_replicas=1,
+):
+    """What a chip runs in one call: a step, or `train.steps_per_call` of them.
 
     Args:
         base: a frozen `BaseModel`.
@@ -148,6 +156,7 @@ def train_program(base, experiment, num_slots, places, num_samples, num_tokens):
         num_samples: int, the bucket.
         num_tokens: int or None, tokens that the longest transcript of the job
             may have; None for the most that the base model takes.
+        num_replicas: int, chips that train the job together.
 
     Returns:
         `Program`.
@@ -167,39 +176,54 @@ def train_program(base, experiment, num_slots, places, num_samples, num_tokens):
     job = training_job(base, experiment, num_slots)
     specs = batch_specs(job, places, num_samples, tokens)
 
-    def step(*tensors):
-        return job.train_step.python_function(
-            dict(zip(specs, tensors, strict=True))
-        )
+    steps = sharding.steps_per_call(experiment, num_replicas)
+    if steps > 1:
+        specs = {
+            name: tf.TensorSpec([steps, *spec.shape], spec.dtype)
+            for name, spec in specs.items()
+        }
+        specs["count"] = tf.TensorSpec([], tf.int32)
+
+    def call(*tensors):
+        batch = dict(zip(specs, tensors, strict=True))
+        with replica_sums.summed_by(_all_reduce(num_replicas)):
+            if steps == 1:
+                return job.train_step.python_function(batch)
+            count = batch.pop("count")
+            return job.train_steps.python_function(batch, count)
 
     one, two = (_state_bytes(base, experiment, count) for count in (1, 2))
     return Program(
-        step,
+        call,
         specs,
         two - one,
-        _num_bytes(_shared_variables(job.stack)),
         places * experiment.train.utterances_per_speaker,
         num_samples / base.sample_rate,
+        num_replicas,
+    )
+
+
+def _all_reduce(num_replicas):
+    """A function that sums a tensor over chips, in XLA's own words."""
+    if num_replicas == 1:
+        return None
+    # No public name has it: strategies for TPUs rewrite their graphs for it.
+    from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
+    return functools.partial(
+        gen_xla_ops.xla_all_reduce,
+        group_assignment=[list(range(num_replicas))],
+        reduce_op="Add",
+        mode="CrossReplica",
     )
 
 
 def _state_bytes(base, experiment, num_slots):
     job = training_job(base, experiment, num_slots)
-    return _num_bytes(job.state_by_name.values())
-
-
-def _num_bytes(variables):
     return sum(
         variable.dtype.size * variable.shape.num_elements()
-        for variable in variables
+        for variable in job.state_by_name.values()
     )
-
-
-def _shared_variables(stack):
-    if isinstance(stack, stack_lib.Stack):
-        return []
-    parts = [stack.basis, *filter(None, [stack.encoder])]
-    return [v for part in parts for v in part.variables_by_name.values()]
 
 
 def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
@@ -234,5 +258,5 @@ def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
         )
 
     return Program(
-        recognize, specs, 0, 0, num_rows, num_samples / base.sample_rate
+        recognize, specs, 0, num_rows, num_samples / base.sample_rate
     )

@@ -17,6 +17,7 @@ speaker; everything random in it comes from streams of (seed, speaker, step).
 """
 
 import dataclasses
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,8 @@ from lingvo_like import streams
 from tasks.asr.data import audio
 
 TOKEN_BUCKET = 8
+# Batches that are ready before they are asked for.
+_PREFETCHED = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,14 +186,12 @@ def read_samples(utterance, sample_rate, factor=1.0):
     return samples if factor == 1.0 else audio.change_speed(samples, factor)
 
 
-def dataset(load, groups, num_parallel_calls=2, prefetch=2):
+def dataset(load, groups):
     """A `tf.data.Dataset` of batches, loaded in parallel and in order.
 
     Args:
         load: function of a group that returns a dict of arrays.
         groups: sequence of `schedule.Group`.
-        num_parallel_calls: int, groups that are read at once.
-        prefetch: int, batches kept ready.
 
     Returns:
         A dataset of dicts of tensors, one for each group.
@@ -215,6 +216,6 @@ def dataset(load, groups, num_parallel_calls=2, prefetch=2):
 
     return (
         tf.data.Dataset.range(len(groups))
-        .map(to_tensors, num_parallel_calls=num_parallel_calls)
-        .prefetch(prefetch)
+        .map(to_tensors, num_parallel_calls=os.cpu_count())
+        .prefetch(_PREFETCHED)
     )

@@ -1,84 +1,16 @@
 """Base and Submodel side by side, for every speaker of a test manifest."""
 
 import dataclasses
+import gc
 import json
 import posixpath
 
 import tensorflow as tf
 
-from lingvo_like import files, space_file, stack, submodel
+from lingvo_like import files, space_file
 from tasks.asr.data import preparation, rejections, splits
 from tasks.asr.evaluation import groups, metrics, report, transcription
 from tasks.asr.training import replicas as replicas_lib
-
-
-@dataclasses.dataclass(frozen=True)
-class Submodels:
-    """The Submodels of an evaluation in one stack.
-
-    Attributes:
-        stack: `Stack`, a slot for each speaker.
-        train_minutes: dict of speaker to minutes of training speech.
-        sha256: dict of speaker to the Submodel's content.
-    """
-
-    stack: stack.Stack
-    train_minutes: dict
-    sha256: dict
-
-
-def load_submodels(directory, speakers, fingerprint, layout):
-    """Loads the speakers' files into a stack.
-
-    Args:
-        directory: `ModelDirectory`.
-        speakers: ids.
-        fingerprint: str, of the base model.
-        layout: `Layout`, what every Submodel must look like.
-
-    Raises:
-        ValueError: a speaker has no Submodel, or one that cannot be used.
-    """
-    missing = [
-        speaker
-        for speaker in speakers
-        if not tf.io.gfile.exists(directory.submodel(speaker))
-    ]
-    if missing:
-        raise ValueError(
-            f"{directory.submodels}: no Submodel of {len(missing)} of "
-            f"{len(speakers)} speakers in the test manifest, such as "
-            f"{', '.join(missing[:5])}; train them, or name those to "
-            f"evaluate with --speakers"
-        )
-    result, train_minutes, sha256 = None, {}, {}
-    # One at a time: a stack of 20,000 leaves no room for their files as well.
-    for speaker in speakers:
-        path = directory.submodel(speaker)
-        each = submodel.load(path, fingerprint, layout)
-        metadata = each.metadata
-        # A renamed file would serve somebody else's Submodel.
-        if metadata.speaker != speaker:
-            raise ValueError(
-                f"{path}: is the Submodel of {metadata.speaker!r}, not of "
-                f"{speaker!r}"
-            )
-        if result is None:
-            result = stack.Stack(speakers, layout, metadata.residual_weight)
-        elif result.residual_weight != metadata.residual_weight:
-            raise ValueError(
-                f"{directory.submodels}: Submodels of different runs: the "
-                f"residual weight of {speakers[0]!r} is "
-                f"{result.residual_weight}, that of {speaker!r} "
-                f"{metadata.residual_weight}"
-            )
-        result.set_row(result.slot(speaker), each.tensors)
-        if "train_seconds_of_speech" in metadata.training:
-            train_minutes[speaker] = (
-                metadata.training["train_seconds_of_speech"] / 60.0
-            )
-        sha256[speaker] = metadata.sha256
-    return Submodels(result, train_minutes, sha256)
 
 
 def read_test(base, path, selected, strict=False):
@@ -135,29 +67,31 @@ def run(
         base: the `BaseModel` of the Submodels.
         compared: the `BaseModel` that people use without a Submodel; often
             `base`, or the same Whisper at its 30 s.
-        submodels: `Submodels`.
+        submodels: `tested_submodels.Submodels`.
         data: dict of slot to `SpeakerUtterances`.
         train_texts: dict of speaker to the texts it trained on.
         beam_size: int.
-        replicas: `Replicas` that the base models and the stack were made on.
+        replicas: `Replicas` that the base models were made on.
 
     Returns:
         list of `metrics.Transcribed`, the same in every process.
     """
     replicas = replicas or replicas_lib.Replicas()
-    before, after = (
-        transcription.transcribe(
-            model,
-            data,
-            transcription.transcriber(model, stack, beam_size, replicas),
-            title=title,
-            replicas=replicas,
-        )
-        for model, stack, title in (
-            (compared, None, "base"),
-            (base, submodels.stack, "Submodels"),
-        )
-    )
+    before = _transcribe(compared, None, data, beam_size, replicas, "base")
+    after = {}
+    pages = submodels.pages(list(data))
+    for number, slots in enumerate(pages, 1):
+        page = {place: data[slot] for place, slot in enumerate(slots)}
+        with replicas.scope():
+            stack = submodels.stack([each.speaker for each in page.values()])
+        title = "Submodels"
+        if len(pages) > 1:
+            title += f", part {number} of {len(pages)}"
+        found = _transcribe(base, stack, page, beam_size, replicas, title)
+        after |= {(slots[place], i): told for (place, i), told in found.items()}
+        # What is traced is full of circles, which hold the stack.
+        del stack
+        gc.collect()
     records = []
     for slot, speaker in data.items():
         heard = splits.Heard(train_texts.get(speaker.speaker, []))
@@ -176,6 +110,16 @@ def run(
                 )
             )
     return records
+
+
+def _transcribe(base, stack, data, beam_size, replicas, title):
+    return transcription.transcribe(
+        base,
+        data,
+        transcription.transcriber(base, stack, beam_size, replicas),
+        title=title,
+        replicas=replicas,
+    )
 
 
 def load_space(directory, fingerprint):

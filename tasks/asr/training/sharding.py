@@ -109,13 +109,36 @@ def shard(replicas, base, experiment, data):
             num_slots, slot_rows.owners(replica_of, replicas.local)
         )
     else:
-        num_rows = share
-        if values.resident_speakers:
-            num_rows = -(-values.resident_speakers // num_replicas)
-            num_rows = min(max(num_rows, places), share)
-        rows = slot_rows.PooledRows(replica_of, num_rows, replicas.local)
+        rows = slot_rows.PooledRows(
+            replica_of,
+            num_rows(values, num_slots, num_replicas),
+            replicas.local,
+        )
         rows.take(schedule.in_turn(range(num_slots), (), places_of))
     return Sharding(replicas, places, places_of, rows)
+
+
+def num_rows(values, num_slots, num_replicas):
+    """Rows that each replica has for slots of its own.
+
+    Args:
+        values: `schema.Train`.
+        num_slots: int, of the job.
+        num_replicas: int.
+    """
+    share = -(-num_slots // num_replicas)
+    if not values.resident_speakers:
+        return share
+    resident = -(-values.resident_speakers // num_replicas)
+    return min(max(resident, values.speakers_per_step), share)
+
+
+def steps_per_call(experiment, num_replicas):
+    """Updates of each speaker that the replicas take in one call."""
+    # Replicas that meet within a step cannot do so within a loop of steps.
+    if experiment.space.embedding_dim and num_replicas > 1:
+        return 1
+    return experiment.train.steps_per_call
 
 
 def speaker_schedule(base, values, data, place=0, speed_factors=(1.0,)):

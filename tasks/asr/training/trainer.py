@@ -19,11 +19,15 @@ from tasks.asr.data import schedule
 from tasks.asr.training import (
     checkpoint,
     feed,
+    learning_curves,
     preemption,
     slot_state,
     speaker_state,
 )
 from tasks.asr.training import sharding as sharding_lib
+
+# Of an evaluation, from one meeting of several processes to the next.
+_GROUPS_PER_MEETING = 16
 
 
 class Trainer:
@@ -42,7 +46,8 @@ class Trainer:
             with a row for everybody.
 
     Attributes:
-        train_step, train_steps: `Replicated`, the task's on all replicas.
+        train_step, train_steps, losses: `Replicated`, the task's on all
+            replicas.
     """
 
     def __init__(
@@ -76,14 +81,12 @@ class Trainer:
         )
         replicas = self._sharding.replicas
         self._workers = replicas.workers
-        # Replicas that meet within a step cannot do so within a loop of steps.
-        meet = replicas.num_replicas > 1 and (
-            task.experiment.space.embedding_dim > 0
+        self._steps_per_call = sharding_lib.steps_per_call(
+            task.experiment, replicas.num_replicas
         )
-        self._steps_per_call = 1 if meet else self._values.steps_per_call
         self.train_step = replicas.replicate(task.train_step)
         self.train_steps = replicas.replicate(task.train_steps)
-        self._losses = replicas.replicate(task.losses)
+        self.losses = replicas.replicate(task.losses)
         self._state = slot_state.SlotState(task, self._sharding)
         self.states = [
             speaker_state.SpeakerState() for _ in task.stack.speakers
@@ -96,6 +99,10 @@ class Trainer:
         """Goes on from the newest checkpoint. Returns whether there is one."""
         saved = checkpoint.restore(
             self._directory.checkpoints, self._state.by_name, self._state.expect
+        )
+        # A list of a shared folder that is not of now would show an older one.
+        self._workers.check_same(
+            "the checkpoint to go on from", saved and saved["job_step"]
         )
         if saved is None:
             return False
@@ -308,7 +315,9 @@ class Trainer:
             if self.states[slot].finished:
                 progress.update(0)
                 progress.total -= self._values.num_steps - before
-        self._log_aggregate(self.history[first_row:])
+        learning_curves.log_all(
+            self._writer, self.history[first_row:], self.states, self._job_step
+        )
 
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
@@ -319,15 +328,23 @@ class Trainer:
         )
         sums = dict.fromkeys(slots, 0.0)
         counts = dict.fromkeys(slots, 0.0)
-        for group, batches in zip(groups, self._dev.load(groups), strict=True):
+        loaded = self._dev.load(groups)
+        for index, (group, batches) in enumerate(
+            zip(groups, loaded, strict=True), 1
+        ):
             losses, weights = (
                 self._of_all_places(parts)
-                for parts in zip(*self._losses(batches), strict=True)
+                for parts in zip(*self.losses(batches), strict=True)
             )
             for place, minibatch in self._own(group):
                 sums[minibatch.speaker] += float(losses[place] * weights[place])
                 counts[minibatch.speaker] += float(weights[place])
-            if self._notice.given and self._workers.count == 1:
+            # Several processes have to meet to know of each other's notices.
+            if self._workers.count > 1:
+                is_asked = index % _GROUPS_PER_MEETING == 0
+            else:
+                is_asked = self._notice.given
+            if is_asked:
                 self._save_if_due()
         own = [[s, sums[s] / counts[s]] for s in slots if counts[s]]
         return {s: loss for o in self._workers.gather(own) for s, loss in o}
@@ -351,27 +368,7 @@ class Trainer:
         if dev_loss is not None:
             row["dev_loss"] = dev_loss
         self.history.append(row)
-        with self._writer.as_default():
-            for name in ("train_loss", "dev_loss"):
-                if name in row:
-                    tf.summary.scalar(
-                        f"{name}/{speaker}", row[name], step=state.steps
-                    )
-
-    def _log_aggregate(self, rows):
-        with self._writer.as_default():
-            for name in ("train_loss", "dev_loss"):
-                values = [row[name] for row in rows if name in row]
-                if values:
-                    tf.summary.scalar(
-                        f"all/mean_{name}", np.mean(values), self._job_step
-                    )
-            for name, value in (
-                ("all/finished", sum(s.finished for s in self.states)),
-                ("all/steps_not_finite", sum(s.skipped for s in self.states)),
-            ):
-                tf.summary.scalar(name, value, step=self._job_step)
-        self._writer.flush()
+        learning_curves.log_speaker(self._writer, row)
 
     def _export(self, slot):
         if not self._sharding.slot_rows.is_here(slot):

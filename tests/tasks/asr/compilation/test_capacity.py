@@ -74,6 +74,15 @@ def test_a_batch_that_does_not_fit_holds_no_submodel():
     assert found.error.excess_bytes == 999 + 28 - 1000
 
 
+def test_where_no_estimate_holds_the_least_is_still_tried():
+    chip = Chip()
+    # The more there are the more each takes: every line leads below nothing.
+    chip.more = lambda slots: 10 * slots * slots if slots > 5 else 0
+    found = capacity.measure(chip, 500, 5, SLOT)
+    assert found.most == 5
+    assert found.confirmed and found.report is None
+
+
 def test_without_confirmation_nothing_more_is_compiled():
     chip = Chip()
     found = capacity.measure(chip, 10, 2, SLOT, confirm=False)

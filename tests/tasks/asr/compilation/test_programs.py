@@ -81,7 +81,6 @@ def test_a_submodels_bytes_are_its_weights_moments_and_counters():
         program_cases.base("conformer"), program_cases.experiment().adapter
     )
     assert made.slot_bytes == 3 * 4 * layout.num_values + 3 * 4
-    assert made.shared_bytes == 0
 
 
 def test_a_stack_that_is_not_read_takes_no_memory():
@@ -105,14 +104,41 @@ def test_more_places_than_submodels_are_refused():
         )
 
 
-def test_a_spaces_basis_is_shared_and_a_speaker_is_an_embedding():
+def test_many_steps_of_a_call_are_the_steps_one_by_one():
+    experiment = program_cases.experiment()
+    experiment = dataclasses.replace(
+        experiment,
+        train=dataclasses.replace(experiment.train, steps_per_call=3),
+    )
+    base = program_cases.base("conformer")
+    made = programs.train_program(
+        base,
+        experiment,
+        *(program_cases.NUM_SLOTS, program_cases.PLACES),
+        *(base.max_samples, program_cases.TOKENS),
+    )
+    one = program_cases.program("conformer", "train")
+    batches = [program_cases.arrays(one.specs, seed=seed) for seed in (0, 1)]
+    job = programs.training_job(base, experiment, program_cases.NUM_SLOTS)
+    expected = [job.train_step(batch)[0] for batch in batches]
+    # The last one is not taken.
+    stacked = [
+        tf.stack([batches[0][name], batches[1][name], batches[1][name]])
+        for name in one.specs
+    ]
+    assert list(made.specs) == [*one.specs, "count"]
+    losses, _ = tf.function(made.function)(*stacked, tf.constant(2))
+    tf.debugging.assert_near(losses[:2], tf.stack(expected), rtol=1e-5)
+    assert not losses[2].numpy().any()
+    assert made.num_utterances == one.num_utterances
+
+
+def test_a_speaker_of_a_space_is_an_embedding():
     model = program_cases.base("conformer")
     experiment = dataclasses.replace(
         program_cases.experiment(), space=conformer.TinyEmbedding().space
     )
     # As many speakers as elements: a basis is not taken for a stack.
     made = programs.train_program(model, experiment, 4, 2, 16000, 8)
-    layout = task.layout_of(model, experiment.adapter)
-    assert made.shared_bytes == 4 * 4 * layout.num_values
     # Four numbers with two moments each, and counters.
     assert 3 * 4 * 4 <= made.slot_bytes < 3 * 4 * 4 + 64
