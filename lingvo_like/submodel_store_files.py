@@ -33,9 +33,9 @@ def open_root(root):
 class LocalFiles:
     """Files below a local folder.
 
-    No link below the root is followed, not even one that appears meanwhile:
-    paths are opened name by name. Locks are `flock`s, which end with the
-    process that holds them, however it ends.
+    No link below the root is followed: paths are opened name by name, so that
+    reading and removing follow not even one that appears meanwhile. Locks are
+    `flock`s, which end with the process that holds them, however it ends.
     """
 
     def __init__(self, root):

@@ -161,19 +161,17 @@ async def _serve(addresses, tls, control, bounds, log):
         # A mistyped path would else fail every request of a ready server.
         store.check()
         source = loader.StoreSource(store)
+    served = server.Server(
+        source, engine.SavedModelEngine, _models(), bounds, _FALLBACK.value
+    )
+    served.watch(
+        "access_log_dropped",
+        "Lines that a slow disk had no time for.",
+        lambda: log.dropped,
+    )
     try:
         running = service.Service(
-            server.Server(
-                source,
-                engine.SavedModelEngine,
-                _models(),
-                bounds,
-                _FALLBACK.value,
-            ),
-            control,
-            intake.Intake(bounds),
-            log,
-            tls,
+            served, control, intake.Intake(bounds), log, tls
         )
         bound = await running.start(addresses)
     except status.ServingError as error:

@@ -160,7 +160,9 @@ def _check_rest(bound):
     (loaded,) = _get(f"{admin}/v1/submodels")["submodels"]
     assert loaded["submodel_id"] == SPEAKER
     with urllib.request.urlopen(f"{rest}/metrics", timeout=60) as answer:
-        assert SPEAKER not in answer.read().decode()
+        found = answer.read().decode()
+    assert SPEAKER not in found
+    assert "submodels_access_log_dropped 0.0" in found
 
 
 def _get(url, body=None):

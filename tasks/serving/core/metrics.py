@@ -41,7 +41,7 @@ class Metrics:
         self._latency = make(
             histogram,
             "request_seconds",
-            "From arrival to answer, of requests that were answered.",
+            "From a request that is read to its answer, where it has one.",
             ("model",),
             buckets=_SECONDS,
         )

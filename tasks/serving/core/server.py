@@ -98,11 +98,15 @@ class Server:
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._watch()
+        self._watch_all()
 
     @property
     def registry(self):
         return self._metrics.registry
+
+    def watch(self, name, text, function):
+        """A gauge among the metrics, `submodels_NAME`, read when scraped."""
+        self._metrics.watch(name, text, function)
 
     @property
     def live(self):
@@ -286,7 +290,7 @@ class Server:
         if speaker is not None:
             self._submodels.check_user(caller, speaker)
 
-    def _watch(self):
+    def _watch_all(self):
         queue, held = self._admission, self._submodels
         for name, text, function in (
             ("requests_open", "Requests in it.", lambda: self._requests),
@@ -295,10 +299,14 @@ class Server:
             ("row_bytes", "Bytes of ready rows.", lambda: held.row_bytes),
             ("file_bytes", "Of cached files.", lambda: held.files.num_bytes),
             ("store_stuck", "Hanging store calls.", lambda: held.store.stuck),
-            ("compiles", "Compilations by engines.", self._compiles),
+            (
+                "compiles",
+                "Compilations by ready engines; a SavedModel's are over.",
+                self._compiles,
+            ),
             ("batch_shapes", "Shapes of batches so far.", self._shapes),
         ):
-            self._metrics.watch(name, text, function)
+            self.watch(name, text, function)
 
     def _compiles(self):
         return sum(

@@ -10,6 +10,7 @@ import contextvars
 import dataclasses
 import ipaddress
 import math
+import resource
 import urllib.parse
 
 import aiohttp
@@ -239,6 +240,14 @@ def _without_expect(make_request):
 class _Server(web.Server):
     def __call__(self):
         return _Protocol(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler, transport):
+        super().connection_made(handler, transport)
+        # Of what the process may have open: the store and the other ports
+        # need some too, whoever it is that connects and says nothing.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+        if len(self.connections) > most:
+            transport.abort()
 
 
 class _Protocol(web.RequestHandler):

@@ -544,3 +544,25 @@ def test_a_trace_comes_back_and_the_log_names_nobody(tmp_path):
     for entry in entries:
         entry.pop("caller", None)
     assert "anna" not in json.dumps(entries)
+
+
+def test_connections_leave_room_for_the_store_and_the_other_ports(monkeypatch):
+    monkeypatch.setattr(http_calls.resource, "getrlimit", lambda kind: (8, 8))
+    live = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with harness.Fronts(
+        fake_server.FakeServer(), harness.access_control()
+    ) as fronts:
+        with _raw(fronts, live) as first, _raw(fronts, live) as second:
+            for each in (first, second):
+                assert each.recv(1000).startswith(b"HTTP/1.1 200")
+            with _raw(fronts, "") as third:
+                assert _is_closed(third)
+            first.sendall(live.encode())
+            assert first.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def _is_closed(connection):
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
