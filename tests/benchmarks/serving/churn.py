@@ -6,20 +6,19 @@ import time
 
 import tqdm
 
-from tests.benchmarks.serving import load, requests, results, speech, users
+from tests.benchmarks.serving import results, users
 
-SECONDS = 1.0
 SCALE = 1e-3
 USERS = 256
-# Fewer than those who are asked for: what nobody unloads has to make room.
+# Fewer than those who stay: they make room for each other.
 ROWS = 16
 # Each with users of its own, so that every load finds nothing there.
 CALLERS = 4
-# Cycles from one look at the server to the next, and to the next request for
-# an answer, which a load and an unload alone do not need.
+# Cycles from one look at the server to the next, and to the next load that
+# nobody unloads.
 GROUP = 250
-# Cycles beforehand, in which caches, pools and allocators fill.
-WARM_UP = 2000
+# Cycles beforehand, in which all rows come to be used, and caches fill.
+WARM_UP = 5000
 # What the system's accounting and allocators may add without a leak: 50,000
 # cycles that lose 200 bytes each lose more.
 FLAT_BYTES = 8 << 20
@@ -31,12 +30,11 @@ def run(bench):
     store = users.publish(
         bench.folder("churn_store"), bench.description, USERS, SCALE
     )
-    clip = speech.cut(bench.speakers, SECONDS, 1)[0]
     result = results.Result(
         "churn",
         f"{cycles} times a load and an unload over the admin port, of {USERS} "
-        f"Submodels, {CALLERS} at a time; {ROWS} ready rows; a request after "
-        f"every {GROUP}; {WARM_UP} cycles before",
+        f"Submodels, {CALLERS} at a time; {ROWS} ready rows; after every "
+        f"{GROUP} one that stays until it has to go; {WARM_UP} cycles before",
     )
     row_bytes = 4 * bench.description.num_values
     limits = {
@@ -44,10 +42,10 @@ def run(bench):
         "file_cache_bytes": ROWS * row_bytes,
     }
     with bench.serve(store.root, **limits) as server:
-        asyncio.run(_cycle(server, clip, WARM_UP))
+        asyncio.run(_cycle(server, WARM_UP))
         before = server.metrics()
         started = time.monotonic()
-        samples = asyncio.run(_cycle(server, clip, cycles))
+        samples = asyncio.run(_cycle(server, cycles))
         seconds = time.monotonic() - started
         after = server.metrics()
     result.add("cycles", cycles)
@@ -67,21 +65,17 @@ def run(bench):
     return result
 
 
-async def _cycle(server, clip, cycles):
+async def _cycle(server, cycles):
     """`processes.Usage` after each group, when nothing is under way."""
     names = [users.name(number) for number in range(USERS)]
     mine = [
         itertools.cycle(names[caller : USERS // 2 : CALLERS])
         for caller in range(CALLERS)
     ]
-    # Those who ask are others, so that the callers find nothing ready.
-    askers = itertools.cycle(names[USERS // 2 :])
+    # Who stays is another, so that the callers find nothing ready.
+    staying = itertools.cycle(names[USERS // 2 :])
     samples = []
-    # One connection: more would open as they come to be used.
-    async with (
-        server.client(connections=1) as client,
-        server.admin() as admin,
-    ):
+    async with server.admin() as admin:
 
         async def call(names, count):
             for name in itertools.islice(names, count):
@@ -96,8 +90,7 @@ async def _cycle(server, clip, cycles):
                     for place, each in enumerate(mine)
                 )
             )
-            outcome = await client.predict(requests.predict(clip, next(askers)))
-            load.check([outcome])
+            await admin.load(next(staying))
             samples.append(server.usage())
     return samples
 
