@@ -82,7 +82,7 @@ def main(_):
     from tpu import compiler
 
     compiler.check_installed()
-    from tasks.asr.compilation import account, untrained
+    from tasks.compilation import account, untrained
 
     # An export computes in float32.
     is_serving = _FUNCTION.value == "serve"

@@ -21,7 +21,7 @@ import shutil
 import statistics
 import time
 
-from tasks.asr.compilation import untrained
+from tasks.compilation import untrained
 from tests.benchmarks import jobs
 
 SPEAKERS = 16

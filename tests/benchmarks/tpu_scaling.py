@@ -30,8 +30,8 @@ class Bench:
 
     def __init__(self, arguments):
         from params import registry
-        from tasks.asr.compilation import untrained
         from tasks.asr.training import task
+        from tasks.compilation import untrained
         from tpu import topology
 
         self.experiment = registry.get(EXPERIMENT)
@@ -54,7 +54,7 @@ class Bench:
             num_slots: int.
             space: `schema.Space`, in which they are embeddings; or None.
         """
-        from tasks.asr.compilation import programs
+        from tasks.compilation import programs
         from tpu import compiler
 
         places = min(num_slots, self.utterances)
@@ -98,7 +98,7 @@ class Bench:
 def run(arguments):
     """Compiles all of it; returns the results."""
     from params import schema
-    from tasks.asr.compilation import capacity
+    from tasks.compilation import capacity
 
     bench = Bench(arguments)
     reports = {count: bench.compile(bench.slots(count)) for count in COUNTS}

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from params import schema
-from tasks.asr.compilation import programs
+from tasks.compilation import programs
 from tests import tiny
 from tests.lingvo_like.base_models import whisper_bases
 from tpu import compiler

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from params import conformer
-from tasks.asr.compilation import programs
 from tasks.asr.training import task
+from tasks.compilation import programs
 from tests.tpu import lowered_on_cpu, program_cases
 from tpu import compiler, topology
 

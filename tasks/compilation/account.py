@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from tasks.asr.compilation import capacity, programs
 from tasks.asr.training import sharding
+from tasks.compilation import capacity, programs
 from tpu import compiler
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from lingvo_like.base_models import conformer_ctc, whisper
 from params import conformer, registry, schema
-from tasks.asr.compilation import untrained
+from tasks.compilation import untrained
 
 
 def test_a_whisper_has_the_published_size():

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from params import conformer
-from tasks.asr.compilation import programs
 from tasks.asr.data import preparation
 from tasks.asr.training import model_directory, task, trainer
+from tasks.compilation import programs
 from tests import tiny
 from tests.tpu import program_cases
 

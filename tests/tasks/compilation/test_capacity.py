@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from tasks.asr.compilation import capacity
+from tasks.compilation import capacity
 from tpu import compiler
 
 AVAILABLE, FIXED, SLOT = 1000, 300, 7
