@@ -52,6 +52,15 @@ class Predictor:
                 raise batcher.late() from None
             return model.version, answers
 
+    def check_room(self, tenant):
+        """Refuses whom every model would refuse; see `server.Server`."""
+        waits = [
+            model.batcher.expected_wait(tenant)
+            for model in self._models.available
+        ]
+        if waits and min(waits) > self._limits.queue_seconds:
+            raise self._busy(min(waits))
+
     async def _serve(self, model, tenant, utterances, seconds):
         if seconds <= 0:
             raise batcher.late()
@@ -83,19 +92,21 @@ class Predictor:
 
     def _admit(self, model, tenant, utterances, seconds):
         wait = model.batcher.expected_wait(tenant)
-        retry_after = min(max(wait, 0.1), 30.0)
+        if wait > min(self._limits.queue_seconds, seconds):
+            raise self._busy(wait)
         sizes = [
             each.audio.nbytes + (0 if each.row is None else each.row.nbytes)
             for each in utterances
         ]
-        if wait > min(self._limits.queue_seconds, seconds):
-            self._metrics.refused("wait")
-            raise status.ServingError(
-                status.Code.RESOURCE_EXHAUSTED,
-                f"busy: the answer would take more than {wait:.1f} s",
-                retry_after,
-            )
-        return self._admission.enter(tenant, sizes, retry_after)
+        return self._admission.enter(tenant, sizes, _retry_after(wait))
+
+    def _busy(self, wait):
+        self._metrics.refused("wait")
+        return status.ServingError(
+            status.Code.RESOURCE_EXHAUSTED,
+            f"busy: the answer would take more than {wait:.1f} s",
+            _retry_after(wait),
+        )
 
     async def _acquire(self, pool, tenant, speakers):
         """Dict of speaker to `cache.Handle`; None where the base answers."""
@@ -171,6 +182,10 @@ class Predictor:
             await self._submodels.parsers.call(_check_finite, utterances)
         else:
             _check_finite(utterances)
+
+
+def _retry_after(wait):
+    return min(max(wait, 0.1), 30.0)
 
 
 def _item(model, tenant, utterance, handles, place, deadline):

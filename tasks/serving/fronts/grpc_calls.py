@@ -35,12 +35,15 @@ class Method:
         is_stream: bool, whether it answers more than once.
         is_open: function of the request that tells whether it needs no
             credential; None for a method that always needs one.
+        check: function of the call, which may refuse it before its message
+            is read; None for none.
     """
 
     request: type | None
     handle: object
     is_stream: bool = False
     is_open: object = None
+    check: object = None
 
 
 # For methods that clients know and that are not served here.
@@ -108,6 +111,8 @@ class Dispatcher(grpc.GenericRpcHandler):
         error = None
         try:
             with self._reservation(call, method) as reserve:
+                if method.check is not None:
+                    method.check(call)
                 request = await self._read(call, method, requests, reserve)
                 answer = await method.handle(call, request)
             context.set_trailing_metadata(tuple(call.headers.items()))

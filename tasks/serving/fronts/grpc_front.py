@@ -50,7 +50,9 @@ class GrpcFront:
         self._is_stopping = False
         self.methods = {
             f"{_PREDICTION}Predict": grpc_calls.Method(
-                predict_pb2.PredictRequest, self._predict
+                predict_pb2.PredictRequest,
+                self._predict,
+                check=self._check_room,
             ),
             f"{_PREDICTION}GetModelMetadata": grpc_calls.Method(
                 get_model_metadata_pb2.GetModelMetadataRequest, self._metadata
@@ -128,6 +130,9 @@ class GrpcFront:
         self._is_stopping = True
         if self._grpc is not None:
             await self._grpc.stop(grace_seconds)
+
+    def _check_room(self, call):
+        self._server.check_room(call.caller)
 
     async def _predict(self, call, request):
         spec = model_messages.to_spec(request.model_spec)

@@ -19,6 +19,7 @@ class FakeServer:
         seen: list of (caller, spec, utterances, deadline) of each predict.
         error: raised by predict, if not None.
         hold: asyncio.Event that predict waits for, if not None.
+        is_full: bool, whether there is no room.
         cancelled: int, predicts whose client went away.
         missing: set of speakers that have no Submodel.
     """
@@ -31,8 +32,15 @@ class FakeServer:
         self.live = self.ready = True
         self.seen, self.changes, self.configs = [], [], None
         self.error = self.hold = None
+        self.is_full = False
         self.cancelled = 0
         self.missing = set()
+
+    def check_room(self, caller):
+        if self.is_full:
+            raise status.ServingError(
+                status.Code.RESOURCE_EXHAUSTED, "busy", 1.5
+            )
 
     async def predict(self, caller, spec, utterances, deadline=None):
         self._check(spec)

@@ -346,6 +346,35 @@ def test_many_are_loaded_and_each_that_is_not_says_why(source):
     asyncio.run(main())
 
 
+def test_there_is_no_room_where_every_model_keeps_one_waiting(source):
+    engine = fake_engine.FakeEngine()
+    limits = fake_source.changed(queue_seconds=0.01, batch_size=1)
+    other = server.Caller("other")
+
+    async def main():
+        async with fake_source.serving(source, engine, limits) as running:
+            running.check_room(CALLER)
+            engine.delay_seconds = 0.2
+            await ask(running, utterance(1))
+            engine.may_run.clear()
+            engine.entered.clear()
+            served = asyncio.create_task(ask(running, utterance(2)))
+            await waiting.until(engine.entered.is_set)
+            waits = asyncio.create_task(ask(running, utterance(3)))
+            await waiting.until(lambda: num_queued(running) == 2)
+            with pytest.raises(status.ServingError) as caught:
+                running.check_room(CALLER)
+            assert caught.value.code is status.Code.RESOURCE_EXHAUSTED
+            assert caught.value.retry_after_seconds > 0
+            # Fair to tenants: its first is before the other's second.
+            running.check_room(other)
+            engine.may_run.set()
+            await asyncio.gather(served, waits)
+            running.check_room(CALLER)
+
+    asyncio.run(main())
+
+
 def test_calls_of_a_tenant_load_one_at_a_time_and_of_others_beside(source):
     source.publish("ann", 3, tenant="other")
     other = server.Caller("other", is_admin=True)

@@ -84,6 +84,17 @@ def _fails(call, *arguments, **named):
     return caught.value
 
 
+def test_who_would_wait_too_long_is_refused_unread(fronts, monkeypatch):
+    monkeypatch.setattr(fronts.server, "is_full", True)
+    unread = predict_pb2.PredictRequest()
+    # Read, it would be refused for what it says.
+    error = _fails(fronts.prediction().Predict, unread, metadata=ANNA)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert dict(error.trailing_metadata())["retry-after"] == "1.5"
+    error = _fails(fronts.prediction().Predict, unread)
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 def test_predict_answers_each_row_and_says_what_served_it(fronts):
     response, call = fronts.prediction().Predict.with_call(
         _request(), timeout=60, metadata=ANNA
