@@ -111,15 +111,14 @@ class Pool:
         try:
             if data is None:
                 self._check_size(version)
-                data, vector = await owner.store.call(
-                    self._read_and_parse,
+                data = await owner.store.call(
+                    owner.source.read,
                     version,
                     seconds=owner.limits.store_seconds,
                 )
-            else:
-                vector = await owner.parsers.call(
-                    owner.source.parse, data, self.description
-                )
+            vector = await owner.parsers.call(
+                owner.source.parse, data, self.description
+            )
         except (LookupError, FileNotFoundError):
             raise GoneError from None
         except ValueError as raised:
@@ -137,11 +136,6 @@ class Pool:
         if not flight.is_dropped:
             owner.files.put(version, data)
         return vector
-
-    def _read_and_parse(self, version):
-        """In one thread: each more that is woken is felt by the engines."""
-        data = self._owner.source.read(version)
-        return data, self._owner.source.parse(data, self.description)
 
     def _check_size(self, version):
         limit = self.rows.row_bytes + _MAX_HEADER_BYTES
