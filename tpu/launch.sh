@@ -234,8 +234,9 @@ run() {
     "$dry_run" || echo "started on every worker of $name"
 }
 
+# stop [asked]: by whoever calls the step, or on the way to another one.
 stop() {
-    on_workers "stopping" stop_run "$STOP_SECONDS"
+    on_workers "stopping" stop_run "$STOP_SECONDS" "$@"
 }
 
 again() {
@@ -324,5 +325,6 @@ tpus=(gcloud compute tpus)
 case $step in
 wait) wait_until_ready ;;
 delete) remove ;;
+stop) stop asked ;;
 *) "$step" ;;
 esac

@@ -116,12 +116,14 @@ start_run() {
     echo $! >submodels-run/pid
 }
 
-# stop_run SECONDS: SIGTERM, so that it may save itself; SIGKILL after that.
+# stop_run SECONDS [asked]: SIGTERM, so that it may save itself; SIGKILL after
+# that. What somebody asked to stop is not for `resume` to put back by itself.
 stop_run() {
     local pid tenths=0
-    # Else it would be taken for one that the machine has ended; another
-    # worker's stop may have ended it already.
-    if alive || grep -qsx 143 submodels-run/exit_code; then
+    # Another worker's stop may have ended it already, or its machine has.
+    if [ "${2:-}" = asked ] && [ -e submodels-run/pid ] &&
+        { [ ! -e submodels-run/exit_code ] ||
+            grep -qx 143 submodels-run/exit_code; }; then
         touch submodels-run/stopped
     fi
     alive || return 0

@@ -80,6 +80,7 @@ def training(
         "speakers_per_step": places * chips,
         "speakers_per_step_of_a_chip": places,
         "utterances_per_step_of_a_chip": first.num_utterances,
+        "steps_per_call": first.num_steps,
         "utterance_seconds": first.seconds,
         "num_submodels": job,
         "resident_submodels": num_slots * owners,
@@ -96,6 +97,7 @@ def training(
     how = "compiled" if found.confirmed else "computed"
     rows = [
         ("step of a chip", step),
+        ("steps of a call", f"{first.num_steps}"),
         (
             "Submodels that fit",
             f"{found.most * owners:,} in a job, {found.most:,} on a chip "
@@ -111,7 +113,8 @@ def training(
 
 
 def _account_of_time(report, figures, rows, places, train):
-    per_hour = places * 3600.0 / (report.roofline_seconds * train.num_steps)
+    step_seconds = report.roofline_seconds / figures["steps_per_call"]
+    per_hour = places * 3600.0 / (step_seconds * train.num_steps)
     rows.append(
         (
             "Submodels per chip-hour",

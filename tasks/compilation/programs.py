@@ -31,6 +31,7 @@ class Program:
         slot_bytes: what one Submodel more takes of the accelerator's memory,
             before any padding; 0 where it does not stay there.
         num_utterances: utterances of one step, filled places all.
+        num_steps: int, steps of a call.
         seconds: float, padded length of each.
         num_replicas: int, chips that run the program together.
     """
@@ -41,6 +42,7 @@ class Program:
     num_utterances: int
     seconds: float
     num_replicas: int = 1
+    num_steps: int = 1
 
 
 # What TensorFlow demands of the address of a tensor's memory.
@@ -200,6 +202,7 @@ def train_program(
         places * experiment.train.utterances_per_speaker,
         num_samples / base.sample_rate,
         num_replicas,
+        steps,
     )
 
 

@@ -143,7 +143,9 @@ def compiled_demand(path):
         figures = json.loads(lines[-1])
         if not figures.get("fits", True):
             raise SystemExit(f"error: {path}: the step does not fit the chip")
-        utterances = figures["utterances_per_step_of_a_chip"]
+        utterances = (
+            figures["utterances_per_step_of_a_chip"] * figures["steps_per_call"]
+        )
         return Demand(
             utterances / figures["roofline_seconds"],
             figures.get("utterance_seconds"),

@@ -118,6 +118,27 @@ def test_a_training_step_gives_a_table_and_json_last():
 
 @pytest.mark.tpu_compiler
 @program_cases.needs_aot
+def test_many_steps_of_a_call_take_as_long_as_so_many_calls():
+    flops, per_hour = [], []
+    for steps in (1, 4):
+        done = aot_compile(
+            *TINY,
+            "--topology=v5e:2x2",
+            "--noconfirm",
+            f"--set=train.steps_per_call={steps}",
+        )
+        assert done.returncode == 0, done.stderr
+        figures = json.loads(done.stdout.splitlines()[-1])
+        assert figures["steps_per_call"] == steps
+        flops.append(figures["flops"])
+        per_hour.append(figures["submodels_per_chip_hour"])
+    assert flops[1] == pytest.approx(4 * flops[0], rel=0.1)
+    # What is read once a call makes the step of many no slower.
+    assert per_hour[0] < per_hour[1] < 4 * per_hour[0]
+
+
+@pytest.mark.tpu_compiler
+@program_cases.needs_aot
 def test_every_chip_holds_all_embeddings_of_a_space():
     done = aot_compile(
         "--experiment=conformer.TinyEmbedding",

@@ -408,6 +408,19 @@ def test_what_saved_itself_before_its_machine_went_goes_on(cloud):
     assert [finished(each) for each in (others, home)] == [0, 0]
 
 
+def test_a_resume_that_fails_half_way_may_be_made_again(cloud):
+    cloud.is_there("ACTIVE")
+    home = cloud.worker("0")
+    told(home, str(128 + signal.SIGTERM))
+    cloud.executable("on_worker/curl", "#!/bin/sh\nexit 22\n")
+    message = error(cloud.launch("resume", ACCELERATOR, command=["true"]))
+    assert "metadata server" in message
+    assert cloud.launch("watch").returncode == 75
+    # Whoever stops it then means it, even where nothing runs any more.
+    cloud.launch("stop")
+    assert cloud.launch("watch").returncode == 1
+
+
 def test_what_somebody_stopped_is_not_taken_for_preempted(cloud):
     cloud.is_there("ACTIVE")
     home = cloud.worker("0")
@@ -573,7 +586,7 @@ def test_names_may_come_from_the_environment(cloud):
     cloud.launch(
         "stop", named=(), env={"TPU_NAME": "ann", "TPU_ZONE": "us-west4-a"}
     )
-    assert cloud.calls() == [launching.ssh("stop_run 300")]
+    assert cloud.calls() == [launching.ssh("stop_run 300 asked")]
 
 
 PYTHON = r"""#!/usr/bin/env bash

@@ -26,7 +26,10 @@ from lingvo_like import streams
 from tasks.asr.data import audio
 
 TOKEN_BUCKET = 8
-# Batches that are ready before they are asked for.
+# Threads that make batches, each of which may hold one that is ready: a TPU
+# VM has hundreds of processors, and its batches are of gigabytes.
+_MAX_THREADS = 16
+# Batches more that are ready before they are asked for.
 _PREFETCHED = 2
 
 
@@ -216,6 +219,6 @@ def dataset(load, groups):
 
     return (
         tf.data.Dataset.range(len(groups))
-        .map(to_tensors, num_parallel_calls=os.cpu_count())
+        .map(to_tensors, num_parallel_calls=min(os.cpu_count(), _MAX_THREADS))
         .prefetch(_PREFETCHED)
     )

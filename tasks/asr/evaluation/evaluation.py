@@ -1,7 +1,6 @@
 """Base and Submodel side by side, for every speaker of a test manifest."""
 
 import dataclasses
-import gc
 import json
 import posixpath
 
@@ -77,21 +76,27 @@ def run(
         list of `metrics.Transcribed`, the same in every process.
     """
     replicas = replicas or replicas_lib.Replicas()
-    before = _transcribe(compared, None, data, beam_size, replicas, "base")
+    with replicas.scope():
+        stack = submodels.stack()
+    steps = [
+        transcription.transcriber(model, adapters, beam_size, replicas)
+        for model, adapters in ((compared, None), (base, stack))
+    ]
+    before = transcription.transcribe(
+        compared, data, steps[0], title="base", replicas=replicas
+    )
     after = {}
     pages = submodels.pages(list(data))
     for number, slots in enumerate(pages, 1):
         page = {place: data[slot] for place, slot in enumerate(slots)}
-        with replicas.scope():
-            stack = submodels.stack([each.speaker for each in page.values()])
+        submodels.load(stack, [each.speaker for each in page.values()])
         title = "Submodels"
         if len(pages) > 1:
             title += f", part {number} of {len(pages)}"
-        found = _transcribe(base, stack, page, beam_size, replicas, title)
+        found = transcription.transcribe(
+            base, page, steps[1], title=title, replicas=replicas
+        )
         after |= {(slots[place], i): told for (place, i), told in found.items()}
-        # What is traced is full of circles, which hold the stack.
-        del stack
-        gc.collect()
     records = []
     for slot, speaker in data.items():
         heard = splits.Heard(train_texts.get(speaker.speaker, []))
@@ -110,16 +115,6 @@ def run(
                 )
             )
     return records
-
-
-def _transcribe(base, stack, data, beam_size, replicas, title):
-    return transcription.transcribe(
-        base,
-        data,
-        transcription.transcriber(base, stack, beam_size, replicas),
-        title=title,
-        replicas=replicas,
-    )
 
 
 def load_space(directory, fingerprint):

@@ -32,20 +32,29 @@ class Submodels:
     train_minutes: dict
     sha256: dict
 
+    def stack(self):
+        """A `Stack` of places for as many Submodels as are held at once."""
+        count = min(PAGE, len(self.sha256))
+        places = [f"place {place}" for place in range(count)]
+        return stack.Stack(places, self.layout, self.residual_weight)
+
     @staticmethod
     def pages(slots):
-        """Lists of slots, in order, whose Submodels a stack holds at once."""
+        """Lists of slots, in order, whose Submodels that holds at once."""
         return [
             slots[first : first + PAGE] for first in range(0, len(slots), PAGE)
         ]
 
-    def stack(self, speakers):
-        """A `Stack` of some speakers' Submodels, in their order.
+    def load(self, places, speakers):
+        """Puts some speakers' Submodels into the first places, in order.
+
+        Args:
+            places: `Stack`, of `stack`.
+            speakers: ids.
 
         Raises:
             ValueError: one has changed since it was checked.
         """
-        result = stack.Stack(speakers, self.layout, self.residual_weight)
         for slot, speaker in enumerate(speakers):
             path = self.directory.submodel(speaker)
             each = submodel.load(path, self.base_fingerprint, self.layout)
@@ -53,8 +62,7 @@ class Submodels:
                 raise ValueError(
                     f"{path}: changed during the evaluation; start it again"
                 )
-            result.set_row(slot, each.tensors)
-        return result
+            places.set_row(slot, each.tensors)
 
 
 def check(directory, speakers, base_fingerprint, layout):

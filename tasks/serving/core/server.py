@@ -200,8 +200,9 @@ class Server:
     async def load_many(self, caller, speakers):
         """Makes Submodels ready ahead, one after another.
 
-        In turn over all of a tenant's calls, since reading and checking take
-        the engines' processors: several at once are felt by those served.
+        In turn over all of a tenant's lists, since reading and checking take
+        the engines' processors: several at once are felt by those served. A
+        drain ends them at the one that is under way.
 
         Returns:
             list of `LoadedSubmodel`, and a dict of speaker to the
@@ -214,6 +215,8 @@ class Server:
                 try:
                     self._check_admin(caller, speaker)
                     async with self._ahead[caller.tenant]:
+                        if not self._is_open:
+                            raise batcher.closed()
                         loaded.append(
                             await self._submodels.load(caller.tenant, speaker)
                         )

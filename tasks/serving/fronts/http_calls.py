@@ -244,7 +244,7 @@ class _Server(web.Server):
     def connection_made(self, handler, transport):
         super().connection_made(handler, transport)
         # Of what the process may have open: the store and the other ports
-        # need some too, whoever it is that connects and says nothing.
+        # need some too. With TLS it is told only after the handshake.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
         if len(self.connections) > most:
             transport.abort()

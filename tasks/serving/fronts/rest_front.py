@@ -49,6 +49,7 @@ class RestFront:
 
     async def _predict(self, call):
         limits = self._intake.limits
+        self._server.check_room(call.caller)
         with self._intake.reservation(call.caller.tenant) as reserve:
             body = await http_calls.read_body(
                 call, reserve, limits, self._intake.body_seconds

@@ -131,6 +131,7 @@ def test_many_steps_of_a_call_are_the_steps_one_by_one():
     tf.debugging.assert_near(losses[:2], tf.stack(expected), rtol=1e-5)
     assert not losses[2].numpy().any()
     assert made.num_utterances == one.num_utterances
+    assert (made.num_steps, one.num_steps) == (3, 1)
 
 
 def test_a_speaker_of_a_space_is_an_embedding():

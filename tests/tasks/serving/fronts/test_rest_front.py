@@ -181,6 +181,12 @@ def test_a_wrong_body_is_refused(fronts, body, message):
     assert not fronts.server.seen
 
 
+def test_who_would_wait_too_long_is_refused_unread(fronts, monkeypatch):
+    monkeypatch.setattr(fronts.server, "is_full", True)
+    # Read, it would be refused for what it says.
+    assert _fails(fronts, 429, b"{") == "busy"
+
+
 def test_errors_have_tensorflow_servings_codes(fronts):
     error = _fails(fronts, 404, ROWS, path="/v1/models/zzz:predict")
     assert "zzz" in error
