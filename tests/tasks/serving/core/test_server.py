@@ -386,7 +386,9 @@ def test_calls_of_a_tenant_load_one_at_a_time_and_of_others_beside(source):
                 asyncio.create_task(running.load_many(CALLER, [speaker]))
                 for speaker in ("ann", "bob")
             ]
-            await waiting.until(lambda: source.reads == 1)
+            await waiting.until(lambda: source.reads)
+            await asyncio.sleep(0.05)
+            assert source.reads == 1
             calls.append(asyncio.create_task(running.load_many(other, ["ann"])))
             await waiting.until(lambda: source.reads == 2)
             # Who comes to be served waits for no list.
