@@ -60,10 +60,7 @@ def training(
         )
 
     def compile_at(slots, speakers=places):
-        made = program(slots, speakers)
-        return compiler.compile(
-            made.function, list(made.specs.values()), target.name, chips
-        )
+        return program(slots, speakers).compile(target.name)
 
     def fits(speakers):
         try:
@@ -180,9 +177,7 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
         made = programs.serve_program(
             base, experiment, rows, num_samples, beam_size
         )
-        return made, compiler.compile(
-            made.function, list(made.specs.values()), target.name
-        )
+        return made, made.compile(target.name)
 
     def fits(rows):
         try:

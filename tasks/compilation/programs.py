@@ -19,6 +19,7 @@ from lingvo_like import stack as stack_lib
 from tasks.asr.data import input_pipeline
 from tasks.asr.training import sharding, stacks, task
 from tasks.serving.exports import signatures
+from tpu import compiler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,19 @@ class Program:
     seconds: float
     num_replicas: int = 1
     num_steps: int = 1
+
+    def compile(self, topology):
+        """The `CompileReport` of a chip of a topology; see `compiler.compile`.
+
+        Args:
+            topology: str.
+        """
+        return compiler.compile(
+            self.function,
+            list(self.specs.values()),
+            topology,
+            self.num_replicas,
+        )
 
 
 # What TensorFlow demands of the address of a tensor's memory.

@@ -55,7 +55,6 @@ class Bench:
             space: `schema.Space`, in which they are embeddings; or None.
         """
         from tasks.compilation import programs
-        from tpu import compiler
 
         places = min(num_slots, self.utterances)
         experiment = dataclasses.replace(
@@ -73,12 +72,7 @@ class Bench:
             *(num_slots, places, self.num_samples, None),
             self.target.num_chips,
         )
-        report = compiler.compile(
-            made.function,
-            list(made.specs.values()),
-            self.target.name,
-            self.target.num_chips,
-        )
+        report = made.compile(self.target.name)
         print(
             f"{num_slots} Submodels on a chip, {places} in its step, "
             f"{time.perf_counter() - start:.0f} s: {report}",

@@ -29,6 +29,7 @@ def test_a_program_compiles_with_nothing_left_on_the_host(base, function, chip):
     assert report.topology.name == chip
     assert report.host_operations == ()
     assert report.host_bytes == 0
+    assert report.collectives == {}
     assert report.flops > 0
     assert 0 < report.hbm_fraction < 1
     # Every loop's length is known, so that the arithmetic is all there.
@@ -49,9 +50,7 @@ def test_chips_sum_a_spaces_basis_and_nothing_else(experiment):
     made = programs.train_program(
         model, values, 4, 2, model.max_samples, program_cases.TOKENS, 4
     )
-    report = compiler.compile(
-        made.function, list(made.specs.values()), "v5e-4", made.num_replicas
-    )
+    report = made.compile("v5e-4")
     if experiment == "Tiny":
         assert report.collectives == {}
         return
