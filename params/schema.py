@@ -130,7 +130,7 @@ class Train:
     # 0: everybody, from the start.
     resident_speakers: int = 0
     # Updates that are one call of the accelerator, where groups of one padded
-    # length follow one another.
+    # length follow one another. A space on several replicas takes one a call.
     steps_per_call: int = 1
     # What the frozen base computes in: "float32", or "bfloat16", with
     # Submodels, moments and losses in float32 all the same.

@@ -65,14 +65,26 @@ _WHISPER_SIZE = flags.DEFINE_string(
 _CONFIRM = flags.DEFINE_bool(
     "confirm",
     True,
-    "Compile again at the largest number of Submodels that should fit.",
+    "Find the largest number of Submodels that fit by compiling up to six "
+    "programs more; else compute it.",
 )
+_OF_FUNCTION = {
+    "train": (_NUM_SUBMODELS, _NUM_TOKENS, _CONFIRM),
+    "serve": (_NUM_ROWS, _BEAM_SIZE),
+}
 
 
 def main(_):
     for flag in (_EXPERIMENT, _TOPOLOGY):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
+    for function, its_flags in _OF_FUNCTION.items():
+        for flag in its_flags:
+            if flag.present and function != _FUNCTION.value:
+                cli.fail(
+                    f"--{flag.name} is of --function={function}. "
+                    f"Received: --function={_FUNCTION.value}."
+                )
     experiment = hyperparams.override(
         registry.get(_EXPERIMENT.value), _SET.value
     )

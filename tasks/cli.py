@@ -131,7 +131,10 @@ class _QuietTensorFlow:
                 execute(module)
                 # The first look for devices has notices of its own.
                 module.config.list_physical_devices()
-            module.get_logger().addFilter(_is_no_retracing)
+            logger = module.get_logger()
+            logger.addFilter(_is_no_retracing)
+            # Strategies tell how they are made at length.
+            logger.setLevel("WARNING")
 
         spec.loader.exec_module = execute_quietly
         return spec

@@ -58,17 +58,17 @@ class CompileReport:
 
     @property
     def hbm_bytes(self):
-        """HBM of the chip."""
-        return self.topology.chip.hbm_gib * 2**30
+        """HBM of the chip that a program may have."""
+        return self.topology.chip.program_hbm_bytes
 
     @property
     def free_bytes(self):
         """What a program of this chip could still take."""
-        return self.topology.chip.program_hbm_bytes - self.memory_bytes
+        return self.hbm_bytes - self.memory_bytes
 
     @property
     def hbm_fraction(self):
-        """`memory_bytes` over the chip's memory; above 1 it does not fit."""
+        """`memory_bytes` over `hbm_bytes`; above 1 it does not fit."""
         return self.memory_bytes / self.hbm_bytes
 
     @property
@@ -151,8 +151,9 @@ class CompileReport:
             ),
             (
                 "HBM",
-                f"{self.memory_bytes / 2**30:.2f} GiB of "
-                f"{self.topology.chip.hbm_gib} GiB ({self.hbm_fraction:.1%})",
+                f"{self.memory_bytes / 2**30:.2f} GiB of the "
+                f"{self.topology.chip.program_hbm_gib} that a program may have "
+                f"({self.hbm_fraction:.1%})",
             ),
             ("arithmetic", f"{self.flops / 1e9:,.1f} GFLOP"),
             ("bytes moved", f"{self.bytes_accessed / 1e9:,.2f} GB"),

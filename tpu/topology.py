@@ -21,7 +21,7 @@ class Chip:
     hbm_gib: int
     peak_bfloat16_tflops_per_second: int
     hbm_gigabytes_per_second: int
-    # The rest is kept for the runtime.
+    # What libtpu lets one program have; the published figure is a round one.
     program_hbm_gib: float
     # Both cores of a chip as one device, as TensorFlow and JAX use them.
     compiler_config: str = "default"

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import tqdm
+
 from tasks.asr.training import sharding
 from tasks.compilation import capacity, programs
 from tpu import compiler
@@ -37,7 +39,7 @@ def training(
         target: `topology.Topology`.
         num_samples: int, of the longest utterance.
         num_tokens: int or None, of the longest transcript.
-        num_submodels: int or None, of the job.
+        num_submodels: int or None, of the job; those of a full step if None.
         confirm: bool; see `capacity.measure`.
 
     Returns:
@@ -51,7 +53,9 @@ def training(
     owners = 1 if is_space else chips
     # To confirm would draw the embeddings of millions.
     confirm = confirm and not is_space
-    job = max(num_submodels or 0, places * owners)
+    job = num_submodels or places * chips
+    # As `sharding.shard`: a job of few leaves no place empty on every chip.
+    places = min(places, -(-job // chips))
     num_slots = job if is_space else sharding.num_rows(train, job, chips)
 
     def program(slots, speakers=places):
@@ -60,7 +64,9 @@ def training(
         )
 
     def compile_at(slots, speakers=places):
-        return program(slots, speakers).compile(target.name)
+        return _compile(
+            program(slots, speakers), target, f"{slots:,} Submodels on a chip"
+        )
 
     def fits(speakers):
         try:
@@ -109,6 +115,17 @@ def training(
     return _account_of_excess(found, figures, rows, speakers, is_space, target)
 
 
+def _compile(made, target, what):
+    """Compiles a `Program` while somebody may be waiting at a terminal."""
+    with tqdm.tqdm(
+        desc=f"compiling for {target.name}: {what}",
+        bar_format="{desc}",
+        disable=None,
+        leave=False,
+    ):
+        return made.compile(target.name)
+
+
 def _account_of_time(report, figures, rows, places, train):
     step_seconds = report.roofline_seconds / figures["steps_per_call"]
     per_hour = places * 3600.0 / (step_seconds * train.num_steps)
@@ -134,7 +151,7 @@ def _account_of_excess(found, figures, rows, speakers, is_space, target):
     error = found.error
     most = figures["submodels_per_job"]
     if most:
-        largest = f"the largest number that fits is {most} Submodels"
+        largest = f"the largest number found to fit is {most} Submodels"
         if not is_space:
             largest += (
                 f"; more can take turns, with train.resident_speakers={most}"
@@ -177,7 +194,7 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
         made = programs.serve_program(
             base, experiment, rows, num_samples, beam_size
         )
-        return made, made.compile(target.name)
+        return made, _compile(made, target, f"{rows:,} utterances")
 
     def fits(rows):
         try:
@@ -197,11 +214,11 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
             "excess_bytes": error.excess_bytes,
             "largest_utterances_per_call": most,
         }
-        return Account(
-            [],
-            figures,
-            f"{error}; the largest number that fits is --num_rows={most}",
-        )
+        largest = f"the largest number that fits is --num_rows={most}"
+        if not most:
+            largest = "not one utterance fits: lower --seconds"
+        rows = [("utterances that fit", f"{most} of {num_rows} in a call")]
+        return Account(rows, figures, f"{error}; {largest}")
     rate = num_rows / report.roofline_seconds
     rows = [
         (

@@ -5,8 +5,11 @@ import math
 
 from tpu import compile_report, compiler
 
-# Estimates that the compiler is asked to confirm before the last one stands.
+# Programs compiled after the one that was asked for.
 _ATTEMPTS = 6
+# How near the largest number is near enough, of that number: a program of the
+# paper's scale compiles for minutes.
+_PRECISION = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +20,8 @@ class Capacity:
         report: `CompileReport` at the number asked for; None if it does not
             fit.
         error: `DoesNotFitError` there, or None.
-        most: int, the largest number of Submodels that was found to fit; 0 if
-            the batch alone does not.
+        most: int, the largest number of Submodels that was found to fit, to
+            within 2 %; 0 if the batch alone does not.
         slot_bytes: what one Submodel takes.
         confirmed: bool, `most` was compiled, not only computed.
     """
@@ -39,44 +42,83 @@ def measure(compile_at, num_slots, least, slot_bytes, confirm=True):
         num_slots: int, the number asked for.
         least: int, the smallest that makes sense: those of a step.
         slot_bytes: what one Submodel takes, before any padding.
-        confirm: bool, compile at the number found; else compute it alone.
+        confirm: bool, find the number by compiling; else compute it alone.
 
     Returns:
         `Capacity`.
     """
     report, error = _try(compile_at, num_slots)
-    if error:
-        needed, available = error.needed_bytes, error.available_bytes
-    else:
-        needed = report.memory_bytes
-        available = needed + report.free_bytes
-
-    most = num_slots + math.floor((available - needed) / slot_bytes)
     if not confirm:
-        return Capacity(report, error, max(most, 0), slot_bytes, False)
-    last, slope = num_slots, slot_bytes
+        free = report.free_bytes if report else -error.excess_bytes
+        most = num_slots + math.floor(free / slot_bytes)
+        if error and most < least:
+            most = 0
+        return Capacity(report, error, most, slot_bytes, False)
+    fits = (num_slots, report) if report else None
+    refused = (num_slots, error) if error else None
     for attempt in range(_ATTEMPTS):
-        if most < least or (report and most <= num_slots):
+        if fits:
+            number = _between(fits, refused, slot_bytes)
+        else:
+            number = _below(refused, least, slot_bytes, attempt)
+        if number is None:
             break
-        found, refused = _try(compile_at, most)
+        found, too_many = _try(compile_at, number)
         if found:
-            if report:
-                # As the compiler lays the stack out, padding included.
-                grown = found.argument_bytes - report.argument_bytes
-                slot_bytes = grown / (most - num_slots)
-            return Capacity(report, error, most, slot_bytes, True)
-        # What one takes near the limit, by the line through the last two.
-        grown = (refused.needed_bytes - needed) / (most - last)
-        slope = grown if grown > 0 else slope
-        last, needed = most, refused.needed_bytes
-        # Further than the line says where the line was wrong before.
-        most -= max(1, math.ceil(refused.excess_bytes * 2**attempt / slope))
-    if report:
-        return Capacity(report, error, num_slots, slot_bytes, True)
-    # The estimates went too far down, or none of them could be confirmed.
-    if num_slots > least and _try(compile_at, least)[0]:
-        return Capacity(report, error, least, slot_bytes, True)
-    return Capacity(report, error, 0, slot_bytes, False)
+            fits = (number, found)
+        else:
+            refused = (number, too_many)
+    if not fits:
+        return Capacity(report, error, 0, slot_bytes, False)
+    most, last = fits
+    if report and most > num_slots:
+        # As the compiler lays the stack out, padding included.
+        grown = last.argument_bytes - report.argument_bytes
+        slot_bytes = grown / (most - num_slots)
+    return Capacity(report, error, most, slot_bytes, True)
+
+
+def _between(fits, refused, slot_bytes):
+    """A number worth compiling above one that fits; None if there is none.
+
+    Args:
+        fits: (number, `CompileReport`).
+        refused: (number, `DoesNotFitError`), the least that does not fit, or
+            None.
+        slot_bytes: float.
+    """
+    low, report = fits
+    room = math.floor(report.free_bytes / slot_bytes)
+    if room < 1:
+        return None
+    if refused is None or low + room < refused[0]:
+        return low + room
+    high, error = refused
+    if high - low <= max(1, low * _PRECISION):
+        return None
+    # By the line through both; not so near to one of them that little is
+    # learned where memory is no straight line.
+    share = report.free_bytes / (report.free_bytes + error.excess_bytes)
+    number = low + math.floor((high - low) * min(max(share, 0.1), 0.9))
+    return min(max(number, low + 1), high - 1)
+
+
+def _below(refused, least, slot_bytes, attempt):
+    """A number below one that does not fit; None if that is the least.
+
+    Args:
+        refused: (number, `DoesNotFitError`).
+        least, slot_bytes: as `measure`'s.
+        attempt: int, how many were compiled before.
+    """
+    high, error = refused
+    if high <= least:
+        return None
+    if attempt == _ATTEMPTS - 1:
+        return least
+    # Further than the size says where it was wrong before.
+    step = math.ceil(error.excess_bytes * 2**attempt / slot_bytes)
+    return max(least, high - step)
 
 
 def largest(fits, at_most):

@@ -48,6 +48,13 @@ def aot_compile(*flags):
             ],
             "Did you mean adapter.bottleneck_dim",
         ),
+        (
+            [
+                *("--experiment=conformer.Tiny", "--topology=v5e-4"),
+                *("--function=serve", "--num_submodels=9"),
+            ],
+            "--num_submodels is of --function=train. Received: --function=s",
+        ),
     ],
 )
 def test_a_mistake_in_the_command_is_one_line(flags, message):
@@ -156,7 +163,7 @@ def test_every_chip_holds_all_embeddings_of_a_space():
 @program_cases.needs_aot
 def test_recognition_gives_a_table_and_json_last():
     done = aot_compile(
-        *TINY, "--topology=v6e-4", "--function=serve", "--num_rows=2"
+        *TINY[:2], "--topology=v6e-4", "--function=serve", "--num_rows=2"
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
@@ -177,7 +184,7 @@ def test_what_does_not_fit_is_one_line_with_the_largest_that_does():
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "GiB too much; the largest number that fits is" in done.stderr
+    assert "GiB too much; the largest number found to fit is" in done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     turns = f"train.resident_speakers={figures['submodels_per_job']}"
     assert turns in done.stderr

@@ -2,8 +2,10 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,9 +14,13 @@ from tests import tiny
 ROOT = pathlib.Path(__file__).parents[2]
 
 
+def command(*flags):
+    return [sys.executable, "-m", "tasks.train", *map(str, flags)]
+
+
 def train(*flags):
     return subprocess.run(
-        [sys.executable, "-m", "tasks.train", *map(str, flags)],
+        command(*flags),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -116,6 +122,40 @@ def test_refusals_come_before_training_and_lose_nothing(speech):
     assert done.returncode == 1
     assert str(state) in done.stderr.splitlines()[-1]
     assert {path: path.read_bytes() for path in submodels.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_sigterm_ends_with_143_and_the_same_command_goes_on(tmp_path):
+    tiny.recordings(tmp_path, ("ann", "bob"), 4)
+    tiny.base().save(str(tmp_path / "base"))
+    files = {}
+    for name in ("whole", "stopped"):
+        flags = [
+            *job(tmp_path, model_dir=tmp_path / name, dev_manifest=""),
+            "--set=train.num_steps=400",
+            "--set=train.eval_every_steps=400",
+            "--set=train.checkpoint_every_seconds=1",
+        ]
+        if name == "stopped":
+            process = subprocess.Popen(
+                command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True
+            )
+            checkpoints = tmp_path / name / "checkpoints"
+            while not (checkpoints.exists() and any(checkpoints.iterdir())):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=120)
+            assert process.returncode == 143, said
+            assert "Traceback" not in said
+            assert said.splitlines()[-1].startswith("stopped by SIGTERM; the ")
+            assert not any((tmp_path / name / "submodels").iterdir())
+        done = train(*flags)
+        assert done.returncode == 0, done.stderr
+        submodels = tmp_path / name / "submodels"
+        files[name] = {p.name: p.read_bytes() for p in submodels.iterdir()}
+    assert len(files["whole"]) == 2
+    assert files["whole"] == files["stopped"]
 
 
 def test_some_speakers_alone_are_refused_where_all_take_turns(tmp_path):

@@ -35,7 +35,7 @@ def test_the_roofline_is_the_slower_of_arithmetic_and_traffic():
 
 def test_memory_counts_aliased_outputs_once():
     assert _report().memory_bytes == 6 * 2**30
-    assert _report().hbm_fraction == pytest.approx(6 / 16)
+    assert _report().hbm_fraction == pytest.approx(6 / 15.75)
 
 
 def test_the_report_names_topology_and_bound():
@@ -80,18 +80,20 @@ def test_what_no_tpu_can_run_is_one_clear_error():
 
 @pytest.mark.tpu_compiler
 @needs_libtpu
-def test_what_does_not_fit_in_memory_is_refused():
+@pytest.mark.parametrize("name", ["v4-8", "v5e-4", "v5p-8", "v6e-4"])
+def test_what_does_not_fit_in_memory_is_refused(name):
     def product(x):
         return x @ x
 
+    size = 120_000
     with pytest.raises(
-        compiler.DoesNotFitError, match="does not fit a chip of v5e-4"
+        compiler.DoesNotFitError, match=f"does not fit a chip of {name}"
     ) as raised:
-        compiler.compile(product, [tf.TensorSpec([50000, 50000])], "v5e-4")
+        compiler.compile(product, [tf.TensorSpec([size, size])], name)
     # Argument and result.
-    expected = 2 * 4 * 50000**2
+    expected = 2 * 4 * size**2
     assert raised.value.needed_bytes == pytest.approx(expected, rel=0.01)
-    available = topology.CHIPS["v5e"].program_hbm_bytes
+    available = topology.lookup(name).chip.program_hbm_bytes
     assert raised.value.available_bytes == pytest.approx(available, rel=0.001)
 
 

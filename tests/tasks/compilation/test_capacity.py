@@ -64,7 +64,7 @@ def test_memory_that_is_no_straight_line_still_has_a_largest_number(num_slots):
     chip.more = lambda slots: 60 if slots > 80 else 0
     found = capacity.measure(chip, num_slots, 2, SLOT)
     assert found.confirmed
-    assert 70 <= found.most <= 91
+    assert found.most == 91
 
 
 def test_a_batch_that_does_not_fit_holds_no_submodel():
@@ -79,7 +79,8 @@ def test_where_no_estimate_holds_the_least_is_still_tried():
     # The more there are the more each takes: every line leads below nothing.
     chip.more = lambda slots: 10 * slots * slots if slots > 5 else 0
     found = capacity.measure(chip, 500, 5, SLOT)
-    assert found.most == 5
+    assert chip.asked[1] == 5
+    assert found.most == 8
     assert found.confirmed and found.report is None
 
 
@@ -89,6 +90,30 @@ def test_without_confirmation_nothing_more_is_compiled():
     assert found.most == 100
     assert not found.confirmed
     assert chip.asked == [10]
+
+
+def test_what_a_better_plan_leaves_free_is_used():
+    # With many the compiler plans again, and takes less.
+    chip = Chip()
+    chip.more = lambda slots: -70 if slots > 80 else 0
+    found = capacity.measure(chip, 10, 2, SLOT)
+    assert chip.asked[:2] == [10, 100]
+    assert found.most == 110
+
+
+def test_the_largest_number_is_sought_to_within_two_percent():
+    chip = Chip(slot=0.001)
+    chip.more = lambda slots: 60 if slots > 600_000 else 0
+    found = capacity.measure(chip, 10, 2, 0.001)
+    assert 0.98 * 640_000 <= found.most <= 640_000
+    assert len(chip.asked) < 7
+
+
+@pytest.mark.parametrize("confirm", [True, False])
+def test_fewer_than_a_step_has_are_not_said_to_fit(confirm):
+    found = capacity.measure(Chip(fixed=900), 20, 16, SLOT, confirm)
+    assert found.most == 0
+    assert not found.confirmed
 
 
 @pytest.mark.parametrize("limit", range(9))

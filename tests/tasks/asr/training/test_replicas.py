@@ -8,7 +8,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -225,23 +224,3 @@ def test_a_basis_is_not_trained_where_nothing_sums_it(speech):
         _, errors = worker.communicate(timeout=600)
         assert worker.returncode != 0
         assert "a space's basis is summed over all replicas" in errors
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("devices", [SPANNED, APART])
-@pytest.mark.parametrize("dies", [0, 1])
-def test_a_process_that_dies_is_one_line_to_the_other(speech, dies, devices):
-    name = f"dies {dies} {len(devices)}"
-    workers = start_workers(
-        told(speech, name, train={"num_steps": 100_000}, **devices)
-    )
-    submodels = speech / name / "submodels"
-    while not (submodels.exists() and any(submodels.iterdir())):
-        assert [worker.poll() for worker in workers] == [None, None]
-        time.sleep(0.2)
-    workers[dies].kill()
-    workers[dies].communicate()
-    left = workers[1 - dies]
-    _, errors = left.communicate(timeout=600)
-    assert left.returncode != 0
-    assert "another process of the job died or was stopped" in errors
