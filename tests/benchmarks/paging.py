@@ -10,8 +10,10 @@ Simulates 16 speakers, and hands their short utterances out to thousands, one
 each. Trains the Submodels of 128 in one job, where all have rows, and those of
 20,000 in one job, where 256 have rows at a time and the others take turns. Each
 job is a process of its own; that of 128 runs before and after, since the
-machine may be shared. Besides the time of a step, what the rest takes of a job:
-beginning Submodels, reading, checkpoints, writing their files.
+machine may be shared, and takes so many steps that it has to read beside them,
+as the other has: what was read before the first step costs a later one nothing.
+Besides the time of a step, what the rest takes of a job: beginning Submodels,
+checkpoints, writing their files.
 """
 
 import json
@@ -35,6 +37,9 @@ def main():
     parser.add_argument("--step", type=int, default=128, help="speakers of one")
     parser.add_argument("--resident", type=int, default=256, help="rows")
     parser.add_argument("--updates", type=int, default=8, help="of a Submodel")
+    parser.add_argument(
+        "--step_updates", type=int, default=100, help="of those of one step"
+    )
     parser.add_argument("--job", type=int, default=0, help="train one, and end")
     arguments = parser.parse_args()
     if arguments.job:
@@ -109,6 +114,9 @@ def _write_manifests(arguments):
 
 def _train(arguments, count):
     """One job, from an empty folder to the Submodels' files."""
+    num_steps = arguments.updates
+    if count == arguments.step:
+        num_steps = arguments.step_updates
     name, size = "whisper.ShortStacked", []
     if not arguments.base:
         name, size = "conformer.Tiny", ["adapter.bottleneck_dim=512"]
@@ -116,11 +124,11 @@ def _train(arguments, count):
         name,
         [
             *size,
-            f"train.num_steps={arguments.updates}",
+            f"train.num_steps={num_steps}",
             f"train.speakers_per_step={arguments.step}",
             "train.utterances_per_speaker=1",
             f"train.resident_speakers={arguments.resident}",
-            f"train.eval_every_steps={arguments.updates}",
+            f"train.eval_every_steps={num_steps}",
             "train.submodel_dtype=float16",
         ],
     )
