@@ -190,20 +190,23 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
         `Account`.
     """
 
-    def program(rows):
-        return programs.serve_program(
+    def compile_at(rows):
+        made = programs.serve_program(
             base, experiment, rows, num_samples, beam_size
         )
+        return made, _compile(made, target, f"{rows:,} utterances")
 
-    def compile_at(rows):
-        return _compile(program(rows), target, f"{rows:,} utterances")
+    def fits(rows):
+        try:
+            compile_at(rows)
+        except compiler.DoesNotFitError:
+            return False
+        return True
 
     try:
-        report = compile_at(num_rows)
+        made, report = compile_at(num_rows)
     except compiler.DoesNotFitError as error:
-        row_bytes = error.needed_bytes / num_rows
-        estimate = max(1, int(error.available_bytes / row_bytes))
-        most = capacity.measure(compile_at, estimate, 1, row_bytes).most
+        most = capacity.largest(fits, num_rows - 1)
         figures = {
             "topology": target.name,
             "fits": False,
@@ -211,17 +214,16 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
             "excess_bytes": error.excess_bytes,
             "largest_utterances_per_call": most,
         }
-        largest = f"the largest number found to fit is --num_rows={most}"
+        largest = f"the largest number that fits is --num_rows={most}"
         if not most:
             largest = "not one utterance fits: lower --seconds"
         rows = [("utterances that fit", f"{most} of {num_rows} in a call")]
         return Account(rows, figures, f"{error}; {largest}")
-    seconds = program(num_rows).seconds
     rate = num_rows / report.roofline_seconds
     rows = [
         (
             "call",
-            f"{num_rows} utterances of {seconds:g} s, each with its own "
+            f"{num_rows} utterances of {made.seconds:g} s, each with its own "
             "Submodel, to tokens; text is made of them on the host",
         ),
         (
@@ -236,7 +238,7 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
             **report.to_dict(),
             "fits": True,
             "utterances_per_call": num_rows,
-            "utterance_seconds": seconds,
+            "utterance_seconds": made.seconds,
             "utterances_per_second": rate,
         },
     )

@@ -88,7 +88,7 @@ def test_too_many_are_told_what_may_take_turns(made):
 @pytest.mark.parametrize(
     "row_bytes, remedy",
     [
-        (2**30, "the largest number found to fit is --num_rows=15"),
+        (2**30, "the largest number that fits is --num_rows=15"),
         (2**34, "not one utterance fits: lower --seconds"),
     ],
 )
