@@ -47,15 +47,13 @@ def training(
     """
     chips = target.num_chips
     train = experiment.train
-    places = train.speakers_per_step
     is_space = bool(experiment.space.embedding_dim)
     # Chips that have Submodels of their own.
     owners = 1 if is_space else chips
     # To confirm would draw the embeddings of millions.
     confirm = confirm and not is_space
-    job = num_submodels or places * chips
-    # As `sharding.shard`: a job of few leaves no place empty on every chip.
-    places = min(places, -(-job // chips))
+    job = num_submodels or train.speakers_per_step * chips
+    places = sharding.num_places(train, job, chips)
     num_slots = job if is_space else sharding.num_rows(train, job, chips)
 
     def program(slots, speakers=places):
@@ -67,13 +65,6 @@ def training(
         return _compile(
             program(slots, speakers), target, f"{slots:,} Submodels on a chip"
         )
-
-    def fits(speakers):
-        try:
-            compile_at(speakers, speakers)
-        except compiler.DoesNotFitError:
-            return False
-        return True
 
     first = program(places)
     found = capacity.measure(
@@ -111,7 +102,9 @@ def training(
         return _account_of_time(found.report, figures, rows, places, train)
     speakers = places
     if not found.most:
-        speakers = capacity.largest(fits, places - 1)
+        speakers = capacity.largest(
+            lambda speakers: compile_at(speakers, speakers), places - 1
+        )
     return _account_of_excess(found, figures, rows, speakers, is_space, target)
 
 
@@ -196,17 +189,10 @@ def serving(base, experiment, target, num_samples, num_rows, beam_size):
         )
         return made, _compile(made, target, f"{rows:,} utterances")
 
-    def fits(rows):
-        try:
-            compile_at(rows)
-        except compiler.DoesNotFitError:
-            return False
-        return True
-
     try:
         made, report = compile_at(num_rows)
     except compiler.DoesNotFitError as error:
-        most = capacity.largest(fits, num_rows - 1)
+        most = capacity.largest(compile_at, num_rows - 1)
         figures = {
             "topology": target.name,
             "fits": False,

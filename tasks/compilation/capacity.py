@@ -20,8 +20,8 @@ class Capacity:
         report: `CompileReport` at the number asked for; None if it does not
             fit.
         error: `DoesNotFitError` there, or None.
-        most: int, the largest number of Submodels that was found to fit, to
-            within 2 %; 0 if the batch alone does not.
+        most: int, the largest number of Submodels that was found to fit; 0 if
+            the batch alone does not.
         slot_bytes: what one Submodel takes.
         confirmed: bool, `most` was compiled, not only computed.
     """
@@ -121,12 +121,12 @@ def _below(refused, least, slot_bytes, attempt):
     return max(least, high - step)
 
 
-def largest(fits, at_most):
-    """The largest number from 1 to `at_most` for which `fits` is true.
+def largest(compile_at, at_most):
+    """The largest number from 1 to `at_most` whose program fits.
 
     Args:
-        fits: function of an int that is true up to some number and false
-            beyond it.
+        compile_at: function of an int that raises `DoesNotFitError` beyond
+            some number.
         at_most: int.
 
     Returns:
@@ -135,7 +135,7 @@ def largest(fits, at_most):
     low, high = 0, at_most
     while low < high:
         middle = (low + high + 1) // 2
-        if fits(middle):
+        if _try(compile_at, middle)[0]:
             low = middle
         else:
             high = middle - 1

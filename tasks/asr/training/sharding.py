@@ -90,8 +90,7 @@ def shard(replicas, base, experiment, data):
             num_slots, values.speakers_per_step, values.resident_speakers
         )
         return dataclasses.replace(alone, replicas=replicas)
-    share = -(-num_slots // num_replicas)
-    places = min(values.speakers_per_step, share)
+    places = num_places(values, num_slots, num_replicas)
     place_of = schedule.assign_places(num_slots, places)
     replica_of = schedule.assign_replicas(
         [
@@ -118,13 +117,22 @@ def shard(replicas, base, experiment, data):
     return Sharding(replicas, places, places_of, rows)
 
 
-def num_rows(values, num_slots, num_replicas):
-    """Rows that each replica has for slots of its own.
+def num_places(values, num_slots, num_replicas):
+    """Places that each replica has in a step; a job of few leaves none empty.
 
     Args:
         values: `schema.Train`.
         num_slots: int, of the job.
         num_replicas: int.
+    """
+    return min(values.speakers_per_step, -(-num_slots // num_replicas))
+
+
+def num_rows(values, num_slots, num_replicas):
+    """Rows that each replica has for slots of its own.
+
+    Args:
+        values, num_slots, num_replicas: as `num_places`'.
     """
     share = -(-num_slots // num_replicas)
     if not values.resident_speakers:

@@ -1,7 +1,5 @@
 """What is said of an experiment, with a compiler whose memory is known."""
 
-import types
-
 import pytest
 
 from params import conformer
@@ -14,12 +12,12 @@ AVAILABLE = CHIP.chip.program_hbm_bytes
 
 
 class Program:
-    """A program whose memory is given; `speakers` and `slots` if it trains."""
+    """A program whose memory is given."""
 
     seconds, num_utterances, num_steps, slot_bytes = 1.0, 4, 1, 2**20
 
-    def __init__(self, needed, **sizes):
-        self.needed, self.sizes = needed, types.SimpleNamespace(**sizes)
+    def __init__(self, needed):
+        self.needed = needed
 
     def compile(self, name):
         if self.needed > AVAILABLE:
@@ -44,7 +42,7 @@ def made(monkeypatch):
 
     def train_program(base, experiment, slots, speakers, *others):
         found.append((speakers, slots))
-        return Program(slots * Program.slot_bytes, slots=slots)
+        return Program(slots * Program.slot_bytes)
 
     monkeypatch.setattr(programs, "train_program", train_program)
     return found

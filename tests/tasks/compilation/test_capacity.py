@@ -120,11 +120,13 @@ def test_fewer_than_a_step_has_are_not_said_to_fit(confirm):
 def test_the_largest_that_fits_is_found_by_halves(limit):
     asked = []
 
-    def fits(number):
+    def compile_at(number):
         asked.append(number)
-        return number <= limit
+        if number > limit:
+            raise compiler.DoesNotFitError("too much", number, limit)
+        return number
 
-    assert capacity.largest(fits, 8) == limit
+    assert capacity.largest(compile_at, 8) == limit
     assert len(asked) <= 4
 
 
