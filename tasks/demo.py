@@ -100,9 +100,26 @@ def steps(output, base, seed):
     ]
 
 
+def _check_same(output, request):
+    """Refuses a folder whose parts are another demo's."""
+    path = os.path.join(output, "demo.json")
+    if not os.path.exists(path):
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(request, file)
+        return
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    if found != request:
+        cli.fail(
+            f"{output} holds a demo of {found}, and this one is of {request}; "
+            "name another --output_dir"
+        )
+
+
 def main(_):
     output = _OUTPUT_DIR.value
     os.makedirs(output, exist_ok=True)
+    _check_same(output, {"base": _BASE.value, "seed": _SEED.value})
     started = time.monotonic()
     for title, written, arguments in steps(output, _BASE.value, _SEED.value):
         print(f"\n== {title}\n$ python -m {shlex.join(arguments)}", flush=True)

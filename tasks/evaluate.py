@@ -104,7 +104,11 @@ def main(_):
                 _COMPARE_WITH.value,
             )
     data, left_out = evaluation.read_test(
-        base, _TEST_MANIFEST.value, _SPEAKERS.value, _STRICT.value
+        base,
+        _TEST_MANIFEST.value,
+        _SPEAKERS.value,
+        _STRICT.value,
+        normalizer,
     )
     if replicas.workers.is_chief:
         print(left_out.describe(), end="")

@@ -36,7 +36,7 @@ def main(_):
     output = _OUTPUT_DIR.value.rstrip("/")
     if os.path.exists(output) and os.listdir(output):
         cli.fail(f"{output} exists and is not empty; name a new --output_dir")
-    from lingvo_like import hyperparams
+    from lingvo_like import files, hyperparams
     from lingvo_like.base_models import whisper
     from params import schema
     from tasks.asr.data import experiment_checks, manifest, rejections
@@ -70,6 +70,10 @@ def main(_):
         )
     losses = context_shortening.shorten(teacher, student, utterances, values)
     whisper.save_huggingface(student, output)
+    account = left_out.describe(examples=None)
+    files.write_atomically(
+        os.path.join(output, "left_out.txt"), account.encode()
+    )
     print(
         f"{len(utterances)} utterances, {values.num_steps} steps, loss "
         f"{losses[0]:.4f} to {losses[-1]:.4f}\nbase model: {output}\n"

@@ -2,8 +2,9 @@
 
     python -m tasks.split_manifest --manifest=all.jsonl --output_dir=data
 
-writes data/train.jsonl, data/dev.jsonl and data/test.jsonl. All recordings of
-a phrase by one speaker go to one file. The same seed gives the same files on
+writes data/train.jsonl, data/dev.jsonl and data/test.jsonl, and to
+data/left_out.txt what they do not have and why. All recordings of a phrase by
+one speaker go to one file. The same seed gives the same files on
 any machine.
 """
 
@@ -58,18 +59,27 @@ def main(argv):
             "--fractions must be three numbers such as 0.8,0.1,0.1. "
             f"Received: {','.join(_FRACTIONS.value)}"
         ) from None
+    folder = _OUTPUT_DIR.value
+    paths = {
+        name: os.path.join(folder, f"{name}.jsonl") for name in splits.SPLITS
+    }
+    for path in paths.values():
+        if os.path.exists(path) and os.path.samefile(path, _MANIFEST.value):
+            cli.fail(
+                f"{path} is the manifest to split, and would be replaced; "
+                "name another --output_dir"
+            )
     utterances, left_out = manifest.read(_MANIFEST.value, _STRICT.value)
     print(left_out.describe(), end="")
     parts, report = splits.assign(
         utterances, fractions, _SEED.value, _BY.value, _EXISTING.value
     )
-    folder = _OUTPUT_DIR.value
-    file_set.write(
-        {
-            os.path.join(folder, f"{name}.jsonl"): manifest.dumps(part, folder)
-            for name, part in parts.items()
-        }
-    )
+    texts = {
+        paths[name]: manifest.dumps(part, folder)
+        for name, part in parts.items()
+    }
+    account = left_out.describe(examples=None) or "Nothing left out.\n"
+    file_set.write({**texts, os.path.join(folder, "left_out.txt"): account})
     print(report.describe(), end="")
     print(f"Written to {folder}")
 

@@ -91,6 +91,7 @@ def main(_):
         slot_state,
         space_initialization,
         space_training,
+        speaker_state,
         task,
         trainer,
     )
@@ -229,6 +230,12 @@ def main(_):
             "holds everything, and the same command goes on from it"
         )
     if is_chief:
+        states = zip(corpus.speakers, run.states, strict=True)
+        names = _SPEAKERS.value or corpus.speakers
+        for warning in speaker_state.warnings(
+            {name: state for name, state in states if name in names}
+        ):
+            print(f"warning: {warning}", file=sys.stderr)
         print(f"Submodels: {directory.submodels}")
     if is_chief and experiment.space.embedding_dim:
         space_training.write(

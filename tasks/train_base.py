@@ -112,7 +112,9 @@ def main(_):
     lines = "".join(json.dumps(row) + "\n" for row in history)
     files.write_atomically(directory.history, lines.encode())
     output = os.path.join(directory.path, "base")
-    bases.save(base, output)
+    done = os.path.isdir(output) and bases.load(experiment.base, output)
+    if not done or done.fingerprint() != base.fingerprint():
+        bases.save(base, output)
     print(f"base model: {output}\nfingerprint: {base.fingerprint()}")
 
 

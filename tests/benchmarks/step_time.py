@@ -121,7 +121,7 @@ def serve_submodels(num_submodels):
             "adapted": lambda: float(forward(True)),
             "step": lambda: job.train_step(batch)[0].numpy(),
         },
-        {"state_bytes": state, "before": None},
+        {"state_bytes": state},
     )
 
 

@@ -82,9 +82,7 @@ def layer_outputs():
         result[f"adapter_{name}"] = keras.ops.convert_to_numpy(output)
     masks = np.array([[1, 4], [0, 3]], "int32")
     result["spec_augment"] = keras.ops.convert_to_numpy(
-        spec_augment.apply(
-            normal(2, 9, 8), masks, masks, masks, masks, PADDINGS
-        )
+        spec_augment.apply(normal(2, 9, 8), masks, masks, masks, masks)
     )
     lengths = np.array([9, 5], "int32")
     logits = keras.ops.convert_to_tensor(normal(2, 9, 6))

@@ -41,9 +41,13 @@ def folder(tmp_path_factory):
 
 
 def test_it_writes_a_short_base_of_its_own(folder):
-    done = shorten(folder)
+    mixed = folder / "mixed.jsonl"
+    line = '{"audio_filepath": "gone.wav", "text": "on", "speaker": "ann"}'
+    mixed.write_text((folder / "train.jsonl").read_text() + line + "\n")
+    done = shorten(folder, manifest=mixed)
     assert done.returncode == 0, done.stderr
     assert "4 utterances, 3 steps" in done.stdout
+    assert "mixed.jsonl:5" in (folder / "short" / "left_out.txt").read_text()
     short = whisper.load(folder / "short", audio_context="short")
     before = whisper_bases.weights(whisper.load(folder / "base"))
     changed = {

@@ -55,9 +55,20 @@ def test_three_manifests_are_written_and_read_back(source):
     assert not texts["train"] & texts["test"]
     assert sorted(os.listdir(folder)) == [
         "dev.jsonl",
+        "left_out.txt",
         "test.jsonl",
         "train.jsonl",
     ]
+    assert "all.jsonl:21" in (folder / "left_out.txt").read_text()
+
+
+def test_the_manifest_to_split_is_never_replaced(source):
+    path = source.rename(source.parent / "train.jsonl")
+    before = path.read_bytes()
+    done = run(f"--manifest={path}", f"--output_dir={source.parent}")
+    assert done.returncode == 1
+    assert "is the manifest to split" in done.stderr.splitlines()[-1]
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

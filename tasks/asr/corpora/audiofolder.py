@@ -76,8 +76,8 @@ def _walk(root):
 
 def _csv_rows(collector, table, text):
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    _check_columns(table, reader.fieldnames or ())
     try:
+        _check_columns(table, reader.fieldnames or ())
         for row in reader:
             yield f"{table}:{reader.line_num}", row
     except csv.Error as error:
@@ -91,7 +91,7 @@ def _json_rows(collector, table, text):
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             collector.reject(place, "metadata line is not JSON", str(error))
             continue
         if isinstance(row, dict):

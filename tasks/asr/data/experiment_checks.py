@@ -21,6 +21,8 @@ _RANGES = (
     ("optimizer.warmup_steps", 0, None),
     ("optimizer.beta_1", 0.0, 1.0),
     ("optimizer.beta_2", 0.0, 1.0),
+    # At zero a tensor without a gradient is divided by nothing.
+    ("optimizer.epsilon", 1e-30, None),
     ("optimizer.weight_decay", 0.0, None),
     ("optimizer.clip_norm", 0.0, None),
     ("augment.num_freq_masks", 0, None),
@@ -58,6 +60,7 @@ _CONTEXT_SHORTENING_RANGES = (
 CHOICES = {
     "space.normalization": ("none", "softmax", "unit"),
     "space.initializer": ("noise", "stack", "encoder", "space"),
+    "optimizer.decay": ("constant", "linear", "cosine"),
     "train.compute_dtype": ("float32", "bfloat16"),
     "train.submodel_dtype": ("float32", "float16"),
 }

@@ -11,9 +11,9 @@ speaker; everything random in it comes from streams of (seed, speaker, step).
     slots          [s] int32, all different in training
     active         [s] bool, False where a place is empty
     seeds          [s, 2] int32, for dropout
-    freq_masks     [s, u, masks, 2] float32, (start, width) in [0, 1]
-    time_masks     [s, u, masks, 2] float32, (start, width): start in [0, 1],
-                   width in frames
+    freq_masks     [s, u, masks, 2] float32, (start, width): start in [0, 1],
+                   width in bins
+    time_masks     [s, u, masks, 2] float32, the same, width in frames
 """
 
 import dataclasses

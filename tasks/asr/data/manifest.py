@@ -27,6 +27,8 @@ Utterance = manifest_line.Utterance
 
 # Below one step of 16-bit audio at any useful gain: digital silence.
 SILENCE_PEAK = 1e-4
+# An utterance has at least one frame of any front end.
+_MIN_SECONDS = 0.01
 # Why a whole speaker is left out.
 NOTHING_USABLE = "speaker has no usable utterance"
 
@@ -177,6 +179,10 @@ def _fault(utterance, max_seconds):
     if utterance.duration > max_seconds:
         length = f"{utterance.duration:.2f} s, at most {max_seconds:g} s"
         return "longer than the base model takes", length
+    # At another rate nothing may be left of it.
+    if utterance.duration < _MIN_SECONDS:
+        length = f"{utterance.duration:g} s, at least {_MIN_SECONDS:g} s"
+        return "too short to hear anything", length
     try:
         samples, _ = audio.load(
             utterance.audio_filepath, utterance.offset, utterance.duration

@@ -279,20 +279,15 @@ class Heard:
         self._words = {word for key in self._phrases for word in key.split()}
 
     def novelty(self, text):
-        """One of "seen_phrase", "unseen_phrase", "unseen_words"; as below."""
+        """How new a text is to who has heard these.
+
+        Returns:
+            "seen_phrase"; "unseen_phrase" where all its words are seen; or
+            "unseen_words".
+        """
         key = phrase_key(text)
         if key in self._phrases:
             return "seen_phrase"
         if self._words.issuperset(key.split()):
             return "unseen_phrase"
         return "unseen_words"
-
-
-def novelty(test_text, train_texts):
-    """How new a text is to who has heard `train_texts`; see `Heard`.
-
-    Returns:
-        "seen_phrase"; "unseen_phrase" where all its words are seen; or
-        "unseen_words".
-    """
-    return Heard(train_texts).novelty(test_text)

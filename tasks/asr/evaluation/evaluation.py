@@ -7,12 +7,12 @@ import posixpath
 import tensorflow as tf
 
 from lingvo_like import files, space_file
-from tasks.asr.data import preparation, rejections, splits
+from tasks.asr.data import preparation, rejections, splits, text
 from tasks.asr.evaluation import groups, metrics, report, transcription
 from tasks.asr.training import replicas as replicas_lib
 
 
-def read_test(base, path, selected, strict=False):
+def read_test(base, path, selected, strict=False, normalizer="none"):
     """The test manifest's speakers, by slot, and what was left out.
 
     Args:
@@ -20,13 +20,27 @@ def read_test(base, path, selected, strict=False):
         path: the manifest.
         selected: speaker ids; all of the manifest if empty.
         strict: bool; refuse if any utterance is unusable.
+        normalizer: one of `text.NORMALIZERS`; what has no word under it has
+            no error rate, and is left out.
 
     Raises:
         ValueError: nothing is usable, a selected speaker has nothing, or a
             speaker has two severities.
     """
     left_out = rejections.Rejections()
-    by_speaker = preparation.read_speakers(base, path, left_out)
+    by_speaker = {}
+    read = preparation.read_speakers(base, path, left_out)
+    for speaker, utterances in read.items():
+        for utterance in utterances:
+            if text.normalize(utterance.text, normalizer):
+                by_speaker.setdefault(speaker, []).append(utterance)
+            else:
+                left_out.add(
+                    path,
+                    utterance.utt_id,
+                    "no word in its transcript, as normalised for scoring",
+                    f"{speaker}: {utterance.text!r}",
+                )
     if strict:
         left_out.raise_if_any(f"manifest {path}")
     unknown = sorted(set(selected) - set(by_speaker))

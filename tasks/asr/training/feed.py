@@ -1,5 +1,7 @@
 """What the steps of a job read: batches for the replicas of this process."""
 
+import os
+
 import numpy as np
 
 from tasks.asr.data import activation_cache, input_pipeline
@@ -45,8 +47,13 @@ class Feed:
         )
         self._cache = None
         if values.cache_activations:
+            # What else they depend on, besides the recording.
+            made_by = (
+                f"{base.fingerprint()[:12]}-{task.first_block}-"
+                f"{values.compute_dtype}"
+            )
             self._cache = activation_cache.ActivationCache(
-                activations,
+                os.path.join(activations, made_by),
                 task.lower,
                 self._loader,
                 data,

@@ -1,6 +1,7 @@
 """What is known of one speaker's training, besides its tensors."""
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass
@@ -49,7 +50,8 @@ class SpeakerState:
         """Takes up an evaluation at the steps that there are now.
 
         Args:
-            dev_loss: float, or None where there is no dev data.
+            dev_loss: float, or None where there is no dev data; one that is
+                not finite is never better.
             num_steps: int, updates in all.
             patience: int, evaluations without a better one before the end; 0
                 for no early end.
@@ -59,8 +61,10 @@ class SpeakerState:
         """
         self.evaluated_at = self.steps
         at_end = self.steps >= num_steps
-        improved = dev_loss is not None and (
-            self.best_loss is None or dev_loss < self.best_loss
+        improved = (
+            dev_loss is not None
+            and math.isfinite(dev_loss)
+            and (self.best_loss is None or dev_loss < self.best_loss)
         )
         if self.steps == 0:
             self.base_loss = dev_loss
@@ -75,3 +79,41 @@ class SpeakerState:
             dev_loss is not None and 0 < patience <= self.worse
         )
         return keeps
+
+
+def warnings(states):
+    """What a user should know of speakers whose training is over.
+
+    Args:
+        states: dict of speaker to `SpeakerState`.
+
+    Returns:
+        tuple of str.
+    """
+    found = (
+        (
+            "had updates skipped, since a gradient was not finite",
+            [s for s, state in states.items() if state.skipped],
+        ),
+        (
+            "learned nothing that helps on their dev speech: their Submodels "
+            "are the base model",
+            [
+                speaker
+                for speaker, state in states.items()
+                if state.base_loss is not None
+                and state.steps
+                and state.best_step == 0
+            ],
+        ),
+        (
+            "have no Submodel: no dev loss of theirs was finite",
+            [s for s, state in states.items() if state.best_step < 0],
+        ),
+    )
+    return tuple(
+        f"{len(speakers)} of {len(states)} speakers {what}: "
+        f"{', '.join(sorted(speakers)[:5])}{' ...' if speakers[5:] else ''}"
+        for what, speakers in found
+        if speakers
+    )

@@ -262,7 +262,8 @@ def augment_features(features, paddings, freq_masks, time_masks):
     Args:
         features: `[b, time, num_bins]`.
         paddings: `[b, time]`.
-        freq_masks: `[b, masks, 2]`, start in [0, 1] of the room, and width.
+        freq_masks: `[b, masks, 2]`, start in [0, 1] of the room, and width
+            in bins.
         time_masks: `[b, masks, 2]`, start in [0, 1] of the valid frames' room,
             and width in frames.
     """

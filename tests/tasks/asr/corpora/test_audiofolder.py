@@ -55,6 +55,7 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
         '{"text": "x"}',
         "[]",
         "{",
+        "[" * 100000,
     ]
     trees.text(tmp_path / "metadata.jsonl", "\n".join(lines))
     utterances, left_out = audiofolder.read(str(tmp_path))
@@ -67,11 +68,11 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
         "metadata line without text": 1,
         "metadata line without file_name": 1,
         "metadata line is not a JSON object": 1,
-        "metadata line is not JSON": 1,
+        "metadata line is not JSON": 2,
         "audio that no metadata line names": 1,
     }
-    places = {each.reason: each.where for each in left_out}
-    assert places["metadata line is not JSON"] == "metadata.jsonl:9"
+    places = [e.where for e in left_out if e.reason.endswith("not JSON")]
+    assert places == ["metadata.jsonl:9", "metadata.jsonl:10"]
 
 
 def test_folder_that_is_no_audiofolder_is_a_clear_error(tmp_path):
@@ -82,6 +83,9 @@ def test_folder_that_is_no_audiofolder_is_a_clear_error(tmp_path):
         audiofolder.read(str(tmp_path))
     table.write_text("file_name,words\na.wav,x\n")
     with pytest.raises(ValueError, match="needs a column of transcription"):
+        audiofolder.read(str(tmp_path))
+    table.write_text("file_name," + "x" * 200000 + "\na.wav,x\n")
+    with pytest.raises(ValueError, match="metadata.csv:.* field larger"):
         audiofolder.read(str(tmp_path))
     trees.text(tmp_path / "metadata.jsonl", "")
     with pytest.raises(ValueError, match="holds both"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lingvo_like import hyperparams
+from lingvo_like import adamw, hyperparams
 from params import conformer, registry
 from tasks.asr.data import experiment_checks
 
@@ -10,6 +10,23 @@ from tasks.asr.data import experiment_checks
 @pytest.mark.parametrize("name", registry.EXPERIMENTS)
 def test_every_experiment_passes(name):
     experiment_checks.check(registry.get(name))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("optimizer.epsilon=0", "`optimizer.epsilon` must be at least 1e-30"),
+        ("optimizer.decay=exponential", "must be one of constant, linear, cos"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_is_named(change, message):
+    experiment = hyperparams.override(conformer.Tiny(), [change])
+    with pytest.raises(ValueError, match=message):
+        experiment_checks.check(experiment)
+
+
+def test_the_decays_are_those_of_the_optimiser():
+    assert experiment_checks.CHOICES["optimizer.decay"] == adamw.DECAYS
 
 
 @pytest.mark.parametrize(

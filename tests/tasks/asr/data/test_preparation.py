@@ -101,6 +101,11 @@ def zero_length(folder):
     return line(duration=0), "zero length"
 
 
+def next_to_nothing(folder):
+    name = sound(folder, noise(1.0)[:2], rate=96000)
+    return line(audio_filepath=name), "too short to hear anything"
+
+
 def nan(folder):
     samples = noise(1.0)
     samples[800] = np.nan
@@ -160,6 +165,7 @@ KINDS = (
     cut_off,
     no_samples,
     zero_length,
+    next_to_nothing,
     nan,
     silence,
     too_long,

@@ -182,8 +182,8 @@ def test_phrase_key_folds_setting_but_not_words(first, second, same):
 
 def test_novelty_tells_phrases_and_words_apart():
     train = ["Turn on the light", "Close the door!"]
-    assert splits.novelty("turn on the LIGHT.", train) == "seen_phrase"
-    assert splits.novelty("turn on the door", train) == "unseen_phrase"
-    assert splits.novelty("turn on the radio", train) == "unseen_words"
+    assert splits.Heard(train).novelty("turn on the LIGHT.") == "seen_phrase"
+    assert splits.Heard(train).novelty("turn on the door") == "unseen_phrase"
+    assert splits.Heard(train).novelty("turn on the radio") == "unseen_words"
     counts = collections.Counter(map(splits.Heard(train).novelty, train))
     assert counts == {"seen_phrase": 2}

@@ -1,6 +1,8 @@
 """Speech with and without Submodels, and what is written of it."""
 
+import json
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -50,6 +52,30 @@ def test_submodels_that_no_one_stack_holds_are_taken_in_parts(
     assert len({whole[speaker, "train0"] for speaker in SPEAKERS}) == 3
     monkeypatch.setattr(tested_submodels, "PAGE", 2)
     assert texts() == whole
+
+
+def test_what_has_no_word_to_score_is_listed_before_recognition(tmp_path):
+    base = tiny.base()
+    manifest = tiny.recordings(tmp_path, ("ann", "bob"), 2)
+    lines = pathlib.Path(manifest).read_text().splitlines()
+    said = [json.loads(line) for line in lines]
+    said[1]["text"] = said[2]["text"] = said[3]["text"] = "um"
+    pathlib.Path(manifest).write_text("\n".join(map(json.dumps, said)))
+    data, left_out = evaluation.read_test(
+        base, manifest, (), normalizer="english"
+    )
+    assert [
+        (each.speaker, [u.utt_id for u in each.utterances])
+        for each in data.values()
+    ] == [("ann", ["train0"])]
+    assert [each.utt_id for each in left_out] == ["train1", "train0", "train1"]
+    assert "bob: 'um'" in left_out.describe()
+    with pytest.raises(ValueError, match="has 3 unusable utterances"):
+        evaluation.read_test(
+            base, manifest, (), strict=True, normalizer="english"
+        )
+    # As they are, they are words.
+    assert len(evaluation.read_test(base, manifest, ())[0]) == 2
 
 
 def test_results_that_cannot_be_written_leave_the_old_ones(

@@ -1,5 +1,6 @@
 """A whole job on a tiny base: the laws that hold of training."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -163,7 +164,7 @@ def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
     assert len(files(tmp_path / "all")) == 3
     # What each learned helps on its own dev speech, untouched though it was.
     for state in together.states:
-        assert state.best_loss <= state.base_loss
+        assert state.best_loss < state.base_loss
     assert base.fingerprint() == before
 
 
@@ -294,6 +295,11 @@ def test_cached_activations_give_the_same_submodels(base, manifests, tmp_path):
             augment=False,
             cache_activations=cached,
         ).run()
+    assert not os.path.exists(tmp_path / "plain" / "activations")
+    # Those of another base model or block would lie in another folder.
+    (kept,) = (tmp_path / "cached" / "activations").iterdir()
+    assert kept.name == f"{base.fingerprint()[:12]}-1-float32"
+    assert len(list(kept.iterdir())) == len(SPEAKERS) * (5 + 3)
     for speaker in SPEAKERS:
         plain = tensors(tmp_path / "plain", speaker)
         cached = tensors(tmp_path / "cached", speaker)
@@ -405,7 +411,18 @@ def test_history_and_checkpoint_are_there_at_the_end(base, manifests, tmp_path):
     assert checkpoint.restore(
         str(tmp_path / "checkpoints"), run._task.state_by_name
     )
-    assert list((tmp_path / "tensorboard").iterdir())
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    curves = collections.Counter(
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    )
+    for speaker in SPEAKERS:
+        # At 0, 4 and 8 updates; nobody has trained before the first.
+        assert curves[f"dev_loss/{speaker}"] == 3
+        assert curves[f"train_loss/{speaker}"] == 2
+    for name in ("all/mean_dev_loss", "all/finished", "all/steps_not_finite"):
+        assert curves[name] >= 3
 
 
 @pytest.fixture(scope="module")

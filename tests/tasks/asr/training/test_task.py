@@ -1,0 +1,98 @@
+"""What a training step does to its batch, besides learning from it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tasks.asr.data import manifest, preparation, schedule
+from tasks.asr.training import feed, sharding, task
+from tests import tiny
+
+BINS, FRAMES, VALID = 30, 60, 45
+
+
+def augmented(freq_masks, time_masks):
+    paddings = np.zeros((1, FRAMES), "float32")
+    paddings[:, VALID:] = 1.0
+    features = task.augment_features(
+        tf.ones([1, FRAMES, BINS]),
+        tf.constant(paddings),
+        tf.constant([freq_masks], tf.float32),
+        tf.constant([time_masks], tf.float32),
+    )
+    return features.numpy()[0]
+
+
+def test_a_mask_covers_its_band_and_no_more():
+    found = augmented([(0.5, 4.0)], [(0.0, 6.0)])
+    expected = np.ones((FRAMES, BINS))
+    expected[:6] = 0.0
+    # Half of the room that 4 of 30 bins have: 27 places.
+    expected[:, 13:17] = 0.0
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_mask_is_at_most_a_third_and_lies_on_what_was_said():
+    found = augmented([(0.999, 100.0)], [(0.999, 100.0)])
+    bins = np.flatnonzero(~found.any(axis=0))
+    frames = np.flatnonzero(~found.any(axis=1))
+    np.testing.assert_array_equal(bins, np.arange(BINS * 2 // 3, BINS))
+    np.testing.assert_array_equal(frames, np.arange(VALID * 2 // 3, VALID))
+
+
+def test_no_masks_change_nothing():
+    found = augmented(np.zeros((0, 2)), np.zeros((0, 2)))
+    np.testing.assert_array_equal(found, np.ones((FRAMES, BINS)))
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def utterances(tmp_path_factory):
+    path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann",), 4)
+    return manifest.read(path)[0]
+
+
+def losses(base, utterances, step=0, dropout_rate=0.0, masks=0):
+    """Of a step of a Submodel that is not the identity."""
+    experiment = tiny.experiment(speakers_per_step=1)
+    experiment = dataclasses.replace(
+        experiment,
+        adapter=dataclasses.replace(
+            experiment.adapter, dropout_rate=dropout_rate
+        ),
+        augment=dataclasses.replace(
+            experiment.augment, num_freq_masks=masks, num_time_masks=masks
+        ),
+    )
+    job = task.SubmodelTask(base, experiment, ("ann",))
+    draw = np.random.default_rng(0)
+    for name, variable in job.stack.variables_by_name.items():
+        if name.endswith("kernel"):
+            values = draw.standard_normal(variable.shape, np.float32)
+            variable.assign(0.1 * values)
+    data = preparation.by_slot(base, ("ann",), {"ann": utterances})
+    loader = feed.Feed(job, data, sharding.single(1, 1), (1.0,), "")
+    minibatch = loader.schedules[0].minibatch(0)
+    group = schedule.Group(
+        minibatch.bucket, (dataclasses.replace(minibatch, step=step),)
+    )
+    ((batch,),) = loader.load([group])
+    return float(job.train_step(batch)[0][0])
+
+
+@pytest.mark.parametrize("change", [{"dropout_rate": 0.5}, {"masks": 2}])
+def test_a_step_trains_on_what_was_drawn_for_it(base, utterances, change):
+    plain, first, second = (
+        losses(base, utterances, **each)
+        for each in ({}, change, change | {"step": 1})
+    )
+    # Beyond rounding: each is another minibatch to the Submodel.
+    assert abs(first - plain) > 1e-4 * plain
+    assert abs(second - first) > 1e-4 * plain
+    assert losses(base, utterances, **change) == first
