@@ -1,6 +1,6 @@
 """What does a space of speaker embeddings buy a new speaker?
 
-    python -m tests.benchmarks.enrolment --base=BASE --work_dir=DIR
+    python -m tests.benchmarks.enrolment [--base=BASE] [--work_dir=DIR]
 
 Simulated speakers learn a space; others enrol in it, of voices that it never
 heard and, but for the typical ones, with a phonological process, among others,
@@ -42,7 +42,7 @@ CANDIDATES = 3
 
 
 def parse():
-    parser = jobs.parser(__doc__)
+    parser = jobs.parser("enrolment", __doc__)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument(
         "--experiment", default="whisper.ShortEmbedding16Encoder"
@@ -60,7 +60,7 @@ def parse():
     parser.add_argument(
         "--set", action="append", default=[], help="override of both runs"
     )
-    arguments = parser.parse_args()
+    arguments = jobs.parse(parser)
     arguments.parts = arguments.parts.split(",")
     for part in arguments.parts:
         if part not in PARTS:

@@ -1,6 +1,6 @@
 """Does training together cost anybody anything?
 
-    python -m tests.benchmarks.equivalence --base=BASE --work_dir=DIR
+    python -m tests.benchmarks.equivalence [--base=BASE] [--work_dir=DIR]
 
 Sixteen simulated speakers: their Submodels trained in one job against each
 trained alone in a run of its own, with dropout, SpecAugment and speed
@@ -105,7 +105,7 @@ def fine_tune_all(base_path, values, arguments, corpus, data):
 
 
 def main():
-    parser = jobs.parser(__doc__)
+    parser = jobs.parser("equivalence", __doc__)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--speakers", type=int, default=16)
     parser.add_argument("--utterances", type=int, default=1)
@@ -115,7 +115,7 @@ def main():
     parser.add_argument("--alone_places", type=int, default=0)
     parser.add_argument("--fine_tune_learning_rate", type=float, default=3e-5)
     parser.add_argument("--no_fine_tuning", action="store_true")
-    arguments = parser.parse_args()
+    arguments = jobs.parse(parser)
     folder = jobs.simulate(
         f"{arguments.work_dir}/speech",
         num_speakers=arguments.speakers,

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import time
@@ -31,24 +32,102 @@ from tasks.asr.training import (
 from tasks.asr.training import replicas as replicas_lib
 
 NORMALIZER = "english"
+# Where benchmarks work, and their base model is, unless told otherwise.
+FOLDER = "runs/benchmarks"
 
 
-def parser(description, needs_base=True):
-    """The arguments that every such benchmark has."""
+def parser(name, description, default_base=None):
+    """The arguments that every such benchmark has.
+
+    Args:
+        name: str, the benchmark's.
+        description: str.
+        default_base: str, what comes of --base if it is not given; None for
+            the short-context base model of `short_base`.
+    """
     result = argparse.ArgumentParser(
+        prog=f"python -m tests.benchmarks.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument(
         "--base",
-        required=needs_base,
-        default="",
-        help="a short-context base model, from tasks.shorten_context",
+        default=default_base,
+        help="a short-context base model, from tasks.shorten_context"
+        + ("; made if not given" if default_base is None else ""),
     )
     result.add_argument(
-        "--work_dir", required=True, help="a folder for data and runs"
+        "--work_dir",
+        default=f"{FOLDER}/{name}",
+        help="a folder for data and runs (%(default)s)",
     )
     return result
+
+
+def parse(from_parser):
+    """The arguments; makes the base model if none was given."""
+    arguments = from_parser.parse_args()
+    if arguments.base is None:
+        arguments.base = str(short_base(pathlib.Path(FOLDER, "short_base")))
+    return arguments
+
+
+def command(*arguments):
+    """Runs a binary as a user would. Returns its seconds."""
+    print(f"$ python -m {shlex.join(arguments)}", flush=True)
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", *arguments], check=True)
+    return time.monotonic() - start
+
+
+def short_base(folder):
+    """The short-context base model in a folder, made if it is not there.
+
+    By the commands that a user would type, of 30 simulated voices and half of
+    a real voice's training phrases: 13 minutes on 2 cores.
+    """
+    base = folder / "base"
+    if base.is_dir():
+        return base
+    voices = simulate(
+        folder / "voices",
+        num_speakers=30,
+        severities="typical",
+        utterances_per_speaker=15,
+        voices="0:30",
+        split="false",
+    )
+    recordings = fetch_recordings(folder)
+    lines = (recordings / "train.jsonl").read_text().splitlines()
+    half = recordings / "half.jsonl"
+    half.write_text("".join(line + "\n" for line in lines[:190]))
+    command(
+        "tasks.shorten_context",
+        "--base=tiny.en",
+        f"--output_dir={base}",
+        f"--manifest={voices / 'manifest.jsonl'},{half}",
+        "--set=num_steps=480",
+    )
+    return base
+
+
+def unheard_voices(folder):
+    """Simulated typical voices that `short_base` has not heard."""
+    return simulate(
+        folder / "typical",
+        num_speakers=28,
+        severities="typical",
+        utterances_per_speaker=30,
+        voices="30:44",
+        seed=5,
+        split="false",
+    )
+
+
+def fetch_recordings(folder):
+    """The recordings of a real voice: the folder of their manifests."""
+    command("tasks.fetch_recordings", f"--output_dir={folder / 'asterisk'}")
+    return folder / "asterisk"
 
 
 def simulate(folder, **flags):

@@ -1,6 +1,6 @@
 """The paper's claim: 128 Submodels for the price of one.
 
-    python -m tests.benchmarks.one_job --base=BASE --work_dir=DIR
+    python -m tests.benchmarks.one_job [--base=BASE] [--work_dir=DIR]
 
 Two jobs of the same batch, steps and machine: 128 utterances a step, all of
 one speaker, or one of each of 128 speakers. A job runs from the manifest to
@@ -43,13 +43,13 @@ def run(base, values, folder, name, arguments):
 
 
 def main():
-    parser = jobs.parser(__doc__)
+    parser = jobs.parser("one_job", __doc__)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning_rate", type=float, default=2e-3)
     # A job of one speaker sees its few utterances in every step: at the rate
     # of one utterance a step it learns them by heart.
     parser.add_argument("--one_learning_rate", type=float, default=5e-4)
-    arguments = parser.parse_args()
+    arguments = jobs.parse(parser)
     for used in pathlib.Path(arguments.work_dir).glob("run_*"):
         # A job that goes on from there would have spent next to nothing.
         parser.error(f"{used} is of an earlier run: remove it")

@@ -1,6 +1,6 @@
 """A job of more Submodels than there are rows for, against a job of one step's.
 
-    python -m tests.benchmarks.paging --work_dir=D [--base=BASE]
+    python -m tests.benchmarks.paging [--base=BASE] [--work_dir=DIR]
 
 The base model is a short-context Whisper or, without --base, a Conformer of two
 blocks and random weights: beside so small a base, what Submodels cost weighs
@@ -32,7 +32,7 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 2.0
 
 
 def main():
-    parser = jobs.parser(__doc__, needs_base=False)
+    parser = jobs.parser("paging", __doc__, default_base="")
     parser.add_argument("--speakers", type=int, default=20_000)
     parser.add_argument("--step", type=int, default=128, help="speakers of one")
     parser.add_argument("--resident", type=int, default=256, help="rows")
@@ -41,7 +41,7 @@ def main():
         "--step_updates", type=int, default=100, help="of those of one step"
     )
     parser.add_argument("--job", type=int, default=0, help="train one, and end")
-    arguments = parser.parse_args()
+    arguments = jobs.parse(parser)
     if arguments.job:
         print(json.dumps(_train(arguments, arguments.job)))
         return

@@ -1,6 +1,6 @@
 """One real human voice, through the commands that a user would type.
 
-    python -m tests.benchmarks.real_voice --base=BASE --work_dir=DIR
+    python -m tests.benchmarks.real_voice [--base=BASE] [--work_dir=DIR]
 
 Fetches the telephone prompts of Debian's asterisk-core-sounds-en-g722 (one
 speaker, CC-BY-SA-3.0), trains her Submodel on the training phrases, and
@@ -10,32 +10,19 @@ base alone, and with the Submodel.
 
 import json
 import pathlib
-import shlex
-import subprocess
-import sys
-import time
 
 from tests.benchmarks import jobs
 
 
-def command(*arguments):
-    """Runs a binary as a user would. Returns its seconds."""
-    print(f"$ python -m {shlex.join(arguments)}", flush=True)
-    start = time.monotonic()
-    subprocess.run([sys.executable, "-m", *arguments], check=True)
-    return time.monotonic() - start
-
-
 def main():
-    parser = jobs.parser(__doc__)
+    parser = jobs.parser("real_voice", __doc__)
     parser.add_argument("--full_base", default="tiny.en")
     parser.add_argument("--steps", type=int, default=60)
-    arguments = parser.parse_args()
+    arguments = jobs.parse(parser)
     folder = pathlib.Path(arguments.work_dir)
-    speech = folder / "asterisk"
-    command("tasks.fetch_recordings", f"--output_dir={speech}")
+    speech = jobs.fetch_recordings(folder)
     model_dir = folder / "real_voice_run"
-    seconds = command(
+    seconds = jobs.command(
         "tasks.train",
         "--experiment=whisper.ShortStacked",
         f"--base={arguments.base}",
@@ -49,7 +36,7 @@ def main():
     rates = {}
     for name, compared in (("full", arguments.full_base), ("short", "")):
         output = folder / f"real_voice_{name}"
-        command(
+        jobs.command(
             "tasks.evaluate",
             f"--model_dir={model_dir}",
             f"--test_manifest={speech / 'test.jsonl'}",

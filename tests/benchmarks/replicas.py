@@ -1,6 +1,6 @@
 """Time of a step on 1, 2 and 4 replicas, and what compiles over an epoch.
 
-    python -m tests.benchmarks.replicas --base=BASE --work_dir=D
+    python -m tests.benchmarks.replicas [--base=BASE] [--work_dir=DIR]
 
 Replicas are virtual CPUs, which share the cores of this machine, so a step's
 time is that of the work of all of them: the same for 8 speakers on one replica,
@@ -23,10 +23,10 @@ LAYOUTS = ((1, 8), (2, 4), (4, 2), (1, 16), (2, 8), (4, 4))
 
 
 def main():
-    parser = jobs.parser(__doc__)
+    parser = jobs.parser("replicas", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layout", default="", help="train one, and end")
-    arguments = parser.parse_args()
+    arguments = jobs.parse(parser)
     if arguments.layout:
         replicas, places = map(int, arguments.layout.split("x"))
         print(json.dumps(_train(arguments, replicas, places)))

@@ -1,9 +1,9 @@
 """What a short-context base costs: its error rate against Whisper at 30 s.
 
-    python -m tests.benchmarks.short_context --base=BASE --work_dir=DIR \\
-        --manifest=typical/test.jsonl,asterisk/test.jsonl
+    python -m tests.benchmarks.short_context [--base=BASE] [--work_dir=DIR]
 
-BASE comes from tasks.shorten_context, on other utterances than these.
+Over 28 simulated speakers and a real voice, or what --manifest names; a base
+model of one's own must not have heard them.
 """
 
 import json
@@ -13,11 +13,11 @@ from tests.benchmarks import jobs
 
 
 def main():
-    parser = jobs.parser(__doc__)
+    parser = jobs.parser("short_context", __doc__)
     parser.add_argument("--full_base", default="tiny.en")
-    parser.add_argument("--manifest", required=True)
+    parser.add_argument("--manifest", default="", help="with commas; or two")
     parser.add_argument("--per_speaker", type=int, default=10**6)
-    arguments = parser.parse_args()
+    arguments = jobs.parse(parser)
     full = jobs.experiment("whisper.Stacked", [])
     short = jobs.experiment("whisper.ShortStacked", [])
     bases = {
@@ -26,7 +26,16 @@ def main():
     }
     results = {}
     print(f"{'manifest':<44} {'words':>6} {'30 s %':>7} {'short %':>8}")
-    for path in map(pathlib.Path, arguments.manifest.split(",")):
+    folder = pathlib.Path(arguments.work_dir)
+    manifests = (
+        arguments.manifest.split(",")
+        if arguments.manifest
+        else (
+            jobs.unheard_voices(folder) / "manifest.jsonl",
+            jobs.fetch_recordings(folder) / "test.jsonl",
+        )
+    )
+    for path in map(pathlib.Path, manifests):
         data = jobs.test_data(bases["full"], path, ())
         data = jobs.first_utterances(data, arguments.per_speaker)
         errors = {

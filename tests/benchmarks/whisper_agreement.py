@@ -1,6 +1,6 @@
 """Do our Whisper's greedy transcripts agree with faster-whisper's?
 
-    python -m tests.benchmarks.whisper_agreement --manifest=DATA/test.jsonl
+    python -m tests.benchmarks.whisper_agreement [--manifest=DATA/test.jsonl]
 
 The same weights and the same recordings through both, in float32: this
 project's at its 30 s of audio context, and faster-whisper without timestamps,
@@ -24,6 +24,7 @@ import tqdm
 
 from lingvo_like.base_models import whisper, whisper_checkpoints
 from tasks.asr.data import audio, manifest
+from tests.benchmarks import jobs
 
 # Start of transcript, no timestamps.
 ENGLISH_PROMPT_TOKENS = 2
@@ -31,7 +32,9 @@ ENGLISH_PROMPT_TOKENS = 2
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--manifest", required=True)
+    parser.add_argument(
+        "--manifest", default="", help="simulated voices if not given"
+    )
     parser.add_argument(
         "--base",
         metavar="ENGLISH_ONLY_BASE",
@@ -105,7 +108,15 @@ def main():
     arguments = parse_arguments()
     base = whisper.load(arguments.base, max_tokens=arguments.max_tokens)
     path = whisper_checkpoints.local_path(arguments.base)
-    utterances, _ = manifest.read(arguments.manifest)
+    folder = pathlib.Path(jobs.FOLDER, "whisper_agreement")
+    utterances, _ = manifest.read(
+        arguments.manifest
+        or str(jobs.unheard_voices(folder) / "manifest.jsonl")
+    )
+    utterances, left_out = manifest.check_audio(
+        utterances, base.max_samples / base.sample_rate
+    )
+    print(left_out.describe(), end="")
     # Evenly spaced, so that every speaker of a sorted manifest takes part.
     num_utterances = min(arguments.utterances, len(utterances))
     chosen = np.linspace(0, len(utterances) - 1, num_utterances).astype(int)
