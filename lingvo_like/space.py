@@ -129,13 +129,12 @@ class Space:
         except (KeyError, ValueError) as error:
             raise SpaceError(f"the speaker encoder: {error}") from None
 
-    def embedding_space(self, speakers, **dropout_rates):
+    def embedding_space(self, speakers):
         """The space with other speakers, its basis frozen, to enrol them.
 
         Args:
             speakers: ids. All start at the mean, those of this space too:
                 their own embedding heard what they may be judged by.
-            **dropout_rates: as `EmbeddingSpace`'s.
 
         Returns:
             `EmbeddingSpace`.
@@ -148,7 +147,6 @@ class Space:
             values.residual_weight,
             values.normalization,
             basis_trainable=False,
-            **dropout_rates,
         )
         result.set_embeddings(np.tile(self.mean_embedding, (len(speakers), 1)))
         result.mean_embedding.assign(self.mean_embedding)

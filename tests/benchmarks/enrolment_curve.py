@@ -109,6 +109,7 @@ class _Kept:
             "set": arguments.set,
             "scratch_steps": arguments.scratch_steps,
             "slots": arguments.slots,
+            "enrolment": dataclasses.asdict(enrolment_plan.Values()),
         }
         self._rows = {}
         if self._path.exists():

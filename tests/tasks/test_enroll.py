@@ -109,6 +109,19 @@ def test_speakers_enrol_and_are_published_and_cannot_be_taken_twice(folder):
 
 
 @pytest.mark.slow
+def test_another_base_than_the_spaces_is_refused_and_nothing_written(
+    folder, tmp_path
+):
+    tiny.base(seed=1).save(str(tmp_path / "other"))
+    out = tmp_path / "out"
+    done = enroll(*flags(folder, base=tmp_path / "other", output_dir=out))
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: the space is of another base model")
+    assert not list((out / "submodels").iterdir())
+
+
+@pytest.mark.slow
 def test_another_space_is_compared_with_and_nothing_is_written(folder):
     other = folder / "other.safetensors"
     space_file.save(str(other), enrolments.space(tiny.base(), seed=1))

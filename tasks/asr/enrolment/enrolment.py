@@ -89,9 +89,11 @@ def enrol(
         list of `Enrolled`, in the order of `train`. Nothing is written.
 
     Raises:
-        ValueError: no speaker, one without an utterance, a mode that the
-            space cannot do, or values that make no sense.
+        ValueError: no speaker, one without an utterance, a space of another
+            base model, a mode that it cannot do, or values that make no
+            sense.
     """
+    _check_base(space, base)
     values = values or enrolment_plan.Values()
     enrolment_plan.check(values)
     enrolment_plan.check_mode(mode, bool(space.encoder))
@@ -117,6 +119,15 @@ def enrol(
         candidates = job.run()
         result += [_conclude(job, each, candidates[each]) for each in some]
     return result
+
+
+def _check_base(space, base):
+    found, wanted = base.fingerprint(), space.metadata.base_fingerprint
+    if found != wanted:
+        raise ValueError(
+            f"the space is of another base model ({wanted[:12]}) than the one "
+            f"given ({found[:12]}); give its own as the base"
+        )
 
 
 def _conclude(job, speaker, candidates):

@@ -32,11 +32,9 @@ def find_space(path):
     """
     folder = path
     if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
-        folder = posixpath.dirname(path)
+        folder = posixpath.dirname(path) or "."
     else:
         path = model_directory.ModelDirectory(path).space
-    if not folder:
-        return path, ""
     saved = model_directory.ModelDirectory(folder).read_experiment()
     return path, saved["base"] if saved else ""
 

@@ -56,13 +56,11 @@ _LOWEST = {
     "max_folds": 2,
     "runs_per_step": 1,
     "speakers_per_job": 1,
+    # Each padded length is a program.
+    "bucket_seconds": 0.1,
+    "full_bucket_seconds": 0.1,
 }
-_POSITIVE = (
-    "embedding_learning_rate",
-    "full_learning_rate",
-    "bucket_seconds",
-    "full_bucket_seconds",
-)
+_POSITIVE = ("embedding_learning_rate", "full_learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -321,6 +321,11 @@ def test_a_mode_that_cannot_be_is_refused(base, spaces, speech, mode, message):
         enrolment.enrol(spaces[False], base, speech, mode=mode)
 
 
+def test_a_space_of_another_base_is_refused(spaces, speech):
+    with pytest.raises(ValueError, match="of another base model"):
+        enrolment.enrol(spaces[False], tiny.base(seed=1), speech)
+
+
 def test_nobody_and_a_speaker_without_speech_are_refused(base, spaces, speech):
     with pytest.raises(ValueError, match="nobody to enrol"):
         enrolment.enrol(spaces[False], base, {})

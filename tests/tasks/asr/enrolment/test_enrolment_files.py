@@ -9,7 +9,9 @@ import pytest
 import soundfile
 
 from lingvo_like import files, space_file, submodel, submodel_store
+from params import registry
 from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_judging
+from tasks.asr.training import model_directory, run_description
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 
@@ -130,11 +132,23 @@ def test_a_speaker_with_nothing_usable_is_named(base, tmp_path):
         enrolment_files.read_speech(base, path, "", [], 60.0)
 
 
-def test_a_corrupted_space_and_one_of_another_base_are_refused(space, tmp_path):
+def test_a_corrupted_space_and_one_of_another_base_are_refused(
+    space, tmp_path, monkeypatch
+):
     path = str(tmp_path / "space.safetensors")
     space_file.save(path, space)
     assert enrolment_files.find_space(path) == (path, "")
     assert enrolment_files.find_space(str(tmp_path)) == (path, "")
+    # Where somebody stands in the folder of the run.
+    values = registry.get(enrolments.EXPERIMENT)
+    model_directory.ModelDirectory(str(tmp_path)).write_experiment(
+        run_description.describe(
+            enrolments.EXPERIMENT, values, "BASE", "f" * 64, {}
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("space.safetensors", "./space.safetensors", "."):
+        assert enrolment_files.find_space(name)[1] == "BASE"
     with pytest.raises(ValueError, match="made for another base model"):
         space_file.load(path, "f" * 64)
     data = bytearray(files.read(path))

@@ -56,8 +56,9 @@ def test_places_leave_few_empty(counts, most, expected):
     [
         ("embedding_steps", 0, "`embedding_steps` must be at least 1"),
         ("max_folds", 1, "`max_folds` must be at least 2"),
+        ("full_learning_rate", 0.0, "`full_learning_rate` must be positive"),
         ("min_gain", 1.0, "`min_gain` must be below 1"),
-        ("bucket_seconds", 0.0, "`bucket_seconds` must be positive"),
+        ("bucket_seconds", 0.0, "`bucket_seconds` must be at least 0.1"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(name, value, message):
