@@ -4,7 +4,10 @@
 
 Simulated speakers learn a space; others enrol in it, of voices that it never
 heard and, but for the typical ones, with a phonological process, among others,
-that it never heard. Parts, all by default (--parts=curve,step):
+that it never heard. The former have every set of four and of five of the other
+processes, and most voices among them come with several severities, so that
+neither tells the other. With --space_from_slots it starts from the slots that
+they train first. Parts, all by default (--parts=curve,step):
 
     curve     error rate on unseen phrases against the number of utterances,
               for the base, zero shot, embedding, a full slot from the space
@@ -20,6 +23,7 @@ What is there already in DIR is used again. JSON comes last.
 """
 
 import collections
+import itertools
 import json
 import pathlib
 import subprocess
@@ -35,8 +39,12 @@ from tests.benchmarks import (
 
 PARTS = ("curve", "training", "seconds", "step", "same")
 # Of the simulator's voices and processes, those that the space never hears.
-TRAIN_VOICES, NEW_VOICES = "0:34", "34:44"
+NUM_TRAIN_VOICES, NEW_VOICES = 34, "34:44"
 NUM_HELD_OUT_PROCESSES = 2
+# The space's speakers of each set of processes; who is harder to understand
+# is more often among them.
+SEVERITIES = ("typical", "mild", "moderate", "severe", "moderate", "severe")
+SET_SIZES = (4, 5)
 # Speakers that are simulated for each new one that is taken.
 CANDIDATES = 3
 
@@ -48,12 +56,18 @@ def parse():
         "--experiment", default="whisper.ShortEmbedding16Encoder"
     )
     parser.add_argument("--slots", default="whisper.ShortStacked")
-    parser.add_argument("--train_speakers", type=int, default=64)
+    parser.add_argument(
+        "--process_sets", type=int, default=0, help="0: all, of 6 speakers each"
+    )
     parser.add_argument("--new_speakers", type=int, default=16)
     parser.add_argument("--train_utterances", type=int, default=50)
     parser.add_argument("--test_utterances", type=int, default=15)
     parser.add_argument("--num_steps", type=int, default=200)
     parser.add_argument("--scratch_steps", type=int, default=100)
+    parser.add_argument("--space_from_slots", action="store_true")
+    parser.add_argument(
+        "--space_steps", type=int, default=0, help="0: --num_steps"
+    )
     parser.add_argument("--counts", default="1,2,5,10,20,50")
     parser.add_argument("--step_speakers", default="64,1024,10000")
     parser.add_argument("--kills", type=int, default=5)
@@ -85,15 +99,7 @@ def simulate(arguments, work_dir):
         ),
     }
     return (
-        jobs.simulate(
-            work_dir / "known",
-            num_speakers=arguments.train_speakers,
-            voices=TRAIN_VOICES,
-            processes=",".join(heard),
-            speaker_prefix="KNOWN",
-            seed=0,
-            **common,
-        ),
+        known(arguments, work_dir / "known", heard, common),
         choose(
             jobs.simulate(
                 work_dir / "candidates",
@@ -110,6 +116,35 @@ def simulate(arguments, work_dir):
             arguments.new_speakers,
         ),
     )
+
+
+def known(arguments, folder, processes, common):
+    """The space's own speakers: the folder of their manifests."""
+    sets = [
+        some
+        for size in SET_SIZES
+        for some in itertools.combinations(processes, size)
+    ]
+    count = len(SEVERITIES)
+    parts = [
+        jobs.simulate(
+            folder / f"set_{number:02d}",
+            num_speakers=count,
+            severities=",".join(SEVERITIES),
+            # Another voice first each time, which makes it another severity's.
+            voices=f"{first}:{first + count}",
+            processes=",".join(some),
+            speaker_prefix=f"KNOWN{number:02d}_",
+            seed=number,
+            **common,
+        )
+        for number, some in enumerate(sets[: arguments.process_sets or None])
+        for first in [5 * number % (NUM_TRAIN_VOICES - count + 1)]
+    ]
+    for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
+        together = [u for part in parts for u in manifest.read(part / name)[0]]
+        manifest.write(str(folder / name), together)
+    return folder
 
 
 def choose(folder, target, processes, count):
@@ -142,7 +177,7 @@ def choose(folder, target, processes, count):
     return target
 
 
-def train(arguments, name, experiment, folder):
+def train(arguments, name, experiment, folder, steps, *more):
     """A run of tasks.train; gone on with, or used again when done."""
     run = pathlib.Path(arguments.work_dir) / name
     command = [
@@ -154,8 +189,9 @@ def train(arguments, name, experiment, folder):
         f"--train_manifest={folder / 'train.jsonl'}",
         f"--dev_manifest={folder / 'dev.jsonl'}",
         f"--model_dir={run}",
-        f"--set=train.num_steps={arguments.num_steps}",
+        f"--set=train.num_steps={steps}",
         *(f"--set={each}" for each in arguments.set),
+        *more,
     ]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return run
@@ -169,11 +205,32 @@ def main():
     if "step" in arguments.parts:
         result |= enrolment_costs.step(arguments)
     if set(arguments.parts) - {"step"}:
-        known, new = simulate(arguments, work_dir)
-        space = train(arguments, "space", arguments.experiment, known)
+        own, new = simulate(arguments, work_dir)
+        from_slots = []
+        if arguments.space_from_slots or "training" in arguments.parts:
+            slots = train(
+                arguments,
+                "slots",
+                arguments.slots,
+                own,
+                arguments.num_steps,
+                "--set=adapter.shared_start=true",
+            )
+        if arguments.space_from_slots:
+            from_slots = [
+                "--set=space.initializer=stack",
+                f"--space_from={slots}",
+            ]
+        space = train(
+            arguments,
+            "space",
+            arguments.experiment,
+            own,
+            arguments.space_steps or arguments.num_steps,
+            *from_slots,
+        )
     if "training" in arguments.parts:
-        slots = train(arguments, "slots", arguments.slots, known)
-        result |= enrolment_curve.training(arguments, known, space, slots)
+        result |= enrolment_curve.training(arguments, own, space, slots)
     if "curve" in arguments.parts:
         result |= enrolment_curve.curve(arguments, new, space)
     if "seconds" in arguments.parts:

@@ -88,6 +88,8 @@ def _kills(arguments, folder, run):
     started = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     longest = time.perf_counter() - started
+    if not _files(output):
+        raise RuntimeError("nobody was enrolled: there is no file to break")
     draw = random.Random(0)
     for _ in range(arguments.kills):
         process = subprocess.Popen(
@@ -97,13 +99,22 @@ def _kills(arguments, folder, run):
         time.sleep(longest * draw.uniform(0.7, 1.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        for name in os.listdir(output / "submodels"):
-            if name.endswith(submodel.SUFFIX) and not name.startswith("."):
-                try:
-                    submodel.load(str(output / "submodels" / name))
-                except submodel.SubmodelError:
-                    broken += 1
+        for path in _files(output):
+            try:
+                submodel.load(path)
+            except submodel.SubmodelError:
+                broken += 1
     return broken
+
+
+def _files(output):
+    """The paths of the Submodel files in an output folder."""
+    folder = output / "submodels"
+    return [
+        str(folder / name)
+        for name in os.listdir(folder)
+        if name.endswith(submodel.SUFFIX) and not name.startswith(".")
+    ]
 
 
 def _exported(arguments, space, base, few, run, embeddings):
