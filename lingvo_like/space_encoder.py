@@ -65,6 +65,19 @@ class SpaceEncoder(tf.Module):
         for name in ("offset", "scale"):
             self.variables_by_name[name].assign(weights[name].value[None])
 
+    def spread(self, predictions, deviation):
+        """Centres what is predicted, and scales it, by the last layer.
+
+        Args:
+            predictions: `[n, embedding_dim]` of the weights as they are.
+            deviation: float, of each element of the predictions from then on.
+        """
+        scale = deviation / np.maximum(predictions.std(axis=0), 1e-8)
+        kernel = self.variables_by_name["project/kernel"]
+        kernel.assign(kernel * scale)
+        bias = self.variables_by_name["project/bias"]
+        bias.assign((bias - predictions.mean(axis=0)) * scale)
+
     def take_up(self, tensors):
         """Starts from the weights of a space's file, by name."""
         for name, variable in self.variables_by_name.items():

@@ -45,7 +45,25 @@ def curve(arguments, folder, run):
             "base",
             0,
             lambda: _row("base", 0, _errors(base, test, layout, {}, identity)),
-        )
+        ),
+        # What all have in common: the rest is what a speaker's own adds.
+        kept.row(
+            "mean",
+            0,
+            lambda: _row(
+                "mean",
+                0,
+                _errors(
+                    base,
+                    test,
+                    layout,
+                    dict.fromkeys(
+                        train, space.materialise(space.mean_embedding)
+                    ),
+                    identity,
+                ),
+            ),
+        ),
     ]
     for count in arguments.counts:
         few = {speaker: first(data, count) for speaker, data in train.items()}

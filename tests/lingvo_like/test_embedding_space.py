@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like import embedding_space, embeddings, stack, submodel_layout
+from lingvo_like import (
+    embedding_space,
+    embeddings,
+    space_encoder,
+    stack,
+    submodel_layout,
+)
 from tasks.asr.data import experiment_checks
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
@@ -175,6 +181,60 @@ def test_evaluation_drops_nothing():
         None, element_dropout_rate=0.9, speaker_dropout_rate=0.9
     )
     np.testing.assert_array_equal(weights, space.embeddings.numpy()[:2])
+
+
+def hearing(**values):
+    """A space with an encoder, its trainables and what two speakers said."""
+    space = make(encoder=space_encoder.SpaceEncoder(6, 4, 5), **values)
+    for variable in space.encoder.variables_by_name.values():
+        draw = np.random.default_rng(2)
+        variable.assign(draw.standard_normal(variable.shape))
+    heard = space.listen(
+        tf.constant(activations()), tf.zeros([4, 5]), tf.ones([2, 2])
+    )
+    return space, space.trainables([0, 1]), heard
+
+
+def test_a_prediction_stands_for_an_embedding_as_often_as_asked():
+    seeds = tf.constant([[1, 2], [3, 4]])
+    found = {}
+    for rate in (0.0, 0.999999):
+        space, trainables, heard = hearing(prediction_rate=rate)
+        found[rate] = space.rows(trainables, seeds, heard)
+    predicted = space.encoder.predict(space.encoder.tensors(), heard)
+    for name in LAYOUT.shapes:
+        element = space.basis.variables_by_name[name]
+        for rate, weights in (
+            (0.0, space.embeddings[:2]),
+            (0.999999, predicted),
+        ):
+            np.testing.assert_allclose(
+                found[rate][name],
+                tf.einsum("se,e...->s...", weights, element),
+                atol=1e-4,
+            )
+
+
+def test_what_is_learned_is_not_drawn_to_what_is_predicted():
+    space, trainables, heard = hearing()
+    with tf.GradientTape() as tape:
+        tape.watch(trainables)
+        loss = space.prediction_loss(
+            trainables, heard, tf.constant([True, False])
+        )
+    distance = (
+        space.encoder.predict(space.encoder.tensors(), heard)
+        - space.embeddings[:2]
+    )
+    np.testing.assert_allclose(loss, np.sum(distance[0] ** 2), rtol=1e-5)
+    gradients = tape.gradient(loss, trainables)
+    assert gradients[embedding_space.EMBEDDING] is None
+    moved = [
+        gradient
+        for name, gradient in gradients.items()
+        if name.startswith(embedding_space.ENCODER) and gradient is not None
+    ]
+    assert any(np.any(gradient != 0.0) for gradient in moved)
 
 
 def test_slots_with_a_shared_start_differ_in_nothing():

@@ -46,9 +46,11 @@ def initialize(job, data, base_fingerprint, space_from=""):
         heard = listen(job, data)
         space.encoder.adapt(heard)
         if values.initializer == "encoder":
-            space.set_embeddings(
-                _spread(predict(space, heard), values.initial_scale)
+            space.encoder.spread(
+                predict(space, heard),
+                values.initial_scale / np.sqrt(space.embedding_dim),
             )
+            space.set_embeddings(predict(space, heard))
             said = "embeddings start where the speaker encoder puts them"
     if values.initializer == "stack":
         share = from_submodels(
@@ -94,13 +96,6 @@ def predict(space, heard):
     return np.asarray(
         space.encoder.predict(space.encoder.tensors(), tf.constant(heard))
     )
-
-
-def _spread(predictions, initial_scale):
-    """The same points, as far apart as drawn embeddings are."""
-    centered = predictions - predictions.mean(axis=0)
-    deviation = np.maximum(centered.std(axis=0), 1e-8)
-    return initial_scale / np.sqrt(centered.shape[1]) * centered / deviation
 
 
 def load_submodels(path, base_fingerprint, space):
