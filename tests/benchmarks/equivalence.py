@@ -185,6 +185,22 @@ def main():
     report(errors, differences, untouched)
 
 
+def ratio_interval(above, below, num_bootstrap=1000):
+    """The ratio's 95 % interval, over speakers drawn again.
+
+    Args:
+        above, below: dicts of the same speakers to (errors, words), of the
+            same words.
+    """
+    errors = np.array([(above[s][0], below[s][0]) for s in above], float)
+    draw = np.random.default_rng(0)
+    drawn = errors[
+        draw.integers(len(errors), size=(num_bootstrap, len(errors)))
+    ].sum(axis=1)
+    ratios = drawn[:, 0] / np.maximum(drawn[:, 1], 1.0)
+    return [float(each) for each in np.percentile(ratios, (2.5, 97.5))]
+
+
 def report(errors, differences, base_untouched):
     kinds = list(errors)
     print(
@@ -218,6 +234,11 @@ def report(errors, differences, base_untouched):
                 "fine_tuned_wer": tuned,
                 "submodels_over_fine_tuned": (
                     totals["joint"] / tuned if tuned else None
+                ),
+                "submodels_over_fine_tuned_interval": (
+                    ratio_interval(errors["joint"], errors["fine-tuned"])
+                    if tuned
+                    else None
                 ),
                 "base_untouched": base_untouched,
             }

@@ -18,14 +18,20 @@ from tasks.asr.data import manifest
 from tests.benchmarks import jobs
 
 BATCH = 128
-# The bucket of a short-context base that most simulated phrases are in.
-SECONDS = (2.49, 3.43)
+EXPERIMENT = "whisper.ShortStacked"
+# The padded length that most simulated phrases have.
+BUCKET_SECONDS = 4.0
 
 
-def in_one_bucket(path):
+def in_one_bucket(base, path):
     """The utterances of one bucket of a manifest."""
     utterances, _ = manifest.read(str(path), strict=True)
-    return [u for u in utterances if SECONDS[0] <= u.duration <= SECONDS[1]]
+    bucket = round(BUCKET_SECONDS * base.sample_rate)
+    return [
+        u
+        for u in utterances
+        if base.bucket_samples(round(u.duration * base.sample_rate)) == bucket
+    ]
 
 
 def run(base, values, folder, name, arguments):
@@ -69,11 +75,12 @@ def main():
         split="false",
     )
     folder = pathlib.Path(arguments.work_dir)
-    one = in_one_bucket(shared / "train.jsonl")
+    base = jobs.load_base(arguments.base, jobs.experiment(EXPERIMENT, []))
+    one = in_one_bucket(base, shared / "train.jsonl")
     manifests = {
         "one": one,
-        "many": one + in_one_bucket(others / "manifest.jsonl"),
-        "test": in_one_bucket(shared / "test.jsonl"),
+        "many": one + in_one_bucket(base, others / "manifest.jsonl"),
+        "test": in_one_bucket(base, shared / "test.jsonl"),
     }
     for name, utterances in manifests.items():
         manifest.write(str(folder / f"{name}.jsonl"), utterances)
@@ -81,7 +88,7 @@ def main():
     results = {}
     for name, places in (("one", 1), ("many", BATCH)):
         values = jobs.experiment(
-            "whisper.ShortStacked",
+            EXPERIMENT,
             [
                 f"train.num_steps={arguments.steps}",
                 f"train.eval_every_steps={arguments.steps}",
@@ -90,7 +97,6 @@ def main():
                 f"optimizer.learning_rate={arguments.learning_rate}",
             ],
         )
-        base = jobs.load_base(arguments.base, values)
         job, cpu, wall = run(base, values, folder, f"{name}.jsonl", arguments)
         data = jobs.test_data(base, folder / "test.jsonl", speakers)
         every_length = jobs.test_data(base, shared / "test.jsonl", speakers)
