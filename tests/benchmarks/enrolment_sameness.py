@@ -1,5 +1,6 @@
 """What must come out the same in `tests.benchmarks.enrolment`."""
 
+import dataclasses
 import os
 import pathlib
 import random
@@ -11,11 +12,12 @@ import time
 
 import numpy as np
 
-from lingvo_like import stack, submodel
+from lingvo_like import stack, submodel, submodel_store
 from tasks.asr.data import input_pipeline
 from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_plan
+from tasks.serving import client
 from tests.benchmarks import enrolment_costs, enrolment_curve
-from tests.benchmarks.serving import direct
+from tests.benchmarks.serving import direct, server_process, users
 
 
 def same(arguments, folder, run):
@@ -42,9 +44,7 @@ def same(arguments, folder, run):
         "largest_difference_materialised": _materialised(
             space, base, few, [each.embedding for each in together]
         ),
-        **_exported(
-            arguments, space, base, few, run, [e.embedding for e in together]
-        ),
+        **_deployed(arguments, space, base, few, run, together),
         "half_written_after_kills": _kills(arguments, folder, run),
         "kills": arguments.kills,
     }
@@ -117,8 +117,8 @@ def _files(output):
     ]
 
 
-def _exported(arguments, space, base, few, run, embeddings):
-    """An export with packed Submodels against the path through embeddings."""
+def _deployed(arguments, space, base, few, run, enrolled):
+    """An export, and a server of published Submodels, against embeddings."""
     work_dir = pathlib.Path(arguments.work_dir)
     exports = work_dir / "export"
     shutil.rmtree(exports, ignore_errors=True)
@@ -139,40 +139,88 @@ def _exported(arguments, space, base, few, run, embeddings):
         input_pipeline.read_samples(each, base.sample_rate)
         for each in utterances
     ]
+    materialised = [
+        dataclasses.replace(
+            each,
+            tensors=space.materialise(np.array(each.embedding, np.float32)),
+        )
+        for each in enrolled
+    ]
+    expected = _by_embeddings(space, base, enrolled, clips)
+    result = {}
+    for name, answers in (
+        ("exported", _exported(space, exports, work_dir, materialised, clips)),
+        ("served", _served(space, exports, work_dir, materialised, clips)),
+    ):
+        pairs = list(zip(answers, expected, strict=True))
+        result |= {
+            f"{name}_texts_the_same": sum(
+                text == wanted for (text, _), (wanted, _) in pairs
+            )
+            / len(pairs),
+            f"largest_difference_{name}_score": max(
+                abs(score - wanted) for (_, score), (_, wanted) in pairs
+            ),
+        }
+    return result
+
+
+def _by_embeddings(space, base, enrolled, clips):
+    """Text and score of each clip, by its speaker's point of the space."""
+    learned = space.embedding_space([each.speaker for each in enrolled])
+    learned.set_embeddings(
+        np.array([each.embedding for each in enrolled], np.float32)
+    )
+    result = []
+    for slot, clip in enumerate(clips):
+        # A served row is padded to its own bucket.
+        audio = np.zeros((1, base.bucket_samples(len(clip))), np.float32)
+        audio[0, : len(clip)] = clip
+        encoded, paddings = base.encode(
+            *base.features(audio, np.array([len(clip)], np.int32)),
+            learned.adapter_functions(learned.gather([slot])),
+        )
+        tokens, lengths, scores = base.decode(encoded, paddings)
+        text = base.detokenize(tokens, lengths).numpy()[0].decode()
+        result.append((text, float(scores[0])))
+    return result
+
+
+def _exported(space, exports, work_dir, enrolled, clips):
+    """The same by the SavedModel's signature, in one batch."""
     lengths = np.array([len(clip) for clip in clips], np.int32)
-    bucket = max(base.bucket_samples(int(each)) for each in lengths)
-    audio = np.zeros((len(clips), bucket), np.float32)
+    audio = np.zeros((len(clips), lengths.max()), np.float32)
     for row, clip in zip(audio, clips, strict=True):
         row[: len(clip)] = clip
-    learned = space.embedding_space(list(few))
-    learned.set_embeddings(np.array(embeddings, np.float32))
+    vectors = [space.layout.pack(each.tensors) for each in enrolled]
     with direct.Direct(str(exports / "1"), work_dir / "direct") as saved:
-        vectors = [
-            space.layout.pack(space.materialise(np.array(each, np.float32)))
-            for each in embeddings
-        ]
         saved.prepare(
             "mixed",
             "serving_default",
             {"audio": audio, "length": lengths, "submodel": np.stack(vectors)},
         )
         answers = saved.answers("mixed")
-    same, largest = 0, 0.0
-    for slot, (text, score, _) in enumerate(answers):
-        # The export pads each row to its own bucket.
-        own = base.bucket_samples(int(lengths[slot]))
-        features = base.features(
-            audio[slot : slot + 1, :own], lengths[slot : slot + 1]
+    return [(text.decode(), score) for text, score, _ in answers]
+
+
+def _served(space, exports, work_dir, enrolled, clips):
+    """The same by a server to which the Submodels are published."""
+    store = work_dir / "store"
+    for each in enrolled:
+        submodel_store.SubmodelStore(str(store)).publish(
+            submodel.to_bytes(enrolment_files.make_submodel(each, space, 0)),
+            users.TENANT,
+            each.speaker,
         )
-        rows = learned.gather([slot])
-        encoded, paddings = base.encode(
-            *features, learned.adapter_functions(rows)
-        )
-        tokens, token_lengths, scores = base.decode(encoded, paddings)
-        expected = base.detokenize(tokens, token_lengths).numpy()[0]
-        same += text == expected
-        largest = max(largest, abs(score - float(scores[0])))
-    return {
-        "exported_texts_the_same": same / len(answers),
-        "largest_difference_exported_score": largest,
-    }
+    with (
+        server_process.ServerProcess(
+            exports, str(store), work_dir / "server"
+        ) as server,
+        client.Client(server.grpc, server.token) as caller,
+    ):
+        pending = [
+            caller.submit(clip, each.speaker)
+            for clip, each in zip(clips, enrolled, strict=True)
+        ]
+        answers = [each.result() for each in pending]
+    return [(each.text, each.score) for each in answers]

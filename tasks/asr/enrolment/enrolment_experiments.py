@@ -36,7 +36,7 @@ def embedding(trained, space, values):
         values: `enrolment_plan.Values`.
     """
     rate = values.embedding_learning_rate * spread(space)
-    result = _short(trained, values.seed, values.embedding_steps, rate)
+    result = _short(trained, values.seed, values.embedding_steps, rate, 0)
     return dataclasses.replace(
         result,
         adapter=dataclasses.replace(trained.adapter, dropout_rate=0.0),
@@ -50,13 +50,17 @@ def full(trained, values):
     """The experiment in which every tensor of a Submodel learns."""
     return dataclasses.replace(
         _short(
-            trained, values.seed, values.full_steps, values.full_learning_rate
+            trained,
+            values.seed,
+            values.full_steps,
+            values.full_learning_rate,
+            values.full_warmup_steps,
         ),
         space=schema.Space(),
     )
 
 
-def _short(trained, seed, num_steps, learning_rate):
+def _short(trained, seed, num_steps, learning_rate, warmup_steps):
     return dataclasses.replace(
         trained,
         train=dataclasses.replace(
@@ -65,7 +69,7 @@ def _short(trained, seed, num_steps, learning_rate):
         optimizer=dataclasses.replace(
             trained.optimizer,
             learning_rate=learning_rate,
-            warmup_steps=0,
+            warmup_steps=warmup_steps,
             decay="linear",
             weight_decay=0.0,
         ),

@@ -117,24 +117,29 @@ class Job:
         """
         tried = set().union(*self._modes.values())
         learns = bool(tried & {"embedding", "full"})
-        steps = self._steps(self._values.embedding_steps) if learns else []
-        judge = self._judge(self._runs, len(steps) + 2, 3)
-        self._start()
-        start = self._learning.snapshot(0)
+        steps = self._steps("embedding") if learns else []
+        mean = self._learning.snapshot(0)
         nothing = enrolment_learning.Snapshot(
-            0, {name: np.zeros_like(row) for name, row in start.rows.items()}
+            0, {name: np.zeros_like(row) for name, row in mean.rows.items()}
         )
-        losses = judge.losses([nothing.rows, start.rows])
+        starts = [mean] if learns else []
+        if self._space.encoder:
+            self._predict()
+            starts.append(self._learning.snapshot(0))
+        judge = self._judge(self._runs, len(steps) + 1 + len(starts), 3)
+        base, *losses = judge.losses(
+            [nothing.rows, *(start.rows for start in starts)]
+        )
         # Of each mode, pairs of a snapshot and its held-out losses.
-        histories = {"base": [(nothing, losses[0])]}
+        histories = {"base": [(nothing, base)]}
+        begun = list(zip(starts, losses, strict=True))
         if "zero_shot" in tried:
-            histories["zero_shot"] = [(start, losses[1])]
+            histories["zero_shot"] = begun[-1:]
         if learns:
+            before = self._begin_at(_best(begun, self._runs))
             histories["embedding"] = [
-                (start, losses[1]),
-                *self._learn(
-                    self._learning, judge, steps, "embedding", losses[1]
-                ),
+                *begun,
+                *self._learn(self._learning, judge, steps, "embedding", before),
             ]
         found = {speaker: {} for speaker in self._train}
         self._add(found, judge, self._runs, histories)
@@ -175,7 +180,7 @@ class Job:
                 )
             )
         learning = self._make_learning(full, runs, values.full_utterances)
-        steps = self._steps(values.full_steps)
+        steps = self._steps("full")
         judge = self._judge(runs, len(steps) + 1, 1)
         start = learning.snapshot(0)
         (losses,) = judge.losses([start.rows])
@@ -187,7 +192,8 @@ class Job:
 
     def _learn(self, learning, judge, steps, mode, before):
         """Pairs of a snapshot and its held-out losses, from `before` on."""
-        found = []
+        found, looks = [], [before]
+        patience = getattr(self._values, f"{mode}_patience")
         with tqdm.tqdm(
             total=steps[-1] * learning.num_going,
             desc=f"enrolling ({mode})",
@@ -196,8 +202,10 @@ class Job:
             for snapshot in learning.run(steps, progress.update):
                 (losses,) = judge.losses([snapshot.rows])
                 found.append((snapshot, losses))
-                learning.stop(self._without_gain(before, losses))
-                before = losses
+                looks.append(losses)
+                if len(looks) > patience:
+                    earlier = looks[-1 - patience]
+                    learning.stop(self._without_gain(earlier, losses))
                 progress.total = (
                     progress.n
                     + (steps[-1] - snapshot.step) * learning.num_going
@@ -250,14 +258,33 @@ class Job:
                     rows,
                 )
 
-    def _start(self):
-        """Puts every run at its prediction; without an encoder, the mean.
+    def _begin_at(self, best):
+        """Puts every run at its speaker's best start.
+
+        Args:
+            best: dict of speaker to a `Snapshot` and its losses.
+
+        Returns:
+            dict of speaker to the losses there.
+        """
+        self._task.stack.embeddings.assign(
+            np.stack(
+                [
+                    best[run.speaker][0].embeddings[slot]
+                    for slot, run in enumerate(self._runs)
+                ]
+            )
+        )
+        return {
+            speaker: losses[speaker] for speaker, (_, losses) in best.items()
+        }
+
+    def _predict(self):
+        """Puts every run at what the encoder predicts of it.
 
         A run predicts from what it learns from, so that what it is judged by
         stays unheard.
         """
-        if not self._space.encoder:
-            return
         encoder = self._space.speaker_encoder()
         heard = [
             np.mean(
@@ -313,9 +340,11 @@ class Job:
             self._replicas,
         )
 
-    def _steps(self, num_steps):
+    def _steps(self, mode):
+        values = self._values
         return enrolment_plan.evaluation_steps(
-            num_steps, self._values.evaluations
+            getattr(values, f"{mode}_steps"),
+            getattr(values, f"{mode}_evaluations"),
         )
 
 

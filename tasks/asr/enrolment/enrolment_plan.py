@@ -27,12 +27,17 @@ class Values:
     full_steps: int = 40
     full_utterances: int = 4
     full_learning_rate: float = 1e-3
+    full_warmup_steps: int = 5
     # With fewer utterances "auto" does not try it.
     full_min_utterances: int = 15
     # How often a mode looks at its held-out loss, besides before it begins.
-    evaluations: int = 2
-    # A speaker stops whose held-out loss has not sunk by such a part since.
+    embedding_evaluations: int = 2
+    full_evaluations: int = 4
+    # A speaker stops whose held-out loss has not sunk by such a part in so
+    # many looks.
     min_gain: float = 0.02
+    embedding_patience: int = 1
+    full_patience: int = 2
     # Leave-one-out up to so many utterances, then so many folds.
     max_folds: int = 5
     # Runs that share a step.
@@ -52,7 +57,11 @@ _LOWEST = {
     "full_steps": 1,
     "full_utterances": 1,
     "full_min_utterances": 1,
-    "evaluations": 1,
+    "full_warmup_steps": 0,
+    "embedding_evaluations": 1,
+    "full_evaluations": 1,
+    "embedding_patience": 1,
+    "full_patience": 1,
     "max_folds": 2,
     "runs_per_step": 1,
     "speakers_per_job": 1,
@@ -187,10 +196,9 @@ def modes_to_try(mode, has_encoder, num_utterances, values):
 
 
 def evaluation_steps(num_steps, evaluations):
-    """The steps after which a held-out loss is taken, ascending."""
-    return sorted(
-        {
-            max(1, round(num_steps * (i + 1) / evaluations))
-            for i in range(evaluations)
-        }
-    )
+    """The steps after which a held-out loss is taken, ascending.
+
+    Each is half of the next one, since few utterances are soon learned by
+    heart.
+    """
+    return sorted({max(1, num_steps >> i) for i in range(evaluations)})

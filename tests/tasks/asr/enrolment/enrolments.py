@@ -21,6 +21,7 @@ QUICK = enrolment_plan.Values(
     embedding_utterances=1,
     full_steps=2,
     full_utterances=1,
+    full_warmup_steps=0,
     max_folds=2,
     runs_per_step=4,
 )

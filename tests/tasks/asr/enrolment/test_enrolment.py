@@ -199,7 +199,7 @@ def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
             enrolments.QUICK,
             replicas.Replicas(),
         )
-        job._start()
+        job._predict()
         return job._runs, np.array(job._task.stack.embeddings)
 
     data = speech["ann"]
@@ -210,6 +210,40 @@ def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
     for run, distance in zip(runs, moved, strict=True):
         assert distance > 1e-4 if 0 in run.train else distance < 1e-6
     assert {0 in run.train for run in runs} == {True, False}
+
+
+def test_an_embedding_starts_at_the_mean_where_the_prediction_is_worse(
+    base, spaces, speech
+):
+    def embedding(mean, mode):
+        (each,) = enrolment.enrol(
+            dataclasses.replace(spaces[True], mean_embedding=mean),
+            base,
+            {"ann": speech["ann"]},
+            mode=mode,
+            values=dataclasses.replace(
+                enrolments.QUICK, embedding_learning_rate=1e-9
+            ),
+        )
+        return np.array(each.embedding), each.judgements[mode].loss
+
+    far = np.full_like(spaces[True].mean_embedding, 50.0)
+    predicted, worse = embedding(far, "zero_shot")
+    np.testing.assert_allclose(
+        embedding(far, "embedding")[0], predicted, atol=1e-6
+    )
+    # Where the learning leads from the prediction is better than that.
+    (each,) = enrolment.enrol(
+        spaces[True],
+        base,
+        {"ann": speech["ann"]},
+        mode="embedding",
+        values=dataclasses.replace(enrolments.QUICK, embedding_steps=4),
+    )
+    good = np.array(each.embedding, np.float32)
+    found, better = embedding(good, "embedding")
+    assert better < worse
+    np.testing.assert_allclose(found, good, atol=1e-6)
 
 
 def test_work_besides_learning_is_shown_too(base, spaces, speech, monkeypatch):
@@ -260,7 +294,9 @@ def test_zero_shot_learns_nothing_and_is_what_auto_starts_from(
 
 
 def test_a_full_slot_goes_on_from_the_embedding(base, spaces, speech):
-    values = dataclasses.replace(enrolments.QUICK, full_learning_rate=1e-12)
+    values = dataclasses.replace(
+        enrolments.QUICK, embedding_steps=8, full_learning_rate=1e-12
+    )
     (each,) = enrolment.enrol(
         spaces[True], base, {"ann": speech["ann"]}, mode="full", values=values
     )
@@ -297,7 +333,7 @@ def test_nothing_is_kept_that_is_worse_than_the_base(base, spaces, speech):
     # A start and steps so wide that every one of them does harm: the Submodel
     # falls silent, which is fewer errors than this base makes.
     values = dataclasses.replace(
-        enrolments.QUICK, embedding_learning_rate=1e4, evaluations=1
+        enrolments.QUICK, embedding_learning_rate=1e4, embedding_evaluations=1
     )
     far = np.full_like(spaces[False].mean_embedding, 50.0)
     space = dataclasses.replace(spaces[False], mean_embedding=far)
@@ -352,12 +388,23 @@ def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
             calls.append(function)
             return function(*batch)
 
-        return call if num_calls == 2 else function
+        return call if num_calls == 4 else function
 
     monkeypatch.setattr(enrolment_learning, "compiled", counting)
-    for min_gain, expected in ((-1.0, 2), (0.99, 1)):
+    # Looks after 1, 2 and 4 steps.
+    for min_gain, patience, expected in (
+        (-1.0, 1, 4),
+        (0.99, 1, 1),
+        (0.99, 2, 2),
+    ):
         calls.clear()
-        values = dataclasses.replace(enrolments.QUICK, min_gain=min_gain)
+        values = dataclasses.replace(
+            enrolments.QUICK,
+            embedding_steps=4,
+            embedding_evaluations=3,
+            min_gain=min_gain,
+            embedding_patience=patience,
+        )
         (each,) = enrolment.enrol(
             spaces[True], base, {"ann": speech["ann"]}, values=values
         )

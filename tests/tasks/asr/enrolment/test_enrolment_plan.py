@@ -36,7 +36,7 @@ def test_a_single_utterance_is_all_there_is():
 
 @pytest.mark.parametrize(
     "num_steps, evaluations, expected",
-    [(8, 2, [4, 8]), (8, 1, [8]), (1, 3, [1]), (10, 3, [3, 7, 10])],
+    [(8, 2, [4, 8]), (8, 1, [8]), (1, 3, [1]), (10, 3, [2, 5, 10])],
 )
 def test_the_last_step_is_always_evaluated(num_steps, evaluations, expected):
     assert enrolment_plan.evaluation_steps(num_steps, evaluations) == expected
