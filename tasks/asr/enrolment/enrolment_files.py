@@ -214,7 +214,15 @@ class Destination:
             version = submodel_store.SubmodelStore(self.store).publish(
                 submodel.to_bytes(made), self.tenant, enrolled.speaker
             )
-        submodel.save(path, made)
+        try:
+            submodel.save(path, made)
+        except OSError as error:
+            if not version:
+                raise
+            raise OSError(
+                f"{enrolled.speaker} is published, as {version.name}, but has "
+                f"no file: {error}"
+            ) from error
         return path, version
 
     def write_results(self, rows):

@@ -178,6 +178,23 @@ def test_a_failed_write_leaves_what_was_there(space, tmp_path, monkeypatch):
     assert os.listdir(tmp_path / "submodels") == ["ann.safetensors"]
 
 
+def test_a_file_that_fails_after_its_publishing_says_both(
+    space, tmp_path, monkeypatch
+):
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
+    )
+
+    def full(path, made):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(submodel, "save", full)
+    with pytest.raises(OSError, match="ann is published, as .* no space left"):
+        destination.write(enrolled(space), space, seed=0)
+    store = submodel_store.SubmodelStore(str(tmp_path / "store"))
+    assert store.resolve("clinic", "ann")
+
+
 def test_who_is_taken_meanwhile_is_not_overwritten(space, tmp_path):
     ours, theirs = (enrolment_files.Destination(str(tmp_path)) for _ in "ab")
     ours.check(space, ["ann"])
