@@ -134,7 +134,7 @@ def known(arguments, folder, processes, common):
             # Another voice first each time, which makes it another severity's.
             voices=f"{first}:{first + count}",
             processes=",".join(some),
-            speaker_prefix=f"KNOWN{number:02d}_",
+            speaker_prefix=f"KNOWN{number:02d}S",
             seed=number,
             **common,
         )
