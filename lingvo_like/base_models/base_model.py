@@ -116,13 +116,16 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         """
 
     @abc.abstractmethod
-    def decode(self, encoded, paddings, beam_size=1):
+    def decode(self, encoded, paddings, beam_size=1, limits=None):
         """Recognise; greedy for `beam_size=1`, else beam search.
 
         Args:
             encoded: `[batch, subsampled_time, model_dim]`.
             paddings: `[batch, subsampled_time]`.
             beam_size: int.
+            limits: `[batch]` int32, tokens after which a row's text need not go
+                on; a search that gains nothing by stopping goes on. None for
+                `max_tokens`.
 
         Returns:
             tokens `[batch, max_tokens]` int32, lengths `[batch]` int32, and

@@ -233,8 +233,9 @@ class ConformerCtc(base_model.BaseModel):
             token_lengths,
         )
 
-    def decode(self, encoded, paddings, beam_size=1):
+    def decode(self, encoded, paddings, beam_size=1, limits=None):
         """As `BaseModel.decode`; a score is log p(tokens | audio) a token."""
+        del limits
         logits = self.logits(encoded)
         lengths = paddings_lib.to_lengths(paddings)
         if beam_size == 1:

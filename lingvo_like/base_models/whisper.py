@@ -154,14 +154,19 @@ class Whisper(base_model.BaseModel):
             token_lengths + 1, "float32"
         )
 
-    def decode(self, encoded, paddings, beam_size=1):
+    def decode(self, encoded, paddings, beam_size=1, limits=None):
         if beam_size < 1:
             raise ValueError(
                 f"`beam_size` must be at least 1. Received: {beam_size}."
             )
+        if limits is None or beam_size > 1:
+            limits = ops.full(
+                (ops.shape(encoded)[0],), self.max_tokens, dtype="int32"
+            )
+        limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
         if beam_size == 1:
             found = whisper_decoding.greedy(
-                self.decoder, encoded, self._rules, self.max_tokens
+                self.decoder, encoded, self._rules, self.max_tokens, limits
             )
         else:
             found = whisper_decoding.beam(
@@ -169,7 +174,7 @@ class Whisper(base_model.BaseModel):
             )
         *texts, scores = found
         end = self.tokenizer.end_of_text
-        return *whisper_decoding.without_loops(*texts, end), scores
+        return *whisper_decoding.without_loops(*texts, limits, end), scores
 
     def tokenize(self, text):
         return self.tokenizer.tokenize(text)

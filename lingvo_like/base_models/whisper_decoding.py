@@ -43,7 +43,7 @@ def _write(tokens, index, token):
     return ops.where(here, token[..., None], tokens)
 
 
-def greedy(decoder, encoded, rules, max_tokens):
+def greedy(decoder, encoded, rules, max_tokens, limits):
     """The likeliest token, one after the other.
 
     Args:
@@ -51,6 +51,7 @@ def greedy(decoder, encoded, rules, max_tokens):
         encoded: `[batch, source_time, model_dim]`.
         rules: `Rules`.
         max_tokens: int, static.
+        limits: `[batch]` int32 from 1 to `max_tokens`, of each row's tokens.
 
     Returns:
         tokens `[batch, max_tokens]` int32 padded with end-of-text, lengths
@@ -66,13 +67,15 @@ def greedy(decoder, encoded, rules, max_tokens):
     def choose(step, logits, tokens, ended, total, first=False):
         scores = rules.log_probabilities(logits, first)
         token = ops.cast(ops.argmax(scores, axis=-1), "int32")
-        total = total + ops.where(ended, 0.0, ops.max(scores, axis=-1))
-        token = ops.where(ended, end, token)
+        over = ops.logical_or(ended, step >= limits)
+        total = total + ops.where(over, 0.0, ops.max(scores, axis=-1))
+        token = ops.where(over, end, token)
         tokens = _write(tokens, step, token)
-        return token, tokens, ops.logical_or(ended, token == end), total
+        reached = ops.logical_and(token == end, step < limits)
+        return token, tokens, ops.logical_or(ended, reached), total
 
     def proceed(step, token, tokens, ended, total, caches):
-        return ops.logical_not(ops.all(ended))
+        return ops.any(ops.logical_and(~ended, step < limits))
 
     def advance(step, token, tokens, ended, total, caches):
         logits, caches = decoder.step(
@@ -100,7 +103,7 @@ def greedy(decoder, encoded, rules, max_tokens):
     return tokens, lengths, total / ops.cast(scored, "float32")
 
 
-def without_loops(tokens, lengths, end):
+def without_loops(tokens, lengths, limits, end):
     """Texts that say the same on end, saying it once.
 
     A Whisper that does not understand may fall into a loop, and leaves it only
@@ -110,6 +113,7 @@ def without_loops(tokens, lengths, end):
     Args:
         tokens: `[batch, max_tokens]` int32 padded with end-of-text.
         lengths: `[batch]` int32.
+        limits: `[batch]` int32, the room that each text had.
         end: int, end-of-text.
 
     Returns:
@@ -117,12 +121,17 @@ def without_loops(tokens, lengths, end):
     """
     room = tokens.shape[-1]
     kept = lengths
+    beyond = ops.arange(room, dtype="int32") >= limits[:, None]
     for period in range(1, room // COPIES + 1):
-        same = ops.cast(tokens[:, period:] == tokens[:, :-period], "int32")
+        same = tokens[:, period:] == tokens[:, :-period]
+        same = ops.cast(ops.logical_or(same, beyond[:, period:]), "int32")
         # How many of the last tokens are those of a period before.
         run = ops.sum(ops.cumprod(ops.flip(same, axis=1), axis=1), axis=1)
-        is_loop = ops.logical_and(lengths == room, run >= (COPIES - 1) * period)
-        kept = ops.where(is_loop, ops.minimum(kept, room - run), kept)
+        run = run - (room - limits)
+        is_loop = ops.logical_and(
+            lengths == limits, run >= (COPIES - 1) * period
+        )
+        kept = ops.where(is_loop, ops.minimum(kept, limits - run), kept)
     return ops.where(
         ops.arange(room, dtype="int32") < kept[:, None], tokens, end
     ), kept

@@ -12,6 +12,11 @@ from tasks.asr.evaluation import scoring
 
 # Utterances that are judged together.
 _PLACES = 32
+# Fewer calls than this are not worth a compilation. A decoder's many small
+# operations cost much more without.
+_LOSSES_WORTH_COMPILING, _TEXTS_WORTH_COMPILING = 6, 3
+# A text is heard no further than its transcript's tokens this often, and more.
+_COPIES, _SPARE_TOKENS = 2, 8
 # A held-out loss above the base's by so much is not chance but harm.
 _HARM_RATIO, _HARM_NATS = 1.1, 0.05
 # Below this, what the others of a speaker learned helps.
@@ -97,15 +102,23 @@ class Judge:
             [(slot, i) for slot, r in enumerate(runs) for i in r.held_out],
             lambda item: (runs[item[0]].speaker, item[1]),
         )
-        self._loss_step = self._compiled(self._losses, num_losses)
-        self._text_step = self._compiled(self._texts, num_texts)
-
-    def _compiled(self, function, num_candidates):
-        # What counts is how often each padded length comes.
-        most = max(map(len, self._items.values()), default=0) * num_candidates
-        return enrolment_learning.on_replicas(
-            self._replicas, function, -(-most // _PLACES)
+        self._loss_steps = self._compiled(
+            self._losses, num_losses, _LOSSES_WORTH_COMPILING
         )
+        self._text_steps = self._compiled(
+            self._texts, num_texts, _TEXTS_WORTH_COMPILING
+        )
+
+    def _compiled(self, function, num_candidates, worth):
+        """The function of each padded length, on each replica's batch."""
+        return {
+            bucket: enrolment_learning.on_replicas(
+                self._replicas,
+                function,
+                len(items) * num_candidates > (worth - 1) * _PLACES,
+            )
+            for bucket, items in self._items.items()
+        }
 
     def losses(self, candidates):
         """The loss of every held-out utterance.
@@ -119,12 +132,12 @@ class Judge:
             for each candidate a dict of speaker to a dict of utterance index
             to its loss.
         """
-        return self._each(self._loss_step, candidates, np.asarray, float)
+        return self._each(self._loss_steps, candidates, np.asarray, float)
 
     def texts(self, candidates):
         """The text of every held-out utterance, in dicts like `losses`."""
         return self._each(
-            self._text_step,
+            self._text_steps,
             candidates,
             lambda found: self._base.detokenize(*found).numpy(),
             lambda text: text.decode("utf-8", "replace"),
@@ -148,7 +161,7 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _each(self, step, candidates, read, convert):
+    def _each(self, steps, candidates, read, convert):
         found = [{} for _ in candidates]
         with tqdm.tqdm(
             total=len(candidates) * sum(map(len, self._items.values())),
@@ -161,7 +174,7 @@ class Judge:
             for bucket, some, places in self._parts(len(candidates)):
                 # A replica that has nothing left judges the first again.
                 idle = self._replicas.num_local - len(some)
-                results = step(
+                results = steps[bucket](
                     [
                         self._batch(candidates, part, places, bucket)
                         for part in some + some[:1] * idle
@@ -181,7 +194,10 @@ class Judge:
         num_local = self._replicas.num_local
         for bucket, items in self._items.items():
             rows = [(c, *item) for c in range(num_candidates) for item in items]
-            places = min(_PLACES, len(rows))
+            # Even parts: of one candidate where it fills some, so that one
+            # program does for any number of candidates.
+            divided = len(items) if len(items) > _PLACES else len(rows)
+            places = -(-divided // -(-divided // _PLACES))
             parts = [
                 rows[start : start + places]
                 for start in range(0, len(rows), places)
@@ -226,8 +242,12 @@ class Judge:
         )
 
     def _texts(self, batch):
+        # Who does not understand may say the same on end, as far as the base
+        # model's longest text; nobody else should wait for that.
         tokens, lengths, _ = self._base.decode(
-            self._encode(batch), batch["activation_paddings"]
+            self._encode(batch),
+            batch["activation_paddings"],
+            limits=_COPIES * batch["token_lengths"] + _SPARE_TOKENS,
         )
         return tokens, lengths
 

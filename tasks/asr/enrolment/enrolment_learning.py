@@ -15,7 +15,7 @@ from lingvo_like import slot_rows, streams
 from tasks.asr.data import schedule
 from tasks.asr.training import stacks
 
-# Fewer calls than this are not worth a compilation.
+# Fewer steps than this are not worth a compilation.
 _WORTH_COMPILING = 6
 
 
@@ -34,27 +34,22 @@ class Snapshot:
     embeddings: np.ndarray | None = None
 
 
-def compiled(function, num_calls):
-    """The function, compiled if it is called often enough to gain by it."""
-    if num_calls < _WORTH_COMPILING:
-        return function
-    return tf.function(function, autograph=False)
-
-
-def on_replicas(replicas, function, num_calls):
+def on_replicas(replicas, function, is_compiled):
     """The function on each replica's own argument.
 
     Args:
         replicas: `Replicas`.
         function: of a structure of tensors.
-        num_calls: int, as `compiled`.
+        is_compiled: bool, where there is one replica; several always are.
 
     Returns:
         a function of a list of structures that returns a list.
     """
     if not replicas.is_plain:
         return replicas.replicate(function)
-    step = compiled(function, num_calls)
+    step = function
+    if is_compiled:
+        step = tf.function(function, autograph=False)
     return lambda arguments: [step(argument) for argument in arguments]
 
 
@@ -136,7 +131,7 @@ class Learning:
             functools.partial(
                 type(self._task).train_step.python_function, self._task
             ),
-            -(-steps[-1] * self._most // self._places),
+            steps[-1] * self._most > (_WORTH_COMPILING - 1) * self._places,
         )
         before = 0
         for stop in steps:

@@ -39,7 +39,7 @@ class Values:
     embedding_patience: int = 1
     full_patience: int = 2
     # Leave-one-out up to so many utterances, then so many folds.
-    max_folds: int = 5
+    max_folds: int = 3
     # Runs that share a step.
     runs_per_step: int = 12
     speakers_per_job: int = 64
@@ -47,7 +47,7 @@ class Values:
     min_seconds: float = 0.3
     # Padded lengths are rounded up to it: one compiled program each, which a
     # speaker's few steps are not worth, and the many of a full slot are.
-    bucket_seconds: float = 2.0
+    bucket_seconds: float = 4.0
     full_bucket_seconds: float = 1.0
 
 

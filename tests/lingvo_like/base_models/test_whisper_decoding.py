@@ -81,7 +81,7 @@ def with_loops(monkeypatch):
     monkeypatch.setattr(
         whisper_decoding,
         "without_loops",
-        lambda tokens, lengths, end: (tokens, lengths),
+        lambda tokens, lengths, limits, end: (tokens, lengths),
     )
 
 
@@ -111,6 +111,36 @@ def test_some_small_bases_end_their_texts_and_some_are_cut(with_loops):
         lengths.update(base.decode(*encoded_by(base), 4)[1].numpy().tolist())
     assert base.max_tokens in lengths
     assert min(lengths) < base.max_tokens
+
+
+def test_a_row_goes_no_further_than_its_limit(with_loops):
+    base = whisper_bases.small()
+    encoded, paddings = encoded_by(base)
+    whole, lengths, _ = base.decode(encoded, paddings)
+    limits = np.array([3, 5])
+    assert (np.asarray(lengths) > limits).all()
+    tokens, cut, scores = base.decode(encoded, paddings, limits=limits)
+    np.testing.assert_array_equal(cut, limits)
+    assert tokens.shape == whole.shape
+    for row, limit in enumerate(limits):
+        np.testing.assert_array_equal(tokens[row, :limit], whole[row, :limit])
+        assert (tokens[row, limit:] == base.tokenizer.end_of_text).numpy().all()
+        ids, total = [], 0.0
+        for token in whole[row, :limit].numpy().tolist():
+            total += next_scores(base, encoded[row : row + 1], [ids])[0][token]
+            ids.append(token)
+        np.testing.assert_allclose(scores[row], total / limit, atol=1e-4)
+
+
+def test_a_limit_beyond_the_room_changes_nothing():
+    base = ending(1)
+    encoded, paddings = encoded_by(base)
+    limits = np.full(len(LENGTHS), 10 * base.max_tokens)
+    for beam_size in (1, 2):
+        plain = base.decode(encoded, paddings, beam_size)
+        limited = base.decode(encoded, paddings, beam_size, limits)
+        for one, other in zip(plain, limited, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_eager_and_graph_agree():
@@ -192,16 +222,21 @@ END, ROOM = 0, 16
         ([], None),
     ],
 )
-def test_a_text_without_an_end_says_once_what_it_says_on_end(text, kept):
-    tokens = np.full((2, ROOM), END, np.int32)
+@pytest.mark.parametrize("beyond", [0, 9])
+def test_a_text_without_an_end_says_once_what_it_says_on_end(
+    text, kept, beyond
+):
+    width = ROOM + beyond
+    tokens = np.full((2, width), END, np.int32)
     tokens[0, : len(text)] = text
     # Whatever is beside it.
     tokens[1] = 3
-    lengths = np.array([len(text), ROOM], np.int32)
-    found, cut = whisper_decoding.without_loops(tokens, lengths, END)
+    lengths = np.array([len(text), width], np.int32)
+    limits = np.array([ROOM, width], np.int32)
+    found, cut = whisper_decoding.without_loops(tokens, lengths, limits, END)
     wanted = text if kept is None else kept
     assert cut[0] == len(wanted)
-    assert list(found[0]) == wanted + [END] * (ROOM - len(wanted))
+    assert list(found[0]) == wanted + [END] * (width - len(wanted))
     assert (cut[1], found[1, 0], found[1, 1]) == (1, 3, END)
 
 

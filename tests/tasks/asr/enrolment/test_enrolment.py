@@ -382,15 +382,13 @@ def test_many_speakers_go_through_several_jobs_to_the_same(
 
 def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
     calls = []
+    batches = enrolment_learning.Learning._batches
 
-    def counting(function, num_calls):
-        def call(*batch):
-            calls.append(function)
-            return function(*batch)
+    def counting(learning, group):
+        calls.append(group)
+        return batches(learning, group)
 
-        return call if num_calls == 4 else function
-
-    monkeypatch.setattr(enrolment_learning, "compiled", counting)
+    monkeypatch.setattr(enrolment_learning.Learning, "_batches", counting)
     # Looks after 1, 2 and 4 steps.
     for min_gain, patience, expected in (
         (-1.0, 1, 4),
@@ -410,6 +408,21 @@ def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
         )
         assert len(calls) == expected
         assert each.step <= expected
+
+
+def test_a_text_is_heard_no_further_than_its_transcript_asks(
+    base, spaces, speech, monkeypatch
+):
+    seen, decode = set(), type(base).decode
+
+    def limited(self, encoded, paddings, limits):
+        seen.update(np.asarray(limits).tolist())
+        return decode(self, encoded, paddings, limits=limits)
+
+    monkeypatch.setattr(type(base), "decode", limited)
+    ann = {"ann": speech["ann"]}
+    enrolment.enrol(spaces[True], base, ann, values=enrolments.QUICK)
+    assert seen == {2 * len(tokens) + 8 for tokens in ann["ann"].tokens}
 
 
 def test_auto_tries_a_full_slot_only_with_data_enough():
