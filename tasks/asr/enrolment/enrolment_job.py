@@ -126,9 +126,12 @@ class Job:
         if self._space.encoder:
             self._predict()
             starts.append(self._learning.snapshot(0))
-        judge = self._judge(self._runs, len(steps) + 1 + len(starts), 3)
+        neighbors = self._num_neighbors if learns else 0
+        judge = self._judge(
+            self._runs, len(steps) + 1 + len(starts) + neighbors, 3
+        )
         base, *losses = judge.losses(
-            [nothing.rows, *(start.rows for start in starts)]
+            [nothing.rows, *(start.rows for start in starts)], self._train
         )
         # Of each mode, pairs of a snapshot and its held-out losses.
         histories = {"base": [(nothing, base)]}
@@ -136,6 +139,7 @@ class Job:
         if "zero_shot" in tried:
             histories["zero_shot"] = begun[-1:]
         if learns:
+            begun += self._neighbors(judge, _best(begun, self._runs))
             before = self._begin_at(_best(begun, self._runs))
             histories["embedding"] = [
                 *begun,
@@ -183,7 +187,7 @@ class Job:
         steps = self._steps("full")
         judge = self._judge(runs, len(steps) + 1, 1)
         start = learning.snapshot(0)
-        (losses,) = judge.losses([start.rows])
+        (losses,) = judge.losses([start.rows], {run.speaker for run in runs})
         history = [
             (start, losses),
             *self._learn(learning, judge, steps, "full", losses),
@@ -194,18 +198,23 @@ class Job:
         """Pairs of a snapshot and its held-out losses, from `before` on."""
         found, looks = [], [before]
         patience = getattr(self._values, f"{mode}_patience")
+        going = self._not_good(before)
+        learning.stop(set(before) - going)
         with tqdm.tqdm(
             total=steps[-1] * learning.num_going,
             desc=f"enrolling ({mode})",
             unit="update",
         ) as progress:
             for snapshot in learning.run(steps, progress.update):
-                (losses,) = judge.losses([snapshot.rows])
-                found.append((snapshot, losses))
-                looks.append(losses)
+                (losses,) = judge.losses([snapshot.rows], going)
+                # Who has stopped is where the last look was.
+                looks.append({**looks[-1], **losses})
+                found.append((snapshot, looks[-1]))
                 if len(looks) > patience:
                     earlier = looks[-1 - patience]
-                    learning.stop(self._without_gain(earlier, losses))
+                    going = going - self._without_gain(earlier, looks[-1])
+                going = going & self._not_good(looks[-1])
+                learning.stop(set(before) - going)
                 progress.total = (
                     progress.n
                     + (steps[-1] - snapshot.step) * learning.num_going
@@ -218,9 +227,59 @@ class Job:
         return {
             speaker
             for speaker, now in losses.items()
-            if np.mean(list(now.values()))
-            > least * np.mean(list(before[speaker].values()))
+            if _mean(now) > least * _mean(before[speaker])
         }
+
+    def _not_good(self, losses):
+        """The speakers whose held-out loss leaves something to gain."""
+        return {
+            speaker
+            for speaker, each in losses.items()
+            if _mean(each) >= self._values.good_loss
+        }
+
+    @property
+    def _num_neighbors(self):
+        return min(self._values.embedding_neighbors, len(self._space.speakers))
+
+    def _neighbors(self, judge, best):
+        """The space's own speakers nearest to each newcomer's best start.
+
+        A speaker's runs are all put at the same ones, nearest first.
+
+        Args:
+            judge: `Judge` of the runs.
+            best: dict of speaker to a `Snapshot` and its losses.
+
+        Returns:
+            list of pairs of a snapshot and its losses.
+        """
+        before = {
+            speaker: losses[speaker] for speaker, (_, losses) in best.items()
+        }
+        seeking = self._not_good(before)
+        self._begin_at(best)
+        embeddings = np.array(self._task.stack.embeddings)
+        known = self._space.embeddings
+        nearest = {
+            run.speaker: np.argsort(
+                np.linalg.norm(known - embeddings[slot], axis=1), kind="stable"
+            )
+            for slot, run in enumerate(self._runs)
+            if run.is_final
+        }
+        snapshots = []
+        for place in range(self._num_neighbors if seeking else 0):
+            for slot, run in enumerate(self._runs):
+                if run.speaker in seeking:
+                    embeddings[slot] = known[nearest[run.speaker][place]]
+            self._task.stack.embeddings.assign(embeddings)
+            snapshots.append(self._learning.snapshot(0))
+        losses = judge.losses([each.rows for each in snapshots], seeking)
+        return [
+            (snapshot, {**before, **each})
+            for snapshot, each in zip(snapshots, losses, strict=True)
+        ]
 
     def _add(self, found, judge, runs, histories):
         """Adds each mode's candidate to every speaker of the runs.
@@ -233,7 +292,10 @@ class Job:
         """
         best = {mode: _best(each, runs) for mode, each in histories.items()}
         # In one go: a decoder's many small steps cost the same for more rows.
-        texts = judge.texts([_rows(each, runs) for each in best.values()])
+        texts = judge.texts(
+            [_rows(each, runs) for each in best.values()],
+            {run.speaker for run in runs},
+        )
         for of_mode, (mode, chosen) in zip(texts, best.items(), strict=True):
             for slot, run in enumerate(runs):
                 if not run.is_final:
@@ -353,10 +415,15 @@ def _best(history, runs):
     return {
         run.speaker: min(
             history,
-            key=lambda each, s=run.speaker: np.mean(list(each[1][s].values())),
+            key=lambda each, s=run.speaker: _mean(each[1][s]),
         )
         for run in runs
     }
+
+
+def _mean(losses):
+    """The mean of a dict of utterance index to its loss."""
+    return np.mean(list(losses.values()))
 
 
 def _rows(best, runs):

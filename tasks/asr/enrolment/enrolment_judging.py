@@ -120,25 +120,29 @@ class Judge:
             for bucket, items in self._items.items()
         }
 
-    def losses(self, candidates):
-        """The loss of every held-out utterance.
+    def losses(self, candidates, speakers):
+        """The loss of every held-out utterance of some speakers.
 
         Args:
             candidates: list of dicts of name to `[runs, ...]`, which are
                 judged together; each utterance by the row of the run that
                 held it out.
+            speakers: collection of str.
 
         Returns:
             for each candidate a dict of speaker to a dict of utterance index
             to its loss.
         """
-        return self._each(self._loss_steps, candidates, np.asarray, float)
+        return self._each(
+            self._loss_steps, candidates, speakers, np.asarray, float
+        )
 
-    def texts(self, candidates):
+    def texts(self, candidates, speakers):
         """The text of every held-out utterance, in dicts like `losses`."""
         return self._each(
             self._text_steps,
             candidates,
+            speakers,
             lambda found: self._base.detokenize(*found).numpy(),
             lambda text: text.decode("utf-8", "replace"),
         )
@@ -161,17 +165,18 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _each(self, steps, candidates, read, convert):
+    def _each(self, steps, candidates, speakers, read, convert):
         found = [{} for _ in candidates]
+        parts = list(self._parts(len(candidates), speakers))
         with tqdm.tqdm(
-            total=len(candidates) * sum(map(len, self._items.values())),
+            total=sum(len(part) for _, some, _ in parts for part in some),
             desc="enrolling (judging)",
             unit="utt",
             # Within the bar of the learning, and only where somebody looks.
             leave=False,
             disable=None,
         ) as progress:
-            for bucket, some, places in self._parts(len(candidates)):
+            for bucket, some, places in parts:
                 # A replica that has nothing left judges the first again.
                 idle = self._replicas.num_local - len(some)
                 results = steps[bucket](
@@ -189,13 +194,20 @@ class Judge:
                     progress.update(len(part))
         return found
 
-    def _parts(self, num_candidates):
+    def _parts(self, num_candidates, speakers):
         """What the replicas judge together: padded length, parts, places."""
         num_local = self._replicas.num_local
         for bucket, items in self._items.items():
-            rows = [(c, *item) for c in range(num_candidates) for item in items]
-            # Even parts: of one candidate where it fills some, so that one
-            # program does for any number of candidates.
+            rows = [
+                (candidate, slot, index)
+                for candidate in range(num_candidates)
+                for slot, index in items
+                if self._runs[slot].speaker in speakers
+            ]
+            if not rows:
+                continue
+            # Even parts: of everybody where they fill some, so that one
+            # program does for any number of candidates and speakers.
             divided = len(items) if len(items) > _PLACES else len(rows)
             places = -(-divided // -(-divided // _PLACES))
             parts = [

@@ -23,6 +23,8 @@ class Values:
     embedding_utterances: int = 1
     # In units of how far the space's own speakers lie from their mean.
     embedding_learning_rate: float = 0.4
+    # How many of the space's speakers it may start at: the nearest ones.
+    embedding_neighbors: int = 8
     # Steps in which all of a Submodel learns, from the embedding's point on.
     full_steps: int = 40
     full_utterances: int = 4
@@ -33,6 +35,8 @@ class Values:
     # How often a mode looks at its held-out loss, besides before it begins.
     embedding_evaluations: int = 2
     full_evaluations: int = 4
+    # Nothing is learned or sought where the held-out loss is below it already.
+    good_loss: float = 0.02
     # A speaker stops whose held-out loss has not sunk by such a part in so
     # many looks.
     min_gain: float = 0.02
@@ -54,6 +58,7 @@ class Values:
 _LOWEST = {
     "embedding_steps": 1,
     "embedding_utterances": 1,
+    "embedding_neighbors": 0,
     "full_steps": 1,
     "full_utterances": 1,
     "full_min_utterances": 1,

@@ -19,6 +19,7 @@ EXPERIMENT = "conformer.TinyEmbedding"
 QUICK = enrolment_plan.Values(
     embedding_steps=2,
     embedding_utterances=1,
+    embedding_neighbors=0,
     full_steps=2,
     full_utterances=1,
     full_warmup_steps=0,

@@ -246,6 +246,64 @@ def test_an_embedding_starts_at_the_mean_where_the_prediction_is_worse(
     np.testing.assert_allclose(found, good, atol=1e-6)
 
 
+@pytest.mark.parametrize("has_encoder", [False, True])
+def test_an_embedding_starts_at_the_best_of_the_nearest_speakers(
+    base, spaces, speech, has_encoder
+):
+    # Where the learning leads is a good place for a speaker of the space.
+    values = dataclasses.replace(enrolments.QUICK, embedding_steps=4)
+    plain = enrolment.enrol(spaces[has_encoder], base, speech, values=values)
+    good = {each.speaker: np.array(each.embedding, "f4") for each in plain}
+    far = np.full_like(good["ann"], 50.0)
+    space = dataclasses.replace(
+        spaces[has_encoder],
+        embeddings=np.stack([far, good["bob"], good["ann"]]),
+    )
+
+    def learned(neighbors, speech):
+        values = dataclasses.replace(
+            enrolments.QUICK,
+            embedding_neighbors=neighbors,
+            embedding_learning_rate=1e-9,
+        )
+        found = enrolment.enrol(
+            space, base, speech, mode="embedding", values=values
+        )
+        return {each.speaker: each for each in found}
+
+    without = learned(0, speech)
+    # Two are the nearest, the third is as far as it is bad; and more than the
+    # space has are all of them.
+    for neighbors in (2, 10):
+        found, gained = learned(neighbors, speech), 0
+        for speaker, each in found.items():
+            judgement = each.judgements["embedding"]
+            before = without[speaker].judgements["embedding"]
+            assert judgement.loss <= before.loss
+            gained += judgement.loss < before.loss
+            assert (
+                min(np.abs(each.embedding - one).max() for one in good.values())
+                < 1e-6
+            )
+            (alone,) = learned(neighbors, {speaker: speech[speaker]}).values()
+            np.testing.assert_array_equal(alone.embedding, each.embedding)
+        assert gained
+
+
+@pytest.mark.parametrize("mode", ["embedding", "full"])
+def test_nothing_is_learned_where_nothing_is_to_gain(
+    base, spaces, speech, monkeypatch, mode
+):
+    monkeypatch.setattr(enrolment_learning.Learning, "_batches", None)
+    values = dataclasses.replace(
+        enrolments.QUICK, good_loss=1e9, embedding_neighbors=2
+    )
+    (each,) = enrolment.enrol(
+        spaces[True], base, {"ann": speech["ann"]}, mode=mode, values=values
+    )
+    assert each.step == 0
+
+
 def test_work_besides_learning_is_shown_too(base, spaces, speech, monkeypatch):
     shown = []
 
