@@ -251,7 +251,7 @@ def test_an_embedding_starts_at_the_best_of_the_nearest_speakers(
     base, spaces, speech, has_encoder
 ):
     # Where the learning leads is a good place for a speaker of the space.
-    values = dataclasses.replace(enrolments.QUICK, embedding_steps=4)
+    values = dataclasses.replace(enrolments.QUICK, embedding_steps=16)
     plain = enrolment.enrol(spaces[has_encoder], base, speech, values=values)
     good = {each.speaker: np.array(each.embedding, "f4") for each in plain}
     far = np.full_like(good["ann"], 50.0)
