@@ -127,8 +127,9 @@ class _Kept:
             "set": arguments.set,
             "scratch_steps": arguments.scratch_steps,
             "slots": arguments.slots,
-            "enrolment": dataclasses.asdict(enrolment_plan.Values()),
         }
+        # Rows of other values of the enrolment are measured again.
+        self._enrolment = dataclasses.asdict(enrolment_plan.Values())
         self._rows = {}
         if self._path.exists():
             found = json.loads(self._path.read_text())
@@ -138,12 +139,14 @@ class _Kept:
     def row(self, mode, count, measure):
         """The row of a mode and a count, measured unless it is here."""
         key = f"{mode} {count}"
-        if key not in self._rows:
-            self._rows[key] = measure()
+        values = self._enrolment if mode in ENROLLED else None
+        found = self._rows.get(key, {"values": None})
+        if "row" not in found or found["values"] != values:
+            self._rows[key] = {"values": values, "row": measure()}
             self._path.write_text(
                 json.dumps({"settings": self._settings, "rows": self._rows})
             )
-        return self._rows[key]
+        return self._rows[key]["row"]
 
 
 def data_ratio(rows):
