@@ -48,7 +48,7 @@ class EmbeddingSpace(stack.SpeakerSlots):
         embeddings: variable `[speakers, embedding_dim]`, before they are
             normalised.
         mean_embedding: variable `[embedding_dim]`, the mean of `embeddings`,
-            kept up to date by the optimiser; where a newcomer starts.
+            kept up to date by the optimiser; where a newcomer may start.
     """
 
     def __init__(

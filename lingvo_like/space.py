@@ -36,7 +36,7 @@ class Space:
     Attributes:
         basis: dict of tensor name to `[embedding_dim, ...]`.
         embeddings: `[speakers, embedding_dim]`, before they are normalised.
-        mean_embedding: `[embedding_dim]`, where a newcomer starts.
+        mean_embedding: `[embedding_dim]`, where a newcomer may start.
         encoder: dict of name to the speaker encoder's tensor; may be empty.
         metadata: `Metadata`.
     """

@@ -11,7 +11,7 @@ from keras import ops
 # Struck out: finite, so that sums of it stay ordered and free of NaN.
 IMPOSSIBLE = -1e9
 # Of the same tokens in a row, which nobody says at the end of a text that fills
-# all the room there is.
+# all the room it has.
 COPIES = 4
 
 
@@ -107,8 +107,8 @@ def without_loops(tokens, lengths, limits, end):
     """Texts that say the same on end, saying it once.
 
     A Whisper that does not understand may fall into a loop, and leaves it only
-    where there is no more room. Only such a text is touched, which has no end
-    of its own, and whose last tokens are `COPIES` times the same or more.
+    where there is no more room. Only such a text is touched, which fills its
+    room, and whose last tokens are `COPIES` times the same or more.
 
     Args:
         tokens: `[batch, max_tokens]` int32 padded with end-of-text.

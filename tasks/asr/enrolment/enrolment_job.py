@@ -15,6 +15,9 @@ from tasks.asr.enrolment import (
 )
 from tasks.asr.training import task
 
+# Rows of runs that are held at once to seek where they start.
+_ROWS_TOGETHER = 32
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
@@ -126,7 +129,7 @@ class Job:
         if self._space.encoder:
             self._predict()
             starts.append(self._learning.snapshot(0))
-        neighbors = self._num_neighbors if learns else 0
+        neighbors = self._values.embedding_neighbors if learns else 0
         judge = self._judge(
             self._runs, len(steps) + 1 + len(starts) + neighbors, 3
         )
@@ -238,48 +241,85 @@ class Job:
             if _mean(each) >= self._values.good_loss
         }
 
-    @property
-    def _num_neighbors(self):
-        return min(self._values.embedding_neighbors, len(self._space.speakers))
-
     def _neighbors(self, judge, best):
-        """The space's own speakers nearest to each newcomer's best start.
+        """Starts at the space's own speakers nearest to the best start so far.
 
-        A speaker's runs are all put at the same ones, nearest first.
+        A run takes, of those and its start so far, the one with the lowest
+        loss on what it learns from, so that what it is judged by decides
+        nothing; with dev utterances those decide, as of the steps.
 
         Args:
             judge: `Judge` of the runs.
             best: dict of speaker to a `Snapshot` and its losses.
 
         Returns:
-            list of pairs of a snapshot and its losses.
+            list of one pair of a snapshot and its losses, or of none.
         """
-        before = {
-            speaker: losses[speaker] for speaker, (_, losses) in best.items()
-        }
+        before = self._begin_at(best)
         seeking = self._not_good(before)
-        self._begin_at(best)
-        embeddings = np.array(self._task.stack.embeddings)
-        known = self._space.embeddings
+        begun = np.array(self._task.stack.embeddings)
         nearest = {
-            run.speaker: np.argsort(
-                np.linalg.norm(known - embeddings[slot], axis=1), kind="stable"
-            )
+            run.speaker: self._nearest(run.speaker, begun[slot])
             for slot, run in enumerate(self._runs)
-            if run.is_final
+            if run.is_final and run.speaker in seeking
         }
-        snapshots = []
-        for place in range(self._num_neighbors if seeking else 0):
-            for slot, run in enumerate(self._runs):
-                if run.speaker in seeking:
-                    embeddings[slot] = known[nearest[run.speaker][place]]
-            self._task.stack.embeddings.assign(embeddings)
-            snapshots.append(self._learning.snapshot(0))
-        losses = judge.losses([each.rows for each in snapshots], seeking)
-        return [
-            (snapshot, {**before, **each})
-            for snapshot, each in zip(snapshots, losses, strict=True)
+        count = max(map(len, nearest.values()), default=0)
+        if not count:
+            return []
+        # A few rounds rather than one, which would hold every row so often.
+        together = max(1, _ROWS_TOGETHER // len(self._runs))
+        tried = [(begun, before)]
+        for first in range(0, count, together):
+            some = [
+                self._moved(begun, nearest, place)
+                for place in range(first, min(first + together, count))
+            ]
+            rows = []
+            for embeddings in some:
+                self._task.stack.embeddings.assign(embeddings)
+                rows.append(self._learning.snapshot(0).rows)
+            for embeddings, losses in zip(
+                some, judge.losses(rows, seeking), strict=True
+            ):
+                tried.append((embeddings, {**before, **losses}))
+        chosen, kept = begun.copy(), {s: dict(before[s]) for s in before}
+        for slot, run in enumerate(self._runs):
+            if run.speaker in seeking:
+                embeddings, losses = min(
+                    tried, key=lambda each, r=run: self._mean_loss(r, each[1])
+                )
+                chosen[slot] = embeddings[slot]
+                for index in run.held_out:
+                    kept[run.speaker][index] = losses[run.speaker][index]
+        self._task.stack.embeddings.assign(chosen)
+        return [(self._learning.snapshot(0), kept)]
+
+    def _nearest(self, speaker, embedding):
+        """The embeddings nearest to one, of the space's other speakers."""
+        # The speaker's own has heard what the speaker may be judged by.
+        others = [
+            known
+            for name, known in zip(
+                self._space.speakers, self._space.embeddings, strict=True
+            )
+            if name != speaker
         ]
+        others.sort(key=lambda known: float(np.linalg.norm(known - embedding)))
+        return others[: self._values.embedding_neighbors]
+
+    def _moved(self, begun, nearest, place):
+        """All runs' embeddings, with a speaker's at one of the nearest."""
+        result = begun.copy()
+        for slot, run in enumerate(self._runs):
+            if place < len(nearest.get(run.speaker, ())):
+                result[slot] = nearest[run.speaker][place]
+        return result
+
+    def _mean_loss(self, run, losses):
+        """The mean loss on what decides where a run starts."""
+        folds = self.evidence(run.speaker) == enrolment_plan.FOLDS
+        indices = run.train if folds else run.held_out
+        return np.mean([losses[run.speaker][index] for index in indices])
 
     def _add(self, found, judge, runs, histories):
         """Adds each mode's candidate to every speaker of the runs.

@@ -15,8 +15,9 @@ _PLACES = 32
 # Fewer calls than this are not worth a compilation. A decoder's many small
 # operations cost much more without.
 _LOSSES_WORTH_COMPILING, _TEXTS_WORTH_COMPILING = 6, 3
-# A text is heard no further than its transcript's tokens this often, and more.
-_COPIES, _SPARE_TOKENS = 2, 8
+# A text need not be heard further than its transcript's tokens this often, and
+# more: as often as tells a base model that says the same on end.
+_COPIES, _SPARE_TOKENS = 4, 8
 # A held-out loss above the base's by so much is not chance but harm.
 _HARM_RATIO, _HARM_NATS = 1.1, 0.05
 # Below this, what the others of a speaker learned helps.
@@ -110,15 +111,23 @@ class Judge:
         )
 
     def _compiled(self, function, num_candidates, worth):
-        """The function of each padded length, on each replica's batch."""
-        return {
-            bucket: enrolment_learning.on_replicas(
-                self._replicas,
-                function,
-                len(items) * num_candidates > (worth - 1) * _PLACES,
+        """Of each padded length, whether it is compiled, and the function.
+
+        The function takes a list of each replica's batch.
+        """
+        result = {}
+        for bucket, items in self._items.items():
+            is_compiled = (
+                not self._replicas.is_plain
+                or len(items) * num_candidates > (worth - 1) * _PLACES
             )
-            for bucket, items in self._items.items()
-        }
+            result[bucket] = (
+                is_compiled,
+                enrolment_learning.on_replicas(
+                    self._replicas, function, is_compiled
+                ),
+            )
+        return result
 
     def losses(self, candidates, speakers):
         """The loss of every held-out utterance of some speakers.
@@ -167,7 +176,7 @@ class Judge:
 
     def _each(self, steps, candidates, speakers, read, convert):
         found = [{} for _ in candidates]
-        parts = list(self._parts(len(candidates), speakers))
+        parts = list(self._parts(steps, len(candidates), speakers))
         with tqdm.tqdm(
             total=sum(len(part) for _, some, _ in parts for part in some),
             desc="enrolling (judging)",
@@ -179,7 +188,8 @@ class Judge:
             for bucket, some, places in parts:
                 # A replica that has nothing left judges the first again.
                 idle = self._replicas.num_local - len(some)
-                results = steps[bucket](
+                _, step = steps[bucket]
+                results = step(
                     [
                         self._batch(candidates, part, places, bucket)
                         for part in some + some[:1] * idle
@@ -194,7 +204,7 @@ class Judge:
                     progress.update(len(part))
         return found
 
-    def _parts(self, num_candidates, speakers):
+    def _parts(self, steps, num_candidates, speakers):
         """What the replicas judge together: padded length, parts, places."""
         num_local = self._replicas.num_local
         for bucket, items in self._items.items():
@@ -206,9 +216,10 @@ class Judge:
             ]
             if not rows:
                 continue
-            # Even parts: of everybody where they fill some, so that one
-            # program does for any number of candidates and speakers.
-            divided = len(items) if len(items) > _PLACES else len(rows)
+            # Even parts, and where they are compiled the same ones for any
+            # candidates and speakers, which are one program then.
+            is_compiled, _ = steps[bucket]
+            divided = len(items) if is_compiled else len(rows)
             places = -(-divided // -(-divided // _PLACES))
             parts = [
                 rows[start : start + places]
