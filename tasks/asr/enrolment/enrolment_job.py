@@ -12,11 +12,9 @@ from tasks.asr.enrolment import (
     enrolment_learning,
     enrolment_plan,
     enrolment_speech,
+    enrolment_starts,
 )
 from tasks.asr.training import task
-
-# Rows of runs that are held at once to seek where they start.
-_ROWS_TOGETHER = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +88,14 @@ class Job:
             embedding_task, self._runs, values.embedding_utterances
         )
         self._task = embedding_task
+        self._starts = enrolment_starts.Starts(
+            space,
+            embedding_task.stack,
+            self._learning,
+            self._runs,
+            self._speech,
+            values.embedding_neighbors,
+        )
 
     def data(self, speaker):
         """The speaker's utterances: those to learn from, then dev."""
@@ -127,8 +133,7 @@ class Job:
         )
         starts = [mean] if learns else []
         if self._space.encoder:
-            self._predict()
-            starts.append(self._learning.snapshot(0))
+            starts.append(self._starts.predicted())
         neighbors = self._values.embedding_neighbors if learns else 0
         judge = self._judge(
             self._runs, len(steps) + 1 + len(starts) + neighbors, 3
@@ -142,8 +147,11 @@ class Job:
         if "zero_shot" in tried:
             histories["zero_shot"] = begun[-1:]
         if learns:
-            begun += self._neighbors(judge, _best(begun, self._runs))
-            before = self._begin_at(_best(begun, self._runs))
+            before = self._starts.begin_at(_best(begun, self._runs))
+            begun += self._starts.neighbors(
+                judge, before, self._not_good(before)
+            )
+            before = self._starts.begin_at(_best(begun, self._runs))
             histories["embedding"] = [
                 *begun,
                 *self._learn(self._learning, judge, steps, "embedding", before),
@@ -230,7 +238,8 @@ class Job:
         return {
             speaker
             for speaker, now in losses.items()
-            if _mean(now) > least * _mean(before[speaker])
+            if enrolment_judging.mean_loss(now)
+            > least * enrolment_judging.mean_loss(before[speaker])
         }
 
     def _not_good(self, losses):
@@ -238,88 +247,8 @@ class Job:
         return {
             speaker
             for speaker, each in losses.items()
-            if _mean(each) >= self._values.good_loss
+            if enrolment_judging.mean_loss(each) >= self._values.good_loss
         }
-
-    def _neighbors(self, judge, best):
-        """Starts at the space's own speakers nearest to the best start so far.
-
-        A run takes, of those and its start so far, the one with the lowest
-        loss on what it learns from, so that what it is judged by decides
-        nothing; with dev utterances those decide, as of the steps.
-
-        Args:
-            judge: `Judge` of the runs.
-            best: dict of speaker to a `Snapshot` and its losses.
-
-        Returns:
-            list of one pair of a snapshot and its losses, or of none.
-        """
-        before = self._begin_at(best)
-        seeking = self._not_good(before)
-        begun = np.array(self._task.stack.embeddings)
-        nearest = {
-            run.speaker: self._nearest(run.speaker, begun[slot])
-            for slot, run in enumerate(self._runs)
-            if run.is_final and run.speaker in seeking
-        }
-        count = max(map(len, nearest.values()), default=0)
-        if not count:
-            return []
-        # A few rounds rather than one, which would hold every row so often.
-        together = max(1, _ROWS_TOGETHER // len(self._runs))
-        tried = [(begun, before)]
-        for first in range(0, count, together):
-            some = [
-                self._moved(begun, nearest, place)
-                for place in range(first, min(first + together, count))
-            ]
-            rows = []
-            for embeddings in some:
-                self._task.stack.embeddings.assign(embeddings)
-                rows.append(self._learning.snapshot(0).rows)
-            for embeddings, losses in zip(
-                some, judge.losses(rows, seeking), strict=True
-            ):
-                tried.append((embeddings, {**before, **losses}))
-        chosen, kept = begun.copy(), {s: dict(before[s]) for s in before}
-        for slot, run in enumerate(self._runs):
-            if run.speaker in seeking:
-                embeddings, losses = min(
-                    tried, key=lambda each, r=run: self._mean_loss(r, each[1])
-                )
-                chosen[slot] = embeddings[slot]
-                for index in run.held_out:
-                    kept[run.speaker][index] = losses[run.speaker][index]
-        self._task.stack.embeddings.assign(chosen)
-        return [(self._learning.snapshot(0), kept)]
-
-    def _nearest(self, speaker, embedding):
-        """The embeddings nearest to one, of the space's other speakers."""
-        # The speaker's own has heard what the speaker may be judged by.
-        others = [
-            known
-            for name, known in zip(
-                self._space.speakers, self._space.embeddings, strict=True
-            )
-            if name != speaker
-        ]
-        others.sort(key=lambda known: float(np.linalg.norm(known - embedding)))
-        return others[: self._values.embedding_neighbors]
-
-    def _moved(self, begun, nearest, place):
-        """All runs' embeddings, with a speaker's at one of the nearest."""
-        result = begun.copy()
-        for slot, run in enumerate(self._runs):
-            if place < len(nearest.get(run.speaker, ())):
-                result[slot] = nearest[run.speaker][place]
-        return result
-
-    def _mean_loss(self, run, losses):
-        """The mean loss on what decides where a run starts."""
-        folds = self.evidence(run.speaker) == enrolment_plan.FOLDS
-        indices = run.train if folds else run.held_out
-        return np.mean([losses[run.speaker][index] for index in indices])
 
     def _add(self, found, judge, runs, histories):
         """Adds each mode's candidate to every speaker of the runs.
@@ -359,52 +288,6 @@ class Job:
                     embedding,
                     rows,
                 )
-
-    def _begin_at(self, best):
-        """Puts every run at its speaker's best start.
-
-        Args:
-            best: dict of speaker to a `Snapshot` and its losses.
-
-        Returns:
-            dict of speaker to the losses there.
-        """
-        self._task.stack.embeddings.assign(
-            np.stack(
-                [
-                    best[run.speaker][0].embeddings[slot]
-                    for slot, run in enumerate(self._runs)
-                ]
-            )
-        )
-        return {
-            speaker: losses[speaker] for speaker, (_, losses) in best.items()
-        }
-
-    def _predict(self):
-        """Puts every run at what the encoder predicts of it.
-
-        A run predicts from what it learns from, so that what it is judged by
-        stays unheard.
-        """
-        encoder = self._space.speaker_encoder()
-        heard = [
-            np.mean(
-                np.concatenate(
-                    [
-                        encoder.statistics(
-                            *self._speech.of(run.speaker, indices, bucket)
-                        )
-                        for bucket, indices in self._speech.by_bucket(
-                            run.train, lambda i, run=run: (run.speaker, i)
-                        ).items()
-                    ]
-                ),
-                axis=0,
-            )
-            for run in self._runs
-        ]
-        self._task.stack.embeddings.assign(encoder.predict(np.stack(heard)))
 
     def _runs_of(self, train):
         return [
@@ -455,15 +338,12 @@ def _best(history, runs):
     return {
         run.speaker: min(
             history,
-            key=lambda each, s=run.speaker: _mean(each[1][s]),
+            key=lambda each, s=run.speaker: enrolment_judging.mean_loss(
+                each[1][s]
+            ),
         )
         for run in runs
     }
-
-
-def _mean(losses):
-    """The mean of a dict of utterance index to its loss."""
-    return np.mean(list(losses.values()))
 
 
 def _rows(best, runs):

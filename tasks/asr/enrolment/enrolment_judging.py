@@ -41,7 +41,7 @@ class Judgement:
 
     @property
     def loss(self):
-        return float(np.mean(list(self.losses.values())))
+        return mean_loss(self.losses)
 
     @property
     def word_error_rate(self):
@@ -63,6 +63,11 @@ class Judgement:
             and self.loss <= base.loss
             and self.rank < base.rank
         )
+
+
+def mean_loss(losses):
+    """The mean of a dict of utterance index to its loss."""
+    return float(np.mean(list(losses.values())))
 
 
 class Judge:

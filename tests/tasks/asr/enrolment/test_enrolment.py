@@ -13,6 +13,7 @@ from tasks.asr.enrolment import (
     enrolment_learning,
     enrolment_plan,
     enrolment_speech,
+    enrolment_starts,
 )
 from tasks.asr.training import replicas
 from tests import tiny
@@ -200,7 +201,7 @@ def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
             enrolments.QUICK,
             replicas.Replicas(),
         )
-        job._predict()
+        job._starts.predicted()
         return job._runs, np.array(job._task.stack.embeddings)
 
     data = speech["ann"]
@@ -351,7 +352,7 @@ def test_nothing_is_sought_or_learned_where_nothing_is_to_gain(
     base, spaces, speech, monkeypatch, mode
 ):
     monkeypatch.setattr(enrolment_learning.Learning, "_batches", None)
-    monkeypatch.setattr(enrolment_job.Job, "_moved", None)
+    monkeypatch.setattr(enrolment_starts.Starts, "_moved", None)
     values = dataclasses.replace(
         enrolments.QUICK, good_loss=1e9, embedding_neighbors=2
     )
