@@ -225,7 +225,7 @@ class Judge:
             # candidates and speakers, which are one program then.
             is_compiled, _ = steps[bucket]
             divided = len(items) if is_compiled else len(rows)
-            places = -(-divided // -(-divided // _PLACES))
+            places = enrolment_learning.even_places([divided], _PLACES)
             parts = [
                 rows[start : start + places]
                 for start in range(0, len(rows), places)

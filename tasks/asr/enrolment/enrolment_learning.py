@@ -229,7 +229,7 @@ class Learning:
 
 
 def even_places(counts, most):
-    """How many runs share a step so that all take the least time.
+    """How many rows share a step so that all take the least time.
 
     Args:
         counts: how many there are of each padded length; they never mix.

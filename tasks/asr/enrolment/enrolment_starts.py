@@ -6,6 +6,8 @@ the space that are nearest to the better of the two.
 
 import numpy as np
 
+from tasks.asr.enrolment import enrolment_judging
+
 # Rows of runs that are held at once to seek where they start.
 _ROWS_TOGETHER = 32
 
@@ -157,4 +159,6 @@ def _mean_loss(run, losses):
     # With dev utterances, or where one is all there is.
     if run.is_final and run.held_out:
         indices = run.held_out
-    return np.mean([losses[run.speaker][index] for index in indices])
+    return enrolment_judging.mean_loss(
+        {index: losses[run.speaker][index] for index in indices}
+    )
