@@ -15,7 +15,12 @@ from tests.tasks.asr.enrolment import enrolments
 ROOT = pathlib.Path(__file__).parents[2]
 QUICK = [
     f"--set={name}={getattr(enrolments.QUICK, name)}"
-    for name in ("embedding_steps", "embedding_utterances", "max_folds")
+    for name in (
+        "embedding_steps",
+        "embedding_utterances",
+        "embedding_neighbors",
+        "max_folds",
+    )
 ]
 
 
