@@ -68,7 +68,8 @@ class Space:
     normalization: str = "none"
     # "noise"; "encoder", from the speaker encoder; or what --space_from names:
     # "stack", the Submodels of a run of slots, or "space", a trained space,
-    # which is fitted again, with newcomers at its mean.
+    # which is fitted again, with newcomers where its encoder puts them, or at
+    # its mean.
     initializer: str = "noise"
     # Standard deviation of the first embeddings, times 1/sqrt(embedding_dim).
     initial_scale: float = 1.0

@@ -170,7 +170,8 @@ def parse(data):
             value = np.frombuffer(raw, np.uint16).astype(np.uint32) << 16
             value = value.view(np.float32)
         elif kind in _TYPES:
-            value = np.frombuffer(raw, _TYPES[kind]).astype(np.float32)
+            value = np.frombuffer(raw, _TYPES[kind])
+            value = value.astype(np.float32, copy=False)
         else:
             raise ValueError(f"{name!r} has the type {kind}; expected floats")
         tensors[name.removeprefix("model.")] = value.reshape(entry["shape"])

@@ -7,13 +7,15 @@ heard and, but for the typical ones, with a phonological process, among others,
 that it never heard. The former have every set of four and of five of the other
 processes, and most voices among them come with several severities, so that
 neither tells the other. With --space_from_slots it starts from the slots that
-they train first. Parts, all by default (--parts=curve,step):
+they train first; with --grown_steps as many others join it then, most of them
+hard to understand, and it is fitted again. Parts, all by default
+(--parts=curve,step):
 
     curve     error rate on unseen phrases against the number of utterances,
               for the base, zero shot, embedding, a full slot from the space
               and one from scratch; `data_ratio`
     training  error rate of the space's own speakers, against one slot each
-    seconds   tasks.enroll for 1 and for 16 speakers, start included
+    seconds   tasks.enroll for a severe speaker and for 16, start included
     step      a training step at 64 elements for 64 to 10,000 speakers, and
               the memory that a speaker adds
     same      materialised Submodels against the path through embeddings, one
@@ -44,6 +46,8 @@ NUM_HELD_OUT_PROCESSES = 2
 # The space's speakers of each set of processes; who is harder to understand
 # is more often among them.
 SEVERITIES = ("typical", "mild", "moderate", "severe", "moderate", "severe")
+# And of those who join it.
+MORE_SEVERITIES = ("severe", "moderate", "severe", "mild", "severe", "moderate")
 SET_SIZES = (4, 5)
 # Speakers that are simulated for each new one that is taken.
 CANDIDATES = 3
@@ -68,6 +72,12 @@ def parse():
     parser.add_argument(
         "--space_steps", type=int, default=0, help="0: --num_steps"
     )
+    parser.add_argument(
+        "--grown_steps",
+        type=int,
+        default=0,
+        help="in which others join the space; 0: nobody does",
+    )
     parser.add_argument("--counts", default="1,2,5,10,20,50")
     parser.add_argument("--step_speakers", default="64,1024,10000")
     parser.add_argument("--kills", type=int, default=5)
@@ -86,7 +96,7 @@ def parse():
 
 
 def simulate(arguments, work_dir):
-    """The speakers of the space and the new ones: two folders."""
+    """The space's speakers, with those who join it, and the new ones."""
     from tasks.asr.simulator import phonology
 
     heard = phonology.PROCESSES[:-NUM_HELD_OUT_PROCESSES]
@@ -98,8 +108,10 @@ def simulate(arguments, work_dir):
             arguments.train_utterances + arguments.test_utterances + 5
         ),
     }
+    own = known(arguments, work_dir / "known", heard, common)
     return (
-        known(arguments, work_dir / "known", heard, common),
+        own,
+        more(arguments, work_dir / "grown_known", own, heard, common),
         choose(
             jobs.simulate(
                 work_dir / "candidates",
@@ -120,27 +132,54 @@ def simulate(arguments, work_dir):
 
 def known(arguments, folder, processes, common):
     """The space's own speakers: the folder of their manifests."""
+    parts = sets_of_speakers(
+        arguments, folder, "KNOWN", 0, SEVERITIES, processes, common
+    )
+    return join(folder, parts)
+
+
+def more(arguments, folder, own, processes, common):
+    """The same and those who join them; None where nobody does."""
+    if not arguments.grown_steps:
+        return None
+    parts = sets_of_speakers(
+        arguments, folder, "MORE", 1, MORE_SEVERITIES, processes, common
+    )
+    return join(folder, [own, *parts])
+
+
+def sets_of_speakers(
+    arguments, folder, prefix, draw, severities, processes, common
+):
+    """The folders of one set of processes' speakers each."""
     sets = [
         some
         for size in SET_SIZES
         for some in itertools.combinations(processes, size)
-    ]
-    count = len(SEVERITIES)
-    parts = [
-        jobs.simulate(
-            folder / f"set_{number:02d}",
-            num_speakers=count,
-            severities=",".join(SEVERITIES),
-            # Another voice first each time, which makes it another severity's.
-            voices=f"{first}:{first + count}",
-            processes=",".join(some),
-            speaker_prefix=f"KNOWN{number:02d}S",
-            seed=number,
-            **common,
+    ][: arguments.process_sets or None]
+    count = len(severities)
+    num_firsts = NUM_TRAIN_VOICES - count + 1
+    result = []
+    for number, some in enumerate(sets):
+        # Another voice first each time, which makes it another severity's.
+        first = (5 * number + draw * num_firsts // 2) % num_firsts
+        result.append(
+            jobs.simulate(
+                folder / f"set_{number:02d}",
+                num_speakers=count,
+                severities=",".join(severities),
+                voices=f"{first}:{first + count}",
+                processes=",".join(some),
+                speaker_prefix=f"{prefix}{number:02d}S",
+                seed=number + 1000 * draw,
+                **common,
+            )
         )
-        for number, some in enumerate(sets[: arguments.process_sets or None])
-        for first in [5 * number % (NUM_TRAIN_VOICES - count + 1)]
-    ]
+    return result
+
+
+def join(folder, parts):
+    """Manifests in a folder of all the speakers of others."""
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
         together = [u for part in parts for u in manifest.read(part / name)[0]]
         manifest.write(str(folder / name), together)
@@ -205,7 +244,7 @@ def main():
     if "step" in arguments.parts:
         result |= enrolment_costs.step(arguments)
     if set(arguments.parts) - {"step"}:
-        own, new = simulate(arguments, work_dir)
+        own, grown, new = simulate(arguments, work_dir)
         from_slots = []
         if arguments.space_from_slots or "training" in arguments.parts:
             slots = train(
@@ -231,6 +270,16 @@ def main():
         )
     if "training" in arguments.parts:
         result |= enrolment_curve.training(arguments, own, space, slots)
+    if grown:
+        space = train(
+            arguments,
+            "grown",
+            arguments.experiment,
+            grown,
+            arguments.grown_steps,
+            "--set=space.initializer=space",
+            f"--space_from={space}",
+        )
     if "curve" in arguments.parts:
         result |= enrolment_curve.curve(arguments, new, space)
     if "seconds" in arguments.parts:

@@ -78,9 +78,11 @@ class Job:
             self._first_block,
             self._data,
             {
-                speaker: values.full_bucket_seconds
-                if "full" in modes
-                else values.bucket_seconds
+                speaker: enrolment_plan.bucket_seconds(
+                    modes,
+                    max(u.duration for u in self._data[speaker].utterances),
+                    values,
+                )
                 for speaker, modes in self._modes.items()
             },
         )
@@ -136,7 +138,7 @@ class Job:
             starts.append(self._starts.predicted())
         neighbors = self._values.embedding_neighbors if learns else 0
         judge = self._judge(
-            self._runs, len(steps) + 1 + len(starts) + neighbors, 3
+            self._runs, len(steps) + 1 + len(starts) + neighbors
         )
         base, *losses = judge.losses(
             [nothing.rows, *(start.rows for start in starts)], self._train
@@ -196,7 +198,7 @@ class Job:
             )
         learning = self._make_learning(full, runs, values.full_utterances)
         steps = self._steps("full")
-        judge = self._judge(runs, len(steps) + 1, 1)
+        judge = self._judge(runs, len(steps) + 1)
         start = learning.snapshot(0)
         (losses,) = judge.losses([start.rows], {run.speaker for run in runs})
         history = [
@@ -312,7 +314,7 @@ class Job:
             self._replicas,
         )
 
-    def _judge(self, runs, num_losses, num_texts):
+    def _judge(self, runs, num_losses):
         return enrolment_judging.Judge(
             self._base,
             self._first_block,
@@ -321,7 +323,6 @@ class Job:
             runs,
             self._normalizer,
             num_losses,
-            num_texts,
             self._replicas,
         )
 

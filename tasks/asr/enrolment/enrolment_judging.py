@@ -12,9 +12,9 @@ from tasks.asr.evaluation import scoring
 
 # Utterances that are judged together.
 _PLACES = 32
-# Fewer calls than this are not worth a compilation. A decoder's many small
-# operations cost much more without.
-_LOSSES_WORTH_COMPILING, _TEXTS_WORTH_COMPILING = 6, 3
+# Losses of fewer calls than this are not worth a compilation. A decoder, whose
+# many small operations cost much more without, always is.
+_WORTH_COMPILING = 2
 # A text need not be heard further than its transcript's tokens this often, and
 # more: as often as tells a base model that says the same on end.
 _COPIES, _SPARE_TOKENS = 4, 8
@@ -80,8 +80,7 @@ class Judge:
         speech: `Speech`.
         runs: list of `Run`.
         normalizer: one of `text.NORMALIZERS`.
-        num_losses, num_texts: ints, candidates whose losses and whose texts
-            will be asked for.
+        num_losses: int, candidates whose losses will be asked for.
         replicas: `Replicas` that share the judging.
     """
 
@@ -94,7 +93,6 @@ class Judge:
         runs,
         normalizer,
         num_losses,
-        num_texts,
         replicas,
     ):
         self._base = base
@@ -108,31 +106,25 @@ class Judge:
             [(slot, i) for slot, r in enumerate(runs) for i in r.held_out],
             lambda item: (runs[item[0]].speaker, item[1]),
         )
-        self._loss_steps = self._compiled(
-            self._losses, num_losses, _LOSSES_WORTH_COMPILING
-        )
-        self._text_steps = self._compiled(
-            self._texts, num_texts, _TEXTS_WORTH_COMPILING
-        )
-
-    def _compiled(self, function, num_candidates, worth):
-        """Of each padded length, whether it is compiled, and the function.
-
-        The function takes a list of each replica's batch.
-        """
-        result = {}
+        self._decode = tf.function(base.decode, autograph=False)
+        # Of each padded length, a function of a list of each replica's batch.
+        self._loss_steps, self._text_steps = {}, {}
+        # Where losses are compiled, the rows of every call.
+        self._loss_places = {}
         for bucket, items in self._items.items():
-            is_compiled = (
-                not self._replicas.is_plain
-                or len(items) * num_candidates > (worth - 1) * _PLACES
+            is_compiled = not replicas.is_plain or (
+                len(items) * num_losses > (_WORTH_COMPILING - 1) * _PLACES
             )
-            result[bucket] = (
-                is_compiled,
-                enrolment_learning.on_replicas(
-                    self._replicas, function, is_compiled
-                ),
+            if is_compiled:
+                self._loss_places[bucket] = enrolment_learning.even_places(
+                    [len(items)], _PLACES
+                )
+            self._loss_steps[bucket] = enrolment_learning.on_replicas(
+                replicas, self._losses, is_compiled
             )
-        return result
+            self._text_steps[bucket] = enrolment_learning.on_replicas(
+                replicas, self._texts, False
+            )
 
     def losses(self, candidates, speakers):
         """The loss of every held-out utterance of some speakers.
@@ -148,13 +140,19 @@ class Judge:
             to its loss.
         """
         return self._each(
-            self._loss_steps, candidates, speakers, np.asarray, float
+            self._loss_steps,
+            self._loss_places,
+            candidates,
+            speakers,
+            np.asarray,
+            float,
         )
 
     def texts(self, candidates, speakers):
         """The text of every held-out utterance, in dicts like `losses`."""
         return self._each(
             self._text_steps,
+            {},
             candidates,
             speakers,
             lambda found: self._base.detokenize(*found).numpy(),
@@ -179,9 +177,9 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _each(self, steps, candidates, speakers, read, convert):
+    def _each(self, steps, places, candidates, speakers, read, convert):
         found = [{} for _ in candidates]
-        parts = list(self._parts(steps, len(candidates), speakers))
+        parts = list(self._parts(places, len(candidates), speakers))
         with tqdm.tqdm(
             total=sum(len(part) for _, some, _ in parts for part in some),
             desc="enrolling (judging)",
@@ -190,13 +188,12 @@ class Judge:
             leave=False,
             disable=None,
         ) as progress:
-            for bucket, some, places in parts:
+            for bucket, some, num_places in parts:
                 # A replica that has nothing left judges the first again.
                 idle = self._replicas.num_local - len(some)
-                _, step = steps[bucket]
-                results = step(
+                results = steps[bucket](
                     [
-                        self._batch(candidates, part, places, bucket)
+                        self._batch(candidates, part, num_places, bucket)
                         for part in some + some[:1] * idle
                     ]
                 )
@@ -209,8 +206,14 @@ class Judge:
                     progress.update(len(part))
         return found
 
-    def _parts(self, steps, num_candidates, speakers):
-        """What the replicas judge together: padded length, parts, places."""
+    def _parts(self, places, num_candidates, speakers):
+        """What the replicas judge together: padded length, parts, places.
+
+        Args:
+            places: dict of padded length to the rows of every call, where
+                they are the same for any candidates and speakers, and so one
+                program; elsewhere the parts are even ones of all there are.
+        """
         num_local = self._replicas.num_local
         for bucket, items in self._items.items():
             rows = [
@@ -221,17 +224,17 @@ class Judge:
             ]
             if not rows:
                 continue
-            # Even parts, and where they are compiled the same ones for any
-            # candidates and speakers, which are one program then.
-            is_compiled, _ = steps[bucket]
-            divided = len(items) if is_compiled else len(rows)
-            places = enrolment_learning.even_places([divided], _PLACES)
+            num_places = places.get(bucket)
+            if num_places is None:
+                num_places = enrolment_learning.even_places(
+                    [len(rows)], _PLACES
+                )
             parts = [
-                rows[start : start + places]
-                for start in range(0, len(rows), places)
+                rows[start : start + num_places]
+                for start in range(0, len(rows), num_places)
             ]
             for start in range(0, len(parts), num_local):
-                yield bucket, parts[start : start + num_local], places
+                yield bucket, parts[start : start + num_local], num_places
 
     def _batch(self, candidates, items, places, bucket):
         # An empty place is judged by somebody's row, and not read.
@@ -272,7 +275,7 @@ class Judge:
     def _texts(self, batch):
         # Who does not understand may say the same on end, as far as the base
         # model's longest text; nobody else should wait for that.
-        tokens, lengths, _ = self._base.decode(
+        tokens, lengths, _ = self._decode(
             self._encode(batch),
             batch["activation_paddings"],
             limits=_COPIES * batch["token_lengths"] + _SPARE_TOKENS,

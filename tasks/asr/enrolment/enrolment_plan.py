@@ -6,6 +6,7 @@ the folds, that leave some out and say how well it goes on what was not heard.
 """
 
 import dataclasses
+import math
 
 MODES = ("zero_shot", "embedding", "full")
 AUTO = "auto"
@@ -49,8 +50,9 @@ class Values:
     speakers_per_job: int = 64
     # Shorter recordings are left out.
     min_seconds: float = 0.3
-    # Padded lengths are rounded up to it: one compiled program each, which a
-    # speaker's few steps are not worth, and the many of a full slot are.
+    # Padded lengths are rounded up to it, or its double: one compiled program
+    # each, which a speaker's few steps are not worth, and the many of a full
+    # slot are.
     bucket_seconds: float = 4.0
     full_bucket_seconds: float = 1.0
 
@@ -198,6 +200,22 @@ def modes_to_try(mode, has_encoder, num_utterances, values):
     if num_utterances >= values.full_min_utterances:
         modes += ("full",)
     return modes
+
+
+def bucket_seconds(modes, longest, values):
+    """What the padded lengths of a speaker's utterances are rounded up to.
+
+    Args:
+        modes: what is tried.
+        longest: float, seconds of the speaker's longest utterance.
+        values: `Values`.
+    """
+    if "full" in modes:
+        return values.full_bucket_seconds
+    # One length for all of them, as far as that is little silence.
+    return values.bucket_seconds * min(
+        2, math.ceil(longest / values.bucket_seconds)
+    )
 
 
 def evaluation_steps(num_steps, evaluations):

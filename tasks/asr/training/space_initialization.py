@@ -37,10 +37,15 @@ def initialize(job, data, base_fingerprint, space_from=""):
     said = "basis and embeddings start from noise"
     if values.initializer == "space":
         path = model_directory.ModelDirectory(space_from).space
-        known = from_space(space, space_file.load(path, base_fingerprint))
+        stored = space_file.load(path, base_fingerprint)
+        heard = listen(job, data) if values.speaker_encoder else None
+        known = from_space(space, stored, heard)
+        where = (
+            "at its mean" if heard is None else "where its encoder puts them"
+        )
         return (
             f"basis and {known} of {space.num_slots} embeddings start from "
-            f"{path}, the others at its mean"
+            f"{path}, the others {where}"
         )
     if values.speaker_encoder:
         heard = listen(job, data)
@@ -145,7 +150,7 @@ def load_submodels(path, base_fingerprint, space):
     return result
 
 
-def from_space(space, stored):
+def from_space(space, stored, heard=None):
     """Takes up a trained space, to fit it again.
 
     Submodels that it gave stay as they are: they are files of their own.
@@ -153,9 +158,11 @@ def from_space(space, stored):
     Args:
         space: `EmbeddingSpace`, initialised.
         stored: `space.Space`.
+        heard: of each speaker, as `listen` returns; with an encoder.
 
     Returns:
-        how many of the speakers were of it; the others start at its mean.
+        how many of the speakers were of it; the others start where its
+        encoder puts them, or at its mean.
 
     Raises:
         ValueError: it is of another kind; says which value has to change.
@@ -187,11 +194,18 @@ def from_space(space, stored):
             )
     own = dict(zip(stored.speakers, stored.embeddings, strict=True))
     space.set_basis(stored.basis)
-    space.set_embeddings(
-        np.stack([own.get(s, stored.mean_embedding) for s in space.speakers])
-    )
+    starts = [stored.mean_embedding] * space.num_slots
     if space.encoder:
         space.encoder.take_up(stored.encoder)
+        starts = predict(space, heard)
+    space.set_embeddings(
+        np.stack(
+            [
+                own.get(speaker, start)
+                for speaker, start in zip(space.speakers, starts, strict=True)
+            ]
+        )
+    )
     return len(own.keys() & set(space.speakers))
 
 

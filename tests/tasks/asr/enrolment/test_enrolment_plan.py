@@ -65,3 +65,19 @@ def test_values_that_make_no_sense_are_refused(name, value, message):
     values = dataclasses.replace(enrolment_plan.Values(), **{name: value})
     with pytest.raises(ValueError, match=message):
         enrolment_plan.check(values)
+
+
+@pytest.mark.parametrize(
+    "modes, longest, expected",
+    [
+        (("embedding",), 3.9, 4.0),
+        (("embedding",), 4.1, 8.0),
+        (("zero_shot", "embedding"), 29.0, 8.0),
+        (("embedding", "full"), 4.1, 1.0),
+    ],
+)
+def test_a_speaker_s_short_utterances_share_one_padded_length(
+    modes, longest, expected
+):
+    values = enrolment_plan.Values()
+    assert enrolment_plan.bucket_seconds(modes, longest, values) == expected
