@@ -14,7 +14,8 @@ hard to understand, and it is fitted again. Parts, all by default
     curve     error rate on unseen phrases against the number of utterances,
               for the base, zero shot, embedding, a full slot from the space
               and one from scratch; `data_ratio`
-    training  error rate of the space's own speakers, against one slot each
+    training  error rate of a space's own speakers, for spaces of more and fewer
+              elements, against one slot each after as many steps from nothing
     seconds   tasks.enroll for a severe speaker and for 16, start included
     step      a training step at 64 elements for 64 to 10,000 speakers, and
               the memory that a speaker adds
@@ -61,6 +62,11 @@ def parse():
     )
     parser.add_argument("--slots", default="whisper.ShortStacked")
     parser.add_argument(
+        "--spaces",
+        default=",".join(f"whisper.ShortEmbedding{n}" for n in (8, 16, 32, 64)),
+        help="experiments that part training compares",
+    )
+    parser.add_argument(
         "--process_sets", type=int, default=0, help="0: all, of 6 speakers each"
     )
     parser.add_argument("--new_speakers", type=int, default=16)
@@ -89,6 +95,7 @@ def parse():
     for part in arguments.parts:
         if part not in PARTS:
             parser.error(f"unknown part {part!r}: {', '.join(PARTS)}")
+    arguments.spaces = arguments.spaces.split(",")
     for name in ("counts", "step_speakers"):
         values = getattr(arguments, name).split(",")
         setattr(arguments, name, [int(value) for value in values])
@@ -236,6 +243,45 @@ def train(arguments, name, experiment, folder, steps, *more):
     return run
 
 
+def train_space(arguments, own, grown):
+    """The run of the space that newcomers enrol in.
+
+    Args:
+        own: folder of its first speakers.
+        grown: folder of those and who joins them, or None.
+    """
+    from_slots = []
+    if arguments.space_from_slots:
+        slots = train(
+            arguments,
+            "slots",
+            arguments.slots,
+            own,
+            arguments.num_steps,
+            "--set=adapter.shared_start=true",
+        )
+        from_slots = ["--set=space.initializer=stack", f"--space_from={slots}"]
+    space = train(
+        arguments,
+        "space",
+        arguments.experiment,
+        own,
+        arguments.space_steps or arguments.num_steps,
+        *from_slots,
+    )
+    if not grown:
+        return space
+    return train(
+        arguments,
+        "grown",
+        arguments.experiment,
+        grown,
+        arguments.grown_steps,
+        "--set=space.initializer=space",
+        f"--space_from={space}",
+    )
+
+
 def main():
     arguments = parse()
     work_dir = pathlib.Path(arguments.work_dir)
@@ -245,41 +291,17 @@ def main():
         result |= enrolment_costs.step(arguments)
     if set(arguments.parts) - {"step"}:
         own, grown, new = simulate(arguments, work_dir)
-        from_slots = []
-        if arguments.space_from_slots or "training" in arguments.parts:
-            slots = train(
-                arguments,
-                "slots",
-                arguments.slots,
-                own,
-                arguments.num_steps,
-                "--set=adapter.shared_start=true",
-            )
-        if arguments.space_from_slots:
-            from_slots = [
-                "--set=space.initializer=stack",
-                f"--space_from={slots}",
-            ]
-        space = train(
-            arguments,
-            "space",
-            arguments.experiment,
-            own,
-            arguments.space_steps or arguments.num_steps,
-            *from_slots,
-        )
     if "training" in arguments.parts:
-        result |= enrolment_curve.training(arguments, own, space, slots)
-    if grown:
-        space = train(
+        result |= enrolment_curve.training(
             arguments,
-            "grown",
-            arguments.experiment,
-            grown,
-            arguments.grown_steps,
-            "--set=space.initializer=space",
-            f"--space_from={space}",
+            own,
+            {
+                name: train(arguments, name, name, own, arguments.num_steps)
+                for name in (arguments.slots, *arguments.spaces)
+            },
         )
+    if set(arguments.parts) & {"curve", "seconds", "same"}:
+        space = train_space(arguments, own, grown)
     if "curve" in arguments.parts:
         result |= enrolment_curve.curve(arguments, new, space)
     if "seconds" in arguments.parts:

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from lingvo_like import space_file, submodel
+from tasks.asr.data import manifest
 from tasks.asr.enrolment import (
     enrolment_files,
     enrolment_job,
@@ -170,41 +171,51 @@ def data_ratio(rows):
     return 20 / min(enough) if enough else None
 
 
-def training(arguments, folder, space_run, slots_run):
+def training(arguments, folder, runs):
     """The space's own speakers: their embedding against a slot each.
 
-    A run with dev speech writes each speaker's file at its best step, of the
-    basis as it was then; what a space stores per speaker is the embedding.
+    Args:
+        folder: of the speakers' manifests.
+        runs: dict of name to the run of slots or of a space, of the same
+            steps.
     """
-    space, _, base = load(arguments, space_run)
-    test = jobs.test_data(base, folder / "test.jsonl", space.speakers)
-
-    def files(run):
+    values = jobs.experiment(arguments.slots, arguments.set)
+    base = jobs.load_base(arguments.base, values)
+    speakers = sorted(
+        {u.speaker for u in manifest.read(folder / "train.jsonl")[0]}
+    )
+    test = jobs.test_data(base, folder / "test.jsonl", speakers)
+    rows = [_row("base", 0, jobs.word_errors(base, test))]
+    for name, run in runs.items():
         directory = model_directory.ModelDirectory(str(run))
-        return {
-            speaker: submodel.load(directory.submodel(speaker)).tensors
-            for speaker in space.speakers
-        }
+        layout, kept, stored = _submodels(directory, speakers)
+        errors = _errors(base, test, layout, kept, None)
+        rows.append(
+            _row(name, arguments.train_utterances, errors)
+            | {"values_per_speaker": stored}
+        )
+    for row in rows:
+        print(line(row), flush=True)
+    return {"training": rows}
 
-    result = {}
-    for name, kept in (
-        (
-            "embedding",
-            {s: space.materialise(space.embedding(s)) for s in space.speakers},
-        ),
-        ("best_step_of_embedding", files(space_run)),
-        ("slots", files(slots_run)),
-    ):
-        errors = _errors(base, test, space.layout, kept, None)
-        result[name] = _row(name, arguments.train_utterances, errors)
-        print(line(result[name]), flush=True)
-    result["base"] = _row("base", 0, jobs.word_errors(base, test))
-    result["values_per_speaker"] = {
-        "embedding": space.embedding_dim,
-        "best_step_of_embedding": space.layout.num_values,
-        "slots": space.layout.num_values,
-    }
-    return {"training": result}
+
+def _submodels(directory, speakers):
+    """A run's layout, its speakers' tensors and how many values each stores.
+
+    Of a space, what its embeddings stand for at the end: a file that the run
+    wrote is of the basis as it was at the speaker's best step.
+    """
+    if pathlib.Path(directory.space).exists():
+        space = space_file.load(directory.space)
+        return (
+            space.layout,
+            {s: space.materialise(space.embedding(s)) for s in speakers},
+            space.embedding_dim,
+        )
+    loaded = {s: submodel.load(directory.submodel(s)) for s in speakers}
+    layout = loaded[speakers[0]].layout
+    tensors = {s: each.tensors for s, each in loaded.items()}
+    return layout, tensors, layout.num_values
 
 
 def first(data, count):
@@ -272,6 +283,6 @@ def line(row):
     low, high = row["interval"]
     refused = f"  {row['refused']} kept the base" if row.get("refused") else ""
     return (
-        f"{row['mode']:<10} {row['utterances']:>3} utterances  "
+        f"{row['mode']:<24} {row['utterances']:>3} utterances  "
         f"{row['word_error_rate']:6.1f} % [{low:.1f}, {high:.1f}]{refused}"
     )

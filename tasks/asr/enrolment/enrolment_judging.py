@@ -12,9 +12,6 @@ from tasks.asr.evaluation import scoring
 
 # Utterances that are judged together.
 _PLACES = 32
-# Losses of fewer calls than this are not worth a compilation. A decoder, whose
-# many small operations cost much more without, always is.
-_WORTH_COMPILING = 2
 # A text need not be heard further than its transcript's tokens this often, and
 # more: as often as tells a base model that says the same on end.
 _COPIES, _SPARE_TOKENS = 4, 8
@@ -106,14 +103,20 @@ class Judge:
             [(slot, i) for slot, r in enumerate(runs) for i in r.held_out],
             lambda item: (runs[item[0]].speaker, item[1]),
         )
+        # A decoder's many small operations cost much more without.
         self._decode = tf.function(base.decode, autograph=False)
         # Of each padded length, a function of a list of each replica's batch.
-        self._loss_steps, self._text_steps = {}, {}
+        self._text_steps = dict.fromkeys(
+            self._items,
+            enrolment_learning.on_replicas(replicas, self._texts, False),
+        )
+        self._loss_steps = {}
         # Where losses are compiled, the rows of every call.
         self._loss_places = {}
         for bucket, items in self._items.items():
-            is_compiled = not replicas.is_plain or (
-                len(items) * num_losses > (_WORTH_COMPILING - 1) * _PLACES
+            # A compilation costs what one call does.
+            is_compiled = (
+                not replicas.is_plain or len(items) * num_losses > _PLACES
             )
             if is_compiled:
                 self._loss_places[bucket] = enrolment_learning.even_places(
@@ -121,9 +124,6 @@ class Judge:
                 )
             self._loss_steps[bucket] = enrolment_learning.on_replicas(
                 replicas, self._losses, is_compiled
-            )
-            self._text_steps[bucket] = enrolment_learning.on_replicas(
-                replicas, self._texts, False
             )
 
     def losses(self, candidates, speakers):
