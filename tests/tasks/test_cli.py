@@ -99,6 +99,18 @@ def test_tensorflow_starts_and_fails_in_one_line():
     assert done.stderr == ("error: /no/such/file; No such file or directory\n")
 
 
+def test_the_collector_leaves_alone_what_stays():
+    done = run(
+        "import atexit, gc, tensorflow as tf\n"
+        "imported = gc.get_freeze_count()\n"
+        "assert imported > 100_000 and gc.isenabled(), imported\n"
+        "more = [[] for _ in range(300_000)]\n"
+        "atexit._run_exitfuncs()\n"
+        "assert gc.get_freeze_count() > imported + 100_000"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_program_for_each_length_is_no_news():
     done = run(
         "import tensorflow as tf\n"
