@@ -38,11 +38,17 @@ def initialize(job, data, base_fingerprint, space_from=""):
     if values.initializer == "space":
         path = model_directory.ModelDirectory(space_from).space
         stored = space_file.load(path, base_fingerprint)
-        heard = listen(job, data) if values.speaker_encoder else None
-        known = from_space(space, stored, heard)
-        where = (
-            "at its mean" if heard is None else "where its encoder puts them"
-        )
+        known, where = from_space(space, stored), "at its mean"
+        newcomers = [
+            slot
+            for slot, speaker in enumerate(space.speakers)
+            if speaker not in stored.speakers
+        ]
+        if values.speaker_encoder and newcomers:
+            embeddings = np.array(space.embeddings)
+            embeddings[newcomers] = predict(space, listen(job, data, newcomers))
+            space.set_embeddings(embeddings)
+            where = "where its encoder puts them"
         return (
             f"basis and {known} of {space.num_slots} embeddings start from "
             f"{path}, the others {where}"
@@ -68,14 +74,19 @@ def initialize(job, data, base_fingerprint, space_from=""):
     return said
 
 
-def listen(job, data):
+def listen(job, data, slots=None):
     """What the speaker encoder hears of each speaker `[slots, 2 model_dim]`.
 
     From the first utterances of each speaker, padded by their own longest.
+
+    Args:
+        job: `task.SubmodelTask` of a space.
+        data: dict of slot to `SpeakerUtterances`.
+        slots: list of ints, whom to hear; None for all.
     """
     base, encoder = job.base, job.stack.encoder
     heard = []
-    for slot in range(job.stack.num_slots):
+    for slot in range(job.stack.num_slots) if slots is None else slots:
         samples = [
             input_pipeline.read_samples(utterance, base.sample_rate)
             for utterance in data[slot].utterances[:UTTERANCES]
@@ -150,7 +161,7 @@ def load_submodels(path, base_fingerprint, space):
     return result
 
 
-def from_space(space, stored, heard=None):
+def from_space(space, stored):
     """Takes up a trained space, to fit it again.
 
     Submodels that it gave stay as they are: they are files of their own.
@@ -158,11 +169,9 @@ def from_space(space, stored, heard=None):
     Args:
         space: `EmbeddingSpace`, initialised.
         stored: `space.Space`.
-        heard: of each speaker, as `listen` returns; with an encoder.
 
     Returns:
-        how many of the speakers were of it; the others start where its
-        encoder puts them, or at its mean.
+        how many of the speakers were of it; the others start at its mean.
 
     Raises:
         ValueError: it is of another kind; says which value has to change.
@@ -194,18 +203,11 @@ def from_space(space, stored, heard=None):
             )
     own = dict(zip(stored.speakers, stored.embeddings, strict=True))
     space.set_basis(stored.basis)
-    starts = [stored.mean_embedding] * space.num_slots
+    space.set_embeddings(
+        np.stack([own.get(s, stored.mean_embedding) for s in space.speakers])
+    )
     if space.encoder:
         space.encoder.take_up(stored.encoder)
-        starts = predict(space, heard)
-    space.set_embeddings(
-        np.stack(
-            [
-                own.get(speaker, start)
-                for speaker, start in zip(space.speakers, starts, strict=True)
-            ]
-        )
-    )
     return len(own.keys() & set(space.speakers))
 
 
