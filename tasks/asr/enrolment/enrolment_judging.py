@@ -62,6 +62,32 @@ class Judgement:
         )
 
 
+def _first_alike(candidates):
+    """For each candidate and run, the first candidate whose row is the same.
+
+    A mode that found nothing better is where another one is, and what is the
+    same need not be judged twice.
+
+    Args:
+        candidates: list of dicts of name to `[runs, ...]`.
+
+    Returns:
+        list of lists of candidates' indices.
+    """
+    num_runs = len(next(iter(candidates[0].values())))
+    return [
+        [
+            next(
+                i
+                for i, earlier in enumerate(candidates)
+                if all(np.array_equal(earlier[n][r], rows[n][r]) for n in rows)
+            )
+            for r in range(num_runs)
+        ]
+        for rows in candidates
+    ]
+
+
 def mean_loss(losses):
     """The mean of a dict of utterance index to its loss."""
     return float(np.mean(list(losses.values())))
@@ -179,7 +205,8 @@ class Judge:
 
     def _each(self, steps, places, candidates, speakers, read, convert):
         found = [{} for _ in candidates]
-        parts = list(self._parts(places, len(candidates), speakers))
+        firsts = _first_alike(candidates)
+        parts = list(self._parts(places, firsts, speakers))
         with tqdm.tqdm(
             total=sum(len(part) for _, some, _ in parts for part in some),
             desc="enrolling (judging)",
@@ -199,28 +226,38 @@ class Judge:
                 )
                 for part, result in zip(some, results, strict=False):
                     values = read(result)
-                    for place, (candidate, slot, index) in enumerate(part):
+                    for place, (first, slot, index) in enumerate(part):
+                        value = convert(values[place])
                         speaker = self._runs[slot].speaker
-                        of_speaker = found[candidate].setdefault(speaker, {})
-                        of_speaker[index] = convert(values[place])
+                        for of_candidate, of_slots in zip(
+                            found, firsts, strict=True
+                        ):
+                            if of_slots[slot] == first:
+                                of_speaker = of_candidate.setdefault(
+                                    speaker, {}
+                                )
+                                of_speaker[index] = value
                     progress.update(len(part))
         return found
 
-    def _parts(self, places, num_candidates, speakers):
+    def _parts(self, places, firsts, speakers):
         """What the replicas judge together: padded length, parts, places.
 
         Args:
             places: dict of padded length to the rows of every call, where
                 they are the same for any candidates and speakers, and so one
                 program; elsewhere the parts are even ones of all there are.
+            firsts: `_first_alike` of the candidates.
+            speakers: collection of str.
         """
         num_local = self._replicas.num_local
         for bucket, items in self._items.items():
             rows = [
                 (candidate, slot, index)
-                for candidate in range(num_candidates)
+                for candidate, of_slots in enumerate(firsts)
                 for slot, index in items
                 if self._runs[slot].speaker in speakers
+                and of_slots[slot] == candidate
             ]
             if not rows:
                 continue

@@ -1,8 +1,10 @@
 """What held-out errors say of a speaker's recordings."""
 
+import numpy as np
 import pytest
 
-from tasks.asr.enrolment import enrolment_judging
+from tasks.asr.enrolment import enrolment_judging, enrolment_plan
+from tasks.asr.training import replicas
 
 UTT_IDS = {i: f"utt{i}" for i in range(4)}
 
@@ -52,3 +54,61 @@ def test_transcripts_of_something_else_are_said_to_be_that():
 def test_errors_that_enrolment_mends_are_no_warning(errors, losses):
     base, best = judgement([6.0] * 4, 22), judgement(losses, errors)
     assert enrolment_judging.warnings(base, best, UTT_IDS) == ()
+
+
+class Speech:
+    """Utterances of no content."""
+
+    def by_bucket(self, items, utterance_of):
+        return {8: items}
+
+    def batch(self, items, places, utterances, bucket):
+        names = ("activations", "activation_paddings", "tokens")
+        nothing = np.zeros((places, utterances, 1), np.float32)
+        return dict.fromkeys((*names, "token_lengths"), nothing)
+
+
+class Base:
+    """A base model whose loss is the row, and that counts what it hears."""
+
+    heard = 0
+
+    def upper(self, activations, paddings, first_block, rows):
+        self.heard += len(activations)
+        return rows
+
+    def loss(self, encoded, *rest):
+        return encoded
+
+    def decode(self, *arguments, **limits):
+        raise AssertionError("only losses are asked for")
+
+
+def test_candidates_that_are_alike_are_judged_once_and_answered_each():
+    runs = [
+        enrolment_plan.Run(speaker, speaker, (), held_out, True)
+        for speaker, held_out in (("ann", (0, 1)), ("bob", (0,)))
+    ]
+    base = Base()
+    judge = enrolment_judging.Judge(
+        base,
+        0,
+        lambda rows: rows["weight"],
+        Speech(),
+        runs,
+        "none",
+        3,
+        replicas.Replicas(),
+    )
+    candidates = [
+        {"weight": np.array(rows, np.float32)}
+        for rows in ([1.0, 2.0], [1.0, 3.0], [4.0, 2.0])
+    ]
+    found = judge.losses(candidates, {"ann", "bob"})
+    assert found == [
+        {"ann": {0: 1.0, 1: 1.0}, "bob": {0: 2.0}},
+        {"ann": {0: 1.0, 1: 1.0}, "bob": {0: 3.0}},
+        {"ann": {0: 4.0, 1: 4.0}, "bob": {0: 2.0}},
+    ]
+    # Ann's second candidate and bob's third are their first ones.
+    assert base.heard == 6
