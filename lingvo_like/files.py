@@ -24,6 +24,17 @@ _ERRNO = {
 }
 
 
+def exists(path):
+    """Whether there is a file or a folder.
+
+    Raises:
+        OSError: names the path, and why that cannot be told.
+    """
+    path = os.fspath(path)
+    with _naming("look for", path):
+        return tf.io.gfile.exists(path)
+
+
 def write_atomically(path, data):
     """Writes a file so that nobody ever sees a part of it.
 

@@ -126,7 +126,7 @@ class Space:
             return space_encoder.restored(
                 self.metadata.encoder["config"], self.encoder
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise SpaceError(f"the speaker encoder: {error}") from None
 
     def embedding_space(self, speakers):
@@ -230,7 +230,12 @@ def _shapes(metadata):
     }
     shapes["embeddings"] = (len(metadata.speakers), dim)
     shapes["mean_embedding"] = (dim,)
-    for name, shape in sorted(metadata.encoder.get("shapes", {}).items()):
+    encoder = metadata.encoder.get("shapes", {})
+    if not isinstance(encoder, dict) or not all(
+        isinstance(shape, (list, tuple)) for shape in encoder.values()
+    ):
+        raise SpaceError("`encoder`: its shapes must be lists by name")
+    for name, shape in sorted(encoder.items()):
         shapes[_ENCODER + name] = tuple(shape)
     return shapes
 

@@ -23,8 +23,10 @@ just writing for a leftover. Have one writer a speaker, or none beside an erase.
 import contextlib
 import dataclasses
 import hashlib
+import secrets
 
 from lingvo_like import (
+    files,
     submodel,
     submodel_store_gate,
     submodel_store_records,
@@ -77,6 +79,20 @@ class SubmodelStore:
             ValueError: it is of another format.
         """
         self._records.open(again=True)
+
+    def prepare(self):
+        """Shows that one can publish here, before long work.
+
+        A missing or empty folder becomes a store.
+
+        Raises:
+            OSError: it cannot be read or written.
+            ValueError: it is of another format, or no store and not empty.
+        """
+        self._records.open(create=True)
+        probe = f"{files.TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
+        self._tree.write(probe, b"probe")
+        self._tree.remove(probe)
 
     def publish(self, data, tenant, speaker, gate=None):
         """Makes a Submodel the current version of a speaker.

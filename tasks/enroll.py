@@ -13,6 +13,7 @@ manifest.
 With --compare_with_space=OTHER nothing is written: it lists who would gain by
 a Submodel of that space, after a basis was fitted again. Both Submodels are
 made anew from these recordings and judged alike; a published one is not read.
+Whom OTHER was trained on it has heard, so their gain is marked.
 """
 
 import json
@@ -198,17 +199,24 @@ def _keep(space, results, seed, destination, clock, workers):
 
 def _compare(space, base, train, dev, values, replicas):
     from lingvo_like import space_file
-    from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_report
+    from tasks.asr.enrolment import (
+        enrolment,
+        enrolment_files,
+        enrolment_plan,
+        enrolment_report,
+    )
 
     path, _ = enrolment_files.find_space(_COMPARE_WITH_SPACE.value)
     other = space_file.load(path, space.metadata.base_fingerprint)
+    enrolment_plan.check_mode(_MODE.value, bool(other.encoder))
     rows = enrolment_report.comparison(
         *(
             enrolment.enrol(
                 each, base, train, dev, _MODE.value, values, replicas
             )
             for each in (space, other)
-        )
+        ),
+        other.speakers,
     )
     print(enrolment_report.comparison_table(rows))
     print(json.dumps(rows))

@@ -169,14 +169,6 @@ def main(_):
             job.stack.layout.num_values
             * np.dtype(experiment.train.submodel_dtype).itemsize,
         )
-        directory.write_left_out(corpus.left_out.describe(examples=None))
-        directory.write_texts(
-            {
-                data.speaker: [utterance.text for utterance in data.utterances]
-                for data in corpus.train.values()
-            }
-        )
-        directory.write_experiment(now)
 
     base_description = {
         **base.description(),
@@ -213,6 +205,14 @@ def main(_):
         if is_chief:
             print(said)
     if is_chief:
+        directory.write_left_out(corpus.left_out.describe(examples=None))
+        directory.write_texts(
+            {
+                data.speaker: [utterance.text for utterance in data.utterances]
+                for data in corpus.train.values()
+            }
+        )
+        directory.write_experiment(now)
         shared = f" on {replicas.num_replicas} replicas"
         turns = f", {len(state.residents):,} at a time"
         print(

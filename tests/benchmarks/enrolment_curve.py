@@ -31,7 +31,9 @@ def load(arguments, run):
 def curve(arguments, folder, run):
     """New speakers against the number of their utterances.
 
-    Whoever an enrolment refuses keeps the base model, as a user would.
+    Whom a mode serves no better keeps the base model, as a user would. All
+    modes of a count are tried in one job, so that utterances are padded as
+    for `full`, whose lengths are rounded up to less.
     """
     space, _, base = load(arguments, run)
     train, _, _ = enrolment_files.read_speech(

@@ -45,8 +45,7 @@ def same(arguments, folder, run):
             space, base, few, [each.embedding for each in together]
         ),
         **_deployed(arguments, space, base, few, run, together),
-        "half_written_after_kills": _kills(arguments, folder, run),
-        "kills": arguments.kills,
+        **_kills(arguments, folder, run),
     }
     for name, value in result.items():
         print(f"{name}: {value:g}")
@@ -80,10 +79,13 @@ def _materialised(space, base, few, embeddings):
 
 
 def _kills(arguments, folder, run):
-    """Files that are not whole after enrolments killed at any moment."""
+    """Files that are not whole after enrolments killed at any moment.
+
+    Who had ended before is no kill.
+    """
     work_dir = pathlib.Path(arguments.work_dir)
     path = enrolment_costs.few(folder, work_dir / "few_killed.jsonl", 2, 4)
-    output, broken = work_dir / "killed", 0
+    output, broken, killed = work_dir / "killed", 0, 0
     command = enrolment_costs.command(arguments, run, path, output)
     started = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
@@ -98,13 +100,13 @@ def _kills(arguments, folder, run):
         # Most of the time is before the files: look nearer to the end.
         time.sleep(longest * draw.uniform(0.7, 1.0))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        killed += process.wait() == -signal.SIGKILL
         for path in _files(output):
             try:
                 submodel.load(path)
             except submodel.SubmodelError:
                 broken += 1
-    return broken
+    return {"half_written_after_kills": broken, "kills": killed}
 
 
 def _files(output):

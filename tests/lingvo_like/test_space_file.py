@@ -216,6 +216,9 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path, change, message):
         ({"speakers": ["ann", "bob", "eve"]}, "altered"),
         ({"embedding_dim": "4"}, "must be an integer"),
         ({"more": 1}, "unknown key"),
+        ({"encoder": {"shapes": []}}, "lists by name"),
+        ({"encoder": {"shapes": {"a": 5}}}, "lists by name"),
+        ({"encoder": {"shapes": {"a": [5]}}}, "encoder/a is missing"),
     ],
 )
 def test_metadata_that_does_not_fit_is_refused(tmp_path, changes, message):

@@ -212,6 +212,17 @@ def test_a_space_is_trained_gone_on_with_started_from_slots_and_shown(
     assert done.returncode == 0, done.stderr
     report = (run / "evaluation" / "report.html").read_text()
     assert "Map of the space" in report and "Nearest speakers" in report
+    refused = tmp_path / "refused"
+    done = train(
+        *space_job(tmp_path, model_dir=refused),
+        "--set=space.initializer=space",
+        "--set=space.embedding_dim=3",
+        f"--space_from={run}",
+    )
+    assert done.returncode == 1
+    assert "`space.embedding_dim` must be as in the space" in done.stderr
+    # So that the same command goes, mended, in the same folder.
+    assert not (refused / "experiment.json").exists()
     slots = tmp_path / "slots"
     shared = "--set=adapter.shared_start=true"
     done = train(*job(tmp_path, model_dir=slots), shared)

@@ -4,7 +4,10 @@ OUTPUT_DIR/submodels/      one file for each speaker that gained
 OUTPUT_DIR/enrolment.jsonl a line for each speaker of the last call
 """
 
+import collections
+import contextlib
 import dataclasses
+import itertools
 import json
 import posixpath
 import time
@@ -53,7 +56,8 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
         judged by, and `Rejections`.
 
     Raises:
-        ValueError: somebody has no usable utterance, or nobody has.
+        ValueError: somebody has no usable utterance, or nobody has, or a
+            recording is in both manifests.
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
@@ -71,6 +75,7 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
     dev = {}
     if dev_manifest:
         dev = _read(base, dev_manifest, min_seconds, left_out)
+        _check_apart(found, dev, dev_manifest)
     return (
         *(_by_speaker(base, chosen, each) for each in (found, dev)),
         left_out,
@@ -96,6 +101,28 @@ def _read(base, path, min_seconds, left_out):
         else:
             left_out.add(path, speaker, manifest_lib.NOTHING_USABLE)
     return result
+
+
+def _check_apart(train, dev, path):
+    """Refuses to judge by what is learned from: it would tell nothing."""
+    learned = collections.defaultdict(list)
+    for utterance in itertools.chain(*train.values()):
+        learned[utterance.audio_filepath].append(utterance)
+    both = sorted(
+        utterance.utt_id
+        for utterance in itertools.chain(*dev.values())
+        # They may be parts of one recording.
+        for other in learned[utterance.audio_filepath]
+        if utterance.offset < other.offset + other.duration
+        and other.offset < utterance.offset + utterance.duration
+    )
+    if both:
+        more = f" and {len(both) - 5} more" if both[5:] else ""
+        raise ValueError(
+            f"{path}: also among the recordings to learn from: "
+            f"{', '.join(both[:5])}{more}; name others to judge by, or leave "
+            "--dev_manifest away"
+        )
 
 
 def _by_speaker(base, speakers, utterances):
@@ -135,7 +162,7 @@ class Destination:
 
         Raises:
             ValueError: names who is taken, and by what.
-            OSError: the folder cannot be written.
+            OSError: the folder or the store cannot be written.
         """
         if self.store and not self.tenant:
             raise ValueError("to publish needs a tenant: whose speakers?")
@@ -149,13 +176,17 @@ class Destination:
             self._check_free(space, speakers)
         folder = posixpath.join(self.directory, "submodels")
         model_directory.check_writable(folder, "the output folder")
+        if self.store:
+            submodel_store.SubmodelStore(self.store).prepare()
         # What a killed process was writing, and none that runs now.
         long_ago = 1e9 * (time.time() - _ABANDONED_SECONDS)
         for name in tf.io.gfile.listdir(folder):
             path = posixpath.join(folder, name)
             if name.startswith(files.TEMPORARY_PREFIX):
-                if tf.io.gfile.stat(path).mtime_nsec < long_ago:
-                    tf.io.gfile.remove(path)
+                # Another process may be done with it, or find it, just now.
+                with contextlib.suppress(tf.errors.NotFoundError):
+                    if tf.io.gfile.stat(path).mtime_nsec < long_ago:
+                        tf.io.gfile.remove(path)
 
     def check_shared(self, workers):
         """Shows that all processes of a job write to one folder.
@@ -170,7 +201,7 @@ class Destination:
         for speaker in speakers:
             if speaker in space.speakers:
                 taken.append(f"{speaker} (a speaker of the space)")
-            elif tf.io.gfile.exists(self.path(speaker)):
+            elif files.exists(self.path(speaker)):
                 taken.append(f"{speaker} ({self.path(speaker)})")
             elif self.store and self._is_published(speaker):
                 taken.append(f"{speaker} (published in {self.store})")

@@ -6,6 +6,7 @@ import typing
 import numpy as np
 import tqdm
 
+from tasks.asr.data import text
 from tasks.asr.enrolment import (
     enrolment_experiments,
     enrolment_judging,
@@ -60,9 +61,9 @@ class Job:
             )
             for speaker, data in train.items()
         }
-        self._runs = self._runs_of(train)
         self._experiment = enrolment_experiments.of_space(space)
         self._normalizer = self._experiment.text.normalizer
+        self._runs = self._runs_of(train)
         with replicas.scope():
             embedding_task = task.SubmodelTask(
                 base,
@@ -109,10 +110,17 @@ class Job:
 
     def evidence(self, speaker):
         """What the speaker's error rates are measured on."""
-        num_train = len(self._train[speaker].utterances)
+        texts = self._texts(speaker)
         return enrolment_plan.evidence(
-            num_train, len(self._data[speaker].utterances) - num_train
+            texts, len(self._data[speaker].utterances) - len(texts)
         )
+
+    def _texts(self, speaker):
+        """What is said in each utterance that the speaker learns from."""
+        return [
+            text.normalize(each.text, self._normalizer)
+            for each in self._train[speaker].utterances
+        ]
 
     def tensors(self, candidate):
         """The Submodel's tensors of a candidate that is not the base."""
@@ -297,7 +305,7 @@ class Job:
             for speaker, data in train.items()
             for run in enrolment_plan.runs(
                 speaker,
-                len(data.utterances),
+                self._texts(speaker),
                 len(self._data[speaker].utterances) - len(data.utterances),
                 self._values.max_folds,
             )

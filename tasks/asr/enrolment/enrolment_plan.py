@@ -2,7 +2,7 @@
 
 A run is a slot of the job. Each speaker has one that learns from all of the
 speaker's utterances, which is kept; without dev utterances there are others,
-the folds, that leave some out and say how well it goes on what was not heard.
+the folds, that leave some texts out and say how well it goes on those.
 """
 
 import dataclasses
@@ -140,28 +140,36 @@ def check_mode(mode, has_encoder):
         )
 
 
-def evidence(num_train, num_dev):
-    """What a speaker's error rate is measured on: DEV, FOLDS or OWN."""
+def evidence(texts, num_dev):
+    """What a speaker's error rate is measured on: DEV, FOLDS or OWN.
+
+    Args:
+        texts: of the utterances to learn from.
+        num_dev: int, utterances to be judged by.
+    """
     if num_dev:
         return DEV
-    return FOLDS if num_train > 1 else OWN
+    return FOLDS if len(set(texts)) > 1 else OWN
 
 
-def runs(speaker, num_train, num_dev, max_folds):
+def runs(speaker, texts, num_dev, max_folds):
     """The runs of one speaker, the final one first.
 
     Args:
         speaker: str.
-        num_train: int, utterances to learn from: the first ones.
+        texts: of the utterances to learn from, the first ones. Those of one
+            text, of several microphones for instance, are left out together:
+            who has learned one knows the others.
         num_dev: int, utterances to be judged by, after those.
         max_folds: int.
 
     Returns:
-        list of `Run`. A single utterance with no other beside it is what the
+        list of `Run`. A single text with no other beside it is what the
         speaker is judged by too.
     """
+    num_train = len(texts)
     everything = tuple(range(num_train))
-    kind = evidence(num_train, num_dev)
+    kind = evidence(texts, num_dev)
     held_out = ()
     if kind == DEV:
         held_out = tuple(range(num_train, num_train + num_dev))
@@ -169,9 +177,14 @@ def runs(speaker, num_train, num_dev, max_folds):
         held_out = everything
     result = [Run(speaker, speaker, everything, held_out, True)]
     if kind == FOLDS:
-        num_folds = min(num_train, max_folds)
+        places = {
+            text: place for place, text in enumerate(dict.fromkeys(texts))
+        }
+        num_folds = min(len(places), max_folds)
         for fold in range(num_folds):
-            held_out = everything[fold::num_folds]
+            held_out = tuple(
+                i for i in everything if places[texts[i]] % num_folds == fold
+            )
             result.append(
                 Run(
                     f"{speaker}\x1ffold{fold}",

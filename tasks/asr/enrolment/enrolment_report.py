@@ -48,12 +48,14 @@ def doubt(enrolled):
     )
 
 
-def comparison(before, after):
+def comparison(before, after, trained):
     """Who would gain by a Submodel of another space.
 
     Args:
         before, after: lists of `Enrolled`, of the same speakers in the same
             order, under the space in use and under the other.
+        trained: ids of those whom the other was trained on: it has learned
+            from what they are judged by.
 
     Returns:
         list of JSON-able dicts, the largest gain first.
@@ -72,7 +74,8 @@ def comparison(before, after):
                 "word_error_rate_after": new.best.word_error_rate,
                 "loss_before": old.best.loss,
                 "loss_after": new.best.loss,
-                "gains": new.best.improves(old.best),
+                "gains": (new.best.improves(old.best) and not new.warnings),
+                "trained_it": new.speaker in trained,
             }
         )
     return sorted(
@@ -95,7 +98,8 @@ def comparison_table(rows):
                 f"{100 * row['word_error_rate_after']:.1f} %",
                 f"{row['loss_before']:.3f}",
                 f"{row['loss_after']:.3f}",
-                "would gain" if row["gains"] else "leave",
+                ("would gain" if row["gains"] else "leave")
+                + (", but trained it" if row["trained_it"] else ""),
             )
             for row in rows
         ]

@@ -83,8 +83,9 @@ class Starts:
         """Starts at the space's own speakers nearest to where the runs are.
 
         A run takes, of those and its start so far, the one with the lowest
-        loss on what it learns from, so that what it is judged by decides
-        nothing; with dev utterances those decide, as of the steps.
+        loss on what it learns from, not on what it is judged by; with dev
+        utterances those decide, as of the steps. Which are the nearest is
+        asked once, for where the final run is.
 
         Args:
             judge: `Judge` of the runs.

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 from lingvo_like import files, space_file, submodel, submodel_store
 from params import registry
@@ -226,3 +227,76 @@ def test_a_speaker_without_anything_usable_is_named(base, tmp_path):
     assert list(found) == ["ann"]
     assert "speaker has no usable utterance" in left_out.by_reason()
     assert "bob" in left_out.describe()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_is_no_store_is_refused_before_any_work(space, tmp_path, replace):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "letter.txt").write_text("dear")
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(store), "clinic", replace
+    )
+    with pytest.raises(ValueError, match="not a Submodel store"):
+        destination.check(space, ["ann"])
+    assert os.listdir(store) == ["letter.txt"]
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_any_work(
+    space, tmp_path, monkeypatch
+):
+    store = str(tmp_path / "store")
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), store, "clinic"
+    )
+    destination.check(space, ["ann"])
+    whole = files.write_atomically
+
+    def write(path, data):
+        if path.startswith(store):
+            raise PermissionError(13, "Permission denied", path)
+        whole(path, data)
+
+    monkeypatch.setattr(files, "write_atomically", write)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        destination.check(space, ["ann"])
+    monkeypatch.undo()
+    # And looking leaves nothing.
+    assert not list(submodel_store.SubmodelStore(store).verify())
+
+
+def test_what_another_process_has_just_written_is_none_of_ours(
+    space, tmp_path, monkeypatch
+):
+    destination = enrolment_files.Destination(str(tmp_path))
+    destination.check(space, ["ann"])
+    (tmp_path / "submodels" / f"{files.TEMPORARY_PREFIX}1").write_bytes(b"")
+
+    def gone(path):
+        raise tf.errors.NotFoundError(None, None, f"{path}; No such file")
+
+    monkeypatch.setattr(tf.io.gfile, "stat", gone)
+    destination.check(space, ["ann"])
+
+
+def test_a_recording_to_learn_from_judges_nothing(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    with open(path) as file:
+        first = json.loads(file.readline())
+    dev = str(tmp_path / "dev.jsonl")
+    with open(dev, "w") as file:
+        other = {"offset": 0.5, "duration": 0.5, "utt_id": "more"}
+        other = first | other
+        for line in (first | {"duration": 0.5, "utt_id": "own"}, other):
+            file.write(json.dumps(line) + "\n")
+    learned = str(tmp_path / "learned.jsonl")
+    with open(learned, "w") as file:
+        file.write(json.dumps(first | {"duration": 0.5}) + "\n")
+    with pytest.raises(ValueError, match="to learn from: own;"):
+        enrolment_files.read_speech(base, learned, dev, [], 0.3)
+    with open(dev, "w") as file:
+        file.write(json.dumps(other) + "\n")
+    _, found, _ = enrolment_files.read_speech(base, learned, dev, [], 0.3)
+    assert [u.utt_id for u in found["ann"].utterances] == ["more"]
+    with pytest.raises(ValueError, match="to learn from: more;"):
+        enrolment_files.read_speech(base, path, dev, [], 0.3)

@@ -9,7 +9,9 @@ from tasks.asr.enrolment import enrolment_learning, enrolment_plan
 
 @pytest.mark.parametrize("count", [2, 3, 5, 7, 20])
 def test_folds_judge_every_utterance_once_by_a_run_that_did_not_hear_it(count):
-    final, *folds = enrolment_plan.runs("ann", count, 0, max_folds=5)
+    final, *folds = enrolment_plan.runs(
+        "ann", [f"text {i}" for i in range(count)], 0, max_folds=5
+    )
     assert final.is_final and final.key == "ann" and not final.held_out
     assert final.train == tuple(range(count))
     assert len(folds) == min(count, 5)
@@ -23,15 +25,29 @@ def test_folds_judge_every_utterance_once_by_a_run_that_did_not_hear_it(count):
 
 
 def test_dev_utterances_need_no_folds():
-    (run,) = enrolment_plan.runs("ann", 3, 2, max_folds=5)
+    (run,) = enrolment_plan.runs("ann", ["a", "b", "c"], 2, max_folds=5)
     assert (run.train, run.held_out) == ((0, 1, 2), (3, 4))
-    assert enrolment_plan.evidence(3, 2) == "dev"
+    assert enrolment_plan.evidence(["a", "b", "c"], 2) == "dev"
 
 
 def test_a_single_utterance_is_all_there_is():
-    (run,) = enrolment_plan.runs("ann", 1, 0, max_folds=5)
+    (run,) = enrolment_plan.runs("ann", ["a"], 0, max_folds=5)
     assert (run.train, run.held_out) == ((0,), (0,))
-    assert enrolment_plan.evidence(1, 0) == "own"
+    assert enrolment_plan.evidence(["a"], 0) == "own"
+
+
+def test_recordings_of_one_text_are_left_out_together():
+    texts = ["on", "off", "on", "stop", "off", "on"]
+    _, *folds = enrolment_plan.runs("ann", texts, 0, max_folds=2)
+    assert [fold.held_out for fold in folds] == [(0, 2, 3, 5), (1, 4)]
+    for fold in folds:
+        assert not {texts[i] for i in fold.train} & {
+            texts[i] for i in fold.held_out
+        }
+    # Said twice, a text is still all there is.
+    (run,) = enrolment_plan.runs("ann", ["on", "on"], 0, max_folds=2)
+    assert run.held_out == run.train == (0, 1)
+    assert enrolment_plan.evidence(["on", "on"], 0) == "own"
 
 
 @pytest.mark.parametrize(

@@ -33,18 +33,21 @@ def test_a_refusal_is_one_line_with_the_figures_and_the_hints():
 
 
 def test_who_gains_by_another_space_comes_first():
-    before = [enrolled("ann"), enrolled("bob", errors=4)]
-    after = [enrolled("ann", errors=3), enrolled("bob", errors=1)]
-    rows = enrolment_report.comparison(before, after)
-    assert [(row["speaker"], row["gains"]) for row in rows] == [
-        ("bob", True),
-        ("ann", False),
+    doubtful = enrolled("cy", errors=0, warnings=("check the voice",))
+    before = [enrolled("ann"), enrolled("bob", errors=4), enrolled("cy")]
+    after = [enrolled("ann", errors=3), enrolled("bob", errors=1), doubtful]
+    rows = enrolment_report.comparison(before, after, ("bob", "dan"))
+    # Who would be refused gains nothing.
+    assert [(r["speaker"], r["gains"], r["trained_it"]) for r in rows] == [
+        ("bob", True, True),
+        ("cy", False, False),
+        ("ann", False, False),
     ]
-    text = enrolment_report.comparison_table(rows)
-    assert "would gain" in text.splitlines()[1]
-    assert "leave" in text.splitlines()[2]
+    lines = enrolment_report.comparison_table(rows).splitlines()
+    assert lines[1].endswith("would gain, but trained it")
+    assert lines[2].endswith("leave")
 
 
 def test_results_of_other_speakers_are_not_compared():
     with pytest.raises(ValueError, match="'ann' and 'bob'"):
-        enrolment_report.comparison([enrolled("ann")], [enrolled("bob")])
+        enrolment_report.comparison([enrolled("ann")], [enrolled("bob")], ())
