@@ -9,7 +9,7 @@ import numpy as np
 from tasks.asr.enrolment import enrolment_judging
 
 # Rows of runs that are held at once to seek where they start.
-_ROWS_TOGETHER = 32
+_ROWS_TOGETHER = 128
 
 
 class Starts:
