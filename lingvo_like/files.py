@@ -35,6 +35,20 @@ def exists(path):
         return tf.io.gfile.exists(path)
 
 
+def try_writing(folder):
+    """Writes a file to a folder, and removes it: shows that one can.
+
+    Raises:
+        OSError: names the file and the reason.
+    """
+    # Named like a leftover, should it become one.
+    name = f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
+    probe = os.path.join(os.fspath(folder), name)
+    write_atomically(probe, b"probe")
+    with _naming("remove", probe):
+        tf.io.gfile.remove(probe)
+
+
 def write_atomically(path, data):
     """Writes a file so that nobody ever sees a part of it.
 

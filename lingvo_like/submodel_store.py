@@ -23,7 +23,6 @@ just writing for a leftover. Have one writer a speaker, or none beside an erase.
 import contextlib
 import dataclasses
 import hashlib
-import secrets
 
 from lingvo_like import (
     files,
@@ -90,9 +89,7 @@ class SubmodelStore:
             ValueError: it is of another format, or no store and not empty.
         """
         self._records.open(create=True)
-        probe = f"{files.TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
-        self._tree.write(probe, b"probe")
-        self._tree.remove(probe)
+        files.try_writing(self.root)
 
     def publish(self, data, tenant, speaker, gate=None):
         """Makes a Submodel the current version of a speaker.

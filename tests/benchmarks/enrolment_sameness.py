@@ -81,7 +81,7 @@ def _materialised(space, base, few, embeddings):
 def _kills(arguments, folder, run):
     """Files that are not whole after enrolments killed at any moment.
 
-    Who had ended before is no kill.
+    Beside them, how many kills there were: who had ended before is none.
     """
     work_dir = pathlib.Path(arguments.work_dir)
     path = enrolment_costs.few(folder, work_dir / "few_killed.jsonl", 2, 4)

@@ -117,12 +117,17 @@ def _check_apart(train, dev, path):
         and other.offset < utterance.offset + utterance.duration
     )
     if both:
-        more = f" and {len(both) - 5} more" if both[5:] else ""
         raise ValueError(
             f"{path}: also among the recordings to learn from: "
-            f"{', '.join(both[:5])}{more}; name others to judge by, or leave "
+            f"{_first_names(both)}; name others to judge by, or leave "
             "--dev_manifest away"
         )
+
+
+def _first_names(names):
+    """Some names as text, and how many others there are."""
+    more = f" and {len(names) - 5} more" if names[5:] else ""
+    return f"{', '.join(names[:5])}{more}"
 
 
 def _by_speaker(base, speakers, utterances):
@@ -206,9 +211,8 @@ class Destination:
             elif self.store and self._is_published(speaker):
                 taken.append(f"{speaker} (published in {self.store})")
         if taken:
-            more = f" and {len(taken) - 5} more" if taken[5:] else ""
             raise ValueError(
-                f"taken already: {', '.join(taken[:5])}{more}. Choose another "
+                f"taken already: {_first_names(taken)}. Choose another "
                 "id, or allow to replace."
             )
 

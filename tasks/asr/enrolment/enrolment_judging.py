@@ -1,5 +1,6 @@
 """How well Submodels do on utterances that they have not learned from."""
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -204,7 +205,8 @@ class Judge:
         return sum(scoring.word_errors(references, hypotheses)), words
 
     def _each(self, steps, places, candidates, speakers, read, convert):
-        found = [{} for _ in candidates]
+        # By the first candidate of its row, the run and the utterance.
+        judged = {}
         firsts = _first_alike(candidates)
         parts = list(self._parts(places, firsts, speakers))
         with tqdm.tqdm(
@@ -226,19 +228,16 @@ class Judge:
                 )
                 for part, result in zip(some, results, strict=False):
                     values = read(result)
-                    for place, (first, slot, index) in enumerate(part):
-                        value = convert(values[place])
-                        speaker = self._runs[slot].speaker
-                        for of_candidate, of_slots in zip(
-                            found, firsts, strict=True
-                        ):
-                            if of_slots[slot] == first:
-                                of_speaker = of_candidate.setdefault(
-                                    speaker, {}
-                                )
-                                of_speaker[index] = value
+                    for place, item in enumerate(part):
+                        judged[item] = convert(values[place])
                     progress.update(len(part))
-        return found
+        found = [collections.defaultdict(dict) for _ in candidates]
+        for (first, slot, index), value in judged.items():
+            speaker = self._runs[slot].speaker
+            for of_candidate, of_slots in zip(found, firsts, strict=True):
+                if of_slots[slot] == first:
+                    of_candidate[speaker][index] = value
+        return [dict(each) for each in found]
 
     def _parts(self, places, firsts, speakers):
         """What the replicas judge together: padded length, parts, places.

@@ -314,13 +314,9 @@ def check_writable(folder, what):
     Raises:
         OSError: they cannot.
     """
-    # Named like a leftover, should it become one.
-    probe = f"{files.TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
-    probe = posixpath.join(folder, probe)
     try:
         tf.io.gfile.makedirs(folder)
-        files.write_atomically(probe, b"probe")
-        tf.io.gfile.remove(probe)
+        files.try_writing(folder)
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(
             getattr(error, "message", error)

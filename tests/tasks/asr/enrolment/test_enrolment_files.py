@@ -285,9 +285,9 @@ def test_a_recording_to_learn_from_judges_nothing(base, tmp_path):
         first = json.loads(file.readline())
     dev = str(tmp_path / "dev.jsonl")
     with open(dev, "w") as file:
-        other = {"offset": 0.5, "duration": 0.5, "utt_id": "more"}
-        other = first | other
-        for line in (first | {"duration": 0.5, "utt_id": "own"}, other):
+        own = first | {"duration": 0.5, "utt_id": "own"}
+        other = own | {"offset": 0.5, "utt_id": "more"}
+        for line in (own, other):
             file.write(json.dumps(line) + "\n")
     learned = str(tmp_path / "learned.jsonl")
     with open(learned, "w") as file:
