@@ -62,7 +62,7 @@ test-all: $(VENV)/.test-all  ## every test, the slow ones and the TPU compiler's
 
 # The quick tests, and the slow ones of what a TPU VM does with its versions.
 DEVICE_TESTS := tests/tasks/test_devices.py \
-    tests/tasks/asr/training/test_replicas.py
+    tests/tpu/distribute/test_replicas.py
 
 test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the tests on older TensorFlow
 	@failed=; for version in $(OLDER); do echo "TensorFlow $$version"; \

@@ -17,8 +17,8 @@ from absl import flags
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
-from tasks.asr.data import experiment_checks
-from tpu import topology
+from tasks.asr.training import experiment_checks
+from tpu.aot import topology
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; see tasks.train."
@@ -91,7 +91,7 @@ def main(_):
     experiment_checks.check(experiment)
     target = topology.lookup(_TOPOLOGY.value)
     # Late, so that --help and a mistyped name answer at once.
-    from tpu import compiler
+    from tpu.aot import compiler
 
     compiler.check_installed()
     from tasks.compilation import account, untrained

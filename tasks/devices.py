@@ -20,11 +20,11 @@ def replicas():
     """The `Replicas` that the flags and `TF_CONFIG` ask for.
 
     Raises:
-        ValueError, OSError: as `tpu.strategy.create`.
+        ValueError, OSError: as `tpu.distribute.strategy.create`.
     """
     # Late, so that --help answers at once.
-    from tasks.asr.training import replicas as replicas_lib
-    from tpu import strategy
+    from tpu.distribute import replicas as replicas_lib
+    from tpu.distribute import strategy
 
     return replicas_lib.Replicas(
         strategy.create(

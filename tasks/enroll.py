@@ -79,19 +79,17 @@ def main(_):
     if bool(_PUBLISH.value) != bool(_TENANT.value):
         cli.fail("--publish and --tenant go together; see --help")
     from lingvo_like import hyperparams
-    from tasks.asr.enrolment import enrolment_plan
+    from tasks.asr.enrolment import plan as enrolment_plan
 
     values = hyperparams.override(enrolment_plan.Values(), _SET.value)
     enrolment_plan.check(values)
     # Late, so that --help and a mistyped value answer at once.
-    from lingvo_like import space_file
-    from tasks.asr import bases
+    from lingvo_like.space import file as space_file
+    from tasks.asr.bases import loading as base_loading
     from tasks.asr.data import manifest
-    from tasks.asr.enrolment import (
-        enrolment,
-        enrolment_experiments,
-        enrolment_files,
-    )
+    from tasks.asr.enrolment import enrol
+    from tasks.asr.enrolment import experiments as enrolment_experiments
+    from tasks.asr.enrolment import files as enrolment_files
 
     clock = _Clock("imports")
     path, base_path = enrolment_files.find_space(_SPACE.value)
@@ -111,7 +109,7 @@ def main(_):
         # not the shapes of what the others make.
         replicas = replicas.of_process()
     with replicas.scope():
-        base = bases.load(experiment.base, _BASE.value or base_path)
+        base = base_loading.load(experiment.base, _BASE.value or base_path)
     clock.lap("base model")
     train, dev, left_out = enrolment_files.read_speech(
         base,
@@ -138,7 +136,7 @@ def main(_):
     own = dict(list(train.items())[workers.index :: workers.count])
     results = []
     if own:
-        results = enrolment.enrol(
+        results = enrol.enrol(
             space, base, own, dev, _MODE.value, values, replicas
         )
     clock.lap("enrolment")
@@ -162,7 +160,7 @@ def main(_):
 
 def _keep(space, results, seed, destination, clock, workers):
     """Writes what was enrolled; how many speakers were refused, in all."""
-    from tasks.asr.enrolment import enrolment_report
+    from tasks.asr.enrolment import report as enrolment_report
 
     rows, refused = [], 0
     for each in results:
@@ -198,22 +196,18 @@ def _keep(space, results, seed, destination, clock, workers):
 
 
 def _compare(space, base, train, dev, values, replicas):
-    from lingvo_like import space_file
-    from tasks.asr.enrolment import (
-        enrolment,
-        enrolment_files,
-        enrolment_plan,
-        enrolment_report,
-    )
+    from lingvo_like.space import file as space_file
+    from tasks.asr.enrolment import enrol
+    from tasks.asr.enrolment import files as enrolment_files
+    from tasks.asr.enrolment import plan as enrolment_plan
+    from tasks.asr.enrolment import report as enrolment_report
 
     path, _ = enrolment_files.find_space(_COMPARE_WITH_SPACE.value)
     other = space_file.load(path, space.metadata.base_fingerprint)
     enrolment_plan.check_mode(_MODE.value, bool(other.encoder))
     rows = enrolment_report.comparison(
         *(
-            enrolment.enrol(
-                each, base, train, dev, _MODE.value, values, replicas
-            )
+            enrol.enrol(each, base, train, dev, _MODE.value, values, replicas)
             for each in (space, other)
         ),
         other.speakers,

@@ -56,7 +56,7 @@ def main(_):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
     from params import schema
-    from tasks.asr import bases
+    from tasks.asr.bases import loading as base_loading
     from tasks.asr.data import text
     from tasks.asr.evaluation import evaluation, metrics, tested_submodels
     from tasks.asr.training import model_directory, run_description, task
@@ -80,7 +80,7 @@ def main(_):
     history = directory.read_history()
     train_texts = directory.read_texts()
     with replicas.scope():
-        base = bases.load(experiment.base, _BASE.value or saved["base"])
+        base = base_loading.load(experiment.base, _BASE.value or saved["base"])
     fingerprint = base.fingerprint()
     if fingerprint != saved["base_fingerprint"]:
         cli.fail(
@@ -96,7 +96,7 @@ def main(_):
                 f"the run's base model is a {type(experiment.base).__name__}"
             )
         with replicas.scope():
-            compared = bases.load(
+            compared = base_loading.load(
                 schema.Whisper(
                     language=experiment.base.language,
                     max_tokens=experiment.base.max_tokens,

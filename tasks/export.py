@@ -42,11 +42,12 @@ def main(_):
             cli.fail(f"--{flag.name} is missing; see --help")
     import tensorflow as tf
 
-    from lingvo_like import submodel
-    from tasks.asr import bases
+    from lingvo_like.submodel import file as submodel_file
+    from tasks.asr.bases import loading as base_loading
     from tasks.asr.data import new_folder
     from tasks.asr.training import model_directory, run_description, task
-    from tasks.serving.exports import export_folder, signatures, warmup
+    from tasks.serving.exports import folder as export_folder
+    from tasks.serving.exports import signatures, warmup
 
     # What saving a graph logs is no news to whoever exports.
     logging.set_verbosity(logging.WARNING)
@@ -68,7 +69,7 @@ def main(_):
     )
     path = _BASE.value or saved["base"]
     print(f"loading the base model {path}", flush=True)
-    base = bases.load(experiment.base, path)
+    base = base_loading.load(experiment.base, path)
     fingerprint = base.fingerprint()
     if fingerprint != saved["base_fingerprint"]:
         cli.fail(
@@ -79,7 +80,7 @@ def main(_):
     residual_weight = experiment.adapter.residual_weight
     folded = None
     if _SUBMODEL.value:
-        folded = submodel.load(_SUBMODEL.value, fingerprint, layout)
+        folded = submodel_file.load(_SUBMODEL.value, fingerprint, layout)
         residual_weight = folded.metadata.residual_weight
     print("tracing the graph and writing it", flush=True)
     recognizer = signatures.Recognizer(

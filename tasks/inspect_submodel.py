@@ -41,13 +41,13 @@ def main(argv):
     if not paths:
         cli.fail("name at least one Submodel file; see --help")
     # Late, so that --help answers at once.
-    from lingvo_like import submodel
+    from lingvo_like.submodel import file as submodel_file
 
     found, errors = [], []
     for path in paths:
         try:
             found.append(inspect(path))
-        except submodel.SubmodelError as error:
+        except submodel_file.SubmodelError as error:
             errors.append(str(error))
     if _JSON.value:
         for one in found:
@@ -71,9 +71,10 @@ def inspect(path):
     import numpy as np
     import tensorflow as tf
 
-    from lingvo_like import hyperparams, submodel
+    from lingvo_like import hyperparams
+    from lingvo_like.submodel import file as submodel_file
 
-    loaded = submodel.load(path)
+    loaded = submodel_file.load(path)
     num_bytes = tf.io.gfile.stat(path).length
     base_parameters = loaded.metadata.base_description.get("num_parameters")
     vector = loaded.vector.astype(np.float64)

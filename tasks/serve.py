@@ -83,7 +83,7 @@ _LIMIT = flags.DEFINE_multi_string(
     "limit",
     [],
     "NAME=VALUE, repeatable: what the server takes on, such as "
-    "queue_requests=512; tasks/serving/core/limits.py lists them.",
+    "queue_requests=512; tasks/serving/queueing/limits.py lists them.",
 )
 _ACCESS_LOG = flags.DEFINE_string(
     "access_log", "", "File to append a JSON line per request to; - is stdout."
@@ -113,8 +113,8 @@ def main(_):
         cli.fail("give --export_dir or --model_config_file, one of them")
     # Late, so that --help answers at once.
     from lingvo_like import hyperparams
-    from tasks.serving.core import limits
     from tasks.serving.fronts import access, access_log, listening, service
+    from tasks.serving.queueing import limits
 
     # Whatever can fail does so before the base is loaded.
     addresses = {
@@ -150,17 +150,18 @@ def main(_):
 
 async def _serve(addresses, tls, control, bounds, log):
     """Serves till a signal; whether everything admitted was answered."""
-    from lingvo_like import submodel_store
-    from tasks.serving.core import loader, server, status
+    from lingvo_like.store import store as submodel_store
+    from tasks.serving import errors, server
     from tasks.serving.exports import engine
     from tasks.serving.fronts import intake, service
+    from tasks.serving.submodels import source as submodel_source
 
     source = None
     if _STORE.value:
         store = submodel_store.SubmodelStore(_STORE.value)
         # A mistyped path would else fail every request of a ready server.
         store.check()
-        source = loader.StoreSource(store)
+        source = submodel_source.StoreSource(store)
     served = server.Server(
         source, engine.SavedModelEngine, _models(), bounds, _FALLBACK.value
     )
@@ -174,7 +175,7 @@ async def _serve(addresses, tls, control, bounds, log):
             served, control, intake.Intake(bounds), log, tls
         )
         bound = await running.start(addresses)
-    except status.ServingError as error:
+    except errors.ServingError as error:
         raise ValueError(error.message) from None
     # Before anyone reads that it is ready.
     asked = service.asked_to_stop()
@@ -187,7 +188,7 @@ async def _serve(addresses, tls, control, bounds, log):
 
 def _models():
     """The list of `ModelConfig` that the flags ask for."""
-    from tasks.serving.core import messages
+    from tasks.serving import messages
     from tasks.serving.fronts import model_messages
 
     if not _MODEL_CONFIG_FILE.value:

@@ -37,10 +37,11 @@ def main(_):
     if os.path.exists(output) and os.listdir(output):
         cli.fail(f"{output} exists and is not empty; name a new --output_dir")
     from lingvo_like import files, hyperparams
-    from lingvo_like.base_models import whisper
+    from lingvo_like.base_models.whisper import model as whisper
     from params import schema
-    from tasks.asr.data import experiment_checks, manifest, rejections
-    from tasks.asr.training import context_shortening, model_directory
+    from tasks.asr.bases import context_shortening
+    from tasks.asr.data import manifest, rejections
+    from tasks.asr.training import experiment_checks, model_directory
 
     values = hyperparams.override(schema.ContextShortening(), _SET.value)
     experiment_checks.check_context_shortening(values)

@@ -57,7 +57,7 @@ def main(argv):
     if not _TENANT.value and command not in (list_all, verify):
         cli.fail("--tenant is missing; see --help")
     # Late, so that --help answers at once.
-    from lingvo_like import submodel_store
+    from lingvo_like.store import store as submodel_store
 
     if _TENANT.value:
         submodel_store.check_id("tenant", _TENANT.value)
@@ -65,7 +65,8 @@ def main(argv):
 
 
 def publish(store, paths):
-    from lingvo_like import files, submodel
+    from lingvo_like import files
+    from lingvo_like.submodel import file as submodel_file
     from tasks.serving import quality_gate
 
     paths = paths + (_of_run(_MODEL_DIR.value) if _MODEL_DIR.value else [])
@@ -77,10 +78,10 @@ def publish(store, paths):
 
     def one(path):
         try:
-            data = files.read(path, submodel.MAX_FILE_BYTES)
+            data = files.read(path, submodel_file.MAX_FILE_BYTES)
         except OSError as error:
             raise ValueError(error.strerror) from None
-        of = submodel.load(data).metadata.speaker
+        of = submodel_file.load(data).metadata.speaker
         speaker = _SPEAKER.value or of
         gate = results.gate(of) if results else None
         before = _current(store, speaker)
@@ -177,14 +178,14 @@ def _of_run(path):
     """The Submodel files of a run."""
     import tensorflow as tf
 
-    from lingvo_like import submodel
+    from lingvo_like.submodel import file as submodel_file
     from tasks.asr.training import model_directory
 
     folder = model_directory.ModelDirectory(path).submodels
     found = [
         posixpath.join(folder, name)
         for name in sorted(tf.io.gfile.listdir(folder))
-        if name.endswith(submodel.SUFFIX) and not name.startswith(".")
+        if name.endswith(submodel_file.SUFFIX) and not name.startswith(".")
     ]
     if not found:
         cli.fail(f"{folder}: no Submodel is there")
@@ -195,7 +196,7 @@ def _each(items, act, done):
     """Acts on each item; what is refused is said, and the others go on."""
     import tqdm
 
-    from lingvo_like import submodel_store
+    from lingvo_like.store import store as submodel_store
 
     if not items:
         cli.fail("name at least one speaker; see --help")
@@ -220,7 +221,7 @@ def _each(items, act, done):
 
 
 def _current(store, speaker):
-    from lingvo_like import submodel_store
+    from lingvo_like.store import store as submodel_store
 
     try:
         return store.resolve(_TENANT.value, speaker)

@@ -21,7 +21,7 @@ from absl import flags, logging
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli, devices
-from tasks.asr.data import experiment_checks
+from tasks.asr.training import experiment_checks
 
 flags.adopt_module_key_flags(devices)
 _EXPERIMENT = flags.DEFINE_string(
@@ -80,8 +80,8 @@ def main(_):
     # Late, so that --help and a mistyped name answer at once.
     import numpy as np
 
-    from lingvo_like import submodel
-    from tasks.asr import bases
+    from lingvo_like.submodel import file as submodel_file
+    from tasks.asr.bases import loading as base_loading
     from tasks.asr.data import preparation
     from tasks.asr.training import (
         model_directory,
@@ -122,7 +122,7 @@ def main(_):
     # All have read, and the chief can write, before anything is written.
     directory.check_shared(replicas.workers)
     with replicas.scope():
-        base = bases.load(
+        base = base_loading.load(
             experiment.base, base_path, experiment.train.compute_dtype
         )
     corpus = preparation.prepare(
@@ -176,7 +176,7 @@ def main(_):
     }
 
     def make_submodel(speaker, training):
-        return submodel.create(
+        return submodel_file.create(
             job.stack.layout,
             job.stack.row(job.stack.slot(speaker)),
             base_fingerprint=fingerprint,

@@ -16,7 +16,7 @@ from absl import flags
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
-from tasks.asr.data import experiment_checks
+from tasks.asr.training import experiment_checks
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; its base and base_training count."
@@ -48,26 +48,23 @@ def main(_):
     )
     experiment_checks.check(experiment)
     from lingvo_like import files
-    from tasks.asr import bases
+    from tasks.asr.bases import loading as base_loading
+    from tasks.asr.bases import training as base_training
     from tasks.asr.data import preparation, rejections
-    from tasks.asr.training import (
-        base_training,
-        model_directory,
-        run_description,
-    )
+    from tasks.asr.training import model_directory, run_description
 
     directory = model_directory.ModelDirectory(_MODEL_DIR.value)
     saved = directory.read_experiment()
     directory.lock()
     directory.prepare()
     if _BASE.value:
-        base = bases.load(experiment.base, _BASE.value)
+        base = base_loading.load(experiment.base, _BASE.value)
     else:
         # The same random start after an interruption before a checkpoint.
         import keras
 
         keras.utils.set_random_seed(experiment.base_training.seed)
-        base = bases.create(experiment.base)
+        base = base_loading.create(experiment.base)
     left_out = rejections.Rejections()
     factors = experiment.augment.speed_factors
     train = preparation.read_speakers(
@@ -112,9 +109,9 @@ def main(_):
     lines = "".join(json.dumps(row) + "\n" for row in history)
     files.write_atomically(directory.history, lines.encode())
     output = os.path.join(directory.path, "base")
-    done = os.path.isdir(output) and bases.load(experiment.base, output)
+    done = os.path.isdir(output) and base_loading.load(experiment.base, output)
     if not done or done.fingerprint() != base.fingerprint():
-        bases.save(base, output)
+        base_loading.save(base, output)
     print(f"base model: {output}\nfingerprint: {base.fingerprint()}")
 
 

@@ -2,17 +2,18 @@
 
 import numpy as np
 
-from lingvo_like import submodel, submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 
-LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+LAYOUT = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "ab" * 32
 
 
 def data(value=0.0, speaker="F01"):
     """The bytes of a Submodel whose values are all `value`."""
     vector = np.full(LAYOUT.num_values, value, np.float32)
-    return submodel.to_bytes(
-        submodel.create(
+    return submodel_file.to_bytes(
+        submodel_file.create(
             LAYOUT,
             LAYOUT.unpack(vector),
             base_fingerprint=FINGERPRINT,
@@ -23,7 +24,7 @@ def data(value=0.0, speaker="F01"):
 
 def value(content):
     """The value of all values; fails where they differ."""
-    vector = submodel.load(content).vector
+    vector = submodel_file.load(content).vector
     assert np.all(vector == vector[0])
     return float(vector[0])
 
@@ -34,7 +35,7 @@ def gate(content, **changes):
         "source": "results.json",
         "speaker": "F01",
         "base_fingerprint": FINGERPRINT,
-        "sha256": submodel.load(content).metadata.sha256,
+        "sha256": submodel_file.load(content).metadata.sha256,
         "num_utterances": 40,
         "num_words": 200,
         "base_word_error_rate": 0.5,

@@ -51,10 +51,10 @@ def test_a_clean_tree_has_no_problem(tree):
     source = tree(
         {
             "lingvo_like/hyperparams.py": "import dataclasses\n",
-            "lingvo_like/stack.py": "from lingvo_like import hyperparams\n",
+            "lingvo_like/files.py": "from lingvo_like import hyperparams\n",
             "lingvo_like/layers/adapter.py": "from keras import ops\n",
             "params/schema.py": "from lingvo_like import hyperparams\n",
-            "tpu/strategy.py": "import tensorflow as tf\n",
+            "tpu/distribute/strategy.py": "import tensorflow as tf\n",
             "tasks/train.py": (
                 "from absl import app, flags\n"
                 "from lingvo_like import stack\n"
@@ -166,22 +166,22 @@ def test_a_long_file_is_found(tree):
 @pytest.mark.parametrize(
     "text",
     [
-        "from lingvo_like.stack import Stack\n",
-        "from lingvo_like.stack import gather\n",
+        "from lingvo_like.stack.stack import Stack\n",
+        "from lingvo_like.stack.stack import gather\n",
         "from pathlib import Path\n",
         "from functools import partial\n",
         "from keras.layers import Dense\n",
     ],
 )
 def test_an_imported_symbol_is_found(tree, text):
-    files = {"lingvo_like/stack.py": "", "tasks/a.py": text}
+    files = {"lingvo_like/stack/stack.py": "", "tasks/a.py": text}
     assert len(structure.symbol_problems(tree(files))) == 1
 
 
 def test_imported_modules_and_listed_symbols_are_allowed(tree):
     source = tree(
         {
-            "lingvo_like/stack.py": "",
+            "lingvo_like/stack/stack.py": "",
             "tasks/a.py": (
                 "from collections import abc\n"
                 "from concurrent import futures\n"

@@ -7,8 +7,12 @@ import tensorflow as tf
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
-from lingvo_like import text_tokenizers
-from lingvo_like.base_models import base_model, ctc, weight_files
+from lingvo_like.base_models import (
+    base_model,
+    ctc,
+    text_tokenizers,
+    weight_files,
+)
 from lingvo_like.layers import conformer, frontend, subsampling
 
 FORMAT_VERSION = 1

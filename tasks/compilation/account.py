@@ -6,7 +6,7 @@ import tqdm
 
 from tasks.asr.training import sharding
 from tasks.compilation import capacity, programs
-from tpu import compiler
+from tpu.aot import compiler
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import dataclasses
 import math
 
-from tpu import compile_report, compiler
+from tpu.aot import compiler
+from tpu.aot import report as aot_report
 
 # Programs compiled after the one that was asked for.
 _ATTEMPTS = 6
@@ -26,7 +27,7 @@ class Capacity:
         confirmed: bool, `most` was compiled, not only computed.
     """
 
-    report: compile_report.CompileReport | None
+    report: aot_report.CompileReport | None
     error: compiler.DoesNotFitError | None
     most: int
     slot_bytes: float

@@ -14,12 +14,12 @@ from collections import abc
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import replica_sums
-from lingvo_like import stack as stack_lib
-from tasks.asr.data import input_pipeline
+from lingvo_like.space import replica_sums
+from lingvo_like.stack import stack as stack_lib
+from tasks.asr.batches import input_pipeline
 from tasks.asr.training import sharding, stacks, task
 from tasks.serving.exports import signatures
-from tpu import compiler
+from tpu.aot import compiler
 
 
 @dataclasses.dataclass(frozen=True)

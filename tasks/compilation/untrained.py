@@ -3,9 +3,10 @@
 import os
 
 from lingvo_like import hyperparams
-from lingvo_like.base_models import whisper, whisper_layers
+from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import model as whisper
 from params import schema
-from tasks.asr import bases
+from tasks.asr.bases import loading as base_loading
 
 # Radford et al. 2022, table 1, and the configurations that OpenAI published
 # for large-v3 and its fast variant: width, heads, encoder and decoder blocks.
@@ -86,10 +87,10 @@ def make(values, whisper_size, compute_dtype="float32"):
             else _Tokens((50258, 50259, 50360, 50364), 50257),
             audio_context=values.audio_context,
             max_tokens=values.max_tokens,
-            dtype=bases.dtype_policy(compute_dtype),
+            dtype=base_loading.dtype_policy(compute_dtype),
         )
     else:
-        base = bases.create(values, compute_dtype)
+        base = base_loading.create(values, compute_dtype)
     base.trainable = False
     return base
 
@@ -97,5 +98,5 @@ def make(values, whisper_size, compute_dtype="float32"):
 def load_or_make(values, path, whisper_size, compute_dtype="float32"):
     """The base model at a path, or an untrained one where it is empty."""
     if path and os.fspath(path):
-        return bases.load(values, path, compute_dtype)
+        return base_loading.load(values, path, compute_dtype)
     return make(values, whisper_size, compute_dtype)

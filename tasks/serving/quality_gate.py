@@ -1,6 +1,7 @@
 """Turns what `tasks.evaluate` measured into evidence for the store's gate."""
 
-from lingvo_like import files, hyperparams, submodel_store
+from lingvo_like import files, hyperparams
+from lingvo_like.store import store as submodel_store
 
 _MAX_BYTES = 1 << 30
 # Names in a speaker's row of results.json, and in `Gate`.

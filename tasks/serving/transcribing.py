@@ -6,11 +6,13 @@ import time
 
 import numpy as np
 
-from lingvo_like import submodel as submodel_lib
-from lingvo_like import submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import audio
 from tasks.serving import client
-from tasks.serving.exports import engine, export_description, export_folder
+from tasks.serving.exports import description as export_description
+from tasks.serving.exports import engine
+from tasks.serving.exports import folder as export_folder
 
 _MAX_TRIES = 8
 
@@ -189,7 +191,7 @@ def _find(recogniser, path, store, tenant, speaker):
         source = versions.read(found)
         version = found.name
     description = recogniser.description
-    found = submodel_lib.load(
+    found = submodel_file.load(
         source, description.base_fingerprint, description.layout
     )
     if found.metadata.residual_weight != description.residual_weight:

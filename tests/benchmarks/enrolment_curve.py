@@ -7,15 +7,15 @@ import pathlib
 
 import numpy as np
 
-from lingvo_like import space_file, submodel
+from lingvo_like.space import file as space_file
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import manifest
-from tasks.asr.enrolment import (
-    enrolment_files,
-    enrolment_job,
-    enrolment_plan,
-)
-from tasks.asr.training import model_directory, replicas, task
+from tasks.asr.enrolment import files as enrolment_files
+from tasks.asr.enrolment import job as enrolment_job
+from tasks.asr.enrolment import plan as enrolment_plan
+from tasks.asr.training import model_directory, task
 from tests.benchmarks import jobs
+from tpu.distribute import replicas
 
 ENROLLED = ("zero_shot", "embedding", "full")
 SCRATCH = "scratch"
@@ -214,7 +214,7 @@ def _submodels(directory, speakers):
             {s: space.materialise(space.embedding(s)) for s in speakers},
             space.embedding_dim,
         )
-    loaded = {s: submodel.load(directory.submodel(s)) for s in speakers}
+    loaded = {s: submodel_file.load(directory.submodel(s)) for s in speakers}
     layout = loaded[speakers[0]].layout
     tensors = {s: each.tensors for s, each in loaded.items()}
     return layout, tensors, layout.num_values

@@ -12,9 +12,13 @@ import time
 
 import numpy as np
 
-from lingvo_like import stack, submodel, submodel_store
-from tasks.asr.data import input_pipeline
-from tasks.asr.enrolment import enrolment, enrolment_files, enrolment_plan
+from lingvo_like.stack import stack
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
+from tasks.asr.batches import input_pipeline
+from tasks.asr.enrolment import enrol
+from tasks.asr.enrolment import files as enrolment_files
+from tasks.asr.enrolment import plan as enrolment_plan
 from tasks.serving import client
 from tests.benchmarks import enrolment_costs, enrolment_curve
 from tests.benchmarks.serving import direct, server_process, users
@@ -31,11 +35,9 @@ def same(arguments, folder, run):
         for speaker, data in list(train.items())[:4]
     }
     values = enrolment_plan.Values()
-    together = enrolment.enrol(
-        space, base, few, mode="embedding", values=values
-    )
+    together = enrol.enrol(space, base, few, mode="embedding", values=values)
     speaker = together[-1].speaker
-    (alone,) = enrolment.enrol(
+    (alone,) = enrol.enrol(
         space, base, {speaker: few[speaker]}, mode="embedding", values=values
     )
     difference = np.abs(np.subtract(alone.embedding, together[-1].embedding))
@@ -103,8 +105,8 @@ def _kills(arguments, folder, run):
         killed += process.wait() == -signal.SIGKILL
         for path in _files(output):
             try:
-                submodel.load(path)
-            except submodel.SubmodelError:
+                submodel_file.load(path)
+            except submodel_file.SubmodelError:
                 broken += 1
     return {"half_written_after_kills": broken, "kills": killed}
 
@@ -115,7 +117,7 @@ def _files(output):
     return [
         str(folder / name)
         for name in os.listdir(folder)
-        if name.endswith(submodel.SUFFIX) and not name.startswith(".")
+        if name.endswith(submodel_file.SUFFIX) and not name.startswith(".")
     ]
 
 
@@ -210,7 +212,9 @@ def _served(space, exports, work_dir, enrolled, clips):
     store = work_dir / "store"
     for each in enrolled:
         submodel_store.SubmodelStore(str(store)).publish(
-            submodel.to_bytes(enrolment_files.make_submodel(each, space, 0)),
+            submodel_file.to_bytes(
+                enrolment_files.make_submodel(each, space, 0)
+            ),
             users.TENANT,
             each.speaker,
         )

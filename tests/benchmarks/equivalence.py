@@ -51,7 +51,8 @@ def fine_tune_all(base_path, values, arguments, corpus, data):
     Each speaker's are kept in the work folder: what was cut off goes on.
     """
     from params import schema
-    from tasks.asr.training import base_training, task
+    from tasks.asr.bases import training as base_training
+    from tasks.asr.training import task
 
     totals = {}
     base = jobs.load_base(base_path, values)

@@ -31,12 +31,8 @@ import numpy as np
 import soundfile
 
 from params import schema
-from tasks.asr.data import (
-    input_pipeline,
-    manifest_line,
-    schedule,
-    shards,
-)
+from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.data import manifest_line, shards
 
 SPEAKERS, UTTERANCES = 4, 4
 TEXT = "turn on the light"

@@ -27,9 +27,9 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from jax import numpy as jnp  # noqa: E402
 
-from lingvo_like import adamw  # noqa: E402
-from lingvo_like.base_models import whisper_layers  # noqa: E402
+from lingvo_like.base_models.whisper import layers as whisper_layers  # noqa: E402
 from lingvo_like.layers import adapter  # noqa: E402
+from lingvo_like.stack import adamw  # noqa: E402
 from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80

@@ -12,16 +12,14 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from lingvo_like import hyperparams, stack, submodel
+from lingvo_like import hyperparams
+from lingvo_like.stack import stack
+from lingvo_like.submodel import file as submodel_file
 from params import registry
-from tasks.asr import bases
+from tasks.asr.bases import loading as base_loading
 from tasks.asr.data import preparation
-from tasks.asr.evaluation import (
-    evaluation,
-    metrics,
-    scoring,
-    transcription,
-)
+from tasks.asr.evaluation import evaluation, metrics, scoring
+from tasks.asr.recognition import transcription
 from tasks.asr.training import (
     model_directory,
     run_description,
@@ -29,7 +27,7 @@ from tasks.asr.training import (
     task,
     trainer,
 )
-from tasks.asr.training import replicas as replicas_lib
+from tpu.distribute import replicas as replicas_lib
 
 NORMALIZER = "english"
 # Where benchmarks work, and their base model is, unless told otherwise.
@@ -164,7 +162,7 @@ def experiment(name, overrides):
 
 def load_base(path, values):
     """The frozen base model at `path`."""
-    return bases.load(values.base, path)
+    return base_loading.load(values.base, path)
 
 
 class Job:
@@ -229,7 +227,7 @@ class Job:
         self.directory.write_experiment(now)
 
     def _make_submodel(self, speaker, training):
-        return submodel.create(
+        return submodel_file.create(
             self.task.stack.layout,
             self.task.stack.row(self.task.stack.slot(speaker)),
             base_fingerprint=self._fingerprint,
@@ -254,7 +252,7 @@ class Job:
 
     def tensors(self, speaker):
         """The tensors in a speaker's Submodel file."""
-        return submodel.load(self.directory.submodel(speaker)).tensors
+        return submodel_file.load(self.directory.submodel(speaker)).tensors
 
 
 def prepare(base, values, folder, train="train.jsonl", dev=""):

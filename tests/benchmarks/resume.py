@@ -22,7 +22,8 @@ import time
 
 from absl import app, flags
 
-from lingvo_like import files, submodel
+from lingvo_like import files
+from lingvo_like.submodel import file as submodel_file
 from tests import tiny
 
 _KILLS = flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
@@ -184,8 +185,8 @@ def unreadable(contents):
     names = []
     for name, data in contents.items():
         try:
-            submodel.load(data)
-        except submodel.SubmodelError:
+            submodel_file.load(data)
+        except submodel_file.SubmodelError:
             names.append(name)
     return names
 

@@ -47,7 +47,8 @@ def serve_submodels(num_submodels):
     import numpy as np
     import tensorflow as tf
 
-    from lingvo_like.base_models import whisper, whisper_layers
+    from lingvo_like.base_models.whisper import layers as whisper_layers
+    from lingvo_like.base_models.whisper import model as whisper
     from params import schema
     from tasks.asr.training import task
     from tests.benchmarks import drawn_weights

@@ -32,11 +32,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
 
-from lingvo_like import (  # noqa: E402
-    submodel,
-    submodel_store,
-    submodel_store_layout,
-)
+from lingvo_like.store import layout as submodel_store_layout
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 
 _PARTS = flags.DEFINE_list("parts", ["kills", "resolve"], "Which to run.")
 _KILLS = flags.DEFINE_integer("kills", 200, "How often to kill.", lower_bound=1)
@@ -52,8 +50,8 @@ TENANT = "clinic"
 SPEAKERS = tuple(f"S{number}" for number in range(5))
 FINGERPRINT = "ab" * 32
 # About 100 KB, so that a write takes a while.
-LARGE = submodel.Layout(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
-SMALL = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0,))
+LARGE = submodel_file.Layout(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
+SMALL = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0,))
 SMALLER_STORE = 100
 ROUNDS, RESOLVES = 60, 200
 # No slower, but for the noise of a clock.
@@ -63,8 +61,8 @@ RATIO_AT_MOST = 1.1
 def content(layout, value):
     """The bytes of a Submodel whose values are all `value`."""
     vector = np.full(layout.num_values, value, np.float32)
-    return submodel.to_bytes(
-        submodel.create(
+    return submodel_file.to_bytes(
+        submodel_file.create(
             layout,
             layout.unpack(vector),
             base_fingerprint=FINGERPRINT,

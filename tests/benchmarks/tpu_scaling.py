@@ -32,7 +32,7 @@ class Bench:
         from params import registry
         from tasks.asr.training import task
         from tasks.compilation import untrained
-        from tpu import topology
+        from tpu.aot import topology
 
         self.experiment = registry.get(EXPERIMENT)
         self.target = topology.lookup(arguments.topology)

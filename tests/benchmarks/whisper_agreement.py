@@ -22,7 +22,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lingvo_like.base_models import whisper, whisper_checkpoints
+from lingvo_like.base_models.whisper import checkpoints as whisper_checkpoints
+from lingvo_like.base_models.whisper import model as whisper
 from tasks.asr.data import audio, manifest
 from tests.benchmarks import jobs
 

@@ -10,7 +10,7 @@ from hypothesis import errors, strategies
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from lingvo_like import submodel
+from lingvo_like.submodel import file as submodel_file
 from tests.fuzz import targets
 
 _TOKENS = (
@@ -199,16 +199,18 @@ def _submodel(**changes):
         "speaker": "F01",
         "experiment": "whisper.ShortStacked",
     }
-    return submodel.create(layout, layout.unpack(values), **fields | changes)
+    return submodel_file.create(
+        layout, layout.unpack(values), **fields | changes
+    )
 
 
 def _submodel_seeds():
     whole = _submodel()
     return [
-        submodel.to_bytes(each)
+        submodel_file.to_bytes(each)
         for each in (
             whole,
-            submodel.rounded(whole, "float16"),
+            submodel_file.rounded(whole, "float16"),
             _submodel(training={"loss": 0.5, "steps": [1, 2]}),
             _submodel(base_fingerprint="0" * 64),
         )

@@ -14,16 +14,19 @@ from google.protobuf import message
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from lingvo_like import submodel
-from tasks.serving.core import limits, status
-from tasks.serving.fronts import rest_front, rest_json, tensors, utterances
+from lingvo_like.submodel import file as submodel_file_lib
+from tasks.serving import errors
+from tasks.serving.fronts import tensors, utterances
+from tasks.serving.fronts.rest import routes as rest_routes
+from tasks.serving.fronts.rest import tensor_json
+from tasks.serving.queueing import limits
 
 MAX_BYTES = 1 << 20
 MAX_UTTERANCES = 64
 LIMITS = limits.Limits(max_request_utterances=MAX_UTTERANCES)
 # Longer than this for some kilobytes is a way to hold a server up.
 SLOW_SECONDS = 2.0
-LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+LAYOUT = submodel_file_lib.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "f" * 64
 _READ_AS = (types_pb2.DT_FLOAT, types_pb2.DT_INT32, types_pb2.DT_STRING)
 # What no message to a stranger may hold.
@@ -45,7 +48,7 @@ class Finding:
 
 def json_request(data):
     """A REST predict body, up to the utterances in it."""
-    rows, _ = rest_front.to_utterances(data, "", None, LIMITS)
+    rows, _ = rest_routes.to_utterances(data, "", None, LIMITS)
     _check_rows(rows)
 
 
@@ -53,8 +56,8 @@ def json_base64(data):
     """A string input in JSON, with whatever stands in `b64`."""
     text = data.decode("latin-1")
     body = json.dumps({"inputs": {"submodel_id": [{"b64": text}]}})
-    request = rest_json.decode_request(body.encode())
-    array = rest_json.to_array(
+    request = tensor_json.decode_request(body.encode())
+    array = tensor_json.to_array(
         request.inputs["submodel_id"], "submodel_id", types_pb2.DT_STRING
     )
     _require(array.shape == (1,) and isinstance(array[0], bytes), "no bytes")
@@ -70,7 +73,7 @@ def tensor_proto(data):
     for dtype in _READ_AS:
         try:
             array = tensors.to_array(proto, "audio", dtype, MAX_BYTES)
-        except status.ServingError as error:
+        except errors.ServingError as error:
             _check_message(error)
             refused.append(error)
             continue
@@ -98,7 +101,7 @@ def predict_request(data):
 
 def submodel_file(data):
     """A Submodel's file."""
-    loaded = submodel.load(data, FINGERPRINT, LAYOUT)
+    loaded = submodel_file_lib.load(data, FINGERPRINT, LAYOUT)
     _require(
         loaded.vector.shape == (LAYOUT.num_values,)
         and np.all(np.isfinite(loaded.vector)),
@@ -129,7 +132,7 @@ def check(name, data):
     try:
         TARGETS[name](data)
         taken = True
-    except (status.ServingError, submodel.SubmodelError) as error:
+    except (errors.ServingError, submodel_file_lib.SubmodelError) as error:
         what = _message_fault(error)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -149,12 +152,12 @@ def message_fault(text):
 
 
 def _message_fault(error):
-    if isinstance(error, status.ServingError):
+    if isinstance(error, errors.ServingError):
         if error.code.http >= 500:
             return f"refused with {error.code.name}"
         return message_fault(error.message)
     # The server caps it; what it tells must be clean all the same.
-    return message_fault(status.capped(error))
+    return message_fault(errors.capped(error))
 
 
 def _check_message(error):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.serving.core import status
+from tasks.serving import errors
 from tasks.serving.fronts import tensors
 from tests.fuzz import cases, targets
 
@@ -28,7 +28,7 @@ def test_a_few_hundred_cases_end_as_intended(name):
         (KeyError("x"), "KeyError"),
         (MemoryError(), "MemoryError"),
         (RecursionError("deep"), "RecursionError"),
-        (status.ServingError(status.Code.INTERNAL, "no"), "INTERNAL"),
+        (errors.ServingError(errors.Code.INTERNAL, "no"), "INTERNAL"),
         (tensors.invalid('File "/srv/tasks/x.py", line 3'), "message with"),
     ],
 )

@@ -16,7 +16,6 @@ import keras
 import numpy as np
 import pytest
 
-from lingvo_like import adamw
 from lingvo_like.base_models import ctc
 from lingvo_like.layers import (
     adapter,
@@ -29,8 +28,9 @@ from lingvo_like.layers import (
     spec_augment,
     subsampling,
 )
+from lingvo_like.stack import adamw
 from tests import tiny
-from tests.lingvo_like.base_models import whisper_bases
+from tests.lingvo_like.base_models.whisper import whisper_bases
 
 PADDINGS = np.array([[0] * 9, [0] * 5 + [1] * 4], "float32")
 ROOT = pathlib.Path(__file__).parents[2]

@@ -10,19 +10,17 @@ import sys
 import pytest
 
 import params
-from lingvo_like import (
-    embedding_space,
-    hyperparams,
-    optimizer,
-    stack,
-    submodel,
-)
-from lingvo_like.base_models import conformer_ctc, whisper
+from lingvo_like import hyperparams
+from lingvo_like.base_models import conformer_ctc
+from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.layers import adapter
+from lingvo_like.space import embedding_space
+from lingvo_like.stack import optimizer, stack
+from lingvo_like.submodel import file as submodel_file
 from params import registry, schema
-from tasks.asr import bases
+from tasks.asr.bases import loading as base_loading
 from tasks.asr.training import stacks
-from tests.lingvo_like.base_models import whisper_bases
+from tests.lingvo_like.base_models.whisper import whisper_bases
 
 # What a section of the first runs' experiment.json had.
 FIRST = {
@@ -109,7 +107,9 @@ def test_values_of_before_come_back_with_those_of_since(name):
 def test_an_experiments_values_build_its_stack_and_optimizer(name):
     experiment = registry.get(name)
     values = experiment.adapter
-    layout = submodel.Layout(8, values.bottleneck_dim, values.blocks or (0, 1))
+    layout = submodel_file.Layout(
+        8, values.bottleneck_dim, values.blocks or (0, 1)
+    )
     made = stacks.make_stack(layout, experiment, ("F01", "F02"))
     parts = stacks.make_optimizer(made, experiment)
     space = experiment.space
@@ -145,7 +145,7 @@ def whispers(tmp_path_factory):
     for context in whisper.AUDIO_CONTEXTS:
         folders[context] = str(tmp_path_factory.mktemp(context))
         base = whisper_bases.small(audio_context=context, positions=128)
-        bases.save(base, folders[context])
+        base_loading.save(base, folders[context])
     return folders
 
 
@@ -153,14 +153,14 @@ def whispers(tmp_path_factory):
 def test_an_experiments_values_build_its_base(name, whispers):
     values = registry.get(name).base
     if isinstance(values, schema.Whisper):
-        base = bases.load(values, whispers[values.audio_context])
+        base = base_loading.load(values, whispers[values.audio_context])
         assert isinstance(base, whisper.Whisper)
         assert base.audio_context == values.audio_context
         assert base.max_tokens == values.max_tokens
         assert base.tokenizer.language == values.language
     else:
         # One block, since all are alike; the whole of a large one is slow.
-        base = bases.create(dataclasses.replace(values, num_blocks=1))
+        base = base_loading.create(dataclasses.replace(values, num_blocks=1))
         assert isinstance(base, conformer_ctc.ConformerCtc)
         assert base.model_dim == values.model_dim
 
@@ -184,7 +184,7 @@ def test_every_experiment_of_the_package_is_registered():
 
 def test_adapter_fields_are_the_arguments_of_their_layers():
     layer = set(arguments(adapter.StackedAdapter))
-    layout = field_names(submodel.Layout)
+    layout = field_names(submodel_file.Layout)
     # The task draws the dropout masks, from the speaker's own stream; how a
     # stack starts is no layer's affair.
     assert field_names(schema.Adapter) - layer - layout == {

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from tests.tpu import program_cases
-from tpu import compiler
+from tests.tasks.compilation import program_cases
+from tpu.aot import compiler
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = (

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from lingvo_like import space_file, submodel
+from lingvo_like.space import file as space_file
+from lingvo_like.submodel import file as submodel_file
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 
@@ -102,7 +103,7 @@ def test_speakers_enrol_and_are_published_and_cannot_be_taken_twice(folder):
     before = {}
     for row in result["speakers"]:
         assert row["version"]
-        submodel.load(
+        submodel_file.load(
             row["path"], space.metadata.base_fingerprint, space.layout
         )
         before[row["path"]] = pathlib.Path(row["path"]).read_bytes()
@@ -153,5 +154,5 @@ def test_recordings_that_do_not_fit_together_are_an_error(folder, tmp_path):
     assert not ann["warnings"] and "error" not in ann
     assert bob["warnings"] and bob["mode"] and "check" in bob["error"]
     kept = [path.name for path in (tmp_path / "submodels").iterdir()]
-    assert kept == [submodel.file_name("ann")]
+    assert kept == [submodel_file.file_name("ann")]
     assert done.stderr.splitlines()[-1] == "error: enrolled 1 of 2"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lingvo_like import submodel
+from lingvo_like.submodel import file as submodel_file
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -64,8 +64,8 @@ def test_training_and_evaluation_from_end_to_end(folder, trained):
     assert "`text` is empty" in trained.stderr
     assert "`text` is empty" in (folder / "run" / "left_out.txt").read_text()
     for speaker in SPEAKERS:
-        path = folder / "run" / "submodels" / submodel.file_name(speaker)
-        loaded = submodel.load(path)
+        path = folder / "run" / "submodels" / submodel_file.file_name(speaker)
+        loaded = submodel_file.load(path)
         assert loaded.metadata.speaker == speaker
         assert loaded.metadata.training["train_utterances"] == 4
     done = evaluate(folder)

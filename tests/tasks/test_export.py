@@ -9,10 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-from lingvo_like import submodel, submodel_layout
+from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import layout as submodel_layout
 from params import conformer
 from tasks.asr.training import model_directory, run_description
-from tasks.serving.exports import engine, export_description, export_folder
+from tasks.serving.exports import description as export_description
+from tasks.serving.exports import engine
+from tasks.serving.exports import folder as export_folder
 from tests import tiny
 from tests.tasks.serving import example_exports
 
@@ -57,9 +60,9 @@ def run(tmp_path_factory):
         tuple(values.adapter.blocks) or tuple(range(base.num_blocks)),
     )
     row = np.random.default_rng(0).standard_normal(layout.num_values)
-    submodel.save(
+    submodel_file.save(
         folder / "ann.safetensors",
-        submodel.create(
+        submodel_file.create(
             layout,
             layout.unpack((0.1 * row).astype("float32")),
             base_fingerprint=base.fingerprint(),
@@ -111,7 +114,7 @@ def test_an_export_with_a_folded_submodel_answers_like_the_open_one(
         engine.SavedModelEngine(run / "exports" / name, warm_up=False)
         for name in ("1", "2")
     )
-    loaded = submodel.load(path, opened.description.base_fingerprint)
+    loaded = submodel_file.load(path, opened.description.base_fingerprint)
     assert folded.description.submodel["sha256"] == loaded.metadata.sha256
     assert set(folded.signatures) == {"serving_default"}
     audio, length = example_exports.utterances([9000, 20000])

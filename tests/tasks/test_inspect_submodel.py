@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from lingvo_like import submodel
+from lingvo_like.submodel import file as submodel_file
 
 ROOT = pathlib.Path(__file__).parents[2]
-LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
+LAYOUT = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
 
 
 def run(*arguments):
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     tensors = LAYOUT.unpack(vector)
     tensors["block_01/up_bias"][:] = [3, 0, -4, 0]
     for speaker, dtype in (("F01", "float32"), ("話者\n1", "float16")):
-        made = submodel.create(
+        made = submodel_file.create(
             LAYOUT,
             tensors,
             base_fingerprint="0123456789abcdef" * 4,
@@ -51,7 +51,9 @@ def folder(tmp_path_factory):
             },
             training={"num_steps": 200, "dev_loss": 0.25},
         )
-        submodel.save(folder / submodel.file_name(speaker), made, dtype)
+        submodel_file.save(
+            folder / submodel_file.file_name(speaker), made, dtype
+        )
     return folder
 
 
@@ -67,7 +69,7 @@ def test_one_file_is_printed_in_full(folder):
         ["base_fingerprint", "0123456789abcdef" * 4],
         ["bottleneck_dim", "2"],
         ["blocks", "0-1,3"],
-        ["sha256", submodel.load(path).metadata.sha256],
+        ["sha256", submodel_file.load(path).metadata.sha256],
         ["frontend.num_bins", "80"],
         ["dev_loss", "0.25"],
         ["block_01/up_bias", "4", "5", "4"],
@@ -85,7 +87,7 @@ def test_several_files_are_a_table_and_broken_ones_are_one_line(folder):
     broken.write_bytes(whole[:-1] + b"?")
     cut = folder / "cut"
     cut.write_bytes(whole[:100])
-    paths = [folder / submodel.file_name(s) for s in ("F01", "話者\n1")]
+    paths = [folder / submodel_file.file_name(s) for s in ("F01", "話者\n1")]
     result = run(broken, *paths, cut)
     assert result.returncode == 1
     errors = error_lines(result)
@@ -104,7 +106,7 @@ def test_several_files_are_a_table_and_broken_ones_are_one_line(folder):
 
 
 def test_json_is_a_line_for_each_file_wherever_the_flag_stands(folder):
-    paths = [folder / submodel.file_name(s) for s in ("F01", "話者\n1")]
+    paths = [folder / submodel_file.file_name(s) for s in ("F01", "話者\n1")]
     result = run(*paths, "--json")
     assert (result.returncode, error_lines(result)) == (0, [])
     first, second = map(json.loads, result.stdout.splitlines())

@@ -14,7 +14,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from lingvo_like import submodel, submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 from tasks import serve
 from tasks.serving import client
 from tests.tasks.serving import example_exports
@@ -85,8 +86,8 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     recognizer = example_exports.recognizer("conformer")
     row = example_exports.rows("conformer", 2)[0]
-    data = submodel.to_bytes(
-        submodel.create(
+    data = submodel_file.to_bytes(
+        submodel_file.create(
             recognizer.layout,
             recognizer.layout.unpack(row),
             base_fingerprint=example_exports.base("conformer").fingerprint(),

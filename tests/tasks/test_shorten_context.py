@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from lingvo_like.base_models import whisper
+from lingvo_like.base_models.whisper import model as whisper
 from tests import tiny
-from tests.lingvo_like.base_models import whisper_bases
+from tests.lingvo_like.base_models.whisper import whisper_bases
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -10,7 +10,8 @@ import sys
 import pytest
 from absl import flags
 
-from lingvo_like import submodel, submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 from tasks import cli
 from tests import stored
 from tests.tasks.serving import test_quality_gate as gates
@@ -79,7 +80,7 @@ def store(tmp_path):
 
 def write(folder, speaker, value=0.0):
     folder.mkdir(exist_ok=True)
-    path = folder / submodel.file_name(speaker)
+    path = folder / submodel_file.file_name(speaker)
     path.write_bytes(stored.data(value, speaker))
     return path
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lingvo_like import submodel, submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 from tests.tasks.serving import example_exports, fake_server, harness
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -101,8 +102,8 @@ def local(tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
     recognizer = example_exports.recognizer("conformer")
     row = example_exports.rows("conformer", 2)[0]
-    data = submodel.to_bytes(
-        submodel.create(
+    data = submodel_file.to_bytes(
+        submodel_file.create(
             recognizer.layout,
             recognizer.layout.unpack(row),
             base_fingerprint=example_exports.base("conformer").fingerprint(),

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from tpu import compiler
+from tpu.aot import compiler
 
 _ALIAS = re.compile(
     r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>"

@@ -9,12 +9,9 @@ import dataclasses
 import hashlib
 import json
 
-from tasks.asr.data import (
-    experiment_checks,
-    input_pipeline,
-    manifest,
-    rejections,
-)
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import manifest, rejections
+from tasks.asr.training import experiment_checks
 
 
 @dataclasses.dataclass(frozen=True)

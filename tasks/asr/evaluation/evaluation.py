@@ -6,10 +6,13 @@ import posixpath
 
 import tensorflow as tf
 
-from lingvo_like import files, space_file
+from lingvo_like import files
+from lingvo_like.space import file as space_file
 from tasks.asr.data import preparation, rejections, splits, text
-from tasks.asr.evaluation import groups, metrics, report, transcription
-from tasks.asr.training import replicas as replicas_lib
+from tasks.asr.evaluation import groups, metrics
+from tasks.asr.evaluation.report import page as report_page
+from tasks.asr.recognition import transcription
+from tpu.distribute import replicas as replicas_lib
 
 
 def read_test(base, path, selected, strict=False, normalizer="none"):
@@ -172,7 +175,7 @@ def write(directory, summary, records, history, details, left_out, space=None):
         posixpath.join(directory, "results.json"),
         (json.dumps(results, indent=2, allow_nan=False) + "\n").encode(),
     )
-    report.write(
+    report_page.write(
         posixpath.join(directory, "report.html"),
         summary,
         history,

@@ -4,7 +4,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from lingvo_like import stack, submodel
+from lingvo_like.stack import stack
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.training import model_directory
 
 # Of one stack, which each replica holds whole, whoever it transcribes: 512 of
@@ -27,7 +28,7 @@ class Submodels:
 
     directory: model_directory.ModelDirectory
     base_fingerprint: str
-    layout: submodel.Layout
+    layout: submodel_file.Layout
     residual_weight: float
     train_minutes: dict
     sha256: dict
@@ -57,7 +58,7 @@ class Submodels:
         """
         for slot, speaker in enumerate(speakers):
             path = self.directory.submodel(speaker)
-            each = submodel.load(path, self.base_fingerprint, self.layout)
+            each = submodel_file.load(path, self.base_fingerprint, self.layout)
             if each.metadata.sha256 != self.sha256[speaker]:
                 raise ValueError(
                     f"{path}: changed during the evaluation; start it again"
@@ -95,7 +96,7 @@ def check(directory, speakers, base_fingerprint, layout):
     residual_weight, train_minutes, sha256 = None, {}, {}
     for speaker in speakers:
         path = directory.submodel(speaker)
-        metadata = submodel.load(path, base_fingerprint, layout).metadata
+        metadata = submodel_file.load(path, base_fingerprint, layout).metadata
         # A renamed file would serve somebody else's Submodel.
         if metadata.speaker != speaker:
             raise ValueError(

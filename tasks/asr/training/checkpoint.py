@@ -19,7 +19,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from lingvo_like import files
-from tpu import workers as workers_lib
+from tpu.distribute import workers as workers_lib
 
 STATE_FILE = "state.json"
 FORMAT_VERSION = 2

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from tasks.asr.data import activation_cache, input_pipeline
+from tasks.asr.batches import activation_cache, input_pipeline
 from tasks.asr.training import sharding as sharding_lib
 
 

@@ -24,7 +24,7 @@ import tensorflow as tf
 from absl import logging
 
 from lingvo_like import files, hyperparams
-from lingvo_like import submodel as submodel_lib
+from lingvo_like.submodel import file as submodel_file
 from params import registry
 from tasks.asr.training import checkpoint
 
@@ -61,7 +61,7 @@ class ModelDirectory:
 
     def submodel(self, speaker):
         """The path of a speaker's Submodel file."""
-        return posixpath.join(self.submodels, submodel_lib.file_name(speaker))
+        return posixpath.join(self.submodels, submodel_file.file_name(speaker))
 
     def prepare(self):
         """Makes the folders, and shows now that they can be written.

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from lingvo_like import slot_rows
-from tasks.asr.data import schedule
-from tasks.asr.training import replicas as replicas_lib
+from lingvo_like.stack import rows as slot_rows
+from tasks.asr.batches import schedule
+from tpu.distribute import replicas as replicas_lib
 
 
 @dataclasses.dataclass(frozen=True)

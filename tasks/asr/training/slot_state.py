@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from lingvo_like import embedding_space, slot_rows
-from tasks.asr.data import schedule
+from lingvo_like.space import embedding_space
+from lingvo_like.stack import rows as slot_rows
+from tasks.asr.batches import schedule
 from tasks.asr.training import stacks
 
 

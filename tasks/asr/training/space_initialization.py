@@ -8,8 +8,9 @@ import posixpath
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import space_file, submodel
-from tasks.asr.data import input_pipeline
+from lingvo_like.space import file as space_file
+from lingvo_like.submodel import file as submodel_file
+from tasks.asr.batches import input_pipeline
 from tasks.asr.training import model_directory
 
 # Utterances of a speaker that the encoder hears before training.
@@ -140,7 +141,7 @@ def load_submodels(path, base_fingerprint, space):
         names = sorted(
             name
             for name in tf.io.gfile.listdir(folder)
-            if name.endswith(submodel.SUFFIX)
+            if name.endswith(submodel_file.SUFFIX)
         )
     if not names:
         raise ValueError(
@@ -150,7 +151,7 @@ def load_submodels(path, base_fingerprint, space):
     result = {}
     for name in names:
         source = posixpath.join(folder, name)
-        loaded = submodel.load(source, base_fingerprint, space.layout)
+        loaded = submodel_file.load(source, base_fingerprint, space.layout)
         if loaded.metadata.residual_weight != space.residual_weight:
             raise ValueError(
                 f"{source}: `adapter.residual_weight` must be "

@@ -4,7 +4,9 @@ import posixpath
 
 import numpy as np
 
-from lingvo_like import embeddings, files, hyperparams, space_file
+from lingvo_like import files, hyperparams
+from lingvo_like.space import embeddings
+from lingvo_like.space import file as space_file
 
 PROJECTOR_CONFIG = """\
 embeddings {

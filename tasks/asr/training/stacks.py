@@ -6,9 +6,11 @@ The training step is the same for both: `stack.Stack` and
 
 import dataclasses
 
-from lingvo_like import embedding_space, space_encoder, space_optimizer
-from lingvo_like import optimizer as optimizer_lib
-from lingvo_like import stack as stack_lib
+from lingvo_like.space import embedding_space
+from lingvo_like.space import encoder as space_encoder
+from lingvo_like.space import optimizer as space_optimizer
+from lingvo_like.stack import optimizer as optimizer_lib
+from lingvo_like.stack import stack as stack_lib
 
 
 def make_stack(layout, experiment, speakers, space=None, slot_rows=None):

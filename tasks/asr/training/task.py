@@ -6,8 +6,9 @@ time. Batches are those of `input_pipeline`.
 
 import tensorflow as tf
 
-from lingvo_like import device_streams, submodel_layout
+from lingvo_like import device_random_streams
 from lingvo_like.layers import spec_augment
+from lingvo_like.submodel import layout as submodel_layout
 from tasks.asr.training import stacks
 
 
@@ -180,7 +181,7 @@ class SubmodelTask:
         blocks = self.stack.layout.blocks
         rows = activations.shape[0] // speakers * activations.shape[1]
         shape = [len(blocks), rows, self.stack.layout.bottleneck_dim]
-        draws = device_streams.uniform(shape, seeds)
+        draws = device_random_streams.uniform(shape, seeds)
         kept = tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
         return {block: kept[:, i] for i, block in enumerate(blocks)}
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like import files
-from lingvo_like import submodel as submodel_lib
-from tasks.asr.data import schedule
+from lingvo_like.submodel import file as submodel_file
+from tasks.asr.batches import schedule
 from tasks.asr.training import (
     checkpoint,
     feed,
@@ -386,7 +386,7 @@ class Trainer:
             ),
             "seed": self._values.seed,
         }
-        submodel_lib.save(
+        submodel_file.save(
             self._directory.submodel(speaker),
             self._make_submodel(speaker, summary),
             self._values.submodel_dtype,

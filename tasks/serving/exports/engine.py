@@ -9,7 +9,9 @@ import logging
 import numpy as np
 import tensorflow as tf
 
-from tasks.serving.exports import export_description, export_folder, warmup
+from tasks.serving.exports import description as export_description
+from tasks.serving.exports import folder as export_folder
+from tasks.serving.exports import warmup
 
 
 @dataclasses.dataclass(frozen=True)

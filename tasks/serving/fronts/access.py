@@ -20,8 +20,9 @@ import hashlib
 import os
 import re
 
-from lingvo_like import hyperparams, submodel_store
-from tasks.serving.core import messages, status
+from lingvo_like import hyperparams
+from lingvo_like.store import store as submodel_store
+from tasks.serving import errors, messages
 
 MAX_FILE_BYTES = 1 << 26
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9\-._~+/]{1,4096}=*)", re.IGNORECASE)
@@ -155,7 +156,7 @@ def from_json(text):
 
 
 def _unauthenticated(message):
-    return status.ServingError(status.Code.UNAUTHENTICATED, message)
+    return errors.ServingError(errors.Code.UNAUTHENTICATED, message)
 
 
 def _credential(entry):

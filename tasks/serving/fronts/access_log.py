@@ -18,7 +18,7 @@ import secrets
 import threading
 import time
 
-from tasks.serving.core import status
+from tasks.serving import errors
 
 # Lines that wait for a slow disk; beyond, lines are dropped and counted.
 MAX_WAITING = 10_000
@@ -43,7 +43,7 @@ class Entry:
     front: str
     method: str
     traceparent: str | None = None
-    code: status.Code = status.Code.OK
+    code: errors.Code = errors.Code.OK
     http: int | None = None
     caller: object = None
     request_bytes: int = 0

@@ -6,7 +6,7 @@ import concurrent.futures
 import contextlib
 import zlib
 
-from tasks.serving.core import status
+from tasks.serving import errors
 from tasks.serving.fronts import tensors
 
 # Parsing less takes no longer than the way to another thread.
@@ -70,8 +70,8 @@ class Intake:
                 self._bytes + num_bytes > self._max_bytes
                 or self._tenant_bytes[tenant] + num_bytes > self._share
             ):
-                raise status.ServingError(
-                    status.Code.RESOURCE_EXHAUSTED,
+                raise errors.ServingError(
+                    errors.Code.RESOURCE_EXHAUSTED,
                     "too many bytes of requests are being read; try again",
                     retry_after_seconds=1.0,
                 )
@@ -125,8 +125,8 @@ class _Places:
     @contextlib.asynccontextmanager
     async def hold(self):
         if self._waiting >= MAX_WAITING:
-            raise status.ServingError(
-                status.Code.RESOURCE_EXHAUSTED,
+            raise errors.ServingError(
+                errors.Code.RESOURCE_EXHAUSTED,
                 "too many requests wait to be read; try again",
                 retry_after_seconds=1.0,
             )

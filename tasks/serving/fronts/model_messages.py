@@ -8,8 +8,9 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from tasks.serving.core import messages, status
-from tasks.serving.fronts import rest_json, tensors, utterances
+from tasks.serving import errors, messages
+from tasks.serving.fronts import tensors, utterances
+from tasks.serving.fronts.rest import tensor_json
 
 # Longer ones name nothing, and are long to write into an error.
 _MAX_NAME = 256
@@ -55,8 +56,8 @@ def to_utterances(request, user, limits):
     if unknown:
         raise tensors.invalid(
             "`output_filter` names unknown outputs "
-            f"{rest_json.show_names(unknown)}. There are: "
-            f"{rest_json.show_names(utterances.OUTPUTS)}."
+            f"{tensor_json.show_names(unknown)}. There are: "
+            f"{tensor_json.show_names(utterances.OUTPUTS)}."
         )
     arrays = {
         name: tensors.to_array(
@@ -124,14 +125,14 @@ def status_response(versions):
         )
         error = each.error
         if error is not None:
-            is_ours = isinstance(error, status.ServingError)
-            code = error.code if is_ours else status.Code.INTERNAL
+            is_ours = isinstance(error, errors.ServingError)
+            code = error.code if is_ours else errors.Code.INTERNAL
             entry.status.error_code = code.number
             entry.status.error_message = (
                 error.message if is_ours else "loading failed"
             )
         else:
-            entry.status.error_code = status.Code.OK.number
+            entry.status.error_code = errors.Code.OK.number
     return response
 
 
@@ -148,8 +149,8 @@ def to_configs(config):
             UNIMPLEMENTED, a custom config.
     """
     if config.WhichOneof("config") != "model_config_list":
-        raise status.ServingError(
-            status.Code.UNIMPLEMENTED,
+        raise errors.ServingError(
+            errors.Code.UNIMPLEMENTED,
             "the config must be a `model_config_list`",
         )
     return [_to_config(each) for each in config.model_config_list.config]
@@ -166,7 +167,7 @@ def configs_from_text(path, text):
         return to_configs(text_format.Parse(text, config))
     except text_format.ParseError as error:
         raise ValueError(f"{path}: {error}") from None
-    except status.ServingError as error:
+    except errors.ServingError as error:
         raise ValueError(f"{path}: {error.message}") from None
 
 
@@ -174,7 +175,7 @@ def _to_config(config):
     if config.model_platform not in ("", "tensorflow"):
         raise tensors.invalid(
             "`model_platform` must be 'tensorflow'. Received: "
-            f"{rest_json.show(config.model_platform)}."
+            f"{tensor_json.show(config.model_platform)}."
         )
     policy = config.model_version_policy
     choice = policy.WhichOneof("policy_choice")

@@ -8,13 +8,10 @@ import sys
 
 from absl import logging
 
-from tasks.serving.fronts import (
-    admin_front,
-    grpc_front,
-    http_calls,
-    listening,
-    rest_front,
-)
+from tasks.serving.fronts import admin, listening
+from tasks.serving.fronts.grpc import servicers as grpc_servicers
+from tasks.serving.fronts.rest import calls as rest_calls
+from tasks.serving.fronts.rest import routes as rest_routes
 
 FRONTS = ("grpc", "rest", "admin")
 # For answers that are written already to reach their clients.
@@ -24,10 +21,10 @@ _FLUSH_SECONDS = 5.0
 def applications(server, access_control, intake, log):
     """The HTTP applications of a server, by front; see `http_calls`."""
     return {
-        front: http_calls.application(front, each.routes, access_control, log)
+        front: rest_calls.application(front, each.routes, access_control, log)
         for front, each in (
-            ("rest", rest_front.RestFront(server, intake)),
-            ("admin", admin_front.AdminFront(server, intake)),
+            ("rest", rest_routes.RestFront(server, intake)),
+            ("admin", admin.AdminFront(server, intake)),
         )
     }
 
@@ -48,9 +45,11 @@ class Service:
         self._intake = intake
         self._log = log
         self._tls = tls
-        self._grpc = grpc_front.GrpcFront(server, access_control, intake, log)
+        self._grpc = grpc_servicers.GrpcFront(
+            server, access_control, intake, log
+        )
         self._listeners = {
-            front: http_calls.Listener(app, intake, _FLUSH_SECONDS)
+            front: rest_calls.Listener(app, intake, _FLUSH_SECONDS)
             for front, app in applications(
                 server, access_control, intake, log
             ).items()

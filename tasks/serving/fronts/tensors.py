@@ -10,7 +10,7 @@ import math
 import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from tasks.serving.core import status
+from tasks.serving import errors
 
 MAX_RANK = 8
 # By dtype: the field that holds its values, and NumPy's dtype.
@@ -94,7 +94,7 @@ def to_proto(array):
 
 def invalid(message):
     """The error for a request at fault."""
-    return status.ServingError(status.Code.INVALID_ARGUMENT, message)
+    return errors.ServingError(errors.Code.INVALID_ARGUMENT, message)
 
 
 def _shape(shape, name):

@@ -10,8 +10,9 @@ import numpy as np
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tasks.serving.core import messages, status
-from tasks.serving.fronts import rest_json, tensors
+from tasks.serving import errors, messages
+from tasks.serving.fronts import tensors
+from tasks.serving.fronts.rest import tensor_json
 
 DEFAULT_SIGNATURE = "serving_default"
 # The input that a request may send without a name.
@@ -66,10 +67,10 @@ def inputs_of(signature_name, names):
     """
     known = SIGNATURES.get(signature_name or DEFAULT_SIGNATURE)
     if known is None:
-        raise status.ServingError(
-            status.Code.FAILED_PRECONDITION,
-            f"Serving signature key {rest_json.show(signature_name)} not "
-            f"found. There are: {rest_json.show_names(SIGNATURES)}.",
+        raise errors.ServingError(
+            errors.Code.FAILED_PRECONDITION,
+            f"Serving signature key {tensor_json.show(signature_name)} not "
+            f"found. There are: {tensor_json.show_names(SIGNATURES)}.",
         )
     extra = set(names) - set(known)
     missing = {
@@ -80,9 +81,9 @@ def inputs_of(signature_name, names):
     if extra or missing:
         raise tensors.invalid(
             "the inputs do not match the signature. Sent extra: "
-            f"{rest_json.show_names(extra)}. Missing but required: "
-            f"{rest_json.show_names(missing)}. It takes: "
-            f"{rest_json.show_names(known)}."
+            f"{tensor_json.show_names(extra)}. Missing but required: "
+            f"{tensor_json.show_names(missing)}. It takes: "
+            f"{tensor_json.show_names(known)}."
         )
     return known
 
@@ -207,7 +208,7 @@ def _who(signature_name, arrays, user, count):
         raise tensors.invalid(
             "name the user once, as input 'submodel_id' or 'submodel' or as "
             "header or metadata x-submodel-id; for nobody's, use signature "
-            f"'base'. Received: {rest_json.show_names(named)}."
+            f"'base'. Received: {tensor_json.show_names(named)}."
         )
     if named == ["submodel"]:
         _check_rows("submodel", arrays["submodel"], count)

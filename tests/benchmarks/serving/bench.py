@@ -5,7 +5,7 @@ import functools
 import pathlib
 import shutil
 
-from tasks.serving.exports import export_description
+from tasks.serving.exports import description as export_description
 from tests.benchmarks.serving import (
     direct,
     exporting,

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 
-from lingvo_like import submodel_store
+from lingvo_like.store import store as submodel_store
 from tests.benchmarks.serving import users
 
 # A server notices within a second; answers in flight and a busy machine get

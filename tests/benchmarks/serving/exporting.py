@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from tasks.serving.exports import export_description
+from tasks.serving.exports import description as export_description
 
 EXPERIMENT = "whisper.ShortStacked"
 

@@ -83,7 +83,7 @@ def run(bench):
 @contextlib.contextmanager
 def _without_reference_count():
     """Rows of this process's caches may be written over while in use."""
-    from tasks.serving.core import cache
+    from tasks.serving.submodels import cache
 
     kept = cache.RowCache._is_free
     cache.RowCache._is_free = staticmethod(lambda entry: True)

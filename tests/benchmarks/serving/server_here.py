@@ -7,9 +7,11 @@ import time
 import numpy as np
 import prometheus_client
 
-from lingvo_like import submodel_store
-from tasks.serving.core import limits, loader, messages, server, status
+from lingvo_like.store import store as submodel_store
+from tasks.serving import errors, messages, server
 from tasks.serving.exports import engine
+from tasks.serving.queueing import limits
+from tasks.serving.submodels import source as submodel_source
 from tests.benchmarks.serving import load, metrics, requests, users
 
 _CALLER = messages.Caller(users.TENANT, is_admin=True, name="benchmark")
@@ -27,7 +29,7 @@ class ServerHere:
 
     def __init__(self, exports, store, **bounds):
         self._server = server.Server(
-            loader.StoreSource(submodel_store.SubmodelStore(store)),
+            submodel_source.StoreSource(submodel_store.SubmodelStore(store)),
             engine.SavedModelEngine,
             [messages.ModelConfig(requests.MODEL, str(exports))],
             limits.Limits(**bounds),
@@ -74,7 +76,7 @@ class _Client:
         row = messages.Utterance(audio, speaker.decode())
         try:
             version, answers = await self._server.predict(_CALLER, _SPEC, [row])
-        except status.ServingError as error:
+        except errors.ServingError as error:
             code, details, version, found = (
                 error.code.name,
                 error.message,

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import tqdm
 
-from lingvo_like import submodel, submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 
 TENANT = "bench"
 
@@ -26,8 +27,8 @@ def vector(description, seed, scale):
 def file_bytes(description, packed, speaker):
     """The file of a packed Submodel for an exported base."""
     layout = description.layout
-    return submodel.to_bytes(
-        submodel.create(
+    return submodel_file.to_bytes(
+        submodel_file.create(
             layout,
             layout.unpack(packed),
             base_fingerprint=description.base_fingerprint,

@@ -5,7 +5,8 @@ import pytest
 from params import conformer
 from tasks.compilation import account, programs
 from tests import tiny
-from tpu import compile_report, compiler, topology
+from tpu.aot import compiler, topology
+from tpu.aot import report as aot_report
 
 CHIP = topology.lookup("v5e-4")
 AVAILABLE = CHIP.chip.program_hbm_bytes
@@ -22,7 +23,7 @@ class Program:
     def compile(self, name):
         if self.needed > AVAILABLE:
             raise compiler.DoesNotFitError("too much", self.needed, AVAILABLE)
-        return compile_report.CompileReport(
+        return aot_report.CompileReport(
             topology=topology.lookup(name),
             compile_seconds=1.0,
             flops=1e12,

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from tasks.compilation import capacity
-from tpu import compiler
+from tpu.aot import compiler
 
 AVAILABLE, FIXED, SLOT = 1000, 300, 7
 

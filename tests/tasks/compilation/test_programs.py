@@ -10,7 +10,7 @@ from tasks.asr.data import preparation
 from tasks.asr.training import model_directory, task, trainer
 from tasks.compilation import programs
 from tests import tiny
-from tests.tpu import program_cases
+from tests.tasks.compilation import program_cases
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lingvo_like.base_models import conformer_ctc, whisper
+from lingvo_like.base_models import conformer_ctc
+from lingvo_like.base_models.whisper import model as whisper
 from params import conformer, registry, schema
 from tasks.compilation import untrained
 

@@ -7,10 +7,11 @@ import tempfile
 import numpy as np
 import pytest
 
-from lingvo_like import submodel_layout
-from tasks.serving.exports import engine, export_folder, signatures
+from lingvo_like.submodel import layout as submodel_layout
+from tasks.serving.exports import engine, signatures
+from tasks.serving.exports import folder as export_folder
 from tests import tiny
-from tests.lingvo_like.base_models import whisper_bases
+from tests.lingvo_like.base_models.whisper import whisper_bases
 
 RESIDUAL_WEIGHT = 0.7
 # Of a full context only the number of buckets differs: one.

@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from tasks.serving.exports import engine, export_description
+from tasks.serving.exports import description as export_description
+from tasks.serving.exports import engine
 
 SAMPLE_RATE = 100
 FINGERPRINT = "f" * 64

@@ -7,7 +7,8 @@ import prometheus_client
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tasks.serving.core import messages, status
+from tasks.serving import errors as errors_lib
+from tasks.serving import messages
 
 NUM_VALUES = 4
 
@@ -38,8 +39,8 @@ class FakeServer:
 
     def check_room(self, caller):
         if self.is_full:
-            raise status.ServingError(
-                status.Code.RESOURCE_EXHAUSTED, "busy", 1.5
+            raise errors_lib.ServingError(
+                errors_lib.Code.RESOURCE_EXHAUSTED, "busy", 1.5
             )
 
     async def predict(self, caller, spec, utterances, deadline=None):
@@ -55,8 +56,8 @@ class FakeServer:
             raise self.error
         for each in utterances:
             if each.submodel_id and not caller.allows(each.submodel_id):
-                raise status.ServingError(
-                    status.Code.PERMISSION_DENIED, "not your speaker"
+                raise errors_lib.ServingError(
+                    errors_lib.Code.PERMISSION_DENIED, "not your speaker"
                 )
         return 3, [_answer(each) for each in utterances]
 
@@ -67,7 +68,7 @@ class FakeServer:
             messages.VersionStatus(
                 2,
                 messages.State.END,
-                status.ServingError(status.Code.DATA_LOSS, "broken"),
+                errors_lib.ServingError(errors_lib.Code.DATA_LOSS, "broken"),
             ),
         ]
 
@@ -98,7 +99,7 @@ class FakeServer:
         for speaker in speakers:
             try:
                 loaded.append(await self.load(caller, speaker))
-            except status.ServingError as error:
+            except errors_lib.ServingError as error:
                 errors[speaker] = error
         return loaded, errors
 
@@ -114,16 +115,16 @@ class FakeServer:
     def _change(self, what, caller, speaker):
         caller.require_admin()
         if speaker in self.missing:
-            raise status.ServingError(
-                status.Code.NOT_FOUND, f"no Submodel of {speaker}"
+            raise errors_lib.ServingError(
+                errors_lib.Code.NOT_FOUND, f"no Submodel of {speaker}"
             )
         self.changes.append((what, caller.tenant, speaker))
         return messages.LoadedSubmodel(speaker, "1-abc", "f" * 64, 16, False, 0)
 
     def _check(self, spec):
         if spec.name != "submodels" or spec.version not in (None, 3):
-            raise status.ServingError(
-                status.Code.NOT_FOUND, f"no model {spec.name}"
+            raise errors_lib.ServingError(
+                errors_lib.Code.NOT_FOUND, f"no model {spec.name}"
             )
 
 

@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 
-from tasks.serving.core import limits, server
+from tasks.serving import server
+from tasks.serving.queueing import limits
 from tests.tasks.serving import fake_engine
 
 

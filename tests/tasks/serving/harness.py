@@ -12,15 +12,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tasks.serving.core import limits
-from tasks.serving.fronts import (
-    access,
-    access_log,
-    grpc_front,
-    http_calls,
-    intake,
-    service,
-)
+from tasks.serving.fronts import access, access_log, intake, service
+from tasks.serving.fronts.grpc import servicers as grpc_servicers
+from tasks.serving.fronts.rest import calls as rest_calls
+from tasks.serving.queueing import limits
 
 TOKENS = {"anna": "a" * 32, "admin": "b" * 32, "other": "c" * 32}
 LIMITS = limits.Limits(max_request_bytes=1 << 20, max_request_utterances=8)
@@ -68,7 +63,9 @@ class Fronts:
         )
         self.log = access_log.AccessLog(log_path, b"k" * 16)
         self.tls = tls
-        self.grpc = grpc_front.GrpcFront(server, control, self.intake, self.log)
+        self.grpc = grpc_servicers.GrpcFront(
+            server, control, self.intake, self.log
+        )
         self.apps = service.applications(server, control, self.intake, self.log)
         self.ports = {}
         self._loop = asyncio.new_event_loop()
@@ -93,7 +90,7 @@ class Fronts:
             "127.0.0.1:0", tls and tls.for_grpc()
         )
         for name, app in self.apps.items():
-            listener = http_calls.Listener(app, self.intake, 0.2)
+            listener = rest_calls.Listener(app, self.intake, 0.2)
             self.ports[name] = await listener.start(
                 "127.0.0.1", 0, tls and tls.for_http()
             )

@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from lingvo_like import submodel, submodel_layout, submodel_store
-from tasks.serving.core import loader, server
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import layout as submodel_layout
+from tasks.serving import server
+from tasks.serving.submodels import source as submodel_source
 from tests.tasks.serving import fake_engine, fake_source
 
 LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
@@ -14,8 +17,8 @@ MODEL = "asr"
 def publish(root, tenant, speaker, value):
     """Publishes a Submodel that is made of one value."""
     vector = np.full(LAYOUT.num_values, value, np.float32)
-    data = submodel.to_bytes(
-        submodel.create(
+    data = submodel_file.to_bytes(
+        submodel_file.create(
             LAYOUT,
             LAYOUT.unpack(vector),
             base_fingerprint=fake_engine.FINGERPRINT,
@@ -28,7 +31,7 @@ def publish(root, tenant, speaker, value):
 def make_server(root, limits=LIMITS):
     """A `server.Server` that is to be started."""
     return server.Server(
-        loader.StoreSource(submodel_store.SubmodelStore(root)),
+        submodel_source.StoreSource(submodel_store.SubmodelStore(root)),
         lambda path: fake_engine.FakeEngine(num_values=LAYOUT.num_values),
         [server.ModelConfig(MODEL, "/exports")],
         limits,

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lingvo_like import submodel, submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.evaluation import metrics
 from tasks.serving import quality_gate
 from tests import stored
@@ -50,7 +51,7 @@ def results(folder, by_speaker, num_bootstrap=200, compared=stored.FINGERPRINT):
 
 
 def metadata(speaker="F01", value=0.0):
-    return submodel.load(stored.data(value, speaker)).metadata
+    return submodel_file.load(stored.data(value, speaker)).metadata
 
 
 def test_a_clear_gain_passes(tmp_path):

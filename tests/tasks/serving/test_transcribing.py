@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lingvo_like import submodel, submodel_layout, submodel_store
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel
+from lingvo_like.submodel import layout as submodel_layout
 from tasks.serving import client, transcribing
 from tasks.serving.exports import engine
 

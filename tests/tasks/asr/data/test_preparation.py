@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lingvo_like import text_tokenizers
+from lingvo_like.base_models import text_tokenizers
 from params import conformer
 from tasks.asr.data import preparation
 from tests import tiny

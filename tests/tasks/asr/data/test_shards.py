@@ -9,7 +9,8 @@ import soundfile
 import tensorflow as tf
 
 from params import schema
-from tasks.asr.data import audio, input_pipeline, manifest, schedule, shards
+from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.data import audio, manifest, shards
 
 MEGABYTE = 1_000_000
 

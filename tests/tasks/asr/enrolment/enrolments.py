@@ -8,9 +8,13 @@ import dataclasses
 
 import numpy as np
 
-from lingvo_like import embedding_space, hyperparams, space_encoder, space_file
+from lingvo_like import hyperparams
+from lingvo_like.space import embedding_space
+from lingvo_like.space import encoder as space_encoder
+from lingvo_like.space import file as space_file
 from params import registry
-from tasks.asr.enrolment import enrolment_files, enrolment_plan
+from tasks.asr.enrolment import files as enrolment_files
+from tasks.asr.enrolment import plan as enrolment_plan
 from tasks.asr.training import task
 from tests import tiny
 

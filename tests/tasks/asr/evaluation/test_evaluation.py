@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from lingvo_like import submodel
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.evaluation import evaluation, tested_submodels
 from tasks.asr.training import model_directory, task
 from tests import tiny
@@ -26,9 +26,9 @@ def test_submodels_that_no_one_stack_holds_are_taken_in_parts(
     for index, speaker in enumerate(SPEAKERS):
         draw = np.random.default_rng(index)
         vector = draw.standard_normal(layout.num_values, dtype=np.float32)
-        submodel.save(
+        submodel_file.save(
             directory.submodel(speaker),
-            submodel.create(
+            submodel_file.create(
                 layout,
                 layout.unpack(vector),
                 base_fingerprint=base.fingerprint(),

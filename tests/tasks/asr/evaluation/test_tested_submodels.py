@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from lingvo_like import submodel
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.evaluation import tested_submodels
 from tasks.asr.training import model_directory
 
-LAYOUT = submodel.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1))
+LAYOUT = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1))
 BASE = "0123456789abcdef" * 4
 
 
@@ -24,9 +24,9 @@ def directory(tmp_path):
 
 def save(directory, speaker, value, layout=LAYOUT, base=BASE, **changes):
     vector = np.full(layout.num_values, value, np.float32)
-    submodel.save(
+    submodel_file.save(
         directory.submodel(speaker),
-        submodel.create(
+        submodel_file.create(
             layout,
             layout.unpack(vector),
             base_fingerprint=base,
@@ -88,7 +88,7 @@ def test_a_submodel_of_another_base_is_named(directory):
 
 
 def test_a_submodel_of_another_shape_is_named(directory):
-    wide = submodel.Layout(model_dim=4, bottleneck_dim=3, blocks=(0, 1))
+    wide = submodel_file.Layout(model_dim=4, bottleneck_dim=3, blocks=(0, 1))
     save(directory, "bob", 1.0, layout=wide)
     message = refusal(directory, "bob")
     assert message.startswith(directory.submodel("bob"))

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like import embedding_space, space_file, submodel
+from lingvo_like.space import embedding_space
+from lingvo_like.space import file as space_file
+from lingvo_like.submodel import file as submodel_file
 from params import schema
 from tasks.asr.data import preparation
 from tasks.asr.training import (
@@ -83,7 +85,7 @@ class Run:
 
     def make_submodel(self, speaker, training):
         stack = self.job.stack
-        return submodel.create(
+        return submodel_file.create(
             stack.layout,
             stack.row(stack.slot(speaker)),
             base_fingerprint=FINGERPRINT,
@@ -105,7 +107,7 @@ class Run:
         return self
 
     def tensors(self, speaker):
-        return submodel.load(self.directory.submodel(speaker)).tensors
+        return submodel_file.load(self.directory.submodel(speaker)).tensors
 
 
 def files(folder):

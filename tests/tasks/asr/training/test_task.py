@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tasks.asr.data import manifest, preparation, schedule
+from tasks.asr.batches import schedule
+from tasks.asr.data import manifest, preparation
 from tasks.asr.training import feed, sharding, task
 from tests import tiny
 

@@ -12,9 +12,10 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from lingvo_like import submodel
 from lingvo_like.base_models import conformer_ctc
-from tasks.asr.data import input_pipeline, preparation
+from lingvo_like.submodel import file as submodel_file
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import preparation
 from tasks.asr.training import (
     checkpoint,
     model_directory,
@@ -24,7 +25,7 @@ from tasks.asr.training import (
     trainer,
 )
 from tests import tiny
-from tests.lingvo_like.base_models import whisper_bases
+from tests.lingvo_like.base_models.whisper import whisper_bases
 
 SPEAKERS = ("ann", "bob", "cy")
 
@@ -92,7 +93,7 @@ def make(
     directory.prepare()
 
     def make_submodel(speaker, training):
-        return submodel.create(
+        return submodel_file.create(
             job.stack.layout,
             job.stack.row(job.stack.slot(speaker)),
             base_fingerprint="0" * 64,
@@ -128,7 +129,7 @@ def files(folder):
 
 
 def tensors(folder, speaker):
-    data = files(folder)[submodel.file_name(speaker)]
+    data = files(folder)[submodel_file.file_name(speaker)]
     return safetensors.numpy.load(data)
 
 
@@ -159,7 +160,7 @@ def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
     alone = make(base, manifests, tmp_path / "one", num_steps=4)
     alone._selected = [1]
     alone.run()
-    name = submodel.file_name("bob")
+    name = submodel_file.file_name("bob")
     assert files(tmp_path / "one") == {name: files(tmp_path / "all")[name]}
     assert len(files(tmp_path / "all")) == 3
     # What each learned helps on its own dev speech, untouched though it was.
@@ -171,7 +172,7 @@ def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
 def test_files_are_of_the_dtype_asked_for(base, manifests, tmp_path):
     make(base, manifests, tmp_path, num_steps=1, submodel_dtype="float16").run()
     for name in files(tmp_path):
-        loaded = submodel.load(tmp_path / "submodels" / name)
+        loaded = submodel_file.load(tmp_path / "submodels" / name)
         assert loaded.metadata.dtype == "float16"
 
 
@@ -183,7 +184,7 @@ def test_the_same_program_gives_the_same_bits_alone_and_with_others(
         alone = make(base, manifests, tmp_path / speaker)
         alone._selected = [slot]
         alone.run()
-        name = submodel.file_name(speaker)
+        name = submodel_file.file_name(speaker)
         assert files(tmp_path / speaker) == {
             name: files(tmp_path / "all")[name]
         }
@@ -324,8 +325,8 @@ def test_the_file_holds_the_best_weights_and_not_the_last(
         assert state.steps == 12
         assert state.finished
     for speaker in SPEAKERS:
-        loaded = submodel.load(
-            str(tmp_path / "submodels" / submodel.file_name(speaker))
+        loaded = submodel_file.load(
+            str(tmp_path / "submodels" / submodel_file.file_name(speaker))
         )
         assert loaded.metadata.training["step"] == 4
         assert loaded.metadata.training["dev_loss"] == 3.0
@@ -346,7 +347,7 @@ def test_only_selected_speakers_train(base, manifests, tmp_path):
     run._selected = [1]
     before = run._task.stack.row(0)
     run.run()
-    assert list(files(tmp_path)) == [submodel.file_name("bob")]
+    assert list(files(tmp_path)) == [submodel_file.file_name("bob")]
     for name, value in run._task.stack.row(0).items():
         np.testing.assert_array_equal(value, before[name])
     rest = make(base, manifests, tmp_path)

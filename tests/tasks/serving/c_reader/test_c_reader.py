@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tasks.serving.exports import export_description
+from tasks.serving.exports import description as export_description
 from tests.tasks.serving import example_exports
 
 SOURCE = pathlib.Path(__file__).with_name("transcribe.c")

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tasks.serving.exports import engine, export_description, warmup
+from tasks.serving.exports import description as export_description
+from tasks.serving.exports import engine, warmup
 from tests.tasks.serving import example_exports
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like import stack
-from tasks.serving.exports import export_folder, signatures
+from lingvo_like.stack import stack
+from tasks.serving.exports import folder as export_folder
+from tasks.serving.exports import signatures
 from tests.tasks.serving import example_exports
 
 kinds = pytest.mark.parametrize("kind", example_exports.KINDS)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tasks.serving.core import messages, status
+from tasks.serving import errors, messages
 from tasks.serving.fronts import access
 
 TOKEN = "b1946ac92492d2347c6235b4d2611184"
@@ -63,20 +63,20 @@ def test_a_certificate_stands_for_its_tenant():
     ],
 )
 def test_a_wrong_credential_is_refused_without_telling_why(authorization):
-    with pytest.raises(status.ServingError) as caught:
+    with pytest.raises(errors.ServingError) as caught:
         _control(ANNA, OPS).authenticate(authorization, ["nobody.example"])
-    assert caught.value.code is status.Code.UNAUTHENTICATED
+    assert caught.value.code is errors.Code.UNAUTHENTICATED
     assert TOKEN not in caught.value.message
 
 
 def test_a_wrong_token_does_not_fall_back_on_the_certificate():
-    with pytest.raises(status.ServingError):
+    with pytest.raises(errors.ServingError):
         _control(ANNA, OPS).authenticate("Bearer wrong", ["ops.example"])
 
 
 def test_a_certificate_of_two_callers_is_nobodys():
     control = _control(OPS, {**OPS, "certificate": "b.example", "name": "b"})
-    with pytest.raises(status.ServingError):
+    with pytest.raises(errors.ServingError):
         control.authenticate(None, ["ops.example", "b.example"])
 
 
@@ -124,6 +124,6 @@ def test_without_access_control_everyone_is_one_tenant():
 def test_only_an_administrator_administers():
     control = _control(ANNA, OPS)
     control.authenticate(None, ["ops.example"]).require_admin()
-    with pytest.raises(status.ServingError) as caught:
+    with pytest.raises(errors.ServingError) as caught:
         control.authenticate(f"Bearer {TOKEN}").require_admin()
-    assert caught.value.code is status.Code.PERMISSION_DENIED
+    assert caught.value.code is errors.Code.PERMISSION_DENIED

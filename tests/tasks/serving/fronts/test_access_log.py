@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.serving.core import messages, status
+from tasks.serving import errors, messages
 from tasks.serving.fronts import access_log
 
 KEY = b"0123456789abcdef"
@@ -93,7 +93,7 @@ def test_only_w3c_traces_are_taken(traceparent, is_known):
 def test_a_line_has_what_and_how_it_ended(tmp_path):
     path = tmp_path / "log"
     log = access_log.AccessLog(str(path), KEY)
-    log.write(_entry(code=status.Code.NOT_FOUND, http=404, request_bytes=9))
+    log.write(_entry(code=errors.Code.NOT_FOUND, http=404, request_bytes=9))
     log.close()
     (line,) = _lines(path)
     assert line["code"] == "NOT_FOUND" and line["http"] == 404

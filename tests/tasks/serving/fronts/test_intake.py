@@ -8,8 +8,9 @@ import tracemalloc
 
 import pytest
 
-from tasks.serving.core import limits, status
+from tasks.serving import errors
 from tasks.serving.fronts import intake
+from tasks.serving.queueing import limits
 from tests import waiting
 
 LIMITS = limits.Limits(max_request_bytes=100, queue_bytes=200, tenant_share=0.5)
@@ -25,7 +26,7 @@ def test_a_bomb_takes_no_memory():
     bomb = gzip.compress(bytes(1 << 26))
     tracemalloc.start()
     try:
-        with pytest.raises(status.ServingError, match="more than 1000 bytes"):
+        with pytest.raises(errors.ServingError, match="more than 1000 bytes"):
             intake.inflate(bomb, 1000)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -42,12 +43,12 @@ def test_a_tenant_has_a_share_and_all_have_a_limit():
     with running.reservation("a") as a, running.reservation("b") as b:
         a(150)
         a(50)
-        with pytest.raises(status.ServingError) as caught:
+        with pytest.raises(errors.ServingError) as caught:
             a(1)
-        assert caught.value.code is status.Code.RESOURCE_EXHAUSTED
+        assert caught.value.code is errors.Code.RESOURCE_EXHAUSTED
         assert caught.value.retry_after_seconds
         b(200)
-        with pytest.raises(status.ServingError):
+        with pytest.raises(errors.ServingError):
             _reserve(running, "c", 1)
     # All of it came back.
     _reserve(running, "c", 200)
@@ -138,10 +139,10 @@ def test_no_more_wait_than_may(monkeypatch):
 
         tasks = [asyncio.create_task(hold()) for _ in range(5)]
         await asyncio.sleep(0.01)
-        with pytest.raises(status.ServingError, match="too many") as caught:
+        with pytest.raises(errors.ServingError, match="too many") as caught:
             async with running.reading("a"):
                 pass
-        assert caught.value.code is status.Code.RESOURCE_EXHAUSTED
+        assert caught.value.code is errors.Code.RESOURCE_EXHAUSTED
         async with running.reading("b"):
             pass
         for task in tasks:

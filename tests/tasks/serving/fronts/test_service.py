@@ -15,7 +15,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tasks.serving.core import server, status
+from tasks.serving import errors as errors_lib
+from tasks.serving import server
 from tasks.serving.fronts import access, access_log, intake, listening, service
 from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
@@ -221,7 +222,7 @@ def test_a_model_that_does_not_load_is_an_error():
             access_log.AccessLog(""),
             listening.Tls(),
         )
-        with pytest.raises(status.ServingError, match="no versions"):
+        with pytest.raises(errors_lib.ServingError, match="no versions"):
             await running.service.start(ADDRESSES)
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ from google.protobuf import message
 from hypothesis import strategies
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from tasks.serving.core import status
+from tasks.serving import errors
 from tasks.serving.fronts import tensors
 
 FLOAT, INT32, STRING = (
@@ -101,21 +101,21 @@ def test_one_value_fills_a_shape_without_taking_its_memory():
     ],
 )
 def test_a_wrong_tensor_is_refused_by_name(proto, message):
-    with pytest.raises(status.ServingError, match=message) as caught:
+    with pytest.raises(errors.ServingError, match=message) as caught:
         _read(proto, FLOAT)
-    assert caught.value.code is status.Code.INVALID_ARGUMENT
+    assert caught.value.code is errors.Code.INVALID_ARGUMENT
     assert "'audio'" in caught.value.message
 
 
 def test_an_unknown_rank_is_refused():
     proto = _proto(float_val=[1])
     proto.tensor_shape.unknown_rank = True
-    with pytest.raises(status.ServingError, match="known rank"):
+    with pytest.raises(errors.ServingError, match="known rank"):
         _read(proto)
 
 
 def test_strings_do_not_come_as_tensor_content():
-    with pytest.raises(status.ServingError, match="string_val"):
+    with pytest.raises(errors.ServingError, match="string_val"):
         _read(_proto(STRING, [1], tensor_content=b"x" * 8))
 
 
@@ -137,12 +137,12 @@ def test_any_bytes_give_an_array_or_the_one_error(data, more):
         proto.tensor_shape.dim.add(size=size)
     try:
         array = _read(proto, FLOAT)
-    except status.ServingError as error:
-        assert error.code is status.Code.INVALID_ARGUMENT
+    except errors.ServingError as error:
+        assert error.code is errors.Code.INVALID_ARGUMENT
     else:
         assert array.dtype == np.float32 and array.nbytes <= MAX_BYTES
     try:
         parsed = tensor_pb2.TensorProto.FromString(data)
         assert _read(parsed, FLOAT).dtype == np.float32
-    except (status.ServingError, message.DecodeError):
+    except (errors.ServingError, message.DecodeError):
         pass

@@ -1,0 +1,197 @@
+"""The frozen activations below the lowest adapter, computed once and kept.
+
+They are a function of the recording and its padded length alone, so each is a
+file named by both; a run that resumes finds what it had, and a recording that
+was made again in the meantime is another one.
+"""
+
+import collections
+import hashlib
+import os
+import shutil
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from lingvo_like import files
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import tfrecord
+
+# Rows of one computation, always, so that it compiles once for each bucket.
+ROWS = 8
+# What has to stay free on the disk.
+SPARE_BYTES = 16 * 2**20
+
+
+class ActivationCache:
+    """Serves batches whose lower activations come from files.
+
+    Args:
+        directory: str, a local folder.
+        lower: function of audio `[rows, samples]` and lengths `[rows]` that
+            returns activations and paddings.
+        loader: `input_pipeline.Loader` for everything but the audio.
+        speakers: dict of slot to `SpeakerUtterances`.
+        sample_rate: int.
+        model_dim: int, the base model's.
+        shape: (places, utterances of a speaker).
+    """
+
+    def __init__(
+        self,
+        directory,
+        lower,
+        loader,
+        speakers,
+        sample_rate,
+        model_dim,
+        shape,
+    ):
+        self._directory = directory
+        self._lower = lower
+        self._loader = loader
+        self._speakers = speakers
+        self._sample_rate = sample_rate
+        self._model_dim = model_dim
+        self._shape = shape
+        os.makedirs(directory, exist_ok=True)
+        self._known = set(os.listdir(directory))
+        self._stats = {}
+        # Frames of a bucket, where somebody asked for a batch of nobody.
+        self._frames = {}
+
+    def compute(self, groups):
+        """Computes what these groups need and the folder lacks.
+
+        Raises:
+            OSError: it does not fit on the disk; said once the first rows
+                show how much it is.
+        """
+        missing = collections.defaultdict(dict)
+        for group in groups:
+            if not group.minibatches and group.bucket not in self._frames:
+                self._frames[group.bucket] = self._count_frames(group.bucket)
+            for minibatch in group.minibatches:
+                for index in minibatch.utterances:
+                    utterance = self._utterance(minibatch, index)
+                    name = self._file_name(utterance, group.bucket)
+                    if name not in self._known:
+                        missing[group.bucket][name] = utterance
+        total = sum(len(names) for names in missing.values())
+        samples = sum(bucket * len(names) for bucket, names in missing.items())
+        is_checked = False
+        with tqdm.tqdm(
+            total=total, desc="frozen activations", disable=not total
+        ) as progress:
+            for bucket, utterances in sorted(missing.items()):
+                rows = list(utterances.items())
+                for i in range(0, len(rows), ROWS):
+                    part = rows[i : i + ROWS]
+                    computed = self._computed(bucket, part)
+                    if not is_checked:
+                        # Activations are as many as the samples, in blocks.
+                        self._check_space(computed[0].nbytes * samples / bucket)
+                        is_checked = True
+                    for (name, _), row in zip(part, computed, strict=False):
+                        path = os.path.join(self._directory, name)
+                        files.write_atomically(path, row.tobytes())
+                        self._known.add(name)
+                    progress.update(len(part))
+
+    def batch(self, group):
+        """The group's batch, with activations in place of the audio."""
+        batch = self._loader.batch(group, with_audio=False)
+        if not group.minibatches:
+            frames = (*self._shape, self._frames[group.bucket])
+            batch["activations"] = np.zeros(
+                (*frames, self._model_dim), np.float32
+            )
+            batch["activation_paddings"] = np.ones(frames, np.float32)
+        for place, minibatch in group.placed:
+            for row, index in enumerate(minibatch.utterances):
+                activations, paddings = self._read(
+                    self._file_name(
+                        self._utterance(minibatch, index), group.bucket
+                    )
+                )
+                if "activations" not in batch:
+                    batch["activations"] = np.zeros(
+                        (*self._shape, *activations.shape), np.float32
+                    )
+                    batch["activation_paddings"] = np.ones(
+                        (*self._shape, *paddings.shape), np.float32
+                    )
+                batch["activations"][place, row] = activations
+                batch["activation_paddings"][place, row] = paddings
+        return batch
+
+    def _count_frames(self, bucket):
+        _, paddings = self._lower(
+            tf.zeros([ROWS, bucket]), tf.zeros([ROWS], tf.int32)
+        )
+        return paddings.shape[1]
+
+    def _utterance(self, minibatch, index):
+        return self._speakers[minibatch.speaker].utterances[index]
+
+    def _computed(self, bucket, rows):
+        """Activations and paddings of some rows, `[ROWS, time, dim + 1]`."""
+        audio = np.zeros((ROWS, bucket), np.float32)
+        lengths = np.zeros([ROWS], np.int32)
+        for row, (_, utterance) in enumerate(rows):
+            samples = input_pipeline.read_samples(utterance, self._sample_rate)
+            samples = samples[:bucket]
+            audio[row, : len(samples)] = samples
+            lengths[row] = len(samples)
+        activations, paddings = self._lower(
+            tf.constant(audio), tf.constant(lengths)
+        )
+        # Paddings ride along as one more column: a file is one array.
+        return np.concatenate(
+            [activations.numpy(), paddings.numpy()[..., None]], axis=-1
+        )
+
+    def _check_space(self, needed):
+        free = shutil.disk_usage(self._directory).free
+        if free < needed + SPARE_BYTES:
+            raise OSError(
+                f"{self._directory}: not enough space: the frozen activations "
+                f"need {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are "
+                "free; make room, or train with train.cache_activations=false"
+            )
+
+    def _read(self, name):
+        path = os.path.join(self._directory, name)
+        both = np.fromfile(path, np.float32)
+        if not len(both) or len(both) % (self._model_dim + 1):
+            raise ValueError(f"{path}: damaged; remove it to compute it again")
+        both = both.reshape(-1, self._model_dim + 1)
+        return both[:, :-1], both[:, -1]
+
+    def _file_name(self, utterance, bucket):
+        identity = "\x1f".join(
+            map(
+                str,
+                (
+                    utterance.audio_filepath,
+                    utterance.offset,
+                    utterance.duration,
+                    *self._stat(utterance.audio_filepath),
+                ),
+            )
+        )
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        return f"{digest}-{bucket}.f32"
+
+    def _stat(self, path):
+        """Size and time of a recording's file, or of the shard that has it.
+
+        As they were at first: a run looks at each file once.
+        """
+        record = tfrecord.parse(path)
+        path = record[0] if record else path
+        if path not in self._stats:
+            stat = tf.io.gfile.stat(path)
+            self._stats[path] = stat.length, stat.mtime_nsec
+        return self._stats[path]

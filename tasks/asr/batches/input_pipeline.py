@@ -1,0 +1,224 @@
+"""From groups of minibatches to batches of tensors, in parallel.
+
+A batch is a dict. Letters: s places (speakers of a step), u utterances of a
+speaker; everything random in it comes from streams of (seed, speaker, step).
+
+    audio          [s, u, samples] float32, zero past each length
+    lengths        [s, u] int32, samples
+    tokens         [s, u, tokens] int32
+    token_lengths  [s, u] int32
+    weights        [s, u] float32, 0 where an utterance is only filling
+    slots          [s] int32, all different in training
+    active         [s] bool, False where a place is empty
+    seeds          [s, 2] int32, for dropout
+    freq_masks     [s, u, masks, 2] float32, (start, width): start in [0, 1],
+                   width in bins
+    time_masks     [s, u, masks, 2] float32, the same, width in frames
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from lingvo_like import random_streams
+from tasks.asr.data import audio
+
+TOKEN_BUCKET = 8
+# Threads that make batches, each of which may hold one that is ready: a TPU
+# VM has hundreds of processors, and its batches are of gigabytes.
+_MAX_THREADS = 16
+# Batches more that are ready before they are asked for.
+_PREFETCHED = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeakerUtterances:
+    """One speaker's utterances with their tokens.
+
+    Attributes:
+        speaker: str.
+        slot: int.
+        utterances: tuple of `manifest.Utterance`.
+        tokens: tuple of tuples of int, the transcripts.
+    """
+
+    speaker: str
+    slot: int
+    utterances: tuple
+    tokens: tuple
+
+
+class Loader:
+    """Reads one group at a time.
+
+    Args:
+        speakers: dict of slot to `SpeakerUtterances`.
+        sample_rate: int, the base model's.
+        max_tokens: int, the base model's.
+        places: int, s.
+        utterances_per_speaker: int, u.
+        augment: `schema.Augment`, used for training minibatches only.
+        seed: int.
+        slot_rows: `SlotRows`, where a step finds the slots; a slot is its own
+            row if None.
+    """
+
+    def __init__(
+        self,
+        speakers,
+        sample_rate,
+        max_tokens,
+        places,
+        utterances_per_speaker,
+        augment,
+        seed,
+        slot_rows=None,
+    ):
+        self._speakers = speakers
+        self._rows = sorted(speakers)
+        self._row_of = int
+        if slot_rows is not None:
+            self._rows = range(slot_rows.num_rows)
+            self._row_of = slot_rows.row
+        self._sample_rate = sample_rate
+        # One width for the whole job: what a batch compiles for is its bucket.
+        self._token_bucket = token_bucket(
+            (t for data in speakers.values() for t in data.tokens), max_tokens
+        )
+        self._places = places
+        self._utterances = utterances_per_speaker
+        self._augment = augment
+        self._seed = seed
+
+    def batch(self, group, with_audio=True):
+        """A group as a dict of arrays; see the module's docstring."""
+        shape = (self._places, self._utterances)
+        augment = self._augment
+        batch = {
+            "audio": np.zeros(
+                (*shape, group.bucket if with_audio else 0), np.float32
+            ),
+            "lengths": np.zeros(shape, np.int32),
+            "tokens": np.zeros((*shape, self._token_bucket), np.int32),
+            "token_lengths": np.zeros(shape, np.int32),
+            "weights": np.zeros(shape, np.float32),
+            "slots": self._places_to_slots(group),
+            "active": np.zeros([self._places], np.bool_),
+            "seeds": np.zeros((self._places, 2), np.int32),
+            "freq_masks": np.zeros(
+                (*shape, augment.num_freq_masks, 2), np.float32
+            ),
+            "time_masks": np.zeros(
+                (*shape, augment.num_time_masks, 2), np.float32
+            ),
+        }
+        for place, minibatch in group.placed:
+            batch["active"][place] = True
+            self._fill(batch, place, minibatch, with_audio)
+        return batch
+
+    def _places_to_slots(self, group):
+        # An empty place borrows a slot that is absent, since a step's slots
+        # must differ, and hands it back as it was.
+        taken = {
+            place: self._row_of(each.speaker) for place, each in group.placed
+        }
+        present = set(taken.values())
+        absent = (row for row in self._rows if row not in present)
+        some = next(iter(taken.values()), 0)
+        return np.array(
+            [
+                taken[place] if place in taken else next(absent, some)
+                for place in range(self._places)
+            ],
+            np.int32,
+        )
+
+    def _fill(self, batch, place, minibatch, with_audio):
+        data = self._speakers[minibatch.speaker]
+        for row, (index, factor) in enumerate(
+            zip(minibatch.utterances, minibatch.speed_factors, strict=True)
+        ):
+            tokens = data.tokens[index]
+            batch["tokens"][place, row, : len(tokens)] = tokens
+            batch["token_lengths"][place, row] = len(tokens)
+            batch["weights"][place, row] = 1.0
+            if with_audio:
+                samples = read_samples(
+                    data.utterances[index], self._sample_rate, factor
+                )[: minibatch.bucket]
+                batch["audio"][place, row, : len(samples)] = samples
+                batch["lengths"][place, row] = len(samples)
+        if minibatch.step < 0:
+            return
+        key = (self._seed, data.speaker, minibatch.step)
+        batch["seeds"][place] = random_streams.stateless_seed("dropout", *key)
+        self._draw_masks(batch, place, random_streams.generator("masks", *key))
+
+    def _draw_masks(self, batch, place, draw):
+        augment = self._augment
+        for name, count, largest in (
+            ("freq_masks", augment.num_freq_masks, augment.freq_mask_max_bins),
+            (
+                "time_masks",
+                augment.num_time_masks,
+                augment.time_mask_max_frames,
+            ),
+        ):
+            shape = (self._utterances, count)
+            batch[name][place, ..., 0] = draw.random(shape)
+            batch[name][place, ..., 1] = draw.integers(0, largest + 1, shape)
+
+
+def token_bucket(transcripts, max_tokens):
+    """The static number of tokens that holds every transcript."""
+    longest = max((len(tokens) for tokens in transcripts), default=1)
+    return min(-(-max(1, longest) // TOKEN_BUCKET) * TOKEN_BUCKET, max_tokens)
+
+
+def read_samples(utterance, sample_rate, factor=1.0):
+    """One utterance's samples `[samples]` float32, at another speed or not."""
+    samples = audio.read(
+        utterance.audio_filepath,
+        sample_rate,
+        offset=utterance.offset,
+        duration=utterance.duration,
+    )
+    return samples if factor == 1.0 else audio.change_speed(samples, factor)
+
+
+def dataset(load, groups):
+    """A `tf.data.Dataset` of batches, loaded in parallel and in order.
+
+    Args:
+        load: function of a group that returns a dict of arrays.
+        groups: sequence of `schedule.Group`.
+
+    Returns:
+        A dataset of dicts of tensors, one for each group.
+    """
+    groups = list(groups)
+    if not groups:
+        return []
+    example = load(groups[0])
+    names = list(example)
+    types = [tf.as_dtype(example[name].dtype) for name in names]
+    ranks = [example[name].ndim for name in names]
+
+    def load_index(index):
+        batch = load(groups[int(index)])
+        return [batch[name] for name in names]
+
+    def to_tensors(index):
+        tensors = tf.numpy_function(load_index, [index], types)
+        for tensor, rank in zip(tensors, ranks, strict=True):
+            tensor.set_shape([None] * rank)
+        return dict(zip(names, tensors, strict=True))
+
+    return (
+        tf.data.Dataset.range(len(groups))
+        .map(to_tensors, num_parallel_calls=min(os.cpu_count(), _MAX_THREADS))
+        .prefetch(_PREFETCHED)
+    )

@@ -1,0 +1,374 @@
+"""Who trains on what, and with whom: minibatches and their grouping.
+
+A speaker's minibatches are a pure function of (seed, speaker, step), so a
+Submodel sees the same data alone and among thousands, and the position in the
+data is nothing but each speaker's step count. Grouping only decides which
+minibatches share a step of the accelerator; it has no memory either, so a run
+that resumes from the counts goes on exactly as it would have.
+"""
+
+import collections
+import dataclasses
+
+import numpy as np
+
+from lingvo_like import random_streams
+
+
+@dataclasses.dataclass(frozen=True)
+class Minibatch:
+    """One speaker's share of one step.
+
+    Attributes:
+        speaker: int, the speaker's slot.
+        step: int, the speaker's own step that this is for, from 0; -1 for
+            evaluation.
+        utterances: indices into the speaker's utterances.
+        speed_factors: one for each utterance.
+        bucket: int, the padded length in samples.
+    """
+
+    speaker: int
+    step: int
+    utterances: tuple[int, ...]
+    speed_factors: tuple[float, ...]
+    bucket: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Minibatches of one bucket that share a step.
+
+    Attributes:
+        bucket: int, the padded length in samples.
+        minibatches: of different speakers.
+        places: the place of each in the step; in order if empty.
+    """
+
+    bucket: int
+    minibatches: tuple[Minibatch, ...]
+    places: tuple[int, ...] = ()
+
+    @property
+    def placed(self):
+        """Pairs of place and minibatch."""
+        places = self.places or range(len(self.minibatches))
+        return tuple(zip(places, self.minibatches, strict=True))
+
+
+class SpeakerData:
+    """One speaker's utterances as the schedule sees them: their lengths.
+
+    Args:
+        slot: int.
+        speaker: str, the key of the random streams.
+        num_samples: length of each utterance at the base's sample rate.
+        bucket_samples: the base model's function from a length to a bucket.
+        utterances_per_minibatch: int.
+        seed: int.
+        speed_factors: tuple of floats to draw from.
+        place: int, the speaker's place in every training step; where replicas
+            share steps, `places` of the first come before those of the next.
+    """
+
+    def __init__(
+        self,
+        slot,
+        speaker,
+        num_samples,
+        bucket_samples,
+        utterances_per_minibatch,
+        seed,
+        speed_factors=(1.0,),
+        place=0,
+    ):
+        self.slot = slot
+        self.place = place
+        self.speaker = speaker
+        self.num_samples = tuple(num_samples)
+        self._bucket_samples = bucket_samples
+        self._size = utterances_per_minibatch
+        self._seed = seed
+        self._speed_factors = tuple(speed_factors)
+        self._epoch = None
+
+    @property
+    def steps_per_epoch(self):
+        return -(-len(self.num_samples) // self._size)
+
+    def load(self):
+        """What an update costs: a dict of bucket to samples, on average.
+
+        By the utterances as recorded, in minibatches of neighbours in length.
+        """
+        lengths = sorted(self.num_samples, reverse=True)
+        result = collections.Counter()
+        for longest in lengths[:: self._size]:
+            bucket = self._bucket_samples(longest)
+            result[bucket] += bucket / self.steps_per_epoch
+        return dict(result)
+
+    def minibatch(self, step):
+        """The speaker's minibatch at its own `step`, from 0."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, self._draw_epoch(epoch))
+        utterances = self._epoch[1][index]
+        draw = random_streams.generator("speed", self._seed, self.speaker, step)
+        factors = tuple(
+            float(f) for f in draw.choice(self._speed_factors, len(utterances))
+        )
+        return self._make(step, utterances, factors)
+
+    def evaluation_minibatches(self):
+        """All utterances once, each batch of one bucket, as recorded."""
+        by_bucket = collections.defaultdict(list)
+        for index, length in enumerate(self.num_samples):
+            by_bucket[self._bucket_samples(length)].append(index)
+        return [
+            self._make(-1, indices[i : i + self._size], None)
+            for _, indices in sorted(by_bucket.items())
+            for i in range(0, len(indices), self._size)
+        ]
+
+    def _draw_epoch(self, epoch):
+        draw = random_streams.generator(
+            "epoch", self._seed, self.speaker, epoch
+        )
+        order = draw.permutation(len(self.num_samples))
+        # The last minibatch is filled from the start of the same order; the
+        # utterances are sorted by length so that little of it is padding.
+        order = np.resize(order, self.steps_per_epoch * self._size)
+        order = sorted(order.tolist(), key=lambda i: self.num_samples[i])
+        minibatches = [
+            order[i : i + self._size] for i in range(0, len(order), self._size)
+        ]
+        return [minibatches[i] for i in draw.permutation(len(minibatches))]
+
+    def _make(self, step, utterances, factors):
+        factors = factors or (1.0,) * len(utterances)
+        longest = max(
+            stretched_samples(self.num_samples[i], factor)
+            for i, factor in zip(utterances, factors, strict=True)
+        )
+        return Minibatch(
+            speaker=self.slot,
+            step=step,
+            utterances=tuple(utterances),
+            speed_factors=factors,
+            bucket=self._bucket_samples(longest),
+        )
+
+
+def stretched_samples(num_samples, factor):
+    """Upper bound of an utterance's length after a change of speed."""
+    return num_samples if factor == 1.0 else int(num_samples / factor) + 1
+
+
+def assign_places(num_slots, places):
+    """A fixed place for each slot: evenly many, in no order.
+
+    Speakers with long utterances often follow one another at equal distances;
+    a place of their own would leave its neighbours empty.
+
+    Returns:
+        list of int, by slot.
+    """
+    order = random_streams.generator("places", num_slots).permutation(num_slots)
+    result = [0] * num_slots
+    for rank, slot in enumerate(order):
+        result[slot] = rank % places
+    return result
+
+
+def in_turn(waiting, present, places):
+    """Who comes first where rows are fewer than speakers.
+
+    Args:
+        waiting: slots that have no row.
+        present: slots that have one.
+        places: list by slot of its place among those of all replicas.
+
+    Returns:
+        `waiting` as a list, so that places have as many speakers each,
+        whoever of them a row is free for.
+    """
+    counts = collections.Counter(places[slot] for slot in present)
+    ranks = []
+    for slot in sorted(waiting):
+        ranks.append((counts[places[slot]], slot))
+        counts[places[slot]] += 1
+    return [slot for _, slot in sorted(ranks)]
+
+
+def assign_replicas(loads, place_of, num_replicas):
+    """A fixed replica for each slot, so that all have as much to do.
+
+    Replicas take their steps together, each step of one bucket, and a replica
+    that has nobody for the bucket waits. So the heaviest speakers choose first,
+    and each takes the replica that has the least of the buckets of this
+    speaker, at the speaker's place; none gets more slots than its even share.
+
+    Args:
+        loads: list by slot of dicts of bucket to work, as `SpeakerData.load`.
+        place_of: list of int, by slot, as `assign_places`.
+        num_replicas: int.
+
+    Returns:
+        list of int, by slot.
+    """
+    share = -(-len(loads) // num_replicas)
+    column = {
+        bucket: i
+        for i, bucket in enumerate(sorted(set().union(*map(set, loads))))
+    }
+    at_place = np.zeros((num_replicas, max(place_of) + 1, len(column)))
+    counts = np.zeros(num_replicas, np.int64)
+    result = [0] * len(loads)
+    by_weight = sorted(
+        range(len(loads)), key=lambda slot: (-sum(loads[slot].values()), slot)
+    )
+    for slot in by_weight:
+        load = np.zeros(len(column))
+        for bucket, work in loads[slot].items():
+            load[column[bucket]] = work
+        place = place_of[slot]
+        order = np.lexsort(
+            (
+                at_place.sum(axis=(1, 2)),
+                at_place[:, place] @ load,
+                counts >= share,
+            )
+        )
+        replica = int(order[0])
+        result[slot] = replica
+        counts[replica] += 1
+        at_place[replica, place] += load
+    return result
+
+
+def split(group, num_replicas, places):
+    """What each replica has of a group: list of `Group`, some of nobody.
+
+    Args:
+        group: `Group` whose places are those of all replicas, in order.
+        num_replicas: int.
+        places: int, of each replica.
+    """
+    parts = [[] for _ in range(num_replicas)]
+    for place, minibatch in group.placed:
+        parts[place // places].append((place % places, minibatch))
+    return [
+        Group(
+            group.bucket,
+            tuple(minibatch for _, minibatch in part),
+            tuple(place for place, _ in part),
+        )
+        for part in parts
+    ]
+
+
+def training_groups(speakers, steps, stop_at, places):
+    """The `Group`s of `training_calls`, one after the other."""
+    for groups in training_calls(speakers, steps, stop_at, places, 1):
+        yield from groups
+
+
+def training_calls(speakers, steps, stop_at, places, steps_per_call):
+    """Groups for every minibatch between `steps` and `stop_at`.
+
+    Each next group is a function of the counts alone: those furthest behind
+    go first, in the bucket that can fill the places. A speaker always has the
+    same place, since the place decides how a row's sums are rounded: with it,
+    what a speaker computes is the same to the bit, whoever is beside it.
+
+    Args:
+        speakers: dict of slot to `SpeakerData`.
+        steps: dict of slot to the speaker's steps so far.
+        stop_at: dict of slot to the step to stop before.
+        places: int, speakers of one step, over all replicas.
+        steps_per_call: int, groups that may be handed over at once; those
+            after the first have the first one's bucket, and fill it.
+
+    Yields:
+        lists of `Group`s, a speaker's own steps in order. What follows a list
+        is a function of the counts after it.
+    """
+    steps = dict(steps)
+    pending = {
+        slot: data.minibatch(steps[slot])
+        for slot, data in speakers.items()
+        if steps[slot] < stop_at[slot]
+    }
+    call = []
+    while pending:
+        by_bucket = collections.defaultdict(list)
+        for slot in sorted(pending, key=lambda slot: (steps[slot], slot)):
+            by_bucket[pending[slot].bucket].append(slot)
+        # Insertion order is by the speaker that is furthest behind.
+        chosen = {
+            bucket: {speakers[slot].place: slot for slot in reversed(slots)}
+            for bucket, slots in by_bucket.items()
+        }
+        full = [b for b, taken in chosen.items() if len(taken) == places]
+        bucket = full[0] if full else next(iter(by_bucket))
+        if call:
+            if len(call) < steps_per_call and call[0].bucket in full:
+                bucket = call[0].bucket
+            else:
+                yield call
+                call = []
+        taken = chosen[bucket]
+        call.append(
+            Group(
+                bucket,
+                tuple(pending[slot] for slot in taken.values()),
+                tuple(taken),
+            )
+        )
+        for slot in taken.values():
+            steps[slot] += 1
+            if steps[slot] < stop_at[slot]:
+                pending[slot] = speakers[slot].minibatch(steps[slot])
+            else:
+                del pending[slot]
+    if call:
+        yield call
+
+
+def evaluation_groups(speakers, places, num_replicas=None):
+    """Groups that hold every utterance of `speakers` once.
+
+    Args:
+        speakers: dict of slot to `SpeakerData`.
+        places: int, of each replica.
+        num_replicas: int, replicas that each take their own speakers alone,
+            known by their places; None where anybody may take any place.
+
+    Returns:
+        list of `Group`.
+    """
+    by_bucket = collections.defaultdict(lambda: collections.defaultdict(list))
+    for data in speakers.values():
+        replica = data.place // places if num_replicas else 0
+        for minibatch in data.evaluation_minibatches():
+            by_bucket[minibatch.bucket][replica].append(minibatch)
+    groups = []
+    for bucket, of_replicas in sorted(by_bucket.items()):
+        most = max(map(len, of_replicas.values()))
+        for start in range(0, most, places):
+            placed = [
+                (replica * places + place, minibatch)
+                for replica, minibatches in sorted(of_replicas.items())
+                for place, minibatch in enumerate(
+                    minibatches[start : start + places]
+                )
+            ]
+            groups.append(
+                Group(
+                    bucket,
+                    tuple(minibatch for _, minibatch in placed),
+                    tuple(place for place, _ in placed),
+                )
+            )
+    return groups

@@ -1,0 +1,203 @@
+"""The report's map of a speaker-embedding space."""
+
+import matplotlib
+import numpy as np
+
+from lingvo_like.space import embeddings as embeddings_lib
+from tasks.asr.evaluation import groups
+from tasks.asr.evaluation.report import svg as report_svg
+
+_MAX_NAMES = 24
+_MAX_ROWS = 60
+_NEAREST = 3
+# Upper bounds of a relative reduction, their names and colours: a scale from
+# one hue to another that is read without colour vision, and on both pages.
+_GAINS = (
+    (0.0, "no gain", "#3b4cc0"),
+    (0.25, "up to 25 %", "#6f92f3"),
+    (0.5, "up to 50 %", "#9b9b9b"),
+    (0.75, "up to 75 %", "#f4987a"),
+    (np.inf, "more", "#b40426"),
+)
+
+
+def project(points):
+    """The plane in which points differ most (principal components).
+
+    Args:
+        points: `[n, d]`.
+
+    Returns:
+        coordinates `[n, 2]`, and the two shares of the variance `[2]`.
+    """
+    centered = points - points.mean(axis=0)
+    left, sizes, right = np.linalg.svd(centered, full_matrices=False)
+    coordinates = np.zeros((len(points), 2))
+    shares = np.zeros(2)
+    count = min(2, len(sizes))
+    # A direction's sign is arbitrary: its largest part is made positive.
+    largest = np.argmax(np.abs(right[:count]), axis=1)
+    signs = np.sign(right[np.arange(count), largest])
+    coordinates[:, :count] = left[:, :count] * sizes[:count] * signs
+    if sizes[0] > 0:
+        shares[:count] = np.square(sizes[:count]) / np.sum(np.square(sizes))
+    return coordinates, shares
+
+
+def speaker_map(space, rows):
+    """The speakers of a space in the plane, by severity and by gain.
+
+    Args:
+        space: `space.Space`.
+        rows: list of dict, as `groups.speaker` gives them.
+
+    Returns:
+        str, an SVG element.
+    """
+    coordinates, shares = project(_points(space))
+    by_speaker = {row["speaker"]: row for row in rows}
+    found = [by_speaker.get(speaker) for speaker in space.speakers]
+    with matplotlib.rc_context(report_svg.STYLE):
+        figure = report_svg.figure(4.2)
+        panels = figure.subplots(1, 2, sharex=True, sharey=True)
+        _scatter(panels[0], coordinates, [_severity(row) for row in found])
+        _scatter(panels[1], coordinates, [_gain(row) for row in found])
+        panels[0].set_ylabel(f"Second direction ({100 * shares[1]:.0f} %)")
+        for axes in panels:
+            axes.set_xlabel(f"First direction ({100 * shares[0]:.0f} %)")
+            report_svg.legend(axes)
+            axes.get_legend().set_ncols(3)
+            if len(space.speakers) <= _MAX_NAMES:
+                _names(axes, space.speakers, coordinates)
+        return report_svg.element(
+            figure,
+            "space-map",
+            f"{len(space.speakers)} speakers in the space, by severity and "
+            f"by gain",
+        )
+
+
+def elements(space):
+    """How much each element of the basis is used; an SVG element."""
+    use = element_use(space)
+    with matplotlib.rc_context(report_svg.STYLE):
+        figure, axes = report_svg.axes(2.4)
+        axes.bar(
+            np.arange(len(use)),
+            100 * use,
+            color=report_svg.COLORS["submodel"],
+        )
+        axes.set_xlabel("Element of the basis")
+        axes.set_ylabel("Share (%)")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="x", visible=False)
+        return report_svg.element(
+            figure, "space-elements", f"Use of {len(use)} elements"
+        )
+
+
+def element_use(space):
+    """The share of each element in the speakers' Submodels `[elements]`."""
+    lengths = np.sqrt(
+        sum(
+            np.sum(
+                np.square(tensor, dtype=np.float64).reshape(len(tensor), -1), 1
+            )
+            for tensor in space.basis.values()
+        )
+    )
+    use = lengths * np.sqrt(np.mean(np.square(_points(space)), axis=0))
+    return use / max(use.sum(), 1e-30)
+
+
+def neighbours(space, rows):
+    """The nearest speakers of those evaluated, for a table.
+
+    Args:
+        space: `space.Space`.
+        rows: list of dict, as `groups.speaker` gives them.
+
+    Returns:
+        list of dict: `speaker`, `severity`, and `nearest`, pairs of a speaker
+        and the distance between the embeddings; only of speakers in the
+        space, and of the first of them.
+    """
+    points = _points(space)
+    slots = {speaker: slot for slot, speaker in enumerate(space.speakers)}
+    found = []
+    for row in rows:
+        slot = slots.get(row["speaker"])
+        if slot is None or len(found) == _MAX_ROWS:
+            continue
+        distances = np.linalg.norm(points - points[slot], axis=1)
+        order = [i for i in np.argsort(distances, kind="stable") if i != slot]
+        found.append(
+            {
+                "speaker": row["speaker"],
+                "severity": row["severity"],
+                "nearest": [
+                    (space.speakers[i], float(distances[i]))
+                    for i in order[:_NEAREST]
+                ],
+            }
+        )
+    return found
+
+
+def _points(space):
+    """What the speakers mix the basis by `[speakers, embedding_dim]`."""
+    return np.asarray(
+        embeddings_lib.normalize(
+            space.embeddings, space.metadata.normalization
+        ),
+        np.float64,
+    )
+
+
+def _severity(row):
+    """Sort key, name and colour of a speaker's mark."""
+    if row is None:
+        return _unknown("not evaluated")
+    severity = row["severity"]
+    order = groups.severity_order(severity)
+    return order, report_svg.name(severity), report_svg.color(severity)
+
+
+def _gain(row):
+    if row is None or row["relative_reduction"] is None:
+        return _unknown("unknown")
+    for order, (bound, name, color) in enumerate(_GAINS):
+        if row["relative_reduction"] <= bound:
+            return (order, ""), name, color
+    raise ValueError(f"not a number: {row['relative_reduction']}")
+
+
+def _unknown(name):
+    return (99, ""), name, report_svg.COLORS["muted"]
+
+
+def _scatter(axes, coordinates, marks):
+    for mark in sorted(set(marks)):
+        (order, _), name, color = mark
+        chosen = [i for i, each in enumerate(marks) if each == mark]
+        axes.scatter(
+            *coordinates[chosen].T,
+            s=10 if order == 99 else float(np.clip(4000 / len(marks), 14, 40)),
+            color=color,
+            alpha=0.85,
+            linewidths=0,
+            label=name,
+        )
+
+
+def _names(axes, speakers, coordinates):
+    for speaker, point in zip(speakers, coordinates, strict=True):
+        axes.annotate(
+            report_svg.name(speaker),
+            point,
+            xytext=(3, 3),
+            textcoords="offset points",
+            fontsize=7,
+            parse_math=False,
+        )

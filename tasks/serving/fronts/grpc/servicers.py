@@ -1,0 +1,219 @@
+"""TensorFlow Serving's gRPC: predict, metadata, status, reload; and health.
+
+`GrpcFront.methods` is the whole table of what is answered; `grpc_calls` asks
+for a credential before any of them.
+"""
+
+import asyncio
+
+from grpc import aio
+from grpc_health.v1 import health_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    predict_pb2,
+)
+
+from tasks.serving import errors, messages
+from tasks.serving.fronts import model_messages, tensors, utterances
+from tasks.serving.fronts.grpc import calls as grpc_calls
+from tasks.serving.fronts.rest import tensor_json
+
+_PREDICTION = "/tensorflow.serving.PredictionService/"
+_MODEL = "/tensorflow.serving.ModelService/"
+_HEALTH = "/grpc.health.v1.Health/"
+# RPCs at the same time, those that are refused at once included.
+MAX_CONCURRENT_RPCS = 4096
+MAX_METADATA_BYTES = 1 << 14
+HEALTH_POLL_SECONDS = 0.1
+
+
+class GrpcFront:
+    """Serves the gRPC methods on one address.
+
+    Args:
+        server: `server.Server`.
+        access_control: of `access`.
+        intake: `intake.Intake`.
+        log: `access_log.AccessLog`.
+    """
+
+    def __init__(self, server, access_control, intake, log):
+        self._server = server
+        self._intake = intake
+        self._grpc = None
+        self._is_stopping = False
+        self.methods = {
+            f"{_PREDICTION}Predict": grpc_calls.Method(
+                predict_pb2.PredictRequest,
+                self._predict,
+                check=self._check_room,
+            ),
+            f"{_PREDICTION}GetModelMetadata": grpc_calls.Method(
+                get_model_metadata_pb2.GetModelMetadataRequest, self._metadata
+            ),
+            f"{_PREDICTION}Classify": grpc_calls.NOT_SERVED,
+            f"{_PREDICTION}Regress": grpc_calls.NOT_SERVED,
+            f"{_PREDICTION}MultiInference": grpc_calls.NOT_SERVED,
+            f"{_MODEL}GetModelStatus": grpc_calls.Method(
+                get_model_status_pb2.GetModelStatusRequest, self._status
+            ),
+            f"{_MODEL}HandleReloadConfigRequest": grpc_calls.Method(
+                model_management_pb2.ReloadConfigRequest, self._reload
+            ),
+            f"{_HEALTH}Check": grpc_calls.Method(
+                health_pb2.HealthCheckRequest,
+                self._check,
+                is_open=_is_whole_server,
+            ),
+            f"{_HEALTH}Watch": grpc_calls.Method(
+                health_pb2.HealthCheckRequest,
+                self._watch,
+                is_stream=True,
+                is_open=_is_whole_server,
+            ),
+        }
+        self._dispatcher = grpc_calls.Dispatcher(
+            self.methods, access_control, intake, log
+        )
+
+    async def start(self, address, credentials=None):
+        """Listens; returns the port.
+
+        Args:
+            address: string, `HOST:PORT`; port 0 for any that is free.
+            credentials: gRPC server credentials; None for no TLS.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        limit = self._intake.limits.max_request_bytes
+        self._grpc = aio.server(
+            handlers=(self._dispatcher,),
+            maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
+            options=[
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", limit),
+                ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.max_concurrent_streams", 1024),
+                # A second server on the port would get half of its requests.
+                ("grpc.so_reuseport", 0),
+                # Identity alone: what gzip inflates to is not bounded.
+                ("grpc.compression_enabled_algorithms_bitset", 1),
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.http2.max_ping_strikes", 5),
+                ("grpc.max_connection_idle_ms", 600_000),
+            ],
+        )
+        try:
+            if credentials is None:
+                port = self._grpc.add_insecure_port(address)
+            else:
+                port = self._grpc.add_secure_port(address, credentials)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise OSError(f"gRPC cannot listen on {address}: is it in use?")
+        await self._grpc.start()
+        return port
+
+    async def stop(self, grace_seconds):
+        """Refuses new calls; ends after those under way or the grace."""
+        self._is_stopping = True
+        if self._grpc is not None:
+            await self._grpc.stop(grace_seconds)
+
+    def _check_room(self, call):
+        self._server.check_room(call.caller)
+
+    async def _predict(self, call, request):
+        spec = model_messages.to_spec(request.model_spec)
+        rows = await self._intake.parse(
+            call.entry.request_bytes,
+            model_messages.to_utterances,
+            request,
+            grpc_calls.single(call.context, "x-submodel-id"),
+            self._intake.limits,
+        )
+        call.entry.set_utterances(rows)
+        remaining = call.context.time_remaining()
+        deadline = None
+        if remaining is not None:
+            deadline = asyncio.get_running_loop().time() + remaining
+        version, answers = await self._server.predict(
+            call.caller, spec, rows, deadline
+        )
+        headers = utterances.served(answers)
+        call.entry.served_by = headers.get("x-served-by", "mixed")
+        call.headers.update(headers)
+        return model_messages.predict_response(
+            request, version, utterances.to_outputs(answers)
+        )
+
+    async def _metadata(self, call, request):
+        del call
+        # One is right; more are shown, not all of a million.
+        fields = list(request.metadata_field[:9])
+        if fields != ["signature_def"]:
+            raise tensors.invalid(
+                "`metadata_field` must be ['signature_def']. Received: "
+                f"{tensor_json.show_names(fields)}."
+            )
+        spec = model_messages.to_spec(request.model_spec)
+        return model_messages.metadata_response(
+            spec.name, *self._server.signature_metadata(spec)
+        )
+
+    async def _status(self, call, request):
+        del call
+        spec = model_messages.to_spec(request.model_spec)
+        return model_messages.status_response(self._server.model_status(spec))
+
+    async def _reload(self, call, request):
+        call.caller.require_operator()
+        await self._server.reload(model_messages.to_configs(request.config))
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.error_code = errors.Code.OK.number
+        return response
+
+    async def _check(self, call, request):
+        del call
+        return self._health(request.service)
+
+    async def _watch(self, call, request):
+        del call
+        last = None
+        while not self._is_stopping:
+            try:
+                answer = self._health(request.service)
+            except errors.ServingError as error:
+                if error.code is not errors.Code.NOT_FOUND:
+                    raise
+                # As the protocol has it: the service may come yet.
+                answer = _health(health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+            if answer != last:
+                yield answer
+            last = answer
+            await asyncio.sleep(HEALTH_POLL_SECONDS)
+
+    def _health(self, service):
+        """The whole server's health, or a model's; NOT_FOUND if unknown."""
+        is_ready = self._server.ready and not self._intake.is_leaving
+        if service:
+            self._server.model_status(messages.ModelSpec(service))
+            is_ready = is_ready and self._server.model_ready(service)
+        response = health_pb2.HealthCheckResponse
+        return _health(response.SERVING if is_ready else response.NOT_SERVING)
+
+
+def _health(state):
+    return health_pb2.HealthCheckResponse(status=state)
+
+
+def _is_whole_server(request):
+    """Live and ready are for everyone; which models there are is not."""
+    return not request.service

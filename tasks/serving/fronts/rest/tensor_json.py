@@ -1,0 +1,320 @@
+"""TensorFlow Serving's JSON: row and columnar requests, answers, errors.
+
+Pure functions of bytes from anywhere: whatever comes in, they give arrays or
+raise `status.ServingError` with INVALID_ARGUMENT. Stricter than TensorFlow
+Serving where its leniency hides a mistake: repeated keys, NaN and infinite
+numbers, booleans and strings for numbers are refused.
+"""
+
+import base64
+import binascii
+import dataclasses
+import json
+
+import numpy as np
+from tensorflow.core.framework import types_pb2
+
+from tasks.serving.fronts import tensors
+from tasks.serving.fronts.rest import json_numbers
+
+MAX_RANK = 2
+_NUMBERS = {
+    types_pb2.DT_FLOAT: (np.float32, {int, float}, "numbers"),
+    types_pb2.DT_INT32: (np.int32, {int}, "integers of 32 bits"),
+    types_pb2.DT_INT64: (np.int64, {int}, "integers of 64 bits"),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PredictRequest:
+    """A decoded body.
+
+    Attributes:
+        signature_name: string, empty for the default one.
+        is_row_format: whether it had `instances`; decides the answer's form.
+        inputs: dict of name to what `parse` gives; the key None stands for a
+            tensor without a name.
+    """
+
+    signature_name: str
+    is_row_format: bool
+    inputs: dict
+
+
+def decode_request(body):
+    """A predict request's body as plain values.
+
+    Args:
+        body: bytes, UTF-8.
+
+    Raises:
+        status.ServingError: INVALID_ARGUMENT, it is not JSON in the strict
+            sense or not a predict request.
+    """
+    content = parse(body)
+    if not isinstance(content, dict):
+        raise tensors.invalid("the request must be a JSON object")
+    signature_name = content.get("signature_name", "")
+    if not isinstance(signature_name, str):
+        raise tensors.invalid("'signature_name' must be a string")
+    given = [key for key in ("instances", "inputs") if key in content]
+    if len(given) != 1:
+        raise tensors.invalid(
+            "the request needs 'instances' or 'inputs', one of them"
+        )
+    if given == ["inputs"]:
+        inputs = content["inputs"]
+        if not isinstance(inputs, dict) or set(inputs) == {"b64"}:
+            inputs = {None: inputs}
+        return PredictRequest(signature_name, False, inputs)
+    return PredictRequest(signature_name, True, _columns(content["instances"]))
+
+
+def parse(body):
+    """Strict JSON, of any shape; long lists of numbers come as float32 arrays.
+
+    Raises:
+        status.ServingError: INVALID_ARGUMENT.
+    """
+    numbers = json_numbers.Numbers()
+    body = numbers.cut(body)
+
+    def from_pairs(pairs):
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise tensors.invalid("the JSON has an object with a repeated key")
+        return numbers.restore(result)
+
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=from_pairs,
+        )
+    except RecursionError:
+        raise tensors.invalid("the JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise tensors.invalid("the JSON must be UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise tensors.invalid(f"JSON parse error: {error}") from None
+    except ValueError:
+        # Python converts no integers of more than some thousand digits.
+        raise tensors.invalid("a number has too many digits") from None
+
+
+def to_array(value, name, dtype):
+    """A plain JSON value as an array of rank 0, 1 or 2.
+
+    Args:
+        value: what `parse` gave.
+        name: string, of the input, for messages.
+        dtype: `types_pb2.DataType`: DT_FLOAT, DT_INT32, DT_INT64, DT_STRING.
+
+    Returns:
+        Array; strings are bytes in an array of objects.
+
+    Raises:
+        status.ServingError: INVALID_ARGUMENT: wrong type, ragged, too deep,
+            out of the dtype's range.
+    """
+    if _has_arrays(value):
+        return _stack(value, name, dtype)
+    rows, shape = _rows(value, name)
+    flat = [each for row in rows for each in row]
+    if dtype == types_pb2.DT_STRING:
+        array = np.empty(len(flat), object)
+        array[:] = [_to_bytes(each, name) for each in flat]
+        return array.reshape(shape)
+    numpy_dtype, types, wanted = _NUMBERS[dtype]
+    # NumPy would read true as 1, "1" as 1 and null as NaN.
+    if not set(map(type, flat)) <= types:
+        wrong = next(each for each in flat if type(each) not in types)
+        raise tensors.invalid(
+            f"input {name!r} must hold {wanted}. Received: {show(wrong)}."
+        )
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(flat, numpy_dtype)
+    except OverflowError:
+        array = None
+    if array is None or not np.all(np.isfinite(array)):
+        raise tensors.invalid(
+            f"input {name!r} has a number that does not fit "
+            f"{np.dtype(numpy_dtype).name}"
+        )
+    return array.reshape(shape)
+
+
+def encode_response(outputs, is_row_format):
+    """The body of a predict answer.
+
+    A single output drops its name; outputs called `*_bytes` come as
+    `{"b64": ...}`, other strings as text.
+
+    Args:
+        outputs: dict of name to array, each with the same dimension 0.
+        is_row_format: whether to answer `predictions` and not `outputs`.
+    """
+    plain = {name: _to_plain(name, each) for name, each in outputs.items()}
+    if not is_row_format:
+        values = plain if len(plain) > 1 else next(iter(plain.values()))
+        return dump({"outputs": values})
+    if len(plain) == 1:
+        return dump({"predictions": next(iter(plain.values()))})
+    rows = zip(*plain.values(), strict=True)
+    return dump(
+        {"predictions": [dict(zip(plain, row, strict=True)) for row in rows]}
+    )
+
+
+def encode_error(message):
+    """The body of an error; the message is capped already."""
+    return dump({"error": message})
+
+
+def dump(content):
+    """JSON as UTF-8."""
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def show(value):
+    """A client's value for a message, shortened."""
+    # A slice of the text alone would write out a long list first.
+    if isinstance(value, list | np.ndarray):
+        return "a list"
+    if isinstance(value, dict):
+        return "a JSON object"
+    text = repr(value[:64] if isinstance(value, str) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _columns(instances):
+    """Row format as columns: a list per input name."""
+    if not isinstance(instances, list) or not instances:
+        raise tensors.invalid("'instances' must be a list that is not empty")
+    if not all(_is_named(each) for each in instances):
+        if any(_is_named(each) for each in instances):
+            raise tensors.invalid(
+                "'instances' must all be objects of named inputs, or none"
+            )
+        return {None: instances}
+    names = list(instances[0])
+    for place, instance in enumerate(instances):
+        if set(instance) != set(names):
+            raise tensors.invalid(
+                f"instance {place} must have the same inputs as the first "
+                "one: "
+                f"{show_names(names)}. Received: {show_names(instance)}."
+            )
+    return {name: [each[name] for each in instances] for name in names}
+
+
+def show_names(names):
+    """Input names for a message, shortened."""
+    names = sorted(names)
+    text = ",".join(name[:64] for name in names[:16])
+    return f"{{{text}{',...' if len(names) > 16 else ''}}}"
+
+
+def _is_named(instance):
+    return isinstance(instance, dict) and set(instance) != {"b64"}
+
+
+def _rows(value, name):
+    """The value as a list of lists, and its shape."""
+    if not isinstance(value, list):
+        return [[value]], ()
+    if not any(isinstance(each, list) for each in value):
+        return [value], (len(value),)
+    if not all(isinstance(each, list) for each in value):
+        raise tensors.invalid(f"input {name!r} mixes lists with values")
+    _check_lengths(value, name)
+    if any(isinstance(each, list) for row in value for each in row):
+        raise tensors.invalid(
+            f"input {name!r} must have at most {MAX_RANK} dimensions"
+        )
+    return value, (len(value), len(value[0]))
+
+
+def _has_arrays(value):
+    return isinstance(value, np.ndarray) or (
+        isinstance(value, list)
+        and any(isinstance(each, np.ndarray) for each in value)
+    )
+
+
+def _stack(value, name, dtype):
+    """As `to_array`, of a long list or of rows that are long lists."""
+    if dtype != types_pb2.DT_FLOAT:
+        raise tensors.invalid(
+            f"input {name!r} must not be a long list of numbers"
+        )
+    if isinstance(value, np.ndarray):
+        return value
+    if not all(isinstance(each, list | np.ndarray) for each in value):
+        raise tensors.invalid(f"input {name!r} mixes lists with values")
+    _check_lengths(value, name)
+    rows = [to_array(each, name, dtype) for each in value]
+    if any(row.ndim != 1 for row in rows):
+        raise tensors.invalid(
+            f"input {name!r} must have at most {MAX_RANK} dimensions"
+        )
+    return np.stack(rows)
+
+
+def _check_lengths(rows, name):
+    lengths = {len(each) for each in rows}
+    if len(lengths) > 1:
+        raise tensors.invalid(
+            f"input {name!r} must have rows of the same length; pad them and "
+            f"say how long they are in 'length'. Received: from {min(lengths)} "
+            f"to {max(lengths)} values."
+        )
+
+
+def _to_bytes(value, name):
+    try:
+        if isinstance(value, str):
+            return value.encode("utf-8")
+        if isinstance(value, dict) and set(value) == {"b64"}:
+            if isinstance(value["b64"], str):
+                return base64.b64decode(value["b64"], validate=True)
+    except UnicodeEncodeError:
+        raise tensors.invalid(
+            f"input {name!r} has a string that is not Unicode"
+        ) from None
+    except (binascii.Error, ValueError):
+        raise tensors.invalid(
+            f"input {name!r} has a 'b64' that is not base64"
+        ) from None
+    raise tensors.invalid(
+        f'input {name!r} must hold strings or {{"b64": ...}}. Received: '
+        f"{show(value)}."
+    )
+
+
+def _to_plain(name, array):
+    array = np.asarray(array)
+    if array.dtype == object:
+        to_plain = _to_b64 if name.endswith("_bytes") else _to_text
+        flat = [to_plain(each) for each in array.ravel()]
+    elif array.dtype == np.float32:
+        # The shortest decimal that reads back as this float32.
+        flat = [float(str(each)) for each in array.ravel()]
+    else:
+        flat = array.ravel().tolist()
+    plain = np.empty(len(flat), object)
+    plain[:] = flat
+    return plain.reshape(array.shape).tolist()
+
+
+def _to_b64(value):
+    return {"b64": base64.b64encode(value).decode()}
+
+
+def _to_text(value):
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _refuse_constant(constant):
+    raise tensors.invalid(f"{constant} is not a JSON number")

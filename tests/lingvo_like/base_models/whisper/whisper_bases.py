@@ -1,0 +1,103 @@
+"""Small random Whispers for tests, and the real one where it is installed."""
+
+import functools
+
+import keras
+import numpy as np
+
+from lingvo_like.base_models.whisper import checkpoints as whisper_checkpoints
+from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import model as whisper
+from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
+
+# 3 s of context, so that "full" is cheap.
+FRAMES = 300
+SAMPLES = 160 * FRAMES
+LANGUAGES = ("en", "de", "fr")
+
+
+def byte_characters():
+    """The 256 printable stand-ins of GPT-2's bytes, by byte."""
+    table = whisper_tokenizer._byte_of_character()
+    return sorted(table, key=table.get)
+
+
+@functools.cache
+def tokenizer(language="en"):
+    """A multilingual tokenizer of the 256 bytes and three merges."""
+    letters = byte_characters()
+    merges = [("Ġ", "t"), ("h", "e"), ("Ġt", "he")]
+    tokens = letters + ["".join(pair) for pair in merges]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    names = [
+        "<|endoftext|>",
+        "<|startoftranscript|>",
+        *(f"<|{code}|>" for code in LANGUAGES),
+        "<|translate|>",
+        "<|transcribe|>",
+        "<|startoflm|>",
+        "<|startofprev|>",
+        "<|nospeech|>",
+        "<|notimestamps|>",
+    ]
+    special = {name: len(tokens) + i for i, name in enumerate(names)}
+    return whisper_tokenizer.WhisperTokenizer(
+        vocabulary, merges, special, language
+    )
+
+
+def dimensions(**overrides):
+    values = {
+        "num_bins": 80,
+        "model_dim": 16,
+        "num_heads": 2,
+        "num_blocks": 3,
+        "num_decoder_blocks": 3,
+        "feed_forward_dim": 32,
+        "vocabulary_size": 280,
+        "max_source_positions": FRAMES // 2,
+        "max_target_positions": 32,
+    }
+    return whisper_layers.Dimensions(**{**values, **overrides})
+
+
+def small(seed=0, scale=0.3, max_tokens=8, positions=32, **kwargs):
+    """A frozen Whisper with random weights, far from any symmetry."""
+    base = whisper.Whisper(
+        dimensions(max_target_positions=positions),
+        tokenizer(),
+        max_tokens=max_tokens,
+        **kwargs,
+    )
+    generator = np.random.default_rng(seed)
+    for _, weight in sorted(base.named_weights().items()):
+        noise = scale * generator.standard_normal(weight.shape)
+        centre = 1.0 if weight.name == "gamma" else 0.0
+        weight.assign((centre + noise).astype("float32"))
+    base.trainable = False
+    return base
+
+
+@functools.cache
+def real():
+    """tiny.en."""
+    return whisper.load(whisper_checkpoints.PACKAGED)
+
+
+def weights(base):
+    return {
+        name: keras.ops.convert_to_numpy(weight)
+        for name, weight in base.named_weights().items()
+    }
+
+
+def utterances(lengths, samples, seed=0):
+    """Noisy chirps `[batch, samples]`, zero past each length."""
+    generator = np.random.default_rng(seed)
+    audio = np.zeros((len(lengths), samples), "float32")
+    for row, length in enumerate(lengths):
+        time = np.arange(length) / 16000.0
+        tone = np.sin(2 * np.pi * (200 + 90 * row + 150 * time) * time)
+        noise = 0.02 * generator.standard_normal(length)
+        audio[row, :length] = 0.3 * tone + noise
+    return audio

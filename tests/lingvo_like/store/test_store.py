@@ -1,0 +1,506 @@
+"""A store gives back what was published, and forgets what was erased."""
+
+import errno
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
+from tests import stored
+
+BAD_IDS = (
+    "",
+    ".",
+    "..",
+    "../F01",
+    "a/../b",
+    "a..b",
+    "/etc/passwd",
+    "a/b",
+    "a\\b",
+    "-rf",
+    ".hidden",
+    "F01\n",
+    "F01\0",
+    "F 01",
+    "%2e%2e%2fF01",
+    "F\u043e1",
+    "\uff26\uff10\uff11",
+    "F01\u200b",
+    "e\u0301",
+    "gs://bucket",
+    "a" * 129,
+    b"F01",
+    None,
+    1,
+)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def root(request, tmp_path):
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    return f"ram://{tmp_path.name}/store"
+
+
+@pytest.fixture
+def store(root):
+    return submodel_store.SubmodelStore(root)
+
+
+@pytest.fixture
+def local(tmp_path):
+    return submodel_store.SubmodelStore(tmp_path / "store")
+
+
+def audit(store):
+    path = pathlib.Path(store.root) / "audit.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_published_is_resolved_and_read(store):
+    first = store.publish(stored.data(1), "clinic", "F01")
+    assert store.resolve("clinic", "F01") == first
+    second = store.publish(stored.data(2), "clinic", "F01")
+    assert store.resolve("clinic", "F01") == second
+    assert (first.number, second.number) == (1, 2)
+    assert store.read(first) == stored.data(1)
+    assert store.read(second) == stored.data(2)
+    assert store.versions("clinic", "F01") == [first, second]
+    assert second.base_fingerprint == stored.FINGERPRINT
+    assert second.num_bytes == len(stored.data(2))
+    assert second.name == f"2-{second.sha256[:12]}"
+    assert second.published_at.endswith("+00:00")
+
+
+def test_another_object_on_the_same_root_sees_the_same(store):
+    version = store.publish(
+        stored.data(1), "clinic", "F01", stored.gate(stored.data(1))
+    )
+    other = submodel_store.SubmodelStore(store.root)
+    assert other.resolve("clinic", "F01") == version
+    assert version.gate == stored.gate(stored.data(1))
+
+
+def test_publishing_the_current_bytes_again_changes_nothing(store):
+    first = store.publish(stored.data(1), "clinic", "F01")
+    assert store.publish(stored.data(1), "clinic", "F01") == first
+    store.publish(stored.data(2), "clinic", "F01")
+    third = store.publish(stored.data(1), "clinic", "F01")
+    assert (third.number, third.sha256) == (3, first.sha256)
+
+
+def test_speakers_and_tenants_are_kept_apart(store):
+    for tenant, speaker in (("a", "F01"), ("a", "f01"), ("b", "F01")):
+        store.publish(stored.data(len(speaker)), tenant, speaker)
+    assert sorted(store.speakers("a")) == ["F01", "f01"]
+    assert list(store.speakers("b")) == ["F01"]
+    assert list(store.speakers("c")) == []
+    found = {(v.tenant, v.speaker) for v in store.current()}
+    assert found == {("a", "F01"), ("a", "f01"), ("b", "F01")}
+    with pytest.raises(submodel_store.UnknownSubmodelError, match="'f01'.*'b'"):
+        store.resolve("b", "f01")
+
+
+def test_paths_do_not_differ_in_case_alone(local):
+    for speaker in ("F01", "f01"):
+        local.publish(stored.data(), "a", speaker)
+    paths = list(pathlib.Path(local.root).rglob("*"))
+    assert len({str(path).lower() for path in paths}) == len(paths)
+    assert not [path for path in paths if "F01" in path.name]
+
+
+@pytest.mark.parametrize("bad", BAD_IDS, ids=ascii)
+def test_an_id_that_is_not_plain_is_refused_everywhere(local, bad):
+    local.publish(stored.data(), "t", "F01")
+    before = sorted(pathlib.Path(local.root).rglob("*"))
+    for act in (
+        lambda: local.publish(stored.data(), bad, "F01"),
+        lambda: local.publish(stored.data(), "t", bad),
+        lambda: local.resolve(bad, "F01"),
+        lambda: local.resolve("t", bad),
+        lambda: local.versions("t", bad),
+        lambda: local.rollback("t", bad),
+        lambda: local.erase("t", bad, "asked"),
+        lambda: list(local.speakers(bad)),
+    ):
+        with pytest.raises(submodel_store.InvalidIdError, match="id must be"):
+            act()
+    assert sorted(pathlib.Path(local.root).rglob("*")) == before
+
+
+@pytest.mark.parametrize("good", ["F01", "0", "a.b-c_d", "a" * 128, "A."])
+def test_plain_ids_are_taken(good):
+    assert submodel_store.check_id("speaker", good) == good
+
+
+def test_an_id_in_a_message_is_short_and_plain():
+    with pytest.raises(submodel_store.InvalidIdError) as caught:
+        submodel_store.check_id("speaker", "\u043e" * 10_000)
+    assert len(str(caught.value)) < 300
+    assert str(caught.value).isascii()
+
+
+def test_what_is_no_submodel_is_refused_and_nothing_is_made(local):
+    for broken in (b"", b"\x80\x04.", stored.data()[:-1], b"{}" * 100):
+        with pytest.raises(submodel_file.SubmodelError):
+            local.publish(broken, "t", "F01")
+    assert not os.path.exists(local.root)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"high": 0.0}, r"-30.0 points has the 95 % interval -35.0 to \+0.0"),
+        ({"high": 2.5}, "50.0 % of the base, 20.0 % of the Submodel"),
+        ({"change_points": 3.0, "low": 1.0, "high": 4.0}, r"\+3.0 points"),
+        ({"high": float("nan")}, "must lie below 0"),
+        ({"num_utterances": 5}, "at least 6 utterances"),
+        ({"speaker": "F02"}, "speaker is 'F02', not 'F01'"),
+        ({"base_fingerprint": "cd"}, "base_fingerprint is 'cd'"),
+        ({"sha256": "ef"}, "sha256 is 'ef'"),
+    ],
+)
+def test_the_gate_refuses_and_says_the_figures(local, changes, message):
+    old = local.publish(stored.data(1), "t", "F01", stored.gate(stored.data(1)))
+    with pytest.raises(submodel_store.GateError, match=message):
+        local.publish(
+            stored.data(2), "t", "F01", stored.gate(stored.data(2), **changes)
+        )
+    assert local.versions("t", "F01") == [old]
+
+
+def test_a_rollback_moves_the_pointer_and_leaves_a_record(local):
+    first, second, third = (
+        local.publish(stored.data(value), "t", "F01") for value in range(3)
+    )
+    assert local.rollback("t", "F01", by="ann") == second
+    assert local.resolve("t", "F01") == second
+    assert local.versions("t", "F01") == [first, second, third]
+    assert local.rollback("t", "F01") == first
+    assert local.rollback("t", "F01", 3) == third
+    lines = audit(local)
+    assert [line["state"] for line in lines] == ["begun", "done"] * 3
+    assert lines[1]["by"] == "ann"
+    assert (lines[1]["from"], lines[1]["to"]) == (third.name, second.name)
+    assert lines[1]["at"] >= third.published_at
+
+
+def test_a_version_after_a_rollback_gets_a_new_number(store):
+    for value in range(2):
+        store.publish(stored.data(value), "t", "F01")
+    store.rollback("t", "F01")
+    assert store.publish(stored.data(5), "t", "F01").number == 3
+    assert store.rollback("t", "F01").number == 2
+
+
+def test_there_is_no_rolling_back_to_what_is_not_there(local):
+    version = local.publish(stored.data(1), "t", "F01")
+    unknown = submodel_store.UnknownSubmodelError
+    with pytest.raises(unknown, match="no version before 1-"):
+        local.rollback("t", "F01")
+    with pytest.raises(unknown, match="no version 7. It has 1."):
+        local.rollback("t", "F01", 7)
+    with pytest.raises(unknown, match="no Submodel of 'F02'"):
+        local.rollback("t", "F02")
+    local.publish(stored.data(2), "t", "F01")
+    os.remove(os.path.join(local.root, version.blob_path))
+    with pytest.raises(submodel_store.DamagedStoreError):
+        local.rollback("t", "F01")
+    assert local.resolve("t", "F01").number == 2
+
+
+def test_erasing_leaves_nothing_but_lines_in_the_audit_log(local):
+    for value in range(3):
+        version = local.publish(stored.data(value), "t", "F01")
+    assert local.erase("t", "F01", "asked by \u00e9 \n", by="ann") == 3
+    unknown = submodel_store.UnknownSubmodelError
+    for act in (
+        lambda: local.resolve("t", "F01"),
+        lambda: local.read(version),
+        lambda: local.versions("t", "F01"),
+        lambda: local.rollback("t", "F01"),
+        lambda: local.erase("t", "F01", "again"),
+    ):
+        with pytest.raises(unknown):
+            act()
+    left = [p for p in pathlib.Path(local.root).rglob("*") if p.is_file()]
+    assert {p.name for p in left} == {"store.json", "audit.jsonl", ".lock"}
+    begun, done = audit(local)
+    assert begun["id"] == done["id"]
+    assert (begun["state"], done["state"]) == ("begun", "done")
+    assert done["reason"] == "asked by \u00e9 \n"
+    assert (done["by"], done["speaker"]) == ("ann", "F01")
+    assert done["num_versions"] == 3
+    assert local.publish(stored.data(1), "t", "F01").number == 1
+
+
+def test_erasing_takes_nothing_from_others_with_the_same_bytes(store):
+    for tenant, speaker in (("a", "F01"), ("a", "F02"), ("b", "F01")):
+        store.publish(stored.data(), tenant, speaker)
+    assert store.erase("a", "F01", "asked") == 1
+    for tenant, speaker in (("a", "F02"), ("b", "F01")):
+        version = store.resolve(tenant, speaker)
+        assert store.read(version) == stored.data()
+    assert list(store.verify()) == []
+
+
+def test_erasing_needs_a_reason(local):
+    local.publish(stored.data(), "t", "F01")
+    for reason in ("", " \n", "x" * 1001):
+        with pytest.raises(ValueError, match="1 to 1000 characters"):
+            local.erase("t", "F01", reason)
+    assert local.resolve("t", "F01").number == 1
+
+
+def test_a_damaged_pointer_can_still_be_erased(local):
+    version = local.publish(stored.data(), "t", "F01")
+    path = pathlib.Path(local.root, version.folder, "current.json")
+    path.write_text("{")
+    for act in (
+        lambda: local.resolve("t", "F01"),
+        lambda: local.publish(stored.data(1), "t", "F01"),
+    ):
+        with pytest.raises(submodel_store.DamagedStoreError, match="damaged"):
+            act()
+    assert pathlib.Path(local.root, version.blob_path).exists()
+    assert local.erase("t", "F01", "damaged") == 1
+
+
+def test_an_altered_file_is_not_read_and_mended_by_publishing(store):
+    version = store.publish(stored.data(1), "t", "F01")
+    with tf.io.gfile.GFile(f"{store.root}/{version.blob_path}", "wb") as file:
+        file.write(stored.data(2))
+    with pytest.raises(submodel_store.DamagedStoreError, match="altered"):
+        store.read(version)
+    assert store.publish(stored.data(1), "t", "F01") == version
+    assert store.read(version) == stored.data(1)
+
+
+def test_resolving_lists_nothing(local, monkeypatch):
+    version = local.publish(stored.data(), "t", "F01")
+
+    def refuse(*_, **__):
+        raise AssertionError("a folder was listed")
+
+    for name in ("listdir", "scandir", "walk"):
+        monkeypatch.setattr(os, name, refuse)
+    assert local.resolve("t", "F01") == version
+    assert local.read(version) == stored.data()
+
+
+def test_a_missing_store_is_no_unknown_speaker(store):
+    for act in (
+        lambda: store.resolve("t", "F01"),
+        lambda: store.erase("t", "F01", "asked"),
+        lambda: list(store.speakers("t")),
+        lambda: list(store.verify()),
+    ):
+        with pytest.raises(FileNotFoundError, match="no Submodel store is"):
+            act()
+    version = store.publish(stored.data(), "t", "F01")
+    store.resolve("t", "F01")
+    tf.io.gfile.rmtree(store.root)
+    for act in (
+        lambda: store.resolve("t", "F01"),
+        lambda: store.read(version),
+    ):
+        with pytest.raises(FileNotFoundError, match="no Submodel store is"):
+            act()
+
+
+def test_a_folder_of_something_else_is_not_made_a_store(local):
+    os.makedirs(local.root)
+    pathlib.Path(local.root, "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="not empty: 'thesis.tex' is there"):
+        local.publish(stored.data(), "t", "F01")
+    assert os.listdir(local.root) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "text, error, message",
+    [
+        ('{"format_version": 2}', ValueError, "must be 1. Received: 2"),
+        ("[]", OSError, "damaged"),
+        ("", OSError, "damaged"),
+    ],
+)
+def test_a_store_of_another_format_is_refused(local, text, error, message):
+    local.publish(stored.data(), "t", "F01")
+    pathlib.Path(local.root, "store.json").write_text(text)
+    other = submodel_store.SubmodelStore(local.root)
+    with pytest.raises(error, match=message):
+        other.resolve("t", "F01")
+    with pytest.raises(error, match=message):
+        other.publish(stored.data(1), "t", "F01")
+
+
+def _set(**changes):
+    return lambda fields: {**fields, **changes}
+
+
+def _set_version(**changes):
+    return lambda fields: {
+        **fields,
+        "version": {**fields["version"], **changes},
+    }
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (_set(format_version=2), "must be 1. Received: 2"),
+        (_set(latest=0), "must be at least 1"),
+        (_set(latest="9"), "must be at least 1"),
+        (_set(more=1), "more"),
+        (_set(version=[]), "must be a JSON object"),
+        (lambda fields: {"format_version": 1, "latest": 1}, "version"),
+        (_set_version(sha256="../../../../etc/passwd"), "hexadecimal"),
+        (_set_version(number="1"), "positive integer"),
+        (_set_version(number=True), "positive integer"),
+        (_set_version(num_bytes=-1), "positive integer"),
+        (_set_version(published_at=None), "must be a string"),
+        (_set_version(tenant="../x"), "tenant id must be"),
+        (_set_version(speaker="F02"), "another speaker"),
+        (_set_version(gate={"low": 1}), "missing keys"),
+        (_set_version(more=1), "more"),
+    ],
+)
+def test_a_pointer_that_is_not_exact_serves_nobody(local, change, message):
+    version = local.publish(stored.data(), "t", "F01")
+    path = pathlib.Path(local.root, version.folder, "current.json")
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(submodel_store.DamagedStoreError, match=message):
+        local.resolve("t", "F01")
+    assert len(list(local.verify())) == 1
+
+
+def linked(path, target):
+    """Puts a link in the place of what is moved to `target`."""
+    shutil.move(path, target)
+    os.symlink(target, path)
+
+
+@pytest.mark.parametrize("depth", range(1, 6))
+def test_no_link_is_followed(local, tmp_path, depth):
+    version = local.publish(stored.data(1), "t", "F01")
+    parts = f"{version.folder}/current.json".split("/")[:depth]
+    linked(os.path.join(local.root, *parts), tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").rglob("*"))
+    for act in (
+        lambda: local.resolve("t", "F01"),
+        lambda: local.publish(stored.data(2), "t", "F01"),
+        lambda: local.rollback("t", "F01"),
+    ):
+        with pytest.raises(OSError, match="a link, or a file|not a regular"):
+            act()
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == before
+    assert [p for p in local.verify() if "link" in p.message]
+
+
+def test_a_linked_file_is_not_read(local, tmp_path):
+    version = local.publish(stored.data(1), "t", "F01")
+    linked(os.path.join(local.root, version.blob_path), tmp_path / "file")
+    with pytest.raises(OSError, match="a link, or a file"):
+        local.read(version)
+    assert [p.path for p in local.verify() if "symbolic" in p.message] == [
+        version.blob_path
+    ]
+
+
+def test_the_root_itself_may_be_a_link(local, tmp_path):
+    version = local.publish(stored.data(1), "t", "F01")
+    (tmp_path / "link").symlink_to(local.root)
+    other = submodel_store.SubmodelStore(tmp_path / "link")
+    assert other.resolve("t", "F01") == version
+    assert other.publish(stored.data(2), "t", "F01").number == 2
+
+
+def test_a_speaker_s_folder_copied_to_another_serves_nobody(local):
+    one = local.publish(stored.data(1), "t", "F01")
+    two = local.publish(stored.data(2), "t", "F02")
+    shutil.rmtree(os.path.join(local.root, two.folder))
+    shutil.copytree(
+        os.path.join(local.root, one.folder),
+        os.path.join(local.root, two.folder),
+    )
+    with pytest.raises(submodel_store.DamagedStoreError, match="another"):
+        local.resolve("t", "F02")
+
+
+def test_a_pipe_in_a_file_s_place_does_not_block(local):
+    version = local.publish(stored.data(1), "t", "F01")
+    path = os.path.join(local.root, version.blob_path)
+    os.remove(path)
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        local.read(version)
+
+
+def test_a_full_disk_loses_nothing_and_leaves_nothing(local, monkeypatch):
+    old = local.publish(stored.data(1), "t", "F01")
+    before = sorted(pathlib.Path(local.root).rglob("*"))
+    real, room = os.replace, []
+
+    def replace(source, target):
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        room.pop()
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for files_that_fit in range(3):
+        room[:] = range(files_that_fit)
+        with pytest.raises(OSError, match="No space left"):
+            local.publish(stored.data(2), "t", "F01")
+        assert not room
+        assert local.resolve("t", "F01") == old
+        assert sorted(pathlib.Path(local.root).rglob("*")) == before
+
+
+def test_a_full_disk_tears_no_line_of_the_audit_log(local, monkeypatch):
+    for value in range(2):
+        local.publish(stored.data(value), "t", "F01")
+    local.rollback("t", "F01")
+    before = audit(local)
+    real = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, line: real(fd, line[:10]))
+        with pytest.raises(OSError, match="No space left"):
+            local.erase("t", "F01", "asked")
+    assert audit(local) == before
+    assert local.resolve("t", "F01").number == 1
+
+
+@pytest.mark.parametrize("moment", ["blob", "record", "pointer"])
+def test_an_erase_in_a_bucket_leaves_no_half_of_a_publish(
+    tmp_path, monkeypatch, moment
+):
+    store = submodel_store.SubmodelStore(f"ram://{tmp_path.name}/race")
+    store.publish(stored.data(1), "t", "F01")
+    eraser = submodel_store.SubmodelStore(store.root)
+    tree = store._tree
+    names = {
+        "blob": submodel_file.SUFFIX,
+        "record": ".json",
+        "pointer": "current",
+    }
+    real, erased = tree.write, []
+
+    def write(path, data):
+        real(path, data)
+        if names[moment] in path.rpartition("/")[2] and not erased:
+            erased.append(eraser.erase("t", "F01", "asked"))
+
+    monkeypatch.setattr(tree, "write", write)
+    with pytest.raises(submodel_store.UnknownSubmodelError, match="erased"):
+        store.publish(stored.data(2), "t", "F01")
+    assert erased
+    with pytest.raises(submodel_store.UnknownSubmodelError):
+        store.resolve("t", "F01")
+    assert [p for p in store.verify() if p.path != "audit"] == []

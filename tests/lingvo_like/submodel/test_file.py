@@ -1,0 +1,589 @@
+"""A Submodel packs and saves exactly, and loading one fails closed."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import hypothesis
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorflow as tf
+from hypothesis import strategies
+
+from lingvo_like.layers import adapter
+from lingvo_like.submodel import file as submodel_file
+
+LAYOUT = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+
+
+def make(layout=LAYOUT, seed=0, **changes):
+    values = np.random.default_rng(seed).standard_normal(layout.num_values)
+    values = values.astype(np.float32)
+    fields = {
+        "base_fingerprint": "f" * 64,
+        "speaker": "F01",
+        "experiment": "whisper.TinyEnStacked",
+        "residual_weight": 0.1,
+        "base_description": {"num_bins": 80, "tokenizer": ["a", "b"]},
+        "training": {"num_steps": 200, "loss": 0.1 + 0.2},
+    }
+    return submodel_file.create(
+        layout, layout.unpack(values), **fields | changes
+    )
+
+
+def same(a, b):
+    return a.metadata == b.metadata and all(
+        a.tensors[name].tobytes() == b.tensors[name].tobytes()
+        for name in a.tensors | b.tensors
+    )
+
+
+# A file, to be altered: its tensors and the fields of its metadata.
+def taken_apart(data):
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    fields = json.loads(header["__metadata__"]["submodel"])
+    return safetensors.numpy.load(data), fields
+
+
+def put_together(tensors, fields):
+    return safetensors.numpy.save(tensors, {"submodel": json.dumps(fields)})
+
+
+def test_the_layout_is_that_of_the_adapters():
+    layer = adapter.StackedAdapter(1, LAYOUT.model_dim, LAYOUT.bottleneck_dim)
+    expected = {
+        f"block_{block:02d}/{field}": tuple(variable.shape[1:])
+        for block in LAYOUT.blocks
+        for field, variable in layer.stack._asdict().items()
+    }
+    assert list(LAYOUT.shapes.items()) == list(expected.items())
+    assert LAYOUT.num_values == 2 * (4 + 4 + 4 * 2 + 2 + 2 * 4 + 4)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ((0, 2, (0,)), "`model_dim` must be positive. Received: 0"),
+        ((4, -1, (0,)), "`bottleneck_dim` must be positive. Received: -1"),
+        ((4, 2, ()), "`blocks` must be at least one"),
+        ((4, 2, (2, 1)), "`blocks`.*ascending"),
+        ((4, 2, (1, 1)), "`blocks`.*ascending"),
+        ((4, 2, (-1,)), "`blocks`"),
+    ],
+)
+def test_a_layout_without_sense_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        submodel_file.Layout(*fields)
+
+
+@hypothesis.given(
+    strategies.integers(1, 5),
+    strategies.integers(1, 5),
+    strategies.sets(strategies.integers(0, 120), min_size=1, max_size=4),
+    strategies.integers(0, 2**32),
+)
+def test_packing_and_unpacking_are_exact(
+    model_dim, bottleneck_dim, blocks, seed
+):
+    layout = submodel_file.Layout(
+        model_dim, bottleneck_dim, tuple(sorted(blocks))
+    )
+    bits = np.random.default_rng(seed).integers(
+        0, 0x7F800000, layout.num_values, dtype=np.uint32
+    )
+    vector = bits.view(np.float32)
+    tensors = layout.unpack(vector)
+    assert {n: t.shape for n, t in tensors.items()} == layout.shapes
+    assert layout.pack(tensors).tobytes() == vector.tobytes()
+
+
+def test_packing_does_not_depend_on_the_dicts_order():
+    tensors = make().tensors
+    turned = dict(reversed(tensors.items()))
+    assert np.array_equal(LAYOUT.pack(tensors), LAYOUT.pack(turned))
+
+
+def test_a_graph_unpacks_a_batch_as_numpy_unpacks_each():
+    vectors = np.stack([make(seed=seed).vector for seed in range(3)])
+    spec = tf.TensorSpec([None, LAYOUT.num_values], tf.float32)
+    unpack = tf.function(LAYOUT.unpack_batch, input_signature=[spec])
+    batch = unpack(vectors)
+    for row, vector in enumerate(vectors):
+        for name, tensor in LAYOUT.unpack(vector).items():
+            block, field = name.removeprefix("block_").split("/")
+            mixed = getattr(batch[int(block)], field)[row].numpy()
+            assert mixed.tobytes() == tensor.tobytes()
+    assert unpack(vectors[:0])[2].down_kernel.shape == (0, 4, 2)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [np.zeros(3, np.float32), np.zeros(LAYOUT.num_values, np.float64)],
+)
+def test_a_vector_of_another_length_or_dtype_is_not_unpacked(vector):
+    with pytest.raises(submodel_file.SubmodelError, match="must be \\[60\\]"):
+        LAYOUT.unpack(vector)
+
+
+def test_the_identity_is_all_zeros_and_changes_nothing():
+    zeros = submodel_file.identity(LAYOUT, base_fingerprint="f", speaker="F01")
+    assert not zeros.vector.any()
+    layer = adapter.StackedAdapter(1, 4, 2)
+    x = np.random.default_rng(0).standard_normal((1, 3, 4)).astype(np.float32)
+    weights = LAYOUT.unpack_batch(zeros.vector[None])[2]
+    assert np.array_equal(np.asarray(layer(x, weights)), x)
+
+
+def test_float32_files_round_trip_exactly(tmp_path):
+    before = make()
+    path = tmp_path / submodel_file.file_name("F01")
+    saved = submodel_file.save(path, before)
+    assert same(submodel_file.load(path, "f" * 64, LAYOUT), before)
+    assert same(saved, before)
+    assert same(submodel_file.load(path.read_bytes()), before)
+
+
+def test_float16_files_hold_the_nearest_values(tmp_path):
+    before = make()
+    saved = submodel_file.save(tmp_path / "a", before, "float16")
+    after = submodel_file.load(tmp_path / "a")
+    assert same(saved, after)
+    assert after.metadata.dtype == "float16"
+    assert after.metadata.sha256 != before.metadata.sha256
+    for name, tensor in before.tensors.items():
+        expected = tensor.astype(np.float16).astype(np.float32)
+        assert after.tensors[name].dtype == np.float32
+        assert np.array_equal(after.tensors[name], expected)
+    full = submodel_file.save(tmp_path / "full", before)
+    assert (tmp_path / "a").stat().st_size < (tmp_path / "full").stat().st_size
+    assert same(full, before)
+
+
+def test_float16_refuses_what_would_become_infinite(tmp_path):
+    tensors = {name: np.array(t) for name, t in make().tensors.items()}
+    tensors["block_02/up_kernel"][1, 2] = 70_000
+    large = submodel_file.create(
+        LAYOUT, tensors, base_fingerprint="f", speaker="s"
+    )
+    message = "block_02/up_kernel: values must fit float16.*65504.*70000"
+    with pytest.raises(submodel_file.SubmodelError, match=message):
+        submodel_file.save(tmp_path / "a", large, "float16")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_same_submodel_gives_the_same_bytes_in_any_process(tmp_path):
+    submodel_file.save(tmp_path / "here", make())
+    program = (
+        "import sys; from tests.lingvo_like import test_submodel as t;"
+        "t.submodel.save(sys.argv[1], t.make())"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "there"],
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+    )
+    here = (tmp_path / "here").read_bytes()
+    assert here == (tmp_path / "there").read_bytes()
+
+
+def test_other_programs_read_the_file_as_safetensors(tmp_path):
+    before = make()
+    submodel_file.save(tmp_path / "a", before)
+    tensors = safetensors.numpy.load_file(tmp_path / "a")
+    assert list(tensors) and all(
+        np.array_equal(tensors[name], before.tensors[name])
+        for name in before.tensors
+    )
+
+
+def test_a_submodel_does_not_change_with_the_arrays_it_was_made_of():
+    tensors = {name: np.array(t) for name, t in make().tensors.items()}
+    made = submodel_file.create(
+        LAYOUT, tensors, base_fingerprint="f", speaker="s"
+    )
+    tensors["block_00/up_bias"][:] = 5
+    assert not (made.tensors["block_00/up_bias"] == 5).any()
+    with pytest.raises(ValueError, match="read-only"):
+        made.tensors["block_00/up_bias"][0] = 5
+
+
+DATA = submodel_file.to_bytes(make())
+HALF = submodel_file.to_bytes(submodel_file.rounded(make(), "float16"))
+
+
+def refused_or_equal(data, original):
+    try:
+        loaded = submodel_file.load(data)
+    except submodel_file.SubmodelError:
+        return
+    assert same(loaded, submodel_file.load(original))
+
+
+def test_of_sealed_bytes_the_checksum_alone_is_not_computed():
+    tensors, fields = taken_apart(DATA)
+    name = next(iter(tensors))
+    tensors[name] = tensors[name] + 1.0
+    changed = put_together(tensors, fields)
+    with pytest.raises(submodel_file.SubmodelError, match="SHA-256"):
+        submodel_file.load(changed)
+    loaded = submodel_file.load(changed, is_sealed=True)
+    np.testing.assert_array_equal(loaded.tensors[name], tensors[name])
+    tensors[name] = np.full_like(tensors[name], np.nan)
+    with pytest.raises(submodel_file.SubmodelError, match="not finite"):
+        submodel_file.load(put_together(tensors, fields), is_sealed=True)
+    with pytest.raises(submodel_file.SubmodelError, match="another base"):
+        submodel_file.load(DATA, base_fingerprint="other", is_sealed=True)
+
+
+@pytest.mark.parametrize("original", [DATA, HALF])
+def test_no_flipped_bit_goes_unnoticed(original):
+    for position in range(len(original)):
+        altered = bytearray(original)
+        altered[position] ^= 1 << (position % 8)
+        refused_or_equal(altered, original)
+
+
+@hypothesis.given(strategies.data())
+@hypothesis.settings(max_examples=500)
+def test_random_damage_is_always_refused(data):
+    original = data.draw(strategies.sampled_from([DATA, HALF]))
+    altered = bytearray(original)
+    places = strategies.integers(0, len(original) - 1)
+    for _ in range(data.draw(strategies.integers(1, 4))):
+        altered[data.draw(places)] = data.draw(strategies.integers(0, 255))
+    cut = data.draw(strategies.integers(0, len(original)))
+    refused_or_equal(bytes(altered), original)
+    refused_or_equal(bytes(altered[:cut]), original)
+    refused_or_equal(bytes(altered[cut:]), original)
+    refused_or_equal(bytes(altered) + original[cut:], original)
+
+
+@hypothesis.given(strategies.binary(max_size=300))
+def test_arbitrary_bytes_are_refused(data):
+    for content in (data, len(data).to_bytes(8, "little") + data):
+        with pytest.raises(submodel_file.SubmodelError):
+            submodel_file.load(content)
+
+
+def test_every_truncation_is_refused():
+    for length in range(len(DATA)):
+        with pytest.raises(submodel_file.SubmodelError):
+            submodel_file.load(DATA[:length])
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("speaker", "F02"),
+        ("experiment", "other"),
+        ("base_fingerprint", "0" * 64),
+        ("residual_weight", 0.2),
+        ("base_description", {"num_bins": 81, "tokenizer": ["a", "b"]}),
+        ("training", {}),
+        ("sha256", "0" * 64),
+        ("sha256", ""),
+    ],
+)
+def test_altered_metadata_is_noticed(field, value):
+    tensors, fields = taken_apart(DATA)
+    with pytest.raises(
+        submodel_file.SubmodelError, match="altered: the SHA-256"
+    ):
+        submodel_file.load(put_together(tensors, fields | {field: value}))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"format_version": 2}, "format version must be 1. Received: 2"),
+        ({"format_version": True}, "`format_version` must be an integer"),
+        ({"model_dim": 5}, "norm_scale: must be F32 \\[5\\].*F32 \\[4\\]"),
+        ({"bottleneck_dim": 10**18}, "down_kernel: must be F32"),
+        ({"bottleneck_dim": 0}, "`bottleneck_dim` must be positive"),
+        ({"blocks": [0, 1]}, "the tensor block_01/norm_scale is missing"),
+        ({"blocks": [0]}, "the tensor 'block_02/.*' is not expected"),
+        ({"blocks": []}, "`blocks` must be at least one"),
+        ({"blocks": [2, 0]}, "ascending"),
+        ({"dtype": "float16"}, "norm_scale: must be F16"),
+        ({"dtype": "bfloat16"}, "`dtype` must be one of"),
+        ({"speaker": ""}, "`speaker` must be a string, not empty"),
+        ({"speaker": 3}, "`speaker` must be a string"),
+        ({"base_fingerprint": ""}, "`base_fingerprint` must not be empty"),
+        ({"residual_weight": "1"}, "`residual_weight` must be a finite"),
+        ({"residual_weight": float("nan")}, "NaN is not a JSON number"),
+        ({"unknown": 1}, "unknown key `unknown`"),
+    ],
+)
+def test_metadata_that_is_not_right_is_named(changes, message):
+    tensors, fields = taken_apart(DATA)
+    with pytest.raises(submodel_file.SubmodelError, match=message):
+        submodel_file.load(put_together(tensors, fields | changes))
+
+
+def test_missing_metadata_is_named():
+    tensors, fields = taken_apart(DATA)
+    del fields["training"]
+    with pytest.raises(
+        submodel_file.SubmodelError, match="missing keys: training"
+    ):
+        submodel_file.load(put_together(tensors, fields))
+    for entries in (None, {"other": "x"}, {"submodel": "{}", "other": "x"}):
+        data = safetensors.numpy.save(tensors, entries)
+        with pytest.raises(submodel_file.SubmodelError, match="not a Submodel"):
+            submodel_file.load(data)
+    for text in ("", "[]", "3", "null", "[" * 100_000, '{"training": 1e999}'):
+        data = safetensors.numpy.save(tensors, {"submodel": text})
+        with pytest.raises(submodel_file.SubmodelError, match="metadata: "):
+            submodel_file.load(data)
+
+
+def test_deeply_nested_metadata_is_refused():
+    tensors, fields = taken_apart(DATA)
+    for depth in range(100, 1200, 50):
+        nested = f'{{"a":{"[" * depth}{"]" * depth}}}'
+        text = json.dumps(fields | {"training": {"x": 0}})
+        text = text.replace('{"x": 0}', nested)
+        with pytest.raises(submodel_file.SubmodelError):
+            submodel_file.load(
+                safetensors.numpy.save(tensors, {"submodel": text})
+            )
+
+
+def _broken(tensors, fields, name, tensor):
+    if tensor is None:
+        del tensors[name]
+    else:
+        tensors[name] = tensor
+    return put_together(tensors, fields)
+
+
+@pytest.mark.parametrize(
+    "name, tensor, message",
+    [
+        ("block_02/up_bias", None, "the tensor block_02/up_bias is missing"),
+        ("extra", np.zeros(1, np.float32), "'extra' is not expected"),
+        (
+            "block_00/down_kernel",
+            np.zeros((2, 4), np.float32),
+            "block_00/down_kernel: must be F32 \\[4, 2\\].*F32 \\[2, 4\\]",
+        ),
+        (
+            "block_00/norm_bias",
+            np.zeros(4, np.float64),
+            "block_00/norm_bias: must be F32 \\[4\\].*F64 \\[4\\]",
+        ),
+        (
+            "block_00/norm_bias",
+            np.zeros(4, np.int32),
+            "block_00/norm_bias: must be F32 \\[4\\].*I32 \\[4\\]",
+        ),
+        (
+            "block_02/up_bias",
+            np.array([0, np.nan, np.inf, 0], np.float32),
+            "block_02/up_bias: 2 of 4 values are not finite",
+        ),
+        (
+            "block_02/up_bias",
+            np.zeros(4, np.float32),
+            "altered: the SHA-256",
+        ),
+    ],
+)
+def test_a_tensor_that_is_not_right_is_named(name, tensor, message):
+    data = _broken(*taken_apart(DATA), name, tensor)
+    with pytest.raises(submodel_file.SubmodelError, match=message):
+        submodel_file.load(data)
+
+
+def test_what_cannot_be_saved_is_named(tmp_path):
+    good = make()
+    tensors = dict(good.tensors)
+    tensors["block_00/up_bias"] = np.full(4, np.nan, np.float32)
+    bad = dataclasses.replace(good, tensors=tensors)
+    for dtype in ("float32", "float16"):
+        with pytest.raises(
+            submodel_file.SubmodelError, match="a: block_00/up_bias"
+        ):
+            submodel_file.save(tmp_path / "a", bad, dtype)
+    with pytest.raises(
+        submodel_file.SubmodelError, match="`dtype` must be one of"
+    ):
+        submodel_file.save(tmp_path / "a", good, "int8")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"speaker": ""}, "`speaker` must be a string, not empty"),
+        ({"speaker": "\ud800"}, "`speaker` must be valid Unicode"),
+        ({"base_fingerprint": ""}, "`base_fingerprint`"),
+        ({"training": {"loss": float("nan")}}, "`training` must be JSON"),
+        ({"training": {"loss": object()}}, "`training` must be JSON"),
+        ({"residual_weight": float("inf")}, "`residual_weight` must be"),
+    ],
+)
+def test_a_submodel_is_not_made_of_wrong_values(changes, message):
+    with pytest.raises(submodel_file.SubmodelError, match=message):
+        make(**changes)
+
+
+def test_another_base_or_layout_is_refused_and_both_are_named(tmp_path):
+    path = tmp_path / "a"
+    submodel_file.save(path, make())
+    with pytest.raises(
+        submodel_file.SubmodelError, match=f"{path}.*another base.*000.*fff"
+    ):
+        submodel_file.load(path, base_fingerprint="0" * 64)
+    for change in ({"model_dim": 5}, {"bottleneck_dim": 3}, {"blocks": (0,)}):
+        (name,) = change
+        layout = dataclasses.replace(LAYOUT, **change)
+        with pytest.raises(
+            submodel_file.SubmodelError, match=f"`{name}` must be"
+        ):
+            submodel_file.load(path, layout=layout)
+
+
+def test_files_of_another_kind_are_refused_by_name(tmp_path):
+    contents = {
+        "empty": b"",
+        "short": b"1234567",
+        "pickle": pickle.dumps({"weights": np.zeros(3)}),
+        "zip": b"PK\x03\x04" + bytes(100),
+        "text": b"hello, world, this is not a Submodel\n",
+        "huge header": (1 << 62).to_bytes(8, "little") + bytes(100),
+        "all zeros": bytes(1000),
+        "empty object": (2).to_bytes(8, "little") + b"{}",
+        "not an object": (2).to_bytes(8, "little") + b"[]",
+        "flat object": (7).to_bytes(8, "little") + b'{"a":1}',
+    }
+    for name, content in contents.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(submodel_file.SubmodelError, match=str(path)):
+            submodel_file.load(path)
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(submodel_file.SubmodelError, match=str(path)):
+            submodel_file.load(path)
+
+
+def test_a_header_over_the_limit_is_refused_before_it_is_parsed():
+    size = submodel_file.MAX_HEADER_BYTES + 1
+    data = size.to_bytes(8, "little") + b"[" * size
+    with pytest.raises(
+        submodel_file.SubmodelError, match="header must have at"
+    ):
+        submodel_file.load(data)
+
+
+def test_a_file_over_the_limit_is_refused_unread(tmp_path):
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(submodel_file.MAX_FILE_BYTES + 1)
+    with pytest.raises(
+        submodel_file.SubmodelError, match="huge: must have at most"
+    ):
+        submodel_file.load(tmp_path / "huge")
+
+
+def test_metadata_too_large_to_load_is_not_saved():
+    text = "x" * submodel_file.MAX_HEADER_BYTES
+    with pytest.raises(submodel_file.SubmodelError, match="header must have"):
+        submodel_file.to_bytes(make(training={"text": text}))
+
+
+def test_a_failed_load_runs_no_pickled_code(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    (tmp_path / "trap").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(submodel_file.SubmodelError):
+        submodel_file.load(tmp_path / "trap")
+    assert not (tmp_path / "ran").exists()
+
+
+@hypothesis.given(strategies.text(min_size=1))
+@hypothesis.example("../../etc/passwd")
+@hypothesis.example("話者 1\n")
+@hypothesis.example("\x00")
+def test_any_speaker_id_is_kept(speaker):
+    try:
+        before = make(speaker=speaker)
+    except submodel_file.SubmodelError:
+        with pytest.raises(UnicodeEncodeError):
+            speaker.encode()
+        return
+    assert (
+        submodel_file.load(submodel_file.to_bytes(before)).metadata.speaker
+        == speaker
+    )
+
+
+@pytest.mark.parametrize(
+    "speaker, expected",
+    [
+        ("F01", "F01.safetensors"),
+        ("a b/c", "a%20b%2Fc.safetensors"),
+        (".", "%2E.safetensors"),
+        ("..", "%2E..safetensors"),
+        ("-rf", "%2Drf.safetensors"),
+        ("~", "%7E.safetensors"),
+        ("%20", "%2520.safetensors"),
+        ("é", "%C3%A9.safetensors"),
+    ],
+)
+def test_file_names_are_safe_and_readable(speaker, expected):
+    assert submodel_file.file_name(speaker) == expected
+
+
+@hypothesis.given(
+    strategies.lists(
+        strategies.text(
+            strategies.characters(exclude_categories=["Cs"]), min_size=1
+        ),
+        unique=True,
+    )
+)
+def test_different_speakers_have_different_file_names(speakers):
+    speakers += [speaker * 200 for speaker in speakers if len(speaker) > 1]
+    speakers = list(dict.fromkeys(speakers))
+    names = [submodel_file.file_name(speaker) for speaker in speakers]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert name.isascii() and name.isprintable() and "/" not in name
+        assert len(name) <= 200 and name[0] not in ".-"
+
+
+def test_long_speaker_ids_differ_in_their_last_character():
+    long = "話" * 500
+    assert submodel_file.file_name(long + "1") != submodel_file.file_name(
+        long + "2"
+    )
+
+
+def test_an_empty_speaker_has_no_file_name():
+    with pytest.raises(submodel_file.SubmodelError, match="not empty"):
+        submodel_file.file_name("")
+
+
+def test_the_checksum_covers_the_metadata_and_then_the_tensors():
+    zeros = submodel_file.identity(
+        submodel_file.Layout(1, 1, (0,)), base_fingerprint="f", speaker="s"
+    )
+    content = (
+        b'{"base_description":{},"base_fingerprint":"f","blocks":[0],'
+        b'"bottleneck_dim":1,"dtype":"float32","experiment":"",'
+        b'"format_version":1,"model_dim":1,"residual_weight":1.0,'
+        b'"speaker":"s","training":{}}'
+    )
+    fields = b"norm_scale norm_bias down_kernel down_bias up_kernel up_bias"
+    for field in fields.split():
+        content += b"\nblock_00/" + field + b"\n" + bytes(4)
+    assert zeros.metadata.sha256 == hashlib.sha256(content).hexdigest()

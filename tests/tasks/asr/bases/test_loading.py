@@ -1,0 +1,57 @@
+"""A base model is what the experiment says, or it is refused."""
+
+import dataclasses
+
+import pytest
+
+from lingvo_like.base_models import conformer_ctc
+from params import conformer
+from tasks.asr.bases import loading as base_loading
+from tests import tiny
+
+VALUES = conformer.Tiny().base
+
+
+def changed(**changes):
+    return dataclasses.replace(VALUES, **changes)
+
+
+def test_what_makes_no_other_base_is_the_experiments(tmp_path):
+    base = tiny.base()
+    base.save(str(tmp_path / "base"))
+    values = changed(
+        buckets_seconds=(1.0, 3.0), max_tokens=9, dropout_rate=0.25
+    )
+    loaded = base_loading.load(values, str(tmp_path / "base"))
+    assert loaded.fingerprint() == base.fingerprint()
+    assert loaded.max_samples == 3 * loaded.sample_rate
+    assert loaded.max_tokens == 9
+    with pytest.raises(ValueError, match="num_heads = 2, the experiment says"):
+        base_loading.load(changed(num_heads=1), str(tmp_path / "base"))
+    with pytest.raises(ValueError, match="may change. Received: num_heads"):
+        conformer_ctc.load(str(tmp_path / "base"), num_heads=1)
+
+
+def test_a_vocabulary_is_known_by_what_it_is(tmp_path):
+    trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
+    files = []
+    for name, text in (("one", "turn on the light"), ("two", "go up and off")):
+        files.append(str(tmp_path / f"{name}.model"))
+        trainer.train(
+            sentence_iterator=iter([text] * 20),
+            model_prefix=str(tmp_path / name),
+            vocab_size=20,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    base = conformer_ctc.ConformerCtc(**vars(changed(vocabulary=files[0])))
+    base.save(str(tmp_path / "base"))
+    loaded = base_loading.load(
+        changed(vocabulary=files[0]), str(tmp_path / "base")
+    )
+    assert loaded.fingerprint() == base.fingerprint()
+    for vocabulary in (files[1], "characters"):
+        with pytest.raises(ValueError, match="has vocabulary = "):
+            base_loading.load(
+                changed(vocabulary=vocabulary), str(tmp_path / "base")
+            )

@@ -1,0 +1,71 @@
+"""All the weights of a base model learn, and an interruption is no matter."""
+
+import numpy as np
+import pytest
+
+from params import schema
+from tasks.asr.bases import training as base_training
+from tasks.asr.data import manifest
+from tests import tiny
+
+
+class Cut(Exception):
+    """As if the process had been killed."""
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann",), 6)
+    return {"ann": manifest.read(path)[0]}
+
+
+def make(speech, checkpoints=""):
+    return base_training.BaseTrainer(
+        tiny.base(),
+        schema.BaseTraining(
+            num_steps=24,
+            utterances_per_step=3,
+            learning_rate=3e-3,
+            warmup_steps=2,
+            eval_every_steps=8,
+        ),
+        schema.Augment(num_freq_masks=1),
+        speech,
+        speech,
+        checkpoints,
+    )
+
+
+def weights(trainer):
+    return {k: np.array(v) for k, v in trainer.state.items()}
+
+
+def test_the_loss_falls_and_a_run_that_was_cut_off_ends_the_same(
+    speech, tmp_path, monkeypatch
+):
+    whole = make(speech)
+    first = weights(whole)
+    history = whole.run()
+    assert [row["step"] for row in history] == [8, 16, 24]
+    for name in ("train_loss", "dev_loss"):
+        assert history[-1][name] < 0.9 * history[0][name]
+    last = weights(whole)
+    kernels = [n for n in first if n.endswith("kernel") and "weight/" in n]
+    assert kernels
+    for name in kernels:
+        assert (first[name] != last[name]).any(), name
+
+    def record(self, step, losses):
+        if step == 16:
+            raise Cut
+        return kept(self, step, losses)
+
+    kept = base_training.BaseTrainer._record
+    with monkeypatch.context() as patch:
+        patch.setattr(base_training.BaseTrainer, "_record", record)
+        with pytest.raises(Cut):
+            make(speech, str(tmp_path)).run()
+    again = make(speech, str(tmp_path))
+    assert again.run() == history
+    for name, value in weights(again).items():
+        np.testing.assert_array_equal(value, last[name], err_msg=name)

@@ -1,0 +1,120 @@
+"""Kept activations are those of the recording as it is, and fit on the disk."""
+
+import collections
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from tasks.asr.batches import activation_cache, input_pipeline, schedule
+from tasks.asr.data import manifest
+from tests import tiny
+
+BUCKET = 16000
+MODEL_DIM = 3
+FRAME = 160
+
+
+class Loader:
+    """Loads nothing: what is tested is the activations."""
+
+    def batch(self, group, with_audio):
+        del group, with_audio
+        return {}
+
+
+class Lower:
+    """Frames' means as activations; counts its calls."""
+
+    calls = 0
+
+    def __call__(self, audio, lengths):
+        self.calls += 1
+        frames = tf.reshape(audio, [audio.shape[0], -1, FRAME])
+        means = tf.reduce_mean(tf.abs(frames), axis=-1, keepdims=True)
+        paddings = 1.0 - tf.sequence_mask(
+            lengths // FRAME, frames.shape[1], tf.float32
+        )
+        return tf.repeat(means, MODEL_DIM, axis=-1), paddings
+
+
+@pytest.fixture
+def speakers(tmp_path):
+    path = tiny.recordings(tmp_path, ("ann",), 3)
+    utterances, _ = manifest.read(path)
+    return {
+        0: input_pipeline.SpeakerUtterances(
+            "ann", 0, tuple(utterances), ((1,),) * 3
+        )
+    }
+
+
+def _group(*indices):
+    minibatch = schedule.Minibatch(0, 0, indices, (1.0,) * len(indices), BUCKET)
+    return schedule.Group(BUCKET, (minibatch,))
+
+
+def _cache(tmp_path, speakers, lower):
+    return activation_cache.ActivationCache(
+        str(tmp_path / "activations"),
+        lower,
+        Loader(),
+        speakers,
+        16000,
+        MODEL_DIM,
+        (1, 2),
+    )
+
+
+def _activations(tmp_path, speakers, lower, *indices):
+    cache = _cache(tmp_path, speakers, lower)
+    cache.compute([_group(*indices)])
+    return cache.batch(_group(*indices))["activations"][0]
+
+
+def test_what_was_computed_is_not_computed_again(tmp_path, speakers):
+    lower = Lower()
+    first = _activations(tmp_path, speakers, lower, 0, 1)
+    again = _activations(tmp_path, speakers, lower, 1, 0)
+    np.testing.assert_array_equal(first, again[::-1])
+    assert lower.calls == 1 and np.any(first[0] != first[1])
+    _activations(tmp_path, speakers, lower, 2)
+    assert lower.calls == 2
+
+
+@pytest.mark.parametrize("keeps", ["size", "time"])
+def test_a_recording_made_again_is_another_one(tmp_path, speakers, keeps):
+    lower = Lower()
+    before = _activations(tmp_path, speakers, lower, 0, 1)
+    path = speakers[0].utterances[0].audio_filepath
+    samples, rate = soundfile.read(path)
+    stat = os.stat(path)
+    if keeps == "size":
+        soundfile.write(path, 0.5 * samples, rate)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+        assert os.stat(path).st_size == stat.st_size
+    else:
+        soundfile.write(path, np.tile(0.5 * samples, 2), rate)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = _activations(tmp_path, speakers, lower, 0, 1)
+    np.testing.assert_array_equal(after[1], before[1])
+    np.testing.assert_allclose(after[0], 0.5 * before[0], atol=1e-4)
+
+
+def test_a_disk_that_is_too_small_is_said_before_it_is_full(
+    tmp_path, speakers, monkeypatch
+):
+    usage = collections.namedtuple("usage", "total used free")
+    needed = 3 * (BUCKET // FRAME) * (MODEL_DIM + 1) * 4
+    free = activation_cache.SPARE_BYTES + needed - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, free))
+    with pytest.raises(OSError, match="activations: not enough space.*make"):
+        _activations(tmp_path, speakers, Lower(), 0, 1, 2)
+    assert os.listdir(tmp_path / "activations") == []
+    free += 1
+    cache = _cache(tmp_path, speakers, Lower())
+    cache.compute([_group(0, 1, 2)])
+    assert len(os.listdir(tmp_path / "activations")) == 3

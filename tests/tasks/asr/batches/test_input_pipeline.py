@@ -1,0 +1,70 @@
+"""What a batch draws: of its own speaker and step, and of nothing else."""
+
+import numpy as np
+import pytest
+
+from params import schema
+from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.data import manifest
+from tests import tiny
+
+BUCKET = 48000
+AUGMENT = schema.Augment(num_freq_masks=2, num_time_masks=2)
+DRAWN = ("seeds", "freq_masks", "time_masks")
+
+
+@pytest.fixture(scope="module")
+def speakers(tmp_path_factory):
+    path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann", "bob"), 2)
+    utterances, _ = manifest.read(path)
+    return {
+        slot: input_pipeline.SpeakerUtterances(
+            name,
+            slot,
+            tuple(u for u in utterances if u.speaker == name),
+            ((1,),) * 2,
+        )
+        for slot, name in enumerate(("ann", "bob"))
+    }
+
+
+def batch(speakers, step=0, slot=0, factor=1.0, seed=0):
+    loader = input_pipeline.Loader(speakers, 16000, 8, 1, 2, AUGMENT, seed)
+    minibatch = schedule.Minibatch(slot, step, (0, 1), (factor,) * 2, BUCKET)
+    return loader.batch(schedule.Group(BUCKET, (minibatch,)))
+
+
+def test_the_same_step_draws_the_same(speakers):
+    for name, value in batch(speakers, 3).items():
+        np.testing.assert_array_equal(value, batch(speakers, 3)[name])
+
+
+@pytest.mark.parametrize("other", [{"step": 1}, {"slot": 1}, {"seed": 1}])
+def test_another_step_speaker_or_seed_draws_otherwise(speakers, other):
+    first, second = batch(speakers), batch(speakers, **other)
+    for name in DRAWN:
+        assert (first[name] != second[name]).any(), name
+
+
+def test_widths_stay_below_their_most_and_are_not_all_nothing(speakers):
+    found = [batch(speakers, step) for step in range(50)]
+    for name, most in (("freq_masks", 15), ("time_masks", 25)):
+        masks = np.stack([each[name] for each in found])
+        assert 0 <= masks[..., 0].min() and masks[..., 0].max() < 1
+        assert masks[..., 1].min() == 0 and masks[..., 1].max() == most
+
+
+def test_what_is_only_looked_at_draws_nothing(speakers):
+    for name in DRAWN:
+        assert not batch(speakers, step=-1)[name].any()
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_speech_at_another_speed_has_another_length(speakers, factor):
+    plain, changed = batch(speakers), batch(speakers, factor=factor)
+    np.testing.assert_allclose(
+        changed["lengths"], plain["lengths"] / factor, rtol=1e-3
+    )
+    for row, length in enumerate(changed["lengths"][0]):
+        assert np.abs(changed["audio"][0, row, :length]).max() > 0.1
+        assert not changed["audio"][0, row, length:].any()

@@ -1,0 +1,265 @@
+"""Minibatches and grouping: functions of the counts alone."""
+
+import collections
+
+import pytest
+
+from tasks.asr.batches import schedule
+
+SECOND = 16000
+
+
+def bucket(length):
+    return -(-length // SECOND) * SECOND
+
+
+def speaker(slot, name, lengths, size=2, **kwargs):
+    return schedule.SpeakerData(
+        slot, name, lengths, bucket, size, 0, place=slot % 2, **kwargs
+    )
+
+
+def three():
+    lengths = [SECOND // 2 * (1 + i % 4) for i in range(9)]
+    return {
+        0: speaker(0, "ann", lengths),
+        1: speaker(1, "bob", lengths[2:]),
+        2: speaker(2, "cy", [9 * SECOND] * 3),
+    }
+
+
+def run(speakers, steps, stop, places=2):
+    return list(schedule.training_groups(speakers, steps, stop, places))
+
+
+def test_minibatches_do_not_depend_on_slot_or_neighbours():
+    alone = speaker(0, "bob", [SECOND] * 5)
+    among = speaker(7, "bob", [SECOND] * 5)
+    for step in range(12):
+        a, b = alone.minibatch(step), among.minibatch(step)
+        assert a.utterances == b.utterances
+        assert a.bucket == b.bucket
+
+
+def test_minibatches_of_a_step_are_the_same_in_any_order_of_asking():
+    data = speaker(0, "ann", [SECOND * (1 + i) for i in range(7)])
+    forward = [data.minibatch(step) for step in range(9)]
+    backward = [data.minibatch(step) for step in reversed(range(9))]
+    assert forward == backward[::-1]
+
+
+def test_an_epoch_holds_every_utterance():
+    data = speaker(0, "ann", [SECOND] * 7)
+    seen = [
+        i
+        for step in range(data.steps_per_epoch)
+        for i in data.minibatch(step).utterances
+    ]
+    assert set(seen) == set(range(7))
+    assert len(seen) == 8
+
+
+def test_speaker_with_fewer_utterances_than_a_minibatch_repeats_them():
+    minibatch = speaker(0, "ann", [SECOND], size=4).minibatch(3)
+    assert minibatch.utterances == (0, 0, 0, 0)
+
+
+def test_slower_speech_gets_the_bucket_of_its_new_length():
+    data = speaker(0, "ann", [SECOND], size=1, speed_factors=(0.5,))
+    assert data.minibatch(0).bucket == bucket(2 * SECOND + 1)
+
+
+def test_groups_share_a_bucket_and_differ_in_speakers():
+    for group in run(three(), {0: 0, 1: 0, 2: 0}, {0: 6, 1: 6, 2: 6}):
+        assert len({m.speaker for m in group.minibatches}) == len(
+            group.minibatches
+        )
+        assert {m.bucket for m in group.minibatches} == {group.bucket}
+        assert len(group.minibatches) <= 2
+
+
+def test_every_speaker_takes_its_own_steps_in_order():
+    groups = run(three(), {0: 2, 1: 0, 2: 5}, {0: 6, 1: 3, 2: 5})
+    steps = collections.defaultdict(list)
+    for group in groups:
+        for minibatch in group.minibatches:
+            steps[minibatch.speaker].append(minibatch.step)
+    assert steps == {0: [2, 3, 4, 5], 1: [0, 1, 2]}
+
+
+def test_what_follows_is_a_function_of_the_counts():
+    """A run that resumes after any group goes on with the same groups."""
+    speakers = three()
+    stop = {0: 6, 1: 6, 2: 6}
+    whole = run(speakers, {0: 0, 1: 0, 2: 0}, stop)
+    steps = {0: 0, 1: 0, 2: 0}
+    for done, group in enumerate(whole):
+        assert run(three(), steps, stop) == whole[done:]
+        for minibatch in group.minibatches:
+            steps[minibatch.speaker] += 1
+
+
+def test_a_finished_speakers_place_goes_to_one_that_waits():
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
+    groups = run(
+        data, dict.fromkeys(range(5), 0), {0: 1, 1: 4, 2: 4, 3: 4, 4: 3}
+    )
+    assert [len(g.minibatches) for g in groups] == [2] * 8
+
+
+def test_places_are_even_and_in_no_order():
+    places = schedule.assign_places(16, 4)
+    assert [places.count(p) for p in range(4)] == [4] * 4
+    assert places != [slot % 4 for slot in range(16)]
+    assert places == schedule.assign_places(16, 4)
+
+
+def test_those_whose_place_has_fewest_come_first():
+    places = [0, 0, 0, 1, 1, 2]
+    assert schedule.in_turn([4, 2, 1, 5], [0, 3], places) == [5, 1, 4, 2]
+    assert schedule.in_turn(range(6), [], places) == [0, 3, 5, 1, 4, 2]
+    assert schedule.in_turn([], [0], places) == []
+
+
+def test_a_speaker_always_has_the_same_place():
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
+    groups = run(data, dict.fromkeys(range(5), 0), dict.fromkeys(range(5), 9))
+    for group in groups:
+        for place, minibatch in group.placed:
+            assert place == minibatch.speaker % 2
+    alone = run({3: data[3]}, {3: 0}, {3: 2})
+    assert [group.places for group in alone] == [(1,), (1,)]
+
+
+def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
+    speakers = three()
+    seen = collections.Counter()
+    for group in schedule.evaluation_groups(speakers, 2):
+        for minibatch in group.minibatches:
+            for i in minibatch.utterances:
+                length = speakers[minibatch.speaker].num_samples[i]
+                assert bucket(length) == group.bucket
+                seen[minibatch.speaker, i] += 1
+    assert set(seen.values()) == {1}
+    assert len(seen) == 9 + 7 + 3
+
+
+def test_too_long_an_utterance_is_the_base_models_error():
+    def limited(length):
+        raise ValueError("too long")
+
+    data = schedule.SpeakerData(0, "ann", [SECOND], limited, 1, 0)
+    with pytest.raises(ValueError, match="too long"):
+        data.minibatch(0)
+
+
+def of_replicas(speakers, place_of, replica_of, places):
+    return {
+        slot: schedule.SpeakerData(
+            slot,
+            data.speaker,
+            data.num_samples,
+            bucket,
+            2,
+            0,
+            place=replica_of[slot] * places + place_of[slot],
+        )
+        for slot, data in speakers.items()
+    }
+
+
+def test_replicas_get_as_much_of_every_bucket_and_as_many_slots():
+    lengths = [[SECOND * (1 + slot % 3)] * 8 for slot in range(24)]
+    loads = [
+        speaker(slot, f"s{slot}", each).load()
+        for slot, each in enumerate(lengths)
+    ]
+    assert loads[0] == {SECOND: SECOND}
+    place_of = schedule.assign_places(24, 2)
+    replica_of = schedule.assign_replicas(loads, place_of, 4)
+    assert replica_of == schedule.assign_replicas(loads, place_of, 4)
+    assert [replica_of.count(r) for r in range(4)] == [6] * 4
+    for seconds in (1, 2, 3):
+        counts = [
+            sum(
+                replica_of[slot] == r and seconds * SECOND in loads[slot]
+                for slot in range(24)
+            )
+            for r in range(4)
+        ]
+        assert counts == [2] * 4, seconds
+
+
+def test_a_heavy_speaker_is_made_up_for():
+    loads = [{SECOND: work} for work in (9.0, 1.0, 1.0, 8.0)]
+    replica_of = schedule.assign_replicas(loads, [0] * 4, 2)
+    assert replica_of[0] != replica_of[3]
+    assert [replica_of.count(r) for r in range(2)] == [2, 2]
+
+
+def test_what_replicas_have_of_a_group_is_the_group():
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(6)}
+    place_of, replica_of = [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2]
+    data = of_replicas(data, place_of, replica_of, 2)
+    (group,) = run(data, dict.fromkeys(data, 0), dict.fromkeys(data, 1), 6)
+    parts = schedule.split(group, 3, 2)
+    assert [[m.speaker for m in part.minibatches] for part in parts] == [
+        [m.speaker for m in group.minibatches if replica_of[m.speaker] == r]
+        for r in range(3)
+    ]
+    for part in parts:
+        for place, minibatch in part.placed:
+            assert place == place_of[minibatch.speaker]
+    short = schedule.Group(SECOND, group.minibatches[:1], (5,))
+    assert [len(p.minibatches) for p in schedule.split(short, 3, 2)] == [
+        0,
+        0,
+        1,
+    ]
+
+
+def test_evaluation_stays_on_each_speakers_replica():
+    data = of_replicas(three(), [0, 1, 0], [0, 0, 1], 2)
+    seen = collections.Counter()
+    for group in schedule.evaluation_groups(data, 2, 2):
+        for place, minibatch in group.placed:
+            assert place // 2 == [0, 0, 1][minibatch.speaker]
+            seen.update((minibatch.speaker, i) for i in minibatch.utterances)
+    assert set(seen.values()) == {1}
+    assert len(seen) == 9 + 7 + 3
+
+
+def alike():
+    return {
+        0: speaker(0, "ann", [SECOND] * 8),
+        1: speaker(1, "bob", [SECOND] * 8),
+        2: speaker(2, "cy", [9 * SECOND] * 3),
+    }
+
+
+def test_a_call_of_many_steps_has_one_bucket_and_keeps_the_order():
+    stop = {0: 6, 1: 6, 2: 6}
+    start = dict.fromkeys(stop, 0)
+    calls = list(schedule.training_calls(alike(), start, stop, 2, 3))
+    assert max(map(len, calls)) == 3
+    steps = collections.defaultdict(list)
+    for call in calls:
+        assert len({group.bucket for group in call}) == 1
+        for group in call[1:]:
+            assert len(group.minibatches) == 2
+        for group in call:
+            for minibatch in group.minibatches:
+                steps[minibatch.speaker].append(minibatch.step)
+    assert steps == {slot: list(range(6)) for slot in stop}
+
+
+def test_what_follows_a_call_is_a_function_of_the_counts():
+    stop = {0: 6, 1: 6, 2: 6}
+    steps = dict.fromkeys(stop, 0)
+    whole = list(schedule.training_calls(alike(), steps, stop, 2, 3))
+    for done, call in enumerate(whole):
+        rest = list(schedule.training_calls(alike(), steps, stop, 2, 3))
+        assert rest == whole[done:]
+        for group in call:
+            for minibatch in group.minibatches:
+                steps[minibatch.speaker] += 1

@@ -1,0 +1,585 @@
+"""Speakers enrol from few utterances, each by its own speech alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tqdm
+
+from tasks.asr.enrolment import enrol
+from tasks.asr.enrolment import job as enrolment_job
+from tasks.asr.enrolment import judging as enrolment_judging
+from tasks.asr.enrolment import learning as enrolment_learning
+from tasks.asr.enrolment import plan as enrolment_plan
+from tasks.asr.enrolment import speech as enrolment_speech
+from tasks.asr.enrolment import starts as enrolment_starts
+from tests import tiny
+from tests.tasks.asr.enrolment import enrolments
+from tpu.distribute import replicas
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def spaces(base):
+    return {
+        encoder: enrolments.space(base, encoder) for encoder in (False, True)
+    }
+
+
+@pytest.fixture(scope="module")
+def speech(base, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    return enrolments.speech(base, folder, ("ann", "bob"), 3)
+
+
+@pytest.fixture(scope="module")
+def together(base, spaces, speech):
+    return {
+        each.speaker: each
+        for each in enrol.enrol(
+            spaces[True], base, speech, values=enrolments.QUICK
+        )
+    }
+
+
+def test_a_learned_embedding_lowers_the_held_out_loss_and_is_kept(together):
+    for each in together.values():
+        assert each.evidence == "folds"
+        assert set(each.judgements) == {"base", "zero_shot", "embedding"}
+        assert set(each.judgements["base"].losses) == {0, 1, 2}
+        found = each.judgements
+        assert found["embedding"].loss < found["zero_shot"].loss
+        assert each.best.rank == min(one.rank for one in found.values())
+        assert each.best.rank < found["base"].rank
+        assert each.mode in ("zero_shot", "embedding")
+        assert each.num_utterances == 3
+
+
+def test_a_speaker_comes_out_the_same_whoever_enrols_beside(
+    base, spaces, speech, together
+):
+    (alone,) = enrol.enrol(
+        spaces[True], base, {"bob": speech["bob"]}, values=enrolments.QUICK
+    )
+    other = together["bob"]
+    assert (alone.mode, alone.step) == (other.mode, other.step)
+    np.testing.assert_allclose(alone.embedding, other.embedding, atol=1e-5)
+    for name, tensor in alone.tensors.items():
+        np.testing.assert_allclose(tensor, other.tensors[name], atol=1e-5)
+    for index, loss in alone.best.losses.items():
+        assert abs(loss - other.best.losses[index]) < 1e-4
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """A base of two lengths, its space, and speakers unlike each other."""
+    base = tiny.base(buckets_seconds=(1.0, 2.0))
+    folder = tmp_path_factory.mktemp("uneven")
+    speech = enrolments.speech(base, folder, ("ann", "bob", "cy"), 8)
+    for speaker, (short, count) in {
+        "ann": (True, 2),
+        "bob": (False, 5),
+        "cy": (False, 3),
+    }.items():
+        data = speech[speaker]
+        # The longest first, or none that is longer than the first bucket.
+        order = sorted(
+            (
+                place
+                for place, each in enumerate(data.utterances)
+                if not short or each.duration < 0.95
+            ),
+            key=lambda place, data=data: -data.utterances[place].duration,
+        )[:count]
+        speech[speaker] = dataclasses.replace(
+            data,
+            utterances=tuple(data.utterances[place] for place in order),
+            tokens=tuple(data.tokens[place] for place in order),
+        )
+    return base, enrolments.space(base, True), speech
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["embedding", "full"])
+def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
+    base, space, speech = uneven
+    values = dataclasses.replace(
+        enrolments.QUICK, bucket_seconds=0.5, full_utterances=2
+    )
+    lengths = {
+        speaker: {base.bucket_samples(n) for n in found}
+        for speaker, found in enrolment_speech.Speech(
+            base, 0, speech, dict.fromkeys(speech, 1.0)
+        ).num_samples.items()
+    }
+    assert len(lengths["ann"]) == 1 and len(lengths["bob"]) == 2
+    together = enrol.enrol(space, base, speech, mode=mode, values=values)
+    for other in together:
+        (alone,) = enrol.enrol(
+            space,
+            base,
+            {other.speaker: speech[other.speaker]},
+            mode=mode,
+            values=values,
+        )
+        assert (alone.mode, alone.step) == (other.mode, other.step)
+        for name in other.judgements:
+            one, two = alone.judgements[name], other.judgements[name]
+            assert one.errors == two.errors
+            assert one.losses.keys() == two.losses.keys()
+            for index, loss in one.losses.items():
+                assert abs(loss - two.losses[index]) < 1e-4
+        for name, tensor in (alone.tensors or {}).items():
+            np.testing.assert_allclose(tensor, other.tensors[name], atol=1e-5)
+    assert any(each.tensors for each in together)
+
+
+@pytest.mark.parametrize("mode", ["embedding", "full"])
+def test_an_utterance_is_padded_as_its_minibatch_and_not_its_speaker_asks(
+    uneven, mode
+):
+    base, space, speech = uneven
+    job = enrolment_job.Job(
+        space,
+        base,
+        {"bob": speech["bob"]},
+        {},
+        mode,
+        dataclasses.replace(enrolments.QUICK, bucket_seconds=0.5),
+        replicas.Replicas(),
+    )
+    job.run()
+    found = job._speech
+    own = {
+        index: base.bucket_samples(num_samples)
+        for index, num_samples in enumerate(found.num_samples["bob"])
+    }
+    assert len(set(own.values())) == 2
+    # One utterance makes a minibatch here, and a judgement always.
+    assert set(found._heard) == {("bob", *each) for each in own.items()}
+
+
+def test_a_speaker_is_heard_at_its_own_lengths_whoever_tries_what(uneven):
+    """A full slot's many steps are worth shorter padding, but one's own."""
+    base, space, speech = uneven
+    values = dataclasses.replace(
+        enrolments.QUICK, bucket_seconds=2.0, full_min_utterances=3
+    )
+
+    def lengths(speaker, some):
+        job = enrolment_job.Job(
+            *(space, base, some, {}, "auto", values, replicas.Replicas())
+        )
+        return {key for key in job._speech._heard if key[0] == speaker}
+
+    first = dataclasses.replace(
+        speech["bob"],
+        utterances=speech["bob"].utterances[:2],
+        tokens=speech["bob"].tokens[:2],
+    )
+    coarse = lengths("bob", {"bob": first})
+    assert coarse == lengths("bob", {"bob": first, "cy": speech["cy"]})
+    fine = lengths("bob", {"bob": speech["bob"]})
+    assert {key[2] for key in coarse} == {2 * base.sample_rate}
+    assert min(key[2] for key in fine) < 2 * base.sample_rate
+
+
+def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
+    def starts(data):
+        job = enrolment_job.Job(
+            spaces[True],
+            base,
+            {"ann": data},
+            {},
+            "zero_shot",
+            enrolments.QUICK,
+            replicas.Replicas(),
+        )
+        job._starts.predicted()
+        return job._runs, np.array(job._task.stack.embeddings)
+
+    data = speech["ann"]
+    others = (speech["bob"].utterances[0], *data.utterances[1:])
+    runs, before = starts(data)
+    _, after = starts(dataclasses.replace(data, utterances=others))
+    moved = np.max(np.abs(after - before), axis=1)
+    for run, distance in zip(runs, moved, strict=True):
+        assert distance > 1e-4 if 0 in run.train else distance < 1e-6
+    assert {0 in run.train for run in runs} == {True, False}
+
+
+def test_an_embedding_starts_at_the_mean_where_the_prediction_is_worse(
+    base, spaces, speech
+):
+    def embedding(mean, mode):
+        (each,) = enrol.enrol(
+            dataclasses.replace(spaces[True], mean_embedding=mean),
+            base,
+            {"ann": speech["ann"]},
+            mode=mode,
+            values=dataclasses.replace(
+                enrolments.QUICK, embedding_learning_rate=1e-9
+            ),
+        )
+        return np.array(each.embedding), each.judgements[mode].loss
+
+    far = np.full_like(spaces[True].mean_embedding, 50.0)
+    predicted, worse = embedding(far, "zero_shot")
+    np.testing.assert_allclose(
+        embedding(far, "embedding")[0], predicted, atol=1e-6
+    )
+    # Where the learning leads from the prediction is better than that.
+    (each,) = enrol.enrol(
+        spaces[True],
+        base,
+        {"ann": speech["ann"]},
+        mode="embedding",
+        values=dataclasses.replace(enrolments.QUICK, embedding_steps=4),
+    )
+    good = np.array(each.embedding, np.float32)
+    found, better = embedding(good, "embedding")
+    assert better < worse
+    np.testing.assert_allclose(found, good, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def good(base, spaces, speech):
+    """Where more learning leads: for each speaker a place of low loss."""
+    values = dataclasses.replace(enrolments.QUICK, embedding_steps=16)
+    found = enrol.enrol(spaces[True], base, speech, values=values)
+    return {each.speaker: np.array(each.embedding, "f4") for each in found}
+
+
+def starting(base, spaces, speech, known, neighbors, **changes):
+    """What becomes of speakers who hardly learn beside some known ones."""
+    space = spaces[True]
+    metadata = dataclasses.replace(space.metadata, speakers=tuple(known))
+    space = dataclasses.replace(
+        space, embeddings=np.stack(list(known.values())), metadata=metadata
+    )
+    values = dataclasses.replace(
+        enrolments.QUICK,
+        embedding_neighbors=neighbors,
+        embedding_learning_rate=1e-9,
+        **changes,
+    )
+    found = enrol.enrol(space, base, speech, values=values)
+    return {each.speaker: each for each in found}
+
+
+def test_an_embedding_may_start_at_the_nearest_speakers(
+    base, spaces, speech, good
+):
+    ann = {"ann": speech["ann"]}
+    far = {f"far{i}": np.full_like(good["ann"], 50.0 + i) for i in range(3)}
+    known = far | {"near": good["ann"]}
+    without = starting(base, spaces, ann, known, 0)["ann"]
+    # More than there are is all of them.
+    for neighbors in (1, 10):
+        each = starting(base, spaces, ann, known, neighbors)["ann"]
+        np.testing.assert_allclose(each.embedding, good["ann"], atol=1e-6)
+        before = without.judgements["embedding"].loss
+        assert each.judgements["embedding"].loss < before
+    # It is not among the nearest two; nobody starts where it is worse.
+    near = {f"near{i}": np.array(without.embedding, "f4") for i in range(2)}
+    each = starting(base, spaces, ann, near | known, 2)["ann"]
+    np.testing.assert_allclose(each.embedding, without.embedding, atol=1e-6)
+
+
+def test_nobody_starts_at_the_embedding_of_the_same_speaker(
+    base, spaces, speech, good
+):
+    ann = {"ann": speech["ann"]}
+    without = starting(base, spaces, ann, good, 0)["ann"]
+    known = {"ann": good["ann"]}
+    each = starting(base, spaces, ann, known, 5)["ann"]
+    assert each.embedding == without.embedding
+
+
+def test_a_neighbor_is_the_same_whoever_else_enrols(base, spaces, speech, good):
+    known = {f"known {name}": place for name, place in good.items()}
+    together = starting(base, spaces, speech, known, 2)
+    for speaker, data in speech.items():
+        (alone,) = starting(base, spaces, {speaker: data}, known, 2).values()
+        assert alone.embedding == together[speaker].embedding
+        assert alone.best.errors == together[speaker].best.errors
+
+
+def test_what_a_run_is_judged_by_does_not_decide_where_it_starts(
+    base, spaces, speech, good, monkeypatch
+):
+    """However good or bad a neighbor is on what a fold leaves out."""
+    ann = {"ann": speech["ann"]}
+    known = {"near": good["ann"], "far": np.full_like(good["ann"], 50.0)}
+    losses = enrolment_judging.Judge.losses
+    starts = {}
+
+    def spoiled(judge, candidates, speakers):
+        found = losses(judge, candidates, speakers)
+        if len(candidates) == 2:
+            # These are the two neighbors: both do well, and the far one does
+            # best, if only on the first utterance.
+            found = [{"ann": dict.fromkeys(range(3), -1.0)} for _ in found]
+            found[1]["ann"][0] = -1000.0
+            found[0]["ann"][1] = found[0]["ann"][2] = -2.0
+        return found
+
+    begin = enrolment_job.Job._learn
+
+    def learn(job, learning, *rest):
+        starts["embeddings"] = np.array(job._task.stack.embeddings)
+        starts["runs"] = list(job._runs)
+        return begin(job, learning, *rest)
+
+    monkeypatch.setattr(enrolment_judging.Judge, "losses", spoiled)
+    monkeypatch.setattr(enrolment_job.Job, "_learn", learn)
+    starting(base, spaces, ann, known, 2)
+    for run, embedding in zip(
+        starts["runs"], starts["embeddings"], strict=True
+    ):
+        is_far = bool(np.all(embedding > 40.0))
+        assert is_far == (0 in run.train)
+
+
+@pytest.mark.parametrize("mode", ["embedding", "full"])
+def test_nothing_is_sought_or_learned_where_nothing_is_to_gain(
+    base, spaces, speech, monkeypatch, mode
+):
+    monkeypatch.setattr(enrolment_learning.Learning, "_batches", None)
+    monkeypatch.setattr(enrolment_starts.Starts, "_moved", None)
+    values = dataclasses.replace(
+        enrolments.QUICK, good_loss=1e9, embedding_neighbors=2
+    )
+    (each,) = enrol.enrol(
+        spaces[True], base, {"ann": speech["ann"]}, mode=mode, values=values
+    )
+    assert each.step == 0
+
+
+def test_one_stops_while_another_goes_on_as_if_alone(base, spaces, speech):
+    values = dataclasses.replace(enrolments.QUICK, embedding_steps=4)
+    losses = {
+        each.speaker: each.judgements["zero_shot"].loss
+        for each in enrol.enrol(spaces[True], base, speech, values=values)
+    }
+    good, worse = sorted(losses, key=losses.get)
+    (unmoved,) = enrol.enrol(
+        spaces[True],
+        base,
+        {good: speech[good]},
+        values=dataclasses.replace(values, good_loss=1e9),
+    )
+    values = dataclasses.replace(
+        values, good_loss=(losses[good] + losses[worse]) / 2
+    )
+    together = {
+        each.speaker: each
+        for each in enrol.enrol(spaces[True], base, speech, values=values)
+    }
+    assert together[good].embedding == unmoved.embedding
+    learned = together[worse].judgements["embedding"]
+    assert learned.loss < losses[worse]
+    for speaker in (good, worse):
+        (alone,) = enrol.enrol(
+            spaces[True], base, {speaker: speech[speaker]}, values=values
+        )
+        np.testing.assert_allclose(
+            alone.embedding, together[speaker].embedding, atol=1e-5
+        )
+        for name, judgement in alone.judgements.items():
+            expected = together[speaker].judgements[name]
+            assert judgement.loss == pytest.approx(expected.loss, rel=1e-4)
+
+
+def test_work_besides_learning_is_shown_too(base, spaces, speech, monkeypatch):
+    shown = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named | {"disable": False})
+            shown.append(self)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    enrol.enrol(
+        spaces[True],
+        base,
+        {"ann": speech["ann"]},
+        mode="zero_shot",
+        values=enrolments.QUICK,
+    )
+    assert {bar.desc for bar in shown} == {
+        "enrolling (recordings)",
+        "enrolling (judging)",
+    }
+    for bar in shown:
+        assert bar.n == bar.total > 0
+
+
+def test_what_is_kept_is_a_point_of_the_space(spaces, together):
+    for each in together.values():
+        expected = spaces[True].materialise(np.array(each.embedding, "f4"))
+        for name, tensor in expected.items():
+            np.testing.assert_array_equal(each.tensors[name], tensor)
+
+
+def test_zero_shot_learns_nothing_and_is_what_auto_starts_from(
+    base, spaces, speech, together
+):
+    (each,) = enrol.enrol(
+        spaces[True],
+        base,
+        {"ann": speech["ann"]},
+        mode="zero_shot",
+        values=enrolments.QUICK,
+    )
+    assert set(each.judgements) == {"base", "zero_shot"}
+    assert each.step == 0
+    for index, loss in together["ann"].judgements["zero_shot"].losses.items():
+        assert abs(loss - each.judgements["zero_shot"].losses[index]) < 1e-4
+
+
+def test_a_full_slot_goes_on_from_the_embedding(base, spaces, speech):
+    values = dataclasses.replace(
+        enrolments.QUICK, embedding_steps=8, full_learning_rate=1e-12
+    )
+    (each,) = enrol.enrol(
+        spaces[True], base, {"ann": speech["ann"]}, mode="full", values=values
+    )
+    expected = spaces[True].materialise(np.array(each.embedding, "f4"))
+    assert each.mode == "full"
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(each.tensors[name], tensor, atol=1e-6)
+
+
+def test_dev_utterances_are_what_a_speaker_is_judged_by(
+    base, spaces, speech, tmp_path
+):
+    dev = enrolments.speech(base, tmp_path, ("ann",), 2, seed=3)
+    both = enrol.enrol(
+        spaces[False], base, speech, dev, values=enrolments.QUICK
+    )
+    assert [each.evidence for each in both] == ["dev", "folds"]
+    assert set(both[0].judgements["base"].losses) == {3, 4}
+
+
+def test_one_utterance_is_judged_by_itself_and_says_so(base, spaces, speech):
+    data = speech["ann"]
+    one = dataclasses.replace(
+        data, utterances=data.utterances[:1], tokens=data.tokens[:1]
+    )
+    (each,) = enrol.enrol(
+        spaces[True], base, {"ann": one}, values=enrolments.QUICK
+    )
+    assert each.evidence == "own"
+    assert set(each.best.losses) == {0}
+
+
+def test_nothing_is_kept_that_is_worse_than_the_base(base, spaces, speech):
+    # A start and steps so wide that every one of them does harm: the Submodel
+    # falls silent, which is fewer errors than this base makes.
+    values = dataclasses.replace(
+        enrolments.QUICK, embedding_learning_rate=1e4, embedding_evaluations=1
+    )
+    far = np.full_like(spaces[False].mean_embedding, 50.0)
+    space = dataclasses.replace(spaces[False], mean_embedding=far)
+    (each,) = enrol.enrol(space, base, {"ann": speech["ann"]}, values=values)
+    assert each.judgements["embedding"].loss > each.judgements["base"].loss
+    assert each.mode == "" and each.tensors is None
+    assert each.best is each.judgements["base"]
+
+
+@pytest.mark.parametrize(
+    "mode, message",
+    [
+        ("zero_shot", "needs a space with a speaker encoder"),
+        ("zeroshot", "the mode must be one of auto, zero_shot"),
+    ],
+)
+def test_a_mode_that_cannot_be_is_refused(base, spaces, speech, mode, message):
+    with pytest.raises(ValueError, match=message):
+        enrol.enrol(spaces[False], base, speech, mode=mode)
+
+
+def test_a_space_of_another_base_is_refused(spaces, speech):
+    with pytest.raises(ValueError, match="of another base model"):
+        enrol.enrol(spaces[False], tiny.base(seed=1), speech)
+
+
+def test_nobody_and_a_speaker_without_speech_are_refused(base, spaces, speech):
+    with pytest.raises(ValueError, match="nobody to enrol"):
+        enrol.enrol(spaces[False], base, {})
+    empty = dataclasses.replace(speech["ann"], utterances=(), tokens=())
+    with pytest.raises(ValueError, match="'ann' has no usable utterance"):
+        enrol.enrol(spaces[False], base, {"ann": empty})
+
+
+def test_many_speakers_go_through_several_jobs_to_the_same(
+    base, spaces, speech, together
+):
+    values = dataclasses.replace(enrolments.QUICK, speakers_per_job=1)
+    for each in enrol.enrol(spaces[True], base, speech, values=values):
+        np.testing.assert_allclose(
+            each.embedding, together[each.speaker].embedding, atol=1e-5
+        )
+
+
+def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
+    calls = []
+    batches = enrolment_learning.Learning._batches
+
+    def counting(learning, group):
+        calls.append(group)
+        return batches(learning, group)
+
+    monkeypatch.setattr(enrolment_learning.Learning, "_batches", counting)
+    # Looks after 1, 2 and 4 steps.
+    for min_gain, patience, expected in (
+        (-1.0, 1, 4),
+        (0.99, 1, 1),
+        (0.99, 2, 2),
+    ):
+        calls.clear()
+        values = dataclasses.replace(
+            enrolments.QUICK,
+            embedding_steps=4,
+            embedding_evaluations=3,
+            min_gain=min_gain,
+            embedding_patience=patience,
+        )
+        (each,) = enrol.enrol(
+            spaces[True], base, {"ann": speech["ann"]}, values=values
+        )
+        assert len(calls) == expected
+        assert each.step <= expected
+
+
+def test_a_text_is_heard_no_further_than_its_transcript_asks(
+    base, spaces, speech, monkeypatch
+):
+    seen, decode = set(), type(base).decode
+
+    def limited(self, encoded, paddings, limits):
+        seen.update(np.asarray(limits).tolist())
+        return decode(self, encoded, paddings, limits=limits)
+
+    monkeypatch.setattr(type(base), "decode", limited)
+    ann = {"ann": speech["ann"]}
+    tf.config.run_functions_eagerly(True)
+    try:
+        enrol.enrol(spaces[True], base, ann, values=enrolments.QUICK)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert seen == {4 * len(tokens) + 8 for tokens in ann["ann"].tokens}
+
+
+def test_auto_tries_a_full_slot_only_with_data_enough():
+    values = enrolment_plan.Values(full_min_utterances=5)
+    modes = enrolment_plan.modes_to_try
+    assert modes("auto", True, 4, values) == ("zero_shot", "embedding")
+    assert modes("auto", False, 5, values) == ("embedding", "full")
+    assert modes("full", True, 1, values) == ("full",)

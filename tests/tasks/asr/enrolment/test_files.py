@@ -1,0 +1,309 @@
+"""What an enrolment reads, refuses to overwrite, and writes."""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from lingvo_like import files
+from lingvo_like.space import file as space_file
+from lingvo_like.store import store as submodel_store
+from lingvo_like.submodel import file as submodel_file
+from params import registry
+from tasks.asr.enrolment import enrol
+from tasks.asr.enrolment import files as enrolment_files
+from tasks.asr.enrolment import judging as enrolment_judging
+from tasks.asr.training import model_directory, run_description
+from tests import tiny
+from tests.tasks.asr.enrolment import enrolments
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def space(base):
+    return enrolments.space(base)
+
+
+def enrolled(space, speaker="ann"):
+    judgement = enrolment_judging.Judgement({0: 1.0}, 1, 4)
+    embedding = tuple(float(x) for x in np.linspace(-1, 1, space.embedding_dim))
+    return enrol.Enrolled(
+        speaker,
+        "embedding",
+        space.materialise(np.array(embedding)),
+        embedding,
+        8,
+        "folds",
+        {"base": judgement, "embedding": judgement},
+        5,
+        12.0,
+        (),
+    )
+
+
+def test_a_result_is_an_ordinary_submodel_file(space, tmp_path):
+    destination = enrolment_files.Destination(str(tmp_path))
+    destination.check(space, ["ann"])
+    path, version = destination.write(enrolled(space), space, seed=3)
+    loaded = submodel_file.load(
+        path, space.metadata.base_fingerprint, space.layout
+    )
+    assert version is None
+    assert loaded.metadata.speaker == "ann"
+    assert loaded.metadata.training["space_sha256"] == space.metadata.sha256
+    assert loaded.metadata.training["train_seconds_of_speech"] == 12.0
+    for name, tensor in enrolled(space).tensors.items():
+        np.testing.assert_array_equal(loaded.tensors[name], tensor)
+
+
+def test_publishing_gives_servers_the_same_bytes(space, tmp_path):
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
+    )
+    destination.check(space, ["ann"])
+    path, version = destination.write(enrolled(space), space, seed=0)
+    store = submodel_store.SubmodelStore(str(tmp_path / "store"))
+    assert store.read(store.resolve("clinic", "ann")) == files.read(path)
+    assert version == store.resolve("clinic", "ann")
+
+
+@pytest.mark.parametrize("taken_by", ["file", "store", "space"])
+def test_a_taken_id_is_refused_and_stays_as_it_is(space, tmp_path, taken_by):
+    store = str(tmp_path / "store")
+    first = enrolment_files.Destination(str(tmp_path / "out"), store, "clinic")
+    first.check(space, ["ann"])
+    path, _ = first.write(enrolled(space), space, seed=0)
+    before = files.read(path)
+    speaker, second = "ann", first
+    if taken_by == "store":
+        second = enrolment_files.Destination(
+            str(tmp_path / "other"), store, "clinic"
+        )
+    if taken_by == "space":
+        speaker, second = "old1", enrolment_files.Destination(str(tmp_path))
+    with pytest.raises(ValueError, match=f"taken already: {speaker} "):
+        second.check(space, ["new", speaker])
+    assert files.read(path) == before
+    assert not os.path.exists(second.path("new"))
+
+
+def test_replacing_has_to_be_asked_for(space, tmp_path):
+    first = enrolment_files.Destination(str(tmp_path))
+    first.check(space, ["ann"])
+    first.write(enrolled(space), space, seed=0)
+    again = enrolment_files.Destination(str(tmp_path), replace=True)
+    again.check(space, ["ann", "old1"])
+
+
+def test_ids_that_no_store_takes_are_refused_before_any_work(space, tmp_path):
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
+    )
+    with pytest.raises(ValueError):
+        destination.check(space, [""])
+    with pytest.raises(ValueError, match="needs a tenant"):
+        enrolment_files.Destination(str(tmp_path), "store").check(space, ["a"])
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_utterance_too_short_is_left_out_with_its_length(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    tone = 0.1 * np.sin(np.arange(3200))
+    soundfile.write(tmp_path / "short.wav", tone, 16000)
+    line = {"audio_filepath": "short.wav", "text": "on", "speaker": "ann"}
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    train, dev, left_out = enrolment_files.read_speech(base, path, "", [], 0.3)
+    assert len(train["ann"].utterances) == 2 and not dev
+    assert "0.20 s, at least 0.3 s" in left_out.describe()
+    assert "speaker has no usable utterance" not in left_out.by_reason()
+    with open(path, "a") as file:
+        file.write(json.dumps(line | {"speaker": "cy", "utt_id": "x"}) + "\n")
+    _, _, left_out = enrolment_files.read_speech(base, path, "", ["ann"], 0.3)
+    (lost,) = left_out.by_reason()["speaker has no usable utterance"]
+    assert lost.utt_id == "cy"
+
+
+def test_a_speaker_with_nothing_usable_is_named(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    with pytest.raises(ValueError, match="no usable utterance of zoe"):
+        enrolment_files.read_speech(base, path, "", ["ann", "zoe"], 0.3)
+    with pytest.raises(ValueError, match="too short to learn from"):
+        enrolment_files.read_speech(base, path, "", [], 60.0)
+
+
+def test_a_corrupted_space_and_one_of_another_base_are_refused(
+    space, tmp_path, monkeypatch
+):
+    path = str(tmp_path / "space.safetensors")
+    space_file.save(path, space)
+    assert enrolment_files.find_space(path) == (path, "")
+    assert enrolment_files.find_space(str(tmp_path)) == (path, "")
+    # Where somebody stands in the folder of the run.
+    values = registry.get(enrolments.EXPERIMENT)
+    model_directory.ModelDirectory(str(tmp_path)).write_experiment(
+        run_description.describe(
+            enrolments.EXPERIMENT, values, "BASE", "f" * 64, {}
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("space.safetensors", "./space.safetensors", "."):
+        assert enrolment_files.find_space(name)[1] == "BASE"
+    with pytest.raises(ValueError, match="made for another base model"):
+        space_file.load(path, "f" * 64)
+    data = bytearray(files.read(path))
+    data[-5] ^= 1
+    files.write_atomically(path, bytes(data))
+    with pytest.raises(ValueError, match="altered"):
+        space_file.load(path)
+    files.write_atomically(path, bytes(data[: len(data) // 2]))
+    with pytest.raises(ValueError, match="space.safetensors"):
+        space_file.load(path)
+
+
+def test_a_failed_write_leaves_what_was_there(space, tmp_path, monkeypatch):
+    destination = enrolment_files.Destination(str(tmp_path), replace=True)
+    destination.check(space, ["ann"])
+    path, _ = destination.write(enrolled(space), space, seed=0)
+    before = files.read(path)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError):
+        destination.write(enrolled(space), space, seed=1)
+    monkeypatch.undo()
+    assert files.read(path) == before
+    assert os.listdir(tmp_path / "submodels") == ["ann.safetensors"]
+
+
+def test_a_file_that_fails_after_its_publishing_says_both(
+    space, tmp_path, monkeypatch
+):
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
+    )
+
+    def full(path, made):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(submodel_file, "save", full)
+    with pytest.raises(OSError, match="ann is published, as .* no space left"):
+        destination.write(enrolled(space), space, seed=0)
+    store = submodel_store.SubmodelStore(str(tmp_path / "store"))
+    assert store.resolve("clinic", "ann")
+
+
+def test_who_is_taken_meanwhile_is_not_overwritten(space, tmp_path):
+    ours, theirs = (enrolment_files.Destination(str(tmp_path)) for _ in "ab")
+    ours.check(space, ["ann"])
+    path, _ = theirs.write(enrolled(space), space, seed=1)
+    before = files.read(path)
+    with pytest.raises(ValueError, match="taken already: ann"):
+        ours.write(enrolled(space), space, seed=2)
+    assert files.read(path) == before
+
+
+def test_what_a_killed_process_was_writing_goes(space, tmp_path):
+    destination = enrolment_files.Destination(str(tmp_path))
+    destination.check(space, ["ann"])
+    left = tmp_path / "submodels" / f"{files.TEMPORARY_PREFIX}1"
+    left.write_bytes(b"half")
+    # Another call may be writing it right now.
+    destination.check(space, ["ann"])
+    assert left.exists()
+    os.utime(left, times=(0, time.time() - 7200))
+    destination.check(space, ["ann"])
+    assert not left.exists()
+
+
+def test_a_speaker_without_anything_usable_is_named(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann", "bob"), 2)
+    for place in tmp_path.glob("train_1_*.wav"):
+        soundfile.write(place, np.zeros(16000), 16000)
+    found, _, left_out = enrolment_files.read_speech(base, path, "", [], 0.0)
+    assert list(found) == ["ann"]
+    assert "speaker has no usable utterance" in left_out.by_reason()
+    assert "bob" in left_out.describe()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_is_no_store_is_refused_before_any_work(space, tmp_path, replace):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "letter.txt").write_text("dear")
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), str(store), "clinic", replace
+    )
+    with pytest.raises(ValueError, match="not a Submodel store"):
+        destination.check(space, ["ann"])
+    assert os.listdir(store) == ["letter.txt"]
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_any_work(
+    space, tmp_path, monkeypatch
+):
+    store = str(tmp_path / "store")
+    destination = enrolment_files.Destination(
+        str(tmp_path / "out"), store, "clinic"
+    )
+    destination.check(space, ["ann"])
+    whole = files.write_atomically
+
+    def write(path, data):
+        if path.startswith(store):
+            raise PermissionError(13, "Permission denied", path)
+        whole(path, data)
+
+    monkeypatch.setattr(files, "write_atomically", write)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        destination.check(space, ["ann"])
+    monkeypatch.undo()
+    # And looking leaves nothing.
+    assert not list(submodel_store.SubmodelStore(store).verify())
+
+
+def test_what_another_process_has_just_written_is_none_of_ours(
+    space, tmp_path, monkeypatch
+):
+    destination = enrolment_files.Destination(str(tmp_path))
+    destination.check(space, ["ann"])
+    (tmp_path / "submodels" / f"{files.TEMPORARY_PREFIX}1").write_bytes(b"")
+
+    def gone(path):
+        raise tf.errors.NotFoundError(None, None, f"{path}; No such file")
+
+    monkeypatch.setattr(tf.io.gfile, "stat", gone)
+    destination.check(space, ["ann"])
+
+
+def test_a_recording_to_learn_from_judges_nothing(base, tmp_path):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    with open(path) as file:
+        first = json.loads(file.readline())
+    dev = str(tmp_path / "dev.jsonl")
+    with open(dev, "w") as file:
+        own = first | {"duration": 0.5, "utt_id": "own"}
+        other = own | {"offset": 0.5, "utt_id": "more"}
+        for line in (own, other):
+            file.write(json.dumps(line) + "\n")
+    learned = str(tmp_path / "learned.jsonl")
+    with open(learned, "w") as file:
+        file.write(json.dumps(first | {"duration": 0.5}) + "\n")
+    with pytest.raises(ValueError, match="to learn from: own;"):
+        enrolment_files.read_speech(base, learned, dev, [], 0.3)
+    with open(dev, "w") as file:
+        file.write(json.dumps(other) + "\n")
+    _, found, _ = enrolment_files.read_speech(base, learned, dev, [], 0.3)
+    assert [u.utt_id for u in found["ann"].utterances] == ["more"]
+    with pytest.raises(ValueError, match="to learn from: more;"):
+        enrolment_files.read_speech(base, path, dev, [], 0.3)

@@ -1,0 +1,158 @@
+# shellcheck shell=bash
+# What tpu/launch/launch.sh has a worker of the TPU do. The text of this file travels
+# in the command, with a call of one of its functions after it. It owns these
+# in the home folder: submodels (the code), submodels-venv, submodels-installed
+# (there once installing is through), submodels-run (of the last command) and
+# data.
+set -euo pipefail
+cd "$HOME"
+
+# Where the workers of a job meet, at the first one's address.
+readonly JOB_PORT=8485
+
+problem() {
+    printf 'error: worker %s: %s\n' "$(hostname)" "$*" >&2
+    exit 1
+}
+
+# Whether the last command still runs: the process of that number is ours.
+alive() {
+    local pid
+    [ -s submodels-run/pid ] || return 1
+    pid=$(cat submodels-run/pid)
+    grep -qs submodels-run "/proc/$pid/cmdline"
+}
+
+install_code() {
+    local tensorflow=$1 venv=submodels-venv/bin keras_hub=0.32
+    ! alive || problem "a command runs here; take step 'stop' first"
+    rm -rf submodels-installed submodels.new
+    mkdir submodels.new
+    tar -xzf submodels.tar.gz -C submodels.new
+    rm -rf submodels submodels.tar.gz
+    mv submodels.new submodels
+    if ! python3.11 -m ensurepip --version >/dev/null 2>&1; then
+        sudo apt-get -qq update
+        sudo apt-get -qqy install python3.11 python3.11-venv
+    fi
+    [ -x $venv/pip ] || python3.11 -m venv submodels-venv
+    if [ "$tensorflow" = 2.20 ]; then
+        $venv/pip install --quiet --editable './submodels[tpu]'
+    else
+        # Later ones ask for a later tensorflow-text.
+        keras_hub=0.31
+        $venv/pip install --quiet --editable ./submodels \
+            "tensorflow-tpu==$tensorflow.*" kagglehub regex 'sentencepiece<0.2.2'
+    fi
+    # They ask for the package tensorflow, which would overwrite that for TPUs.
+    $venv/pip install --quiet --no-deps \
+        "tensorflow-text==$tensorflow.*" "keras-hub==$keras_hub.*"
+    $venv/python -c 'import keras_hub, tensorflow, tensorflow_text'
+    touch submodels-installed
+}
+
+fetch_data() {
+    mkdir -p data
+    gcloud storage rsync --recursive "$1" data
+}
+
+# ready_to_run [BUCKET]: fails where a command could not begin.
+ready_to_run() {
+    local probe
+    [ -e submodels-installed ] ||
+        problem "the code is not installed; take step 'install'"
+    ! alive || problem "a command runs already; take step 'watch' or 'stop'"
+    (share_out)
+    [ $# -gt 0 ] || return 0
+    probe=$1/.launch-$(hostname)-$$
+    if ! echo probe | gcloud storage cp --quiet - "$probe" ||
+        ! gcloud storage rm --quiet "$probe"; then
+        problem "the TPU's service account may not write to $1; grant it" \
+            "roles/storage.objectAdmin there"
+    fi
+}
+
+# metadata NAME: what the TPU VM's metadata server says of this worker.
+metadata() {
+    local at=${GCE_METADATA_HOST:-metadata.google.internal}
+    curl -fsS -m 30 --retry 3 -H 'Metadata-Flavor: Google' \
+        "http://$at/computeMetadata/v1/instance/attributes/$1" ||
+        problem "the metadata server does not say what '$1' is"
+}
+
+# The worker among all of its TPU, for the processes of one job. A host of
+# several takes its own chips, two by two on each of them, and waits for none.
+share_out() {
+    local endpoints number each addresses=""
+    endpoints=$(metadata worker-network-endpoints)
+    [[ $endpoints == *,* ]] || return 0
+    number=$(metadata agent-worker-number)
+    for each in ${endpoints//,/ }; do
+        addresses+="${addresses:+, }\"${each##*:}:$JOB_PORT\""
+    done
+    export TF_CONFIG="{\"cluster\": {\"worker\": [$addresses]}, \
+\"task\": {\"type\": \"worker\", \"index\": $number}}"
+    export TPU_PROCESS_BOUNDS=1,1,1 TPU_HOST_BOUNDS=1,1,1
+    export TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 TPU_CHIPS_PER_HOST_BOUNDS=2,2,1
+    # Else libtpu asks the metadata server, and takes part in the whole TPU.
+    export CLOUD_TPU_TASK_ID=0 TPU_WORKER_ID=0 TPU_WORKER_HOSTNAMES=localhost
+}
+
+# start_run COMMAND: one string, as a shell reads it.
+start_run() {
+    share_out
+    rm -rf submodels-run
+    mkdir submodels-run
+    printf '%s\n' "$1" >submodels-run/command
+    # The outer shell outlives a SIGTERM to its group, to keep the exit code.
+    # shellcheck disable=SC2016 # expanded by that shell
+    setsid nohup bash -c '
+        trap : TERM
+        cd "$HOME/submodels"
+        PATH=$HOME/submodels-venv/bin:$PATH bash -c "$1"
+        echo $? >"$HOME/submodels-run/exit_code.new"
+        mv "$HOME/submodels-run/exit_code.new" "$HOME/submodels-run/exit_code"
+    ' submodels "$1" >submodels-run/log 2>&1 </dev/null &
+    echo $! >submodels-run/pid
+}
+
+# stop_run SECONDS [asked]: SIGTERM, so that it may save itself; SIGKILL after
+# that. What somebody asked to stop is not for `resume` to put back by itself.
+stop_run() {
+    local pid tenths=0
+    # Another worker's stop may have ended it already, or its machine has.
+    if [ "${2:-}" = asked ] && [ -e submodels-run/pid ] &&
+        { [ ! -e submodels-run/exit_code ] ||
+            grep -qx 143 submodels-run/exit_code; }; then
+        touch submodels-run/stopped
+    fi
+    alive || return 0
+    pid=$(cat submodels-run/pid)
+    kill -TERM -- "-$pid"
+    while alive && [ $tenths -lt $(($1 * 10)) ]; do
+        sleep 0.1
+        tenths=$((tenths + 1))
+    done
+    ! alive || kill -KILL -- "-$pid"
+}
+
+# One line: host, state and the end of the log.
+tell() {
+    local what=nothing last=""
+    if alive; then
+        what=running
+    elif [ -e submodels-run/stopped ]; then
+        what=stopped
+    elif [ -e submodels-run/exit_code ]; then
+        what="finished $(cat submodels-run/exit_code)"
+    elif [ -e submodels-run/pid ]; then
+        what=died
+    elif [ ! -e submodels-installed ]; then
+        what=absent
+    fi
+    # Progress bars write over their line.
+    [ ! -e submodels-run/log ] ||
+        last=$(tail -c 400 submodels-run/log | tr '\b' '\r' | tr '\r' '\n' |
+            grep . | tail -n 1 | cut -c 1-200) || true
+    printf 'submodels: %s %s | %s\n' "$(hostname)" "$what" "$last"
+}
