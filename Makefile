@@ -7,7 +7,7 @@ WORKERS ?= 2
 DEMO_DIR ?= runs/demo
 
 DEMO_EXTRAS := tensorflow,whisper,simulate,tiny-en,tensorboard
-TEST_EXTRAS := $(DEMO_EXTRAS),serve,recordings,test
+TEST_EXTRAS := $(DEMO_EXTRAS),serve,test
 ALL_EXTRAS := $(TEST_EXTRAS),aot
 
 # The oldest TensorFlow that is supported, and the newest for TPU VMs.
@@ -72,8 +72,10 @@ test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the tests on older TensorFlow
 	    || failed="$$failed $$version"; done; \
 	    test -z "$$failed" || { echo "failed on:$$failed" >&2; exit 1; }
 
-lint: $(VENV)/.test  ## ruff
+lint: $(VENV)/.test  ## ruff, import-linter and pyright
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright --pythonpath $(RUN)
 
 clean:  ## remove the virtual environment and caches; runs/ stays
 	rm -rf $(VENV) $(OLDER:%=$(VENV)-%) build dist *.egg-info .pytest_cache .ruff_cache

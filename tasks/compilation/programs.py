@@ -134,7 +134,7 @@ def batch_specs(job, places, num_samples, num_tokens):
         "tokens": tf.TensorSpec([*shape, num_tokens], tf.int32),
         "token_lengths": tf.TensorSpec(shape, tf.int32),
         "weights": tf.TensorSpec(shape),
-        "slots": tf.TensorSpec([places], tf.int32),
+        "row_indices": tf.TensorSpec([places], tf.int32),
         "active": tf.TensorSpec([places], tf.bool),
         "seeds": tf.TensorSpec([places, 2], tf.int32),
         "freq_masks": tf.TensorSpec([*shape, augment.num_freq_masks, 2]),

@@ -94,7 +94,7 @@ def serve_submodels(num_submodels):
         "tokens": tf.zeros((*shape, 8), tf.int32),
         "token_lengths": tf.ones(shape, tf.int32),
         "weights": tf.ones(shape),
-        "slots": tf.constant(slots),
+        "row_indices": tf.constant(slots),
         "active": tf.ones([speakers], tf.bool),
         "seeds": tf.zeros([speakers, 2], tf.int32),
         "freq_masks": tf.zeros((*shape, 0, 2)),
@@ -107,7 +107,7 @@ def serve_submodels(num_submodels):
         functions = {}
         if adapted:
             functions = job.stack.adapter_functions(
-                job.stack.gather(batch["slots"])
+                job.stack.gather(batch["row_indices"])
             )
         encoded, _ = base.encode(flat, tf.zeros([BATCH, FRAMES]), functions)
         return tf.reduce_sum(encoded)

@@ -75,7 +75,7 @@ def layer_outputs():
     for weight in stack.weights:
         weight.assign(normal(*weight.shape))
     for name, selector in (
-        ("slots", np.array([2, 0], "int32")),
+        ("row_indices", np.array([2, 0], "int32")),
         ("embeddings", normal(2, 3)),
     ):
         output = stack(normal(2, 5, 8), stack.select(selector))

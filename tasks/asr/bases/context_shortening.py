@@ -33,7 +33,7 @@ def shorten(teacher, student, utterances, values):
         _target(teacher, utterance)
         for utterance in tqdm.tqdm(utterances, desc="30 s encoder", unit="utt")
     ]
-    data = schedule.SpeakerData(
+    data = schedule.MinibatchSchedule(
         slot=0,
         speaker="context",
         num_samples=[

@@ -71,7 +71,7 @@ class BaseTrainer:
         lengths = [
             round(u.duration * base.sample_rate) for u in data.utterances
         ]
-        planned = schedule.SpeakerData(
+        planned = schedule.MinibatchSchedule(
             0,
             data.speaker,
             lengths,

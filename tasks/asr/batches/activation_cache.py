@@ -133,7 +133,7 @@ class ActivationCache:
         return paddings.shape[1]
 
     def _utterance(self, minibatch, index):
-        return self._speakers[minibatch.speaker].utterances[index]
+        return self._speakers[minibatch.slot].utterances[index]
 
     def _computed(self, bucket, rows):
         """Activations and paddings of some rows, `[ROWS, time, dim + 1]`."""

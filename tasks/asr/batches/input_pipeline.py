@@ -104,7 +104,7 @@ class Loader:
             "tokens": np.zeros((*shape, self._token_bucket), np.int32),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
-            "slots": self._places_to_slots(group),
+            "row_indices": self._row_indices(group),
             "active": np.zeros([self._places], np.bool_),
             "seeds": np.zeros((self._places, 2), np.int32),
             "freq_masks": np.zeros(
@@ -119,12 +119,10 @@ class Loader:
             self._fill(batch, place, minibatch, with_audio)
         return batch
 
-    def _places_to_slots(self, group):
+    def _row_indices(self, group):
         # An empty place borrows a slot that is absent, since a step's slots
         # must differ, and hands it back as it was.
-        taken = {
-            place: self._row_of(each.speaker) for place, each in group.placed
-        }
+        taken = {place: self._row_of(each.slot) for place, each in group.placed}
         present = set(taken.values())
         absent = (row for row in self._rows if row not in present)
         some = next(iter(taken.values()), 0)
@@ -137,7 +135,7 @@ class Loader:
         )
 
     def _fill(self, batch, place, minibatch, with_audio):
-        data = self._speakers[minibatch.speaker]
+        data = self._speakers[minibatch.slot]
         for row, (index, factor) in enumerate(
             zip(minibatch.utterances, minibatch.speed_factors, strict=True)
         ):

@@ -20,7 +20,7 @@ class Minibatch:
     """One speaker's share of one step.
 
     Attributes:
-        speaker: int, the speaker's slot.
+        slot: int, the speaker's slot.
         step: int, the speaker's own step that this is for, from 0; -1 for
             evaluation.
         utterances: indices into the speaker's utterances.
@@ -28,7 +28,7 @@ class Minibatch:
         bucket: int, the padded length in samples.
     """
 
-    speaker: int
+    slot: int
     step: int
     utterances: tuple[int, ...]
     speed_factors: tuple[float, ...]
@@ -56,7 +56,7 @@ class Group:
         return tuple(zip(places, self.minibatches, strict=True))
 
 
-class SpeakerData:
+class MinibatchSchedule:
     """One speaker's utterances as the schedule sees them: their lengths.
 
     Args:
@@ -152,7 +152,7 @@ class SpeakerData:
             for i, factor in zip(utterances, factors, strict=True)
         )
         return Minibatch(
-            speaker=self.slot,
+            slot=self.slot,
             step=step,
             utterances=tuple(utterances),
             speed_factors=factors,
@@ -210,7 +210,7 @@ def assign_replicas(loads, place_of, num_replicas):
     speaker, at the speaker's place; none gets more slots than its even share.
 
     Args:
-        loads: list by slot of dicts of bucket to work, as `SpeakerData.load`.
+        loads: list by slot of dicts of bucket to work, as `MinibatchSchedule.load`.
         place_of: list of int, by slot, as `assign_places`.
         num_replicas: int.
 
@@ -283,7 +283,7 @@ def training_calls(speakers, steps, stop_at, places, steps_per_call):
     what a speaker computes is the same to the bit, whoever is beside it.
 
     Args:
-        speakers: dict of slot to `SpeakerData`.
+        speakers: dict of slot to `MinibatchSchedule`.
         steps: dict of slot to the speaker's steps so far.
         stop_at: dict of slot to the step to stop before.
         places: int, speakers of one step, over all replicas.
@@ -340,7 +340,7 @@ def evaluation_groups(speakers, places, num_replicas=None):
     """Groups that hold every utterance of `speakers` once.
 
     Args:
-        speakers: dict of slot to `SpeakerData`.
+        speakers: dict of slot to `MinibatchSchedule`.
         places: int, of each replica.
         num_replicas: int, replicas that each take their own speakers alone,
             known by their places; None where anybody may take any place.

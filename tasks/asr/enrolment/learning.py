@@ -79,7 +79,7 @@ class Learning:
         self._utterances = utterances
         self._seed = seed
         self._schedules = [
-            schedule.SpeakerData(
+            schedule.MinibatchSchedule(
                 slot=slot,
                 speaker=run.key,
                 num_samples=[
@@ -161,7 +161,7 @@ class Learning:
                 by_bucket.values(), key=lambda each: (each[0].step, -len(each))
             )
             group = [
-                [m for m in chosen if self._owners[m.speaker] == replica][
+                [m for m in chosen if self._owners[m.slot] == replica][
                     : self._places
                 ]
                 for replica in range(self._replicas.num_local)
@@ -207,14 +207,14 @@ class Learning:
     def _batch(self, minibatches):
         items, seeds = [], np.zeros((self._places, 2), np.int32)
         for place, minibatch in enumerate(minibatches):
-            run = self._runs[minibatch.speaker]
+            run = self._runs[minibatch.slot]
             items.append(
                 (run.speaker, [run.train[i] for i in minibatch.utterances])
             )
             seeds[place] = random_streams.stateless_seed(
                 "dropout", self._seed, run.key, minibatch.step
             )
-        slots = [minibatch.speaker for minibatch in minibatches]
+        slots = [minibatch.slot for minibatch in minibatches]
         # An empty place borrows an absent slot and hands it back as it was.
         absent = [s for s in range(len(self._runs)) if s not in slots]
         slots = slots + absent[: self._places - len(slots)]
@@ -222,7 +222,7 @@ class Learning:
             items, self._places, self._utterances, minibatches[0].bucket
         )
         batch |= {
-            "slots": np.array(slots, np.int32),
+            "row_indices": np.array(slots, np.int32),
             "active": np.arange(self._places) < len(items),
             "seeds": seeds,
         }

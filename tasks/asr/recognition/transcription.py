@@ -67,7 +67,7 @@ def transcribe(
         seed=0,
     )
     schedules = {
-        slot: schedule.SpeakerData(
+        slot: schedule.MinibatchSchedule(
             slot,
             data.speaker,
             [round(u.duration * base.sample_rate) for u in data.utterances],
@@ -91,7 +91,7 @@ def transcribe(
                 texts, scores = map(np.asarray, result)
                 for place, minibatch in group.placed:
                     for row, index in enumerate(minibatch.utterances):
-                        found[minibatch.speaker, index] = (
+                        found[minibatch.slot, index] = (
                             texts[place, row].decode("utf-8", "replace"),
                             float(scores[place, row]),
                         )

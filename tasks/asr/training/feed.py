@@ -19,7 +19,7 @@ class Feed:
         activations: str, the folder of frozen activations.
 
     Attributes:
-        schedules: dict of slot to `SpeakerData`.
+        schedules: dict of slot to `MinibatchSchedule`.
     """
 
     def __init__(self, task, data, sharding, speed_factors, activations):

@@ -150,16 +150,16 @@ def steps_per_call(experiment, num_replicas):
 
 
 def speaker_schedule(base, values, data, place=0, speed_factors=(1.0,)):
-    """A speaker's `SpeakerData` in a job.
+    """A speaker's `MinibatchSchedule` in a job.
 
     Args:
         base: `BaseModel`.
         values: `schema.Train`.
         data: `SpeakerUtterances`.
         place: int.
-        speed_factors: as `SpeakerData`'s.
+        speed_factors: as `MinibatchSchedule`'s.
     """
-    return schedule.SpeakerData(
+    return schedule.MinibatchSchedule(
         slot=data.slot,
         speaker=data.speaker,
         num_samples=[

@@ -68,7 +68,7 @@ class SubmodelTask:
             losses `[s]`, each speaker's own mean, and gradient norms `[s]`.
         """
         activations, paddings = self._activations(batch, augment=True)
-        trainables = self.stack.trainables(batch["slots"])
+        trainables = self.stack.trainables(batch["row_indices"])
         masks = self._dropout_masks(batch["seeds"], activations)
         heard = self.stack.listen(
             tf.cast(activations, tf.float32), paddings, batch["weights"]
@@ -83,7 +83,7 @@ class SubmodelTask:
             )
         gradients = tape.gradient(total, trainables)
         norms = self.optimizer.update(
-            batch["slots"], batch["active"], trainables, gradients
+            batch["row_indices"], batch["active"], trainables, gradients
         )
         return losses, norms
 
@@ -99,7 +99,7 @@ class SubmodelTask:
         Returns:
             losses and gradient norms `[steps, s]`, zero after `count`.
         """
-        steps, places = batches["slots"].shape
+        steps, places = batches["row_indices"].shape
         found = [
             tf.TensorArray(tf.float32, steps, element_shape=[places])
             for _ in range(2)
@@ -130,7 +130,7 @@ class SubmodelTask:
     def losses(self, batch):
         """Each speaker's mean loss `[s]`, and the weight it has `[s]`."""
         activations, paddings = self._activations(batch, augment=False)
-        rows = self.stack.gather(batch["slots"])
+        rows = self.stack.gather(batch["row_indices"])
         losses = self._losses(batch, activations, paddings, rows, None)
         return losses, tf.reduce_sum(batch["weights"], axis=1)
 
@@ -223,7 +223,9 @@ def recognizer(base, stack=None, beam_size=1):
     def recognize(batch):
         functions = {}
         if stack is not None:
-            functions = stack.adapter_functions(stack.gather(batch["slots"]))
+            functions = stack.adapter_functions(
+                stack.gather(batch["row_indices"])
+            )
         encoded, paddings = base.encode(
             *base.features(_merge(batch["audio"]), _merge(batch["lengths"])),
             functions,

@@ -273,7 +273,7 @@ class Trainer:
 
     def _record_step(self, group, losses, norms):
         for place, minibatch in group.placed:
-            state = self.states[minibatch.speaker]
+            state = self.states[minibatch.slot]
             state.steps += 1
             # Elsewhere trained speakers' losses come by `_share_losses`.
             if np.isfinite(norms[place]):
@@ -337,8 +337,8 @@ class Trainer:
                 for parts in zip(*self.losses(batches), strict=True)
             )
             for place, minibatch in self._own(group):
-                sums[minibatch.speaker] += float(losses[place] * weights[place])
-                counts[minibatch.speaker] += float(weights[place])
+                sums[minibatch.slot] += float(losses[place] * weights[place])
+                counts[minibatch.slot] += float(weights[place])
             # Several processes have to meet to know of each other's notices.
             if self._workers.count > 1:
                 is_asked = index % _GROUPS_PER_MEETING == 0

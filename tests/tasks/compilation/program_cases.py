@@ -80,7 +80,7 @@ def arrays(specs, num_slots=NUM_SLOTS, seed=0):
             value = draw.integers(1, TOKENS, shape)
         elif name == "tokens":
             value = draw.integers(1, 20, shape)
-        elif name == "slots":
+        elif name == "row_indices":
             value = draw.permutation(num_slots)[: shape[0]]
         elif name == "seeds":
             value = draw.integers(0, 2**31 - 1, shape)

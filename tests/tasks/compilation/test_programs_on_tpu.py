@@ -85,7 +85,7 @@ def test_the_lowered_step_gives_the_losses_and_rows_of_the_step(base):
     losses, norms = job.train_step(arrays)
     np.testing.assert_allclose(results[0], losses, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(results[1], norms, rtol=1e-4, atol=1e-5)
-    slots = arrays["slots"].numpy()
+    slots = arrays["row_indices"].numpy()
     absent = sorted(set(range(program_cases.NUM_SLOTS)) - set(slots))
     moved = 0
     for name, variable in job.state_by_name.items():

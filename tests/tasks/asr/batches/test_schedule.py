@@ -14,7 +14,7 @@ def bucket(length):
 
 
 def speaker(slot, name, lengths, size=2, **kwargs):
-    return schedule.SpeakerData(
+    return schedule.MinibatchSchedule(
         slot, name, lengths, bucket, size, 0, place=slot % 2, **kwargs
     )
 
@@ -71,7 +71,7 @@ def test_slower_speech_gets_the_bucket_of_its_new_length():
 
 def test_groups_share_a_bucket_and_differ_in_speakers():
     for group in run(three(), {0: 0, 1: 0, 2: 0}, {0: 6, 1: 6, 2: 6}):
-        assert len({m.speaker for m in group.minibatches}) == len(
+        assert len({m.slot for m in group.minibatches}) == len(
             group.minibatches
         )
         assert {m.bucket for m in group.minibatches} == {group.bucket}
@@ -83,7 +83,7 @@ def test_every_speaker_takes_its_own_steps_in_order():
     steps = collections.defaultdict(list)
     for group in groups:
         for minibatch in group.minibatches:
-            steps[minibatch.speaker].append(minibatch.step)
+            steps[minibatch.slot].append(minibatch.step)
     assert steps == {0: [2, 3, 4, 5], 1: [0, 1, 2]}
 
 
@@ -96,7 +96,7 @@ def test_what_follows_is_a_function_of_the_counts():
     for done, group in enumerate(whole):
         assert run(three(), steps, stop) == whole[done:]
         for minibatch in group.minibatches:
-            steps[minibatch.speaker] += 1
+            steps[minibatch.slot] += 1
 
 
 def test_a_finished_speakers_place_goes_to_one_that_waits():
@@ -126,7 +126,7 @@ def test_a_speaker_always_has_the_same_place():
     groups = run(data, dict.fromkeys(range(5), 0), dict.fromkeys(range(5), 9))
     for group in groups:
         for place, minibatch in group.placed:
-            assert place == minibatch.speaker % 2
+            assert place == minibatch.slot % 2
     alone = run({3: data[3]}, {3: 0}, {3: 2})
     assert [group.places for group in alone] == [(1,), (1,)]
 
@@ -137,9 +137,9 @@ def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
     for group in schedule.evaluation_groups(speakers, 2):
         for minibatch in group.minibatches:
             for i in minibatch.utterances:
-                length = speakers[minibatch.speaker].num_samples[i]
+                length = speakers[minibatch.slot].num_samples[i]
                 assert bucket(length) == group.bucket
-                seen[minibatch.speaker, i] += 1
+                seen[minibatch.slot, i] += 1
     assert set(seen.values()) == {1}
     assert len(seen) == 9 + 7 + 3
 
@@ -148,14 +148,14 @@ def test_too_long_an_utterance_is_the_base_models_error():
     def limited(length):
         raise ValueError("too long")
 
-    data = schedule.SpeakerData(0, "ann", [SECOND], limited, 1, 0)
+    data = schedule.MinibatchSchedule(0, "ann", [SECOND], limited, 1, 0)
     with pytest.raises(ValueError, match="too long"):
         data.minibatch(0)
 
 
 def of_replicas(speakers, place_of, replica_of, places):
     return {
-        slot: schedule.SpeakerData(
+        slot: schedule.MinibatchSchedule(
             slot,
             data.speaker,
             data.num_samples,
@@ -203,13 +203,13 @@ def test_what_replicas_have_of_a_group_is_the_group():
     data = of_replicas(data, place_of, replica_of, 2)
     (group,) = run(data, dict.fromkeys(data, 0), dict.fromkeys(data, 1), 6)
     parts = schedule.split(group, 3, 2)
-    assert [[m.speaker for m in part.minibatches] for part in parts] == [
-        [m.speaker for m in group.minibatches if replica_of[m.speaker] == r]
+    assert [[m.slot for m in part.minibatches] for part in parts] == [
+        [m.slot for m in group.minibatches if replica_of[m.slot] == r]
         for r in range(3)
     ]
     for part in parts:
         for place, minibatch in part.placed:
-            assert place == place_of[minibatch.speaker]
+            assert place == place_of[minibatch.slot]
     short = schedule.Group(SECOND, group.minibatches[:1], (5,))
     assert [len(p.minibatches) for p in schedule.split(short, 3, 2)] == [
         0,
@@ -223,8 +223,8 @@ def test_evaluation_stays_on_each_speakers_replica():
     seen = collections.Counter()
     for group in schedule.evaluation_groups(data, 2, 2):
         for place, minibatch in group.placed:
-            assert place // 2 == [0, 0, 1][minibatch.speaker]
-            seen.update((minibatch.speaker, i) for i in minibatch.utterances)
+            assert place // 2 == [0, 0, 1][minibatch.slot]
+            seen.update((minibatch.slot, i) for i in minibatch.utterances)
     assert set(seen.values()) == {1}
     assert len(seen) == 9 + 7 + 3
 
@@ -249,7 +249,7 @@ def test_a_call_of_many_steps_has_one_bucket_and_keeps_the_order():
             assert len(group.minibatches) == 2
         for group in call:
             for minibatch in group.minibatches:
-                steps[minibatch.speaker].append(minibatch.step)
+                steps[minibatch.slot].append(minibatch.step)
     assert steps == {slot: list(range(6)) for slot in stop}
 
 
@@ -262,4 +262,4 @@ def test_what_follows_a_call_is_a_function_of_the_counts():
         assert rest == whole[done:]
         for group in call:
             for minibatch in group.minibatches:
-                steps[minibatch.speaker] += 1
+                steps[minibatch.slot] += 1

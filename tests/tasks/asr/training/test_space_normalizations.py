@@ -42,7 +42,7 @@ def test_a_normalised_space_learns_and_stays_normalised(
     after = run.job.losses(batch)[0].numpy()
     active = batch["active"].numpy()
     assert np.all(after[active] < before[active])
-    slots = batch["slots"].numpy()[active]
+    slots = batch["row_indices"].numpy()[active]
     assert np.all(np.any(stack.embeddings.numpy() != start, axis=1)[slots])
     weights = np.array(embeddings.normalize(stack.embeddings, normalization))
     if normalization == "softmax":

@@ -504,12 +504,12 @@ def test_loader_gives_an_empty_place_an_absent_slot(base, manifests):
     loader = input_pipeline.Loader(
         corpus.train, 16000, 64, 3, 2, tiny.experiment().augment, 0
     )
-    data = trainer.schedule.SpeakerData(
+    data = trainer.schedule.MinibatchSchedule(
         1, "bob", [16000] * 5, base.bucket_samples, 2, 0
     )
     minibatch = data.minibatch(0)
     group = trainer.schedule.Group(minibatch.bucket, (minibatch,))
     batch = loader.batch(group)
-    assert batch["slots"].tolist() == [1, 0, 2]
+    assert batch["row_indices"].tolist() == [1, 0, 2]
     assert batch["active"].tolist() == [True, False, False]
     assert batch["weights"][1:].sum() == 0.0
