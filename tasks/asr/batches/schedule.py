@@ -210,7 +210,8 @@ def assign_replicas(loads, place_of, num_replicas):
     speaker, at the speaker's place; none gets more slots than its even share.
 
     Args:
-        loads: list by slot of dicts of bucket to work, as `MinibatchSchedule.load`.
+        loads: list by slot of dicts of bucket to work, as
+            `MinibatchSchedule.load`.
         place_of: list of int, by slot, as `assign_places`.
         num_replicas: int.
 
