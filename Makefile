@@ -75,6 +75,7 @@ test-versions: $(OLDER:%=$(VENV)-%/.test)  ## the tests on older TensorFlow
 lint: $(VENV)/.test  ## ruff, import-linter and pyright
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 	$(RUN) -m pyright --pythonpath $(RUN)
 
 clean:  ## remove the virtual environment and caches; runs/ stays

@@ -1,13 +1,11 @@
-"""What gets installed: four packages, from this repository, with their data."""
+"""Requirements are declared, and the README names what exists."""
 
 import ast
 import configparser
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-import zipfile
 
 import pytest
 
@@ -28,57 +26,10 @@ DISTRIBUTIONS = {
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """A copy of the repository, and the names in the wheel built from it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, folder)
-    for name in (*structure.PACKAGES, "tests"):
-        shutil.copytree(
-            ROOT / name,
-            folder / name,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "wheel", ".", "--quiet"),
-            *("--no-deps", "--no-build-isolation", "--wheel-dir", "dist"),
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    (path,) = (folder / "dist").glob("*.whl")
-    with zipfile.ZipFile(path) as archive:
-        return folder, set(archive.namelist())
-
-
-@pytest.fixture(scope="module")
 def setup_cfg():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     return parser
-
-
-def test_the_wheel_holds_exactly_the_four_packages(wheel):
-    _, names = wheel
-    top_level = {name.partition("/")[0] for name in names}
-    assert {name for name in top_level if not name.endswith(".dist-info")} == (
-        set(structure.PACKAGES)
-    )
-
-
-def test_the_wheel_holds_every_module_and_data_file(wheel):
-    folder, names = wheel
-    expected = {
-        path.relative_to(folder).as_posix()
-        for package in structure.PACKAGES
-        for path in (folder / package).rglob("*")
-        if path.is_file()
-    }
-    assert expected - names == set()
 
 
 def test_the_packages_resolve_in_the_repository_from_another_folder(tmp_path):
@@ -98,10 +49,6 @@ def test_the_packages_resolve_in_the_repository_from_another_folder(tmp_path):
     assert [pathlib.Path(line) for line in done.stdout.splitlines()] == [
         ROOT / package / "__init__.py" for package in structure.PACKAGES
     ]
-
-
-def test_no_index_takes_the_package(setup_cfg):
-    assert "Private :: Do Not Upload" in setup_cfg["metadata"]["classifiers"]
 
 
 def _requirements(text):

@@ -57,54 +57,14 @@ def test_a_clean_tree_has_no_problem(tree):
             "tpu/distribute/strategy.py": "import tensorflow as tf\n",
             "tasks/train.py": (
                 "from absl import app, flags\n"
-                "from lingvo_like import stack\n"
+                "from lingvo_like.layers import adapter\n"
                 "from params import schema\n"
-                "from tpu import strategy\n"
+                "from tpu.distribute import strategy\n"
             ),
         }
     )
     for checker in structure.CHECKERS:
         assert checker(source) == []
-
-
-@pytest.mark.parametrize(
-    "path, text",
-    [
-        ("lingvo_like/a.py", "from params import schema\n"),
-        ("lingvo_like/a.py", "import tasks.train\n"),
-        ("lingvo_like/a.py", "from tpu import strategy\n"),
-        ("lingvo_like/a.py", "def f():\n    import params\n"),
-        ("params/a.py", "from tasks import cli\n"),
-        ("params/a.py", "from lingvo_like import submodel\n"),
-        ("params/a.py", "from tpu import topology\n"),
-        ("tpu/a.py", "from lingvo_like import hyperparams\n"),
-        ("tasks/a.py", "from tests import structure\n"),
-        ("tasks/a.py", "from . import b\n"),
-    ],
-)
-def test_an_arrow_that_runs_up_is_found(tree, path, text):
-    problems = structure.floor_problems(tree({path: text}))
-    assert len(problems) == 1
-    assert problems[0].startswith(f"{path}:")
-
-
-def test_params_may_import_hyperparams_but_nothing_like_it(tree):
-    source = tree({"params/a.py": "import lingvo_like.hyperparams_extra\n"})
-    assert len(structure.floor_problems(source)) == 1
-
-
-def test_a_circle_between_files_is_found(tree):
-    source = tree(
-        {
-            "tasks/a.py": "from tasks import b\n",
-            "tasks/b.py": "import tasks.c\n",
-            "tasks/c.py": "def f():\n    from tasks import a\n",
-            "tasks/d.py": "from tasks import a\n",
-        }
-    )
-    assert structure.cycle_problems(source) == [
-        "tasks.a -> tasks.b -> tasks.c -> tasks.a"
-    ]
 
 
 def test_an_init_file_with_contents_is_found(tree):
@@ -127,40 +87,6 @@ def test_flags_outside_binaries_are_found(tree, text):
     files = {"tasks/asr/task.py": text, "tasks/train.py": text}
     problems = structure.flag_problems(tree(files))
     assert problems == ["tasks/asr/task.py:1: flags belong in tasks/*.py"]
-
-
-def test_an_assert_is_found(tree):
-    source = tree({"tpu/a.py": "def f(x):\n    assert x\n"})
-    assert structure.assert_problems(source) == [
-        "tpu/a.py:2: assert outside tests"
-    ]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "import tensorflow as tf\n",
-        "from tensorflow import nn\n",
-        "def f():\n    import jax.numpy as jnp\n",
-    ],
-)
-def test_a_layer_of_one_backend_is_found(tree, text):
-    files = {"lingvo_like/layers/a.py": text, "lingvo_like/b.py": text}
-    problems = structure.layer_problems(tree(files))
-    assert len(problems) == 1
-    assert problems[0].startswith("lingvo_like/layers/a.py:")
-
-
-def test_a_long_file_is_found(tree):
-    source = tree(
-        {
-            "tasks/a.py": "x = 1\n" * structure.MAX_LINES,
-            "tasks/b.py": "x = 1\n" * (structure.MAX_LINES + 1),
-        }
-    )
-    assert structure.length_problems(source) == [
-        "tasks/b.py: 401 lines, at most 400"
-    ]
 
 
 @pytest.mark.parametrize(
@@ -186,10 +112,10 @@ def test_imported_modules_and_listed_symbols_are_allowed(tree):
                 "from collections import abc\n"
                 "from concurrent import futures\n"
                 "from keras import ops\n"
-                "from lingvo_like import stack\n"
+                "from lingvo_like.layers import adapter\n"
                 "from whisper_normalizer.english import Normalizer\n"
             ),
         }
     )
-    allowed = ("whisper_normalizer.english.Normalizer",)
+    allowed = ("whisper_normalizer.english",)
     assert structure.symbol_problems(source, allowed) == []
