@@ -1,9 +1,9 @@
-"""Typed hyperparameters: nested frozen dataclasses to JSON, back, and changed.
+"""Hyperparameters: frozen dataclasses, nested, written as JSON and overridden.
 
-Fields may be int, float, bool, str, dict, tuples of these, other dataclasses
-(sections), and unions of them. Where a union holds several dataclasses the
-type of the value that is there rules: overriding never turns one base model
-into another.
+A field holds an int, float, bool, str, dict, a tuple of these, another
+dataclass (a section), or a union of them. Where a union has several
+dataclasses, the class of the current value decides, so an override never
+turns one base model into another.
 """
 
 import dataclasses
@@ -14,10 +14,12 @@ import math
 import re
 import types
 import typing
+from collections import abc
+from typing import Any
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_EXAMPLES = {
+_DESCRIPTIONS = {
     int: "an integer such as 3",
     float: "a finite number such as 0.5 or 1e-3",
     bool: "true or false",
@@ -27,110 +29,63 @@ _EXAMPLES = {
 }
 
 
-def to_dict(params):
+def to_dict(params: Any) -> dict[str, Any]:
     """A dataclass instance as nested dicts of JSON values; tuples are lists.
 
     Raises:
-        ValueError: a value is not one that JSON holds, NaN for instance.
+        ValueError: a value does not have its field's type, or is not finite.
     """
-    checked = _section(type(params), params, shallow(params), "")
-    return _to_json_value(checked)
+    return _json_value(_section(type(params), params, shallow(params), ""))
 
 
-def shallow(params):
-    """A dataclass instance's fields as a dict, unchecked."""
+def shallow(params: Any) -> dict[str, Any]:
+    """A dataclass instance's fields as a dict, unchecked and uncopied."""
     return {
         field.name: getattr(params, field.name)
         for field in dataclasses.fields(params)
     }
 
 
-def from_dict(template, values):
+def from_dict(template: Any, values: Any) -> Any:
     """A dataclass like `template` that holds exactly `values`.
 
     Args:
-        template: dataclass instance; says which fields there are and which
-            dataclass a section of several possible ones is. Or a dataclass.
-        values: nested dict, as `to_dict` gives it; nothing may be missing.
+        template: dataclass, or an instance of one. An instance also says
+            which class a section of several possible ones has.
+        values: nested dict with every field, as `to_dict` returns it.
 
     Raises:
-        ValueError: a key is unknown or missing, or a value has another type.
+        ValueError: a key is unknown or missing, a value has another type, or
+            the dataclass refuses the values.
     """
     if isinstance(template, type):
         return _section(template, None, values, "")
     return _section(type(template), template, values, "")
 
 
-def to_json(params):
+def to_json(params: Any) -> str:
     """The text of `to_dict`; floats come back from it exactly."""
     return json.dumps(to_dict(params), indent=2, allow_nan=False) + "\n"
 
 
-def from_json(template, text):
-    """The inverse of `to_json`; see `from_dict`."""
-    return from_dict(template, strict_json(text))
-
-
-def canonical_json(value):
-    """JSON that is always the same for the same value.
-
-    Raises:
-        TypeError, ValueError: it holds what JSON does not, or is nested too
-            deeply.
-    """
-    try:
-        return json.dumps(
-            value, sort_keys=True, separators=(",", ":"), allow_nan=False
-        )
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def strict_json(text):
-    """`json.loads` that refuses NaN, infinities and repeated keys.
-
-    Raises:
-        ValueError: the text is not JSON in this strict sense.
-    """
-
-    def refuse(constant):
-        raise ValueError(f"{constant} is not a JSON number")
-
-    def finite(number):
-        return float(number) if math.isfinite(float(number)) else refuse(number)
-
-    def pairs_to_dict(pairs):
-        result = {}
-        for key, value in pairs:
-            if key in result:
-                raise ValueError(f"the key {key!r} is there twice")
-            result[key] = value
-        return result
-
-    try:
-        return json.loads(
-            text,
-            parse_constant=refuse,
-            parse_float=finite,
-            object_pairs_hook=pairs_to_dict,
-        )
-    except RecursionError:
-        raise ValueError("JSON is nested too deeply") from None
-
-
-def override(params, assignments):
+def override(params: Any, assignments: abc.Iterable[str]) -> Any:
     """A copy of `params` with values changed by name.
+
+    The dataclasses check the final values only: assignments that are valid
+    together may come in any order.
 
     Args:
         params: dataclass instance.
-        assignments: strings such as `adapter.bottleneck_dim=64`; the value is
-            read as the field's type. Tuples are `1,2,3`, the empty one is
-            `()`, and None is `none`. A later assignment wins.
+        assignments: strings such as `adapter.bottleneck_dim=64`. The field's
+            type decides how a value is read: a tuple is `1,2,3`, the empty
+            tuple is `()`, and None is `none`. A later assignment wins.
 
     Raises:
-        ValueError: the name is unknown (near ones are listed) or a section,
-            or the value does not have the field's type.
+        ValueError: a name is unknown (the message lists similar ones) or
+            names a section, a value does not have its field's type, or a
+            dataclass refuses the values.
     """
+    changes = {}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         path = path.strip()
@@ -138,22 +93,34 @@ def override(params, assignments):
             raise ValueError(
                 f"an override is written name=value. Received: {assignment!r}."
             )
-        params = _set(params, path.split("."), path, text, params)
-    return params
+        section, section_changes = params, changes
+        *parents, name = path.split(".")
+        for parent in parents:
+            section = getattr(section, parent, None)
+            section_changes = section_changes.setdefault(parent, {})
+        hints = _hints(type(section)) if _is_section(section) else {}
+        if name not in hints:
+            raise ValueError(
+                f"unknown hyperparameter `{path}`. "
+                f"{did_you_mean(path, _flat(to_dict(params)))}"
+            )
+        value = getattr(section, name)
+        if _is_section(value):
+            names = ", ".join(f"{path}.{key}" for key in _flat(to_dict(value)))
+            raise ValueError(f"`{path}` is a section; set one of {names}.")
+        section_changes[name] = _parse(hints[name], text, path)
+    return _replace(params, changes)
 
 
-def difference(saved, now):
-    """Where two sets of hyperparameters differ, a readable line for each.
+def difference(saved: Any, now: Any) -> list[str]:
+    """Lines such as `adapter.bottleneck_dim: saved 32, now 64`.
 
     Args:
-        saved: dataclass instance or the dict of one.
+        saved: dataclass instance, or the dict of one.
         now: the same.
-
-    Returns:
-        list of lines such as `adapter.bottleneck_dim: saved 32, now 64`.
     """
     saved, now = (
-        _flat(to_dict(side) if dataclasses.is_dataclass(side) else side)
+        _flat(to_dict(side) if _is_section(side) else side)
         for side in (saved, now)
     )
     return [
@@ -163,13 +130,13 @@ def difference(saved, now):
     ]
 
 
-def did_you_mean(name, known):
-    """A sentence that lists the names of `known` nearest to `name`.
+def did_you_mean(name: str, known: abc.Iterable[str]) -> str:
+    """A sentence that lists the names of `known` most similar to `name`.
 
-    A dotted name is also found by its last part alone.
+    A dotted name is also matched by its last part alone.
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    similar = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     last = name.rpartition(".")[2]
     by_last_part = {}
     for candidate in known:
@@ -177,16 +144,16 @@ def did_you_mean(name, known):
             candidate
         )
     for part in difflib.get_close_matches(last, by_last_part, n=3, cutoff=0.8):
-        near += by_last_part[part]
-    near = list(dict.fromkeys(near))[:5]
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
+        similar += by_last_part[part]
+    similar = list(dict.fromkeys(similar))[:5]
+    if similar:
+        return f"Did you mean {' or '.join(similar)}?"
     if not known:
         return "None are known."
     return f"Known: {', '.join(sorted(known))}."
 
 
-# A server reads the metadata of thousands of files of the same class.
+# Cached: a server reads thousands of files of the same class.
 _hints = functools.lru_cache(typing.get_type_hints)
 
 
@@ -198,20 +165,24 @@ def _members(annotation):
     return (annotation,)
 
 
-def _type_name(annotation):
+def _is_section(value):
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _describe(annotation):
     members = _members(annotation)
     if len(members) > 1:
-        return " or ".join(_type_name(member) for member in members)
+        return " or ".join(_describe(member) for member in members)
     if typing.get_origin(annotation) is tuple:
         item = typing.get_args(annotation)[0]
         item_name = getattr(item, "__name__", str(item))
         return f"{item_name} values separated by commas, or ()"
-    return _EXAMPLES.get(annotation, getattr(annotation, "__name__", "?"))
+    return _DESCRIPTIONS.get(annotation, getattr(annotation, "__name__", "?"))
 
 
 def _wrong_type(path, annotation, value):
     return ValueError(
-        f"`{path}` must be {_type_name(annotation)}. Received: {value!r}."
+        f"`{path}` must be {_describe(annotation)}. Received: {value!r}."
     )
 
 
@@ -247,8 +218,8 @@ def _section(cls, template, values, prefix):
     )
 
 
-def _coerce(annotation, current, value, path):
-    """`value`, checked against a type; lists become tuples, int floats."""
+def _coerce(annotation, current, value: Any, path):
+    """`value`, checked; a list becomes a tuple and an integer a float."""
     members = _members(annotation)
     sections = [m for m in members if dataclasses.is_dataclass(m)]
     if dataclasses.is_dataclass(value):
@@ -264,20 +235,18 @@ def _coerce(annotation, current, value, path):
                 return _coerce_tuple(member, value, path)
         elif type(value) is member:
             if member is float and not math.isfinite(value):
-                raise _wrong_type(path, annotation, value)
+                break
             return value
     if type(value) is int and float in members:
         try:
             return float(value)
         except OverflowError:
-            raise _wrong_type(path, annotation, value) from None
+            pass
     raise _wrong_type(path, annotation, value)
 
 
 def _coerce_tuple(annotation, values, path):
-    items = typing.get_args(annotation)
-    if items[-1] is Ellipsis:
-        items = items[:1] * len(values)
+    items = _item_types(annotation, len(values))
     if len(items) != len(values):
         raise ValueError(
             f"`{path}` must have {len(items)} values. Received: {values!r}."
@@ -288,32 +257,30 @@ def _coerce_tuple(annotation, values, path):
     )
 
 
-def _to_json_value(value):
+def _item_types(annotation, length):
+    items = typing.get_args(annotation)
+    return items[:1] * length if items[-1] is Ellipsis else items
+
+
+def _json_value(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return {k: _to_json_value(v) for k, v in shallow(value).items()}
+        return {k: _json_value(v) for k, v in shallow(value).items()}
     if isinstance(value, tuple):
-        return [_to_json_value(item) for item in value]
+        return [_json_value(item) for item in value]
     return value
 
 
-def _set(params, names, path, text, root):
-    name, rest = names[0], names[1:]
-    hints = _hints(type(params))
-    value = getattr(params, name, None) if name in hints else None
-    is_section = dataclasses.is_dataclass(value)
-    if name not in hints or (rest and not is_section):
-        raise ValueError(
-            f"unknown hyperparameter `{path}`. "
-            f"{did_you_mean(path, _flat(to_dict(root)))}"
-        )
-    if rest:
-        value = _set(value, rest, path, text, root)
-    elif is_section:
-        known = ", ".join(f"{path}.{key}" for key in _flat(to_dict(value)))
-        raise ValueError(f"`{path}` is a section; set one of {known}.")
-    else:
-        value = _parse(hints[name], text, path)
-    return dataclasses.replace(params, **{name: value})
+def _replace(params, changes):
+    """`params` with nested changes, each dataclass built once."""
+    return dataclasses.replace(
+        params,
+        **{
+            name: _replace(getattr(params, name), change)
+            if isinstance(change, dict)
+            else change
+            for name, change in changes.items()
+        },
+    )
 
 
 def _parse(annotation, text, path):
@@ -345,9 +312,7 @@ def _parse_tuple(annotation, text, path, wrong):
     elif not text:
         raise wrong
     parts = text.removesuffix(",").split(",") if text else []
-    items = typing.get_args(annotation)
-    if items[-1] is Ellipsis:
-        items = items[:1] * len(parts)
+    items = _item_types(annotation, len(parts))
     if len(items) != len(parts):
         raise wrong
     return tuple(

@@ -10,7 +10,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lingvo_like import hyperparams
+from lingvo_like import json_values
 
 
 def header(data, max_file_bytes, max_header_bytes):
@@ -31,7 +31,7 @@ def header(data, max_file_bytes, max_header_bytes):
     check_lengths(data, max_file_bytes, max_header_bytes)
     header_bytes = int.from_bytes(data[:8], "little")
     try:
-        result = hyperparams.strict_json(data[8 : 8 + header_bytes].decode())
+        result = json_values.strict_json(data[8 : 8 + header_bytes].decode())
     except ValueError as error:
         raise ValueError(f"the header is not JSON: {error}") from None
     if not isinstance(result, dict) or not all(
@@ -67,7 +67,7 @@ def sha256(fields, tensors):
         fields: JSON-able dict, the metadata.
         tensors: dict of name to float32 array, in an order that is kept.
     """
-    digest = hashlib.sha256(hyperparams.canonical_json(fields).encode())
+    digest = hashlib.sha256(json_values.canonical_json(fields).encode())
     for name, tensor in tensors.items():
         digest.update(f"\n{name}\n".encode())
         digest.update(np.ascontiguousarray(tensor, "<f4").data)

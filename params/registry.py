@@ -4,7 +4,7 @@ A new experiment is a class in a module of this folder and a line here.
 """
 
 from lingvo_like import hyperparams
-from params import conformer, schema, whisper
+from params import conformer, whisper
 
 EXPERIMENTS = {
     "conformer.LibriSpeechL": conformer.LibriSpeechL,
@@ -39,33 +39,6 @@ def get(name):
             f"{hyperparams.did_you_mean(name, EXPERIMENTS)}"
         )
     return EXPERIMENTS[name]()
-
-
-def with_later_values(values):
-    """Saved values, with what came since at the value that it had then.
-
-    Args:
-        values: nested dict, as `hyperparams.to_dict` gave it at some time.
-
-    Returns:
-        a dict like it; `values` stays as it is.
-    """
-    result = {"space": hyperparams.to_dict(schema.Space())} | values
-    for section, added in (
-        ("adapter", {"shared_start": False}),
-        (
-            "train",
-            {
-                "submodel_dtype": "float32",
-                "resident_speakers": 0,
-                "steps_per_call": 1,
-                "compute_dtype": "float32",
-            },
-        ),
-    ):
-        if isinstance(result.get(section), dict):
-            result[section] = added | result[section]
-    return result
 
 
 def describe():

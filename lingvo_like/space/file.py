@@ -8,7 +8,7 @@ import os
 
 import safetensors.numpy
 
-from lingvo_like import files, hyperparams, tensor_file
+from lingvo_like import files, hyperparams, json_values, tensor_file
 from lingvo_like.space import metadata as space_metadata
 from lingvo_like.space import space as space_lib
 
@@ -33,7 +33,7 @@ def save(path, space):
         SpaceError: it is too large.
         OSError: it cannot be written; an old file stays as it was.
     """
-    text = hyperparams.canonical_json(hyperparams.to_dict(space.metadata))
+    text = json_values.canonical_json(hyperparams.to_dict(space.metadata))
     data = safetensors.numpy.save(space.tensors, {_HEADER_KEY: text})
     try:
         tensor_file.check_lengths(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
@@ -74,7 +74,7 @@ def _parse(data, base_fingerprint):
         )
     if not isinstance(entry[_HEADER_KEY], str):
         raise ValueError("the metadata must be a string")
-    fields = hyperparams.strict_json(entry[_HEADER_KEY])
+    fields = json_values.strict_json(entry[_HEADER_KEY])
     version = fields.get("format_version") if isinstance(fields, dict) else None
     if version != space_metadata.FORMAT_VERSION:
         raise ValueError(

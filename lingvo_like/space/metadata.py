@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lingvo_like import hyperparams
+from lingvo_like import json_values
 from lingvo_like.submodel import layout as submodel_layout
 
 FORMAT_VERSION = 1
@@ -51,6 +51,6 @@ def plain_json(name, value):
         SpaceError: it holds what JSON does not, NaN for instance.
     """
     try:
-        return hyperparams.strict_json(hyperparams.canonical_json(value or {}))
+        return json_values.plain(value or {})
     except (TypeError, ValueError) as error:
         raise SpaceError(f"`{name}` must be JSON: {error}") from None

@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 
-from lingvo_like import files, hyperparams
+from lingvo_like import files, hyperparams, json_values
 from lingvo_like.store import gate as submodel_store_gate
 from lingvo_like.submodel import file as submodel_file
 
@@ -218,7 +218,7 @@ def from_json(cls, data, path):
         DamagedStoreError: they are not that, or belong in another folder.
     """
     try:
-        fields = hyperparams.strict_json(data.decode())
+        fields = json_values.strict_json(data.decode())
         if not isinstance(fields, dict) or not isinstance(
             fields.get("version", {}), dict
         ):

@@ -5,7 +5,7 @@ import datetime
 import json
 import secrets
 
-from lingvo_like import files, hyperparams
+from lingvo_like import files, json_values
 from lingvo_like.store import filesystem as submodel_store_files
 from lingvo_like.store import layout
 
@@ -47,7 +47,7 @@ class Records:
                 ) from None
             data = self._create()
         try:
-            version = hyperparams.strict_json(data.decode())["format_version"]
+            version = json_values.strict_json(data.decode())["format_version"]
         except (ValueError, KeyError, TypeError):
             raise layout.DamagedStoreError(
                 f"{self.tree.full(layout.MARKER)}: damaged: not the "

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 
-from lingvo_like import files, hyperparams
+from lingvo_like import files, json_values
 from lingvo_like.store import layout
 from lingvo_like.submodel import file as submodel_file
 
@@ -103,7 +103,7 @@ def _audit(tree, path):
     lines = tree.read(path, 1 << 40).split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            if line and not isinstance(hyperparams.strict_json(line), dict):
+            if line and not isinstance(json_values.strict_json(line), dict):
                 raise ValueError("not an object")
         except ValueError as error:
             yield Problem(path, f"line {number} is damaged: {error}")

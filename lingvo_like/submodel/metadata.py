@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from lingvo_like import hyperparams, tensor_file
+from lingvo_like import hyperparams, json_values, tensor_file
 from lingvo_like.submodel import layout as submodel_layout
 
 FORMAT_VERSION = 1
@@ -41,7 +41,7 @@ class Metadata:
 
 def to_json(metadata):
     """Metadata as text, always the same for the same metadata."""
-    return hyperparams.canonical_json(hyperparams.to_dict(metadata))
+    return json_values.canonical_json(hyperparams.to_dict(metadata))
 
 
 def from_json(text):
@@ -52,7 +52,7 @@ def from_json(text):
             is missing, not known, of another type or out of range.
     """
     try:
-        fields = hyperparams.strict_json(text)
+        fields = json_values.strict_json(text)
         if not isinstance(fields, dict):
             raise ValueError("must be a JSON object")
         version = fields.get("format_version")
@@ -75,7 +75,7 @@ def plain_json(name, value):
         SubmodelError: it holds what JSON does not, NaN for instance.
     """
     try:
-        return hyperparams.strict_json(hyperparams.canonical_json(value))
+        return json_values.plain(value)
     except (TypeError, ValueError) as error:
         raise submodel_layout.SubmodelError(
             f"`{name}` must be JSON: {error}"

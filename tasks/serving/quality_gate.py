@@ -1,6 +1,6 @@
 """Turns what `tasks.evaluate` measured into evidence for the store's gate."""
 
-from lingvo_like import files, hyperparams
+from lingvo_like import files, hyperparams, json_values
 from lingvo_like.store import store as submodel_store
 
 _MAX_BYTES = 1 << 30
@@ -29,7 +29,7 @@ class Results:
     def __init__(self, path):
         self.path = path
         try:
-            results = hyperparams.strict_json(files.read(path, _MAX_BYTES))
+            results = json_values.strict_json(files.read(path, _MAX_BYTES))
             self._base_fingerprint = results["details"]["base_fingerprint"]
             compared = results["details"]["compared_fingerprint"]
             self._sha256 = results["submodel_sha256"]

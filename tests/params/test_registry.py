@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import json
 import pathlib
 import subprocess
 import sys
@@ -21,19 +22,6 @@ from params import registry, schema
 from tasks.asr.bases import loading as base_loading
 from tasks.asr.training import stacks
 from tests.lingvo_like.base_models.whisper import whisper_bases
-
-# What a section of the first runs' experiment.json had.
-FIRST = {
-    "adapter": "bottleneck_dim blocks residual_weight dropout_rate",
-    "optimizer": "learning_rate warmup_steps decay beta_1 beta_2 epsilon "
-    "weight_decay clip_norm",
-    "augment": "speed_factors num_freq_masks freq_mask_max_bins "
-    "num_time_masks time_mask_max_frames",
-    "train": "seed num_steps speakers_per_step utterances_per_speaker "
-    "eval_every_steps patience checkpoint_every_seconds cache_activations "
-    "min_utterances",
-    "text": "normalizer target_word_error_rate",
-}
 
 every_experiment = pytest.mark.parametrize("name", registry.EXPERIMENTS)
 
@@ -73,34 +61,12 @@ def test_an_experiment_is_an_experiment_of_its_own(name):
 def test_an_experiment_comes_back_from_json(name):
     experiment = registry.get(name)
     text = hyperparams.to_json(experiment)
-    assert hyperparams.from_json(registry.get(name), text) == experiment
+    assert (
+        hyperparams.from_dict(type(experiment), json.loads(text)) == experiment
+    )
     assert hyperparams.difference(experiment, registry.get(name)) == []
     changed = hyperparams.override(experiment, ["adapter.bottleneck_dim=3"])
     assert len(hyperparams.difference(experiment, changed)) == 1
-
-
-@every_experiment
-def test_values_of_before_come_back_with_those_of_since(name):
-    experiment = registry.get(name)
-    saved = hyperparams.to_dict(experiment)
-    if not experiment.space.embedding_dim:
-        del saved["space"]
-    for section, first in FIRST.items():
-        saved[section] = {key: saved[section][key] for key in first.split()}
-    before = hyperparams.to_json(experiment)
-    upgraded = registry.with_later_values(saved)
-    found = hyperparams.to_dict(hyperparams.from_dict(experiment, upgraded))
-    now = hyperparams.to_dict(experiment)
-    # What came since is off, or as it was, unless an experiment chose it.
-    for section, values in (
-        ("adapter", schema.Adapter()),
-        ("train", schema.Train()),
-    ):
-        since = hyperparams.to_dict(values)
-        now[section] = since | saved[section]
-    assert found == now
-    assert "submodel_dtype" not in saved["train"]
-    assert hyperparams.to_json(experiment) == before
 
 
 @every_experiment

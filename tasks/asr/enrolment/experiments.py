@@ -20,7 +20,7 @@ def of_space(space):
     metadata = space.metadata
     return hyperparams.from_dict(
         registry.get(metadata.experiment),
-        registry.with_later_values(metadata.values),
+        metadata.values,
     )
 
 

@@ -23,9 +23,8 @@ import weakref
 import tensorflow as tf
 from absl import logging
 
-from lingvo_like import files, hyperparams
+from lingvo_like import files, hyperparams, json_values
 from lingvo_like.submodel import file as submodel_file
-from params import registry
 from tasks.asr.training import checkpoint
 
 EXPERIMENT_FILE = "experiment.json"
@@ -179,7 +178,7 @@ class ModelDirectory:
             return None
         data = files.read(self.experiment)
         try:
-            saved = hyperparams.strict_json(data.decode())
+            saved = json_values.strict_json(data.decode())
             intact = all(
                 isinstance(saved[key], kind)
                 for key, kind in (
@@ -197,7 +196,6 @@ class ModelDirectory:
                 f"{self.experiment}: not a run's description; restore it or "
                 f"train into another --model_dir"
             )
-        saved["values"] = registry.with_later_values(saved["values"])
         return saved
 
     def saved_values(self, saved, template):

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import os
 
-from lingvo_like import hyperparams
+from lingvo_like import hyperparams, json_values
 
 FILE = "description.json"
 FORMAT_VERSION = 1
@@ -110,7 +110,7 @@ def from_json(text):
         ValueError: it is not JSON, of another format version, altered, or a
             field is missing, unknown, of another type or contradicts another.
     """
-    fields = hyperparams.strict_json(text)
+    fields = json_values.strict_json(text)
     if not isinstance(fields, dict):
         raise ValueError("must be a JSON object")
     version = fields.get("format_version")

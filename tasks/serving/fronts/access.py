@@ -20,7 +20,7 @@ import hashlib
 import os
 import re
 
-from lingvo_like import hyperparams
+from lingvo_like import json_values
 from lingvo_like.store import store as submodel_store
 from tasks.serving import errors, messages
 
@@ -133,7 +133,7 @@ def read(path):
 
 def from_json(text):
     """As `read`, of the file's text."""
-    content = hyperparams.strict_json(text)
+    content = json_values.strict_json(text)
     if not isinstance(content, dict) or set(content) != {"credentials"}:
         raise ValueError('must be {"credentials": [...]}')
     if not isinstance(content["credentials"], list):

@@ -1,0 +1,61 @@
+"""Strict JSON, and canonical JSON for values that are hashed or compared."""
+
+import json
+import math
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text that is always the same for equal values.
+
+    Raises:
+        TypeError, ValueError: `value` cannot be written as JSON, or is nested
+            too deeply.
+    """
+    try:
+        return json.dumps(
+            value, sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def strict_json(text: str) -> Any:
+    """`json.loads` that refuses NaN, infinities and repeated keys.
+
+    Raises:
+        ValueError: the text is not strict JSON.
+    """
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is not a JSON number")
+
+    def finite(number):
+        return float(number) if math.isfinite(float(number)) else refuse(number)
+
+    def pairs_to_dict(pairs):
+        result = {}
+        for key, value in pairs:
+            if key in result:
+                raise ValueError(f"the key {key!r} is there twice")
+            result[key] = value
+        return result
+
+    try:
+        return json.loads(
+            text,
+            parse_constant=refuse,
+            parse_float=finite,
+            object_pairs_hook=pairs_to_dict,
+        )
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON gives it back: string keys, and lists for tuples.
+
+    Raises:
+        TypeError, ValueError: see `canonical_json`.
+    """
+    return strict_json(canonical_json(value))
