@@ -13,7 +13,7 @@ from tasks.asr.data import manifest
 from tasks.asr.enrolment import files as enrolment_files
 from tasks.asr.enrolment import job as enrolment_job
 from tasks.asr.enrolment import plan as enrolment_plan
-from tasks.asr.training import model_directory, task
+from tasks.asr.training import model_directory
 from tests.benchmarks import jobs
 from tpu.distribute import replicas
 
@@ -258,9 +258,7 @@ def _errors(base, test, layout, kept, identity):
         found = kept.get(speaker)
         tensors[speaker] = identity if found is None else found
     adapters = jobs.stack_of(tensors, speakers, layout)
-    return jobs.word_errors(
-        base, test, step=task.transcriber(base, adapters), title="test"
-    )
+    return jobs.word_errors(base, test, adapters, title="test")
 
 
 def _row(mode, utterances, totals, num_bootstrap=1000):

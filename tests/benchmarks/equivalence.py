@@ -52,12 +52,12 @@ def fine_tune_all(base_path, values, arguments, corpus, data):
     """
     from params import schema
     from tasks.asr.bases import training as base_training
-    from tasks.asr.training import task
+    from tasks.asr.recognition import transcription
 
     totals = {}
     base = jobs.load_base(base_path, values)
     start = {k: v.numpy() for k, v in base.named_weights().items()}
-    transcribe = task.transcriber(base)
+    transcriber = transcription.Transcriber(base)
     trainer = None
     settings = {
         "base": base.fingerprint(),
@@ -97,7 +97,7 @@ def fine_tune_all(base_path, values, arguments, corpus, data):
             base,
             {slot: data[slot]},
             title=f"{speaker} fine-tuned",
-            step=transcribe,
+            transcriber=transcriber,
         )
         kept.write_text(
             json.dumps({"settings": settings, "errors": totals[speaker]})

@@ -285,7 +285,7 @@ def first_utterances(data, count):
     }
 
 
-def word_errors(base, data, adapters=None, title="", step=None):
+def word_errors(base, data, adapters=None, title="", transcriber=None):
     """(errors, words) of each speaker.
 
     Args:
@@ -293,10 +293,10 @@ def word_errors(base, data, adapters=None, title="", step=None):
         data: dict of slot to `SpeakerUtterances`.
         adapters: `Stack` whose slots are those of `data`, or None.
         title: of the progress bar.
-        step: a `task.transcriber` to use again, instead of `adapters`.
+        transcriber: a `Transcriber` to use again, instead of `adapters`.
     """
-    step = step or task.transcriber(base, adapters)
-    found = transcription.transcribe(base, data, step, title=title)
+    transcriber = transcriber or transcription.Transcriber(base, adapters)
+    found = transcriber.transcribe(data, title=title)
     records = [
         metrics.Transcribed(
             speaker=utterance.speaker,

@@ -168,11 +168,11 @@ class Learning:
             ]
             yield group
             for taken in (m for own in group for m in own):
-                del waiting[taken.speaker]
+                del waiting[taken.slot]
                 if taken.step + 1 < stop:
-                    waiting[taken.speaker] = self._schedules[
-                        taken.speaker
-                    ].minibatch(taken.step + 1)
+                    waiting[taken.slot] = self._schedules[taken.slot].minibatch(
+                        taken.step + 1
+                    )
 
     def snapshot(self, step):
         """The runs as they are now."""

@@ -95,13 +95,10 @@ def run(
     replicas = replicas or replicas_lib.Replicas()
     with replicas.scope():
         stack = submodels.stack()
-    steps = [
-        transcription.transcriber(model, adapters, beam_size, replicas)
-        for model, adapters in ((compared, None), (base, stack))
-    ]
-    before = transcription.transcribe(
-        compared, data, steps[0], title="base", replicas=replicas
-    )
+    before = transcription.Transcriber(
+        compared, None, beam_size, replicas
+    ).transcribe(data, title="base")
+    transcriber = transcription.Transcriber(base, stack, beam_size, replicas)
     after = {}
     pages = submodels.pages(list(data))
     for number, slots in enumerate(pages, 1):
@@ -110,9 +107,7 @@ def run(
         title = "Submodels"
         if len(pages) > 1:
             title += f", part {number} of {len(pages)}"
-        found = transcription.transcribe(
-            base, page, steps[1], title=title, replicas=replicas
-        )
+        found = transcriber.transcribe(page, title=title)
         after |= {(slots[place], i): told for (place, i), told in found.items()}
     records = []
     for slot, speaker in data.items():

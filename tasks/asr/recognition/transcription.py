@@ -1,107 +1,126 @@
-"""Transcribes many speakers' utterances, each in a bucket of its own length."""
+"""Transcribes many speakers' utterances in batches of one padded length."""
 
-import numpy as np
+from collections import abc
+from typing import Any
+
+import tensorflow as tf
 import tqdm
 
+from lingvo_like.base_models import base_model
+from lingvo_like.stack import stack as stack_lib
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.training import task
 from tpu.distribute import replicas as replicas_lib
 
 
-def transcriber(base, stack=None, beam_size=1, replicas=None):
-    """The step of evaluation on some replicas; see `task.transcriber`.
+class Transcriber:
+    """A base model that turns batches into texts, alone or with Submodels.
 
     Args:
-        base: a `BaseModel`.
+        base: `BaseModel`.
         stack: the `Stack` of the Submodels; None for the base model alone.
-        beam_size: int, 1 for greedy.
+        beam_size: 1 for greedy decoding.
         replicas: `Replicas` that base and stack were made on; None for one.
-
-    Returns:
-        a function of a list of batches, one for each replica of this process,
-        that returns a list of their texts and scores, `[s, u]` each.
     """
-    if replicas is None or replicas.is_plain:
-        step = task.transcriber(base, stack, beam_size)
-        return lambda batches: [step(batch) for batch in batches]
-    recognize = replicas.replicate(task.recognizer(base, stack, beam_size))
 
-    def transcribe(batches):
-        result = []
-        for batch, found in zip(batches, recognize(batches), strict=True):
-            tokens, lengths, scores = found
-            shape = batch["lengths"].shape
-            # An accelerator has no strings.
-            texts = base.detokenize(tokens, lengths).numpy().reshape(shape)
-            result.append((texts, scores.reshape(shape)))
-        return result
+    def __init__(
+        self,
+        base: base_model.BaseModel,
+        stack: stack_lib.Stack | None = None,
+        beam_size: int = 1,
+        replicas: replicas_lib.Replicas | None = None,
+    ):
+        self._base = base
+        self._stack = stack
+        self._beam_size = beam_size
+        self._replicas = replicas or replicas_lib.Replicas()
+        self._step = self._replicas.replicate(
+            tf.function(self._recognize, autograph=False)
+        )
 
-    return transcribe
+    def transcribe(
+        self,
+        speakers: abc.Mapping[int, Any],
+        places: int = 4,
+        utterances: int = 4,
+        title: str = "",
+    ) -> dict[tuple[int, int], tuple[str, float]]:
+        """The text of every utterance.
 
+        Args:
+            speakers: dict of slot to `SpeakerUtterances`.
+            places: speakers of a batch.
+            utterances: utterances of each speaker in a batch.
+            title: title of the progress bar.
 
-def transcribe(
-    base, speakers, step, places=4, utterances=4, title="", replicas=None
-):
-    """The text of every utterance.
-
-    Args:
-        base: the `BaseModel` that `step` decodes with.
-        speakers: dict of slot to `SpeakerUtterances`.
-        step: function from `transcriber`; for one replica also a function of
-            a batch, from `task.transcriber`.
-        places, utterances: speakers of a batch, and utterances of each.
-        title: str, of the progress bar.
-        replicas: `Replicas` that share the utterances; None for one.
-
-    Returns:
-        dict of (slot, utterance's index) to (text, score), in every process.
-    """
-    loader = input_pipeline.Loader(
-        speakers,
-        base.sample_rate,
-        base.max_tokens,
-        places,
-        utterances,
-        schema.Augment(),
-        seed=0,
-    )
-    schedules = {
-        slot: schedule.MinibatchSchedule(
-            slot,
-            data.speaker,
-            [round(u.duration * base.sample_rate) for u in data.utterances],
-            base.bucket_samples,
+        Returns:
+            dict of slot and index of the utterance to text and score; the
+            same in every process.
+        """
+        base, replicas = self._base, self._replicas
+        loader = input_pipeline.Loader(
+            speakers,
+            base.sample_rate,
+            base.max_tokens,
+            places,
             utterances,
+            schema.Augment(),
             seed=0,
         )
-        for slot, data in speakers.items()
-    }
-    total = sum(len(data.utterances) for data in speakers.values())
-    if replicas is None:
-        replicas, of_batch = replicas_lib.Replicas(), step
+        schedules = {
+            slot: schedule.MinibatchSchedule(
+                slot,
+                data.speaker,
+                [round(u.duration * base.sample_rate) for u in data.utterances],
+                base.bucket_samples,
+                utterances,
+                seed=0,
+            )
+            for slot, data in speakers.items()
+        }
+        total = sum(len(data.utterances) for data in speakers.values())
+        rows = []
+        with tqdm.tqdm(total=total, desc=title, unit="utt") as progress:
+            for groups, batches in _steps(schedules, loader, places, replicas):
+                results = self._texts(batches)
+                for group, (texts, scores) in zip(groups, results, strict=True):
+                    for place, minibatch in group.placed:
+                        for row, index in enumerate(minibatch.utterances):
+                            text = texts[place, row].decode("utf-8", "replace")
+                            score = float(scores[place, row])
+                            rows.append([minibatch.slot, index, text, score])
+                        progress.update(len(minibatch.utterances))
+        return {
+            (slot, index): (text, score)
+            for of_process in replicas.workers.gather(rows)
+            for slot, index, text, score in of_process
+        }
 
-        def step(batches):
-            return [of_batch(batch) for batch in batches]
+    def _recognize(self, batch):
+        """Tokens `[s * u, tokens]`, their lengths and scores `[s * u]`."""
+        functions = {}
+        if self._stack is not None:
+            functions = self._stack.adapter_functions(
+                self._stack.gather(batch["row_indices"])
+            )
+        audio = batch["audio"]
+        features, paddings = self._base.features(
+            tf.reshape(audio, [-1, audio.shape[-1]]),
+            tf.reshape(batch["lengths"], [-1]),
+        )
+        encoded, paddings = self._base.encode(features, paddings, functions)
+        return self._base.decode(encoded, paddings, self._beam_size)
 
-    found = {}
-    with tqdm.tqdm(total=total, desc=title, unit="utt") as progress:
-        for groups, batches in _steps(schedules, loader, places, replicas):
-            for group, result in zip(groups, step(batches), strict=True):
-                texts, scores = map(np.asarray, result)
-                for place, minibatch in group.placed:
-                    for row, index in enumerate(minibatch.utterances):
-                        found[minibatch.slot, index] = (
-                            texts[place, row].decode("utf-8", "replace"),
-                            float(scores[place, row]),
-                        )
-                    progress.update(len(minibatch.utterances))
-    rows = [[*key, *value] for key, value in found.items()]
-    return {
-        (slot, index): (text, score)
-        for of_process in replicas.workers.gather(rows)
-        for slot, index, text, score in of_process
-    }
+    def _texts(self, batches):
+        """Each batch's texts and scores, both `[s, u]`."""
+        results = []
+        for batch, found in zip(batches, self._step(batches), strict=True):
+            tokens, lengths, scores = found
+            shape = batch["lengths"].shape
+            # Not a part of the step: an accelerator has no strings.
+            texts = self._base.detokenize(tokens, lengths).numpy()
+            results.append((texts.reshape(shape), scores.reshape(shape)))
+        return results
 
 
 def _steps(schedules, loader, places, replicas):

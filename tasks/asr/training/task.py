@@ -186,55 +186,6 @@ class SubmodelTask:
         return {block: kept[:, i] for i, block in enumerate(blocks)}
 
 
-def transcriber(base, stack=None, beam_size=1):
-    """The step of evaluation: batches to text.
-
-    Args:
-        base: a `BaseModel`.
-        stack: the `Stack` of the Submodels; None for the base model alone.
-        beam_size: int, 1 for greedy.
-
-    Returns:
-        A function of a batch that returns texts and scores, `[s, u]` each.
-    """
-
-    recognize = recognizer(base, stack, beam_size)
-
-    @tf.function(autograph=False)
-    def transcribe(batch):
-        tokens, lengths, scores = recognize(batch)
-        shape = tf.shape(batch["lengths"])
-        return (
-            tf.reshape(base.detokenize(tokens, lengths), shape),
-            tf.reshape(scores, shape),
-        )
-
-    return transcribe
-
-
-def recognizer(base, stack=None, beam_size=1):
-    """What of `transcriber` an accelerator can do: all but the text.
-
-    Returns:
-        A function of a batch that returns tokens `[s * u, tokens]`, their
-        lengths and scores `[s * u]`.
-    """
-
-    def recognize(batch):
-        functions = {}
-        if stack is not None:
-            functions = stack.adapter_functions(
-                stack.gather(batch["row_indices"])
-            )
-        encoded, paddings = base.encode(
-            *base.features(_merge(batch["audio"]), _merge(batch["lengths"])),
-            functions,
-        )
-        return base.decode(encoded, paddings, beam_size)
-
-    return recognize
-
-
 def layout_of(base, adapter):
     """The `Layout` of an experiment's Submodels on a base model.
 

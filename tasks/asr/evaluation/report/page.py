@@ -15,7 +15,7 @@ from tasks.asr.evaluation.report import curves as report_curves
 from tasks.asr.evaluation.report import plots as report_plots
 from tasks.asr.evaluation.report import space_map as report_space
 
-_TEMPLATE = pathlib.Path(__file__).with_name("report_template.html")
+_TEMPLATE = pathlib.Path(__file__).with_name("template.html")
 
 _NOVELTY_NAMES = {
     "seen_phrase": "Phrases seen in training",
