@@ -112,7 +112,7 @@ def test_imported_modules_and_listed_symbols_are_allowed(tree):
                 "from collections import abc\n"
                 "from concurrent import futures\n"
                 "from keras import ops\n"
-                "from lingvo_like.layers import adapter\n"
+                "from lingvo_like.stack import stack\n"
                 "from whisper_normalizer.english import Normalizer\n"
             ),
         }
