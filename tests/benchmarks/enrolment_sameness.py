@@ -15,7 +15,7 @@ import numpy as np
 from lingvo_like.stack import stack
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.batches import input_pipeline
+from tasks.asr.batches import padded_audio
 from tasks.asr.enrolment import enrol
 from tasks.asr.enrolment import files as enrolment_files
 from tasks.asr.enrolment import plan as enrolment_plan
@@ -140,8 +140,7 @@ def _deployed(arguments, space, base, few, run, enrolled):
     )
     utterances = [data.utterances[0] for data in few.values()]
     clips = [
-        input_pipeline.read_samples(each, base.sample_rate)
-        for each in utterances
+        padded_audio.read_samples(each, base.sample_rate) for each in utterances
     ]
     materialised = [
         dataclasses.replace(

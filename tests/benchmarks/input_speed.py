@@ -74,8 +74,8 @@ def pipeline(utterances, base_rate, seconds, num_batches):
     speakers = {}
     for slot in range(SPEAKERS):
         own = tuple(u for u in utterances if u.speaker == f"s{slot}")
-        speakers[slot] = input_pipeline.SpeakerUtterances(
-            f"s{slot}", slot, own, ((1, 2, 3),) * len(own)
+        speakers[slot] = input_pipeline.TokenizedUtterances(
+            own, ((1, 2, 3),) * len(own)
         )
     augment = schema.Augment()
     loader = input_pipeline.Loader(
@@ -89,7 +89,7 @@ def pipeline(utterances, base_rate, seconds, num_batches):
         chosen = draw.choice(count, UTTERANCES, replace=count < UTTERANCES)
         ones = (1.0,) * UTTERANCES
         return schedule.Minibatch(
-            slot, step, tuple(map(int, chosen)), ones, bucket
+            slot, f"s{slot}", step, tuple(map(int, chosen)), ones, bucket
         )
 
     groups = [

@@ -14,7 +14,7 @@ import tqdm
 
 from lingvo_like import paddings as paddings_lib
 from lingvo_like import random_streams
-from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.batches import input_pipeline, padded_audio, schedule
 
 
 def shorten(teacher, student, utterances, values):
@@ -35,7 +35,7 @@ def shorten(teacher, student, utterances, values):
     ]
     data = schedule.MinibatchSchedule(
         slot=0,
-        speaker="context",
+        stream_key="context",
         num_samples=[
             round(u.duration * teacher.sample_rate) for u in utterances
         ],
@@ -67,12 +67,10 @@ def _teach(teacher, audio, length):
 
 def _target(teacher, utterance):
     """The 30 s model's tokens and hidden states, without the padding."""
-    samples = input_pipeline.read_samples(utterance, teacher.sample_rate)
-    audio = np.zeros((1, teacher.max_samples), np.float32)
-    audio[0, : len(samples)] = samples[: teacher.max_samples]
-    tokens, lengths, states = _teach(
-        teacher, audio, np.array([len(samples)], np.int32)
+    padded = padded_audio.read(
+        [utterance], teacher.sample_rate, 1, teacher.max_samples
     )
+    tokens, lengths, states = _teach(teacher, *padded)
     length = int(lengths[0])
     num_states = length + len(teacher.tokenizer.prompt)
     return tokens[0, :length].numpy(), states[0, :num_states].numpy()
@@ -98,17 +96,16 @@ def _batch(student, utterances, targets, minibatch, values):
     width = input_pipeline.token_bucket(
         (tokens for tokens, _ in targets), student.max_tokens
     )
-    audio = np.zeros((rows, bucket), np.float32)
-    lengths = np.zeros([rows], np.int32)
+    audio, lengths = padded_audio.read(
+        [utterances[index] for index in minibatch.utterances],
+        student.sample_rate,
+        rows,
+        bucket,
+    )
     tokens = np.zeros((rows, width), np.int32)
     states = np.zeros((rows, prompt + width, student.model_dim), np.float32)
     num_states = np.zeros([rows], np.int32)
     for row, index in enumerate(minibatch.utterances):
-        samples = input_pipeline.read_samples(
-            utterances[index], student.sample_rate
-        )[:bucket]
-        audio[row, : len(samples)] = samples
-        lengths[row] = len(samples)
         text, target = targets[index]
         tokens[row, : len(text)] = text
         states[row, : len(target)] = target

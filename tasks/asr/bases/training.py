@@ -15,6 +15,8 @@ from tasks.asr.batches import input_pipeline, schedule
 from tasks.asr.training import checkpoint, task
 
 CHECKPOINT_SECONDS = 300
+# Of the random streams: one order of the utterances of all speakers.
+STREAM_KEY = "everyone"
 
 
 class BaseTrainer:
@@ -57,24 +59,20 @@ class BaseTrainer:
         self.history = []
 
     def _together(self, data):
-        # Everybody as one speaker: the same minibatches, loader and buckets.
-        everyone = [u for speaker in sorted(data) for u in data[speaker]]
-        return input_pipeline.SpeakerUtterances(
-            speaker="everyone",
-            slot=0,
-            utterances=tuple(everyone),
-            tokens=tuple(tuple(self._base.tokenize(u.text)) for u in everyone),
+        utterances = [u for speaker in sorted(data) for u in data[speaker]]
+        return input_pipeline.TokenizedUtterances(
+            utterances=tuple(utterances),
+            tokens=tuple(
+                tuple(self._base.tokenize(u.text)) for u in utterances
+            ),
         )
 
     def _pieces(self, data):
         values, base = self._values, self._base
-        lengths = [
-            round(u.duration * base.sample_rate) for u in data.utterances
-        ]
         planned = schedule.MinibatchSchedule(
             0,
-            data.speaker,
-            lengths,
+            STREAM_KEY,
+            data.num_samples(base.sample_rate),
             base.bucket_samples,
             values.utterances_per_step,
             values.seed,

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like import files
-from tasks.asr.batches import input_pipeline
+from tasks.asr.batches import padded_audio
 from tasks.asr.data import tfrecord
 
 # Rows of one computation, always, so that it compiles once for each bucket.
@@ -137,13 +137,12 @@ class ActivationCache:
 
     def _computed(self, bucket, rows):
         """Activations and paddings of some rows, `[ROWS, time, dim + 1]`."""
-        audio = np.zeros((ROWS, bucket), np.float32)
-        lengths = np.zeros([ROWS], np.int32)
-        for row, (_, utterance) in enumerate(rows):
-            samples = input_pipeline.read_samples(utterance, self._sample_rate)
-            samples = samples[:bucket]
-            audio[row, : len(samples)] = samples
-            lengths[row] = len(samples)
+        audio, lengths = padded_audio.read(
+            (utterance for _, utterance in rows),
+            self._sample_rate,
+            ROWS,
+            bucket,
+        )
         activations, paddings = self._lower(
             tf.constant(audio), tf.constant(lengths)
         )

@@ -23,7 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import random_streams
-from tasks.asr.data import audio
+from tasks.asr.batches import padded_audio
+from tasks.asr.data import manifest
 
 TOKEN_BUCKET = 8
 # Threads that make batches, each of which may hold one that is ready: a TPU
@@ -34,27 +35,30 @@ _PREFETCHED = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeakerUtterances:
-    """One speaker's utterances with their tokens.
+class TokenizedUtterances:
+    """Utterances with the tokens of their transcripts."""
 
-    Attributes:
-        speaker: str.
-        slot: int.
-        utterances: tuple of `manifest.Utterance`.
-        tokens: tuple of tuples of int, the transcripts.
-    """
+    utterances: tuple[manifest.Utterance, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    def num_samples(self, sample_rate: int) -> list[int]:
+        """The length of each utterance, in samples."""
+        return [round(u.duration * sample_rate) for u in self.utterances]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeakerUtterances(TokenizedUtterances):
+    """One speaker's utterances."""
 
     speaker: str
     slot: int
-    utterances: tuple
-    tokens: tuple
 
 
 class Loader:
     """Reads one group at a time.
 
     Args:
-        speakers: dict of slot to `SpeakerUtterances`.
+        speakers: dict of slot to `TokenizedUtterances`.
         sample_rate: int, the base model's.
         max_tokens: int, the base model's.
         places: int, s.
@@ -136,22 +140,26 @@ class Loader:
 
     def _fill(self, batch, place, minibatch, with_audio):
         data = self._speakers[minibatch.slot]
-        for row, (index, factor) in enumerate(
-            zip(minibatch.utterances, minibatch.speed_factors, strict=True)
-        ):
+        if with_audio:
+            recordings = (
+                padded_audio.read_samples(
+                    data.utterances[index], self._sample_rate, factor
+                )
+                for index, factor in zip(
+                    minibatch.utterances, minibatch.speed_factors, strict=True
+                )
+            )
+            batch["audio"][place], batch["lengths"][place] = padded_audio.pad(
+                recordings, self._utterances, minibatch.bucket
+            )
+        for row, index in enumerate(minibatch.utterances):
             tokens = data.tokens[index]
             batch["tokens"][place, row, : len(tokens)] = tokens
             batch["token_lengths"][place, row] = len(tokens)
             batch["weights"][place, row] = 1.0
-            if with_audio:
-                samples = read_samples(
-                    data.utterances[index], self._sample_rate, factor
-                )[: minibatch.bucket]
-                batch["audio"][place, row, : len(samples)] = samples
-                batch["lengths"][place, row] = len(samples)
         if minibatch.step < 0:
             return
-        key = (self._seed, data.speaker, minibatch.step)
+        key = (self._seed, minibatch.stream_key, minibatch.step)
         batch["seeds"][place] = random_streams.stateless_seed("dropout", *key)
         self._draw_masks(batch, place, random_streams.generator("masks", *key))
 
@@ -174,17 +182,6 @@ def token_bucket(transcripts, max_tokens):
     """The static number of tokens that holds every transcript."""
     longest = max((len(tokens) for tokens in transcripts), default=1)
     return min(-(-max(1, longest) // TOKEN_BUCKET) * TOKEN_BUCKET, max_tokens)
-
-
-def read_samples(utterance, sample_rate, factor=1.0):
-    """One utterance's samples `[samples]` float32, at another speed or not."""
-    samples = audio.read(
-        utterance.audio_filepath,
-        sample_rate,
-        offset=utterance.offset,
-        duration=utterance.duration,
-    )
-    return samples if factor == 1.0 else audio.change_speed(samples, factor)
 
 
 def dataset(load, groups):

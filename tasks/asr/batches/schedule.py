@@ -21,6 +21,7 @@ class Minibatch:
 
     Attributes:
         slot: int, the speaker's slot.
+        stream_key: str, the key of the random streams.
         step: int, the speaker's own step that this is for, from 0; -1 for
             evaluation.
         utterances: indices into the speaker's utterances.
@@ -29,6 +30,7 @@ class Minibatch:
     """
 
     slot: int
+    stream_key: str
     step: int
     utterances: tuple[int, ...]
     speed_factors: tuple[float, ...]
@@ -61,7 +63,8 @@ class MinibatchSchedule:
 
     Args:
         slot: int.
-        speaker: str, the key of the random streams.
+        stream_key: str, the key of the random streams: the speaker's id, where
+            the utterances are one speaker's.
         num_samples: length of each utterance at the base's sample rate.
         bucket_samples: the base model's function from a length to a bucket.
         utterances_per_minibatch: int.
@@ -74,7 +77,7 @@ class MinibatchSchedule:
     def __init__(
         self,
         slot,
-        speaker,
+        stream_key,
         num_samples,
         bucket_samples,
         utterances_per_minibatch,
@@ -84,7 +87,7 @@ class MinibatchSchedule:
     ):
         self.slot = slot
         self.place = place
-        self.speaker = speaker
+        self.stream_key = stream_key
         self.num_samples = tuple(num_samples)
         self._bucket_samples = bucket_samples
         self._size = utterances_per_minibatch
@@ -96,10 +99,11 @@ class MinibatchSchedule:
     def steps_per_epoch(self):
         return -(-len(self.num_samples) // self._size)
 
-    def load(self):
-        """What an update costs: a dict of bucket to samples, on average.
+    def cost_by_bucket(self) -> dict[int, float]:
+        """Padded samples of an average update, by bucket.
 
-        By the utterances as recorded, in minibatches of neighbours in length.
+        An estimate: utterances have their recorded lengths, and minibatches are
+        made of neighbours in length.
         """
         lengths = sorted(self.num_samples, reverse=True)
         result = collections.Counter()
@@ -114,7 +118,9 @@ class MinibatchSchedule:
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self._draw_epoch(epoch))
         utterances = self._epoch[1][index]
-        draw = random_streams.generator("speed", self._seed, self.speaker, step)
+        draw = random_streams.generator(
+            "speed", self._seed, self.stream_key, step
+        )
         factors = tuple(
             float(f) for f in draw.choice(self._speed_factors, len(utterances))
         )
@@ -133,7 +139,7 @@ class MinibatchSchedule:
 
     def _draw_epoch(self, epoch):
         draw = random_streams.generator(
-            "epoch", self._seed, self.speaker, epoch
+            "epoch", self._seed, self.stream_key, epoch
         )
         order = draw.permutation(len(self.num_samples))
         # The last minibatch is filled from the start of the same order; the
@@ -153,6 +159,7 @@ class MinibatchSchedule:
         )
         return Minibatch(
             slot=self.slot,
+            stream_key=self.stream_key,
             step=step,
             utterances=tuple(utterances),
             speed_factors=factors,
@@ -163,89 +170,6 @@ class MinibatchSchedule:
 def stretched_samples(num_samples, factor):
     """Upper bound of an utterance's length after a change of speed."""
     return num_samples if factor == 1.0 else int(num_samples / factor) + 1
-
-
-def assign_places(num_slots, places):
-    """A fixed place for each slot: evenly many, in no order.
-
-    Speakers with long utterances often follow one another at equal distances;
-    a place of their own would leave its neighbours empty.
-
-    Returns:
-        list of int, by slot.
-    """
-    order = random_streams.generator("places", num_slots).permutation(num_slots)
-    result = [0] * num_slots
-    for rank, slot in enumerate(order):
-        result[slot] = rank % places
-    return result
-
-
-def in_turn(waiting, present, places):
-    """Who comes first where rows are fewer than speakers.
-
-    Args:
-        waiting: slots that have no row.
-        present: slots that have one.
-        places: list by slot of its place among those of all replicas.
-
-    Returns:
-        `waiting` as a list, so that places have as many speakers each,
-        whoever of them a row is free for.
-    """
-    counts = collections.Counter(places[slot] for slot in present)
-    ranks = []
-    for slot in sorted(waiting):
-        ranks.append((counts[places[slot]], slot))
-        counts[places[slot]] += 1
-    return [slot for _, slot in sorted(ranks)]
-
-
-def assign_replicas(loads, place_of, num_replicas):
-    """A fixed replica for each slot, so that all have as much to do.
-
-    Replicas take their steps together, each step of one bucket, and a replica
-    that has nobody for the bucket waits. So the heaviest speakers choose first,
-    and each takes the replica that has the least of the buckets of this
-    speaker, at the speaker's place; none gets more slots than its even share.
-
-    Args:
-        loads: list by slot of dicts of bucket to work, as
-            `MinibatchSchedule.load`.
-        place_of: list of int, by slot, as `assign_places`.
-        num_replicas: int.
-
-    Returns:
-        list of int, by slot.
-    """
-    share = -(-len(loads) // num_replicas)
-    column = {
-        bucket: i
-        for i, bucket in enumerate(sorted(set().union(*map(set, loads))))
-    }
-    at_place = np.zeros((num_replicas, max(place_of) + 1, len(column)))
-    counts = np.zeros(num_replicas, np.int64)
-    result = [0] * len(loads)
-    by_weight = sorted(
-        range(len(loads)), key=lambda slot: (-sum(loads[slot].values()), slot)
-    )
-    for slot in by_weight:
-        load = np.zeros(len(column))
-        for bucket, work in loads[slot].items():
-            load[column[bucket]] = work
-        place = place_of[slot]
-        order = np.lexsort(
-            (
-                at_place.sum(axis=(1, 2)),
-                at_place[:, place] @ load,
-                counts >= share,
-            )
-        )
-        replica = int(order[0])
-        result[slot] = replica
-        counts[replica] += 1
-        at_place[replica, place] += load
-    return result
 
 
 def split(group, num_replicas, places):

@@ -81,7 +81,7 @@ class Learning:
         self._schedules = [
             schedule.MinibatchSchedule(
                 slot=slot,
-                speaker=run.key,
+                stream_key=run.key,
                 num_samples=[
                     speech.num_samples[run.speaker][i] for i in run.train
                 ],

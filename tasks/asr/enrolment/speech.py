@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tasks.asr.batches import input_pipeline
+from tasks.asr.batches import input_pipeline, padded_audio
 
 # Utterances of one computation.
 _ROWS = 8
@@ -48,10 +48,7 @@ class Speech:
             base.max_tokens,
         )
         self.num_samples = {
-            speaker: [
-                round(utterance.duration * base.sample_rate)
-                for utterance in data.utterances
-            ]
+            speaker: data.num_samples(base.sample_rate)
             for speaker, data in speakers.items()
         }
         # By speaker, index and padded length, since a base model may hear the
@@ -116,14 +113,12 @@ class Speech:
         base, utterances = self._base, self._speakers[speaker].utterances
         for start in range(0, len(indices), _ROWS):
             some = indices[start : start + _ROWS]
-            audio = np.zeros((len(some), bucket), np.float32)
-            lengths = np.zeros([len(some)], np.int32)
-            for row, index in enumerate(some):
-                samples = input_pipeline.read_samples(
-                    utterances[index], base.sample_rate
-                )[:bucket]
-                audio[row, : len(samples)] = samples
-                lengths[row] = len(samples)
+            audio, lengths = padded_audio.read(
+                (utterances[index] for index in some),
+                base.sample_rate,
+                len(some),
+                bucket,
+            )
             # Not compiled: once for each utterance, compiling costs more.
             found = base.lower(
                 *base.features(tf.constant(audio), tf.constant(lengths)),

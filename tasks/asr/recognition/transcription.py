@@ -71,7 +71,7 @@ class Transcriber:
             slot: schedule.MinibatchSchedule(
                 slot,
                 data.speaker,
-                [round(u.duration * base.sample_rate) for u in data.utterances],
+                data.num_samples(base.sample_rate),
                 base.bucket_samples,
                 utterances,
                 seed=0,

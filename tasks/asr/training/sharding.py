@@ -3,7 +3,7 @@
 import dataclasses
 
 from lingvo_like.stack import rows as slot_rows
-from tasks.asr.batches import schedule
+from tasks.asr.batches import placement, schedule
 from tpu.distribute import replicas as replicas_lib
 
 
@@ -55,11 +55,11 @@ def single(num_slots, speakers_per_step, resident_speakers=0):
         resident_speakers: int, slots that have rows at a time; 0 for all.
     """
     places = min(speakers_per_step, num_slots)
-    places_of = schedule.assign_places(num_slots, places)
+    places_of = placement.assign_places(num_slots, places)
     rows = slot_rows.SlotRows(num_slots)
     if 0 < resident_speakers < num_slots:
         rows = slot_rows.PooledRows([0] * num_slots, resident_speakers)
-        rows.take(schedule.in_turn(range(num_slots), (), places_of))
+        rows.take(placement.in_turn(range(num_slots), (), places_of))
     return Sharding(replicas_lib.Replicas(), places, places_of, rows)
 
 
@@ -91,10 +91,10 @@ def shard(replicas, base, experiment, data):
         )
         return dataclasses.replace(alone, replicas=replicas)
     places = num_places(values, num_slots, num_replicas)
-    place_of = schedule.assign_places(num_slots, places)
-    replica_of = schedule.assign_replicas(
+    place_of = placement.assign_places(num_slots, places)
+    replica_of = placement.assign_replicas(
         [
-            speaker_schedule(base, values, data[slot]).load()
+            speaker_schedule(base, values, data[slot]).cost_by_bucket()
             for slot in range(num_slots)
         ],
         place_of,
@@ -113,7 +113,7 @@ def shard(replicas, base, experiment, data):
             num_rows(values, num_slots, num_replicas),
             replicas.local,
         )
-        rows.take(schedule.in_turn(range(num_slots), (), places_of))
+        rows.take(placement.in_turn(range(num_slots), (), places_of))
     return Sharding(replicas, places, places_of, rows)
 
 
@@ -161,10 +161,8 @@ def speaker_schedule(base, values, data, place=0, speed_factors=(1.0,)):
     """
     return schedule.MinibatchSchedule(
         slot=data.slot,
-        speaker=data.speaker,
-        num_samples=[
-            round(u.duration * base.sample_rate) for u in data.utterances
-        ],
+        stream_key=data.speaker,
+        num_samples=data.num_samples(base.sample_rate),
         bucket_samples=base.bucket_samples,
         utterances_per_minibatch=values.utterances_per_speaker,
         seed=values.seed,

@@ -4,7 +4,7 @@ import numpy as np
 
 from lingvo_like.space import embedding_space
 from lingvo_like.stack import rows as slot_rows
-from tasks.asr.batches import schedule
+from tasks.asr.batches import placement
 from tasks.asr.training import stacks
 
 
@@ -64,7 +64,7 @@ class SlotState:
             return []
         rows.leave(present - unfinished)
         come = rows.take(
-            schedule.in_turn(waiting, present & unfinished, self._places_of)
+            placement.in_turn(waiting, present & unfinished, self._places_of)
         )
         experiment = self._task.experiment
         self._task.stack.start(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.batches import input_pipeline
+from tasks.asr.batches import padded_audio
 from tasks.asr.training import model_directory
 
 # Utterances of a speaker that the encoder hears before training.
@@ -89,15 +89,11 @@ def listen(job, data, slots=None):
     heard = []
     for slot in range(job.stack.num_slots) if slots is None else slots:
         samples = [
-            input_pipeline.read_samples(utterance, base.sample_rate)
+            padded_audio.read_samples(utterance, base.sample_rate)
             for utterance in data[slot].utterances[:UTTERANCES]
         ]
         bucket = base.bucket_samples(max(map(len, samples)))
-        audio = np.zeros((UTTERANCES, bucket), np.float32)
-        lengths = np.zeros([UTTERANCES], np.int32)
-        for row, each in enumerate(samples):
-            audio[row, : len(each)] = each[:bucket]
-            lengths[row] = len(each)
+        audio, lengths = padded_audio.pad(samples, UTTERANCES, bucket)
         activations, paddings = job.lower(
             tf.constant(audio), tf.constant(lengths)
         )

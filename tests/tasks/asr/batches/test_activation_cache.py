@@ -46,14 +46,14 @@ def speakers(tmp_path):
     path = tiny.recordings(tmp_path, ("ann",), 3)
     utterances, _ = manifest.read(path)
     return {
-        0: input_pipeline.SpeakerUtterances(
-            "ann", 0, tuple(utterances), ((1,),) * 3
-        )
+        0: input_pipeline.TokenizedUtterances(tuple(utterances), ((1,),) * 3)
     }
 
 
 def _group(*indices):
-    minibatch = schedule.Minibatch(0, 0, indices, (1.0,) * len(indices), BUCKET)
+    minibatch = schedule.Minibatch(
+        0, "ann", 0, indices, (1.0,) * len(indices), BUCKET
+    )
     return schedule.Group(BUCKET, (minibatch,))
 
 

@@ -18,9 +18,7 @@ def speakers(tmp_path_factory):
     path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann", "bob"), 2)
     utterances, _ = manifest.read(path)
     return {
-        slot: input_pipeline.SpeakerUtterances(
-            name,
-            slot,
+        slot: input_pipeline.TokenizedUtterances(
             tuple(u for u in utterances if u.speaker == name),
             ((1,),) * 2,
         )
@@ -30,7 +28,9 @@ def speakers(tmp_path_factory):
 
 def batch(speakers, step=0, slot=0, factor=1.0, seed=0):
     loader = input_pipeline.Loader(speakers, 16000, 8, 1, 2, AUGMENT, seed)
-    minibatch = schedule.Minibatch(slot, step, (0, 1), (factor,) * 2, BUCKET)
+    minibatch = schedule.Minibatch(
+        slot, ("ann", "bob")[slot], step, (0, 1), (factor,) * 2, BUCKET
+    )
     return loader.batch(schedule.Group(BUCKET, (minibatch,)))
 
 

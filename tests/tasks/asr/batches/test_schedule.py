@@ -107,20 +107,6 @@ def test_a_finished_speakers_place_goes_to_one_that_waits():
     assert [len(g.minibatches) for g in groups] == [2] * 8
 
 
-def test_places_are_even_and_in_no_order():
-    places = schedule.assign_places(16, 4)
-    assert [places.count(p) for p in range(4)] == [4] * 4
-    assert places != [slot % 4 for slot in range(16)]
-    assert places == schedule.assign_places(16, 4)
-
-
-def test_those_whose_place_has_fewest_come_first():
-    places = [0, 0, 0, 1, 1, 2]
-    assert schedule.in_turn([4, 2, 1, 5], [0, 3], places) == [5, 1, 4, 2]
-    assert schedule.in_turn(range(6), [], places) == [0, 3, 5, 1, 4, 2]
-    assert schedule.in_turn([], [0], places) == []
-
-
 def test_a_speaker_always_has_the_same_place():
     data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
     groups = run(data, dict.fromkeys(range(5), 0), dict.fromkeys(range(5), 9))
@@ -157,7 +143,7 @@ def of_replicas(speakers, place_of, replica_of, places):
     return {
         slot: schedule.MinibatchSchedule(
             slot,
-            data.speaker,
+            data.stream_key,
             data.num_samples,
             bucket,
             2,
@@ -166,35 +152,6 @@ def of_replicas(speakers, place_of, replica_of, places):
         )
         for slot, data in speakers.items()
     }
-
-
-def test_replicas_get_as_much_of_every_bucket_and_as_many_slots():
-    lengths = [[SECOND * (1 + slot % 3)] * 8 for slot in range(24)]
-    loads = [
-        speaker(slot, f"s{slot}", each).load()
-        for slot, each in enumerate(lengths)
-    ]
-    assert loads[0] == {SECOND: SECOND}
-    place_of = schedule.assign_places(24, 2)
-    replica_of = schedule.assign_replicas(loads, place_of, 4)
-    assert replica_of == schedule.assign_replicas(loads, place_of, 4)
-    assert [replica_of.count(r) for r in range(4)] == [6] * 4
-    for seconds in (1, 2, 3):
-        counts = [
-            sum(
-                replica_of[slot] == r and seconds * SECOND in loads[slot]
-                for slot in range(24)
-            )
-            for r in range(4)
-        ]
-        assert counts == [2] * 4, seconds
-
-
-def test_a_heavy_speaker_is_made_up_for():
-    loads = [{SECOND: work} for work in (9.0, 1.0, 1.0, 8.0)]
-    replica_of = schedule.assign_replicas(loads, [0] * 4, 2)
-    assert replica_of[0] != replica_of[3]
-    assert [replica_of.count(r) for r in range(2)] == [2, 2]
 
 
 def test_what_replicas_have_of_a_group_is_the_group():

@@ -149,9 +149,7 @@ def corpus(tmp_path):
 def batch(utterances):
     """A training batch of both speakers, with speed perturbation and masks."""
     speakers = {
-        slot: input_pipeline.SpeakerUtterances(
-            speaker=speaker,
-            slot=slot,
+        slot: input_pipeline.TokenizedUtterances(
             utterances=tuple(u for u in utterances if u.speaker == speaker),
             tokens=((1, 2),) * 4,
         )
@@ -161,8 +159,8 @@ def batch(utterances):
         speakers, 16000, 100, 2, 3, schema.Augment(), seed=7
     )
     minibatches = tuple(
-        schedule.Minibatch(slot, 5, (3, 0, 2), (1.0, 0.9, 1.1), 10000)
-        for slot in (0, 1)
+        schedule.Minibatch(slot, speaker, 5, (3, 0, 2), (1.0, 0.9, 1.1), 10000)
+        for slot, speaker in enumerate(["ann", "bob"])
     )
     return loader.batch(schedule.Group(10000, minibatches))
 
