@@ -107,6 +107,15 @@ class Optimizer:
 
 
 @dataclasses.dataclass(frozen=True)
+class Data:
+    """How utterances are prepared before anything learns from them."""
+
+    # Leaves out the silence before and after every utterance, in training,
+    # evaluation and enrolment. Needs the extra `io`.
+    trim_silence: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Augment:
     """Augmentation, drawn from streams keyed by (speaker, step)."""
 
@@ -181,6 +190,7 @@ class Experiment:
     adapter: Adapter = dataclasses.field(default_factory=Adapter)
     space: Space = dataclasses.field(default_factory=Space)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    data: Data = dataclasses.field(default_factory=Data)
     augment: Augment = dataclasses.field(default_factory=Augment)
     train: Train = dataclasses.field(default_factory=Train)
     base_training: BaseTraining = dataclasses.field(
