@@ -98,8 +98,8 @@ def override(params: Any, assignments: abc.Iterable[str]) -> Any:
         for parent in parents:
             section = getattr(section, parent, None)
             section_changes = section_changes.setdefault(parent, {})
-        hints = _hints(type(section)) if _is_section(section) else {}
-        if name not in hints:
+        known = _field_types(type(section)) if _is_section(section) else {}
+        if name not in known:
             raise ValueError(
                 f"unknown hyperparameter `{path}`. "
                 f"{did_you_mean(path, _flat(to_dict(params)))}"
@@ -108,7 +108,7 @@ def override(params: Any, assignments: abc.Iterable[str]) -> Any:
         if _is_section(value):
             names = ", ".join(f"{path}.{key}" for key in _flat(to_dict(value)))
             raise ValueError(f"`{path}` is a section; set one of {names}.")
-        section_changes[name] = _parse(hints[name], text, path)
+        section_changes[name] = _parse(known[name], text, path)
     return _replace(params, changes)
 
 
@@ -154,7 +154,10 @@ def did_you_mean(name: str, known: abc.Iterable[str]) -> str:
 
 
 # Cached: a server reads thousands of files of the same class.
-_hints = functools.lru_cache(typing.get_type_hints)
+@functools.cache
+def _field_types(cls):
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 @functools.cache
@@ -193,27 +196,26 @@ def _section(cls, template, values, prefix):
         raise ValueError(
             f"{what} must be a dict of {cls.__name__}. Received: {values!r}."
         )
-    hints = _hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]
+    field_types = _field_types(cls)
     for key in values:
-        if key not in names:
-            known = [prefix + name for name in names]
+        if key not in field_types:
+            known = [prefix + name for name in field_types]
             raise ValueError(
                 f"unknown key `{prefix}{key}`. "
                 f"{did_you_mean(f'{prefix}{key}', known)}"
             )
-    missing = [prefix + name for name in names if name not in values]
+    missing = [prefix + name for name in field_types if name not in values]
     if missing:
         raise ValueError(f"missing keys: {', '.join(missing)}.")
     return cls(
         **{
             name: _coerce(
-                hints[name],
+                annotation,
                 getattr(template, name, None),
                 values[name],
                 prefix + name,
             )
-            for name in names
+            for name, annotation in field_types.items()
         }
     )
 
@@ -234,7 +236,7 @@ def _coerce(annotation, current, value: Any, path):
             if isinstance(value, list | tuple):
                 return _coerce_tuple(member, value, path)
         elif type(value) is member:
-            if member is float and not math.isfinite(value):
+            if isinstance(value, float) and not math.isfinite(value):
                 break
             return value
     if type(value) is int and float in members:

@@ -11,12 +11,13 @@ def _base(**values):
     )
 
 
-_SPEC_AUGMENT = {
-    "num_freq_masks": 2,
-    "freq_mask_max_bins": 27,
-    "num_time_masks": 5,
-    "time_mask_max_frames": 25,
-}
+def _spec_augment() -> schema.Augment:
+    return schema.Augment(
+        num_freq_masks=2,
+        freq_mask_max_bins=27,
+        num_time_masks=5,
+        time_mask_max_frames=25,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +40,7 @@ class LibriSpeechS(schema.Experiment):
             warmup_steps=10_000,
         )
     )
-    augment: schema.Augment = dataclasses.field(
-        default_factory=lambda: schema.Augment(**_SPEC_AUGMENT)
-    )
+    augment: schema.Augment = dataclasses.field(default_factory=_spec_augment)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,26 +1,77 @@
-"""What a run is, as values: the dataclasses that every experiment fills in.
+"""The dataclasses of values that every experiment fills in.
 
-Values only: tasks build layers and pipelines from them. Fields named like a
-layer's argument mean that argument.
+They hold values only: tasks build layers and pipelines from them. A field that
+is named like a layer's argument is that argument. Each class refuses values
+that no run could use, also after an override, which builds it anew. Checks
+that need the base model itself belong to `tasks.asr.bases.loading`.
 """
 
 import dataclasses
 
+# Written out here because the modules that implement them load TensorFlow; a
+# test compares both.
+AUDIO_CONTEXTS = ("full", "short")
+COMPUTE_DTYPES = ("float32", "bfloat16")
+DECAYS = ("constant", "linear", "cosine")
+INITIALIZERS = ("noise", "stack", "encoder", "space")
+NORMALIZATIONS = ("none", "softmax", "unit")
+SUBMODEL_DTYPES = ("float32", "float16")
+TEXT_NORMALIZERS = ("none", "basic", "english", "torgo")
+
+
+class _Section:
+    """Checks of values, with the names that `--set` gives them."""
+
+    # The section's name in an experiment.
+    _name = ""
+
+    def _path(self, field: str) -> str:
+        return f"`{self._name}.{field}`" if self._name else f"`{field}`"
+
+    def _check_range(
+        self, lowest: float, *fields: str, below: float | None = None
+    ) -> None:
+        for field in fields:
+            value = getattr(self, field)
+            # NaN fails this comparison too.
+            if not value >= lowest or (below is not None and value >= below):
+                limit = "" if below is None else f" and below {below}"
+                raise ValueError(
+                    f"{self._path(field)} must be at least {lowest}{limit}. "
+                    f"Received: {value}."
+                )
+
+    def _check_choice(self, field: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, field)
+        if value not in choices:
+            raise ValueError(
+                f"{self._path(field)} must be one of {', '.join(choices)}. "
+                f"Received: {value!r}."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
-class Whisper:
+class Whisper(_Section):
     """A pretrained Whisper, read from `--base`."""
 
-    # "full" is the 30 s of audio context that Whisper was trained on; "short"
+    _name = "base"
+
+    # "full" is the 30 s of audio context that Whisper was trained on. "short"
     # pads to the utterance and needs a base made by tasks.shorten_context.
     audio_context: str = "full"
     language: str = "en"
     max_tokens: int = 64
 
+    def __post_init__(self) -> None:
+        self._check_choice("audio_context", AUDIO_CONTEXTS)
+        self._check_range(1, "max_tokens")
+
 
 @dataclasses.dataclass(frozen=True)
-class ConformerCtc:
+class ConformerCtc(_Section):
     """A Conformer encoder with a CTC head (Gulati et al. 2020)."""
+
+    _name = "base"
 
     model_dim: int = 144
     num_blocks: int = 16
@@ -34,65 +85,137 @@ class ConformerCtc:
     frame_step_ms: float = 10.0
     lower_edge_hertz: float = 80.0
     upper_edge_hertz: float = 7600.0
-    # Padded lengths, in seconds: one compiled program each.
+    # Padded lengths in seconds. Each is compiled once.
     buckets_seconds: tuple[float, ...] = (4.0, 8.0, 12.0, 16.0, 24.0, 35.0)
     # "characters", or the path of a SentencePiece model.
     vocabulary: str = "characters"
     max_tokens: int = 400
 
+    def __post_init__(self) -> None:
+        self._check_range(
+            1,
+            "model_dim",
+            "num_blocks",
+            "num_heads",
+            "kernel_size",
+            "feed_forward_expansion",
+            "sample_rate",
+            "num_bins",
+            "max_tokens",
+        )
+        self._check_range(0.0, "dropout_rate", below=1.0)
+        self._check_range(
+            0.0, "frame_length_ms", "frame_step_ms", "lower_edge_hertz"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
-class Adapter:
+class Adapter(_Section):
     """The residual adapters of every Submodel of the job."""
+
+    _name = "adapter"
 
     bottleneck_dim: int = 32
     # Encoder blocks that an adapter follows; empty means every block.
     blocks: tuple[int, ...] = ()
     residual_weight: float = 1.0
     dropout_rate: float = 0.1
-    # Every speaker starts from the same down projections, so that Submodels
-    # can be added up: what a space is made of (`space.initializer=stack`).
+    # Gives every speaker the same initial down projections, so that Submodels
+    # can be summed: a space can start from them (`space.initializer=stack`).
     shared_start: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_range(1, "bottleneck_dim")
+        self._check_range(0.0, "dropout_rate", below=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Space:
+class Space(_Section):
     """The space of learned speaker embeddings, or none.
 
-    With one, `optimizer` is that of the basis, which all speakers share.
+    With a space, `optimizer` trains the basis that all speakers share.
     """
 
-    # 0: a slot for each speaker. Else the number of elements of the basis.
+    _name = "space"
+
+    # The number of elements of the basis; 0 gives each speaker a slot instead.
     embedding_dim: int = 0
-    # "none", "softmax" or "unit": what an embedding goes through to mix.
+    # How an embedding is normalized before it mixes the basis: "none",
+    # "softmax" or "unit".
     normalization: str = "none"
-    # "noise"; "encoder", from the speaker encoder; or what --space_from names:
-    # "stack", the Submodels of a run of slots, or "space", a trained space,
-    # which is fitted again, with newcomers where its encoder puts them, or at
-    # its mean.
+    # Where the embeddings start: "noise"; "encoder", the speaker encoder's
+    # predictions; or the run that --space_from names: "stack", the Submodels
+    # of a run with slots, or "space", a trained space, which is fitted again.
+    # Its newcomers start where its encoder puts them, or at its mean.
     initializer: str = "noise"
     # Standard deviation of the first embeddings, times 1/sqrt(embedding_dim).
     initial_scale: float = 1.0
     # Of the embeddings; the rest of their schedule is that of `optimizer`.
     learning_rate: float = 0.02
-    # Pulls embeddings to zero: the base model, where they are not normalised.
+    # Pulls embeddings towards zero, which is the base model unless they are
+    # normalized.
     weight_decay: float = 0.01
-    # Elements left out of a speaker's mix in a step.
+    # Fraction of elements left out of a speaker's mix in a step.
     element_dropout_rate: float = 0.0
-    # How often the mean embedding stands for a speaker's own in a step.
+    # How often the mean embedding replaces a speaker's own in a step.
     speaker_dropout_rate: float = 0.0
     # A network that predicts an embedding from a few utterances.
     speaker_encoder: bool = False
     encoder_dim: int = 64
     encoder_learning_rate: float = 1e-3
-    # How often its prediction stands for a speaker's own in a step, besides
-    # learning to be near it.
+    # How often its prediction replaces a speaker's own embedding in a step, in
+    # addition to being trained towards it.
     prediction_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check_range(0, "embedding_dim")
+        self._check_range(
+            0.0,
+            "initial_scale",
+            "learning_rate",
+            "weight_decay",
+            "encoder_learning_rate",
+        )
+        self._check_range(
+            0.0,
+            "element_dropout_rate",
+            "speaker_dropout_rate",
+            "prediction_rate",
+            below=1.0,
+        )
+        self._check_range(1, "encoder_dim")
+        self._check_choice("normalization", NORMALIZATIONS)
+        self._check_choice("initializer", INITIALIZERS)
+        if not self.embedding_dim:
+            if self.speaker_encoder or self.initializer != "noise":
+                raise ValueError(
+                    "`space.speaker_encoder` and `space.initializer` belong "
+                    "to a space: set `space.embedding_dim` too. Received: 0."
+                )
+            return
+        if not self.initial_scale:
+            raise ValueError(
+                "`space.initial_scale` must be positive: embeddings of zero "
+                f"never learn. Received: {self.initial_scale}."
+            )
+        if self.initializer == "stack" and self.normalization != "none":
+            raise ValueError(
+                "`space.initializer=stack` writes Submodels as plain sums, so "
+                "it needs `space.normalization=none`. "
+                f"Received: {self.normalization!r}."
+            )
+        if self.initializer == "encoder" and not self.speaker_encoder:
+            raise ValueError(
+                "`space.initializer=encoder` needs "
+                "`space.speaker_encoder=true`."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
-    """AdamW with a schedule; for Submodels every value is per slot."""
+class Optimizer(_Section):
+    """AdamW with a schedule. For Submodels every value holds per slot."""
+
+    _name = "optimizer"
 
     learning_rate: float = 2e-3
     warmup_steps: int = 10
@@ -105,19 +228,29 @@ class Optimizer:
     # Largest gradient norm of one Submodel; 0 turns clipping off.
     clip_norm: float = 1.0
 
+    def __post_init__(self) -> None:
+        self._check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
+        self._check_range(0, "warmup_steps")
+        self._check_range(0.0, "beta_1", "beta_2", below=1.0)
+        # With zero, a tensor without a gradient would be divided by zero.
+        self._check_range(1e-30, "epsilon")
+        self._check_choice("decay", DECAYS)
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
     """How utterances are prepared before anything learns from them."""
 
-    # Leaves out the silence before and after every utterance, in training,
+    # Cuts the silence before and after every utterance, in training,
     # evaluation and enrolment. Needs the extra `io`.
     trim_silence: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class Augment:
-    """Augmentation, drawn from streams keyed by (speaker, step)."""
+class Augment(_Section):
+    """Augmentation, drawn from random streams keyed by (speaker, step)."""
+
+    _name = "augment"
 
     speed_factors: tuple[float, ...] = (1.0,)
     num_freq_masks: int = 0
@@ -125,51 +258,103 @@ class Augment:
     num_time_masks: int = 0
     time_mask_max_frames: int = 25
 
+    def __post_init__(self) -> None:
+        self._check_range(
+            0,
+            "num_freq_masks",
+            "freq_mask_max_bins",
+            "num_time_masks",
+            "time_mask_max_frames",
+        )
+        # Beyond these no resampled voice sounds human; zero has no length.
+        factors = self.speed_factors
+        if not factors or not all(0.1 <= factor <= 10 for factor in factors):
+            raise ValueError(
+                "`augment.speed_factors` must be factors from 0.1 to 10, such "
+                f"as 0.9,1.0,1.1. Received: {factors}."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
-class Train:
-    """How a job runs; steps are a speaker's own, not the job's."""
+class Train(_Section):
+    """How a job runs. Steps are a speaker's own, not the job's."""
+
+    _name = "train"
 
     seed: int = 0
     num_steps: int = 200
     # Places in one step of each replica: speakers, and utterances of each.
     speakers_per_step: int = 4
     utterances_per_speaker: int = 8
-    # Speakers of the job whose Submodels, moments and counts are on the
-    # accelerators at a time; the others wait, and come where somebody is done.
-    # 0: everybody, from the start.
+    # How many speakers have their Submodels, moments and step counts on the
+    # accelerators at a time. The others wait until a speaker is done.
+    # 0: all of them, from the start.
     resident_speakers: int = 0
-    # Updates that are one call of the accelerator, where groups of one padded
-    # length follow one another. A space on several replicas takes one a call.
+    # Updates made in one call of the accelerator, where groups of the same
+    # padded length follow one another. A space on several replicas takes one.
     steps_per_call: int = 1
-    # What the frozen base computes in: "float32", or "bfloat16", with
-    # Submodels, moments and losses in float32 all the same.
+    # The precision of the frozen base: "float32" or "bfloat16". Submodels,
+    # moments and losses stay in float32.
     compute_dtype: str = "float32"
-    # Dev loss every so many steps of a speaker; a speaker stops after
-    # `patience` evaluations without a better one (0: never early).
+    # The dev loss is measured every so many steps of a speaker, who stops
+    # after `patience` evaluations without a better one (0: never early).
     eval_every_steps: int = 50
     patience: int = 0
     checkpoint_every_seconds: int = 120
-    # Keep the frozen activations below the lowest adapter, computed once.
+    # Computes the frozen activations below the lowest adapter only once.
     cache_activations: bool = False
     # Of the Submodel files: "float32", or "float16" at half the size.
     submodel_dtype: str = "float32"
     min_utterances: int = 1
 
+    def __post_init__(self) -> None:
+        self._check_range(
+            0,
+            "num_steps",
+            "resident_speakers",
+            "patience",
+            "checkpoint_every_seconds",
+            "min_utterances",
+        )
+        self._check_range(
+            1,
+            "speakers_per_step",
+            "utterances_per_speaker",
+            "steps_per_call",
+            "eval_every_steps",
+        )
+        self._check_choice("compute_dtype", COMPUTE_DTYPES)
+        self._check_choice("submodel_dtype", SUBMODEL_DTYPES)
+        residents = self.resident_speakers
+        if residents and residents < self.speakers_per_step:
+            raise ValueError(
+                "`train.resident_speakers` must be 0 or at least "
+                "`train.speakers_per_step`, the speakers of one step. "
+                f"Received: {residents} and {self.speakers_per_step}."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
-class Text:
+class Text(_Section):
     """How transcripts and hypotheses are compared."""
+
+    _name = "text"
 
     # "none", "basic", "english" or "torgo".
     normalizer: str = "english"
     # A speaker's success is a word error rate of at most this.
     target_word_error_rate: float = 0.15
 
+    def __post_init__(self) -> None:
+        self._check_choice("normalizer", TEXT_NORMALIZERS)
+        self._check_range(0.0, "target_word_error_rate")
+
 
 @dataclasses.dataclass(frozen=True)
-class BaseTraining:
+class BaseTraining(_Section):
     """How tasks.train_base trains all the weights of a base model."""
+
+    _name = "base_training"
 
     seed: int = 0
     num_steps: int = 1000
@@ -178,8 +363,13 @@ class BaseTraining:
     warmup_steps: int = 50
     weight_decay: float = 1e-3
     clip_norm: float = 1.0
-    # Dev loss, and a checkpoint, every so many steps.
+    # The dev loss is measured, and a checkpoint written, every so many steps.
     eval_every_steps: int = 500
+
+    def __post_init__(self) -> None:
+        self._check_range(0, "num_steps", "warmup_steps")
+        self._check_range(1, "utterances_per_step", "eval_every_steps")
+        self._check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,16 +388,44 @@ class Experiment:
     )
     text: Text = dataclasses.field(default_factory=Text)
 
+    def __post_init__(self) -> None:
+        residents = self.train.resident_speakers
+        if residents and self.space.embedding_dim:
+            raise ValueError(
+                "`train.resident_speakers` applies to slots only: the speakers "
+                "of a space learn their shared basis together. Set it or "
+                f"`space.embedding_dim` to 0. Received: {residents} and "
+                f"{self.space.embedding_dim}."
+            )
+        augment = self.augment
+        if self.train.cache_activations and (
+            augment.num_freq_masks
+            or augment.num_time_masks
+            or set(augment.speed_factors) != {1.0}
+        ):
+            raise ValueError(
+                "`train.cache_activations` reuses the activations of unchanged "
+                "recordings, so it needs `augment.speed_factors=1.0`, "
+                "`augment.num_freq_masks=0` and `augment.num_time_masks=0`. "
+                f"Received: {augment.speed_factors}, {augment.num_freq_masks} "
+                f"and {augment.num_time_masks}."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
-class ContextShortening:
-    """Audio-context fine-tuning: makes a short-context Whisper, once."""
+class ContextShortening(_Section):
+    """Audio-context fine-tuning, which makes a short-context Whisper once."""
 
     seed: int = 0
     num_steps: int = 160
     utterances_per_step: int = 8
     learning_rate: float = 3e-5
     warmup_steps: int = 10
-    # Silence beyond the tail, drawn up to this: a minibatch's shorter
-    # utterances are followed by more of it than its longest.
+    # Most silence, in seconds, that is drawn beyond the tail: in a minibatch a
+    # shorter utterance is followed by more silence than the longest.
     max_extra_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        self._check_range(1, "num_steps", "utterances_per_step")
+        self._check_range(0.0, "learning_rate", "max_extra_seconds")
+        self._check_range(0, "warmup_steps")

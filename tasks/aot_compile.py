@@ -17,7 +17,6 @@ from absl import flags
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
-from tasks.asr.training import experiment_checks
 from tpu.aot import topology
 
 _EXPERIMENT = flags.DEFINE_string(
@@ -88,7 +87,6 @@ def main(_):
     experiment = hyperparams.override(
         registry.get(_EXPERIMENT.value), _SET.value
     )
-    experiment_checks.check(experiment)
     target = topology.lookup(_TOPOLOGY.value)
     # Late, so that --help and a mistyped name answer at once.
     from tpu.aot import compiler

@@ -41,10 +41,9 @@ def main(_):
     from params import schema
     from tasks.asr.bases import context_shortening
     from tasks.asr.data import manifest, rejections
-    from tasks.asr.training import experiment_checks, model_directory
+    from tasks.asr.training import model_directory
 
     values = hyperparams.override(schema.ContextShortening(), _SET.value)
-    experiment_checks.check_context_shortening(values)
     model_directory.check_writable(
         os.path.dirname(output) or ".", "the folder of --output_dir"
     )

@@ -21,7 +21,6 @@ from absl import flags, logging
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli, devices
-from tasks.asr.training import experiment_checks
 
 flags.adopt_module_key_flags(devices)
 _EXPERIMENT = flags.DEFINE_string(
@@ -76,7 +75,6 @@ def main(_):
     experiment = hyperparams.override(
         registry.get(_EXPERIMENT.value), _SET.value
     )
-    experiment_checks.check(experiment)
     # Late, so that --help and a mistyped name answer at once.
     import numpy as np
 

@@ -16,7 +16,6 @@ from absl import flags
 from lingvo_like import hyperparams
 from params import registry
 from tasks import cli
-from tasks.asr.training import experiment_checks
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; its base and base_training count."
@@ -46,7 +45,6 @@ def main(_):
     experiment = hyperparams.override(
         registry.get(_EXPERIMENT.value), _SET.value
     )
-    experiment_checks.check(experiment)
     from lingvo_like import files
     from tasks.asr.bases import loading as base_loading
     from tasks.asr.bases import training as base_training

@@ -94,16 +94,6 @@ def test_an_experiments_values_build_its_stack_and_optimizer(name):
         assert parts.encoder.rule.learning_rate == rate
 
 
-@every_experiment
-def test_an_experiments_values_can_be_trained_with(name):
-    experiment = registry.get(name)
-    values = experiment.adapter
-    assert 0 <= values.dropout_rate < 1
-    assert experiment.train.speakers_per_step > 0
-    assert experiment.train.utterances_per_speaker > 0
-    assert all(factor > 0 for factor in experiment.augment.speed_factors)
-
-
 @pytest.fixture(scope="module")
 def whispers(tmp_path_factory):
     """Folders of small Whispers of random weights, by audio context."""

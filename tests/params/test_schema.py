@@ -1,0 +1,92 @@
+"""Values that no run could use are refused when they are set."""
+
+import dataclasses
+import math
+
+import pytest
+
+from lingvo_like import hyperparams
+from lingvo_like.base_models.whisper import model as whisper
+from lingvo_like.space import embeddings
+from lingvo_like.stack import adamw
+from lingvo_like.submodel import metadata
+from params import conformer, schema
+from tasks.asr.data import text
+
+
+def test_the_choices_are_those_of_what_implements_them():
+    assert schema.AUDIO_CONTEXTS == whisper.AUDIO_CONTEXTS
+    assert schema.DECAYS == adamw.DECAYS
+    assert schema.NORMALIZATIONS == embeddings.NORMALIZATIONS
+    assert schema.SUBMODEL_DTYPES == tuple(metadata.DTYPES)
+    assert schema.TEXT_NORMALIZERS == text.NORMALIZERS
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ("optimizer.epsilon=0", "`optimizer.epsilon` must be at least 1e-30"),
+        ("optimizer.decay=exponential", "must be one of constant, linear, cos"),
+        ("adapter.bottleneck_dim=0", "`adapter.bottleneck_dim` must be at l"),
+        ("base.max_tokens=0", "`base.max_tokens` must be at least 1"),
+        ("base_training.clip_norm=-1", "`base_training.clip_norm` must be"),
+        ("train.compute_dtype=float16", "must be one of float32, bfloat16"),
+        ("text.normalizer=englisch", "one of none, basic, english, torgo"),
+        ("augment.speed_factors=0.9,0", "must be factors from 0.1 to 10"),
+        ("augment.speed_factors=()", "must be factors from 0.1 to 10"),
+        ("train.resident_speakers=1", "`train.speakers_per_step`.*: 1 and 2"),
+        (
+            "train.cache_activations=true augment.speed_factors=0.9,1.0",
+            "needs `augment.speed_factors=1.0`",
+        ),
+        (
+            "train.cache_activations=true augment.num_freq_masks=2",
+            "`augment.num_freq_masks=0`",
+        ),
+        ("space.speaker_encoder=true", "set `space.embedding_dim` too"),
+    ],
+)
+def test_values_that_no_run_could_use_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        hyperparams.override(conformer.Tiny(), changes.split())
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ("space.embedding_dim=-1", "must be at least 0. Received: -1"),
+        ("space.element_dropout_rate=1.0", "below 1.0. Received: 1.0"),
+        ("space.normalization=unity", "none, softmax, unit. Received"),
+        ("space.initializer=noize", "noise, stack, encoder, space. Received"),
+        (
+            "space.initializer=stack space.normalization=unit",
+            "needs `space.normalization=none`",
+        ),
+        ("space.initializer=encoder", "needs `space.speaker_encoder=true`"),
+        ("space.initial_scale=0", "`space.initial_scale` must be positive"),
+        ("train.resident_speakers=4", "applies to slots only"),
+    ],
+)
+def test_a_space_that_no_run_could_use_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        hyperparams.override(conformer.TinyEmbedding(), changes.split())
+
+
+def test_values_that_are_valid_together_may_be_set_in_any_order():
+    changes = ["space.speaker_encoder=true", "space.embedding_dim=4"]
+    for order in (changes, changes[::-1]):
+        space = hyperparams.override(conformer.Tiny(), order).space
+        assert space.speaker_encoder and space.embedding_dim == 4
+
+
+def test_classes_refuse_values_however_they_are_made():
+    with pytest.raises(ValueError, match="`optimizer.beta_1` must be"):
+        schema.Optimizer(beta_1=math.nan)
+    with pytest.raises(ValueError, match="`train.patience` must be at least"):
+        dataclasses.replace(schema.Train(), patience=-1)
+    with pytest.raises(ValueError, match="`num_steps` must be at least 1"):
+        schema.ContextShortening(num_steps=0)
+    values = hyperparams.to_dict(schema.Experiment())
+    values["base"]["audio_context"] = "long"
+    with pytest.raises(ValueError, match="must be one of full, short"):
+        hyperparams.from_dict(schema.Experiment(), values)
