@@ -6,14 +6,15 @@ Whatever came from speech or from a manifest is escaped.
 
 import json
 import pathlib
+from typing import Any
 
 import jinja2
 import markupsafe
+import matplotlib
 
 from lingvo_like import files
-from tasks.asr.evaluation.report import curves as report_curves
-from tasks.asr.evaluation.report import plots as report_plots
-from tasks.asr.evaluation.report import space_map as report_space
+from lingvo_like.space import file as space_file
+from tasks.asr.evaluation.report import curves, plots, space_map, svg
 
 _TEMPLATE = pathlib.Path(__file__).with_name("template.html")
 
@@ -25,18 +26,25 @@ _NOVELTY_NAMES = {
 }
 
 
-def write(path, summary, history, title, details, space=None):
+def write(
+    path: str,
+    summary: dict[str, Any],
+    history: list[dict[str, Any]],
+    title: str,
+    details: dict[str, Any],
+    space: space_file.Space | None = None,
+) -> None:
     """Writes the report; it appears whole or not at all.
 
     Args:
-        path: str, where; local or in a bucket.
-        summary: dict, as `metrics.summarize` gives it.
-        history: list of dict with `speaker`, `step` and `train_loss`,
-            `dev_loss` or both; may be empty.
-        title: str.
-        details: dict of what was evaluated (experiment, base model and its
+        path: local path or `gs://`.
+        summary: dict from `metrics.summarize`.
+        history: dicts with `speaker`, `step` and `train_loss`, `dev_loss` or
+            both; may be empty.
+        title: heading of the page.
+        details: what was evaluated (experiment, base model and its
             fingerprint, manifests); nested dicts are flattened.
-        space: `space.Space` that the Submodels come from, or None.
+        space: the space that the Submodels come from, if any.
 
     Raises:
         OSError: the file cannot be written; names the path.
@@ -45,8 +53,14 @@ def write(path, summary, history, title, details, space=None):
     files.write_atomically(path, page.encode("utf-8", "replace"))
 
 
-def render(summary, history, title, details, space=None):
-    """The report as a str of HTML. Arguments are those of `write`."""
+def render(
+    summary: dict[str, Any],
+    history: list[dict[str, Any]],
+    title: str,
+    details: dict[str, Any],
+    space: space_file.Space | None = None,
+) -> str:
+    """The report as HTML. Arguments are those of `write`."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -62,43 +76,40 @@ def render(summary, history, title, details, space=None):
         "point_span": lambda interval: _span(interval, 1, "+"),
     }
     template = environment.from_string(_TEMPLATE.read_text("utf-8"))
+    rows = summary["speakers"]
     return template.render(
         title=title,
         summary=summary,
         details=_flat(details),
         novelty_names=_NOVELTY_NAMES,
         plots=_plots(summary, history, space),
-        neighbours=report_space.neighbours(space, summary["speakers"])
-        if space
-        else [],
-        without_minutes=sum(
-            row["train_minutes"] is None for row in summary["speakers"]
-        ),
+        num_in_space=len(space.speakers) if space else 0,
+        neighbours=space_map.neighbours(space, rows) if space else [],
+        without_minutes=sum(row["train_minutes"] is None for row in rows),
     )
 
 
 def _plots(summary, history, space):
+    """SVG elements by name; None for a plot without data."""
     rows = summary["speakers"]
     severities = {row["speaker"]: row["severity"] for row in rows}
-    plots = {
-        "before_after": None,
-        "gain_by_severity": None,
-        "gain_by_minutes": None,
-        "learning_curves": report_curves.losses(history, severities),
-        "space_map": space and report_space.speaker_map(space, rows),
-        "space_elements": space and report_space.elements(space),
+    gains = [row for row in rows if row["relative_reduction"] is not None]
+    timed = [row for row in gains if row["train_minutes"] is not None]
+    with matplotlib.rc_context(svg.STYLE):
+        figures = {
+            "before_after": rows
+            and plots.before_after(rows, summary["target_word_error_rate"]),
+            "gain_by_severity": gains and plots.gain_by_severity(gains),
+            "gain_by_minutes": timed and plots.gain_by_minutes(timed),
+            "learning_curves": curves.losses(history, severities),
+            "space_map": space and space_map.speaker_map(space, rows),
+            "space_elements": space and space_map.elements(space),
+        }
+    # Marked as safe: Matplotlib escapes the names that it draws.
+    return {
+        name: markupsafe.Markup(svg.element(figure, name)) if figure else None
+        for name, figure in figures.items()
     }
-    if rows:
-        plots["before_after"] = report_plots.before_after(
-            rows, summary["target_word_error_rate"]
-        )
-    defined = [row for row in rows if row["relative_reduction"] is not None]
-    if defined:
-        plots["gain_by_severity"] = report_plots.gain_by_severity(defined)
-    if any(row["train_minutes"] is not None for row in defined):
-        plots["gain_by_minutes"] = report_plots.gain_by_minutes(defined)
-    # Safe: Matplotlib escapes the names that it draws.
-    return {name: svg and markupsafe.Markup(svg) for name, svg in plots.items()}
 
 
 def _percent(fraction):
@@ -124,7 +135,7 @@ def _signed(value, sign):
 
 
 def _flat(details, prefix=""):
-    """Nested details as pairs of a dotted key and a str."""
+    """Nested details as pairs of dotted key and text."""
     pairs = []
     for key, value in details.items():
         name = f"{prefix}{key}"

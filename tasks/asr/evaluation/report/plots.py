@@ -1,37 +1,34 @@
 """The report's plots of what each speaker gained."""
 
-import matplotlib
+from collections import abc
+from typing import Any
+
 import numpy as np
+from matplotlib import axes as axes_lib
+from matplotlib import figure as figure_lib
 
 from tasks.asr.evaluation import groups
-from tasks.asr.evaluation.report import svg as report_svg
+from tasks.asr.evaluation.report import svg
 
 _MARKERS = {"typical": "o", "mild": "s", "moderate": "^", "severe": "D"}
-
+_SYSTEMS = {"base": "Base", "submodel": "Submodel"}
 _MAX_BARS = 40
-
-# A reduction below this is drawn at it, as an arrow: a speaker with one base
+# A lower reduction is drawn here, as an arrow: one speaker with a single base
 # error would otherwise flatten all the others.
 _LOWEST_REDUCTION = -1.0
 
 
-def before_after(rows, target_word_error_rate):
-    """Base and Submodel of each speaker: bars, or dots where they are many.
+def before_after(
+    rows: list[dict[str, Any]], target_word_error_rate: float
+) -> figure_lib.Figure:
+    """Base and Submodel of each speaker: bars, or dots for many speakers.
 
     Args:
-        rows: list of dict, as `groups.speaker` gives them; not empty.
-        target_word_error_rate: float, a fraction.
-
-    Returns:
-        str, an SVG element.
+        rows: speakers' rows, as `groups.speaker` makes them; not empty.
+        target_word_error_rate: fraction.
     """
-    with matplotlib.rc_context(report_svg.STYLE):
-        if len(rows) <= _MAX_BARS:
-            figure = _bars(rows, target_word_error_rate)
-        else:
-            figure = _ranks(rows, target_word_error_rate)
-        alt = f"Base and Submodel word error rates of {len(rows)} speakers"
-        return report_svg.element(figure, "before-after", alt)
+    draw = _bars if len(rows) <= _MAX_BARS else _ranks
+    return draw(rows, 100 * target_word_error_rate)
 
 
 def _bars(rows, target):
@@ -42,166 +39,163 @@ def _bars(rows, target):
             row["base_word_error_rate"],
         ),
     )
-    figure, axes = report_svg.axes(0.9 + 0.32 * len(rows))
-    places = np.arange(len(rows))
-    for name, offset in (("base", -0.19), ("submodel", 0.19)):
-        key = f"{name}_word_error_rate"
-        rates = 100 * np.array([row[key] for row in rows])
+    figure = svg.figure(0.9 + 0.32 * len(rows))
+    axes = figure.subplots()
+    for (system, label), offset in zip(
+        _SYSTEMS.items(), (-0.19, 0.19), strict=True
+    ):
+        key = f"{system}_word_error_rate"
+        places = np.arange(len(rows)) + offset
+        rates = [100 * row[key] for row in rows]
         axes.barh(
-            places + offset,
+            places,
             rates,
             height=0.36,
-            color=report_svg.COLORS[name],
-            label="Base" if name == "base" else "Submodel",
+            color=svg.COLORS[system],
+            # Lighter than the intervals that are drawn over it.
+            alpha=0.7,
+            label=label,
         )
         for place, row in zip(places, rows, strict=True):
             if row["intervals"][key]:
-                low, high = row["intervals"][key]
                 axes.plot(
-                    [100 * low, 100 * high],
-                    [place + offset] * 2,
-                    color=report_svg.COLORS["ink"],
-                    linewidth=0.8,
+                    [100 * bound for bound in row["intervals"][key]],
+                    [place, place],
+                    color=svg.COLORS["muted"],
+                    linewidth=1.2,
                 )
-    axes.set_yticks(places, [report_svg.name(row["speaker"]) for row in rows])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
+    axes.set_yticks(
+        range(len(rows)), [svg.name(row["speaker"]) for row in rows]
+    )
+    for tick_label in axes.get_yticklabels():
+        tick_label.set_parse_math(False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(left=0)
     axes.set_xlabel("Word error rate (%)")
-    axes.axvline(
-        100 * target, **report_svg.rule(), label=f"Target {100 * target:g} %"
-    )
-    severities = [row["severity"] for row in rows]
+    axes.axvline(target, **svg.RULE, label=f"Target {target:g} %")
+    _name_severities(axes, [row["severity"] for row in rows])
+    svg.legend(axes)
+    return figure
+
+
+def _name_severities(axes, severities):
+    """Names each severity's bars at the right, with lines between them."""
     for severity in dict.fromkeys(severities):
         first = severities.index(severity)
         last = first + severities.count(severity) - 1
         axes.text(
             1.01,
             (first + last) / 2,
-            report_svg.name(severity),
+            svg.name(severity),
             transform=axes.get_yaxis_transform(),
             va="center",
             parse_math=False,
         )
         if first:
-            axes.axhline(
-                first - 0.5, color=report_svg.COLORS["muted"], linewidth=0.6
-            )
-    report_svg.legend(axes)
-    return figure
+            axes.axhline(first - 0.5, color=svg.COLORS["muted"], linewidth=0.6)
 
 
 def _ranks(rows, target):
     rows = sorted(rows, key=lambda row: row["base_word_error_rate"])
-    figure, axes = report_svg.axes(4.2)
+    figure = svg.figure(4.2)
+    axes = figure.subplots()
     ranks = np.arange(1, len(rows) + 1)
-    for name, label in (("base", "Base"), ("submodel", "Submodel")):
-        rates = [100 * row[f"{name}_word_error_rate"] for row in rows]
-        if name == "base":
-            axes.plot(
-                ranks, rates, color=report_svg.COLORS[name], label=label, lw=2
-            )
-        else:
-            axes.scatter(
-                ranks,
-                rates,
-                s=min(24, 6000 / len(rows)),
-                color=report_svg.COLORS[name],
-                alpha=0.7,
-                linewidths=0,
-                label=label,
-            )
-    axes.axhline(
-        100 * target, **report_svg.rule(), label=f"Target {100 * target:g} %"
+    base, submodel = (
+        [100 * row[f"{system}_word_error_rate"] for row in rows]
+        for system in _SYSTEMS
     )
+    axes.plot(ranks, base, color=svg.COLORS["base"], label="Base", linewidth=2)
+    axes.scatter(
+        ranks,
+        submodel,
+        s=min(24, 6000 / len(rows)),
+        color=svg.COLORS["submodel"],
+        alpha=0.7,
+        linewidths=0,
+        label="Submodel",
+    )
+    axes.axhline(target, **svg.RULE, label=f"Target {target:g} %")
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, len(rows) + 1)
     axes.set_xlabel("Speakers, by the base's word error rate")
     axes.set_ylabel("Word error rate (%)")
-    report_svg.legend(axes)
+    svg.legend(axes)
     return figure
 
 
-def gain_by_severity(rows):
-    """Relative reduction against the base's error rate; an SVG element."""
-    with matplotlib.rc_context(report_svg.STYLE):
-        figure, axes = report_svg.axes(3.8)
-        _gains(axes, rows, lambda row: 100 * row["base_word_error_rate"])
-        axes.set_xlim(left=0)
-        axes.set_xlabel("Word error rate of the base (%)")
-        for bound in groups.MEASURED_UPPER_BOUNDS.values():
-            axes.axvline(100 * bound, **report_svg.rule())
-        report_svg.legend(axes)
-        return report_svg.element(
-            figure,
-            "gain-severity",
-            "Relative reduction of each speaker against the base's word error "
-            "rate",
-        )
+def gain_by_severity(rows: list[dict[str, Any]]) -> figure_lib.Figure:
+    """Relative reduction against the base's word error rate.
 
-
-def gain_by_minutes(rows):
-    """Relative reduction against training speech; an SVG element.
-
-    Speakers whose `train_minutes` are None are left out.
+    Args:
+        rows: speakers' rows whose `relative_reduction` is defined.
     """
-    rows = [row for row in rows if row["train_minutes"] is not None]
-    with matplotlib.rc_context(report_svg.STYLE):
-        figure, axes = report_svg.axes(3.8)
-        _gains(axes, rows, lambda row: row["train_minutes"])
-        minutes = [row["train_minutes"] for row in rows]
-        if min(minutes) > 0 and max(minutes) > 10 * min(minutes):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-        else:
-            axes.set_xlim(left=0)
-        axes.set_xlabel("Minutes of training speech")
-        report_svg.legend(axes)
-        return report_svg.element(
-            figure,
-            "gain-minutes",
-            "Relative reduction of each speaker against minutes of training "
-            "speech",
-        )
+    figure = svg.figure(3.8)
+    axes = figure.subplots()
+    _draw_gains(axes, rows, lambda row: 100 * row["base_word_error_rate"])
+    axes.set_xlim(left=0)
+    axes.set_xlabel("Word error rate of the base (%)")
+    for bound in groups.MEASURED_UPPER_BOUNDS.values():
+        axes.axvline(100 * bound, **svg.RULE)
+    return figure
 
 
-def _gains(axes, rows, position):
-    rows = [row for row in rows if row["relative_reduction"] is not None]
-    severities = sorted(
-        {row["severity"] for row in rows}, key=groups.severity_order
-    )
-    area = float(np.clip(6000 / max(len(rows), 1), 12, 36))
-    for severity in severities:
+def gain_by_minutes(rows: list[dict[str, Any]]) -> figure_lib.Figure:
+    """Relative reduction against minutes of training speech.
+
+    Args:
+        rows: speakers' rows whose `relative_reduction` and `train_minutes`
+            are defined.
+    """
+    figure = svg.figure(3.8)
+    axes = figure.subplots()
+    _draw_gains(axes, rows, lambda row: row["train_minutes"])
+    minutes = [row["train_minutes"] for row in rows]
+    if min(minutes) > 0 and max(minutes) > 10 * min(minutes):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_xlim(left=0)
+    axes.set_xlabel("Minutes of training speech")
+    return figure
+
+
+def _draw_gains(
+    axes: axes_lib.Axes,
+    rows: list[dict[str, Any]],
+    position: abc.Callable[[dict[str, Any]], float],
+) -> None:
+    """Draws each speaker's reduction, as a mark that shows the severity."""
+    area = float(np.clip(6000 / len(rows), 12, 36))
+    severities = {row["severity"] for row in rows}
+    for severity in sorted(severities, key=groups.severity_order):
+        style: dict[str, Any] = {
+            "color": svg.color(severity),
+            "marker": _MARKERS.get(severity, "v"),
+        }
+        shown: dict[str, Any] = {
+            "alpha": 0.85,
+            "linewidths": 0,
+            "clip_on": False,
+        }
         chosen = [row for row in rows if row["severity"] == severity]
-        for low in (False, True):
-            points = [
-                (
-                    position(row),
-                    100 * max(row["relative_reduction"], _LOWEST_REDUCTION),
-                )
-                for row in chosen
-                if (row["relative_reduction"] < _LOWEST_REDUCTION) == low
-            ]
-            axes.scatter(
-                *np.array(points).reshape(-1, 2).T,
-                s=70 if low else area,
-                marker="$\u2193$" if low else _MARKERS.get(severity, "v"),
-                color=report_svg.color(severity),
-                alpha=0.85,
-                linewidths=0,
-                clip_on=False,
-            )
-        axes.plot(
-            [],
-            [],
-            linestyle="",
-            color=report_svg.color(severity),
-            marker=_MARKERS.get(severity, "v"),
-            label=report_svg.name(severity),
+        points = np.array(
+            [(position(row), row["relative_reduction"]) for row in chosen]
         )
-    axes.axhline(0, color=report_svg.COLORS["muted"], linewidth=1)
+        is_low = points[:, 1] < _LOWEST_REDUCTION
+        axes.scatter(
+            points[~is_low, 0], 100 * points[~is_low, 1], area, **style, **shown
+        )
+        axes.scatter(
+            points[is_low, 0],
+            np.full(is_low.sum(), 100 * _LOWEST_REDUCTION),
+            70,
+            **{**style, "marker": "$\u2193$"},
+            **shown,
+        )
+        axes.plot([], [], linestyle="", **style, label=svg.name(severity))
+    axes.axhline(0, color=svg.COLORS["muted"], linewidth=1)
     axes.set_ylim(top=105)
     axes.set_ylabel("Relative reduction (%)")
+    svg.legend(axes)

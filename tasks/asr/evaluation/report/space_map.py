@@ -1,34 +1,38 @@
 """The report's map of a speaker-embedding space."""
 
-import matplotlib
+from typing import Any
+
 import numpy as np
+from matplotlib import figure as figure_lib
+from matplotlib import ticker
 
 from lingvo_like.space import embeddings as embeddings_lib
+from lingvo_like.space import file as space_file
 from tasks.asr.evaluation import groups
-from tasks.asr.evaluation.report import svg as report_svg
+from tasks.asr.evaluation.report import svg
 
 _MAX_NAMES = 24
 _MAX_ROWS = 60
 _NEAREST = 3
-# Upper bounds of a relative reduction, their names and colours: a scale from
-# one hue to another that is read without colour vision, and on both pages.
+# Upper bounds of a relative reduction with their names and colours. The scale
+# runs from one hue to another, for readers without colour vision.
 _GAINS = (
-    (0.0, "no gain", "#3b4cc0"),
+    (0.0, "no gain", "#4a5cd0"),
     (0.25, "up to 25 %", "#6f92f3"),
     (0.5, "up to 50 %", "#9b9b9b"),
-    (0.75, "up to 75 %", "#f4987a"),
-    (np.inf, "more", "#b40426"),
+    (0.75, "up to 75 %", "#ee8a68"),
+    (np.inf, "more", "#c8203a"),
 )
 
 
-def project(points):
+def project(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The plane in which points differ most (principal components).
 
     Args:
-        points: `[n, d]`.
+        points: `[points, dim]`.
 
     Returns:
-        coordinates `[n, 2]`, and the two shares of the variance `[2]`.
+        coordinates `[points, 2]`, and the two shares of the variance `[2]`.
     """
     centered = points - points.mean(axis=0)
     left, sizes, right = np.linalg.svd(centered, full_matrices=False)
@@ -44,60 +48,49 @@ def project(points):
     return coordinates, shares
 
 
-def speaker_map(space, rows):
+def speaker_map(
+    space: space_file.Space, rows: list[dict[str, Any]]
+) -> figure_lib.Figure:
     """The speakers of a space in the plane, by severity and by gain.
 
     Args:
-        space: `space.Space`.
-        rows: list of dict, as `groups.speaker` gives them.
-
-    Returns:
-        str, an SVG element.
+        space: the space.
+        rows: speakers' rows, as `groups.speaker` makes them.
     """
     coordinates, shares = project(_points(space))
     by_speaker = {row["speaker"]: row for row in rows}
     found = [by_speaker.get(speaker) for speaker in space.speakers]
-    with matplotlib.rc_context(report_svg.STYLE):
-        figure = report_svg.figure(4.2)
-        panels = figure.subplots(1, 2, sharex=True, sharey=True)
-        _scatter(panels[0], coordinates, [_severity(row) for row in found])
-        _scatter(panels[1], coordinates, [_gain(row) for row in found])
-        panels[0].set_ylabel(f"Second direction ({100 * shares[1]:.0f} %)")
-        for axes in panels:
-            axes.set_xlabel(f"First direction ({100 * shares[0]:.0f} %)")
-            report_svg.legend(axes)
-            axes.get_legend().set_ncols(3)
-            if len(space.speakers) <= _MAX_NAMES:
-                _names(axes, space.speakers, coordinates)
-        return report_svg.element(
-            figure,
-            "space-map",
-            f"{len(space.speakers)} speakers in the space, by severity and "
-            f"by gain",
-        )
+    figure = svg.figure(4.2)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, marks in zip(
+        panels,
+        ([_severity(row) for row in found], [_gain(row) for row in found]),
+        strict=True,
+    ):
+        _scatter(axes, coordinates, marks)
+        axes.set_xlabel(f"First direction ({100 * shares[0]:.0f} %)")
+        svg.legend(axes, ncols=3)
+        if len(space.speakers) <= _MAX_NAMES:
+            _names(axes, space.speakers, coordinates)
+    panels[0].set_ylabel(f"Second direction ({100 * shares[1]:.0f} %)")
+    return figure
 
 
-def elements(space):
-    """How much each element of the basis is used; an SVG element."""
+def elements(space: space_file.Space) -> figure_lib.Figure:
+    """How much each element of the basis is used."""
     use = element_use(space)
-    with matplotlib.rc_context(report_svg.STYLE):
-        figure, axes = report_svg.axes(2.4)
-        axes.bar(
-            np.arange(len(use)),
-            100 * use,
-            color=report_svg.COLORS["submodel"],
-        )
-        axes.set_xlabel("Element of the basis")
-        axes.set_ylabel("Share (%)")
-        axes.set_ylim(bottom=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(axis="x", visible=False)
-        return report_svg.element(
-            figure, "space-elements", f"Use of {len(use)} elements"
-        )
+    figure = svg.figure(2.4)
+    axes = figure.subplots()
+    axes.bar(np.arange(len(use)), 100 * use, color=svg.COLORS["submodel"])
+    axes.set_xlabel("Element of the basis")
+    axes.set_ylabel("Share (%)")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True))
+    axes.grid(axis="x", visible=False)
+    return figure
 
 
-def element_use(space):
+def element_use(space: space_file.Space) -> np.ndarray:
     """The share of each element in the speakers' Submodels `[elements]`."""
     lengths = np.sqrt(
         sum(
@@ -111,17 +104,19 @@ def element_use(space):
     return use / max(use.sum(), 1e-30)
 
 
-def neighbours(space, rows):
-    """The nearest speakers of those evaluated, for a table.
+def neighbours(
+    space: space_file.Space, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The nearest speakers of the evaluated speakers, for a table.
 
     Args:
-        space: `space.Space`.
-        rows: list of dict, as `groups.speaker` gives them.
+        space: the space.
+        rows: speakers' rows, as `groups.speaker` makes them.
 
     Returns:
-        list of dict: `speaker`, `severity`, and `nearest`, pairs of a speaker
-        and the distance between the embeddings; only of speakers in the
-        space, and of the first of them.
+        dicts of `speaker`, `severity`, and `nearest`, pairs of a speaker and
+        the distance between the embeddings. Speakers who are not in the space
+        are left out, and so are those after the first 60.
     """
     points = _points(space)
     slots = {speaker: slot for slot, speaker in enumerate(space.speakers)}
@@ -146,7 +141,7 @@ def neighbours(space, rows):
 
 
 def _points(space):
-    """What the speakers mix the basis by `[speakers, embedding_dim]`."""
+    """The speakers' mixing weights `[speakers, embedding_dim]`."""
     return np.asarray(
         embeddings_lib.normalize(
             space.embeddings, space.metadata.normalization
@@ -156,25 +151,29 @@ def _points(space):
 
 
 def _severity(row):
-    """Sort key, name and colour of a speaker's mark."""
+    """Sort key, name and colour of a speaker's mark by severity."""
     if row is None:
         return _unknown("not evaluated")
     severity = row["severity"]
     order = groups.severity_order(severity)
-    return order, report_svg.name(severity), report_svg.color(severity)
+    return order, svg.name(severity), svg.color(severity)
 
 
 def _gain(row):
+    """Sort key, name and colour of a speaker's mark by gain."""
     if row is None or row["relative_reduction"] is None:
         return _unknown("unknown")
     for order, (bound, name, color) in enumerate(_GAINS):
         if row["relative_reduction"] <= bound:
             return (order, ""), name, color
-    raise ValueError(f"not a number: {row['relative_reduction']}")
+    raise ValueError(
+        f"`relative_reduction` must be a number. "
+        f"Received: {row['relative_reduction']}."
+    )
 
 
 def _unknown(name):
-    return (99, ""), name, report_svg.COLORS["muted"]
+    return (99, ""), name, svg.COLORS["muted"]
 
 
 def _scatter(axes, coordinates, marks):
@@ -194,7 +193,7 @@ def _scatter(axes, coordinates, marks):
 def _names(axes, speakers, coordinates):
     for speaker, point in zip(speakers, coordinates, strict=True):
         axes.annotate(
-            report_svg.name(speaker),
+            svg.name(speaker),
             point,
             xytext=(3, 3),
             textcoords="offset points",

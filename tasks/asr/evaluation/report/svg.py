@@ -1,139 +1,127 @@
-"""Matplotlib figures as SVG elements that follow the colours of their page.
+"""Matplotlib figures as SVG elements that stand in a page beside others.
 
-Text stays text, so it can be searched, read aloud and scaled; colours are
-CSS variables, so that one picture serves light, dark and paper.
+The colours read well on white, on dark pages and on paper. Text stays text,
+so it can be searched, read aloud and scaled; the page's style sheet gives it
+the page's own font and colour.
 """
 
 import io
 import re
 import warnings
+from typing import Any
 
 import matplotlib
+from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 
 from tasks.asr.evaluation import groups
 
 _WIDTH_INCHES = 8.0
-_MAX_NAME = 20
+_MAX_NAME_LENGTH = 20
 
-# Matplotlib wants colours and CSS wants variables: these stand in for them.
 COLORS = {
-    "ink": "#010101",
-    "muted": "#010102",
-    "grid": "#010103",
-    "base": "#010104",
-    "submodel": "#010105",
-    "typical": "#010106",
-    "mild": "#010107",
-    "moderate": "#010108",
-    "severe": "#010109",
-    "other": "#01010a",
+    "muted": "#7a828d",
+    "base": "#98a2af",
+    "submodel": "#2f7fdc",
+    "typical": "#1f9e77",
+    "mild": "#3a94d4",
+    "moderate": "#c78a14",
+    "severe": "#e0621b",
+    "other": "#808894",
 }
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
-    "text.color": COLORS["ink"],
-    "axes.labelcolor": COLORS["ink"],
+    "text.color": COLORS["muted"],
+    "axes.labelcolor": COLORS["muted"],
     "axes.edgecolor": COLORS["muted"],
+    "axes.linewidth": 0.6,
     "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
-    "grid.color": COLORS["grid"],
+    "grid.color": COLORS["muted"],
+    "grid.alpha": 0.3,
     "grid.linewidth": 0.6,
     "xtick.color": COLORS["muted"],
     "ytick.color": COLORS["muted"],
-    "xtick.labelcolor": COLORS["ink"],
-    "ytick.labelcolor": COLORS["ink"],
     "legend.frameon": False,
 }
 
+# How a line that marks a value looks.
+RULE: dict[str, Any] = {
+    "color": COLORS["muted"],
+    "linewidth": 1.2,
+    "linestyle": ":",
+}
 
-def figure(height_inches):
+
+def figure(height_inches: float) -> figure_lib.Figure:
     """An empty figure as wide as the page."""
     return figure_lib.Figure(
         (_WIDTH_INCHES, height_inches), layout="constrained"
     )
 
 
-def axes(height_inches):
-    """A figure as wide as the page, and its only axes."""
-    made = figure(height_inches)
-    return made, made.subplots()
-
-
-def rule():
-    """How a line that marks a value looks."""
-    return {
-        "color": COLORS["muted"],
-        "linewidth": 1,
-        "linestyle": ":",
-    }
-
-
-def color(severity):
+def color(severity: str) -> str:
     """The colour of a given severity."""
     return COLORS[severity if severity in groups.SEVERITIES else "other"]
 
 
-def name(text):
-    """Short, printable, and no mathematics: `$` would start a formula."""
-    text = "".join(c if c.isprintable() else "?" for c in str(text))
-    text = text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 1] + "…"
+def name(text: str) -> str:
+    """A short, printable name, never hidden: Matplotlib drops `_names`."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    if len(text) > _MAX_NAME_LENGTH:
+        text = text[: _MAX_NAME_LENGTH - 1] + "…"
     return text.lstrip("_") or "_"
 
 
-def legend(axes):
-    """A row of names above the axes."""
-    handles, labels = axes.get_legend_handles_labels()
-    # Bars come after lines in Matplotlib's order; the target belongs last.
+def legend(
+    axes: axes_lib.Axes | figure_lib.Figure, ncols: int = 6, **place: Any
+) -> None:
+    """Adds a row of names, above the axes if no other place is given."""
+    if isinstance(axes, figure_lib.Figure):
+        handles, labels = axes.axes[0].get_legend_handles_labels()
+    else:
+        handles, labels = axes.get_legend_handles_labels()
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    # Matplotlib lists bars after lines; the target belongs last.
     order = sorted(range(len(labels)), key=lambda i: "Target" in labels[i])
     made = axes.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=6,
+        ncols=ncols,
         borderpad=0,
         borderaxespad=0.3,
+        **place,
     )
+    # A `$` in a name would start a formula.
     for text in made.get_texts():
         text.set_parse_math(False)
 
 
-def element(figure, name, alt):
-    """The figure as an element that can stand in a page beside others.
+def element(figure: figure_lib.Figure, salt: str) -> str:
+    """The figure as an SVG element that refers to nothing outside of it.
 
     Args:
-        figure: a Matplotlib figure, drawn under `STYLE`.
-        name: str, unique in the page; letters and hyphens.
-        alt: str, what the picture shows; plain text.
-
-    Returns:
-        str, an SVG element without addresses of any kind.
+        figure: the figure.
+        salt: name of the figure, unique in the page; the ids of clip paths
+            and markers are made from it.
     """
     buffer = io.StringIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with (
-        matplotlib.rc_context({"svg.hashsalt": name}),
+        matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}),
         warnings.catch_warnings(),
     ):
-        # Glyphs that Matplotlib's font lacks: the browser has its own.
+        # Matplotlib's font lacks some glyphs; the browser has its own fonts.
         warnings.simplefilter("ignore", UserWarning)
         figure.savefig(
-            buffer, format="svg", transparent=True, metadata={"Date": None}
+            buffer, format="svg", transparent=True, metadata=no_metadata
         )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    root, rest = svg.split(">", 1)
-    root = re.sub(r' (xmlns(:\w+)?|version|width|height)="[^"]*"', "", root)
-    svg = f"{root}>{rest}"
-    svg = svg.replace("xlink:href", "href")
-    # Matplotlib numbers its ids anew in each figure; a page needs them unique.
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
-    for color, value in COLORS.items():
-        svg = svg.replace(value, f"var(--{color})")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)
+    # Groups are numbered anew in each figure, and nothing refers to them.
+    return re.sub(r'<g id="[^"]*"', "<g", svg)
