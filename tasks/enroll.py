@@ -103,8 +103,8 @@ def main(_):
     )
     experiment = enrolment_experiments.of_space(space)
     replicas = devices.replicas()
-    workers = replicas.workers
-    if workers.count > 1:
+    processes = replicas.processes
+    if processes.count > 1:
         # Each process enrols its own speakers, by itself: what it makes has
         # not the shapes of what the others make.
         replicas = replicas.of_process()
@@ -121,26 +121,26 @@ def main(_):
     if left_out:
         print(left_out.describe(), file=sys.stderr, end="")
     if _COMPARE_WITH_SPACE.value:
-        if workers.is_chief:
+        if processes.is_chief:
             _compare(space, base, train, dev, values, replicas)
-        workers.gather()
+        processes.gather()
         return
-    workers.check_same(
+    processes.check_same(
         "the space, the modes and the speakers",
         [space.metadata.sha256, _MODE.value, list(train)],
     )
     destination.check(space, train)
     # Also nobody writes before all have looked what is there.
-    destination.check_shared(workers)
+    destination.check_shared(processes)
     clock.lap("recordings")
-    own = dict(list(train.items())[workers.index :: workers.count])
+    own = dict(list(train.items())[processes.index :: processes.count])
     results = []
     if own:
         results = enrol.enrol(
             space, base, own, dev, _MODE.value, values, replicas
         )
     clock.lap("enrolment")
-    refused = _keep(space, results, values.seed, destination, clock, workers)
+    refused = _keep(space, results, values.seed, destination, clock, processes)
     # Whom --speaker names has some, or nobody is enrolled.
     lost = {
         each.utt_id
@@ -158,7 +158,7 @@ def main(_):
         )
 
 
-def _keep(space, results, seed, destination, clock, workers):
+def _keep(space, results, seed, destination, clock, processes):
     """Writes what was enrolled; how many speakers were refused, in all."""
     from tasks.asr.enrolment import report as enrolment_report
 
@@ -182,16 +182,16 @@ def _keep(space, results, seed, destination, clock, workers):
         rows.append(row)
     if results:
         print(enrolment_report.table(results))
-    parts = workers.gather([rows, refused])
+    parts = processes.gather([rows, refused])
     refused = sum(part for _, part in parts)
-    if workers.is_chief:
+    if processes.is_chief:
         rows = [row for part, _ in parts for row in part]
         destination.write_results(rows)
         clock.lap("files")
         print(clock.describe())
         print(json.dumps({"seconds": clock.seconds, "speakers": rows}))
     # Nobody leaves before it is written.
-    workers.gather()
+    processes.gather()
     return refused
 
 

@@ -75,7 +75,7 @@ def main(_):
     # Whatever can fail does so before hours of recognition.
     output = _OUTPUT_DIR.value or directory.evaluation
     replicas = devices.replicas()
-    if replicas.workers.is_chief:
+    if replicas.processes.is_chief:
         model_directory.check_writable(output, "--output_dir")
     history = directory.read_history()
     train_texts = directory.read_texts()
@@ -110,7 +110,7 @@ def main(_):
         _STRICT.value,
         normalizer,
     )
-    if replicas.workers.is_chief:
+    if replicas.processes.is_chief:
         print(left_out.describe(), end="")
     submodels = tested_submodels.check(
         directory,
@@ -118,7 +118,7 @@ def main(_):
         fingerprint,
         task.layout_of(base, experiment.adapter),
     )
-    replicas.workers.check_same(
+    replicas.processes.check_same(
         "the Submodels and the recordings",
         [
             submodels.sha256,
@@ -137,8 +137,8 @@ def main(_):
     )
     # The others have said what they recognised, and leave the rest to it; who
     # left before it has written would count as dead.
-    if not replicas.workers.is_chief:
-        replicas.workers.gather()
+    if not replicas.processes.is_chief:
+        replicas.processes.gather()
         return
     summary = metrics.summarize(
         records,
@@ -179,7 +179,7 @@ def main(_):
             }
         )
     )
-    replicas.workers.gather()
+    replicas.processes.gather()
 
 
 if __name__ == "__main__":

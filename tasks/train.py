@@ -113,12 +113,12 @@ def main(_):
     if not base_path:
         cli.fail("--base is missing; see --help")
     replicas = devices.replicas()
-    is_chief = replicas.workers.is_chief
+    is_chief = replicas.processes.is_chief
     if is_chief:
         directory.lock()
         directory.prepare()
     # All have read, and the chief can write, before anything is written.
-    directory.check_shared(replicas.workers)
+    directory.check_shared(replicas.processes)
     with replicas.scope():
         base = base_loading.load(
             experiment.base, base_path, experiment.train.compute_dtype
@@ -136,7 +136,7 @@ def main(_):
     now = run_description.describe(
         _EXPERIMENT.value, experiment, base_path, fingerprint, corpus.digests
     )
-    replicas.workers.check_same(
+    replicas.processes.check_same(
         "the experiment, the base model, the recordings and the flags",
         now
         | {
@@ -246,7 +246,7 @@ def main(_):
         )
         print(f"space: {directory.space}")
     # Nobody leaves before the others have done.
-    replicas.workers.gather()
+    replicas.processes.gather()
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ class Cluster:
     """Several processes, of which this is one.
 
     Attributes:
-        addresses: tuple of str, `host:port` of each process; a chief first.
-        index: int, this process's place among them.
-        task: str, this process in words, such as "worker 1 of 2".
+        addresses: `host:port` of each process; a chief first.
+        index: this process's place among them.
+        task: this process in words, such as "worker 1 of 2".
     """
 
     addresses: tuple[str, ...]
@@ -23,13 +23,11 @@ class Cluster:
     task: str
 
 
-def from_environment():
-    """The `Cluster` of `TF_CONFIG`.
-
-    None where there is no `TF_CONFIG`, or it names this process alone.
+def from_environment() -> Cluster | None:
+    """Reads `TF_CONFIG`; None where it is empty or names this process alone.
 
     Raises:
-        ValueError: it is not JSON, or half of it is missing or wrong.
+        ValueError: it is not JSON, or a part of it is missing or wrong.
     """
     text = os.environ.get("TF_CONFIG", "").strip()
     if not text:
@@ -74,7 +72,7 @@ def from_environment():
     return Cluster(tuple(found), place, f"{kind} {index} of {len(found)}")
 
 
-def _are_addresses(addresses):
+def _are_addresses(addresses: object) -> bool:
     return (
         isinstance(addresses, list)
         and bool(addresses)
@@ -85,7 +83,7 @@ def _are_addresses(addresses):
     )
 
 
-def _is_index(index, count):
+def _is_index(index: object, count: int) -> bool:
     if isinstance(index, str) and index.isdigit():
         index = int(index)
     return (

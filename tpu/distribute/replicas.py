@@ -1,79 +1,65 @@
 """The replicas that share a job, and how a step runs on them."""
 
 import contextlib
+from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tpu.distribute import workers as workers_lib
+from tpu.distribute import processes as processes_lib
+
+Batch = abc.Mapping[str, Any]
 
 
 class Replicas:
-    """The replicas of a strategy, and this process's own.
+    """The replicas of a strategy, in this process and in all.
 
     Args:
-        strategy: `tf.distribute.Strategy`; None or TensorFlow's default one
-            for one replica, which changes nothing.
-        workers: `Workers`, the processes that share a job; those of the
-            strategy and of `TF_CONFIG` if not given.
+        strategy: None or TensorFlow's default strategy for one replica.
 
     Attributes:
-        num_replicas: int, in all processes.
-        num_local: int, in this process.
-        first_local: int, this process's first among all.
-        workers: `Workers`, the processes.
-        is_plain: bool, whether a step runs without a strategy.
+        num_replicas: in all processes.
+        num_local: in this process.
+        local: the indices of this process's replicas among all.
+        processes: `Processes` that share the job.
+        is_plain: whether a step runs without a strategy.
 
     Raises:
-        ValueError, OSError: as `Workers`, or the processes' replicas differ
-            in number.
+        ValueError: `TF_CONFIG` is incomplete.
     """
 
-    def __init__(self, strategy=None, workers=None):
+    def __init__(self, strategy: tf.distribute.Strategy | None = None):
         self.is_plain = strategy is None or (
             strategy is tf.distribute.get_strategy()
         )
         self._strategy = None if self.is_plain else strategy
-        self.workers = workers or workers_lib.Workers(self._strategy)
-        in_sync = 1 if self.is_plain else strategy.num_replicas_in_sync
-        if self.workers.in_one_strategy:
-            self.num_replicas = in_sync
-            self.num_local = in_sync // self.workers.count
-        else:
-            self.num_replicas = in_sync * self.workers.count
-            self.num_local = in_sync
-            self.workers.check_same("the number of replicas", in_sync)
-        self.first_local = self.workers.index * self.num_local
+        self.processes = processes_lib.Processes(self._strategy)
+        self.num_replicas = (
+            1 if self.is_plain else strategy.num_replicas_in_sync
+        )
+        self.num_local = self.num_replicas // self.processes.count
+        first = self.processes.index * self.num_local
+        self.local = range(first, first + self.num_local)
 
-    def of_process(self):
-        """The `Replicas` of this process, for what it does by itself."""
-        strategy = self._strategy
-        if self.workers.count > 1 and self.workers.in_one_strategy:
-            # It does nothing without the others.
-            strategy = None
-        return Replicas(strategy, workers_lib.Workers())
+    def of_process(self) -> "Replicas":
+        """The replicas for work that this process does by itself."""
+        # A strategy of several processes does nothing without the others.
+        return self if self.processes.count == 1 else Replicas()
 
-    @property
-    def local(self):
-        """This process's own among all, a range."""
-        return range(self.first_local, self.first_local + self.num_local)
-
-    def scope(self):
+    def scope(self) -> contextlib.AbstractContextManager:
         """Where the variables of a step are made."""
         if self.is_plain:
             return contextlib.nullcontext()
         return self._strategy.scope()
 
-    def replicate(self, method):
+    def replicate(self, method: abc.Callable[..., Any]) -> "Replicated":
         """A step as a call for all the replicas of this process.
 
         Args:
             method: a function of a dict of tensors, and maybe more arguments.
                 A `tf.function` is traced as the Python function that it is:
-                replicas cannot meet inside of another graph.
-
-        Returns:
-            `Replicated`.
+                replicas cannot communicate inside another graph.
         """
         return Replicated(method, self._strategy, self)
 
@@ -81,36 +67,49 @@ class Replicas:
 class Replicated:
     """A step on all the replicas of this process.
 
+    Args:
+        method: as for `Replicas.replicate`.
+        strategy: None for one replica.
+        replicas: of the strategy.
+
     Call arguments:
-        batches: list of dicts of tensors, one for each replica.
+        batches: one dict of tensors for each replica.
         *arguments: tensors, the same for all.
 
     Returns:
-        list of what each replica's step returns, as NumPy arrays.
+        what the step returns on each replica, as NumPy arrays.
     """
 
-    def __init__(self, method, strategy, replicas):
+    def __init__(
+        self,
+        method: abc.Callable[..., Any],
+        strategy: tf.distribute.Strategy | None,
+        replicas: Replicas,
+    ):
         self._method = method
         self._strategy = strategy
         self._replicas = replicas
         self._python = getattr(method, "python_function", method)
+        self._run: Any = tf.function(self._run_all, autograph=False)
 
     @property
-    def tracing_count(self):
+    def tracing_count(self) -> int:
         """How often the step was traced."""
-        traced = self._method if self._strategy is None else self._run
+        traced: Any = self._method if self._strategy is None else self._run
         return traced.experimental_get_tracing_count()
 
-    def graph(self, batches, *arguments):
-        """The graph of the whole step for such batches, a `FuncGraph`."""
+    def graph(self, batches: abc.Sequence[Batch], *arguments: Any) -> tf.Graph:
+        """The graph of the whole step for such batches."""
         return self._run.get_concrete_function(
             self._distribute(batches), arguments
         ).graph
 
-    def __call__(self, batches, *arguments):
+    def __call__(
+        self, batches: abc.Sequence[Batch], *arguments: Any
+    ) -> list[Any]:
         if self._strategy is None:
             return [_numpy(self._method(batches[0], *arguments))]
-        with self._replicas.workers.together():
+        with self._replicas.processes.together():
             found = self._run(self._distribute(batches), arguments)
         leaves = [
             self._strategy.experimental_local_results(leaf)
@@ -123,8 +122,7 @@ class Replicated:
             for i in range(self._replicas.num_local)
         ]
 
-    @tf.function(autograph=False)
-    def _run(self, batch, arguments):
+    def _run_all(self, batch, arguments):
         # A function of its own: AutoGraph would unwrap a method to no object.
         def step(*own):
             return self._python(*own)

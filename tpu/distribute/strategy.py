@@ -1,6 +1,5 @@
-"""Which devices a program runs on: the one place that creates a strategy."""
+"""Creates the distribution strategy of a program, the only place that does."""
 
-import os
 import socket
 import urllib.parse
 
@@ -10,83 +9,85 @@ from tpu.distribute import cluster
 
 LOCAL = "local"
 _CONNECT_SECONDS = 10
-# By which a host of a larger TPU takes its own chips and waits for nobody.
-_BOUNDS, _ONE_HOST = "TPU_PROCESS_BOUNDS", "1,1,1"
 
 
-def create(tpu="", num_gpus=None, virtual_cpus=None, num_replicas=None):
+def create(
+    tpu: str = "",
+    num_gpus: int | None = None,
+    virtual_cpus: int | None = None,
+    num_replicas: int | None = None,
+) -> tf.distribute.Strategy:
     """The distribution strategy for the devices asked for.
 
-    Where `TF_CONFIG` names several processes, the program is one of them. With
-    `tpu="local"` or `virtual_cpus` each has devices and a strategy of its own,
-    which nothing spans; else one strategy spans them all.
+    Where `TF_CONFIG` names several processes, this program is one of them, and
+    one strategy spans the CPUs, or all the GPUs, of them all.
 
     Args:
-        tpu: `""` for none; `"local"` for the TPU of this machine (a TPU VM);
+        tpu: empty for none; `"local"` for the TPU of this machine (a TPU VM);
             else a TPU's name or its `grpc://` address.
-        num_gpus: int, how many GPUs to use; 0 for none; `None` for all that
-            TensorFlow sees. Says nothing about TPUs.
-        virtual_cpus: int, devices to make of this machine's CPU, to try out
-            what several accelerators would do; `None` for the CPU as it is.
-        num_replicas: int, how many replicas there have to be in all, or
-            `None` for any number.
+        num_gpus: 0 for none; `None` for all that TensorFlow sees. Has no effect
+            on TPUs.
+        virtual_cpus: devices to make of this machine's CPU, to try out what
+            several accelerators would do; `None` for the CPU as it is.
+        num_replicas: the number of replicas that there must be in all; `None`
+            for any number.
 
     Returns:
-        a `tf.distribute.Strategy`: TensorFlow's default one, which changes
-        nothing, on the CPU or on one GPU; `MirroredStrategy` over several
-        GPUs or virtual CPUs; `MultiWorkerMirroredStrategy` over the processes
-        of `TF_CONFIG`; `TPUStrategy` on a TPU.
+        TensorFlow's default strategy, which changes nothing, on the CPU or on
+        one GPU; `MirroredStrategy` over several GPUs or virtual CPUs;
+        `MultiWorkerMirroredStrategy` over the processes of `TF_CONFIG`;
+        `TPUStrategy` on a TPU.
 
     Raises:
-        ValueError: what is asked for excludes each other or is not there; a
-            negative number; devices that TensorFlow took already; or a
-            `TF_CONFIG` that is not whole.
-        OSError: the TPU does not answer, or the other processes do not.
+        ValueError: the devices asked for exclude each other or are not there;
+            a number is negative; TensorFlow has taken the devices already; or
+            `TF_CONFIG` is incomplete.
+        OSError: the TPU or another process does not answer.
     """
     processes = cluster.from_environment()
+    _check_exclusive(tpu, num_gpus, virtual_cpus, processes)
+    if tpu:
+        result = _tpu_strategy(tpu)
+    elif virtual_cpus is not None:
+        result = _virtual_cpu_strategy(virtual_cpus)
+    else:
+        if num_gpus == 0:
+            _hide_gpus()
+        if processes:
+            result = _multi_worker_strategy(processes.task)
+        else:
+            result = _gpu_strategy(num_gpus)
+    if num_replicas is None:
+        return result
+    found = result.num_replicas_in_sync
+    if num_replicas != found:
+        raise ValueError(
+            f"`num_replicas` must be {found}, the replicas that the devices "
+            f"here make. Received: {num_replicas}."
+        )
+    return result
+
+
+def _check_exclusive(tpu, num_gpus, virtual_cpus, processes):
     asked = {
         "tpu": tpu or None,
         "virtual_cpus": virtual_cpus,
         "num_gpus": num_gpus or None,
     }
-    # Every process of one strategy takes all its GPUs, or with 0 none.
-    if processes and (num_gpus or tpu not in ("", LOCAL)):
-        asked["TF_CONFIG"] = processes.task
     given = [name for name, value in asked.items() if value is not None]
+    if given and processes:
+        raise ValueError(
+            f"`{given[0]}` and TF_CONFIG exclude each other: the processes of "
+            "TF_CONFIG train together on their CPUs, or on all their GPUs. "
+            f"Leave out `{given[0]}`, or unset TF_CONFIG to train in one "
+            f"process. Received: {asked[given[0]]!r} in {processes.task}."
+        )
     if len(given) > 1:
         received = ", ".join(f"{name}={asked[name]!r}" for name in given)
         raise ValueError(
             f"`{given[0]}` and `{given[1]}` exclude each other. Received: "
             f"{received}."
         )
-    num_strategies = len(processes.addresses) if processes else 1
-    if tpu:
-        if processes:
-            _check_bounds(processes)
-        result = _tpu_strategy(tpu)
-    elif virtual_cpus is not None:
-        result = _virtual_cpu_strategy(virtual_cpus, num_strategies)
-    else:
-        if num_gpus == 0:
-            _hide_gpus()
-        if processes:
-            result, num_strategies = _multi_worker_strategy(processes.task), 1
-        else:
-            result = _gpu_strategy(num_gpus)
-    _check_replicas(result, num_strategies, num_replicas)
-    return result
-
-
-def _check_replicas(strategy, num_strategies, num_replicas):
-    if num_replicas is None:
-        return
-    found = strategy.num_replicas_in_sync * num_strategies
-    if num_replicas == found:
-        return
-    raise ValueError(
-        f"`num_replicas` must be {found}, the replicas that the devices here "
-        f"make. Received: {num_replicas}."
-    )
 
 
 def _hide_gpus():
@@ -115,12 +116,12 @@ def _gpu_strategy(num_gpus):
     )
 
 
-def _virtual_cpu_strategy(virtual_cpus, num_strategies):
+def _virtual_cpu_strategy(virtual_cpus):
     if virtual_cpus < 1:
         raise ValueError(
             f"`virtual_cpus` must be positive. Received: {virtual_cpus}."
         )
-    if virtual_cpus == num_strategies == 1:
+    if virtual_cpus == 1:
         return tf.distribute.get_strategy()
     (cpu,) = tf.config.list_physical_devices("CPU")
     try:
@@ -146,16 +147,6 @@ def _multi_worker_strategy(task):
             f"TF_CONFIG: {task} cannot join the others: {reason}. Every "
             "address must be free and reachable, and every process started."
         ) from error
-
-
-def _check_bounds(processes):
-    if os.environ.get(_BOUNDS) != _ONE_HOST:
-        raise ValueError(
-            f"TF_CONFIG: {processes.task} must take the TPU chips of its own "
-            f"host alone, or waits for those of others: start it with "
-            f"{_BOUNDS}={_ONE_HOST} and with the host's own chips, such as "
-            "TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 (tpu/launch/launch.sh run does)"
-        )
 
 
 def _tpu_strategy(tpu):

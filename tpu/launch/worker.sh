@@ -7,9 +7,6 @@
 set -euo pipefail
 cd "$HOME"
 
-# Where the workers of a job meet, at the first one's address.
-readonly JOB_PORT=8485
-
 problem() {
     printf 'error: worker %s: %s\n' "$(hostname)" "$*" >&2
     exit 1
@@ -62,7 +59,7 @@ ready_to_run() {
     [ -e submodels-installed ] ||
         problem "the code is not installed; take step 'install'"
     ! alive || problem "a command runs already; take step 'watch' or 'stop'"
-    (share_out)
+    check_single_host
     [ $# -gt 0 ] || return 0
     probe=$1/.launch-$(hostname)-$$
     if ! echo probe | gcloud storage cp --quiet - "$probe" ||
@@ -80,27 +77,18 @@ metadata() {
         problem "the metadata server does not say what '$1' is"
 }
 
-# The worker among all of its TPU, for the processes of one job. A host of
-# several takes its own chips, two by two on each of them, and waits for none.
-share_out() {
-    local endpoints number each addresses=""
+# A job trains on one host: the workers of several would each train all of it,
+# and write over each other.
+check_single_host() {
+    local endpoints
     endpoints=$(metadata worker-network-endpoints)
-    [[ $endpoints == *,* ]] || return 0
-    number=$(metadata agent-worker-number)
-    for each in ${endpoints//,/ }; do
-        addresses+="${addresses:+, }\"${each##*:}:$JOB_PORT\""
-    done
-    export TF_CONFIG="{\"cluster\": {\"worker\": [$addresses]}, \
-\"task\": {\"type\": \"worker\", \"index\": $number}}"
-    export TPU_PROCESS_BOUNDS=1,1,1 TPU_HOST_BOUNDS=1,1,1
-    export TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 TPU_CHIPS_PER_HOST_BOUNDS=2,2,1
-    # Else libtpu asks the metadata server, and takes part in the whole TPU.
-    export CLOUD_TPU_TASK_ID=0 TPU_WORKER_ID=0 TPU_WORKER_HOSTNAMES=localhost
+    [[ $endpoints != *,* ]] ||
+        problem "a command runs on one host, and this TPU has several; create" \
+            "one of a single host, such as --accelerator_type=v5litepod-8"
 }
 
 # start_run COMMAND: one string, as a shell reads it.
 start_run() {
-    share_out
     rm -rf submodels-run
     mkdir submodels-run
     printf '%s\n' "$1" >submodels-run/command

@@ -195,13 +195,13 @@ class Destination:
                     if tf.io.gfile.stat(path).mtime_nsec < long_ago:
                         tf.io.gfile.remove(path)
 
-    def check_shared(self, workers):
+    def check_shared(self, processes):
         """Shows that all processes of a job write to one folder.
 
         Raises:
             OSError: some do not.
         """
-        model_directory.ModelDirectory(self.directory).check_shared(workers)
+        model_directory.ModelDirectory(self.directory).check_shared(processes)
 
     def _check_free(self, space, speakers):
         taken = []

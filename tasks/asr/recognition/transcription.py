@@ -92,7 +92,7 @@ class Transcriber:
                         progress.update(len(minibatch.utterances))
         return {
             (slot, index): (text, score)
-            for of_process in replicas.workers.gather(rows)
+            for of_process in replicas.processes.gather(rows)
             for slot, index, text, score in of_process
         }
 

@@ -100,31 +100,31 @@ class ModelDirectory:
             # Some network file systems lock no folders.
             logging.warning("%s: not locked: %s", self.path, error.strerror)
 
-    def check_shared(self, workers):
+    def check_shared(self, processes):
         """Shows that all processes of a job write to one folder; a meeting.
 
         Args:
-            workers: `Workers`.
+            processes: `Processes`.
 
         Raises:
             OSError: some do not see what the first of them writes, or cannot
                 write.
         """
-        if workers.count == 1:
+        if processes.count == 1:
             return
-        name = workers.gather(secrets.token_hex(8))[0]
+        name = processes.gather(secrets.token_hex(8))[0]
         probe = posixpath.join(self.path, f"{files.TEMPORARY_PREFIX}{name}")
-        if workers.is_chief:
+        if processes.is_chief:
             files.write_atomically(probe, b"probe")
-        workers.gather()
-        seen = workers.gather(_appears(probe))
-        if workers.is_chief:
+        processes.gather()
+        seen = processes.gather(_appears(probe))
+        if processes.is_chief:
             tf.io.gfile.remove(probe)
         if not all(seen):
             blind = [str(index) for index, sees in enumerate(seen) if not sees]
             raise OSError(
                 f"{self.path}: process {', '.join(blind)} of TF_CONFIG's "
-                f"{workers.count} does not see what process 0 writes there; "
+                f"{processes.count} does not see what process 0 writes there; "
                 "name a folder or a bucket that all of them share"
             )
         check_writable(self.path, "the model directory")

@@ -72,17 +72,7 @@ def shard(replicas, base, experiment, data):
         experiment: `schema.Experiment`.
         data: dict of slot to `SpeakerUtterances`, every slot of the job.
 
-    Raises:
-        ValueError: a basis that belongs to all is to be trained by processes
-            that no strategy spans.
     """
-    if experiment.space.embedding_dim and not replicas.workers.in_one_strategy:
-        raise ValueError(
-            "a space's basis is summed over all replicas, and between "
-            "processes that each have a strategy of their own (--tpu=local or "
-            "--virtual_cpus with TF_CONFIG) nothing is: train it on one host, "
-            "or set space.embedding_dim=0"
-        )
     values, num_slots = experiment.train, len(data)
     num_replicas = replicas.num_replicas
     if num_replicas == 1:

@@ -24,7 +24,7 @@ class SlotState:
         self._places_of = sharding.places_of
         self._slot_rows = sharding.slot_rows
         self._is_pooled = isinstance(self._slot_rows, slot_rows.PooledRows)
-        self._workers = sharding.replicas.workers
+        self._processes = sharding.replicas.processes
         self.by_name = task.state_by_name
         self._embeddings = None
         self._rowless = []
@@ -106,7 +106,7 @@ class SlotState:
             return
         own = np.asarray(self._embeddings)
         everybodys = np.zeros(self._embeddings.shape, np.float32)
-        for slots, rows in self._workers.gather(
+        for slots, rows in self._processes.gather(
             [self._embeddings.slots.tolist(), own.tolist()]
         ):
             everybodys[slots] = rows
@@ -120,6 +120,6 @@ class SlotState:
         ]
         return {
             slot: count
-            for slots, counts in self._workers.gather(own)
+            for slots, counts in self._processes.gather(own)
             for slot, count in zip(slots, counts, strict=True)
         }

@@ -80,7 +80,7 @@ class Trainer:
             task, dev_data, self._sharding, (1.0,), directory.activations
         )
         replicas = self._sharding.replicas
-        self._workers = replicas.workers
+        self._processes = replicas.processes
         self._steps_per_call = sharding_lib.steps_per_call(
             task.experiment, replicas.num_replicas
         )
@@ -101,7 +101,7 @@ class Trainer:
             self._directory.checkpoints, self._state.by_name, self._state.expect
         )
         # A list of a shared folder that is not of now would show an older one.
-        self._workers.check_same(
+        self._processes.check_same(
             "the checkpoint to go on from", saved and saved["job_step"]
         )
         if saved is None:
@@ -130,9 +130,9 @@ class Trainer:
                 "speakers": [dataclasses.asdict(s) for s in self.states],
                 "residents": self._state.residents,
             },
-            workers=self._workers,
+            processes=self._processes,
         )
-        if self._workers.is_chief:
+        if self._processes.is_chief:
             self._write_history()
         self._saved_at = time.monotonic()
 
@@ -145,7 +145,7 @@ class Trainer:
         self._saved_at = time.monotonic()
         self._writer = (
             tf.summary.create_file_writer(self._directory.tensorboard)
-            if self._workers.is_chief
+            if self._processes.is_chief
             else tf.summary.create_noop_writer()
         )
         remaining = sum(
@@ -159,7 +159,7 @@ class Trainer:
                 desc="training",
                 unit="update",
                 smoothing=0.1,
-                disable=not self._workers.is_chief,
+                disable=not self._processes.is_chief,
             ) as progress,
         ):
             while self._unfinished():
@@ -244,7 +244,7 @@ class Trainer:
         replicas, places = self._sharding.replicas, self._sharding.places
         shape = (*parts[0].shape[:-1], self._sharding.all_places)
         result = np.full(shape, np.nan, np.float32)
-        for replica, part in enumerate(parts, start=replicas.first_local):
+        for replica, part in enumerate(parts, start=replicas.local.start):
             result[..., replica * places : (replica + 1) * places] = part
         return result
 
@@ -264,7 +264,7 @@ class Trainer:
         """
         elapsed = time.monotonic() - self._saved_at
         is_late = elapsed >= self._values.checkpoint_every_seconds
-        answers = self._workers.gather([self._notice.given, is_late])
+        answers = self._processes.gather([self._notice.given, is_late])
         stops = any(stop for stop, _ in answers)
         if stops or answers[0][1]:
             self.save()
@@ -282,13 +282,13 @@ class Trainer:
 
     def _share_losses(self):
         """Tells all processes the training losses of everybody's speakers."""
-        if self._workers.count == 1:
+        if self._processes.count == 1:
             return
         own = [
             [slot, self.states[slot].loss_sum, self.states[slot].loss_count]
             for slot in self._sharding.slot_rows.slots.tolist()
         ]
-        for losses in self._workers.gather(own):
+        for losses in self._processes.gather(own):
             for slot, loss_sum, loss_count in losses:
                 self.states[slot].loss_sum = loss_sum
                 self.states[slot].loss_count = loss_count
@@ -340,14 +340,14 @@ class Trainer:
                 sums[minibatch.slot] += float(losses[place] * weights[place])
                 counts[minibatch.slot] += float(weights[place])
             # Several processes have to meet to know of each other's notices.
-            if self._workers.count > 1:
+            if self._processes.count > 1:
                 is_asked = index % _GROUPS_PER_MEETING == 0
             else:
                 is_asked = self._notice.given
             if is_asked:
                 self._save_if_due()
         own = [[s, sums[s] / counts[s]] for s in slots if counts[s]]
-        return {s: loss for o in self._workers.gather(own) for s, loss in o}
+        return {s: loss for o in self._processes.gather(own) for s, loss in o}
 
     def _conclude(self, slot, dev_loss):
         """What follows from an evaluation: best weights, history, the end."""

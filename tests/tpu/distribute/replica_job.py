@@ -54,9 +54,9 @@ class Job:
         self.told = told
         self.replicas = replicas.Replicas(some_of(whole, told.get("replicas")))
         self.directory = model_directory.ModelDirectory(told["model_dir"])
-        if self.replicas.workers.is_chief:
+        if self.replicas.processes.is_chief:
             self.directory.prepare()
-        self.replicas.workers.gather()
+        self.replicas.processes.gather()
         folder = told["folder"]
         with self.replicas.scope():
             base = conformer_ctc.load(f"{folder}/base")

@@ -105,7 +105,7 @@ class Rows:
 
 
 class Process:
-    """One of two workers, that knows what the other would say."""
+    """One of two processes, which knows what the other would say."""
 
     count = 2
 
@@ -135,7 +135,7 @@ def test_what_processes_wrote_is_one_tensor_in_the_order_of_slots(tmp_path):
             str(tmp_path),
             {"rows": rows, "shared": shared},
             {"s": 1},
-            workers=Process(index, said),
+            processes=Process(index, said),
         )
         # Without the chief's word there is no checkpoint.
         assert (tmp_path / "00000001" / "state.json").exists() == (index == 0)
@@ -145,17 +145,3 @@ def test_what_processes_wrote_is_one_tensor_in_the_order_of_slots(tmp_path):
     assert found["rows"].numpy()[:, 0].tolist() == [0.0, 1.0, 2.0]
     assert shared.numpy().tolist() == [7.0]
     assert len(list((tmp_path / "00000001").iterdir())) == 4
-
-
-def test_a_checkpoint_of_the_first_format_is_read(tmp_path):
-    save(tmp_path, 3.0)
-    path = tmp_path / "00000001" / "state.json"
-    state = json.loads(path.read_text().partition("\n")[2])
-    state["format_version"] = 1
-    state["files"] = {name: parts[0] for name, parts in state["files"].items()}
-    del state["slots"]
-    text = json.dumps(state)
-    path.write_text(checkpoint._seal(text) + text)
-    found = variables()
-    assert checkpoint.restore(str(tmp_path), found) == {"s": 3.0}
-    assert np.all(found["a"].numpy() == 3.0)

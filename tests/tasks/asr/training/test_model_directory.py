@@ -56,7 +56,7 @@ def refusal(directory, now, experiment=None):
     return message
 
 
-class Workers:
+class Processes:
     """One of two processes, each in a thread."""
 
     count = 2
@@ -80,7 +80,7 @@ def check_shared(*paths):
     def check(index):
         try:
             model_directory.ModelDirectory(str(paths[index])).check_shared(
-                Workers(index, said, barrier)
+                Processes(index, said, barrier)
             )
         except OSError as error:
             return str(error)
@@ -317,14 +317,3 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     saved = checkpoint.restore(directory.checkpoints, variables)
     assert saved == {"step": 1}
     assert variables["a"].numpy() == [1.0]
-
-
-def test_a_run_from_before_there_were_spaces_had_none(directory):
-    now = describe()
-    old = json.loads(json.dumps(now))
-    del old["values"]["space"]
-    del old["values"]["adapter"]["shared_start"]
-    directory.write_experiment(old)
-    saved = directory.read_experiment()
-    assert saved == json.loads(json.dumps(now))
-    assert directory.saved_values(saved, conformer.Tiny()) == conformer.Tiny()

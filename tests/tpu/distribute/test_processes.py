@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tests import clusters
-from tpu.distribute import meeting, workers
+from tpu.distribute import processes
 
 
 def test_a_process_alone_hears_itself():
-    alone = workers.Workers()
+    alone = processes.Processes()
     assert (alone.count, alone.index, alone.is_chief) == (1, 0, True)
     assert alone.gather({"a": 1.5}) == [{"a": 1.5}]
-    assert workers.Workers(tf.distribute.get_strategy()).count == 1
+    assert processes.Processes(tf.distribute.get_strategy()).count == 1
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def two(monkeypatch):
     """Two processes of two replicas each: the other says what this one does."""
 
     def make(other=None, error=None):
-        this = workers.Workers()
+        this = processes.Processes()
         this.count, this.index = 2, 1
         this._strategy = types.SimpleNamespace(
             num_replicas_in_sync=4,
@@ -37,7 +37,7 @@ def two(monkeypatch):
             changed = tf.roll(row, 0, axis=1) if other is None else other(row)
             return tf.concat([changed, changed, row, row], axis=0)
 
-        monkeypatch.setattr(workers.Workers, "_gather_rows", gather)
+        monkeypatch.setattr(processes.Processes, "_gather_rows", gather)
         return this
 
     return make
@@ -77,44 +77,22 @@ def test_other_errors_stay_what_they_are(two):
         two(error=error).gather()
 
 
-@pytest.fixture
-def apart(monkeypatch):
-    """The second of two processes that no strategy spans."""
+def test_processes_that_differ_are_told(two):
+    two().check_same("the data", {"a": 1})
 
-    def make(exchange):
-        config = clusters.config(index=1)
-        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-        monkeypatch.setattr(
-            meeting,
-            "Meeting",
-            lambda processes: types.SimpleNamespace(
-                processes=processes, exchange=exchange
-            ),
-        )
-        return workers.Workers(tf.distribute.OneDeviceStrategy("/cpu:0"))
+    def other(row):
+        if row.shape[1] == 1:
+            return row
+        words = row.numpy()
+        words[0, 1] += 1
+        return tf.constant(words)
 
-    return make
+    with pytest.raises(ValueError, match="the data must be .* process 1$"):
+        two(other).check_same("the data", {"a": 1})
+    processes.Processes().check_same("the data", object())
 
 
-def test_processes_without_a_common_strategy_meet_all_the_same(apart):
-    this = apart(lambda data: [b'{"from": "the first"}', data])
-    assert (this.count, this.index, this.is_chief) == (2, 1, False)
-    assert not this.in_one_strategy
-    assert this.gather([1, "\u00fc"]) == [{"from": "the first"}, [1, "\u00fc"]]
-
-
-def test_processes_that_are_not_of_one_mind_are_told(apart):
-    this = apart(lambda data: [data, data])
-    this.check_same("the data", {"a": 1})
-    this = apart(lambda data: [b'"another"', data])
-    with pytest.raises(ValueError, match="the data must be .* process 1 has"):
-        this.check_same("the data", {"a": 1})
-    workers.Workers().check_same("the data", object())
-
-
-def test_a_process_that_left_the_meeting_is_one_line(apart):
-    def exchange(data):
-        raise ConnectionResetError("connection closed")
-
-    with pytest.raises(OSError, match=r"died or was .*\(connection closed\)$"):
-        apart(exchange).gather()
+def test_a_strategy_of_one_process_has_one_process(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(clusters.config(index=1)))
+    mirrored = tf.distribute.OneDeviceStrategy("/cpu:0")
+    assert processes.Processes(mirrored).count == 1

@@ -4,77 +4,63 @@ import contextlib
 import hashlib
 import json
 import re
+from collections import abc
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from tpu.distribute import cluster, meeting
+from tpu.distribute import cluster
 
-# Four-byte words of one exchange of values, at least.
+# The smallest message, in four-byte words.
 _WORDS = 1024
-# What TensorFlow says of it, between much else.
+# The part of TensorFlow's message that names the cause.
 _REASON = re.compile(r"Collective ops is aborted by: (.*)")
-_GONE = (
-    "another process of the job died or was stopped; start the same command on "
-    "every machine again; a training goes on from its last checkpoint ({})"
-)
 
 
-class Workers:
-    """The processes of one job.
+class Processes:
+    """The processes of one job; every method is called by all of them.
+
+    They talk through the collectives of the strategy that spans them.
 
     Args:
-        strategy: `tf.distribute.Strategy`, or None for this process alone.
+        strategy: of this job. Only a `MultiWorkerMirroredStrategy` spans
+            several processes, those of `TF_CONFIG`.
 
     Attributes:
-        count: int, processes that run the same program.
-        index: int, this one's place among them.
-        in_one_strategy: bool, whether the strategy spans them, so that what
-            its replicas sum is summed over all processes.
+        count: number of processes.
+        index: this process's place among them.
 
     Raises:
-        ValueError: `TF_CONFIG` is not whole.
-        OSError: the others do not come.
+        ValueError: `TF_CONFIG` is incomplete.
     """
 
-    def __init__(self, strategy=None):
+    def __init__(self, strategy: tf.distribute.Strategy | None = None):
         self._strategy = strategy
-        self._meeting = None
         self.count, self.index = 1, 0
-        processes = None if strategy is None else cluster.from_environment()
-        if processes is not None:
-            self.count, self.index = len(processes.addresses), processes.index
-        self.in_one_strategy = self.count == 1 or isinstance(
-            strategy, tf.distribute.MultiWorkerMirroredStrategy
-        )
-        if not self.in_one_strategy:
-            self._meeting = meeting.Meeting(processes)
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            found = cluster.from_environment()
+            if found is not None:
+                self.count, self.index = len(found.addresses), found.index
 
     @property
-    def is_chief(self):
-        """Whether this process writes what the job leaves once."""
+    def is_chief(self) -> bool:
+        """Whether this process writes what a job writes once."""
         return self.index == 0
 
-    def gather(self, value=None):
-        """Everybody's value; a meeting that all the processes come to.
+    def gather(self, value: Any = None) -> list[Any]:
+        """Waits for all processes and returns their values, by index.
 
         Args:
-            value: what JSON holds.
-
-        Returns:
-            list of the processes' values, by index.
+            value: anything that JSON holds.
 
         Raises:
-            OSError: one of them died, so that nobody can go on.
+            OSError: another process died.
         """
         if self.count == 1:
             return [value]
         data = json.dumps(value).encode()
-        if self._meeting is not None:
-            try:
-                return list(map(json.loads, self._meeting.exchange(data)))
-            except OSError as error:
-                raise OSError(_GONE.format(error)) from error
         lengths = [int(row[0]) for row in self._exchange([len(data)], 1)]
         longest = -(-max(lengths) // 4)
         # Few sizes, since each is a program of its own.
@@ -88,15 +74,16 @@ class Workers:
             for row, length in zip(rows, lengths, strict=True)
         ]
 
-    def check_same(self, what, value):
-        """Refuses processes that are not of one mind; a meeting.
+    def check_same(self, what: str, value: Any) -> None:
+        """Refuses to go on unless all processes have the same value.
 
         Args:
-            what: str, how the message calls it.
-            value: what JSON holds, which all must have.
+            what: the value's name in the message.
+            value: anything that JSON holds.
 
         Raises:
-            ValueError: some have another than the first process.
+            ValueError: some processes have another value than the first.
+            OSError: another process died.
         """
         if self.count == 1:
             return
@@ -106,16 +93,16 @@ class Workers:
         if others:
             raise ValueError(
                 f"{what} must be the same in all {self.count} processes of "
-                f"TF_CONFIG; process {', '.join(others)} has not what process "
-                "0 has"
+                f"TF_CONFIG; they differ between process 0 and process "
+                f"{', '.join(others)}"
             )
 
     @contextlib.contextmanager
-    def together(self):
-        """Where all processes have to be, or nobody can go on.
+    def together(self) -> abc.Iterator[None]:
+        """Turns the loss of another process into an error that says so.
 
         Raises:
-            OSError: one of them died.
+            OSError: another process died.
         """
         try:
             yield
@@ -123,10 +110,14 @@ class Workers:
             reason = _REASON.search(error.message)
             if self.count == 1 or reason is None:
                 raise
-            raise OSError(_GONE.format(reason[1])) from error
+            raise OSError(
+                "another process of the job died or was stopped; start the "
+                "same command on every machine again; training continues from "
+                f"its last checkpoint ({reason[1]})"
+            ) from error
 
-    def _exchange(self, words, length):
-        """Rows `[processes, length]` int32, this one's being `words`."""
+    def _exchange(self, words: npt.ArrayLike, length: int) -> np.ndarray:
+        """All processes' rows `[processes, length]` int32."""
         row = tf.constant(np.reshape(words, [1, length]), tf.int32)
         strategy = self._strategy
         with self.together():
