@@ -1,6 +1,6 @@
 """Who may do what: credentials bound to a tenant and its speakers.
 
-The credentials file is JSON and holds no secret, only hashes of tokens and
+The credentials file is JSON. It holds no secrets, only hashes of tokens and
 names of client certificates:
 
     {"credentials": [
@@ -10,15 +10,17 @@ names of client certificates:
        "tenant": "clinic", "speakers": "*", "admin": true, "operator": true}
     ]}
 
-A token's hash is `printf %s "$TOKEN" | sha256sum`. Tokens must be random, as
-from `openssl rand -hex 32`: nothing here slows guessing down. A certificate
-is known by one of its subject alternative names (DNS name, URI or e-mail
-address); its common name is not looked at.
+`printf %s "$TOKEN" | sha256sum` hashes a token. Tokens must be random, as from
+`openssl rand -hex 32`, because nothing here slows guessing down. A certificate
+is recognised by one of its subject alternative names (DNS name, URI or e-mail
+address), never by its common name.
 """
 
 import hashlib
 import os
 import re
+from collections import abc
+from typing import Any, TypeAlias
 
 from lingvo_like import json_values
 from lingvo_like.store import store as submodel_store
@@ -32,35 +34,42 @@ _KEYS = {"name", "token_sha256", "certificate", "tenant", "speakers", *_FLAGS}
 
 
 class AccessControl:
-    """Tells the `messages.Caller` behind a request's credentials."""
+    """Finds the caller behind a request's credentials; see `read`.
 
-    def __init__(self, tokens, certificates):
-        """Takes what `read` found; see there.
-
-        Args:
-            tokens: dict of SHA-256 in hex to `messages.Caller`.
-            certificates: dict of a subject alternative name to `Caller`.
-        """
-        self._tokens = tokens
-        self._certificates = certificates
+    Args:
+        tokens: callers by the SHA-256 of their token, in hex.
+        certificates: callers by a subject alternative name.
+    """
 
     is_on = True
 
+    def __init__(
+        self,
+        tokens: abc.Mapping[str, messages.Caller],
+        certificates: abc.Mapping[str, messages.Caller],
+    ) -> None:
+        self._tokens = tokens
+        self._certificates = certificates
+
     @property
-    def has_certificates(self):
-        """Whether anyone is known by a certificate."""
+    def has_certificates(self) -> bool:
+        """Whether a certificate is anyone's credential."""
         return bool(self._certificates)
 
-    def authenticate(self, authorization, certificate_names=()):
-        """The caller; a token counts more than a certificate.
+    def authenticate(
+        self,
+        authorization: str | None,
+        certificate_names: abc.Iterable[str] = (),
+    ) -> messages.Caller:
+        """The caller; a token takes precedence over a certificate.
 
         Args:
-            authorization: string, the header's value, or None.
+            authorization: str, the header's value, or None.
             certificate_names: subject alternative names of a client
                 certificate that TLS has verified already.
 
         Raises:
-            status.ServingError: UNAUTHENTICATED, without saying which part of
+            errors.ServingError: UNAUTHENTICATED, without saying which part of
                 a credential was wrong.
         """
         if authorization is not None:
@@ -77,13 +86,13 @@ class AccessControl:
             "client certificate"
         )
 
-    def _by_token(self, authorization):
+    def _by_token(self, authorization: str) -> messages.Caller:
         match = _BEARER.fullmatch(authorization.strip())
         if match is None:
             raise _unauthenticated("the authorization must read `Bearer TOKEN`")
         digest = hashlib.sha256(match[1].encode()).hexdigest()
-        # How long the look-up takes tells of the digest at most, and whoever
-        # can choose a digest has broken SHA-256; so a dict does.
+        # The time that a dict takes can at most reveal the digest, and that is
+        # of no use to anyone who cannot break SHA-256.
         caller = self._tokens.get(digest)
         if caller is not None:
             return caller
@@ -91,13 +100,16 @@ class AccessControl:
 
 
 class NoAccessControl:
-    """Lets everyone do everything, as one tenant; for loopback alone."""
+    """Lets everyone do everything, as one tenant; for loopback only.
+
+    Raises:
+        ValueError: the tenant's id is not valid.
+    """
 
     is_on = False
     has_certificates = False
 
-    def __init__(self, tenant):
-        """Raises ValueError where the tenant's id is not one."""
+    def __init__(self, tenant: str) -> None:
         submodel_store.check_id("tenant", tenant)
         self._caller = messages.Caller(
             tenant=tenant,
@@ -107,18 +119,25 @@ class NoAccessControl:
             name="anyone",
         )
 
-    def authenticate(self, authorization, certificate_names=()):
-        """The one caller that there is."""
+    def authenticate(
+        self,
+        authorization: str | None,
+        certificate_names: abc.Iterable[str] = (),
+    ) -> messages.Caller:
+        """The same caller for everyone."""
         del authorization, certificate_names
         return self._caller
 
 
-def read(path):
+Control: TypeAlias = AccessControl | NoAccessControl
+
+
+def read(path: str | os.PathLike[str]) -> AccessControl:
     """Access control by a credentials file.
 
     Raises:
-        ValueError: names the file and what is wrong with which credential.
-        OSError: it cannot be read.
+        ValueError: names the file, the credential and what is wrong with it.
+        OSError: the file cannot be read.
     """
     path = os.fspath(path)
     with open(path, "rb") as file:
@@ -131,8 +150,8 @@ def read(path):
         raise ValueError(f"{path}: {error}") from None
 
 
-def from_json(text):
-    """As `read`, of the file's text."""
+def from_json(text: str) -> AccessControl:
+    """As `read`, from the file's text."""
     content = json_values.strict_json(text)
     if not isinstance(content, dict) or set(content) != {"credentials"}:
         raise ValueError('must be {"credentials": [...]}')
@@ -155,12 +174,12 @@ def from_json(text):
     return AccessControl(tokens, certificates)
 
 
-def _unauthenticated(message):
+def _unauthenticated(message: str) -> errors.ServingError:
     return errors.ServingError(errors.Code.UNAUTHENTICATED, message)
 
 
-def _credential(entry):
-    """Which key, its value, and the caller that it stands for."""
+def _credential(entry: Any) -> tuple[str, str, messages.Caller]:
+    """A credential's kind, its value, and the caller that it stands for."""
     if not isinstance(entry, dict):
         raise ValueError("must be an object")
     unknown = sorted(set(entry) - _KEYS)
@@ -194,8 +213,8 @@ def _credential(entry):
     )
 
 
-def _speakers(value):
-    """The frozen set of a credential's speakers; None is all of them."""
+def _speakers(value: Any) -> frozenset[str] | None:
+    """A credential's speakers; None for all of them."""
     if value == "*":
         return None
     if not isinstance(value, list):

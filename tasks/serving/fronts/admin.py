@@ -1,94 +1,108 @@
 """Operations on loaded Submodels, on a port of its own: JSON over HTTP.
 
-GET  /v1/submodels              what is ready, of the caller's speakers
+GET  /v1/submodels              lists the ready ones of the caller's speakers
 POST /v1/submodels:load         makes those of {"submodel_ids": [...]} ready,
-                                one after another; says which are not, and why
+                                one after another; reports those that fail
 POST /v1/submodels/ID:load      makes a speaker's Submodel ready
 POST /v1/submodels/ID:pin       keeps it and its successors ready
-POST /v1/submodels/ID:unload    drops it, and unpins it
+POST /v1/submodels/ID:unload    drops and unpins it
 """
 
 import dataclasses
+from collections import abc
+from typing import Any
 
-from aiohttp import web
+from starlette import requests, responses, routing
 
-from tasks.serving.fronts import tensors
-from tasks.serving.fronts.rest import calls as rest_calls
+from tasks.serving import server as server_lib
+from tasks.serving.fronts import access, access_log, tensors
+from tasks.serving.fronts import intake as intake_lib
+from tasks.serving.fronts.http import bodies, gate
+from tasks.serving.fronts.http import responses as http_responses
 from tasks.serving.fronts.rest import routes as rest_routes
 from tasks.serving.fronts.rest import tensor_json
 
-# Of one request: an answer of so many is some 300 kB.
+# In one request: the response to so many has some 300 kB.
 MAX_NAMES = 1000
-# More than any id has, so that each wrong one is named by itself.
+# Longer than any id, so that each wrong one is reported by itself.
 MAX_NAME_CHARACTERS = 1000
-_SUBMODEL = "/v1/submodels/{submodel_id:[^/:]+}"
+_SUBMODEL = "/v1/submodels/{submodel_id:name}"
 
 
-class AdminFront:
-    """The routes of one server.
+def application(
+    server: server_lib.Server,
+    access_control: access.Control,
+    intake: intake_lib.Intake,
+    log: access_log.AccessLog,
+) -> gate.Gate:
+    """The ASGI application of the admin port."""
+    routes = [
+        routing.Route("/v1/submodels", _list(server)),
+        routing.Route(
+            "/v1/submodels:load", _load_many(server, intake), methods=["POST"]
+        ),
+    ]
+    for change in (server.load, server.pin, server.unload):
+        path = f"{_SUBMODEL}:{change.__name__}"
+        routes.append(routing.Route(path, _change(change), methods=["POST"]))
+    routes += rest_routes.health_routes(server, intake)
+    return gate.Gate("admin", routes, access_control, log)
 
-    Args:
-        server: `server.Server`.
-        intake: `intake.Intake`.
-    """
 
-    def __init__(self, server, intake):
-        self._server = server
-        self._intake = intake
-
-    @property
-    def routes(self):
-        """List of `web.RouteDef`, for `http_calls.application`."""
-        return [
-            *rest_routes.health_routes(self._server, self._intake),
-            web.get("/v1/submodels", self._list),
-            web.post("/v1/submodels:load", self._load_many),
-            web.post(f"{_SUBMODEL}:load", self._changer(self._server.load)),
-            web.post(f"{_SUBMODEL}:pin", self._changer(self._server.pin)),
-            web.post(f"{_SUBMODEL}:unload", self._changer(self._server.unload)),
-        ]
-
-    async def _list(self, call):
-        found = self._server.list(call.caller)
-        return rest_calls.json_response(
-            tensor_json.dump(
-                {"submodels": [dataclasses.asdict(each) for each in found]}
-            )
+def _list(server: server_lib.Server) -> abc.Callable[..., Any]:
+    async def list_ready(request: requests.Request) -> responses.Response:
+        found = server.list(gate.caller(request))
+        return http_responses.from_json(
+            {"submodels": [dataclasses.asdict(each) for each in found]}
         )
 
-    async def _load_many(self, call):
-        limits = self._intake.limits
-        with self._intake.reservation(call.caller.tenant) as reserve:
-            body = await rest_calls.read_body(
-                call, reserve, limits, self._intake.body_seconds
+    return list_ready
+
+
+def _load_many(
+    server: server_lib.Server, intake: intake_lib.Intake
+) -> abc.Callable[..., Any]:
+    async def load_many(request: requests.Request) -> responses.Response:
+        caller = gate.caller(request)
+        with intake.reservation(caller.tenant) as reserve:
+            body = await bodies.read(
+                request,
+                reserve,
+                intake.limits.max_request_bytes,
+                intake.body_seconds,
             )
-            names = await self._intake.parse(len(body), _submodel_ids, body)
-            call.entry.submodel_ids = frozenset(names)
-            loaded, errors = await self._server.load_many(call.caller, names)
-        content = {
-            "submodels": [dataclasses.asdict(each) for each in loaded],
-            "errors": {
-                name: {"code": each.code.name, "error": each.message}
-                for name, each in errors.items()
-            },
-        }
-        return rest_calls.json_response(tensor_json.dump(content))
+            names = await intake.parse(len(body), _submodel_ids, body)
+            request.state.entry.submodel_ids = frozenset(names)
+            loaded, errors = await server.load_many(caller, names)
+        return http_responses.from_json(
+            {
+                "submodels": [dataclasses.asdict(each) for each in loaded],
+                "errors": {
+                    name: {"code": each.code.name, "error": each.message}
+                    for name, each in errors.items()
+                },
+            }
+        )
 
-    def _changer(self, method):
-        """A handler that calls a method of (caller, speaker)."""
-
-        async def change(call):
-            submodel_id = call.request.match_info["submodel_id"]
-            call.entry.submodel_ids = frozenset([submodel_id])
-            result = await method(call.caller, submodel_id)
-            content = {} if result is None else dataclasses.asdict(result)
-            return rest_calls.json_response(tensor_json.dump(content))
-
-        return change
+    return load_many
 
 
-def _submodel_ids(body):
-    """The different ids that a body names, in their order."""
+def _change(method: abc.Callable[..., Any]) -> abc.Callable[..., Any]:
+    """An endpoint that calls a method of (caller, speaker)."""
+
+    async def change(request: requests.Request) -> responses.Response:
+        submodel_id = request.path_params["submodel_id"]
+        request.state.entry.submodel_ids = frozenset([submodel_id])
+        result = await method(gate.caller(request), submodel_id)
+        return http_responses.from_json(
+            {} if result is None else dataclasses.asdict(result)
+        )
+
+    return change
+
+
+def _submodel_ids(body: bytes) -> list[str]:
+    """The ids that a body names, each once and in their order."""
     content = tensor_json.parse(body)
     names = content.get("submodel_ids") if isinstance(content, dict) else None
     if (

@@ -2,54 +2,63 @@
 
 import dataclasses
 import ipaddress
+import pathlib
 import socket
 import ssl
+from collections import abc
 
 import grpc
 
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """A host and a port; 0 for any port that is free."""
+    """A host and a port; port 0 is any that is free."""
 
     host: str
     port: int
 
+    def __post_init__(self) -> None:
+        if not self.host or not 0 <= self.port < 1 << 16:
+            raise ValueError(
+                "an address must have a host and a port of 0 to 65535. "
+                f"Received: {self.host!r}, {self.port}."
+            )
+
     @property
-    def is_loopback(self):
-        """Whether nothing but this machine reaches it, by any of its names."""
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it, by any of its names."""
         try:
             found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
         except OSError:
             return False
-        return bool(found) and all(
-            ipaddress.ip_address(each[4][0].partition("%")[0]).is_loopback
-            for each in found
+        hosts = [str(each[4][0]).partition("%")[0] for each in found]
+        return bool(hosts) and all(
+            ipaddress.ip_address(host).is_loopback for host in hosts
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tls:
-    """What TLS needs, PEM files' paths; empty for none.
+    """Paths of PEM files; without any, connections are not encrypted.
 
     Args:
-        certificate: string, the chain that the server shows.
-        private_key: string.
-        client_ca: string, whose certificates clients may show.
+        certificate: str, the chain that the server shows.
+        private_key: str.
+        client_ca: str, the authority whose certificates clients may show.
 
     Raises:
-        ValueError: one of certificate and key is missing.
+        ValueError: the certificate or the key is missing.
     """
 
     certificate: str = ""
     private_key: str = ""
     client_ca: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if bool(self.certificate) != bool(self.private_key):
             raise ValueError("TLS needs a certificate and its private key")
         if self.client_ca and not self.certificate:
@@ -58,14 +67,14 @@ class Tls:
                 "and private key too"
             )
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self.certificate)
 
-    def for_http(self):
-        """An `ssl.SSLContext`, or None.
+    def for_http(self) -> ssl.SSLContext | None:
+        """A server's context; None without TLS.
 
-        A client certificate is asked for and not demanded, so that live and
-        ready stay open and tokens may be used beside certificates.
+        It asks for a client certificate but does not demand one, so that live
+        and ready stay open and tokens work beside certificates.
 
         Raises:
             OSError: a file cannot be read, or is not PEM.
@@ -86,10 +95,10 @@ class Tls:
             ) from None
         return context
 
-    def for_grpc(self):
-        """gRPC server credentials, or None.
+    def for_grpc(self) -> grpc.ServerCredentials | None:
+        """gRPC server credentials; None without TLS.
 
-        With `client_ca` every client must show a certificate: gRPC's Python
+        With `client_ca`, every client must show a certificate: gRPC's Python
         cannot ask for one without demanding it.
 
         Raises:
@@ -97,15 +106,20 @@ class Tls:
         """
         if not self:
             return None
-        pair = (_read(self.private_key), _read(self.certificate))
-        client_ca = _read(self.client_ca) if self.client_ca else None
+        key, certificate = (
+            pathlib.Path(path).read_bytes()
+            for path in (self.private_key, self.certificate)
+        )
+        client_ca = None
+        if self.client_ca:
+            client_ca = pathlib.Path(self.client_ca).read_bytes()
         return grpc.ssl_server_credentials(
-            [pair], client_ca, require_client_auth=client_ca is not None
+            [(key, certificate)], client_ca, client_ca is not None
         )
 
 
-def parse(flag, text):
-    """The `Address` in `HOST:PORT` or `[IPV6]:PORT`; None if empty.
+def parse(flag: str, text: str) -> Address | None:
+    """The address in `HOST:PORT` or `[IPV6]:PORT`; None if empty.
 
     Raises:
         ValueError: names the flag.
@@ -124,42 +138,30 @@ def parse(flag, text):
     return Address(host, int(port))
 
 
-def warnings(addresses, has_access_control, tls):
+def warnings(
+    addresses: abc.Iterable[Address], has_access_control: bool, tls: Tls
+) -> list[str]:
     """What an operator should know before the server listens.
 
-    Args:
-        addresses: list of `Address`.
-        has_access_control: bool.
-        tls: `Tls`.
-
-    Returns:
-        List of strings.
-
     Raises:
-        ValueError: an address is open to other machines, and nothing would
-            tell whose Submodels a request may use.
+        ValueError: other machines could reach an address, and nothing would
+            decide whose Submodels a request may use.
     """
     outside = [each for each in addresses if not each.is_loopback]
-    found = []
-    if not has_access_control:
-        if outside:
-            raise ValueError(
-                f"refusing to listen on {outside[0]} without access control: "
-                "anyone who reaches it could use everyone's Submodel. Give "
-                "--access_file, or listen on 127.0.0.1."
-            )
-        found.append(
-            "access control is off: every process of this machine may use "
-            "and unload every Submodel. --access_file turns it on."
+    if has_access_control and outside and not tls:
+        return [
+            f"{outside[0]} has no TLS: tokens and speech are sent in the clear "
+            "unless a proxy encrypts them. --tls_certificate turns TLS on."
+        ]
+    if has_access_control:
+        return []
+    if outside:
+        raise ValueError(
+            f"refusing to listen on {outside[0]} without access control: "
+            "anyone who reaches it could use everyone's Submodel. Give "
+            "--access_file, or listen on 127.0.0.1."
         )
-    elif outside and not tls:
-        found.append(
-            f"{outside[0]} is without TLS: tokens and speech go in the clear "
-            "unless a proxy in front encrypts. --tls_certificate turns it on."
-        )
-    return found
-
-
-def _read(path):
-    with open(path, "rb") as file:
-        return file.read()
+    return [
+        "access control is off: every process of this machine may use and "
+        "unload every Submodel. --access_file turns it on."
+    ]

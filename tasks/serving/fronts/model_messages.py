@@ -10,7 +10,6 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tasks.serving import errors, messages
 from tasks.serving.fronts import tensors, utterances
-from tasks.serving.fronts.rest import tensor_json
 
 # Longer ones name nothing, and are long to write into an error.
 _MAX_NAME = 256
@@ -56,8 +55,8 @@ def to_utterances(request, user, limits):
     if unknown:
         raise tensors.invalid(
             "`output_filter` names unknown outputs "
-            f"{tensor_json.show_names(unknown)}. There are: "
-            f"{tensor_json.show_names(utterances.OUTPUTS)}."
+            f"{tensors.show_names(unknown)}. There are: "
+            f"{tensors.show_names(utterances.OUTPUTS)}."
         )
     arrays = {
         name: tensors.to_array(
@@ -175,7 +174,7 @@ def _to_config(config):
     if config.model_platform not in ("", "tensorflow"):
         raise tensors.invalid(
             "`model_platform` must be 'tensorflow'. Received: "
-            f"{tensor_json.show(config.model_platform)}."
+            f"{tensors.show(config.model_platform)}."
         )
     policy = config.model_version_policy
     choice = policy.WhichOneof("policy_choice")

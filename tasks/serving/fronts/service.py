@@ -5,27 +5,33 @@ import os
 import resource
 import signal
 import sys
+from collections import abc
 
 from absl import logging
 
-from tasks.serving.fronts import admin, listening
-from tasks.serving.fronts.grpc import servicers as grpc_servicers
-from tasks.serving.fronts.rest import calls as rest_calls
+from tasks.serving import server as server_lib
+from tasks.serving.fronts import access, access_log, admin, listening
+from tasks.serving.fronts import intake as intake_lib
+from tasks.serving.fronts.grpc import servicers
+from tasks.serving.fronts.http import gate, listener
 from tasks.serving.fronts.rest import routes as rest_routes
 
 FRONTS = ("grpc", "rest", "admin")
 # For answers that are written already to reach their clients.
-_FLUSH_SECONDS = 5.0
+FLUSH_SECONDS = 5
 
 
-def applications(server, access_control, intake, log):
-    """The HTTP applications of a server, by front; see `http_calls`."""
+def applications(
+    server: server_lib.Server,
+    access_control: access.Control,
+    intake: intake_lib.Intake,
+    log: access_log.AccessLog,
+) -> dict[str, gate.Gate]:
+    """The ASGI applications of a server, by front."""
+    arguments = server, access_control, intake, log
     return {
-        front: rest_calls.application(front, each.routes, access_control, log)
-        for front, each in (
-            ("rest", rest_routes.RestFront(server, intake)),
-            ("admin", admin.AdminFront(server, intake)),
-        )
+        "rest": rest_routes.application(*arguments),
+        "admin": admin.application(*arguments),
     }
 
 
@@ -33,76 +39,81 @@ class Service:
     """Starts a server and its fronts, and ends them without losing a request.
 
     Args:
-        server: `server.Server`.
-        access_control: of `access`.
-        intake: `intake.Intake`.
-        log: `access_log.AccessLog`.
-        tls: `listening.Tls`, of every front.
+        tls: of every front.
     """
 
-    def __init__(self, server, access_control, intake, log, tls):
+    def __init__(
+        self,
+        server: server_lib.Server,
+        access_control: access.Control,
+        intake: intake_lib.Intake,
+        log: access_log.AccessLog,
+        tls: listening.Tls,
+    ) -> None:
         self._server = server
         self._intake = intake
         self._log = log
         self._tls = tls
-        self._grpc = grpc_servicers.GrpcFront(
-            server, access_control, intake, log
-        )
+        self._grpc = servicers.GrpcFront(server, access_control, intake, log)
+        apps = applications(server, access_control, intake, log)
         self._listeners = {
-            front: rest_calls.Listener(app, intake, _FLUSH_SECONDS)
-            for front, app in applications(
-                server, access_control, intake, log
-            ).items()
+            front: listener.Listener(app, intake.header_seconds, FLUSH_SECONDS)
+            for front, app in apps.items()
         }
 
-    async def start(self, addresses):
+    async def start(
+        self, addresses: abc.Mapping[str, listening.Address | None]
+    ) -> dict[str, listening.Address]:
         """Loads the models, then listens.
 
         Args:
-            addresses: dict of front to `listening.Address`, or to None where
-                it shall not listen.
+            addresses: by front; None where it does not listen.
 
         Returns:
-            dict of front to the `Address` with its real port.
+            The addresses with their real ports.
 
         Raises:
             OSError: an address cannot be listened on.
-            status.ServingError: a model has no version that loads.
+            errors.ServingError: a model has no version that loads.
         """
         try:
             await self._server.start()
-            return await self._listen(addresses)
+            return {
+                front: await self._listen(front, address)
+                for front, address in addresses.items()
+                if address is not None
+            }
         except BaseException:
             await self.close()
             raise
 
-    async def _listen(self, addresses):
-        bound = {}
-        for front, address in addresses.items():
-            if address is None:
-                continue
-            if front == "grpc":
-                port = await self._grpc.start(
-                    str(address), self._tls.for_grpc()
-                )
-            else:
-                port = await self._listeners[front].start(
-                    address.host, address.port, self._tls.for_http()
-                )
-            bound[front] = listening.Address(address.host, port)
-        return bound
+    async def _listen(
+        self, front: str, address: listening.Address
+    ) -> listening.Address:
+        if front == "grpc":
+            port = await self._grpc.start(str(address), self._tls.for_grpc())
+        else:
+            port = await self._listeners[front].start(
+                address.host, address.port, self._tls.for_http()
+            )
+        return listening.Address(address.host, port)
 
-    async def run(self, asked, lame_duck_seconds, drain_seconds):
+    async def run(
+        self,
+        asked: asyncio.Future[int],
+        lame_duck_seconds: float,
+        drain_seconds: float,
+    ) -> bool:
         """Waits for a signal, and then drains.
 
         Args:
             asked: of `asked_to_stop`.
             lame_duck_seconds: float, between readiness off and the first
-                refusal, for balancers to notice; not after SIGINT.
-            drain_seconds: float, for what was admitted.
+                refusal, for balancers to notice; 0 after SIGINT.
+            drain_seconds: float, for admitted requests.
 
         Returns:
-            Whether everything admitted was answered in time.
+            Whether every admitted request was answered in time.
         """
         number = await asked
         print("draining; again to stop at once", file=sys.stderr, flush=True)
@@ -110,8 +121,10 @@ class Service:
             lame_duck_seconds = 0
         return await self.drain(lame_duck_seconds, drain_seconds)
 
-    async def drain(self, lame_duck_seconds, drain_seconds):
-        """Ends it in order; see `run`."""
+    async def drain(
+        self, lame_duck_seconds: float, drain_seconds: float
+    ) -> bool:
+        """Ends the service in order; see `run`."""
         self._intake.is_leaving = True
         await asyncio.sleep(lame_duck_seconds)
         is_drained = True
@@ -123,34 +136,34 @@ class Service:
             logging.error(
                 "requests are unanswered after %g s of draining", drain_seconds
             )
-            # They are told so, instead of losing their connection.
+            # Their clients get an error instead of a lost connection.
             await self._server.close()
         await self.close()
         return is_drained
 
-    async def close(self):
-        """Ends everything, now."""
+    async def close(self) -> None:
+        """Ends everything at once."""
         await asyncio.gather(
-            self._grpc.stop(_FLUSH_SECONDS),
-            *(listener.stop() for listener in self._listeners.values()),
+            self._grpc.stop(FLUSH_SECONDS),
+            *(each.stop() for each in self._listeners.values()),
         )
         await self._server.close()
         self._intake.close()
         self._log.close()
 
 
-def asked_to_stop():
+def asked_to_stop() -> asyncio.Future[int]:
     """A future of the first SIGTERM or SIGINT; a second one ends the process.
 
-    To be called on the loop.
+    Must be called on the loop.
     """
     loop = asyncio.get_running_loop()
-    asked = loop.create_future()
+    asked: asyncio.Future[int] = loop.create_future()
 
-    def on_signal(number):
+    def on_signal(number: int) -> None:
         if asked.done():
             print("stopping at once", file=sys.stderr, flush=True)
-            # Not by way of Python: a thread that hangs would hold it up.
+            # Python's own way out would wait for a thread that hangs.
             os._exit(128 + number)
         asked.set_result(number)
 
@@ -159,10 +172,10 @@ def asked_to_stop():
     return asked
 
 
-def raise_file_limit():
-    """Lets this process have as many connections as it may.
+def raise_file_limit() -> None:
+    """Raises this process's limit of open connections as far as it may.
 
-    A thousand slow clients would else use up the usual limit.
+    A thousand slow clients would otherwise use up the usual limit.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

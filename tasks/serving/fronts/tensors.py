@@ -97,6 +97,24 @@ def invalid(message):
     return errors.ServingError(errors.Code.INVALID_ARGUMENT, message)
 
 
+def show(value):
+    """A client's value for a message, shortened."""
+    # A slice of the text alone would write out a long list first.
+    if isinstance(value, list | np.ndarray):
+        return "a list"
+    if isinstance(value, dict):
+        return "a JSON object"
+    text = repr(value[:64] if isinstance(value, str) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def show_names(names):
+    """Input names for a message, shortened."""
+    names = sorted(names)
+    text = ",".join(name[:64] for name in names[:16])
+    return f"{{{text}{',...' if len(names) > 16 else ''}}}"
+
+
 def _shape(shape, name):
     if shape.unknown_rank:
         raise invalid(f"input {name!r} must have a known rank")

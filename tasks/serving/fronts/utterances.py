@@ -12,7 +12,6 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from tasks.serving import errors, messages
 from tasks.serving.fronts import tensors
-from tasks.serving.fronts.rest import tensor_json
 
 DEFAULT_SIGNATURE = "serving_default"
 # The input that a request may send without a name.
@@ -69,8 +68,8 @@ def inputs_of(signature_name, names):
     if known is None:
         raise errors.ServingError(
             errors.Code.FAILED_PRECONDITION,
-            f"Serving signature key {tensor_json.show(signature_name)} not "
-            f"found. There are: {tensor_json.show_names(SIGNATURES)}.",
+            f"Serving signature key {tensors.show(signature_name)} not "
+            f"found. There are: {tensors.show_names(SIGNATURES)}.",
         )
     extra = set(names) - set(known)
     missing = {
@@ -81,9 +80,9 @@ def inputs_of(signature_name, names):
     if extra or missing:
         raise tensors.invalid(
             "the inputs do not match the signature. Sent extra: "
-            f"{tensor_json.show_names(extra)}. Missing but required: "
-            f"{tensor_json.show_names(missing)}. It takes: "
-            f"{tensor_json.show_names(known)}."
+            f"{tensors.show_names(extra)}. Missing but required: "
+            f"{tensors.show_names(missing)}. It takes: "
+            f"{tensors.show_names(known)}."
         )
     return known
 
@@ -208,7 +207,7 @@ def _who(signature_name, arrays, user, count):
         raise tensors.invalid(
             "name the user once, as input 'submodel_id' or 'submodel' or as "
             "header or metadata x-submodel-id; for nobody's, use signature "
-            f"'base'. Received: {tensor_json.show_names(named)}."
+            f"'base'. Received: {tensors.show_names(named)}."
         )
     if named == ["submodel"]:
         _check_rows("submodel", arrays["submodel"], count)

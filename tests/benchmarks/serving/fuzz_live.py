@@ -1,9 +1,8 @@
 """Cases sent to a running server: gRPC messages, REST bodies, raw HTTP."""
 
 import asyncio
-import json
 
-import aiohttp
+import httpx
 from google.protobuf import message
 from grpc import aio
 from tensorflow_serving.apis import predict_pb2
@@ -34,10 +33,9 @@ async def send(server, count):
     each = (count - raw) // 2
     findings = []
     async with (
-        aiohttp.ClientSession(
-            headers=server.headers,
-            timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS),
-        ) as session,
+        httpx.AsyncClient(
+            headers=server.headers, timeout=TIMEOUT_SECONDS
+        ) as client,
         aio.insecure_channel(server.grpc) as channel,
     ):
         rpc = channel.unary_unary(_METHOD)
@@ -47,7 +45,7 @@ async def send(server, count):
             "rest": (
                 "json_request",
                 each,
-                lambda data: _rest(session, url, data),
+                lambda data: _rest(client, url, data),
             ),
             "grpc": (
                 "predict_request",
@@ -88,7 +86,7 @@ async def _send_all(kind, chunk, function):
         async with gate:
             try:
                 what = await function(data)
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            except (TimeoutError, httpx.HTTPError, OSError) as error:
                 what = f"{type(error).__name__}: {error}"
         return None if what is None else targets.Finding(kind, data, what)
 
@@ -96,18 +94,18 @@ async def _send_all(kind, chunk, function):
     return [finding for finding in found if finding is not None]
 
 
-async def _rest(session, url, data):
-    async with session.post(url, data=data) as response:
-        body = await response.text()
-        if response.status >= 500 and response.status not in INTENDED:
-            return f"status {response.status}: {body[:200]}"
-        if response.status == 200:
-            return None
-        try:
-            error = json.loads(body)["error"]
-        except (ValueError, KeyError, TypeError):
-            return f"status {response.status} without an error: {body[:200]}"
-        return targets.message_fault(error)
+async def _rest(client, url, data):
+    response = await client.post(url, content=data)
+    status, body = response.status_code, response.text
+    if status >= 500 and status not in INTENDED:
+        return f"status {status}: {body[:200]}"
+    if status == 200:
+        return None
+    try:
+        error = response.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return f"status {status} without an error: {body[:200]}"
+    return targets.message_fault(error)
 
 
 async def _grpc(rpc, metadata, data):

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 
-import aiohttp
+import httpx
 
 from tests.benchmarks.serving import load, metrics, processes, users
 
@@ -107,8 +107,10 @@ class ServerProcess:
     async def admin(self):
         """An object with coroutines `load` and `unload` of a speaker, and
         `load_many` of several."""
-        async with aiohttp.ClientSession(headers=self.headers) as session:
-            yield _Admin(session, self.admin_address)
+        async with httpx.AsyncClient(
+            headers=self.headers, timeout=300.0
+        ) as client:
+            yield _Admin(client, self.admin_address)
 
     def metrics(self):
         """A `metrics.Scrape`."""
@@ -155,27 +157,25 @@ class ServerProcess:
 
 
 class _Admin:
-    def __init__(self, session, address):
-        self._session = session
+    def __init__(self, client, address):
+        self._client = client
         self._url = f"http://{address}/v1/submodels"
 
     async def load(self, speaker):
-        await self._post(speaker, "load")
+        await self._post(f"/{speaker}:load")
 
     async def load_many(self, speakers):
-        content = await self._post("", "load", {"submodel_ids": speakers})
+        content = await self._post(":load", {"submodel_ids": speakers})
         if content["errors"]:
             raise RuntimeError(f"load: {content['errors']}")
 
     async def unload(self, speaker):
-        await self._post(speaker, "unload")
+        await self._post(f"/{speaker}:unload")
 
-    async def _post(self, speaker, action, content=None):
-        url = f"{self._url}{'/' if speaker else ''}{speaker}:{action}"
-        async with self._session.post(url, json=content) as response:
-            if response.status != 200:
-                raise RuntimeError(
-                    f"{action} of {speaker}: {response.status} "
-                    f"{await response.text()}"
-                )
-            return await response.json()
+    async def _post(self, path, content=None):
+        response = await self._client.post(self._url + path, json=content)
+        if response.status_code != 200:
+            raise RuntimeError(
+                f"{path}: {response.status_code} {response.text}"
+            )
+        return response.json()

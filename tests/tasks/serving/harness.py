@@ -14,7 +14,7 @@ from tensorflow_serving.apis import (
 
 from tasks.serving.fronts import access, access_log, intake, service
 from tasks.serving.fronts.grpc import servicers as grpc_servicers
-from tasks.serving.fronts.rest import calls as rest_calls
+from tasks.serving.fronts.http import listener
 from tasks.serving.queueing import limits
 
 TOKENS = {"anna": "a" * 32, "admin": "b" * 32, "other": "c" * 32}
@@ -87,14 +87,14 @@ class Fronts:
     async def _start(self):
         tls = self.tls
         self.ports["grpc"] = await self.grpc.start(
-            "127.0.0.1:0", tls and tls.for_grpc()
+            "127.0.0.1:0", tls.for_grpc() if tls else None
         )
         for name, app in self.apps.items():
-            listener = rest_calls.Listener(app, self.intake, 0.2)
-            self.ports[name] = await listener.start(
-                "127.0.0.1", 0, tls and tls.for_http()
+            running = listener.Listener(app, self.intake.header_seconds, 1)
+            self.ports[name] = await running.start(
+                "127.0.0.1", 0, tls.for_http() if tls else None
             )
-            self._listeners.append(listener)
+            self._listeners.append(running)
 
     def __exit__(self, *exception):
         for channel in self._channels:
@@ -112,9 +112,9 @@ class Fronts:
         self.log.close()
 
     async def _stop(self):
-        await self.grpc.stop(0.2)
-        for listener in self._listeners:
-            await listener.stop()
+        await asyncio.gather(
+            self.grpc.stop(0.2), *(each.stop() for each in self._listeners)
+        )
 
     def channel(self, **arguments):
         """A plain channel to the gRPC front."""

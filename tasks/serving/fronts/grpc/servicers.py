@@ -18,7 +18,6 @@ from tensorflow_serving.apis import (
 from tasks.serving import errors, messages
 from tasks.serving.fronts import model_messages, tensors, utterances
 from tasks.serving.fronts.grpc import calls as grpc_calls
-from tasks.serving.fronts.rest import tensor_json
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
@@ -161,7 +160,7 @@ class GrpcFront:
         if fields != ["signature_def"]:
             raise tensors.invalid(
                 "`metadata_field` must be ['signature_def']. Received: "
-                f"{tensor_json.show_names(fields)}."
+                f"{tensors.show_names(fields)}."
             )
         spec = model_messages.to_spec(request.model_spec)
         return model_messages.metadata_response(

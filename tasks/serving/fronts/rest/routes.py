@@ -1,100 +1,162 @@
 """TensorFlow Serving's REST: predict, metadata, status; health and metrics."""
 
+from typing import Any
+
 import prometheus_client
-from aiohttp import web
+from starlette import convertors, requests, responses, routing
 
 from tasks.serving import messages
+from tasks.serving import server as server_lib
+from tasks.serving.fronts import access, access_log, model_messages, utterances
 from tasks.serving.fronts import intake as intake_lib
-from tasks.serving.fronts import model_messages, utterances
-from tasks.serving.fronts.rest import calls as rest_calls
+from tasks.serving.fronts.http import bodies, gate
+from tasks.serving.fronts.http import responses as http_responses
 from tasks.serving.fronts.rest import tensor_json
-
-_MODEL = "/v1/models/{name:[^/:]+}"
-# What chooses a version, or nothing for the newest.
-_CHOICES = (
-    "",
-    r"/versions/{version:[0-9]{1,18}}",
-    "/labels/{label:[^/:]+}",
-)
+from tasks.serving.queueing import limits as limits_lib
 
 
-class RestFront:
-    """The routes of one server.
+class _Name(convertors.Convertor[str]):
+    """A part of a path that ends at a colon, before the method's name."""
 
-    Args:
-        server: `server.Server`.
-        intake: `intake.Intake`.
-    """
+    regex = "[^/:]+"
 
-    def __init__(self, server, intake):
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _Version(convertors.Convertor[int]):
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+convertors.register_url_convertor("name", _Name())
+convertors.register_url_convertor("version", _Version())
+_MODEL = "/v1/models/{name:name}"
+# What chooses a version; nothing chooses the newest one.
+_CHOICES = ("", "/versions/{version:version}", "/labels/{label:name}")
+
+
+def application(
+    server: server_lib.Server,
+    access_control: access.Control,
+    intake: intake_lib.Intake,
+    log: access_log.AccessLog,
+) -> gate.Gate:
+    """The ASGI application of the REST port."""
+    front = _Rest(server, intake)
+    routes = []
+    for choice in _CHOICES:
+        path = f"{_MODEL}{choice}"
+        routes += [
+            routing.Route(f"{path}:predict", front.predict, methods=["POST"]),
+            routing.Route(f"{path}/metadata", front.metadata),
+            routing.Route(f"{path}/ready", front.model_ready),
+            routing.Route(path, front.status),
+        ]
+    routes += health_routes(server, intake)
+    return gate.Gate("rest", routes, access_control, log)
+
+
+def health_routes(
+    server: server_lib.Server, intake: intake_lib.Intake
+) -> list[routing.Route]:
+    """Live, ready and metrics, which every HTTP port answers."""
+
+    async def live(request: requests.Request) -> responses.Response:
+        del request
+        return _health(server.live)
+
+    async def ready(request: requests.Request) -> responses.Response:
+        del request
+        return _health(server.ready and not intake.is_leaving)
+
+    async def metrics(request: requests.Request) -> responses.Response:
+        # They count all tenants together, which is no tenant's business.
+        gate.caller(request).require_operator()
+        return responses.Response(
+            prometheus_client.generate_latest(server.registry),
+            headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
+        )
+
+    return [
+        routing.Route("/live", live),
+        routing.Route("/ready", ready),
+        routing.Route("/metrics", metrics),
+    ]
+
+
+class _Rest:
+    """The endpoints of one server."""
+
+    def __init__(
+        self, server: server_lib.Server, intake: intake_lib.Intake
+    ) -> None:
         self._server = server
         self._intake = intake
 
-    @property
-    def routes(self):
-        """List of `web.RouteDef`, for `http_calls.application`."""
-        routes = health_routes(self._server, self._intake)
-        for choice in _CHOICES:
-            path = f"{_MODEL}{choice}"
-            routes += [
-                web.post(f"{path}:predict", self._predict),
-                web.get(f"{path}/metadata", self._metadata),
-                web.get(f"{path}/ready", self._model_ready),
-                web.get(path, self._status),
-            ]
-        return routes
-
-    async def _predict(self, call):
+    async def predict(self, request: requests.Request) -> responses.Response:
+        caller = gate.caller(request)
+        entry = request.state.entry
         limits = self._intake.limits
-        self._server.check_room(call.caller)
-        with self._intake.reservation(call.caller.tenant) as reserve:
-            body = await rest_calls.read_body(
-                call, reserve, limits, self._intake.body_seconds
+        self._server.check_room(caller)
+        with self._intake.reservation(caller.tenant) as reserve:
+            body = await bodies.read(
+                request,
+                reserve,
+                limits.max_request_bytes,
+                self._intake.body_seconds,
             )
-            encoding = rest_calls.header(call.request, "Content-Encoding") or ""
-            is_plain = rest_calls.is_plain(encoding)
+            encoding = (
+                gate.single_header(request.headers, "Content-Encoding") or ""
+            )
+            is_plain = bodies.is_plain(encoding)
             rows, is_row_format = await self._intake.parse(
-                # How much is in it is not known yet: never on the loop.
+                # Nobody knows yet how much a compressed body holds: it is
+                # never parsed on the loop.
                 len(body) if is_plain else intake_lib.MAX_INLINE_BYTES + 1,
                 to_utterances,
                 body,
                 encoding,
-                rest_calls.header(call.request, "X-Submodel-Id"),
+                gate.single_header(request.headers, "X-Submodel-Id"),
                 limits,
             )
-            # JSON is several times as long as what is in it.
+            # JSON is several times as long as what it holds.
             del body
-            call.entry.set_utterances(rows)
+            entry.set_utterances(rows)
             _, answers = await self._server.predict(
-                call.caller, _spec(call), rows
+                caller, _spec(request), rows
             )
         headers = utterances.served(answers)
-        call.entry.served_by = headers.get("x-served-by", "mixed")
-        call.headers.update(headers)
-        return rest_calls.json_response(
-            tensor_json.encode_response(
-                utterances.to_outputs(answers), is_row_format
+        entry.served_by = headers.get("x-served-by", "mixed")
+        outputs = utterances.to_outputs(answers)
+        return http_responses.from_json(
+            tensor_json.response(outputs, is_row_format), headers=headers
+        )
+
+    async def metadata(self, request: requests.Request) -> responses.Response:
+        spec = _spec(request)
+        return http_responses.from_json(
+            model_messages.metadata_json(
+                spec.name, *self._server.signature_metadata(spec)
             )
         )
 
-    async def _metadata(self, call):
-        spec = _spec(call)
-        return rest_calls.json_response(
-            tensor_json.dump(
-                model_messages.metadata_json(
-                    spec.name, *self._server.signature_metadata(spec)
-                )
-            )
-        )
+    async def status(self, request: requests.Request) -> responses.Response:
+        versions = self._server.model_status(_spec(request))
+        return http_responses.from_json(model_messages.status_json(versions))
 
-    async def _status(self, call):
-        versions = self._server.model_status(_spec(call))
-        return rest_calls.json_response(
-            tensor_json.dump(model_messages.status_json(versions))
-        )
-
-    async def _model_ready(self, call):
-        versions = self._server.model_status(_spec(call))
+    async def model_ready(
+        self, request: requests.Request
+    ) -> responses.Response:
+        versions = self._server.model_status(_spec(request))
         return _health(
             self._server.ready
             and not self._intake.is_leaving
@@ -102,51 +164,16 @@ class RestFront:
         )
 
 
-def health_routes(server, intake):
-    """What both HTTP ports answer: live, ready, metrics."""
+def to_utterances(
+    body: bytes, encoding: str, user: str | None, limits: limits_lib.Limits
+) -> tuple[list[messages.Utterance], bool]:
+    """A body's utterances, and whether the response is in row format.
 
-    async def live(call):
-        del call
-        return _health(server.live)
-
-    async def ready(call):
-        del call
-        return _health(server.ready and not intake.is_leaving)
-
-    async def metrics(call):
-        # They count all tenants together, which is no tenant's business.
-        call.caller.require_operator()
-        return web.Response(
-            body=prometheus_client.generate_latest(server.registry),
-            headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
-        )
-
-    return [
-        web.get("/live", live),
-        web.get("/ready", ready),
-        web.get("/metrics", metrics),
-    ]
-
-
-def _health(is_well):
-    body = tensor_json.dump({"status": "ok" if is_well else "unavailable"})
-    return rest_calls.json_response(body, 200 if is_well else 503)
-
-
-def _spec(call):
-    """The model that the path names; version 0 is the newest one."""
-    parts = call.request.match_info
-    version = parts.get("version")
-    return messages.ModelSpec(
-        parts["name"],
-        (int(version) or None) if version else None,
-        parts.get("label"),
-    )
-
-
-def to_utterances(body, encoding, user, limits):
-    """A body's utterances, and whether the answer is in row format."""
-    body = rest_calls.decoded(body, encoding, limits.max_request_bytes)
+    Raises:
+        errors.ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, what is
+            wrong with the body.
+    """
+    body = bodies.decoded(body, encoding, limits.max_request_bytes)
     request = tensor_json.decode_request(body)
     plain = {
         utterances.SOLE_INPUT if name is None else name: value
@@ -161,3 +188,16 @@ def to_utterances(body, encoding, user, limits):
         request.signature_name, arrays, user, limits.max_request_utterances
     )
     return rows, request.is_row_format
+
+
+def _health(is_well: bool) -> responses.Response:
+    content = {"status": "ok" if is_well else "unavailable"}
+    return http_responses.from_json(content, 200 if is_well else 503)
+
+
+def _spec(request: requests.Request) -> messages.ModelSpec:
+    """The model that the path names; version 0 is the newest one."""
+    parts: dict[str, Any] = request.path_params
+    return messages.ModelSpec(
+        parts["name"], parts.get("version") or None, parts.get("label")
+    )

@@ -1,15 +1,16 @@
-"""TensorFlow Serving's JSON: row and columnar requests, answers, errors.
+"""TensorFlow Serving's JSON: row and columnar requests and responses.
 
-Pure functions of bytes from anywhere: whatever comes in, they give arrays or
-raise `status.ServingError` with INVALID_ARGUMENT. Stricter than TensorFlow
-Serving where its leniency hides a mistake: repeated keys, NaN and infinite
-numbers, booleans and strings for numbers are refused.
+Pure functions of untrusted bytes: they give arrays or raise
+`errors.ServingError` with INVALID_ARGUMENT. They are stricter than TensorFlow
+Serving where its leniency hides a mistake: repeated keys, NaN, infinite
+numbers, and booleans or strings in place of numbers are refused.
 """
 
 import base64
 import binascii
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
@@ -30,26 +31,24 @@ class PredictRequest:
     """A decoded body.
 
     Attributes:
-        signature_name: string, empty for the default one.
-        is_row_format: whether it had `instances`; decides the answer's form.
-        inputs: dict of name to what `parse` gives; the key None stands for a
-            tensor without a name.
+        signature_name: str, empty for the default one.
+        is_row_format: bool, whether the body has `instances`; the response
+            takes the same form.
+        inputs: values as `parse` gives them, by name; the key None stands for
+            a tensor without a name.
     """
 
     signature_name: str
     is_row_format: bool
-    inputs: dict
+    inputs: dict[str | None, Any]
 
 
-def decode_request(body):
+def decode_request(body: bytes) -> PredictRequest:
     """A predict request's body as plain values.
 
-    Args:
-        body: bytes, UTF-8.
-
     Raises:
-        status.ServingError: INVALID_ARGUMENT, it is not JSON in the strict
-            sense or not a predict request.
+        errors.ServingError: INVALID_ARGUMENT, the body is no strict JSON or no
+            predict request.
     """
     content = parse(body)
     if not isinstance(content, dict):
@@ -70,16 +69,16 @@ def decode_request(body):
     return PredictRequest(signature_name, True, _columns(content["instances"]))
 
 
-def parse(body):
+def parse(body: bytes) -> Any:
     """Strict JSON, of any shape; long lists of numbers come as float32 arrays.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT.
+        errors.ServingError: INVALID_ARGUMENT.
     """
     numbers = json_numbers.Numbers()
     body = numbers.cut(body)
 
-    def from_pairs(pairs):
+    def from_pairs(pairs: list[tuple[str, Any]]) -> Any:
         result = dict(pairs)
         if len(result) != len(pairs):
             raise tensors.invalid("the JSON has an object with a repeated key")
@@ -102,20 +101,20 @@ def parse(body):
         raise tensors.invalid("a number has too many digits") from None
 
 
-def to_array(value, name, dtype):
+def to_array(value: Any, name: str, dtype: int) -> np.ndarray:
     """A plain JSON value as an array of rank 0, 1 or 2.
 
     Args:
         value: what `parse` gave.
-        name: string, of the input, for messages.
+        name: str, of the input, for messages.
         dtype: `types_pb2.DataType`: DT_FLOAT, DT_INT32, DT_INT64, DT_STRING.
 
     Returns:
         Array; strings are bytes in an array of objects.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT: wrong type, ragged, too deep,
-            out of the dtype's range.
+        errors.ServingError: INVALID_ARGUMENT: the values have the wrong type,
+            are ragged, nested too deeply or out of the dtype's range.
     """
     if _has_arrays(value):
         return _stack(value, name, dtype)
@@ -130,7 +129,8 @@ def to_array(value, name, dtype):
     if not set(map(type, flat)) <= types:
         wrong = next(each for each in flat if type(each) not in types)
         raise tensors.invalid(
-            f"input {name!r} must hold {wanted}. Received: {show(wrong)}."
+            f"input {name!r} must hold {wanted}. Received: "
+            f"{tensors.show(wrong)}."
         )
     try:
         with np.errstate(over="ignore"):
@@ -145,47 +145,24 @@ def to_array(value, name, dtype):
     return array.reshape(shape)
 
 
-def encode_response(outputs, is_row_format):
-    """The body of a predict answer.
+def response(outputs: dict[str, np.ndarray], is_row_format: bool) -> dict:
+    """A predict response, to be written as JSON.
 
     A single output drops its name; outputs called `*_bytes` come as
     `{"b64": ...}`, other strings as text.
 
     Args:
-        outputs: dict of name to array, each with the same dimension 0.
-        is_row_format: whether to answer `predictions` and not `outputs`.
+        outputs: by name, all with the same dimension 0.
+        is_row_format: whether to give `predictions` and not `outputs`.
     """
     plain = {name: _to_plain(name, each) for name, each in outputs.items()}
+    only = next(iter(plain.values())) if len(plain) == 1 else None
     if not is_row_format:
-        values = plain if len(plain) > 1 else next(iter(plain.values()))
-        return dump({"outputs": values})
-    if len(plain) == 1:
-        return dump({"predictions": next(iter(plain.values()))})
+        return {"outputs": plain if only is None else only}
+    if only is not None:
+        return {"predictions": only}
     rows = zip(*plain.values(), strict=True)
-    return dump(
-        {"predictions": [dict(zip(plain, row, strict=True)) for row in rows]}
-    )
-
-
-def encode_error(message):
-    """The body of an error; the message is capped already."""
-    return dump({"error": message})
-
-
-def dump(content):
-    """JSON as UTF-8."""
-    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def show(value):
-    """A client's value for a message, shortened."""
-    # A slice of the text alone would write out a long list first.
-    if isinstance(value, list | np.ndarray):
-        return "a list"
-    if isinstance(value, dict):
-        return "a JSON object"
-    text = repr(value[:64] if isinstance(value, str) else value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return {"predictions": [dict(zip(plain, row, strict=True)) for row in rows]}
 
 
 def _columns(instances):
@@ -203,17 +180,10 @@ def _columns(instances):
         if set(instance) != set(names):
             raise tensors.invalid(
                 f"instance {place} must have the same inputs as the first "
-                "one: "
-                f"{show_names(names)}. Received: {show_names(instance)}."
+                f"one: {tensors.show_names(names)}. Received: "
+                f"{tensors.show_names(instance)}."
             )
     return {name: [each[name] for each in instances] for name in names}
-
-
-def show_names(names):
-    """Input names for a message, shortened."""
-    names = sorted(names)
-    text = ",".join(name[:64] for name in names[:16])
-    return f"{{{text}{',...' if len(names) > 16 else ''}}}"
 
 
 def _is_named(instance):
@@ -289,7 +259,7 @@ def _to_bytes(value, name):
         ) from None
     raise tensors.invalid(
         f'input {name!r} must hold strings or {{"b64": ...}}. Received: '
-        f"{show(value)}."
+        f"{tensors.show(value)}."
     )
 
 

@@ -71,7 +71,7 @@ def test_nobody_listens_to_others_without_access_control():
     (warning,) = listening.warnings([here], False, listening.Tls())
     assert "access control is off" in warning
     (warning,) = listening.warnings([here, there], True, listening.Tls())
-    assert "without TLS" in warning
+    assert "has no TLS" in warning
     assert listening.warnings([here, there], True, tls) == []
     assert listening.warnings([here], True, listening.Tls()) == []
 

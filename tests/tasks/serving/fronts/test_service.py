@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-import aiohttp
+import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,16 +78,13 @@ class Running:
 
 
 async def _http(running, path, front="rest", body=None):
-    async with aiohttp.ClientSession() as session:
+    """(status, headers, content) of a request on a connection of its own."""
+    async with httpx.AsyncClient(timeout=60) as client:
         method = "GET" if body is None else "POST"
-        async with session.request(
+        answer = await client.request(
             method, running.url(path, front), json=body
-        ) as response:
-            return (
-                response.status,
-                response.headers,
-                await response.json(),
-            )
+        )
+    return answer.status_code, answer.headers, answer.json()
 
 
 def test_the_real_server_answers_over_both():
@@ -164,7 +161,7 @@ def test_draining_answers_what_was_admitted_and_refuses_the_rest(monkeypatch):
             assert code == 200
             assert content["outputs"]["text"] == [expected.decode()]
         assert await draining
-        with pytest.raises(aiohttp.ClientConnectorError):
+        with pytest.raises(httpx.ConnectError):
             await _http(running, "/live")
 
     asyncio.run(run())

@@ -1,0 +1,104 @@
+"""Reading a request's body: bounded in bytes, time and inflated size."""
+
+import asyncio
+import zlib
+from collections import abc
+
+from starlette import requests
+
+from tasks.serving import errors
+from tasks.serving.fronts import tensors
+from tasks.serving.fronts.http import responses
+
+
+async def read(
+    request: requests.Request,
+    reserve: abc.Callable[[int], None],
+    max_bytes: int,
+    seconds: float,
+) -> bytes:
+    """A request's body as it was sent; `decoded` inflates it.
+
+    Args:
+        reserve: of `intake.Intake.reservation`; counts each part.
+        max_bytes: int, the longest body.
+        seconds: float, after which a slow sender is cut off.
+
+    Raises:
+        errors.ServingError: the body is too long (413) or too slow (408), the
+            client went away, or too many bytes are being read already.
+    """
+    entry = request.state.entry
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks = []
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                entry.request_bytes += len(chunk)
+                if entry.request_bytes > max_bytes:
+                    raise _too_large(max_bytes)
+                reserve(len(chunk))
+                chunks.append(chunk)
+    except TimeoutError:
+        raise responses.HttpError(
+            408,
+            errors.Code.DEADLINE_EXCEEDED,
+            f"the body did not arrive within {seconds:g} s",
+        ) from None
+    except requests.ClientDisconnect:
+        raise errors.ServingError(
+            errors.Code.CANCELLED, "the client went away"
+        ) from None
+    return b"".join(chunks)
+
+
+def is_plain(encoding: str) -> bool:
+    """Whether a Content-Encoding leaves a body as it is."""
+    return encoding.strip().lower() in ("", "identity")
+
+
+def decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """A body without its Content-Encoding.
+
+    Raises:
+        errors.ServingError: INVALID_ARGUMENT: the encoding is not gzip, or
+            `inflate` refuses the body.
+    """
+    if is_plain(encoding):
+        return body
+    if encoding.strip().lower() == "gzip":
+        return inflate(body, max_bytes)
+    raise tensors.invalid(
+        "Content-Encoding must be gzip or absent. Received: "
+        f"{tensors.show(encoding)}."
+    )
+
+
+def inflate(data: bytes, max_bytes: int) -> bytes:
+    """The content of a gzip file.
+
+    Raises:
+        errors.ServingError: INVALID_ARGUMENT: the data are not gzip, are
+            damaged, or inflate to more than `max_bytes`.
+    """
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        content = inflater.decompress(data, max_bytes + 1)
+    except zlib.error:
+        raise tensors.invalid("the body is not gzip") from None
+    if len(content) > max_bytes:
+        raise tensors.invalid(
+            f"the body inflates to more than {max_bytes} bytes"
+        )
+    if not inflater.eof or inflater.unused_data:
+        raise tensors.invalid("the body must be one whole gzip member")
+    return content
+
+
+def _too_large(max_bytes: int) -> responses.HttpError:
+    return responses.HttpError(
+        413,
+        errors.Code.RESOURCE_EXHAUSTED,
+        f"the body must have at most {max_bytes} bytes",
+    )

@@ -1,0 +1,217 @@
+"""The gate in front of every HTTP route: credential, errors, access log.
+
+It is closed by default: only `OPEN_PATHS` are answered without a credential.
+The credential is checked before the body is read, and before the caller learns
+whether there is such a route.
+"""
+
+import asyncio
+import ipaddress
+import itertools
+import urllib.parse
+from collections import abc
+
+from absl import logging
+from starlette import datastructures, requests, routing, types
+
+from tasks.serving import errors, messages
+from tasks.serving.fronts import access, access_log, tensors
+from tasks.serving.fronts.http import exchange as exchange_lib
+from tasks.serving.fronts.http import responses
+
+OPEN_PATHS = ("/live", "/ready")
+# In `scope["state"]`: the subject alternative names of a client certificate
+# that TLS has verified. The host of the application puts them there.
+CERTIFICATE_NAMES = "client_certificate_names"
+MAX_HEAD_BYTES = 1 << 14
+_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
+
+
+class Gate:
+    """An ASGI application of routes behind access control, errors and log.
+
+    An endpoint finds its caller in `request.user` (see `caller`) and its line
+    of the access log in `request.state.entry`.
+
+    Args:
+        front: str, the name in the access log.
+        routes: they are tried in this order.
+    """
+
+    def __init__(
+        self,
+        front: str,
+        routes: abc.Sequence[routing.Route],
+        access_control: access.Control,
+        log: access_log.AccessLog,
+    ) -> None:
+        self.routes = list(routes)
+        self._front = front
+        self._access = access_control
+        self._log = log
+
+    async def __call__(
+        self, scope: types.Scope, receive: types.Receive, send: types.Send
+    ) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"there is no {scope['type']} here")
+        route = _find(self.routes, scope)
+        entry = _entry(self._front, route, scope)
+        scope.setdefault("state", {})["entry"] = entry
+        exchange = exchange_lib.Exchange(
+            scope, receive, send, entry.answer_headers
+        )
+        try:
+            try:
+                await self._serve(route, scope, exchange)
+            except asyncio.CancelledError:
+                entry.code = errors.Code.CANCELLED
+                task = asyncio.current_task()
+                if not exchange.client_left or task is None:
+                    raise
+                task.uncancel()
+            except Exception as caught:
+                error = _as_serving_error(caught, entry)
+                if exchange.status is not None:
+                    # A second response would read as the rest of the first.
+                    raise
+                response = responses.from_error(error)
+                await response(scope, exchange.receive, exchange.send)
+        finally:
+            entry.http = exchange.status
+            self._log.write(entry)
+            await exchange.finish()
+
+    async def _serve(
+        self,
+        route: routing.Route | None,
+        scope: types.Scope,
+        exchange: exchange_lib.Exchange,
+    ) -> None:
+        request = requests.Request(scope)
+        _check_head(request)
+        if not self._access.is_on:
+            _refuse_web_pages(request.headers)
+        if route is None or route.path not in OPEN_PATHS:
+            self._authenticate(request)
+        expect = request.headers.get("expect", "100-continue")
+        if expect.lower() != "100-continue":
+            raise responses.HttpError(
+                417,
+                errors.Code.INVALID_ARGUMENT,
+                "Expect must be 100-continue or absent",
+            )
+        if route is None:
+            raise _nothing_there(scope)
+        await route.handle(scope, exchange.receive, exchange.send)
+
+    def _authenticate(self, request: requests.HTTPConnection) -> None:
+        caller = self._access.authenticate(
+            single_header(request.headers, "Authorization"),
+            request.scope["state"].get(CERTIFICATE_NAMES, ()),
+        )
+        request.scope["user"] = caller
+        request.state.entry.caller = caller
+
+
+def caller(request: requests.Request) -> messages.Caller:
+    """Who sent an authenticated request."""
+    return request.user
+
+
+def single_header(headers: datastructures.Headers, name: str) -> str | None:
+    """The value of a header, or None.
+
+    Raises:
+        errors.ServingError: INVALID_ARGUMENT, the header is there twice.
+    """
+    values = headers.getlist(name)
+    if len(values) > 1:
+        raise tensors.invalid(f"the header {name} is there twice")
+    return values[0] if values else None
+
+
+def _find(
+    routes: abc.Iterable[routing.Route], scope: types.Scope
+) -> routing.Route | None:
+    for route in routes:
+        match, found = route.matches(scope)
+        if match is routing.Match.FULL:
+            scope.update(found)
+            return route
+    return None
+
+
+def _entry(
+    front: str, route: routing.Route | None, scope: types.Scope
+) -> access_log.Entry:
+    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+    pattern = "unknown" if route is None else route.path_format
+    headers = datastructures.Headers(scope=scope)
+    return access_log.Entry(
+        front, f"{method} {pattern}", headers.get("traceparent")
+    )
+
+
+def _check_head(request: requests.Request) -> None:
+    """Refuses what HTTP parsers let through in a request's head."""
+    scope, headers = request.scope, request.headers
+    # A parser of HTTP/1 passes "2.0" on; a host that speaks HTTP/2 says "2".
+    if scope["http_version"] not in ("1.0", "1.1", "2"):
+        raise tensors.invalid("the request must be HTTP/1.0 or HTTP/1.1")
+    length = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    length += sum(map(len, itertools.chain(*headers.raw)))
+    if length > MAX_HEAD_BYTES:
+        raise tensors.invalid(
+            f"the request's head must have at most {MAX_HEAD_BYTES} bytes"
+        )
+    # Two servers that disagree about which one counts see different requests.
+    if "transfer-encoding" in headers and "content-length" in headers:
+        raise tensors.invalid(
+            "Content-Length and Transfer-Encoding exclude each other"
+        )
+
+
+def _refuse_web_pages(headers: datastructures.Headers) -> None:
+    """Keeps web pages in a browser on this machine out.
+
+    Without access control, a page from anywhere could otherwise send requests
+    to loopback, or read answers by giving loopback its own name.
+    """
+    try:
+        url = urllib.parse.urlsplit(f"//{headers.get('host', '')}")
+        host = url.hostname or ""
+        is_ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_ours = False
+    if "origin" in headers or not is_ours:
+        raise errors.ServingError(
+            errors.Code.PERMISSION_DENIED,
+            "without access control this server answers only requests to "
+            "localhost or a loopback address, and none from a web page",
+        )
+
+
+def _nothing_there(scope: types.Scope) -> errors.ServingError:
+    if scope["path"].startswith("/v1/"):
+        # As TensorFlow Serving answers for an unknown path or method.
+        return tensors.invalid(
+            f"Malformed request: {scope['method'][:16]} "
+            f"{tensors.show(scope['path'])}"
+        )
+    return errors.ServingError(
+        errors.Code.NOT_FOUND, "there is nothing at this path"
+    )
+
+
+def _as_serving_error(
+    error: Exception, entry: access_log.Entry
+) -> errors.ServingError:
+    """The error to answer with; the log tells of our own faults."""
+    if not isinstance(error, errors.ServingError):
+        logging.error("%s failed", entry.method, exc_info=error)
+        error = errors.ServingError(
+            errors.Code.INTERNAL, "the server failed; its log says why"
+        )
+    entry.code = error.code
+    return error

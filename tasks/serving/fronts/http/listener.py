@@ -1,0 +1,164 @@
+"""An ASGI application on an address, hosted by uvicorn."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+import ssl
+from collections import abc
+
+import uvicorn
+from starlette import types
+from uvicorn.protocols.http import h11_impl
+
+from tasks.serving.fronts.http import gate
+
+_NOT_HTTP = b'{"error": "the request is not HTTP"}'
+_BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+    % (len(_NOT_HTTP), _NOT_HTTP)
+)
+
+
+class Listener:
+    """Serves an application until it is stopped.
+
+    Args:
+        header_seconds: int, from a connection's start or one response to the
+            end of the next request's head.
+        grace_seconds: int, which `stop` leaves to requests under way.
+    """
+
+    def __init__(
+        self, app: types.ASGIApp, header_seconds: int, grace_seconds: int
+    ) -> None:
+        self._app = app
+        self._header_seconds = header_seconds
+        self._grace_seconds = grace_seconds
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(
+        self, host: str, port: int, tls: ssl.SSLContext | None = None
+    ) -> int:
+        """Listens on a port, 0 for any that is free; returns the port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        sockets = _listen(host, port)
+        config = uvicorn.Config(
+            self._app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=self._header_seconds,
+            timeout_graceful_shutdown=self._grace_seconds,
+            h11_max_incomplete_event_size=gate.MAX_HEAD_BYTES,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets))
+        return sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Accepts no connection; ends after requests under way or the grace."""
+        if self._server is None or self._serving is None:
+            return
+        self._server.should_exit = True
+        await self._serving
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> abc.Iterator[None]:
+        """Leaves signals to whoever runs all fronts together."""
+        yield
+
+
+class _Protocol(h11_impl.H11Protocol):
+    """Adds what uvicorn has no setting for.
+
+    A bound on the time for a head and on connections, the names in a client's
+    certificate, and JSON for what is not HTTP.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, transport: asyncio.Transport
+    ) -> None:
+        super().connection_made(transport)
+        # The store and the other ports need file descriptors, too. With TLS,
+        # a connection shows up here only after its handshake.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+        if len(self.connections) > most:
+            transport.abort()
+            return
+        certificate = transport.get_extra_info("peercert")
+        if certificate:
+            names = [name for _, name in certificate.get("subjectAltName", ())]
+            self.app_state = {**self.app_state, gate.CERTIFICATE_NAMES: names}
+        self._time_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._time_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._time_head()
+
+    def send_400_response(self, msg: str) -> None:
+        is_answering = self.cycle is not None and self.cycle.response_started
+        if not is_answering or self.cycle.response_complete:
+            self.transport.write(_BAD_REQUEST)
+        self.transport.close()
+
+    def _time_head(self) -> None:
+        """Runs one timer from idle to the next whole head.
+
+        uvicorn's own starts after a response only, and ends with the first
+        byte: a head that trickles in would hold its connection for good.
+        """
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if not is_idle or self.transport.is_closing():
+            self._stop_timer()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of a host, all on the same port."""
+    found = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            at = sockets[0].getsockname()[1] if sockets else port
+            address = (address[0], at, *address[2:])
+            sockets.append(socket.create_server(address, family=family))
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
