@@ -1,12 +1,13 @@
 """Compiles a TensorFlow function for a named TPU, on a machine without one.
 
-The function is lowered to HLO by TensorFlow and compiled by libtpu, through
-JAX, which both come with `pip install -e '.[aot]'`. Nothing runs: the report
-says what the compiler knows, memory and arithmetic, for the program of one
-chip.
+TensorFlow lowers the function to HLO, and libtpu compiles that through JAX;
+both come with `pip install -e '.[aot]'`. Nothing runs: the report holds what
+the compiler knows of the program of one chip, its memory and its arithmetic.
 
-JAX's names used here are private, so setup.cfg pins its version.
+The names of JAX used here are private, so setup.cfg pins its version.
 """
+
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 
 import dataclasses
 import functools
@@ -15,6 +16,7 @@ import logging
 import os
 import re
 import time
+from collections import abc
 
 import numpy as np
 import tensorflow as tf
@@ -26,8 +28,8 @@ from tpu.aot import topology as topologies
 # The extra `aot` of setup.cfg.
 VERSIONS = {"jax": "0.10.2", "jaxlib": "0.10.2", "libtpu": "0.0.52"}
 
-# What libtpu would otherwise ask the metadata server of a TPU VM for, and
-# what it would write to stderr. Nothing here holds a TPU, so several may run.
+# Keeps libtpu from asking the metadata server of a TPU VM, and from writing to
+# stderr. No TPU is held here, so several processes may load libtpu at once.
 _ENVIRONMENT = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "JAX_PLATFORMS": "cpu",
@@ -38,8 +40,8 @@ _ENVIRONMENT = {
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
 
-# TensorFlow marks a variable's new value with a copy that the TPU compiler
-# does not know. A barrier of one operand means the same.
+# TensorFlow marks a variable's new value with an operation that the TPU
+# compiler does not know. A barrier with one operand means the same.
 _MHLO_COPY = re.compile(r"= mhlo\.copy (%[\w#]+) : (tensor<[^>]*>)")
 _BARRIER = r"= stablehlo.optimization_barrier \1 : \2"
 
@@ -54,43 +56,44 @@ class DoesNotFitError(ValueError):
     """The program needs more memory than a chip has.
 
     Attributes:
-        needed_bytes: what it needs.
-        available_bytes: what the compiler may use of a chip.
+        needed_bytes: memory that the program needs.
+        available_bytes: memory that a program may use on the chip.
     """
 
-    def __init__(self, message, needed_bytes, available_bytes):
+    def __init__(self, message: str, needed_bytes: int, available_bytes: int):
         super().__init__(message)
         self.needed_bytes = needed_bytes
         self.available_bytes = available_bytes
 
     @property
-    def excess_bytes(self):
+    def excess_bytes(self) -> int:
         return self.needed_bytes - self.available_bytes
 
 
 @dataclasses.dataclass(frozen=True)
 class Lowered:
-    """A function as XLA takes it, before any device has left its mark.
+    """A function as XLA takes it, the same for every kind of device.
 
     Attributes:
         text: StableHLO.
-        specs: list of `tf.TensorSpec`, the function's arguments.
-        captures: list of tensors, what it reads besides them, in the order of
-            the module's later parameters; a variable's is its handle.
-        lower_seconds: float.
+        specs: the function's arguments.
+        captures: the tensors that it reads besides them, in the order of the
+            module's further parameters; for a variable, its handle.
+        lower_seconds: how long TensorFlow took to trace and lower it.
     """
 
     text: str
-    specs: list
-    captures: list
+    specs: list[tf.TensorSpec]
+    captures: list[tf.Tensor]
     lower_seconds: float
 
 
-def check_installed():
-    """Refuses to begin without the compiler, or with another version of it.
+def check_installed() -> None:
+    """Checks that the compiler is installed, in the pinned versions.
 
     Raises:
-        OSError: names what is missing or other, and the command that mends it.
+        OSError: it names the packages that are missing or of another version,
+            and the command that installs them.
     """
     wrong = []
     for name, version in VERSIONS.items():
@@ -107,32 +110,37 @@ def check_installed():
         )
 
 
-def prepare_environment():
-    """Keeps JAX and libtpu from looking for a TPU; call before either."""
+def prepare_environment() -> None:
+    """Keeps JAX and libtpu from looking for a TPU; call it before either."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("jax").setLevel(logging.WARNING)
 
 
-def compile(function, args, topology, num_replicas=1):
-    """Compiles `function(*args)` for chips of a topology.
+def compile(
+    function: abc.Callable,
+    args: abc.Iterable,
+    topology: str,
+    num_replicas: int = 1,
+) -> aot_report.CompileReport:
+    """Compiles `function(*args)` for the chips of a topology.
 
     Args:
         function: a Python function or `tf.function` of tensors. It may read
             and assign variables that exist already.
-        args: sequence of tensors, arrays or `tf.TensorSpec`s of static shape.
-        topology: str, a name that `tpu.aot.topology.lookup` knows.
-        num_replicas: int, chips that run the program together; where they sum
-            anything the function says so.
+        args: tensors, arrays or `tf.TensorSpec`s of static shape.
+        topology: a name that `tpu.aot.topology.lookup` knows.
+        num_replicas: how many chips run the program together. A sum over them
+            is the function's own operation.
 
     Returns:
-        a `compile_report.CompileReport`, of one chip.
+        The report on one chip.
 
     Raises:
         DoesNotFitError: a ValueError; the chip's memory is too small.
-        ValueError: the topology is unknown, a shape is not static, or the
-            function holds what XLA cannot compile for a TPU.
-        OSError: JAX and libtpu are not installed, or of other versions.
+        ValueError: the topology is unknown, a shape is not static, or XLA
+            cannot compile an operation of the function for a TPU.
+        OSError: JAX or libtpu is missing or has another version.
     """
     target = topologies.lookup(topology)
     specs = _specs(args)
@@ -140,14 +148,10 @@ def compile(function, args, topology, num_replicas=1):
     return compile_lowered(lower(function, specs), target, num_replicas)
 
 
-def compile_lowered(lowered, target, num_replicas=1):
-    """As `compile`, of what `lower` gave; one lowering does for all chips.
-
-    Args:
-        lowered: `Lowered`.
-        target: `tpu.aot.topology.Topology`.
-        num_replicas: int.
-    """
+def compile_lowered(
+    lowered: Lowered, target: topologies.Topology, num_replicas: int = 1
+) -> aot_report.CompileReport:
+    """Compiles what `lower` returned; see `compile`."""
     devices = _devices(target)[:num_replicas]
     start = time.perf_counter()
     executable = _compile_module(lowered.text, devices, target)
@@ -155,22 +159,14 @@ def compile_lowered(lowered, target, num_replicas=1):
     memory = executable.get_compiled_memory_stats()
     cost = executable.cost_analysis()
     (compiled,) = executable.hlo_modules()
-    module = hlo.Module(compiled.to_string())
-    flops, bytes_accessed = cost["flops"], cost["bytes accessed"]
-    excess = module.loop_excess(_cost_of_text)
-    if excess:
-        flops, bytes_accessed = flops + excess[0], bytes_accessed + excess[1]
-    host_bytes = (
-        memory.host_argument_size_in_bytes
-        + memory.host_output_size_in_bytes
-        + memory.host_temp_size_in_bytes
-    )
+    module = hlo.Module(compiled.as_serialized_hlo_module_proto())
+    excess = module.loop_excess(_cost) or (0.0, 0.0)
     return aot_report.CompileReport(
         topology=target,
         lower_seconds=lowered.lower_seconds,
         compile_seconds=seconds,
-        flops=flops,
-        bytes_accessed=bytes_accessed,
+        flops=cost["flops"] + excess[0],
+        bytes_accessed=cost["bytes accessed"] + excess[1],
         argument_bytes=memory.argument_size_in_bytes,
         output_bytes=memory.output_size_in_bytes,
         alias_bytes=memory.alias_size_in_bytes,
@@ -178,7 +174,11 @@ def compile_lowered(lowered, target, num_replicas=1):
         code_bytes=memory.generated_code_size_in_bytes,
         collectives=module.collectives(),
         host_operations=tuple(module.host_operations()),
-        host_bytes=host_bytes,
+        host_bytes=(
+            memory.host_argument_size_in_bytes
+            + memory.host_output_size_in_bytes
+            + memory.host_temp_size_in_bytes
+        ),
         loops=tuple(loop.trip_count for loop in module.loops()),
     )
 
@@ -193,21 +193,17 @@ def _specs(args):
     for position, spec in enumerate(specs):
         if not spec.shape.is_fully_defined():
             raise ValueError(
-                f"argument {position} must have a static shape, since a TPU "
-                f"program is compiled for one. Received: {spec.shape}."
+                f"argument {position} must have a static shape, as every TPU "
+                f"program has. Received: {spec.shape}."
             )
     return specs
 
 
-def lower(function, args):
-    """The function's HLO as StableHLO text, a `Lowered`.
-
-    Args:
-        function, args: as `compile` takes them.
+def lower(function: abc.Callable, args: abc.Iterable) -> Lowered:
+    """Lowers `function(*args)` to StableHLO; see `compile`.
 
     Raises:
-        ValueError: a shape is not static, or the function holds what XLA
-            cannot compile.
+        ValueError: a shape is not static, or XLA cannot compile an operation.
     """
     prepare_environment()
     from jax._src.lib import xla_client
@@ -215,14 +211,14 @@ def lower(function, args):
     specs = _specs(args)
     python_function = getattr(function, "python_function", function)
 
-    # TensorFlow takes an argument left at its default for one more tensor.
+    # TensorFlow would make a tensor of an argument that is left at its default.
     def call(*tensors):
         return python_function(*tensors)
 
     start = time.perf_counter()
     compiled = tf.function(call, jit_compile=True)
-    # Asked for a platform by name, TensorFlow refuses variables. The HLO of
-    # the CPU device is the same: no platform has left its mark on it yet.
+    # Given a platform's name, TensorFlow refuses variables. At this stage the
+    # HLO is the same for every platform, so the CPU's will do.
     try:
         with tf.device("/cpu:0"):
             concrete = compiled.get_concrete_function(*specs)
@@ -246,7 +242,7 @@ def lower(function, args):
 
 
 def _devices(target):
-    """The devices of the topology, described, not present."""
+    """JAX's descriptions of the topology's devices."""
     prepare_environment()
     try:
         from jax.experimental import topologies as jax_topologies
@@ -258,14 +254,14 @@ def _devices(target):
         )
     except (RuntimeError, ImportError) as error:
         raise OSError(
-            f"libtpu does not answer for {target.name}: {error}. "
+            f"libtpu cannot describe {target.name}: {error}. "
             "Install it with: pip install -e '.[aot]'"
         ) from error
     return description.devices
 
 
 def _compile_module(text, devices, target):
-    """The executable that each of the devices runs."""
+    """Compiles StableHLO to the executable that every device runs."""
     from jax._src import compiler
     from jax._src.interpreters import mlir as jax_mlir
     from jax._src.lib import xla_client
@@ -287,17 +283,20 @@ def _compile_module(text, devices, target):
 
 
 def _refusal(message, target):
-    """What the compiler said, as one line."""
+    """The error, of one line, for a compiler's message."""
     found = _TOO_MUCH.search(message)
     if found is None:
         reason = " ".join(message.split())
         return ValueError(
-            f"the TPU compiler refuses the function for {target.name}: "
+            f"the TPU compiler rejects the function for {target.name}: "
             f"{reason[:500]}"
         )
-    needed, unit, available, available_unit = filter(_is_given, found.groups())
-    needed = round(float(needed) * _UNITS[unit])
-    available = round(float(available) * _UNITS[available_unit])
+    # One alternative of the pattern has matched, with four groups.
+    groups = [group for group in found.groups() if group is not None]
+    needed, available = (
+        round(float(number) * _UNITS[unit])
+        for number, unit in zip(groups[::2], groups[1::2], strict=True)
+    )
     return DoesNotFitError(
         f"the program does not fit a chip of {target.name}: it needs "
         f"{needed / 2**30:.2f} GiB of the {available / 2**30:.2f} GiB that "
@@ -305,10 +304,6 @@ def _refusal(message, target):
         needed,
         available,
     )
-
-
-def _is_given(group):
-    return group is not None
 
 
 @functools.cache
@@ -319,12 +314,11 @@ def _cpu_client():
     return xla_client.make_cpu_client()
 
 
-def _cost_of_text(text):
-    """Arithmetic and traffic of an HLO module, by XLA's own count."""
+def _cost(serialized: bytes) -> tuple[float, float]:
+    """Arithmetic and memory traffic of an HLO module, as XLA counts them."""
     from jax._src.lib import xla_client
     from jaxlib import _hlo
 
-    cost = xla_client._xla.hlo_module_cost_analysis(
-        _cpu_client(), _hlo.hlo_module_from_text(text)
-    )
+    module = _hlo.HloModule.from_serialized_hlo_module_proto(serialized)
+    cost = xla_client._xla.hlo_module_cost_analysis(_cpu_client(), module)
     return cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)

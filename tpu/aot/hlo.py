@@ -1,14 +1,20 @@
-"""What the text of a compiled HLO module says: transfers, hosts and loops.
+"""Reads a compiled module of HLO, XLA's program: transfers, host work, loops.
 
-HLO is XLA's program. The compiler's own cost analysis counts a loop's body
-once, however often it runs; what is read here puts that right.
+The compiler's own cost analysis counts a loop's body once, however often the
+loop runs it; `Module.loop_excess` says by how much that is too little.
 """
+
+# Protocol buffers make their classes when they are imported.
+# pyright: reportAttributeAccessIssue=false
 
 import dataclasses
 import functools
+import math
 import re
+from collections import abc
 
-from tpu.aot import hlo_text
+from tensorflow.compiler.xla import xla_data_pb2
+from tensorflow.compiler.xla.service import hlo_pb2
 
 COLLECTIVES = (
     "all-reduce",
@@ -20,12 +26,13 @@ COLLECTIVES = (
     "ragged-all-to-all",
 )
 _HOST_OPCODES = ("infeed", "outfeed")
-_HOST_TARGET = re.compile(r'custom_call_target="[^"]*(?:[Hh]ost|[Cc]allback)')
-# Memory space 5 is the host's.
-_HOST_MEMORY = re.compile(r"S\(5\)")
-_TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-# What hands a value on as it is.
+_HOST_TARGET = re.compile("[Hh]ost|[Cc]allback")
+_HOST_MEMORY_SPACE = 5
+_BITS = re.compile(r"\d+")
+_TRIP_COUNT = re.compile(rb'"known_trip_count":\{"n":"(\d+)"\}')
+# Instructions that pass a value on unchanged.
 _PASSING = ("copy", "bitcast", "reshape", "copy-start", "copy-done", "convert")
+_MIRRORED = {"LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,185 +40,209 @@ class Loop:
     """A while loop.
 
     Attributes:
-        body: name of its body.
-        trip_count: int, how often the body runs at most; None if the module
-            does not say.
+        body: name of the computation that it repeats.
+        trip_count: how often the body runs at most; None if the module does
+            not say.
     """
 
     body: str
     trip_count: int | None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Element:
+    """An element of a loop's state."""
+
+    index: int
+
+
 class Module:
-    """A compiled module, read from its text.
+    """A compiled module.
 
     Args:
-        text: what XLA prints of it.
-
-    Attributes:
-        entry: name of the entry computation.
-        computations: dict of name to a dict of name to `hlo_text.Instruction`.
+        serialized: bytes of its `HloModuleProto`.
     """
 
-    def __init__(self, text):
-        parsed = list(hlo_text.computations(text))
-        self.computations = {each.name: each.instructions for each in parsed}
-        self._lines = {each.name: each.lines for each in parsed}
-        (self.entry,) = (each.name for each in parsed if each.is_entry)
+    def __init__(self, serialized: bytes):
+        self._proto = hlo_pb2.HloModuleProto.FromString(serialized)
+        self._computations = {
+            each.id: each for each in self._proto.computations
+        }
+        # An instruction's operands are in its own computation.
+        self._instructions = {
+            computation.id: {each.id: each for each in computation.instructions}
+            for computation in self._proto.computations
+        }
 
     def _all(self):
-        for instructions in self.computations.values():
+        for instructions in self._instructions.values():
             yield from instructions.values()
 
-    def collectives(self):
-        """What crosses from chip to chip: dict of opcode to (count, bytes).
+    def collectives(self) -> dict[str, tuple[int, int]]:
+        """Transfers between chips: opcode to (count, bytes).
 
         The bytes are those of the results, on one chip.
         """
-        found = {}
+        found: dict[str, tuple[int, int]] = {}
         for each in self._all():
             opcode = each.opcode.removesuffix("-start")
             if opcode not in COLLECTIVES:
                 continue
-            kept = each.type
+            result = each.shape
             if each.opcode.endswith("-start") and opcode != "all-reduce":
-                # Operand, result and what the transfer needs.
-                kept = hlo_text.elements(each.type)[1]
+                # A tuple of operand, result and the transfer's own state.
+                result = each.shape.tuple_shapes[1]
             count, total = found.get(opcode, (0, 0))
-            found[opcode] = (count + 1, total + hlo_text.type_bytes(kept))
+            found[opcode] = (count + 1, total + _num_bytes(result))
         return found
 
-    def host_operations(self):
-        """Instructions that the chip leaves to its host, as a sorted list."""
+    def host_operations(self) -> list[str]:
+        """Instructions that the chip leaves to its host, sorted."""
         return sorted(
             f"{each.opcode} {each.name}"
             for each in self._all()
             if each.opcode in _HOST_OPCODES
-            or "is_host_transfer=true" in each.attributes
-            or _HOST_MEMORY.search(each.type)
-            or _HOST_TARGET.search(each.attributes)
+            or each.is_host_transfer
+            or _in_host_memory(each.shape)
+            or _HOST_TARGET.search(each.custom_call_target)
         )
 
-    def loops(self):
-        """Every `Loop` that the entry reaches, outermost first."""
-        return [loop for _, loop in self._walk(self.entry, parent_trips=1)]
+    def loops(self) -> list[Loop]:
+        """Every loop that the entry computation reaches, outermost first."""
+        entry = self._proto.entry_computation_id
+        return [
+            Loop(self._computations[body].name, trip_count)
+            for _, body, trip_count in self._walk(entry, parent_trips=1)
+        ]
 
-    def loop_excess(self, cost):
-        """What a count of every loop's body once leaves out.
+    def loop_excess(
+        self, cost: abc.Callable[[bytes], tuple[float, ...]]
+    ) -> list[float] | None:
+        """The cost that is missing where every loop's body counts once.
 
         Args:
-            cost: function of an HLO module's text that returns a tuple of
-                numbers, each loop's body in it counted once.
+            cost: function of a serialized module that returns its figures,
+                in which each loop's body counts once.
 
         Returns:
-            list of numbers, like the tuple; None where there is no loop. A
-            loop of unknown length counts once.
+            What to add to each figure; None if there is no loop. A loop of
+            unknown length counts once.
         """
-        cost = functools.cache(cost)
+
+        @functools.cache
+        def cost_of(computation):
+            return cost(self._standalone(computation))
+
         excess = None
-        for trips, loop in self._walk(self.entry, parent_trips=1):
-            # The body stands once in the count of every computation that
-            # holds it, and so on up to the entry: once in all.
-            more = trips * (loop.trip_count or 1) - trips
-            values = [more * x for x in cost(self.standalone(loop.body))]
-            excess = (
-                values
-                if excess is None
-                else [a + b for a, b in zip(excess, values, strict=True)]
-            )
+        entry = self._proto.entry_computation_id
+        for trips, body, trip_count in self._walk(entry, parent_trips=1):
+            # The body is part of the count of every computation around it, up
+            # to the entry: once in all.
+            more = trips * (trip_count or 1) - trips
+            values = [more * x for x in cost_of(body)]
+            excess = [
+                a + b
+                for a, b in zip(
+                    excess or [0.0] * len(values), values, strict=True
+                )
+            ]
         return excess
 
     def _walk(self, computation, parent_trips):
-        """Pairs of how often a loop is entered, and the `Loop`."""
-        for each in self.computations[computation].values():
+        """Yields (how often a loop starts, its body's id, its trip count)."""
+        for each in self._instructions[computation].values():
+            called = each.called_computation_ids
             if each.opcode == "while":
-                loop = self._loop(computation, each)
-                yield parent_trips, loop
-                yield from self._walk(
-                    loop.body, parent_trips * (loop.trip_count or 1)
-                )
+                body, _ = called
+                trip_count = self._trip_count(computation, each)
+                yield parent_trips, body, trip_count
+                yield from self._walk(body, parent_trips * (trip_count or 1))
             elif each.opcode in ("call", "conditional"):
-                for name in each.called:
-                    yield from self._walk(name, parent_trips)
+                for inner in called:
+                    yield from self._walk(inner, parent_trips)
 
-    def standalone(self, computation):
-        """The text of a module whose entry is this computation."""
+    def _standalone(self, computation):
+        """A serialized module whose entry is this computation."""
         needed, waiting = {computation}, [computation]
         while waiting:
-            for each in self.computations[waiting.pop()].values():
-                new = set(each.called) - needed
+            for each in self._instructions[waiting.pop()].values():
+                new = set(each.called_computation_ids) - needed
                 needed |= new
                 waiting += new
-        parts = ["HloModule part"]
-        for name, lines in self._lines.items():
-            if name == computation:
-                lines = ["ENTRY " + lines[0].removeprefix("ENTRY "), *lines[1:]]
-            if name in needed:
-                parts.append("\n".join(lines))
-        return "\n\n".join(parts) + "\n"
+        entry = self._computations[computation]
+        part = hlo_pb2.HloModuleProto(
+            name=entry.name,
+            entry_computation_id=computation,
+            entry_computation_name=entry.name,
+            host_program_shape=entry.program_shape,
+            computations=[
+                each for each in self._proto.computations if each.id in needed
+            ],
+        )
+        return part.SerializeToString()
 
-    def _loop(self, computation, each):
-        body = each.attribute("body")
-        known = _TRIP_COUNT.search(each.attributes)
+    def _trip_count(self, computation, loop):
+        known = _TRIP_COUNT.search(loop.backend_config)
         if known:
-            return Loop(body, int(known[1]))
-        condition = each.attribute("condition")
+            return int(known[1])
+        _, condition = loop.called_computation_ids
         counts = [
-            self._count(compare, sides, computation, each)
-            for compare, sides in self._comparisons(condition, {})
+            self._count(direction, sides, computation, loop)
+            for direction, sides in self._comparisons(condition, {})
         ]
-        # Where several things end a loop, the first to come does.
-        return Loop(body, min(filter(_is_known, counts), default=None))
+        # Where several comparisons can end a loop, the first one does.
+        return min((n for n in counts if n is not None), default=None)
 
-    def _comparisons(self, computation, bindings):
-        """A condition's comparisons, each with where its two sides are from."""
-        instructions = self.computations[computation]
-        for each in instructions.values():
+    def _comparisons(self, computation, arguments):
+        """A condition's comparisons: direction, and both sides' sources."""
+        for each in self._instructions[computation].values():
+            sides = [
+                self._source(computation, operand, arguments)
+                for operand in each.operand_ids
+            ]
             if each.opcode == "compare":
-                sides = [
-                    self._source(computation, name, bindings)
-                    for name in each.operands
-                ]
-                yield each, sides
-            for called in each.called:
-                inner = {
-                    i: self._source(computation, name, bindings)
-                    for i, name in enumerate(each.operands)
-                }
-                yield from self._comparisons(called, inner)
+                yield each.comparison_direction, sides
+            for called in each.called_computation_ids:
+                yield from self._comparisons(called, dict(enumerate(sides)))
 
-    def _source(self, computation, name, bindings):
-        """An int, ("element", index of the loop's state), or None."""
-        instructions = self.computations[computation]
-        each = instructions.get(name)
-        while each is not None and each.opcode in _PASSING:
-            each = instructions.get(each.operands[0])
-        if each is None:
-            return None
+    def _source(self, computation, operand, arguments):
+        """The int or `_Element` that a value comes from, or None.
+
+        Args:
+            computation: id.
+            operand: id of the instruction that gives the value.
+            arguments: sources of the computation's parameters; empty for a
+                condition itself, whose parameter is the loop's state.
+        """
+        instructions = self._instructions[computation]
+        each = instructions[operand]
+        while each.opcode in _PASSING:
+            each = instructions[each.operand_ids[0]]
         if each.opcode == "constant":
-            return _integer(each.arguments)
+            return _integer(each)
         if each.opcode == "parameter":
-            return bindings.get(int(each.arguments))
-        if each.opcode == "get-tuple-element" and not bindings:
-            return "element", int(each.attribute("index"))
+            return arguments.get(each.parameter_number)
+        if each.opcode == "get-tuple-element" and not arguments:
+            return _Element(each.tuple_index)
         return None
 
-    def _count(self, compare, sides, computation, loop):
-        """How often a comparison lets the loop run, by steps of one."""
-        state = self.computations[computation].get(loop.operands[0])
-        if state is None or state.opcode != "tuple":
+    def _count(self, direction: str, sides, computation, loop):
+        """How often a comparison lets a loop run that counts by ones."""
+        state = self._instructions[computation][loop.operand_ids[0]]
+        if state.opcode != "tuple":
             return None
 
         def initial(side):
-            if isinstance(side, tuple):
-                return self._source(computation, state.operands[side[1]], {})
+            if isinstance(side, _Element):
+                return self._source(
+                    computation, state.operand_ids[side.index], {}
+                )
             return side
 
         left, right = sides
-        direction = compare.attribute("direction")
-        if not isinstance(left, tuple):
+        if not isinstance(left, _Element):
             left, right = right, left
-            direction = _MIRRORED.get(direction)
+            direction = _MIRRORED.get(direction, direction)
         start, limit = initial(left), initial(right)
         if not isinstance(start, int) or not isinstance(limit, int):
             return None
@@ -225,15 +256,26 @@ class Module:
         return None if count is None or count < 0 else count
 
 
-_MIRRORED = {"LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE", "NE": "NE"}
+def _num_bytes(shape):
+    """Bytes of an array, or of all arrays of a tuple, without padding."""
+    if shape.tuple_shapes:
+        return sum(map(_num_bytes, shape.tuple_shapes))
+    kind = xla_data_pb2.PrimitiveType.Name(shape.element_type)
+    bits = _BITS.search(kind)
+    width = 8 if kind == "PRED" else int(bits[0]) if bits else 0
+    return math.prod(shape.dimensions) * width // 8
 
 
-def _is_known(value):
-    return value is not None
+def _in_host_memory(shape):
+    if shape.tuple_shapes:
+        return any(map(_in_host_memory, shape.tuple_shapes))
+    return shape.layout.memory_space == _HOST_MEMORY_SPACE
 
 
-def _integer(text):
-    try:
-        return int(text)
-    except ValueError:
-        return None
+def _integer(constant):
+    """The value of a scalar integer constant; None for another one."""
+    literal = constant.literal
+    for values in (literal.s32s, literal.s64s, literal.u32s, literal.u64s):
+        if len(values) == 1 and not constant.shape.dimensions:
+            return values[0]
+    return None

@@ -1,4 +1,4 @@
-"""What a compiler says of one chip's program, and what follows from it."""
+"""The compiler's figures for the program of one chip, and what follows."""
 
 import dataclasses
 
@@ -7,27 +7,27 @@ from tpu.aot import topology as topologies
 
 @dataclasses.dataclass(frozen=True)
 class CompileReport:
-    """What one chip's program takes.
+    """Memory, arithmetic and traffic of the program of one chip.
 
     Attributes:
-        topology: the `tpu.aot.topology.Topology` compiled for.
-        compile_seconds: how long the TPU compiler took.
-        flops: arithmetic of one call.
-        bytes_accessed: memory traffic of one call as the compiler counts it,
-            that inside the chip included, so at least what HBM sees.
+        topology: what was compiled for.
+        compile_seconds: time that the TPU compiler took.
+        flops: arithmetic of one call, every loop at its longest.
+        bytes_accessed: memory traffic of one call as the compiler counts it.
+            It includes traffic inside the chip, so HBM sees at most this.
         argument_bytes: arguments and variables.
-        output_bytes: results and new values of variables.
-        alias_bytes: the part of the output that lives in arguments' memory.
-        temporary_bytes: most memory of intermediate values.
+        output_bytes: results and the variables' new values.
+        alias_bytes: the part of the output that reuses the arguments' memory.
+        temporary_bytes: peak memory of intermediate values.
         code_bytes: the program itself.
-        lower_seconds: how long TensorFlow took to trace and lower.
-        collectives: dict of kind to (count, bytes of their results).
-        host_operations: what the chip leaves to its host; empty in a program
-            that runs on the chip alone.
+        lower_seconds: time that TensorFlow took to trace and lower.
+        collectives: kind to (count, bytes of their results).
+        host_operations: what the chip leaves to its host; empty where the
+            program runs on the chip alone.
         host_bytes: memory of the host that the program uses.
-        loops: for each loop, how often its body runs at most, None where the
-            program does not say; `flops` and `bytes_accessed` count such a
-            body once.
+        loops: for each loop, how often its body runs at most. None where the
+            program does not say; such a body counts once in `flops` and
+            `bytes_accessed`.
     """
 
     topology: topologies.Topology
@@ -40,13 +40,15 @@ class CompileReport:
     temporary_bytes: int
     code_bytes: int
     lower_seconds: float = 0.0
-    collectives: dict = dataclasses.field(default_factory=dict)
+    collectives: dict[str, tuple[int, int]] = dataclasses.field(
+        default_factory=dict
+    )
     host_operations: tuple[str, ...] = ()
     host_bytes: int = 0
     loops: tuple[int | None, ...] = ()
 
     @property
-    def memory_bytes(self):
+    def memory_bytes(self) -> int:
         """HBM that the program needs in all."""
         return (
             self.argument_bytes
@@ -57,55 +59,55 @@ class CompileReport:
         )
 
     @property
-    def hbm_bytes(self):
-        """HBM of the chip that a program may have."""
+    def hbm_bytes(self) -> int:
+        """HBM of the chip that one program may use."""
         return self.topology.chip.program_hbm_bytes
 
     @property
-    def free_bytes(self):
-        """What a program of this chip could still take."""
+    def free_bytes(self) -> int:
+        """HBM that the program leaves free."""
         return self.hbm_bytes - self.memory_bytes
 
     @property
-    def hbm_fraction(self):
+    def hbm_fraction(self) -> float:
         """`memory_bytes` over `hbm_bytes`; above 1 it does not fit."""
         return self.memory_bytes / self.hbm_bytes
 
     @property
-    def collective_bytes(self):
+    def collective_bytes(self) -> int:
         """Bytes of the results of all collectives."""
         return sum(size for _, size in self.collectives.values())
 
     @property
-    def compute_seconds(self):
-        """The arithmetic at the chip's bfloat16 peak: no call is quicker."""
+    def compute_seconds(self) -> float:
+        """Time of the arithmetic at the chip's bfloat16 peak, a lower bound."""
         chip = self.topology.chip
         return self.flops / (chip.peak_bfloat16_tflops_per_second * 1e12)
 
     @property
-    def memory_seconds(self):
-        """The traffic at the chip's peak HBM bandwidth."""
+    def memory_seconds(self) -> float:
+        """Time of the traffic at the chip's peak HBM bandwidth."""
         chip = self.topology.chip
         return self.bytes_accessed / (chip.hbm_gigabytes_per_second * 1e9)
 
     @property
-    def roofline_seconds(self):
-        """An estimate of a call: Williams et al. 2009, the roofline model.
+    def roofline_seconds(self) -> float:
+        """Estimated time of a call by the roofline model, Williams et al. 2009.
 
-        Of the slower one of arithmetic and traffic. No bound where that is
-        traffic: part of what the compiler counts never leaves the chip.
+        It is the larger of arithmetic and traffic. Where that is traffic it is
+        no lower bound: part of the traffic never leaves the chip.
         """
         return max(self.compute_seconds, self.memory_seconds)
 
     @property
-    def bound(self):
+    def bound(self) -> str:
         """`"compute"` or `"memory"`, whichever sets the roofline."""
         if self.compute_seconds >= self.memory_seconds:
             return "compute"
         return "memory"
 
-    def to_dict(self):
-        """The figures, as JSON values."""
+    def to_dict(self) -> dict:
+        """The figures as JSON values."""
         return {
             "topology": self.topology.name,
             "num_chips": self.topology.num_chips,
@@ -132,8 +134,8 @@ class CompileReport:
             "loops": list(self.loops),
         }
 
-    def rows(self):
-        """The figures for people: list of (name, value)."""
+    def rows(self) -> list[tuple[str, str]]:
+        """The figures as rows of a table for people: (name, value)."""
         collectives = ", ".join(
             f"{count} {kind}, {size / 1e6:,.1f} MB"
             for kind, (count, size) in self.collectives.items()
@@ -141,22 +143,22 @@ class CompileReport:
         return [
             (
                 "topology",
-                f"{self.topology.name}, {self.topology.num_chips} "
-                "chips; what follows is of one",
+                f"{self.topology.name}, {self.topology.num_chips} chips; the "
+                "figures below are for one chip",
             ),
             (
-                "compiled in",
+                "compile time",
                 f"{self.compile_seconds:.1f} s, after "
                 f"{self.lower_seconds:.1f} s of lowering",
             ),
             (
                 "HBM",
                 f"{self.memory_bytes / 2**30:.2f} GiB of the "
-                f"{self.topology.chip.program_hbm_gib} that a program may have "
+                f"{self.topology.chip.program_hbm_gib} that a program may use "
                 f"({self.hbm_fraction:.1%})",
             ),
             ("arithmetic", f"{self.flops / 1e9:,.1f} GFLOP"),
-            ("bytes moved", f"{self.bytes_accessed / 1e9:,.2f} GB"),
+            ("memory traffic", f"{self.bytes_accessed / 1e9:,.2f} GB"),
             ("collectives", collectives or "none, 0 bytes"),
             ("on the host", ", ".join(self.host_operations) or "nothing"),
             (

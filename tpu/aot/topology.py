@@ -1,9 +1,10 @@
 """TPU chips and topologies as data.
 
 Sources: the "System architecture" tables of Google's Cloud TPU documentation,
-cloud.google.com/tpu/docs/v4, v5e, v5p and v6e. Peaks are of one chip, in
-bfloat16; a float32 matrix product runs as one or more bfloat16 passes. What a
-program may use of the HBM is what libtpu 0.0.52 says when one needs more.
+cloud.google.com/tpu/docs/v4, v5e, v5p and v6e. Peaks are those of one chip in
+bfloat16; a float32 matrix product runs as one or more bfloat16 passes. The HBM
+that a program may use is the limit that libtpu 0.0.52 names when one needs
+more.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One chip's published figures."""
+    """The figures of one chip."""
 
     name: str
     # Names count cores on v4 and v5p ("v4-8" has 4 chips), chips elsewhere.
@@ -21,36 +22,37 @@ class Chip:
     hbm_gib: int
     peak_bfloat16_tflops_per_second: int
     hbm_gigabytes_per_second: int
-    # What libtpu lets one program have; the published figure is a round one.
+    # The limit that libtpu sets one program; the published figure is rounded.
     program_hbm_gib: float
-    # Both cores of a chip as one device, as TensorFlow and JAX use them.
+    # "megacore" makes the two cores of a chip one device, as TensorFlow and
+    # JAX use them.
     compiler_config: str = "default"
 
     @property
-    def program_hbm_bytes(self):
+    def program_hbm_bytes(self) -> int:
         return int(self.program_hbm_gib * 2**30)
 
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """Some chips, wired as a grid. One host is the smallest that is offered."""
+    """A grid of chips. The smallest one that is offered is one host's."""
 
     chip: Chip
     grid: tuple[int, ...]
 
     @property
-    def num_chips(self):
+    def num_chips(self) -> int:
         return math.prod(self.grid)
 
     @property
-    def name(self):
-        """As Cloud TPU names it: `"v5e-4"`, `"v4-8"`."""
+    def name(self) -> str:
+        """Cloud TPU's name for it: `"v5e-4"`, `"v4-8"`."""
         count = self.num_chips * self.chip.named_cores_per_chip
         return f"{self.chip.name}-{count}"
 
     @property
-    def compiler_name(self):
-        """As the compiler names it: `"v5e:2x2"`, `"v4:2x2x1"`."""
+    def compiler_name(self) -> str:
+        """The compiler's name for it: `"v5e:2x2"`, `"v4:2x2x1"`."""
         return f"{self.chip.name}:{'x'.join(map(str, self.grid))}"
 
 
@@ -75,20 +77,15 @@ TOPOLOGIES = {
 }
 
 
-def lookup(name):
-    """The topology of a name such as `"v5e-4"` or `"v5e:2x2"`.
-
-    Args:
-        name: str; Cloud TPU's name or the compiler's.
-
-    Returns:
-        a `Topology`.
+def lookup(name: str) -> Topology:
+    """Finds a topology by Cloud TPU's name or the compiler's.
 
     Raises:
-        ValueError: no topology has this name; the message lists near ones.
+        ValueError: no topology has this name; the message suggests close ones.
     """
-    known = dict(TOPOLOGIES)
-    known.update((each.compiler_name, each) for each in TOPOLOGIES.values())
+    known = {
+        each.compiler_name: each for each in TOPOLOGIES.values()
+    } | TOPOLOGIES
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3)

@@ -1,8 +1,14 @@
-"""What is read in the text of a compiled module."""
+"""Figures that are read from a compiled module."""
+
+# Protocol buffers make their classes when they are imported.
+# pyright: reportAttributeAccessIssue=false
 
 import pytest
+from tensorflow.compiler.xla.service import hlo_pb2
 
-from tpu.aot import hlo, hlo_text
+from tpu.aot import hlo
+
+parser = pytest.importorskip("jaxlib._hlo")
 
 LOOPS = """HloModule loops, is_scheduled=true
 
@@ -69,88 +75,114 @@ body=%outer.body
 
 TRANSFERS = """HloModule transfers
 
-ENTRY %main (x: f32[8,16]) -> f32[8,16] {
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %c = f32[] add(%a, %b)
+}
+
+ENTRY %main (x: f32[8,16], y: bf16[4], z: s32[2,2]) -> f32[8,16] {
   %x = f32[8,16]{1,0:T(8,128)} parameter(0)
+  %y = bf16[4]{0} parameter(1)
+  %z = s32[2,2]{1,0} parameter(2)
   %sum = f32[8,16]{1,0:T(8,128)} all-reduce(%x), replica_groups={}, \
 to_apply=%add
   %begin = (f32[8,16]{1,0:T(8,128)}, \
-f32[32,16]{1,0:T(8,128)}) all-gather-start(%sum), dimensions={0}
+f32[32,16]{1,0:T(8,128)}) all-gather-start(%sum), dimensions={0}, \
+replica_groups={{0,1,2,3}}
   %end = f32[32,16]{1,0:T(8,128)} all-gather-done(%begin)
-  %pair = (bf16[4]{0}, s32[2,2]{1,0}) all-reduce-start(%x, %x), to_apply=%add
+  %pair = (bf16[4]{0}, s32[2,2]{1,0}) all-reduce-start(%y, %z), \
+replica_groups={}, to_apply=%add
   %asked = f32[4]{0} custom-call(%x), \
 custom_call_target="xla_ffi_python_cpu_callback"
   %fine = f32[4]{0} custom-call(%x), \
 custom_call_target="AssumeGatherIndicesInBound"
-  %token = token[] after-all()
-  %put = token[] outfeed(%x, %token)
+  %after = token[] after-all()
+  %put = token[] outfeed(%x, %after), outfeed_shape=f32[8,16]{1,0}
   ROOT %far = f32[8,16]{1,0:T(8,128)S(5)} copy(%sum)
+}
+"""
+TYPES = """HloModule types
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %c = f32[] add(%a, %b)
+}
+
+ENTRY %main (x: TYPE) -> TYPE {
+  %x = TYPE parameter(0)
+  ROOT %sum = TYPE all-reduce(%x), replica_groups={}, to_apply=%add
 }
 """
 
 
+def module(text):
+    parsed = parser.hlo_module_from_text(text)
+    return hlo.Module(parsed.as_serialized_hlo_module_proto())
+
+
 def test_loops_are_found_with_how_often_they_run():
-    counts = {loop.body: loop.trip_count for loop in hlo.Module(LOOPS).loops()}
+    counts = {loop.body: loop.trip_count for loop in module(LOOPS).loops()}
     assert counts == {"odd.body": None, "outer.body": 5, "inner.body": 10}
 
 
 def test_what_a_single_count_leaves_out_grows_with_every_turn():
-    module = hlo.Module(LOOPS)
+    parts = {}
 
-    def cost(text):
-        # One for every instruction of the part's entry and what it calls.
-        return (text.count(" = "), 100)
+    def cost(serialized):
+        part = hlo_pb2.HloModuleProto.FromString(serialized)
+        entry = part.entry_computation_name
+        parts[entry] = {each.name for each in part.computations}
+        return {"odd.body": 1, "inner.body": 10, "outer.body": 100}[entry], 7
 
-    inner = module.standalone("inner.body").count(" = ")
-    outer = module.standalone("outer.body").count(" = ")
     # The outer body holds the inner one: 4 turns more of it, and 5 times 9
-    # more of the inner alone.
-    assert module.loop_excess(cost) == [
-        4 * outer + 5 * 9 * inner,
-        4 * 100 + 5 * 9 * 100,
+    # more of the inner alone. A loop of unknown length counts once.
+    assert module(LOOPS).loop_excess(cost) == [
+        4 * 100 + 5 * 9 * 10,
+        4 * 7 + 5 * 9 * 7,
     ]
+    # Each part is a module of its own, with all that its entry calls.
+    assert parts == {
+        "odd.body": {"odd.body"},
+        "inner.body": {"inner.body"},
+        "outer.body": {"outer.body", "inner.body", "inner.condition"},
+    }
 
 
 def test_a_module_without_loops_leaves_nothing_out():
-    assert hlo.Module(TRANSFERS).loop_excess(lambda text: (1,)) is None
-
-
-def test_a_part_is_a_module_of_its_own():
-    part = hlo.Module(hlo.Module(LOOPS).standalone("outer.body"))
-    assert part.entry == "outer.body"
-    assert set(part.computations) == {
-        "outer.body",
-        "inner.body",
-        "inner.condition",
-    }
+    assert module(TRANSFERS).loop_excess(lambda part: (1,)) is None
 
 
 def test_collectives_are_counted_by_kind():
-    assert hlo.Module(TRANSFERS).collectives() == {
+    assert module(TRANSFERS).collectives() == {
         "all-reduce": (2, 8 * 16 * 4 + 4 * 2 + 4 * 4),
         "all-gather": (1, 32 * 16 * 4),
     }
-    assert hlo.Module(LOOPS).collectives() == {}
+    assert module(LOOPS).collectives() == {}
 
 
 def test_what_the_host_must_do_is_named():
-    assert hlo.Module(TRANSFERS).host_operations() == [
+    assert module(TRANSFERS).host_operations() == [
         "copy far",
         "custom-call asked",
         "outfeed put",
     ]
-    assert hlo.Module(LOOPS).host_operations() == []
+    assert module(LOOPS).host_operations() == []
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    "array, expected",
     [
-        ("f32[2,3]{1,0:T(8,128)}", 24),
+        ("f32[2,3]", 24),
         ("bf16[5]", 10),
-        ("pred[3]{0}", 3),
-        ("(f32[2], s8[<=4])", 12),
+        ("pred[3]", 3),
+        ("s8[<=4]", 4),
+        ("s4[6]", 3),
+        ("f8e5m2[6]", 6),
         ("s32[]", 4),
-        ("token[]", 0),
     ],
 )
-def test_bytes_of_types(text, expected):
-    assert hlo_text.type_bytes(text) == expected
+def test_bytes_of_types(array, expected):
+    found = module(TYPES.replace("TYPE", array)).collectives()
+    assert found == {"all-reduce": (1, expected)}
