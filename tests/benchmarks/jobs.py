@@ -18,7 +18,7 @@ from lingvo_like.submodel import file as submodel_file
 from params import registry
 from tasks.asr.bases import loading as base_loading
 from tasks.asr.data import preparation
-from tasks.asr.evaluation import evaluation, metrics, scoring
+from tasks.asr.evaluation import recordings, scoring
 from tasks.asr.recognition import transcription
 from tasks.asr.training import (
     model_directory,
@@ -95,9 +95,9 @@ def short_base(folder):
         voices="0:30",
         split="false",
     )
-    recordings = fetch_recordings(folder)
-    lines = (recordings / "train.jsonl").read_text().splitlines()
-    half = recordings / "half.jsonl"
+    fetched = fetch_recordings(folder)
+    lines = (fetched / "train.jsonl").read_text().splitlines()
+    half = fetched / "half.jsonl"
     half.write_text("".join(line + "\n" for line in lines[:190]))
     command(
         "tasks.shorten_context",
@@ -269,7 +269,7 @@ def prepare(base, values, folder, train="train.jsonl", dev=""):
 
 def test_data(base, path, speakers):
     """The test utterances of the speakers, by slot."""
-    data, _ = evaluation.read_test(base, str(path), list(speakers))
+    data, _ = recordings.read(base, str(path), list(speakers))
     return data
 
 
@@ -298,7 +298,7 @@ def word_errors(base, data, adapters=None, title="", transcriber=None):
     transcriber = transcriber or transcription.Transcriber(base, adapters)
     found = transcriber.transcribe(data, title=title)
     records = [
-        metrics.Transcribed(
+        scoring.Transcribed(
             speaker=utterance.speaker,
             utt_id=utterance.utt_id,
             severity=utterance.severity or None,

@@ -8,31 +8,38 @@ makes the interval of a difference narrow.
 """
 
 import hashlib
+from collections import abc
 
 import numpy as np
 
 CONFIDENCE = 0.95
 
-# Most utterances drawn at a time: 64 MB of indices and counts.
+# Most utterances that are drawn at a time: 64 MB of indices and counts.
 _MAX_DRAWN = 2_000_000
 
 
 def _generator(seed, *keys):
-    # Keyed by name: a speaker's interval must not depend on who else is
-    # scored, and Python's hash() differs between processes.
+    # Keyed by name, so that a speaker's interval does not depend on who else is
+    # scored. Python's hash() would differ between processes.
     digest = hashlib.sha256("\0".join(keys).encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
-def speaker_rates(speaker, words, errors, num_bootstrap, seed):
+def speaker_rates(
+    speaker: str,
+    words: np.ndarray,
+    errors: np.ndarray,
+    num_bootstrap: int,
+    seed: int,
+) -> np.ndarray:
     """One speaker's error rates under resampling of the utterances.
 
     Args:
-        speaker: str, keys the random stream.
+        speaker: id, which keys the random stream.
         words: `[utterances]` int, at least 1 each.
         errors: `[utterances, 2]` int, of the base and of the Submodel.
-        num_bootstrap: int, number of resamples.
-        seed: int, not negative.
+        num_bootstrap: number of resamples.
+        seed: not negative.
 
     Returns:
         `[num_bootstrap, 2]` float64, errors pooled over words.
@@ -54,14 +61,16 @@ def speaker_rates(speaker, words, errors, num_bootstrap, seed):
     return np.stack([system / total for system in systems], axis=1)
 
 
-def draw_speakers(speakers, rates, seed):
-    """Draws a group's speakers, and the utterances of each, together.
+def draw_speakers(
+    speakers: abc.Iterable[str], rates: np.ndarray, seed: int
+) -> np.ndarray:
+    """Draws a group's speakers and the utterances of each.
 
     Args:
-        speakers: list of str; keys the random stream, so that one group has
-            one interval by whatever name it goes.
-        rates: `[speakers, num_bootstrap, 2]`, as `speaker_rates` gives them.
-        seed: int, not negative.
+        speakers: ids, which key the random stream: the same speakers have the
+            same interval whatever their group is called.
+        rates: `[speakers, num_bootstrap, 2]`, from `speaker_rates`.
+        seed: not negative.
 
     Returns:
         `[num_bootstrap, speakers, 2]`: each row is one resampled group.
@@ -76,7 +85,7 @@ def draw_speakers(speakers, rates, seed):
     ]
 
 
-def interval(values):
+def interval(values: np.ndarray) -> list[float] | None:
     """The percentile interval of resampled values at `CONFIDENCE`.
 
     Args:
@@ -84,7 +93,7 @@ def interval(values):
             statistic undefined.
 
     Returns:
-        `[low, high]` floats, or None where no resample defined it.
+        `[low, high]`; None where no resample defined the statistic.
     """
     values = np.asarray(values)
     values = values[np.isfinite(values)]

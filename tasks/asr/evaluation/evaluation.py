@@ -1,180 +1,252 @@
-"""Base and Submodel side by side, for every speaker of a test manifest."""
+"""Evaluates a run: every speaker with the base model and with a Submodel.
+
+`prepare(model_dir, test_manifest).run()` is the program behind
+`tasks.evaluate`. Whatever can fail does so in `prepare`, before hours of
+recognition.
+"""
 
 import dataclasses
-import json
 import posixpath
+from collections import abc
+from typing import Any
 
 import tensorflow as tf
 
-from lingvo_like import files
+from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
-from tasks.asr.data import preparation, rejections, splits, text
-from tasks.asr.evaluation import groups, metrics
-from tasks.asr.evaluation.report import page as report_page
-from tasks.asr.recognition import transcription
+from params import registry, schema
+from tasks.asr.bases import loading
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import rejections, text
+from tasks.asr.evaluation import (
+    comparison,
+    metrics,
+    recordings,
+    results,
+    tested_submodels,
+)
+from tasks.asr.training import model_directory, run_description, task
 from tpu.distribute import replicas as replicas_lib
 
 
-def read_test(base, path, selected, strict=False, normalizer="none"):
-    """The test manifest's speakers, by slot, and what was left out.
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """An evaluation that is ready to run.
+
+    Attributes:
+        base: the base model of the Submodels.
+        compared: the base model without Submodels that they are compared
+            with.
+        submodels: the Submodels, checked.
+        data: dict of slot to a speaker's utterances.
+        left_out: what of the test manifest cannot be used.
+        train_texts: dict of speaker to the texts it trained on.
+        history: the learning curves.
+        space: the space that the run trained, if any.
+        text: how texts are compared.
+        beam_size: 1 for greedy decoding.
+        details: what is compared with what, for the report.
+        output_dir: the folder of the results.
+        replicas: the replicas that share the work.
+    """
+
+    base: base_model.BaseModel
+    compared: base_model.BaseModel
+    submodels: tested_submodels.TestedSubmodels
+    data: dict[int, input_pipeline.SpeakerUtterances]
+    left_out: rejections.Rejections
+    train_texts: dict[str, list[str]]
+    history: list[dict[str, Any]]
+    space: space_file.Space | None
+    text: schema.Text
+    beam_size: int
+    details: dict[str, Any]
+    output_dir: str
+    replicas: replicas_lib.Replicas
+
+    @property
+    def report(self) -> str:
+        """The path of the report."""
+        return posixpath.join(self.output_dir, "report.html")
+
+    def run(self) -> dict[str, Any] | None:
+        """Transcribes, scores and writes the results.
+
+        Returns:
+            the summary, as `metrics.summarize` makes it; None in a process
+            that is not the chief.
+        """
+        records = comparison.transcribe(
+            self.base,
+            self.compared,
+            self.submodels,
+            self.data,
+            self.train_texts,
+            self.beam_size,
+            self.replicas,
+        )
+        processes, summary = self.replicas.processes, None
+        if processes.is_chief:
+            summary = metrics.summarize(
+                records,
+                self.text.normalizer,
+                self.text.target_word_error_rate,
+                self.submodels.train_minutes,
+            )
+            summary["submodel_sha256"] = self.submodels.sha256
+            results.write(
+                self.output_dir,
+                summary,
+                records,
+                self.history,
+                self.details,
+                self.left_out,
+                self.space,
+            )
+        # A process that left before the chief has written would count as dead.
+        processes.gather()
+        return summary
+
+
+def prepare(
+    model_dir: str,
+    test_manifest: str,
+    *,
+    base: str = "",
+    compare_with: str = "",
+    experiment: str = "",
+    overrides: abc.Sequence[str] = (),
+    speakers: abc.Sequence[str] = (),
+    beam_size: int = 1,
+    normalizer: str = "",
+    strict: bool = False,
+    output_dir: str = "",
+    replicas: replicas_lib.Replicas | None = None,
+) -> Evaluation:
+    """Reads and checks all that an evaluation needs.
 
     Args:
-        base: the `BaseModel` that must be able to take the utterances.
-        path: the manifest.
-        selected: speaker ids; all of the manifest if empty.
-        strict: bool; refuse if any utterance is unusable.
-        normalizer: one of `text.NORMALIZERS`; what has no word under it has
-            no error rate, and is left out.
+        model_dir: folder of the run.
+        test_manifest: path of the JSONL manifest to recognise.
+        base: path of the base model; where training found it if empty.
+        compare_with: path of the Whisper to compare with, at its full audio
+            context; the run's own base model if empty.
+        experiment: name that the run's experiment must have, if any.
+        overrides: values that the run must have, such as `train.seed=0`.
+        speakers: ids; all of the manifest if empty.
+        beam_size: 1 for greedy decoding.
+        normalizer: one of `text.NORMALIZERS`; the run's own if empty.
+        strict: refuse if any utterance is unusable.
+        output_dir: folder of the results; MODEL_DIR/evaluation if empty.
+        replicas: the replicas that share the work; None for one.
 
     Raises:
-        ValueError: nothing is usable, a selected speaker has nothing, or a
-            speaker has two severities.
-    """
-    left_out = rejections.Rejections()
-    by_speaker = {}
-    read = preparation.read_speakers(base, path, left_out)
-    for speaker, utterances in read.items():
-        for utterance in utterances:
-            if text.normalize(utterance.text, normalizer):
-                by_speaker.setdefault(speaker, []).append(utterance)
-            else:
-                left_out.add(
-                    path,
-                    utterance.utt_id,
-                    "no word in its transcript, as normalised for scoring",
-                    f"{speaker}: {utterance.text!r}",
-                )
-    if strict:
-        left_out.raise_if_any(f"manifest {path}")
-    unknown = sorted(set(selected) - set(by_speaker))
-    if unknown:
-        raise ValueError(
-            f"{path}: --speakers names {', '.join(unknown)}, who have no "
-            f"usable utterance there"
-        )
-    speakers = tuple(sorted(selected or by_speaker))
-    if not speakers:
-        raise ValueError(f"{path}: nothing usable: {left_out.summary()}")
-    for speaker in speakers:
-        _check_one_severity(path, speaker, by_speaker[speaker])
-    return preparation.by_slot(base, speakers, by_speaker), left_out
-
-
-def _check_one_severity(path, speaker, utterances):
-    first, *others = (
-        (each.utt_id, groups.severity_name(each.labelled_severity))
-        for each in utterances
-    )
-    for utt_id, severity in others:
-        if severity != first[1]:
-            raise ValueError(
-                f"{path}: speaker {speaker!r} must have one severity: "
-                f"utterance {first[0]!r} has {first[1]!r}, {utt_id!r} has "
-                f"{severity!r}; give all lines of a speaker the same"
-            )
-
-
-def run(
-    base, compared, submodels, data, train_texts, beam_size=1, replicas=None
-):
-    """Transcribes everything twice.
-
-    Args:
-        base: the `BaseModel` of the Submodels.
-        compared: the `BaseModel` that people use without a Submodel; often
-            `base`, or the same Whisper at its 30 s.
-        submodels: `tested_submodels.Submodels`.
-        data: dict of slot to `SpeakerUtterances`.
-        train_texts: dict of speaker to the texts it trained on.
-        beam_size: int.
-        replicas: `Replicas` that the base models were made on.
-
-    Returns:
-        list of `metrics.Transcribed`, the same in every process.
+        ValueError, OSError: the run, its Submodels, the base models or the
+            manifest cannot be used, or nothing can be written.
     """
     replicas = replicas or replicas_lib.Replicas()
+    directory = model_directory.ModelDirectory(model_dir)
+    saved, values = _read_run(directory, experiment, overrides)
+    normalizer = normalizer or values.text.normalizer
+    text.normalize("", normalizer)
+    output_dir = output_dir or directory.evaluation
+    if replicas.processes.is_chief:
+        model_directory.check_writable(output_dir, "--output_dir")
+    history, train_texts = directory.read_history(), directory.read_texts()
     with replicas.scope():
-        stack = submodels.stack()
-    before = transcription.Transcriber(
-        compared, None, beam_size, replicas
-    ).transcribe(data, title="base")
-    transcriber = transcription.Transcriber(base, stack, beam_size, replicas)
-    after = {}
-    pages = submodels.pages(list(data))
-    for number, slots in enumerate(pages, 1):
-        page = {place: data[slot] for place, slot in enumerate(slots)}
-        submodels.load(stack, [each.speaker for each in page.values()])
-        title = "Submodels"
-        if len(pages) > 1:
-            title += f", part {number} of {len(pages)}"
-        found = transcriber.transcribe(page, title=title)
-        after |= {(slots[place], i): told for (place, i), told in found.items()}
-    records = []
-    for slot, speaker in data.items():
-        heard = splits.Heard(train_texts.get(speaker.speaker, []))
-        for index, utterance in enumerate(speaker.utterances):
-            records.append(
-                metrics.Transcribed(
-                    speaker=utterance.speaker,
-                    utt_id=utterance.utt_id,
-                    severity=utterance.labelled_severity,
-                    novelty=heard.novelty(utterance.text),
-                    reference=utterance.text,
-                    base_hypothesis=before[slot, index][0],
-                    submodel_hypothesis=after[slot, index][0],
-                    duration=utterance.duration,
-                    simulated=utterance.simulated,
-                )
-            )
-    return records
+        model = _load_base(values, saved, base)
+        compared = _load_compared(values, compare_with) or model
+    fingerprint = model.fingerprint()
+    data, left_out = recordings.read(
+        model, test_manifest, speakers, strict, normalizer
+    )
+    submodels = tested_submodels.read(
+        directory,
+        [each.speaker for each in data.values()],
+        fingerprint,
+        task.layout_of(model, values.adapter),
+    )
+    replicas.processes.check_same(
+        "the Submodels and the recordings",
+        [
+            submodels.sha256,
+            [u.utt_id for each in data.values() for u in each.utterances],
+        ],
+    )
+    return Evaluation(
+        base=model,
+        compared=compared,
+        submodels=submodels,
+        data=data,
+        left_out=left_out,
+        train_texts=train_texts,
+        history=history,
+        space=load_space(directory, fingerprint),
+        text=dataclasses.replace(values.text, normalizer=normalizer),
+        beam_size=beam_size,
+        details={
+            "experiment": saved["experiment"],
+            "base": saved["base"],
+            "base_fingerprint": fingerprint,
+            "compared_with": compare_with or saved["base"],
+            "compared_fingerprint": compared.fingerprint(),
+            "test_manifest": test_manifest,
+            "beam_size": beam_size,
+            "normalizer": normalizer,
+            "values_per_submodel": submodels.layout.num_values,
+        },
+        output_dir=output_dir,
+        replicas=replicas,
+    )
 
 
-def load_space(directory, fingerprint):
-    """The space that the run trained, or None for a run of slots.
+def load_space(
+    directory: model_directory.ModelDirectory, base_fingerprint: str
+) -> space_file.Space | None:
+    """The space that the run trained; None for a run that trained slots.
 
     Raises:
         SpaceError: the file is damaged, or of another base model.
     """
     if not tf.io.gfile.exists(directory.space):
         return None
-    return space_file.load(directory.space, fingerprint)
+    return space_file.load(directory.space, base_fingerprint)
 
 
-def write(directory, summary, records, history, details, left_out, space=None):
-    """Writes results.json, hypotheses.jsonl, left_out.txt and report.html.
+def _read_run(directory, experiment, overrides):
+    """The run's description and its `schema.Experiment`."""
+    saved = directory.read_experiment()
+    if saved is None:
+        raise ValueError(
+            f"{directory.experiment} is not there: no run to evaluate"
+        )
+    run_description.check_program(directory.path, saved, run_description.TRAIN)
+    values = directory.saved_values(saved, registry.get(saved["experiment"]))
+    directory.check_request(saved, values, experiment, overrides)
+    return saved, values
 
-    Args:
-        directory: str, the folder.
-        summary: dict from `metrics.summarize`.
-        records: list of `metrics.Transcribed`.
-        history: list of dicts, the learning curves.
-        details: dict of str, what was compared with what.
-        left_out: `Rejections`, of the test manifest.
-        space: `space.Space` to draw a map of, or None.
-    """
-    tf.io.gfile.makedirs(directory)
-    lines = "".join(
-        json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n"
-        for record in records
+
+def _load_base(values, saved, path):
+    path = path or saved["base"]
+    base = loading.load(values.base, path)
+    found, wanted = base.fingerprint(), saved["base_fingerprint"]
+    if found != wanted:
+        raise ValueError(
+            f"{path} is another base model ({found[:12]}) than the run's "
+            f"({wanted[:12]})"
+        )
+    return base
+
+
+def _load_compared(values, path):
+    if not path:
+        return None
+    if not isinstance(values.base, schema.Whisper):
+        raise ValueError(
+            "--compare_with names a Whisper at its full audio context; "
+            f"the run's base model is a {type(values.base).__name__}"
+        )
+    whisper = schema.Whisper(
+        language=values.base.language, max_tokens=values.base.max_tokens
     )
-    files.write_atomically(
-        posixpath.join(directory, "hypotheses.jsonl"), lines.encode()
-    )
-    files.write_atomically(
-        posixpath.join(directory, "left_out.txt"),
-        left_out.describe(examples=None).encode(),
-    )
-    details = {**details, "left_out": len(left_out)}
-    results = {**summary, "details": details}
-    files.write_atomically(
-        posixpath.join(directory, "results.json"),
-        (json.dumps(results, indent=2, allow_nan=False) + "\n").encode(),
-    )
-    report_page.write(
-        posixpath.join(directory, "report.html"),
-        summary,
-        history,
-        "Submodels: what each speaker gained",
-        details,
-        space,
-    )
+    return loading.load(whisper, path)

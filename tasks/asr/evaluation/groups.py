@@ -5,80 +5,40 @@ ones or a resampling of them, so that a figure and its interval cannot part.
 """
 
 import warnings
+from collections import abc
+from typing import Any
 
 import numpy as np
 
-from tasks.asr.evaluation import bootstrap
-
-SEVERITIES = ("typical", "mild", "moderate", "severe")
-UNKNOWN_SEVERITY = "unknown"
-
-# Highest base error rate of a measured severity: the intelligibility bands of
-# UASpeech (Kim et al. 2008), 75, 50 and 25 % of words understood.
-MEASURED_UPPER_BOUNDS = {"typical": 0.25, "mild": 0.5, "moderate": 0.75}
+from tasks.asr.evaluation import bootstrap, scoring, severity
 
 
-def given_severity(record):
-    """The label of a `metrics.Transcribed`, in lower case."""
-    return severity_name(record.severity)
-
-
-def severity_name(label):
-    """A label or None, in lower case."""
-    return (label or "").strip().lower() or UNKNOWN_SEVERITY
-
-
-def measured_severity(base_word_error_rate):
-    """The severity whose band the base's error rate, a fraction, lies in."""
-    for severity, upper_bound in MEASURED_UPPER_BOUNDS.items():
-        if base_word_error_rate <= upper_bound:
-            return severity
-    return SEVERITIES[-1]
-
-
-def severity_order(severity):
-    """Sort key: mildest first, then other labels by name, unknown last."""
-    if severity in SEVERITIES:
-        return SEVERITIES.index(severity), ""
-    return len(SEVERITIES) + (severity == UNKNOWN_SEVERITY), severity
-
-
-def is_control(row):
-    """Whether a speaker's row is of one given as typical."""
+def is_control(row: dict[str, Any]) -> bool:
+    """Whether a speaker's row is that of a speaker given as typical."""
     return row["severity"] == "typical"
 
 
-def is_moderate_severe(row):
-    """Whether the base's errors, not a label, say moderate or severe."""
-    severe = row["measured_severity"] in ("moderate", "severe")
-    return severe and not is_control(row)
+def is_moderate_severe(row: dict[str, Any]) -> bool:
+    """Whether the base's errors, not a label, show moderate or severe."""
+    is_hard = row["measured_severity"] in ("moderate", "severe")
+    return is_hard and not is_control(row)
 
 
-def relative_reduction(base, submodel):
-    """(base - submodel) / base, NaN where base is 0; arrays of one shape."""
-    base, submodel = np.asarray(base, float), np.asarray(submodel, float)
-    return np.divide(
-        base - submodel,
-        base,
-        out=np.full(base.shape, np.nan),
-        where=base > 0,
-    )
-
-
-def number(value):
-    """A float that JSON can hold: None for NaN."""
-    return float(value) if np.isfinite(value) else None
-
-
-def speaker(scored, train_minutes, target_word_error_rate, num_bootstrap, seed):
+def speaker(
+    scored: abc.Sequence[scoring.Scored],
+    train_minutes: float | None,
+    target_word_error_rate: float,
+    num_bootstrap: int,
+    seed: int,
+) -> tuple[dict[str, Any], np.ndarray]:
     """One speaker's row.
 
     Args:
-        scored: list of `scoring.Scored`, all of the speaker.
-        train_minutes: float or None.
-        target_word_error_rate: float, a fraction.
-        num_bootstrap: int.
-        seed: int.
+        scored: all utterances of the speaker.
+        train_minutes: minutes of training speech, if known.
+        target_word_error_rate: fraction that counts as success.
+        num_bootstrap: resamples of the intervals.
+        seed: seed of the resampling.
 
     Returns:
         the row, a JSON-able dict, and its resampled error rates
@@ -93,13 +53,13 @@ def speaker(scored, train_minutes, target_word_error_rate, num_bootstrap, seed):
     base, submodel = resampled.T
     row = {
         "speaker": record.speaker,
-        "severity": given_severity(record),
+        "severity": record.given_severity,
         "simulated": any(s.record.simulated for s in scored),
         "test_minutes": sum(s.record.duration for s in scored) / 60,
         "train_minutes": train_minutes,
     }
     row |= pooled(scored)
-    row["measured_severity"] = measured_severity(row["base_word_error_rate"])
+    row["measured_severity"] = severity.measured(row["base_word_error_rate"])
     for when, system in (("before", "base"), ("after", "submodel")):
         rate = row[f"{system}_word_error_rate"]
         row[f"success_{when}"] = rate <= target_word_error_rate
@@ -107,7 +67,7 @@ def speaker(scored, train_minutes, target_word_error_rate, num_bootstrap, seed):
         "base_word_error_rate": bootstrap.interval(base),
         "submodel_word_error_rate": bootstrap.interval(submodel),
         "relative_reduction": bootstrap.interval(
-            relative_reduction(base, submodel)
+            _relative_reduction(base, submodel)
         ),
         "change_points": bootstrap.interval(100 * (submodel - base)),
     }
@@ -119,8 +79,8 @@ def speaker(scored, train_minutes, target_word_error_rate, num_bootstrap, seed):
     return row, resampled
 
 
-def pooled(scored):
-    """Errors pooled over the words of some utterances of one speaker."""
+def pooled(scored: abc.Sequence[scoring.Scored]) -> dict[str, Any]:
+    """Errors pooled over the words of utterances of one speaker."""
     words = sum(s.words for s in scored)
     base = sum(s.base_errors for s in scored) / words
     submodel = sum(s.submodel_errors for s in scored) / words
@@ -129,21 +89,26 @@ def pooled(scored):
         "num_words": words,
         "base_word_error_rate": base,
         "submodel_word_error_rate": submodel,
-        "relative_reduction": number(relative_reduction(base, submodel)),
+        "relative_reduction": _number(_relative_reduction(base, submodel)),
         "change_points": 100 * (submodel - base),
     }
 
 
-def group(rows, resampled, target_word_error_rate, seed):
-    """Some speakers, summed up.
+def group(
+    rows: abc.Sequence[dict[str, Any]],
+    resampled: abc.Sequence[np.ndarray],
+    target_word_error_rate: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Sums up the rows of a group of speakers.
 
     Args:
-        rows: list of dict, as `speaker` gives them, or as `pooled` does where
-            no intervals are wanted; may be empty.
-        resampled: list of `[num_bootstrap, 2]`, beside the rows; empty where
+        rows: rows from `speaker`, or from `pooled` where no intervals are
+            wanted; may be empty.
+        resampled: error rates `[num_bootstrap, 2]` of each row; empty where
             no intervals are wanted.
-        target_word_error_rate: float, a fraction.
-        seed: int.
+        target_word_error_rate: fraction that counts as success.
+        seed: seed of the resampling.
 
     Returns:
         JSON-able dict: `num_speakers`, `num_utterances`, `num_words`, the
@@ -173,7 +138,7 @@ def group(rows, resampled, target_word_error_rate, seed):
         "num_undefined_reductions": sum(
             row["relative_reduction"] is None for row in rows
         ),
-        **{key: number(value) for key, value in figures.items()},
+        **{key: _number(value) for key, value in figures.items()},
         "intervals": intervals,
     }
 
@@ -181,8 +146,8 @@ def group(rows, resampled, target_word_error_rate, seed):
 def _figures(rates, target_word_error_rate):
     """Sums up the speaker axis of `[..., speakers, 2]`.
 
-    The mean change gives every speaker one vote, however many words they said;
-    a reduction that is undefined has no vote in its median.
+    Every speaker has one vote in the mean change, however many words they
+    said. A reduction that is undefined has no vote in the median.
     """
     base, submodel = rates[..., 0], rates[..., 1]
     with warnings.catch_warnings():
@@ -192,7 +157,7 @@ def _figures(rates, target_word_error_rate):
             "median_base_word_error_rate": np.median(base, axis=-1),
             "median_submodel_word_error_rate": np.median(submodel, axis=-1),
             "median_relative_reduction": np.nanmedian(
-                relative_reduction(base, submodel), axis=-1
+                _relative_reduction(base, submodel), axis=-1
             ),
             "mean_change_points": 100 * np.mean(submodel - base, axis=-1),
             "success_before": np.mean(base <= target_word_error_rate, axis=-1),
@@ -200,3 +165,19 @@ def _figures(rates, target_word_error_rate):
                 submodel <= target_word_error_rate, axis=-1
             ),
         }
+
+
+def _relative_reduction(base, submodel):
+    """(base - submodel) / base, NaN where base is 0; arrays of one shape."""
+    base, submodel = np.asarray(base, float), np.asarray(submodel, float)
+    return np.divide(
+        base - submodel,
+        base,
+        out=np.full(base.shape, np.nan),
+        where=base > 0,
+    )
+
+
+def _number(value):
+    """A float that JSON can hold: None for NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -2,12 +2,13 @@
 
 import collections
 import dataclasses
-import typing
+from collections import abc
+from typing import Any
 
 import jiwer
 
 from tasks.asr.data import text
-from tasks.asr.evaluation import groups
+from tasks.asr.evaluation import severity as severity_lib
 
 NOVELTIES = ("seen_phrase", "unseen_phrase", "unseen_words")
 
@@ -17,39 +18,83 @@ _MAX_REGRESSIONS = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
-    """An utterance's counts; `record` is a `metrics.Transcribed`."""
+class Transcribed:
+    """One utterance as said, as the base heard it and as the Submodel did.
 
-    record: typing.Any
+    Attributes:
+        speaker: id.
+        utt_id: unique within the speaker.
+        severity: label that the corpus or the user gives, or None. `typical`
+            marks a control.
+        novelty: one of `NOVELTIES`, against what the speaker's Submodel was
+            trained on.
+        reference: what was said.
+        base_hypothesis: what the base model heard.
+        submodel_hypothesis: what the base model heard with the Submodel.
+        duration: seconds.
+        simulated: whether a synthesiser spoke.
+    """
+
+    speaker: str
+    utt_id: str
+    severity: str | None
+    novelty: str
+    reference: str
+    base_hypothesis: str
+    submodel_hypothesis: str
+    duration: float
+    simulated: bool
+
+    def __post_init__(self) -> None:
+        if self.novelty not in NOVELTIES:
+            raise ValueError(
+                f"`novelty` of {self.name} must be one of "
+                f"{', '.join(NOVELTIES)}. Received: {self.novelty!r}."
+            )
+        if not self.duration >= 0:
+            raise ValueError(
+                f"`duration` of {self.name} must not be negative. "
+                f"Received: {self.duration}."
+            )
+
+    @property
+    def name(self) -> str:
+        """The utterance as messages name it."""
+        return f"speaker {self.speaker!r}, utterance {self.utt_id!r}"
+
+    @property
+    def given_severity(self) -> str:
+        """The label of the severity in lower case."""
+        return severity_lib.name(self.severity)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """An utterance with its counts of words and word errors."""
+
+    record: Transcribed
     words: int
     base_errors: int
     submodel_errors: int
 
 
-def check(records):
-    """Refuses records that cannot be scored.
-
-    Args:
-        records: sequence of `metrics.Transcribed`.
+def check(records: abc.Sequence[Transcribed]) -> None:
+    """Refuses records that cannot be scored together.
 
     Raises:
-        ValueError: no record, one given twice, a speaker of two severities, or
-            an unknown novelty; names the speaker and the utterance.
+        ValueError: no record, one given twice, or a speaker of two
+            severities.
     """
     if not records:
         raise ValueError("No utterance to score. Received: no records.")
     seen, severities = set(), {}
     for record in records:
-        where = f"speaker {record.speaker!r}, utterance {record.utt_id!r}"
-        if (record.speaker, record.utt_id) in seen:
-            raise ValueError(f"Given twice: {where}. Make its utt_id unique.")
-        seen.add((record.speaker, record.utt_id))
-        if record.novelty not in NOVELTIES:
+        if record.name in seen:
             raise ValueError(
-                f"Unknown novelty of {where}. Received: {record.novelty!r}. "
-                f"Choose one of {', '.join(NOVELTIES)}."
+                f"Given twice: {record.name}. Make its utt_id unique."
             )
-        severity = groups.given_severity(record)
+        seen.add(record.name)
+        severity = record.given_severity
         first = severities.setdefault(record.speaker, severity)
         if first != severity:
             raise ValueError(
@@ -58,19 +103,18 @@ def check(records):
             )
 
 
-def word_errors(references, hypotheses):
+def word_errors(
+    references: abc.Sequence[str], hypotheses: abc.Sequence[str]
+) -> list[int]:
     """Substitutions, deletions and insertions of each pair of texts.
 
     Args:
-        references: list of str, normalised, none empty.
-        hypotheses: list of str, normalised.
-
-    Returns:
-        list of int.
+        references: normalised texts, none empty.
+        hypotheses: normalised texts.
     """
     if not references:
         return []
-    aligned = jiwer.process_words(references, hypotheses)
+    aligned = jiwer.process_words(list(references), list(hypotheses))
     return [
         sum(
             max(
@@ -84,36 +128,41 @@ def word_errors(references, hypotheses):
     ]
 
 
-def score(records, normalizer):
+def score(
+    records: abc.Sequence[Transcribed], normalizer: str
+) -> tuple[list[Scored], list[Transcribed]]:
     """Counts the words and the errors of every utterance.
 
     Args:
-        records: sequence of `metrics.Transcribed`.
+        records: the utterances.
         normalizer: one of `text.NORMALIZERS`.
 
     Returns:
-        list of `Scored`, by speaker and utterance, whatever the order of the
-        records; and the list of records whose reference is empty once
-        normalised, so that no rate can be given.
+        the scored utterances by speaker and utterance, whatever the order of
+        the records; and the records whose reference is empty once normalised,
+        which have no error rate.
 
     Raises:
         ValueError: `normalizer` is unknown.
     """
-    normal = [text.normalize(r.reference, normalizer) for r in records]
-    kept = [
-        (record, reference)
-        for record, reference in zip(records, normal, strict=True)
-        if reference
-    ]
+    empty, kept = [], []
+    for record in records:
+        reference = text.normalize(record.reference, normalizer)
+        if reference:
+            kept.append((record, reference))
+        else:
+            empty.append(record)
     kept.sort(key=lambda pair: (pair[0].speaker, pair[0].utt_id))
     references = [reference for _, reference in kept]
-    base_errors = word_errors(
-        references,
-        [text.normalize(r.base_hypothesis, normalizer) for r, _ in kept],
-    )
-    submodel_errors = word_errors(
-        references,
-        [text.normalize(r.submodel_hypothesis, normalizer) for r, _ in kept],
+    base_errors, submodel_errors = (
+        word_errors(
+            references,
+            [text.normalize(each, normalizer) for each in hypotheses],
+        )
+        for hypotheses in (
+            [record.base_hypothesis for record, _ in kept],
+            [record.submodel_hypothesis for record, _ in kept],
+        )
     )
     scored = [
         Scored(record, len(reference.split()), base, submodel)
@@ -121,24 +170,16 @@ def score(records, normalizer):
             kept, base_errors, submodel_errors, strict=True
         )
     ]
-    empty = [
-        record
-        for record, reference in zip(records, normal, strict=True)
-        if not reference
-    ]
     return scored, empty
 
 
-def samples(scored):
+def samples(scored: abc.Sequence[Scored]) -> dict[str, Any]:
     """Utterances worth reading: the largest improvements, all regressions.
 
-    Args:
-        scored: list of `Scored`.
-
     Returns:
-        JSON-able dict with `improvements` (few of any one speaker, so that one
-        voice does not fill the list), `regressions` (the worst first, up to a
-        cap), `num_improved` and `num_regressed`.
+        JSON-able dict with `improvements` (at most two of a speaker, so that
+        one voice does not fill the list), `regressions` (the worst first, up
+        to a cap), `num_improved` and `num_regressed`.
     """
     improved = [s for s in scored if s.submodel_errors < s.base_errors]
     regressed = [s for s in scored if s.submodel_errors > s.base_errors]
@@ -146,8 +187,8 @@ def samples(scored):
     regressed.sort(key=lambda s: s.base_errors - s.submodel_errors)
     shown, per_speaker = [], collections.Counter()
     for item in improved:
-        if per_speaker[item.record.speaker] < _MAX_IMPROVEMENTS_PER_SPEAKER:
-            per_speaker[item.record.speaker] += 1
+        per_speaker[item.record.speaker] += 1
+        if per_speaker[item.record.speaker] <= _MAX_IMPROVEMENTS_PER_SPEAKER:
             shown.append(item)
     return {
         "num_improved": len(improved),

@@ -1,60 +1,64 @@
 """The Submodels of an evaluation: all checked first, then a stack at a time."""
 
 import dataclasses
+from collections import abc
 
 import tensorflow as tf
 
-from lingvo_like.stack import stack
+from lingvo_like.stack import stack as stack_lib
 from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import layout as submodel_layout
 from tasks.asr.training import model_directory
 
-# Of one stack, which each replica holds whole, whoever it transcribes: 512 of
-# the paper's largest are 2.4 GB.
+# Submodels of one stack. Each replica holds the whole stack, whomever it
+# transcribes: 512 of the paper's largest Submodels are 2.4 GB.
 PAGE = 512
 
 
 @dataclasses.dataclass(frozen=True)
-class Submodels:
-    """The Submodels of a run's speakers, none of them in memory.
+class TestedSubmodels:
+    """The Submodels of a run's speakers; none of them is in memory.
 
     Attributes:
-        directory: `ModelDirectory`.
-        base_fingerprint: str.
-        layout: `Layout`.
-        residual_weight: float.
+        directory: the run.
+        base_fingerprint: fingerprint of the Submodels' base model.
+        layout: what every Submodel looks like.
+        residual_weight: the residual weight that all of them have.
         train_minutes: dict of speaker to minutes of training speech.
-        sha256: dict of speaker to the Submodel's content.
+        sha256: dict of speaker to the SHA-256 of the Submodel's content.
     """
 
     directory: model_directory.ModelDirectory
     base_fingerprint: str
-    layout: submodel_file.Layout
+    layout: submodel_layout.Layout
     residual_weight: float
-    train_minutes: dict
-    sha256: dict
+    train_minutes: dict[str, float]
+    sha256: dict[str, str]
 
-    def stack(self):
-        """A `Stack` of places for as many Submodels as are held at once."""
+    def stack(self) -> stack_lib.Stack:
+        """A stack of places for as many Submodels as are held at once."""
         count = min(PAGE, len(self.sha256))
         places = [f"place {place}" for place in range(count)]
-        return stack.Stack(places, self.layout, self.residual_weight)
+        return stack_lib.Stack(places, self.layout, self.residual_weight)
 
     @staticmethod
-    def pages(slots):
-        """Lists of slots, in order, whose Submodels that holds at once."""
+    def pages(slots: list[int]) -> list[list[int]]:
+        """Splits slots, in order, into as many as a stack holds at once."""
         return [
             slots[first : first + PAGE] for first in range(0, len(slots), PAGE)
         ]
 
-    def load(self, places, speakers):
-        """Puts some speakers' Submodels into the first places, in order.
+    def load(
+        self, places: stack_lib.Stack, speakers: abc.Iterable[str]
+    ) -> None:
+        """Puts speakers' Submodels into the first places, in order.
 
         Args:
-            places: `Stack`, of `stack`.
+            places: what `stack` returned.
             speakers: ids.
 
         Raises:
-            ValueError: one has changed since it was checked.
+            ValueError: a Submodel has changed since it was checked.
         """
         for slot, speaker in enumerate(speakers):
             path = self.directory.submodel(speaker)
@@ -66,17 +70,19 @@ class Submodels:
             places.set_row(slot, each.tensors)
 
 
-def check(directory, speakers, base_fingerprint, layout):
-    """Reads the speakers' files, to know that all can be used.
+def read(
+    directory: model_directory.ModelDirectory,
+    speakers: abc.Sequence[str],
+    base_fingerprint: str,
+    layout: submodel_layout.Layout,
+) -> TestedSubmodels:
+    """Reads the speakers' files once, to know that all of them can be used.
 
     Args:
-        directory: `ModelDirectory`.
-        speakers: ids.
-        base_fingerprint: str.
-        layout: `Layout`, what every Submodel must look like.
-
-    Returns:
-        `Submodels`.
+        directory: the run.
+        speakers: ids, at least one.
+        base_fingerprint: the base model that every Submodel must be made for.
+        layout: what every Submodel must look like.
 
     Raises:
         ValueError: a speaker has no Submodel, or one that cannot be used.
@@ -93,7 +99,7 @@ def check(directory, speakers, base_fingerprint, layout):
             f"{', '.join(missing[:5])}; train them, or name those to "
             f"evaluate with --speakers"
         )
-    residual_weight, train_minutes, sha256 = None, {}, {}
+    found = {}
     for speaker in speakers:
         path = directory.submodel(speaker)
         metadata = submodel_file.load(path, base_fingerprint, layout).metadata
@@ -103,24 +109,24 @@ def check(directory, speakers, base_fingerprint, layout):
                 f"{path}: is the Submodel of {metadata.speaker!r}, not of "
                 f"{speaker!r}"
             )
-        if residual_weight is None:
-            residual_weight = metadata.residual_weight
-        elif residual_weight != metadata.residual_weight:
+        found[speaker] = metadata
+    residual_weight = found[speakers[0]].residual_weight
+    for speaker, metadata in found.items():
+        if metadata.residual_weight != residual_weight:
             raise ValueError(
                 f"{directory.submodels}: Submodels of different runs: the "
                 f"residual weight of {speakers[0]!r} is {residual_weight}, "
-                f"that of {speaker!r} {metadata.residual_weight}"
+                f"that of {speaker!r} is {metadata.residual_weight}"
             )
-        if "train_seconds_of_speech" in metadata.training:
-            train_minutes[speaker] = (
-                metadata.training["train_seconds_of_speech"] / 60.0
-            )
-        sha256[speaker] = metadata.sha256
-    return Submodels(
+    return TestedSubmodels(
         directory,
         base_fingerprint,
         layout,
         residual_weight,
-        train_minutes,
-        sha256,
+        {
+            speaker: metadata.training["train_seconds_of_speech"] / 60.0
+            for speaker, metadata in found.items()
+            if "train_seconds_of_speech" in metadata.training
+        },
+        {speaker: metadata.sha256 for speaker, metadata in found.items()},
     )

@@ -6,7 +6,7 @@ import pytest
 
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.evaluation import metrics
+from tasks.asr.evaluation import metrics, scoring
 from tasks.serving import quality_gate
 from tests import stored
 
@@ -23,7 +23,7 @@ def results(folder, by_speaker, num_bootstrap=200, compared=stored.FINGERPRINT):
         compared: fingerprint of the base model that the base's column is of.
     """
     records = [
-        metrics.Transcribed(
+        scoring.Transcribed(
             speaker=speaker,
             utt_id=str(index),
             severity=None,

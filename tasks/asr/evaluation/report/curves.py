@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib import figure as figure_lib
 
-from tasks.asr.evaluation import groups
+from tasks.asr.evaluation import severity as severity_lib
 from tasks.asr.evaluation.report import svg
 
 _MAX_LINES = 24
@@ -54,14 +54,14 @@ def losses(
 def _draw_lines(axes, speakers, severities):
     shown = set()
     for speaker, points in sorted(speakers.items()):
-        severity = severities.get(speaker, groups.UNKNOWN_SEVERITY)
+        severity = severities.get(speaker, severity_lib.UNKNOWN)
         shown.add(severity)
         steps, values = np.array(sorted(points)).T
         marker = "o" if len(points) < 8 else None
         axes.plot(
             steps, values, color=svg.color(severity), lw=1, marker=marker, ms=3
         )
-    for severity in sorted(shown, key=groups.severity_order):
+    for severity in sorted(shown, key=severity_lib.order):
         axes.plot([], [], color=svg.color(severity), label=svg.name(severity))
 
 

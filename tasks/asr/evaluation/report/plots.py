@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 
-from tasks.asr.evaluation import groups
+from tasks.asr.evaluation import severity as severity_lib
 from tasks.asr.evaluation.report import svg
 
 _MARKERS = {"typical": "o", "mild": "s", "moderate": "^", "severe": "D"}
@@ -35,7 +35,7 @@ def _bars(rows, target):
     rows = sorted(
         rows,
         key=lambda row: (
-            groups.severity_order(row["severity"]),
+            severity_lib.order(row["severity"]),
             row["base_word_error_rate"],
         ),
     )
@@ -136,7 +136,7 @@ def gain_by_severity(rows: list[dict[str, Any]]) -> figure_lib.Figure:
     _draw_gains(axes, rows, lambda row: 100 * row["base_word_error_rate"])
     axes.set_xlim(left=0)
     axes.set_xlabel("Word error rate of the base (%)")
-    for bound in groups.MEASURED_UPPER_BOUNDS.values():
+    for bound in severity_lib.MEASURED_UPPER_BOUNDS.values():
         axes.axvline(100 * bound, **svg.RULE)
     return figure
 
@@ -169,7 +169,7 @@ def _draw_gains(
     """Draws each speaker's reduction, as a mark that shows the severity."""
     area = float(np.clip(6000 / len(rows), 12, 36))
     severities = {row["severity"] for row in rows}
-    for severity in sorted(severities, key=groups.severity_order):
+    for severity in sorted(severities, key=severity_lib.order):
         style: dict[str, Any] = {
             "color": svg.color(severity),
             "marker": _MARKERS.get(severity, "v"),

@@ -8,7 +8,7 @@ from matplotlib import ticker
 
 from lingvo_like.space import embeddings as embeddings_lib
 from lingvo_like.space import file as space_file
-from tasks.asr.evaluation import groups
+from tasks.asr.evaluation import severity as severity_lib
 from tasks.asr.evaluation.report import svg
 
 _MAX_NAMES = 24
@@ -155,7 +155,7 @@ def _severity(row):
     if row is None:
         return _unknown("not evaluated")
     severity = row["severity"]
-    order = groups.severity_order(severity)
+    order = severity_lib.order(severity)
     return order, svg.name(severity), svg.color(severity)
 
 

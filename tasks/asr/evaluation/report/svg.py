@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 
-from tasks.asr.evaluation import groups
+from tasks.asr.evaluation import severity as severity_lib
 
 _WIDTH_INCHES = 8.0
 _MAX_NAME_LENGTH = 20
@@ -67,7 +67,7 @@ def figure(height_inches: float) -> figure_lib.Figure:
 
 def color(severity: str) -> str:
     """The colour of a given severity."""
-    return COLORS[severity if severity in groups.SEVERITIES else "other"]
+    return COLORS[severity if severity in severity_lib.LABELS else "other"]
 
 
 def name(text: str) -> str:

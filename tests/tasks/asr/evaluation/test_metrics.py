@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from tasks.asr.evaluation import bootstrap, metrics, scoring
+from tasks.asr.evaluation import bootstrap, metrics, scoring, table
 
 
 def transcribed(
@@ -19,7 +19,7 @@ def transcribed(
     duration=2.0,
     simulated=False,
 ):
-    return metrics.Transcribed(
+    return scoring.Transcribed(
         speaker,
         utt_id,
         severity,
@@ -103,7 +103,7 @@ def test_rates_over_100_percent_are_kept():
     )
     assert summary["speakers"][0]["base_word_error_rate"] == 4.0
     assert summary["overall"]["median_base_word_error_rate"] == 4.0
-    assert " 400.0 " in metrics.table(summary)
+    assert " 400.0 " in table.text(summary)
 
 
 def test_text_is_compared_normalised():
@@ -132,7 +132,7 @@ def test_empty_references_are_left_out_and_counted():
     (row,) = summary["speakers"]
     assert row["num_utterances"] == 1
     assert row["base_word_error_rate"] == 0
-    assert "2 utterances left out" in metrics.table(summary)
+    assert "2 utterances left out" in table.text(summary)
 
 
 def test_nothing_but_empty_references_still_makes_a_summary():
@@ -141,7 +141,7 @@ def test_nothing_but_empty_references_still_makes_a_summary():
     assert summary["overall"]["median_base_word_error_rate"] is None
     assert summary["median_relative_reduction_moderate_severe"] is None
     json.dumps(summary, allow_nan=False)
-    assert metrics.table(summary)
+    assert table.text(summary)
 
 
 def test_reduction_of_a_speaker_without_base_errors_is_undefined():
@@ -185,7 +185,7 @@ def test_harm_to_typical_speakers_is_positive_and_names_the_worst():
     assert summary["typical_change_points"] == pytest.approx(50.0)
     assert summary["typical"]["worst_speaker"] == "B"
     assert summary["typical"]["worst_change_points"] == pytest.approx(75.0)
-    assert "+50.0 points" in metrics.table(summary)
+    assert "+50.0 points" in table.text(summary)
 
 
 def test_moderate_and_severe_are_measured_and_leave_controls_out():
@@ -324,21 +324,21 @@ def test_no_resampling_leaves_intervals_out():
     summary = summarize(noisy_speakers(2, 2, 0.5, 0.2), num_bootstrap=0)
     assert set(summary["overall"]["intervals"].values()) == {None}
     assert set(summary["speakers"][0]["intervals"].values()) == {None}
-    assert metrics.table(summary)
+    assert table.text(summary)
 
 
-def test_a_thousand_speakers_take_seconds():
+def test_a_hundred_speakers_take_a_moment():
     errors = np.random.default_rng(0).integers(0, 5, size=(50, 2))
     start = time.process_time()
     rates = np.stack(
         [
             bootstrap.speaker_rates(str(s), np.full(50, 5), errors, 1000, 0)
-            for s in range(1000)
+            for s in range(100)
         ]
     )
-    drawn = bootstrap.draw_speakers([str(s) for s in range(1000)], rates, 0)
-    assert drawn.shape == (1000, 1000, 2)
-    assert time.process_time() - start < 30
+    drawn = bootstrap.draw_speakers([str(s) for s in range(100)], rates, 0)
+    assert drawn.shape == (1000, 100, 2)
+    assert time.process_time() - start < 3
 
 
 def test_samples_hold_every_regression_and_few_improvements_of_a_speaker():
@@ -365,11 +365,11 @@ def test_minutes_of_speech_and_simulation_are_told():
     assert (a["test_minutes"], a["train_minutes"]) == (1.5, 3.5)
     assert b["train_minutes"] is None
     assert summary["num_simulated_utterances"] == 1
-    assert "SIMULATED SPEECH: not clinical evidence" in metrics.table(summary)
+    assert "SIMULATED SPEECH: not clinical evidence" in table.text(summary)
 
 
 def test_table_groups_speakers_by_severity_mildest_first():
-    table = metrics.table(
+    lines = table.text(
         summarize(
             [
                 transcribed("zoe", severity="typical"),
@@ -380,10 +380,10 @@ def test_table_groups_speakers_by_severity_mildest_first():
             ]
         )
     )
-    places = [table.index(w) for w in ("zoe", "a-very-long", "amy", "all:")]
+    places = [lines.index(w) for w in ("zoe", "a-very-long", "amy", "all:")]
     assert places == sorted(places)
-    assert max(map(len, table.splitlines())) <= 100
-    assert "\x1b" not in table
+    assert max(map(len, lines.splitlines())) <= 100
+    assert "\x1b" not in lines
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,6 @@ def test_table_groups_speakers_by_severity_mildest_first():
     [
         ([], "no records"),
         ([transcribed(), transcribed()], "'A', utterance '0'"),
-        ([transcribed(novelty="new")], "'new'.*unseen_words"),
         (
             [transcribed(), transcribed(utt_id="1", severity="mild")],
             "one severity.*'severe' and 'mild'",
@@ -401,6 +400,19 @@ def test_table_groups_speakers_by_severity_mildest_first():
 def test_unusable_records_are_refused_by_name(records, message):
     with pytest.raises(ValueError, match=message):
         summarize(records)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"novelty": "new"}, "'A', utterance '0'.*unseen_words.*'new'"),
+        ({"duration": -1.0}, "`duration`.*-1"),
+        ({"duration": float("nan")}, "`duration`.*nan"),
+    ],
+)
+def test_an_impossible_utterance_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        transcribed(**changes)
 
 
 def test_negative_target_is_refused():

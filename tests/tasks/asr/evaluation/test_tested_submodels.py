@@ -38,7 +38,7 @@ def save(directory, speaker, value, layout=LAYOUT, base=BASE, **changes):
 
 
 def load(directory, *speakers):
-    return tested_submodels.check(directory, speakers, BASE, LAYOUT)
+    return tested_submodels.read(directory, speakers, BASE, LAYOUT)
 
 
 def refusal(directory, *speakers):

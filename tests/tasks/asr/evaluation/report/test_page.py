@@ -46,7 +46,7 @@ def records(num_speakers=4, simulated=False, speaker="S{:03d}", **changes):
     severities = ("typical", "mild", "moderate", "severe")
     words = "turn on the light now please"
     return [
-        metrics.Transcribed(
+        scoring.Transcribed(
             **{
                 "speaker": speaker.format(s),
                 "utt_id": str(u),
@@ -168,7 +168,7 @@ def test_headlines_tables_and_details_are_shown():
     text = Page(
         render(
             [
-                metrics.Transcribed(
+                scoring.Transcribed(
                     **vars(record) | {"submodel_hypothesis": "turn on the"}
                 )
                 for record in base

@@ -1,0 +1,72 @@
+"""Transcribes a test set twice: with the base model and with Submodels."""
+
+from collections import abc
+
+from lingvo_like.base_models import base_model
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import splits
+from tasks.asr.evaluation import scoring, tested_submodels
+from tasks.asr.recognition import transcription
+from tpu.distribute import replicas as replicas_lib
+
+
+def transcribe(
+    base: base_model.BaseModel,
+    compared: base_model.BaseModel,
+    submodels: tested_submodels.TestedSubmodels,
+    data: dict[int, input_pipeline.SpeakerUtterances],
+    train_texts: abc.Mapping[str, abc.Iterable[str]],
+    beam_size: int = 1,
+    replicas: replicas_lib.Replicas | None = None,
+) -> list[scoring.Transcribed]:
+    """Transcribes every utterance without and with its speaker's Submodel.
+
+    Args:
+        base: the base model of the Submodels.
+        compared: the base model that people use without a Submodel; often
+            `base`, or the same Whisper at its full audio context.
+        submodels: the Submodels of the speakers.
+        data: dict of slot to a speaker's utterances.
+        train_texts: dict of speaker to the texts it trained on.
+        beam_size: 1 for greedy decoding.
+        replicas: the replicas that the base models were made on; None for
+            one.
+
+    Returns:
+        the same list in every process.
+    """
+    replicas = replicas or replicas_lib.Replicas()
+    with replicas.scope():
+        stack = submodels.stack()
+    before = transcription.Transcriber(
+        compared, None, beam_size, replicas
+    ).transcribe(data, title="base")
+    transcriber = transcription.Transcriber(base, stack, beam_size, replicas)
+    after = {}
+    pages = submodels.pages(list(data))
+    for number, slots in enumerate(pages, 1):
+        page = {place: data[slot] for place, slot in enumerate(slots)}
+        submodels.load(stack, [each.speaker for each in page.values()])
+        title = "Submodels"
+        if len(pages) > 1:
+            title += f", part {number} of {len(pages)}"
+        found = transcriber.transcribe(page, title=title)
+        after |= {(slots[place], i): text for (place, i), text in found.items()}
+    records = []
+    for slot, speaker in data.items():
+        heard = splits.Heard(train_texts.get(speaker.speaker, ()))
+        for index, utterance in enumerate(speaker.utterances):
+            records.append(
+                scoring.Transcribed(
+                    speaker=utterance.speaker,
+                    utt_id=utterance.utt_id,
+                    severity=utterance.labelled_severity,
+                    novelty=heard.novelty(utterance.text),
+                    reference=utterance.text,
+                    base_hypothesis=before[slot, index][0],
+                    submodel_hypothesis=after[slot, index][0],
+                    duration=utterance.duration,
+                    simulated=utterance.simulated,
+                )
+            )
+    return records

@@ -1,0 +1,76 @@
+"""The test manifest: whose recordings are evaluated, and what is left out."""
+
+import collections
+from collections import abc
+
+from lingvo_like.base_models import base_model
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import manifest, preparation, rejections, text
+from tasks.asr.evaluation import severity as severity_lib
+
+
+def read(
+    base: base_model.BaseModel,
+    path: str,
+    selected: abc.Sequence[str] = (),
+    strict: bool = False,
+    normalizer: str = "none",
+) -> tuple[dict[int, input_pipeline.SpeakerUtterances], rejections.Rejections]:
+    """The test manifest's speakers, by slot, and what was left out.
+
+    Args:
+        base: the base model that has to take the utterances.
+        path: the manifest.
+        selected: speaker ids; all of the manifest if empty.
+        strict: refuse if any utterance is unusable.
+        normalizer: one of `text.NORMALIZERS`. An utterance without a word
+            under it has no error rate and is left out.
+
+    Raises:
+        ValueError: nothing is usable, a selected speaker has nothing usable,
+            or a speaker has two severities.
+    """
+    left_out = rejections.Rejections()
+    by_speaker = collections.defaultdict(list)
+    read_speakers = preparation.read_speakers(base, path, left_out)
+    for speaker, utterances in read_speakers.items():
+        for utterance in utterances:
+            if text.normalize(utterance.text, normalizer):
+                by_speaker[speaker].append(utterance)
+            else:
+                left_out.add(
+                    path,
+                    utterance.utt_id,
+                    "no word in its transcript, as normalised for scoring",
+                    f"{speaker}: {utterance.text!r}",
+                )
+    if strict:
+        left_out.raise_if_any(f"manifest {path}")
+    unknown = sorted(set(selected) - set(by_speaker))
+    if unknown:
+        raise ValueError(
+            f"{path}: --speakers names {', '.join(unknown)}, who have no "
+            f"usable utterance there"
+        )
+    speakers = tuple(sorted(selected or by_speaker))
+    if not speakers:
+        raise ValueError(f"{path}: nothing usable: {left_out.summary()}")
+    for speaker in speakers:
+        _check_one_severity(path, speaker, by_speaker[speaker])
+    return preparation.by_slot(base, speakers, by_speaker), left_out
+
+
+def _check_one_severity(
+    path: str, speaker: str, utterances: list[manifest.Utterance]
+) -> None:
+    first, *others = (
+        (each.utt_id, severity_lib.name(each.labelled_severity))
+        for each in utterances
+    )
+    for utt_id, severity in others:
+        if severity != first[1]:
+            raise ValueError(
+                f"{path}: speaker {speaker!r} must have one severity, but "
+                f"utterance {first[0]!r} has {first[1]!r} and {utt_id!r} has "
+                f"{severity!r}; give all lines of a speaker the same"
+            )

@@ -1,0 +1,63 @@
+"""The files that an evaluation leaves behind.
+
+results.json      the figures
+hypotheses.jsonl  a line for each utterance: what was said and recognised
+left_out.txt      what was not evaluated, and why
+report.html       one self-contained page
+"""
+
+import dataclasses
+import json
+import posixpath
+from collections import abc
+from typing import Any
+
+import tensorflow as tf
+
+from lingvo_like import files
+from lingvo_like.space import file as space_file
+from tasks.asr.data import rejections
+from tasks.asr.evaluation import scoring
+from tasks.asr.evaluation.report import page
+
+_TITLE = "Submodels: what each speaker gained"
+
+
+def write(
+    directory: str,
+    summary: dict[str, Any],
+    records: abc.Iterable[scoring.Transcribed],
+    history: list[dict[str, Any]],
+    details: dict[str, Any],
+    left_out: rejections.Rejections,
+    space: space_file.Space | None = None,
+) -> None:
+    """Writes all files into a folder, `results.json` and the page last.
+
+    Args:
+        directory: the folder.
+        summary: dict from `metrics.summarize`.
+        records: every utterance.
+        history: the learning curves.
+        details: what was compared with what.
+        left_out: what was left out of the test manifest.
+        space: the space that the report draws a map of, if any.
+    """
+
+    def write_file(name, text):
+        files.write_atomically(posixpath.join(directory, name), text.encode())
+
+    tf.io.gfile.makedirs(directory)
+    lines = (
+        json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n"
+        for record in records
+    )
+    write_file("hypotheses.jsonl", "".join(lines))
+    write_file("left_out.txt", left_out.describe(examples=None))
+    details = {**details, "left_out": len(left_out)}
+    results = {**summary, "details": details}
+    write_file(
+        "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n"
+    )
+    path = posixpath.join(directory, "report.html")
+    page.write(path, summary, history, _TITLE, details, space)

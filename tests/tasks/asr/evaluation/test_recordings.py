@@ -1,0 +1,29 @@
+"""Whose recordings are evaluated, and what is left out."""
+
+import json
+import pathlib
+
+import pytest
+
+from tasks.asr.evaluation import recordings
+from tests import tiny
+
+
+def test_what_has_no_word_to_score_is_listed_before_recognition(tmp_path):
+    base = tiny.base()
+    manifest = tiny.recordings(tmp_path, ("ann", "bob"), 2)
+    lines = pathlib.Path(manifest).read_text().splitlines()
+    said = [json.loads(line) for line in lines]
+    said[1]["text"] = said[2]["text"] = said[3]["text"] = "um"
+    pathlib.Path(manifest).write_text("\n".join(map(json.dumps, said)))
+    data, left_out = recordings.read(base, manifest, (), normalizer="english")
+    assert [
+        (each.speaker, [u.utt_id for u in each.utterances])
+        for each in data.values()
+    ] == [("ann", ["train0"])]
+    assert [each.utt_id for each in left_out] == ["train1", "train0", "train1"]
+    assert "bob: 'um'" in left_out.describe()
+    with pytest.raises(ValueError, match="has 3 unusable utterances"):
+        recordings.read(base, manifest, (), strict=True, normalizer="english")
+    # As they are, they are words.
+    assert len(recordings.read(base, manifest, ())[0]) == 2
