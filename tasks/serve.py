@@ -152,7 +152,7 @@ async def _serve(addresses, tls, control, bounds, log):
     """Serves till a signal; whether everything admitted was answered."""
     from lingvo_like.store import store as submodel_store
     from tasks.serving import errors, server
-    from tasks.serving.exports import engine
+    from tasks.serving.exports import saved_model
     from tasks.serving.fronts import intake, service
     from tasks.serving.submodels import source as submodel_source
 
@@ -163,7 +163,7 @@ async def _serve(addresses, tls, control, bounds, log):
         store.check()
         source = submodel_source.StoreSource(store)
     served = server.Server(
-        source, engine.SavedModelEngine, _models(), bounds, _FALLBACK.value
+        source, saved_model.SavedModelEngine, _models(), bounds, _FALLBACK.value
     )
     served.watch(
         "access_log_dropped",

@@ -1,14 +1,15 @@
-"""How a request ends: gRPC's canonical codes and HTTP's, and the one error."""
+"""The codes a request can end with, and the one exception that carries them."""
 
 import enum
+import functools
 
-# A longer text overflows the trailer of HTTP/2, and the client then sees
-# neither the text nor the code.
+# A longer text overflows the HTTP/2 trailer: the client would see neither the
+# text nor the code.
 MAX_MESSAGE_BYTES = 1024
 
 
 class Code(enum.Enum):
-    """A canonical code: `.number` as gRPC counts, `.http` as REST answers."""
+    """gRPC's canonical codes, each with its number and its HTTP status."""
 
     OK = (0, 200)
     CANCELLED = (1, 499)
@@ -29,39 +30,70 @@ class Code(enum.Enum):
     UNAUTHENTICATED = (16, 401)
 
     @property
-    def number(self):
+    def number(self) -> int:
         return self.value[0]
 
     @property
-    def http(self):
+    def http(self) -> int:
         return self.value[1]
 
 
 class ServingError(Exception):
-    """A request that was refused or failed, as its sender is told.
+    """A request was refused or failed; this is what its sender is told.
 
     Attributes:
-        code: `Code`.
-        message: string, at most `MAX_MESSAGE_BYTES` of UTF-8, one line.
-        retry_after_seconds: float, or None where trying again is no use.
+        message: one line of at most `MAX_MESSAGE_BYTES` of UTF-8.
+        retry_after_seconds: None if trying again cannot help.
     """
 
-    def __init__(self, code, message, retry_after_seconds=None):
+    def __init__(
+        self,
+        code: Code,
+        message: object,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         self.code = code
         self.message = capped(message)
         self.retry_after_seconds = retry_after_seconds
         super().__init__(f"{code.name}: {self.message}")
 
+    def copy(self) -> "ServingError":
+        """The same error as a new object.
 
-def capped(message):
+        Raising one object for several requests would mix their tracebacks.
+        """
+        return ServingError(self.code, self.message, self.retry_after_seconds)
+
+
+# Each takes a message and, where a retry may help, `retry_after_seconds`.
+invalid_argument = functools.partial(ServingError, Code.INVALID_ARGUMENT)
+not_found = functools.partial(ServingError, Code.NOT_FOUND)
+permission_denied = functools.partial(ServingError, Code.PERMISSION_DENIED)
+resource_exhausted = functools.partial(ServingError, Code.RESOURCE_EXHAUSTED)
+failed_precondition = functools.partial(ServingError, Code.FAILED_PRECONDITION)
+internal = functools.partial(ServingError, Code.INTERNAL)
+
+
+def unavailable(message: str) -> ServingError:
+    """The error for a failure that may be over in a second."""
+    return ServingError(Code.UNAVAILABLE, message, 1.0)
+
+
+def not_serving() -> ServingError:
+    """The error for a request that comes before the start or during a drain."""
+    return unavailable("the server is starting or closing")
+
+
+def deadline_exceeded() -> ServingError:
+    return ServingError(
+        Code.DEADLINE_EXCEEDED, "the deadline passed before the answer"
+    )
+
+
+def capped(message: object) -> str:
     """A message as one line of at most `MAX_MESSAGE_BYTES` of UTF-8."""
     text = " ".join(str(message)[: 4 * MAX_MESSAGE_BYTES].split())
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > MAX_MESSAGE_BYTES:
         data = data[: MAX_MESSAGE_BYTES - 3] + b"..."
     return data.decode("utf-8", "ignore")
-
-
-def again(error):
-    """The same error as a new object: each raising adds to a traceback."""
-    return ServingError(error.code, error.message, error.retry_after_seconds)

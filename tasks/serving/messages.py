@@ -1,94 +1,110 @@
-"""What goes into the server and comes out, free of any transport."""
+"""The values that enter and leave the server, independent of any transport."""
 
 import dataclasses
 import enum
+from collections import abc
 
 import numpy as np
 
-from tasks.serving import errors as status
+from tasks.serving import errors
 
 SERVED_BY_SUBMODEL = "submodel"
 SERVED_BY_BASE = "base"
 SERVED_BY_REQUEST = "request"
+_SERVED_BY = (SERVED_BY_SUBMODEL, SERVED_BY_BASE, SERVED_BY_REQUEST)
 
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """Who asks, as the access control found out.
+    """The sender of a request, as access control identified it.
 
     Args:
-        tenant: string.
-        speakers: frozenset of the speaker ids it may use; None for all of the
-            tenant's.
-        is_admin: bool, may load, pin, unload and list the tenant's Submodels.
-        name: string, for the access log.
-        is_operator: bool, may do what concerns every tenant: reload models,
-            read metrics.
+        speakers: ids whose Submodels it may use; None for all of the tenant's.
+        is_admin: whether it may load, pin, unload and list the tenant's
+            Submodels.
+        name: for the access log.
+        is_operator: whether it may do what concerns every tenant: reload
+            models and read metrics.
     """
 
     tenant: str
-    speakers: frozenset | None = None
+    speakers: frozenset[str] | None = None
     is_admin: bool = False
     name: str = ""
     is_operator: bool = False
 
-    def allows(self, speaker):
+    def __post_init__(self) -> None:
+        if not self.tenant:
+            raise ValueError("`tenant` must not be empty")
+
+    def allows(self, speaker: str) -> bool:
         return self.speakers is None or speaker in self.speakers
 
-    def require_admin(self):
-        """Raises PERMISSION_DENIED unless the caller administers."""
+    def require_admin(self) -> None:
+        """Raises PERMISSION_DENIED unless the caller is an administrator."""
         self._require(self.is_admin, "admin")
 
-    def require_operator(self):
-        """Raises PERMISSION_DENIED unless it runs the whole server."""
+    def require_operator(self) -> None:
+        """Raises PERMISSION_DENIED unless the caller operates the server."""
         self._require(self.is_operator, "operator")
 
-    def _require(self, has_role, role):
+    def _require(self, has_role: bool, role: str) -> None:
         if not has_role:
-            raise status.ServingError(
-                status.Code.PERMISSION_DENIED,
-                f"only a credential with `{role}` may do this",
+            raise errors.permission_denied(
+                f"this takes a credential with `{role}`"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """A model by name; its newest version, or one by number or by label."""
+    """A model's newest version, or the one with a number or a label."""
 
     name: str
     version: int | None = None
     label: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.version is not None and self.label is not None:
+            raise ValueError(
+                "a model is chosen by `version` or by `label`, not by both. "
+                f"Received: {self.version}, {self.label!r}."
+            )
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Utterance:
-    """One row of a request.
+    """One row of a request; the base answers if it names no Submodel.
 
     Args:
         audio: `[samples]` float32.
-        submodel_id: string, the speaker whose Submodel answers.
-        row: `[num_values]` float32, a packed Submodel sent along; with neither
-            of the two, the base answers.
-        sample_rate: int, of the audio, in hertz; None where nobody says.
+        submodel_id: the speaker whose Submodel is to be used.
+        vector: `[num_values]` float32, a packed Submodel sent along.
+        sample_rate: of the audio, in hertz; None if the sender did not say.
     """
 
     audio: np.ndarray
     submodel_id: str | None = None
-    row: np.ndarray | None = None
+    vector: np.ndarray | None = None
     sample_rate: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.submodel_id is not None and self.vector is not None:
+            raise ValueError(
+                "an utterance names a Submodel or brings one, not both"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What was recognised in one utterance, and by what.
+    """The transcript of one utterance, and what produced it.
 
     Args:
-        text: bytes, UTF-8.
-        score: float.
-        status: string, "OK" or why there is no text.
-        submodel_version: string, "NUMBER-" and twelve digits of the file's
-            SHA-256; empty where no Submodel of the store answered.
-        served_by: "submodel", "base" or "request" (the row sent along).
+        text: UTF-8.
+        score: mean log probability of a token.
+        status: "OK", or the reason why there is no text.
+        submodel_version: "NUMBER-" and the first twelve digits of the file's
+            SHA-256; empty if no Submodel of the store answered.
+        served_by: "submodel", "base" or "request" (the Submodel sent along).
     """
 
     text: bytes
@@ -97,10 +113,22 @@ class Answer:
     submodel_version: str
     served_by: str
 
+    def __post_init__(self) -> None:
+        if self.served_by not in _SERVED_BY:
+            raise ValueError(
+                f"`served_by` must be one of {_SERVED_BY}. Received: "
+                f"{self.served_by!r}."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class LoadedSubmodel:
-    """A Submodel that is ready: `submodel_version` as in `Answer`."""
+    """A Submodel that is in memory, ready to answer.
+
+    Args:
+        submodel_version: as in `Answer`.
+        in_use: the number of requests that hold it.
+    """
 
     submodel_id: str
     submodel_version: str
@@ -112,15 +140,14 @@ class LoadedSubmodel:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A model to serve, as TensorFlow Serving's ModelConfig.
+    """A model to serve, as in TensorFlow Serving's ModelConfig.
 
     Args:
-        name: string.
-        base_path: string, a folder of exports named by version number.
-        latest: int, how many of the newest versions to serve.
-        specific: tuple of int, serve exactly these; instead of `latest`.
-        all_versions: bool, serve every version; instead of both.
-        labels: dict of string to version; only for available versions.
+        base_path: folder of exports, each named by its version number.
+        latest: how many of the newest versions to serve.
+        specific: versions to serve, instead of the `latest`.
+        all_versions: whether to serve every version, instead of either.
+        labels: label to version; the version must be served.
     """
 
     name: str
@@ -128,11 +155,22 @@ class ModelConfig:
     latest: int = 1
     specific: tuple[int, ...] = ()
     all_versions: bool = False
-    labels: dict = dataclasses.field(default_factory=dict)
+    labels: abc.Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a model must have a name")
+        if not self.base_path:
+            raise ValueError(f"model {self.name!r}: `base_path` is missing")
+        if self.latest < 1:
+            raise ValueError(
+                f"model {self.name!r}: `latest` must be at least 1. Received: "
+                f"{self.latest}."
+            )
 
 
 class State(enum.Enum):
-    """TensorFlow Serving's ModelVersionStatus.State; `.value` its number."""
+    """The life of a version, with the numbers of TensorFlow Serving."""
 
     START = 10
     LOADING = 20
@@ -143,8 +181,8 @@ class State(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
-    """`error`: None, or the `status.ServingError` that loading ended with."""
+    """The state of one version, and the error if it could not be loaded."""
 
     version: int
     state: State
-    error: Exception | None = None
+    error: errors.ServingError | None = None

@@ -1,4 +1,4 @@
-"""One request from its checks to its answers."""
+"""One request, from its checks to its answers."""
 
 import asyncio
 import time
@@ -6,9 +6,15 @@ import time
 import numpy as np
 
 from tasks.serving import errors, messages
+from tasks.serving import metrics as serving_metrics
+from tasks.serving.exports import description as export_description
+from tasks.serving.models import served_models, versions
+from tasks.serving.queueing import admission as queueing_admission
 from tasks.serving.queueing import batcher
+from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.submodels import cache, provider, ready
 
-# More samples than this are checked off the loop.
+# Requests with more samples are checked off the loop.
 _MAX_SAMPLES_ON_LOOP = 1 << 20
 
 
@@ -16,105 +22,140 @@ class Predictor:
     """Serves requests; runs on one asyncio loop.
 
     Args:
-        models: `models.Models` of `base_models.BaseModel`.
-        submodels: `submodels.Submodels`.
-        admission: `admission.Admission`.
-        limits: `limits.Limits`.
-        metrics: `metrics.Metrics`.
-        fallback: "error" or "base".
+        falls_back: whether the base answers a user without a Submodel.
     """
 
-    def __init__(self, models, submodels, admission, limits, metrics, fallback):
+    def __init__(
+        self,
+        models: served_models.ServedModels,
+        submodels: provider.SubmodelProvider,
+        admission: queueing_admission.Admission,
+        limits: serving_limits.Limits,
+        metrics: serving_metrics.Metrics,
+        falls_back: bool,
+    ) -> None:
         self._models = models
         self._submodels = submodels
         self._admission = admission
         self._limits = limits
         self._metrics = metrics
-        self._fallback = fallback
+        self._falls_back = falls_back
 
-    async def predict(self, caller, spec, utterances, deadline):
-        """See `server.Server.predict`."""
-        self._check_count(utterances)
-        # Before anything is looked up, so that what there is of others does
-        # not even show in how long a refusal takes.
+    async def predict(
+        self,
+        caller: messages.Caller,
+        spec: messages.ModelSpec,
+        utterances: list[messages.Utterance],
+        deadline: float | None,
+    ) -> tuple[int, list[messages.Answer]]:
+        """Recognises utterances; see `Server.predict`."""
+        self._admission.check_count(len(utterances))
+        # Access comes before anything is looked up, so that a refusal does
+        # not tell by its time what others have.
         for utterance in utterances:
-            self._check_user(caller, utterance)
+            if utterance.submodel_id is not None:
+                self._submodels.check_access(caller, utterance.submodel_id)
         loop = asyncio.get_running_loop()
-        last = loop.time() + self._limits.request_seconds
-        deadline = last if deadline is None else min(deadline, last)
-        with self._models.lookup(spec).lease() as model:
+        latest = loop.time() + self._limits.request_seconds
+        deadline = latest if deadline is None else min(deadline, latest)
+        with self._models.find(spec).lease() as model:
             await self._check_contents(model.description, utterances)
+            seconds = deadline - loop.time()
+            if seconds <= 0:
+                raise errors.deadline_exceeded()
             try:
                 async with asyncio.timeout_at(deadline):
                     answers = await self._serve(
-                        model, caller.tenant, utterances, deadline - loop.time()
+                        model, caller.tenant, utterances, seconds
                     )
             except TimeoutError:
-                raise batcher.late() from None
+                raise errors.deadline_exceeded() from None
             return model.version, answers
 
-    def check_room(self, tenant):
-        """Refuses whom every model would refuse; see `server.Server`."""
-        waits = [
-            model.batcher.expected_wait(tenant)
-            for model in self._models.available
-        ]
-        if waits and min(waits) > self._limits.queue_seconds:
-            raise self._busy(min(waits))
+    def check_room(self, tenant: str) -> None:
+        """Refuses a request that every model would refuse for its wait.
 
-    async def _serve(self, model, tenant, utterances, seconds):
-        if seconds <= 0:
-            raise batcher.late()
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED.
+        """
+        self._admission.check_wait(
+            min(
+                (
+                    model.batcher.expected_wait(tenant)
+                    for model in self._models.available
+                ),
+                default=0.0,
+            )
+        )
+
+    async def _serve(
+        self,
+        model: versions.ModelVersion,
+        tenant: str,
+        utterances: list[messages.Utterance],
+        seconds: float,
+    ) -> list[messages.Answer]:
         places = self._admit(model, tenant, utterances, seconds)
         deadline = time.monotonic() + seconds
-        handles, items = {}, []
+        handles: dict[str, cache.RowHandle | None] = {}
+        queued: list[batcher.QueuedUtterance] = []
         try:
-            handles = await self._acquire(
-                model.pool,
-                tenant,
-                {each.submodel_id for each in utterances} - {None},
-            )
+            handles = await self._acquire(model.submodels, tenant, utterances)
             for utterance, place in zip(utterances, places, strict=True):
-                item = _item(model, tenant, utterance, handles, place, deadline)
-                items.append(item)
-                model.batcher.add(item)
+                handle = None
+                if utterance.submodel_id is not None:
+                    handle = handles[utterance.submodel_id]
+                queued.append(
+                    _to_queue(model, tenant, utterance, handle, place, deadline)
+                )
+                model.batcher.add(queued[-1])
             return [
-                self._answer(await item.future, utterance, handles)
-                for item, utterance in zip(items, utterances, strict=True)
+                self._answer(await each.future, utterance, handles)
+                for each, utterance in zip(queued, utterances, strict=True)
             ]
         finally:
-            for item in items:
-                model.batcher.discard(item)
-            for place in places[len(items) :]:
+            for each in queued:
+                model.batcher.discard(each)
+            for place in places[len(queued) :]:
                 place.leave()
-            # The items have holds of their own.
+            # Queued utterances have holds of their own.
             for handle in filter(None, handles.values()):
                 handle.release()
 
-    def _admit(self, model, tenant, utterances, seconds):
+    def _admit(
+        self,
+        model: versions.ModelVersion,
+        tenant: str,
+        utterances: list[messages.Utterance],
+        seconds: float,
+    ) -> list[queueing_admission.Place]:
         wait = model.batcher.expected_wait(tenant)
-        if wait > min(self._limits.queue_seconds, seconds):
-            raise self._busy(wait)
+        self._admission.check_wait(wait, seconds)
         sizes = [
-            each.audio.nbytes + (0 if each.row is None else each.row.nbytes)
+            each.audio.nbytes
+            + (0 if each.vector is None else each.vector.nbytes)
             for each in utterances
         ]
-        return self._admission.enter(tenant, sizes, _retry_after(wait))
+        return self._admission.enter(tenant, sizes, wait)
 
-    def _busy(self, wait):
-        self._metrics.refused("wait")
-        return errors.ServingError(
-            errors.Code.RESOURCE_EXHAUSTED,
-            f"busy: the answer would take more than {wait:.1f} s",
-            _retry_after(wait),
-        )
-
-    async def _acquire(self, pool, tenant, speakers):
-        """Dict of speaker to `cache.Handle`; None where the base answers."""
+    async def _acquire(
+        self,
+        submodels: ready.ReadySubmodels,
+        tenant: str,
+        utterances: list[messages.Utterance],
+    ) -> dict[str, cache.RowHandle | None]:
+        """Holds by speaker; None where the base answers instead."""
+        speakers = {
+            each.submodel_id
+            for each in utterances
+            if each.submodel_id is not None
+        }
         if not speakers:
             return {}
         tasks = {
-            speaker: asyncio.create_task(self._find(pool, tenant, speaker))
+            speaker: asyncio.create_task(
+                self._acquire_one(submodels, tenant, speaker)
+            )
             for speaker in speakers
         }
         try:
@@ -126,21 +167,27 @@ class Predictor:
                 task.add_done_callback(_release)
             raise
 
-    async def _find(self, pool, tenant, speaker):
+    async def _acquire_one(
+        self, submodels: ready.ReadySubmodels, tenant: str, speaker: str
+    ) -> cache.RowHandle | None:
         try:
-            return await self._submodels.acquire(pool, tenant, speaker)
+            return await self._submodels.acquire(submodels, tenant, speaker)
         except errors.ServingError as error:
-            is_missing = error.code is errors.Code.NOT_FOUND
-            if is_missing and self._fallback == "base":
+            if error.code is errors.Code.NOT_FOUND and self._falls_back:
                 return None
             raise
 
-    def _answer(self, outcome, utterance, handles):
+    def _answer(
+        self,
+        outcome: errors.ServingError | tuple,
+        utterance: messages.Utterance,
+        handles: dict[str, cache.RowHandle | None],
+    ) -> messages.Answer:
         if isinstance(outcome, errors.ServingError):
             raise outcome
-        text, score, row_status = outcome
+        text, score, status = outcome
         version, served_by = "", messages.SERVED_BY_BASE
-        if utterance.row is not None:
+        if utterance.vector is not None:
             served_by = messages.SERVED_BY_REQUEST
         elif utterance.submodel_id is not None:
             handle = handles[utterance.submodel_id]
@@ -149,146 +196,117 @@ class Predictor:
             else:
                 version = handle.version.name
                 served_by = messages.SERVED_BY_SUBMODEL
-        return messages.Answer(
-            text, float(score), row_status, version, served_by
-        )
+        return messages.Answer(text, float(score), status, version, served_by)
 
-    def _check_count(self, utterances):
-        limit = self._limits.max_request_utterances
-        if not 1 <= len(utterances) <= limit:
-            raise _invalid(
-                f"a request must have 1 to {limit} utterances. Received: "
-                f"{len(utterances)}."
-            )
-
-    def _check_user(self, caller, utterance):
-        if utterance.submodel_id is None:
-            return
-        if utterance.row is not None:
-            raise _invalid("an utterance names a Submodel and brings another")
-        self._submodels.check_user(caller, utterance.submodel_id)
-
-    async def _check_contents(self, description, utterances):
-        limit = min(
-            description.max_samples,
-            int(self._limits.max_audio_seconds * description.sample_rate),
-        )
-        samples = 0
+    async def _check_contents(
+        self,
+        description: export_description.Description,
+        utterances: list[messages.Utterance],
+    ) -> None:
         for place, utterance in enumerate(utterances):
-            _check_rate(place, utterance.sample_rate, description)
-            _check_audio(place, utterance.audio, limit, description)
-            _check_row(place, utterance.row, description)
-            samples += utterance.audio.size
+            _check_shapes(place, utterance, description)
+        samples = sum(each.audio.size for each in utterances)
         if samples > _MAX_SAMPLES_ON_LOOP:
-            await self._submodels.parsers.call(_check_finite, utterances)
+            await self._submodels.reader.parsers.call(_check_finite, utterances)
         else:
             _check_finite(utterances)
 
 
-def _retry_after(wait):
-    return min(max(wait, 0.1), 30.0)
+def _to_queue(
+    model: versions.ModelVersion,
+    tenant: str,
+    utterance: messages.Utterance,
+    handle: cache.RowHandle | None,
+    place: queueing_admission.Place,
+    deadline: float,
+) -> batcher.QueuedUtterance:
+    """An utterance for the batcher, with a hold of its own on its Submodel."""
+    hold = None if handle is None else handle.copy()
+    vector = utterance.vector
+    if vector is None:
+        vector = model.base_vector if hold is None else hold.vector
 
-
-def _item(model, tenant, utterance, handles, place, deadline):
-    handle = handles.get(utterance.submodel_id)
-    row, row_key = model.zeros, None
-    if handle is not None:
-        handle = handle.again()
-        row, row_key = handle.row, handle.key
-    elif utterance.row is not None:
-        row = utterance.row
-        # Rows that are views of one array may be equal without being one
-        # object; one value that fills a row has strides of zero.
-        row_key = row.__array_interface__["data"][0], row.strides
-
-    def end():
+    def end() -> None:
         place.leave()
-        if handle is not None:
-            handle.release()
+        if hold is not None:
+            hold.release()
 
-    description = model.description
-    bucket = description.bucket(len(utterance.audio))
-    return batcher.Item(
+    return batcher.QueuedUtterance(
         tenant=tenant,
         audio=utterance.audio,
-        row=row,
-        row_key=row_key,
-        bucket=bucket,
-        cost=description.bucket_samples[bucket],
+        vector=vector,
         deadline=deadline,
         on_end=end,
         future=asyncio.get_running_loop().create_future(),
     )
 
 
-def _check_rate(place, sample_rate, description):
-    if sample_rate not in (None, description.sample_rate):
-        raise _invalid(
-            f"utterance {place}: the audio has {sample_rate} samples per "
-            f"second, and the base model takes {description.sample_rate}; "
-            "resample it"
+def _check_shapes(
+    place: int,
+    utterance: messages.Utterance,
+    description: export_description.Description,
+) -> None:
+    rate, limit = description.sample_rate, description.max_samples
+    if utterance.sample_rate not in (None, rate):
+        raise errors.invalid_argument(
+            f"utterance {place}: the audio has {utterance.sample_rate} samples "
+            f"per second, and the base model takes {rate}; resample it"
         )
-
-
-def _check_audio(place, audio, limit, description):
-    if (
-        not isinstance(audio, np.ndarray)
-        or audio.dtype != np.float32
-        or audio.ndim != 1
-    ):
-        raise _invalid(
+    audio = utterance.audio
+    if not _is_vector(audio):
+        raise errors.invalid_argument(
             f"utterance {place}: the audio must be [samples] float32. "
             f"Received: {_describe(audio)}."
         )
     if not 1 <= len(audio) <= limit:
-        rate = description.sample_rate
-        raise _invalid(
+        raise errors.invalid_argument(
             f"utterance {place}: the audio must have 1 to {limit} samples, "
             f"{limit / rate:g} s at {rate} Hz. Received: {len(audio)}, "
             f"{len(audio) / rate:.2f} s."
         )
-
-
-def _check_row(place, row, description):
-    if row is None:
-        return
-    if (
-        not isinstance(row, np.ndarray)
-        or row.dtype != np.float32
-        or row.shape != (description.num_values,)
+    vector, num_values = utterance.vector, description.num_values
+    if vector is not None and not (
+        _is_vector(vector) and len(vector) == num_values
     ):
-        raise _invalid(
-            f"utterance {place}: the Submodel must be "
-            f"[{description.num_values}] float32. Received: {_describe(row)}."
+        raise errors.invalid_argument(
+            f"utterance {place}: the Submodel must be [{num_values}] float32. "
+            f"Received: {_describe(vector)}."
         )
 
 
-def _check_finite(utterances):
+def _check_finite(utterances: list[messages.Utterance]) -> None:
     for place, utterance in enumerate(utterances):
-        for name in ("audio", "row"):
-            values = getattr(utterance, name)
+        for name, values in (
+            ("audio", utterance.audio),
+            ("Submodel", utterance.vector),
+        ):
             if values is None:
                 continue
-            finite = np.isfinite(values)
-            if not finite.all():
-                where = int(np.argmin(finite))
-                raise _invalid(
+            is_finite = np.isfinite(values)
+            if not is_finite.all():
+                where = int(np.argmin(is_finite))
+                raise errors.invalid_argument(
                     f"utterance {place}: the {name} must be finite. Received: "
                     f"{values[where]} at {where}."
                 )
 
 
-def _describe(array):
+def _is_vector(array: object) -> bool:
+    return (
+        isinstance(array, np.ndarray)
+        and array.dtype == np.float32
+        and array.ndim == 1
+    )
+
+
+def _describe(array: object) -> str:
     if not isinstance(array, np.ndarray):
         return type(array).__name__
     return f"{list(array.shape)} {array.dtype}"
 
 
-def _invalid(message):
-    return errors.ServingError(errors.Code.INVALID_ARGUMENT, message)
-
-
-def _release(task):
+def _release(task: asyncio.Task) -> None:
+    """Lets go of what a task found although nobody waits for it any more."""
     if task.cancelled() or task.exception() is not None:
         return
     if task.result() is not None:

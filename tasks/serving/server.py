@@ -3,128 +3,122 @@
 import asyncio
 import collections
 import contextlib
+import os
 import time
+from collections import abc
+from typing import Any
 
+import prometheus_client
 from absl import logging
 
-from tasks.serving import errors as errors_lib
-from tasks.serving import messages, predictions
-from tasks.serving import metrics as metrics_lib
-from tasks.serving.models import loading as model_loading
-from tasks.serving.models import served_models
-from tasks.serving.queueing import admission, batcher
-from tasks.serving.queueing import limits as limits_lib
-from tasks.serving.submodels import provider as submodel_provider
-
-# The server's whole vocabulary under one name.
-Caller = messages.Caller
-ModelSpec = messages.ModelSpec
-ModelConfig = messages.ModelConfig
-Utterance = messages.Utterance
-Answer = messages.Answer
-LoadedSubmodel = messages.LoadedSubmodel
-State = messages.State
-VersionStatus = messages.VersionStatus
+from tasks.serving import errors, messages, predictions
+from tasks.serving import metrics as serving_metrics
+from tasks.serving.exports import engine as export_engine
+from tasks.serving.models import loader, served_models
+from tasks.serving.queueing import admission
+from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.submodels import provider, source
 
 FALLBACKS = ("error", "base")
 # What is not closed by then is left to the end of the process.
 _CLOSE_SECONDS = 10.0
+_RESTART_SECONDS = 1.0
 
 
 class Server:
     """Serves base models and everyone's Submodels, on one asyncio loop.
 
     Every method but the constructor runs on the loop of `start`. They raise
-    `status.ServingError` and nothing else.
+    `ServingError` and nothing else.
 
     Args:
-        source: `loader.StoreSource(store)`; None for base models alone.
-        engine_factory: function of an export's path that gives an `Engine`.
-        models: list of `ModelConfig`.
-        limits: `limits.Limits`.
+        submodel_source: a store of Submodels; None serves base models alone.
+        engine_factory: makes a warmed-up engine of an export's path; blocks.
         fallback: "error", or "base": then a user without a Submodel gets the
             base's answer, marked as such.
-        registry: prometheus_client registry; a new one if None, `.registry`.
-        arguments: of `models.Models`, such as `list_folder`.
+        registry: for the metrics; a new one if None.
+        list_folder: gives the names in a folder of exports; may block.
 
     Raises:
-        ValueError: the fallback is neither.
+        ValueError: there is no such fallback.
     """
 
     def __init__(
         self,
-        source,
-        engine_factory,
-        models,
-        limits=None,
-        fallback="error",
-        registry=None,
-        **arguments,
-    ):
+        submodel_source: source.Source | None,
+        engine_factory: abc.Callable[[str], export_engine.Engine],
+        models: list[messages.ModelConfig],
+        limits: serving_limits.Limits | None = None,
+        fallback: str = "error",
+        registry: prometheus_client.CollectorRegistry | None = None,
+        list_folder: abc.Callable[[str], list[str]] = os.listdir,
+    ) -> None:
         if fallback not in FALLBACKS:
             raise ValueError(
                 f"`fallback` must be one of {FALLBACKS}. Received: "
                 f"{fallback!r}."
             )
-        self.limits = limits or limits_lib.Limits()
+        limits = limits or serving_limits.Limits()
         self._configs = models
-        self._metrics = metrics_lib.Metrics(registry)
-        self._admission = admission.Admission(self.limits, self._metrics)
-        self._submodels = submodel_provider.Submodels(
-            source, self.limits, self._metrics
+        self._metrics = serving_metrics.Metrics(registry)
+        self._admission = admission.Admission(limits, self._metrics)
+        self._submodels = provider.SubmodelProvider(
+            submodel_source or source.NoSource(), limits, self._metrics
         )
-        self._loader = model_loading.BaseModels(
-            engine_factory, self._submodels, self.limits, self._metrics
+        self._loader = loader.ModelLoader(
+            engine_factory, self._submodels, limits, self._metrics
         )
-        self._models = served_models.Models(
-            self._loader.load, self.limits, **arguments
+        self._models = served_models.ServedModels(
+            self._loader.load, limits, list_folder
         )
         self._predictor = predictions.Predictor(
             self._models,
             self._submodels,
             self._admission,
-            self.limits,
+            limits,
             self._metrics,
-            fallback,
+            fallback == "base",
         )
-        # By tenant, so that none waits for what another one has asked for.
-        self._ahead = collections.defaultdict(asyncio.Lock)
-        self._tasks = []
+        # By tenant, so that none waits for the lists of another.
+        self._load_locks = collections.defaultdict(asyncio.Lock)
+        self._tasks: list[asyncio.Task] = []
         self._is_open = False
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._watch_all()
+        self._add_gauges()
 
     @property
-    def registry(self):
+    def registry(self) -> prometheus_client.CollectorRegistry:
         return self._metrics.registry
 
-    def watch(self, name, text, function):
-        """A gauge among the metrics, `submodels_NAME`, read when scraped."""
+    def watch(
+        self, name: str, text: str, function: abc.Callable[[], float]
+    ) -> None:
+        """Adds a gauge, `submodels_NAME`, that is read when scraped."""
         self._metrics.watch(name, text, function)
 
     @property
-    def live(self):
+    def live(self) -> bool:
         """Whether no engine call is stuck."""
         return not any(
             model.batcher.is_stuck for model in self._models.available
         )
 
     @property
-    def ready(self):
-        """Whether started, not draining and every model has a version."""
+    def ready(self) -> bool:
+        """Whether it is open and every model has a version that serves."""
         return self._is_open and self._models.ready
 
-    async def start(self):
-        """Loads the models; afterwards `ready`.
+    async def start(self) -> None:
+        """Loads the models; afterwards the server is `ready`.
 
         Raises:
-            status.ServingError: a model has no version that loads.
+            ServingError: a model has no version that loads.
         """
         try:
             await self._models.reload(self._configs)
-        except errors_lib.ServingError as error:
+        except errors.ServingError as error:
             if not self._models.ready:
                 await self.close()
                 raise
@@ -135,140 +129,149 @@ class Server:
             asyncio.create_task(_restarting(self._submodels.run)),
         ]
 
-    def check_room(self, caller):
-        """Refuses a prediction that any model would refuse for its wait.
+    def check_room(self, caller: messages.Caller) -> None:
+        """Refuses a prediction that every model would refuse for its wait.
 
-        For a front to ask before it reads the request: three times what can
-        be served is to cost little more than that.
+        A front asks before it reads a request: refusing what exceeds the
+        capacity should cost as little as possible.
 
         Raises:
-            status.ServingError: RESOURCE_EXHAUSTED.
+            ServingError: RESOURCE_EXHAUSTED.
         """
         try:
             self._predictor.check_room(caller.tenant)
-        except errors_lib.ServingError as error:
+        except errors.ServingError as error:
             self._metrics.answered("", error.code, 0.0)
             raise
 
-    async def predict(self, caller, spec, utterances, deadline=None):
+    async def predict(
+        self,
+        caller: messages.Caller,
+        spec: messages.ModelSpec,
+        utterances: list[messages.Utterance],
+        deadline: float | None = None,
+    ) -> tuple[int, list[messages.Answer]]:
         """Recognises utterances.
 
         Args:
-            caller: `Caller`.
-            spec: `ModelSpec`.
-            utterances: list of `Utterance`.
-            deadline: float, in the loop's time.
+            deadline: in the loop's time.
 
         Returns:
-            (int version of the model, list of `Answer` in order).
+            the version of the model, and an answer for each utterance.
         """
         started = time.monotonic()
         # A name that is not served would be a label of the sender's choice.
         name = spec.name if self._models.is_available(spec.name) else ""
-        code = errors_lib.Code.INTERNAL
+        code = errors.Code.INTERNAL
         try:
             with self._request():
                 result = await self._predictor.predict(
                     caller, spec, utterances, deadline
                 )
-            code = errors_lib.Code.OK
+            code = errors.Code.OK
             return result
-        except errors_lib.ServingError as error:
+        except errors.ServingError as error:
             code = error.code
             raise
         except asyncio.CancelledError:
-            code = errors_lib.Code.CANCELLED
+            code = errors.Code.CANCELLED
             raise
         except Exception:
             logging.exception("a request failed")
-            raise errors_lib.ServingError(
-                code, "the server failed on this request"
-            ) from None
+            raise errors.internal("the server failed on this request") from None
         finally:
             self._metrics.answered(name, code, time.monotonic() - started)
 
-    async def load(self, caller, speaker):
-        """Makes a speaker's Submodel ready: `LoadedSubmodel`."""
+    async def load(
+        self, caller: messages.Caller, speaker: str
+    ) -> messages.LoadedSubmodel:
+        """Makes a speaker's Submodel ready."""
         self._check_admin(caller, speaker)
         with self._request():
             return await self._submodels.load(caller.tenant, speaker)
 
-    async def load_many(self, caller, speakers):
-        """Makes Submodels ready ahead, one after another.
+    async def load_many(
+        self, caller: messages.Caller, speakers: list[str]
+    ) -> tuple[list[messages.LoadedSubmodel], dict[str, errors.ServingError]]:
+        """Makes Submodels ready before they are asked for, one by one.
 
-        In turn over all of a tenant's lists, since reading and checking take
-        the engines' processors: several at once are felt by those served. A
-        drain ends them at the one that is under way.
+        The lists of one tenant take turns: reading and checking use the
+        engines' processors, and several at once would slow down answers. A
+        drain ends a list after the Submodel that is being loaded.
 
         Returns:
-            list of `LoadedSubmodel`, and a dict of speaker to the
-            `status.ServingError` that it ended with.
+            what was loaded, and for each other speaker the error.
         """
         caller.require_admin()
-        loaded, errors = [], {}
+        loaded, failed = [], {}
         with self._request():
             for speaker in speakers:
                 try:
                     self._check_admin(caller, speaker)
-                    async with self._ahead[caller.tenant]:
+                    async with self._load_locks[caller.tenant]:
                         if not self._is_open:
-                            raise batcher.closed()
+                            raise errors.not_serving()
                         loaded.append(
                             await self._submodels.load(caller.tenant, speaker)
                         )
-                except errors_lib.ServingError as error:
-                    errors[speaker] = error
-        return loaded, errors
+                except errors.ServingError as error:
+                    failed[speaker] = error
+        return loaded, failed
 
-    async def pin(self, caller, speaker):
-        """Makes it ready, and keeps it and its successors so."""
+    async def pin(
+        self, caller: messages.Caller, speaker: str
+    ) -> messages.LoadedSubmodel:
+        """Makes a Submodel ready, and keeps it and its successors so."""
         self._check_admin(caller, speaker)
         with self._request():
             return await self._submodels.pin(caller.tenant, speaker)
 
-    async def unload(self, caller, speaker):
-        """Drops it from every cache, once nothing uses it; unpins it."""
+    async def unload(self, caller: messages.Caller, speaker: str) -> None:
+        """Unpins a Submodel and drops it once nothing uses it."""
         self._check_admin(caller, speaker)
         self._submodels.unload(caller.tenant, speaker)
 
-    def list(self, caller):
-        """The ready Submodels of the caller's speakers, as `LoadedSubmodel`."""
-        self._check_admin(caller)
+    def loaded(self, caller: messages.Caller) -> list[messages.LoadedSubmodel]:
+        """The ready Submodels of the caller's speakers."""
+        caller.require_admin()
         return [
             each
-            for each in self._submodels.list(caller.tenant)
+            for each in self._submodels.loaded(caller.tenant)
             if caller.allows(each.submodel_id)
         ]
 
-    def model_status(self, spec):
-        """List of `VersionStatus`, newest first; NOT_FOUND if unknown."""
+    def model_status(
+        self, spec: messages.ModelSpec
+    ) -> list[messages.VersionStatus]:
+        """The states of a model's versions, the newest first.
+
+        Raises:
+            ServingError: NOT_FOUND.
+        """
         return self._models.status(spec)
 
-    def model_ready(self, name):
-        """Whether the model has an available version."""
+    def model_ready(self, name: str) -> bool:
+        """Whether the model has a version that serves."""
         return self._is_open and self._models.is_available(name)
 
-    def signature_metadata(self, spec):
-        """(int version, the engine's `signatures`)."""
-        model = self._models.lookup(spec)
+    def signature_metadata(
+        self, spec: messages.ModelSpec
+    ) -> tuple[int, abc.Mapping[str, Any]]:
+        """The version of a model, and its engine's `signatures`."""
+        model = self._models.find(spec)
         return model.version, model.engine.signatures
 
-    def description(self, spec):
-        """(int version, `export_description.Description`)."""
-        model = self._models.lookup(spec)
-        return model.version, model.description
-
-    async def reload(self, configs):
-        """Serves these models from now on; see `models.Models.reload`."""
+    async def reload(self, configs: list[messages.ModelConfig]) -> None:
+        """Serves these models from now on; see `ServedModels.reload`."""
         with self._request():
             await self._models.reload(configs)
 
-    async def drain(self):
+    async def drain(self) -> None:
         """Refuses new requests; returns when those admitted are answered."""
         self._is_open = False
         await self._idle.wait()
 
-    async def close(self):
+    async def close(self) -> None:
         """Ends everything; what is still unanswered fails as UNAVAILABLE."""
         self._is_open = False
         for task in self._tasks:
@@ -286,10 +289,11 @@ class Server:
         self._submodels.close()
 
     @contextlib.contextmanager
-    def _request(self):
+    def _request(self) -> abc.Iterator[None]:
+        """Counts a request, which a drain then waits for."""
         if not self._is_open:
             self._metrics.refused("closing")
-            raise batcher.closed()
+            raise errors.not_serving()
         self._requests += 1
         self._idle.clear()
         try:
@@ -299,44 +303,56 @@ class Server:
             if self._requests == 0:
                 self._idle.set()
 
-    def _check_admin(self, caller, speaker=None):
+    def _check_admin(self, caller: messages.Caller, speaker: str) -> None:
         caller.require_admin()
-        if speaker is not None:
-            self._submodels.check_user(caller, speaker)
+        self._submodels.check_access(caller, speaker)
 
-    def _watch_all(self):
-        queue, held = self._admission, self._submodels
+    def _add_gauges(self) -> None:
+        inside, submodels = self._admission, self._submodels
+        reader, models = submodels.reader, self._models
         for name, text, function in (
-            ("requests_open", "Requests in it.", lambda: self._requests),
-            ("queue_requests", "Utterances in it.", lambda: queue.requests),
-            ("queue_bytes", "Bytes of them.", lambda: queue.bytes),
-            ("row_bytes", "Bytes of ready rows.", lambda: held.row_bytes),
-            ("file_bytes", "Of cached files.", lambda: held.files.num_bytes),
-            ("store_stuck", "Hanging store calls.", lambda: held.store.stuck),
+            ("requests_open", "Requests inside.", lambda: self._requests),
+            ("queue_requests", "Utterances inside.", lambda: inside.requests),
+            ("queue_bytes", "Bytes of utterances.", lambda: inside.bytes),
+            (
+                "row_bytes",
+                "Bytes of ready Submodels.",
+                lambda: submodels.row_bytes,
+            ),
+            (
+                "file_bytes",
+                "Bytes of cached Submodel files.",
+                lambda: reader.files.num_bytes,
+            ),
+            (
+                "store_stuck",
+                "Calls of the store that hang.",
+                lambda: reader.store.stuck,
+            ),
             (
                 "compiles",
-                "Compilations by ready engines; a SavedModel's are over.",
-                self._compiles,
+                "Compilations by ready engines; a SavedModel has none left.",
+                lambda: sum(
+                    each.engine.compile_count for each in models.available
+                ),
             ),
-            ("batch_shapes", "Shapes of batches so far.", self._shapes),
+            (
+                "batch_shapes",
+                "Shapes of batches so far.",
+                lambda: sum(
+                    each.batcher.num_shapes for each in models.available
+                ),
+            ),
         ):
             self.watch(name, text, function)
 
-    def _compiles(self):
-        return sum(
-            model.engine.compile_count for model in self._models.available
-        )
 
-    def _shapes(self):
-        return sum(model.batcher.num_shapes for model in self._models.available)
-
-
-async def _restarting(run):
-    """Runs a background loop for good, whatever it meets."""
+async def _restarting(run: abc.Callable[[], abc.Awaitable[None]]) -> None:
+    """Runs a background loop again whenever it fails."""
     while True:
         try:
             await run()
             return
         except Exception:
-            logging.exception("a background task failed; it goes on")
-            await asyncio.sleep(1.0)
+            logging.exception("a background task failed; it starts again")
+            await asyncio.sleep(_RESTART_SECONDS)

@@ -11,8 +11,8 @@ from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import audio
 from tasks.serving import client
 from tasks.serving.exports import description as export_description
-from tasks.serving.exports import engine
 from tasks.serving.exports import folder as export_folder
+from tasks.serving.exports import saved_model
 
 _MAX_TRIES = 8
 
@@ -144,7 +144,7 @@ def open_local(
         ValueError, OSError: there is no whole export, or no such Submodel, or
             it was made for another base model.
     """
-    recogniser = engine.SavedModelEngine(newest(export_dir), warm_up=False)
+    recogniser = saved_model.SavedModelEngine(newest(export_dir), warm_up=False)
     try:
         named = bool(path or speaker or base)
         if named == bool(recogniser.description.submodel):

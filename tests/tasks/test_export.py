@@ -14,8 +14,8 @@ from lingvo_like.submodel import layout as submodel_layout
 from params import conformer
 from tasks.asr.training import model_directory, run_description
 from tasks.serving.exports import description as export_description
-from tasks.serving.exports import engine
 from tasks.serving.exports import folder as export_folder
+from tasks.serving.exports import saved_model
 from tests import tiny
 from tests.tasks.serving import example_exports
 
@@ -111,7 +111,7 @@ def test_an_export_with_a_folded_submodel_answers_like_the_open_one(
     assert done.returncode == 0, done.stderr
     assert "Submodel folded in: ann" in done.stdout
     opened, folded = (
-        engine.SavedModelEngine(run / "exports" / name, warm_up=False)
+        saved_model.SavedModelEngine(run / "exports" / name, warm_up=False)
         for name in ("1", "2")
     )
     loaded = submodel_file.load(path, opened.description.base_fingerprint)

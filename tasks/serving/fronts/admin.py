@@ -51,7 +51,7 @@ def application(
 
 def _list(server: server_lib.Server) -> abc.Callable[..., Any]:
     async def list_ready(request: requests.Request) -> responses.Response:
-        found = server.list(gate.caller(request))
+        found = server.loaded(gate.caller(request))
         return http_responses.from_json(
             {"submodels": [dataclasses.asdict(each) for each in found]}
         )

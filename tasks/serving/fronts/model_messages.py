@@ -178,16 +178,20 @@ def _to_config(config):
         )
     policy = config.model_version_policy
     choice = policy.WhichOneof("policy_choice")
-    return messages.ModelConfig(
-        name=config.name,
-        base_path=config.base_path,
-        latest=(policy.latest.num_versions or 1) if choice == "latest" else 1,
-        specific=(
-            tuple(policy.specific.versions) if choice == "specific" else ()
-        ),
-        all_versions=choice == "all",
-        labels=dict(config.version_labels),
-    )
+    latest = policy.latest.num_versions if choice == "latest" else 0
+    try:
+        return messages.ModelConfig(
+            name=config.name,
+            base_path=config.base_path,
+            latest=latest or 1,
+            specific=(
+                tuple(policy.specific.versions) if choice == "specific" else ()
+            ),
+            all_versions=choice == "all",
+            labels=dict(config.version_labels),
+        )
+    except ValueError as error:
+        raise tensors.invalid(str(error)) from None
 
 
 def _to_json(proto):

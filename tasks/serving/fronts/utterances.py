@@ -127,12 +127,12 @@ def from_arrays(signature_name, arrays, user, max_utterances):
     if "sample_rate" in arrays:
         rates = arrays["sample_rate"].ravel().tolist()
     rates = _for_each("sample_rate", rates, count)
-    ids, rows = _who(signature_name, arrays, user, count)
+    ids, vectors = _who(signature_name, arrays, user, count)
     return [
         messages.Utterance(
             audio=audio[place, : lengths[place]],
             submodel_id=ids[place],
-            row=rows[place],
+            vector=vectors[place],
             sample_rate=rates[place],
         )
         for place in range(count)

@@ -1,243 +1,256 @@
-"""Base models by name and version: which are served, loaded and closed."""
+"""Models by name and version: which are served, loaded and closed."""
 
 import asyncio
 import os
 import re
 import time
+from collections import abc
 
 from absl import logging
 
 from tasks.serving import errors, messages, threads
-from tasks.serving.models import versions as model_versions
+from tasks.serving.models import versions
+from tasks.serving.queueing import limits as serving_limits
 
 _VERSION = re.compile(r"[0-9]{1,18}")
+_THREADS = 2
+# After which a version that did not load is tried again without a reload.
+_RETRY_SECONDS = 60.0
 
 
-class Models:
+class ServedModels:
     """Serves the versions that the configurations ask for.
 
     Runs on one asyncio loop. A new version is loaded beside those that serve
-    and takes over at once; one that is not wanted any more is closed when its
-    last request is answered, and only if a wanted one serves.
+    and takes over at once. A version that is no longer wanted is closed after
+    its last answer, and only if a wanted one serves.
 
     Args:
-        load: coroutine function of (name, version, path) that gives a
-            `model_versions.Model`.
-        limits: `limits.Limits`.
-        list_folder: function of a path that gives names, may block.
-        clock: function that gives monotonic seconds.
+        load: loads a version by name, number and path.
+        list_folder: gives the names in a folder; may block.
+        clock: gives monotonic seconds.
     """
 
     def __init__(
-        self, load, limits, list_folder=os.listdir, clock=time.monotonic
-    ):
+        self,
+        load: abc.Callable[
+            [str, int, str], abc.Awaitable[versions.ModelVersion]
+        ],
+        limits: serving_limits.Limits,
+        list_folder: abc.Callable[[str], list[str]] = os.listdir,
+        clock: abc.Callable[[], float] = time.monotonic,
+    ) -> None:
         self._load = load
         self._limits = limits
         self._list_folder = list_folder
         self._clock = clock
-        self._served = {}
+        self._models: dict[str, versions.ServedModel] = {}
         self._lock = asyncio.Lock()
-        self._closing = set()
-        self._reloading = set()
-        self._workers = threads.Workers("models", 2)
+        # The loop itself keeps only weak references to tasks.
+        self._closing: set[asyncio.Task] = set()
+        self._reloading: set[asyncio.Task] = set()
+        self._threads = threads.ThreadPool("models", _THREADS)
 
     @property
-    def available(self):
-        """List of the `Model`s that serve."""
+    def available(self) -> list[versions.ModelVersion]:
+        """The versions that serve, of all models."""
         return [
-            model
-            for served in self._served.values()
-            for model in served.models.values()
+            version
+            for model in self._models.values()
+            for version in model.versions.values()
         ]
 
     @property
-    def ready(self):
+    def ready(self) -> bool:
         """Whether every model has a version that serves."""
-        return bool(self._served) and all(
-            served.models for served in self._served.values()
+        return bool(self._models) and all(
+            model.versions for model in self._models.values()
         )
 
-    def is_available(self, name):
-        return name in self._served and bool(self._served[name].models)
+    def is_available(self, name: str) -> bool:
+        """Whether a model has a version that serves."""
+        return name in self._models and bool(self._models[name].versions)
 
-    def lookup(self, spec):
-        """The `Model` of a `messages.ModelSpec`.
+    def find(self, spec: messages.ModelSpec) -> versions.ModelVersion:
+        """The version that a request is for.
 
         Raises:
-            status.ServingError: NOT_FOUND; INVALID_ARGUMENT for an unknown
-                label, as TensorFlow Serving has it.
+            ServingError: NOT_FOUND; INVALID_ARGUMENT for an unknown label, as
+                in TensorFlow Serving.
         """
-        served = self._served.get(spec.name)
-        version = spec.version
-        if served is not None and spec.label is not None:
-            version = served.labels.get(spec.label)
-            if version is None:
-                raise errors.ServingError(
-                    errors.Code.INVALID_ARGUMENT,
-                    f"Unrecognized servable version label: {spec.label!r}",
+        model = self._models.get(spec.name)
+        number = spec.version
+        if model is not None and spec.label is not None:
+            number = model.labels.get(spec.label)
+            if number is None:
+                raise errors.invalid_argument(
+                    f"Unrecognized servable version label: {spec.label!r}"
                 )
-        if served is not None and served.models:
-            if version is None:
-                version = max(served.models)
-            if version in served.models:
-                return served.models[version]
-        what = f"Latest({spec.name!r})"
-        if version is not None:
-            what = f"Specific({spec.name!r}, {version})"
-        raise errors.ServingError(
-            errors.Code.NOT_FOUND, f"Servable not found for request: {what}"
-        )
+        if model is not None and model.versions:
+            if number is None:
+                number = max(model.versions)
+            if number in model.versions:
+                return model.versions[number]
+        wanted = f"Latest({spec.name!r})"
+        if number is not None:
+            wanted = f"Specific({spec.name!r}, {number})"
+        raise errors.not_found(f"Servable not found for request: {wanted}")
 
-    def status(self, spec):
-        """List of `messages.VersionStatus`, newest first.
+    def status(self, spec: messages.ModelSpec) -> list[messages.VersionStatus]:
+        """The states of a model's versions, the newest first.
 
         Raises:
-            status.ServingError: NOT_FOUND.
+            ServingError: NOT_FOUND.
         """
-        served = self._served.get(spec.name)
-        version = spec.version
-        if served is not None and spec.label is not None:
-            version = self.lookup(spec).version
+        model = self._models.get(spec.name)
+        number = spec.version
+        if model is not None and spec.label is not None:
+            number = self.find(spec).version
         found = [
             each
-            for each in (served.statuses.values() if served else ())
-            if version in (None, each.version)
+            for each in (model.statuses.values() if model else ())
+            if number in (None, each.version)
         ]
         if not found:
-            raise errors.ServingError(
-                errors.Code.NOT_FOUND,
-                f"Could not find any versions of model {spec.name!r}",
+            raise errors.not_found(
+                f"Could not find any versions of model {spec.name!r}"
             )
         return sorted(found, key=lambda each: -each.version)
 
-    async def reload(self, configs):
+    async def reload(self, configs: list[messages.ModelConfig]) -> None:
         """Serves exactly these models from now on.
 
-        Every model keeps what it serves where the new configuration gives it
-        no version that loads; then none is dropped either, and a model that
-        is new and has no version is not taken up, unless all are new: the
-        first ones are looked for again. A caller that is cancelled leaves
-        the reload to itself: half of one would be neither configuration.
+        A model keeps what it serves if no version of its new configuration
+        loads. In that case no model is dropped, and a new one without a
+        version is not taken up, unless all are new: the first ones are looked
+        for again. If the caller is cancelled the reload still runs to its end,
+        since half of one would be neither configuration.
 
         Raises:
-            status.ServingError: INVALID_ARGUMENT the configurations contradict
-                themselves and nothing changed; FAILED_PRECONDITION a version
-                did not load, or a label points to none that serves.
+            ServingError: INVALID_ARGUMENT, the configurations contradict each
+                other and nothing changed; FAILED_PRECONDITION, a version did
+                not load or a label points to none that serves.
         """
-        model_versions.check_configs(configs)
+        names = [config.name for config in configs]
+        if not names or len(set(names)) < len(names):
+            raise errors.invalid_argument(
+                "there must be at least one model, and each name only once. "
+                f"Received: {names}."
+            )
         task = asyncio.create_task(self._reload(configs))
-        # The loop itself keeps only weak references to tasks.
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
         problems = await asyncio.shield(task)
         if problems:
-            raise errors.ServingError(
-                errors.Code.FAILED_PRECONDITION, "; ".join(problems)
-            )
+            raise errors.failed_precondition("; ".join(problems))
 
-    async def _reload(self, configs):
-        """Applies the configurations; a list of problems."""
+    async def run(self) -> None:
+        """Looks for new versions every `model_poll_seconds`."""
+        while self._limits.model_poll_seconds:
+            await asyncio.sleep(self._limits.model_poll_seconds)
+            async with self._lock:
+                for model in list(self._models.values()):
+                    for problem in await self._apply(model, model.config):
+                        logging.error("%s", problem)
+
+    async def close(self) -> None:
+        """Closes every version once its requests are answered."""
+        async with self._lock:
+            for name in list(self._models):
+                self._drop(name)
+            if self._closing:
+                await asyncio.wait(self._closing)
+        self._threads.close()
+
+    async def _reload(self, configs: list[messages.ModelConfig]) -> list[str]:
+        """Applies the configurations; returns what went wrong."""
         problems = []
         async with self._lock:
-            old = set(self._served)
+            old = set(self._models)
             for config in configs:
-                if config.name not in self._served:
-                    self._served[config.name] = model_versions.Served(config)
-                served = self._served[config.name]
-                served.retry_at.clear()
-                problems += await self._apply(served, config)
+                model = self._models.setdefault(
+                    config.name, versions.ServedModel(config)
+                )
+                model.retry_at.clear()
+                problems += await self._apply(model, config)
             new = {config.name for config in configs}
             if not problems:
                 dropped = old - new
             elif old:
                 dropped = {
-                    name for name in new - old if not self._served[name].models
+                    name
+                    for name in new - old
+                    if not self._models[name].versions
                 }
             else:
                 dropped = set()
             for name in dropped:
-                served = self._served.pop(name)
-                for version in list(served.models):
-                    self._retire(served, version)
+                self._drop(name)
         return problems
 
-    async def run(self):
-        """Looks for new versions every `model_poll_seconds`."""
-        while self._limits.model_poll_seconds:
-            await asyncio.sleep(self._limits.model_poll_seconds)
-            async with self._lock:
-                for served in list(self._served.values()):
-                    for problem in await self._apply(served, served.config):
-                        logging.error("%s", problem)
-
-    async def close(self):
-        """Closes every version when its requests are answered."""
-        async with self._lock:
-            for served in self._served.values():
-                for version in list(served.models):
-                    self._retire(served, version)
-            self._served.clear()
-            if self._closing:
-                await asyncio.wait(self._closing)
-        self._workers.close()
-
-    async def _apply(self, served, config):
-        """Loads what is wanted, then drops the rest; a list of problems."""
+    async def _apply(
+        self, model: versions.ServedModel, config: messages.ModelConfig
+    ) -> list[str]:
+        """Loads what is wanted, drops the rest; returns what went wrong."""
         try:
-            versions = await self._workers.call(
-                self._versions,
+            paths = await self._threads.call(
+                self._find_paths,
                 config.base_path,
                 seconds=self._limits.store_seconds,
             )
         except (OSError, ValueError) as error:
             return [f"model {config.name!r}: cannot look for versions: {error}"]
-        problems, wanted = [], set()
-        count = config.latest
-        if config.all_versions:
-            count = len(versions)
+        problems = []
+        count = len(paths) if config.all_versions else config.latest
         if config.specific:
             count = len(config.specific)
-            for version in set(config.specific) - set(versions):
-                problems.append(
-                    f"model {config.name!r}: there is no version {version} in "
-                    f"{config.base_path}"
-                )
-            versions = {
-                version: path
-                for version, path in versions.items()
-                if version in config.specific
+            problems += [
+                f"model {config.name!r}: there is no version {number} in "
+                f"{config.base_path}"
+                for number in set(config.specific) - set(paths)
+            ]
+            paths = {
+                number: path
+                for number, path in paths.items()
+                if number in config.specific
             }
-        elif not versions:
+        elif not paths:
             problems.append(
                 f"model {config.name!r}: no versions in {config.base_path}"
             )
-        loaded = {}
-        # Where the newest does not load, the next one serves.
-        for version in sorted(versions, reverse=True):
-            if len(wanted) == count:
+        loaded: dict[int, versions.ModelVersion] = {}
+        # If the newest does not load, the next one serves.
+        for number in sorted(paths, reverse=True):
+            if len(loaded) == count:
                 break
+            if self._clock() < model.retry_at.get(paths[number], -1.0):
+                continue
             try:
-                loaded[version] = await self._ensure(
-                    served, version, versions[version]
+                loaded[number] = await self._ensure(
+                    model, number, paths[number]
                 )
-                wanted.add(version)
             except errors.ServingError as error:
-                if error.code is not errors.Code.ABORTED:
-                    problems.append(error.message)
-        self._commit(served, config, loaded, problems)
+                problems.append(error.message)
+        self._commit(model, config, loaded, problems)
         return problems
 
-    def _commit(self, served, config, loaded, problems):
-        """Swaps the new versions in and the unwanted ones out, in one step."""
-        available = set(loaded) | (set() if loaded else set(served.models))
+    def _commit(
+        self,
+        model: versions.ServedModel,
+        config: messages.ModelConfig,
+        loaded: dict[int, versions.ModelVersion],
+        problems: list[str],
+    ) -> None:
+        """Swaps new versions in and unwanted ones out, in one step."""
+        available = set(loaded or model.versions)
         labels = config.labels
         unknown = {
-            label: version
-            for label, version in labels.items()
+            label: number
+            for label, number in labels.items()
             # A version that already has the label keeps serving for it.
-            if version not in available
+            if number not in available
             and not (
-                served.labels.get(label) == version and version in served.models
+                model.labels.get(label) == number and number in model.versions
             )
         }
         if unknown:
@@ -245,21 +258,20 @@ class Models:
                 f"model {config.name!r}: labels need versions that serve, "
                 f"{sorted(available)}. Received: {unknown}."
             )
-            labels = served.labels
-        kept = available | set(labels.values())
-        for version, model in loaded.items():
-            old = served.models.get(version)
-            if old is not model:
+            labels = model.labels
+        for number, version in loaded.items():
+            old = model.versions.get(number)
+            if old is not version:
                 if old is not None:
-                    self._retire(served, version)
-                served.models[version] = model
-                served.set(version, messages.State.AVAILABLE)
-        for version in set(served.models) - kept:
-            self._retire(served, version)
-        served.config, served.labels = config, dict(labels)
+                    self._retire(model, number)
+                model.versions[number] = version
+                model.set_state(number, messages.State.AVAILABLE)
+        for number in set(model.versions) - available - set(labels.values()):
+            self._retire(model, number)
+        model.config, model.labels = config, dict(labels)
 
-    def _versions(self, base_path):
-        """Dict of version number to path; blocks."""
+    def _find_paths(self, base_path: str) -> dict[int, str]:
+        """The paths of a folder's versions, by number; blocks."""
         names = [name.rstrip("/") for name in self._list_folder(base_path)]
         return {
             int(name): os.path.join(base_path, name)
@@ -267,55 +279,59 @@ class Models:
             if _VERSION.fullmatch(name)
         }
 
-    async def _ensure(self, served, version, path):
-        model = served.models.get(version)
-        if model is not None and model.path == path:
-            return model
-        if self._clock() < served.retry_at.get(path, float("-inf")):
-            raise errors.ServingError(
-                errors.Code.ABORTED, "failed a moment ago"
-            )
-        name = served.name
-        if model is None:
-            served.set(version, messages.State.LOADING)
+    async def _ensure(
+        self, model: versions.ServedModel, number: int, path: str
+    ) -> versions.ModelVersion:
+        """The version, loaded unless it already serves from this path.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, it does not load.
+        """
+        old = model.versions.get(number)
+        if old is not None and old.path == path:
+            return old
+        name = model.config.name
+        if old is None:
+            model.set_state(number, messages.State.LOADING)
         try:
-            model = await self._load(name, version, path)
+            loaded = await self._load(name, number, path)
         except Exception as error:
             if not isinstance(error, ValueError | OSError):
-                logging.exception("model %s version %s", name, version)
-            failed = f"model {name!r} version {version} does not load"
-            problem = errors.ServingError(
-                errors.Code.FAILED_PRECONDITION, f"{failed}: {error}"
-            )
+                logging.exception("model %s version %s", name, number)
+            failed = f"model {name!r} version {number} does not load"
+            problem = errors.failed_precondition(f"{failed}: {error}")
             logging.error("%s", problem.message)
-            if model is None:
-                # For every caller to read: the reason names our files.
-                public = errors.ServingError(
-                    errors.Code.FAILED_PRECONDITION,
-                    f"{failed}; the server's log says why",
+            if old is None:
+                # Every caller may read the status, and the reason names files.
+                public = errors.failed_precondition(
+                    f"{failed}; the server's log says why"
                 )
-                served.set(version, messages.State.END, public)
-            served.retry_at[path] = (
-                self._clock() + self._limits.model_retry_seconds
-            )
+                model.set_state(number, messages.State.END, public)
+            model.retry_at[path] = self._clock() + _RETRY_SECONDS
             raise problem from None
-        served.retry_at.pop(path, None)
-        logging.info("model %s version %s serves", name, version)
-        return model
+        model.retry_at.pop(path, None)
+        logging.info("model %s version %s serves", name, number)
+        return loaded
 
-    def _retire(self, served, version):
-        model = served.models.pop(version)
-        served.set(version, messages.State.UNLOADING)
-        task = asyncio.create_task(self._close_idle(served, model))
-        # The loop itself keeps only weak references to tasks.
+    def _drop(self, name: str) -> None:
+        model = self._models.pop(name)
+        for number in list(model.versions):
+            self._retire(model, number)
+
+    def _retire(self, model: versions.ServedModel, number: int) -> None:
+        version = model.versions.pop(number)
+        model.set_state(number, messages.State.UNLOADING)
+        task = asyncio.create_task(self._close_idle(model, version))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _close_idle(self, served, model):
-        await model.idle()
+    async def _close_idle(
+        self, model: versions.ServedModel, version: versions.ModelVersion
+    ) -> None:
+        await version.idle()
         try:
-            await model.close()
+            await version.close()
         except Exception:
-            logging.exception("model %s did not close", model.name)
-        if model.version not in served.models:
-            served.set(model.version, messages.State.END)
+            logging.exception("model %s did not close", version.name)
+        if version.version not in model.versions:
+            model.set_state(version.version, messages.State.END)

@@ -1,34 +1,60 @@
-"""What is known of a base model's versions."""
+"""One loaded version of a model, and all versions of one model."""
 
 import asyncio
 import contextlib
+from collections import abc
+
+import numpy as np
 
 from tasks.serving import errors, messages
+from tasks.serving.exports import engine as export_engine
+from tasks.serving.queueing import batcher as batching
+from tasks.serving.submodels import ready
 
 # Ended versions whose status is still told.
 _MAX_ENDED = 8
 
 
-class Model:
-    """One loaded version: what `Models` needs to know of it.
+class ModelVersion:
+    """One version of a base model that is in memory.
 
-    Subclasses override `close`.
+    Args:
+        path: of the export.
+        submodels: the ready Submodels that fit it.
+        on_close: gives back what the version shares with others.
 
     Attributes:
-        name, version, path: of the export.
+        description: of the export.
+        base_vector: `[num_values]` float32 zeros, the Submodel that leaves the
+            base as it is.
     """
 
-    def __init__(self, name, version, path):
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        path: str,
+        engine: export_engine.Engine,
+        batcher: batching.Batcher,
+        submodels: ready.ReadySubmodels,
+        on_close: abc.Callable[["ModelVersion"], abc.Awaitable[None]],
+    ) -> None:
         self.name = name
         self.version = version
         self.path = path
+        self.engine = engine
+        self.batcher = batcher
+        self.submodels = submodels
+        self.description = engine.description
+        self.base_vector = np.zeros(self.description.num_values, np.float32)
+        self._on_close = on_close
         self._leases = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @contextlib.contextmanager
-    def lease(self):
-        """Keeps the model open meanwhile."""
+    def lease(self) -> abc.Iterator["ModelVersion"]:
+        """Keeps the version open until the end of the context."""
         self._leases += 1
         self._idle.clear()
         try:
@@ -38,26 +64,40 @@ class Model:
             if self._leases == 0:
                 self._idle.set()
 
-    async def idle(self):
+    async def idle(self) -> None:
         """Returns once nobody has a lease."""
         await self._idle.wait()
 
-    async def close(self):
-        """Gives engine, threads and memory back."""
+    async def close(self) -> None:
+        """Gives the engine, its threads and its memory back."""
+        await self.batcher.close()
+        await self._on_close(self)
 
 
-class Served:
-    """The versions of one model."""
+class ServedModel:
+    """A model by name: its versions, labels and their states.
 
-    def __init__(self, config):
-        self.name = config.name
+    Attributes:
+        versions: those that serve, by number.
+        labels: label to number.
+        statuses: number to `VersionStatus`, the latest change last.
+        retry_at: path of an export that did not load to the time from which it
+            is tried again.
+    """
+
+    def __init__(self, config: messages.ModelConfig) -> None:
         self.config = config
-        self.models = {}
-        self.labels = {}
-        self.statuses = {}
-        self.retry_at = {}
+        self.versions: dict[int, ModelVersion] = {}
+        self.labels: dict[str, int] = {}
+        self.statuses: dict[int, messages.VersionStatus] = {}
+        self.retry_at: dict[str, float] = {}
 
-    def set(self, version, state, error=None):
+    def set_state(
+        self,
+        version: int,
+        state: messages.State,
+        error: errors.ServingError | None = None,
+    ) -> None:
         self.statuses.pop(version, None)
         self.statuses[version] = messages.VersionStatus(version, state, error)
         ended = [
@@ -67,25 +107,3 @@ class Served:
         ]
         for old in ended[:-_MAX_ENDED]:
             del self.statuses[old]
-
-
-def check_configs(configs):
-    """Raises INVALID_ARGUMENT unless the configurations make sense."""
-
-    def refuse(message):
-        raise errors.ServingError(errors.Code.INVALID_ARGUMENT, message)
-
-    names = [config.name for config in configs]
-    if not configs:
-        refuse("there must be at least one model")
-    for name in names:
-        if not name or names.count(name) > 1:
-            refuse(f"models must have names of their own. Received: {names}.")
-    for config in configs:
-        if not config.base_path:
-            refuse(f"model {config.name!r}: `base_path` is missing")
-        if config.latest < 1:
-            refuse(
-                f"model {config.name!r}: `latest` must be at least 1. "
-                f"Received: {config.latest}."
-            )

@@ -1,95 +1,153 @@
-"""Who may come in: exact bounds on what is in the server at one time."""
+"""Decides which requests may enter, by exact bounds on what is inside."""
 
 import collections
+import math
 
 from tasks.serving import errors
+from tasks.serving import metrics as serving_metrics
+from tasks.serving.queueing import limits as serving_limits
+
+_MIN_RETRY_SECONDS = 0.1
+_MAX_RETRY_SECONDS = 30.0
 
 
 class Admission:
     """Counts utterances and bytes from admission to answer, on one thread.
 
-    Args:
-        limits: `limits.Limits`.
-        metrics: `metrics.Metrics`.
+    Attributes:
+        requests: utterances inside.
+        bytes: what they take.
     """
 
-    def __init__(self, limits, metrics):
+    def __init__(
+        self,
+        limits: serving_limits.Limits,
+        metrics: serving_metrics.Metrics,
+    ) -> None:
         self._limits = limits
         self._metrics = metrics
         self.requests = 0
         self.bytes = 0
+        # By tenant: utterances and bytes.
         self._tenants = collections.defaultdict(lambda: [0, 0])
 
-    def enter(self, tenant, sizes, retry_after_seconds):
-        """Lets utterances in, all or none.
+    def check_count(self, count: int) -> None:
+        """Raises INVALID_ARGUMENT unless a request has a right number of rows.
 
         Args:
-            tenant: string.
-            sizes: list of int, each one's bytes.
-            retry_after_seconds: float, for those that are refused.
+            count: utterances of the request.
+        """
+        limit = self._limits.max_request_utterances
+        if not 1 <= count <= limit:
+            raise errors.invalid_argument(
+                f"a request must have 1 to {limit} utterances. Received: "
+                f"{count}."
+            )
+
+    def check_wait(self, wait: float, seconds: float = math.inf) -> None:
+        """Raises RESOURCE_EXHAUSTED if the engine would begin too late.
+
+        Args:
+            wait: expected seconds until the engine begins.
+            seconds: time left until the deadline.
+        """
+        if wait > min(self._limits.queue_seconds, seconds):
+            self._metrics.refused("wait")
+            raise errors.resource_exhausted(
+                f"busy: the answer would take more than {wait:.1f} s",
+                _retry_after(wait),
+            )
+
+    def enter(
+        self, tenant: str, sizes: list[int], wait: float
+    ) -> list["Place"]:
+        """Lets the utterances of a request in, all or none.
+
+        Args:
+            sizes: bytes of each utterance.
+            wait: expected seconds until the engine begins; a refused sender is
+                told to come back after them.
 
         Returns:
-            list of `Place`, one for each utterance, to `leave`.
+            a `Place` for each utterance, to `leave`.
 
         Raises:
-            status.ServingError: RESOURCE_EXHAUSTED.
+            ServingError: RESOURCE_EXHAUSTED.
         """
         limits = self._limits
-        count, total = len(sizes), sum(sizes)
-        mine = self._tenants.get(tenant, (0, 0))
-        share = limits.tenant_share
-        for reason, held, more, limit in (
-            ("queue_requests", self.requests, count, limits.queue_requests),
-            ("queue_bytes", self.bytes, total, limits.queue_bytes),
-            # At least one: a share of a short queue is not nothing.
+        count, num_bytes = len(sizes), sum(sizes)
+        tenant_count, tenant_bytes = self._tenants.get(tenant, (0, 0))
+        # At least one: a share of a short queue is not nothing.
+        share_count = max(1, int(limits.tenant_share * limits.queue_requests))
+        share_bytes = int(limits.tenant_share * limits.queue_bytes)
+        server, share = "the server takes", "a tenant's share of the queue is"
+        for reason, inside, more, limit, what in (
+            (
+                "queue_requests",
+                self.requests,
+                count,
+                limits.queue_requests,
+                f"{server} {limits.queue_requests} utterances at a time",
+            ),
+            (
+                "queue_bytes",
+                self.bytes,
+                num_bytes,
+                limits.queue_bytes,
+                f"{server} {limits.queue_bytes} bytes at a time",
+            ),
             (
                 "tenant_share",
-                mine[0],
+                tenant_count,
                 count,
-                max(1, int(share * limits.queue_requests)),
+                share_count,
+                f"{share} {share_count} utterances",
             ),
-            ("tenant_share", mine[1], total, int(share * limits.queue_bytes)),
+            (
+                "tenant_share",
+                tenant_bytes,
+                num_bytes,
+                share_bytes,
+                f"{share} {share_bytes} bytes",
+            ),
         ):
-            if held + more > limit:
-                self._refuse(reason, more, limit, retry_after_seconds)
+            if inside + more > limit:
+                self._metrics.refused(reason)
+                raise errors.resource_exhausted(
+                    f"busy: {what}, and this request has {more}",
+                    # What can never fit is not worth another try.
+                    _retry_after(wait) if more <= limit else None,
+                )
         return [Place(self, tenant, size) for size in sizes]
 
-    def add(self, tenant, count, size):
+    def add(self, tenant: str, count: int, num_bytes: int) -> None:
         self.requests += count
-        self.bytes += size
-        mine = self._tenants[tenant]
-        mine[0] += count
-        mine[1] += size
-        if mine[0] == 0:
+        self.bytes += num_bytes
+        held = self._tenants[tenant]
+        held[0] += count
+        held[1] += num_bytes
+        if held[0] == 0:
             del self._tenants[tenant]
-
-    def _refuse(self, reason, more, limit, retry_after_seconds):
-        self._metrics.refused(reason)
-        what = {
-            "queue_requests": "the server takes {} utterances at a time",
-            "queue_bytes": "the server takes {} bytes at a time",
-            "tenant_share": "a tenant's share of the queue is {}",
-        }[reason].format(limit)
-        # What can never fit is not worth another try.
-        if more > limit:
-            retry_after_seconds = None
-        raise errors.ServingError(
-            errors.Code.RESOURCE_EXHAUSTED,
-            f"busy: {what}, and this request has {more}",
-            retry_after_seconds,
-        )
 
 
 class Place:
-    """What one utterance takes up, until it leaves."""
+    """The room that one utterance takes up until it leaves."""
 
-    def __init__(self, admission, tenant, size):
-        self._leave = admission, tenant, size
-        admission.add(tenant, 1, size)
+    def __init__(
+        self, admission: Admission, tenant: str, num_bytes: int
+    ) -> None:
+        self._admission = admission
+        self._tenant = tenant
+        self._num_bytes = num_bytes
+        self._has_left = False
+        admission.add(tenant, 1, num_bytes)
 
-    def leave(self):
+    def leave(self) -> None:
         """Makes room; a second call does nothing."""
-        if self._leave is not None:
-            admission, tenant, size = self._leave
-            self._leave = None
-            admission.add(tenant, -1, -size)
+        if not self._has_left:
+            self._has_left = True
+            self._admission.add(self._tenant, -1, -self._num_bytes)
+
+
+def _retry_after(wait: float) -> float:
+    return min(max(wait, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Makes batches of many users' utterances and has an engine serve them."""
+"""Batches the utterances of many users and has an engine recognise them."""
 
 import asyncio
 import contextlib
@@ -11,70 +11,73 @@ import numpy as np
 from absl import logging
 
 from tasks.serving import errors
+from tasks.serving import metrics as serving_metrics
+from tasks.serving.exports import description as export_description
+from tasks.serving.exports import engine as export_engine
 from tasks.serving.queueing import fair_queues
+from tasks.serving.queueing import limits as serving_limits
 
-# Of the measured speed that is forgotten with each batch.
-_FORGET = 0.3
+# How much of the speed measured so far each batch takes away.
+_DECAY = 0.3
 
 
 @dataclasses.dataclass(eq=False)
-class Item:
+class QueuedUtterance:
     """One utterance on its way through the engine.
 
     Args:
-        tenant: string.
         audio: `[samples]` float32.
-        row: `[num_values]` float32, which stays as it is until `on_end`.
-        row_key: what tells rows apart: equal keys share one row of a batch.
-        bucket: int, by the audio's length.
-        cost: float, by the bucket.
-        deadline: float, monotonic seconds.
-        on_end: function without arguments, called once, on the loop, when
-            the batcher needs audio and row no more.
-        future: gets `(text, score, status)`, or a `status.ServingError` as
-            its result, since nobody may be left to fetch an exception.
+        vector: `[num_values]` float32, a packed Submodel that stays as it is
+            until `on_end`. Utterances that share the array share a row of the
+            batch.
+        deadline: monotonic seconds.
+        on_end: called once, on the loop, when the batcher no longer needs
+            audio and vector.
+        future: gets `(text, score, status)`, or a `ServingError` as its
+            result: nobody may be left to retrieve an exception.
     """
 
     tenant: str
     audio: np.ndarray
-    row: np.ndarray
-    row_key: abc.Hashable
-    bucket: int
-    cost: float
+    vector: np.ndarray
     deadline: float
-    on_end: abc.Callable
+    on_end: abc.Callable[[], None]
     future: asyncio.Future
+    bucket: int = 0
+    cost: float = 0.0
     queued_at: float = 0.0
     tag: float = 0.0
-    is_ended: bool = False
+    has_ended: bool = False
 
-    def end(self, outcome=None):
+    def end(self, outcome: object = None) -> None:
         """On the loop: gives back what it holds; a second call does nothing."""
-        if not self.is_ended:
-            self.is_ended = True
+        if not self.has_ended:
+            self.has_ended = True
             self.on_end()
         if not self.future.done():
             self.future.set_result(outcome)
 
 
 class Batcher:
-    """Queues of one model version, and the threads that call its engine.
+    """The queues of one model version, and the threads that call its engine.
 
-    `add`, `discard` and `close` run on the loop; batches are formed and
-    gathered in the threads, so that a busy loop does not idle the engine.
+    `add`, `discard` and `close` run on the loop. Batches are formed in the
+    threads, so that a busy loop does not idle the engine.
 
     Args:
-        name: string, of the model, for metrics and threads.
-        engine: `engine.Engine`.
-        limits: `limits.Limits`.
-        metrics: `metrics.Metrics`.
-        loop: asyncio loop.
-        clock: function that gives monotonic seconds.
+        name: of the model, for metrics and threads.
+        clock: gives monotonic seconds.
     """
 
     def __init__(
-        self, name, engine, limits, metrics, loop, clock=time.monotonic
-    ):
+        self,
+        name: str,
+        engine: export_engine.Engine,
+        limits: serving_limits.Limits,
+        metrics: serving_metrics.Metrics,
+        loop: asyncio.AbstractEventLoop,
+        clock: abc.Callable[[], float] = time.monotonic,
+    ) -> None:
         self._name = name
         self._engine = engine
         self._limits = limits
@@ -82,12 +85,15 @@ class Batcher:
         self._loop = loop
         self._clock = clock
         self._condition = threading.Condition()
-        self._queues = fair_queues.FairQueues(
-            len(engine.description.bucket_limits),
-            limits.batch_size,
-            limits.batch_delay_seconds,
+        self._queues: fair_queues.FairQueues[QueuedUtterance] = (
+            fair_queues.FairQueues(
+                len(engine.description.bucket_limits),
+                limits.batch_size,
+                limits.batch_delay_seconds,
+            )
         )
-        self._running = {}
+        # By thread: when its call of the engine began, and the call's cost.
+        self._running: dict[int, tuple[float, float]] = {}
         self._shapes = set()
         self._seconds = self._cost = 0.0
         self._is_closed = False
@@ -101,118 +107,116 @@ class Batcher:
             thread.start()
 
     @property
-    def num_shapes(self):
-        """Shapes of batches so far; what an engine might compile for."""
+    def num_shapes(self) -> int:
+        """Shapes of batches so far: what an engine might compile for."""
         return len(self._shapes)
 
     @property
-    def is_stuck(self):
+    def is_stuck(self) -> bool:
         """Whether a call of the engine takes longer than it may."""
         with self._condition:
             starts = [started for started, _ in self._running.values()]
         latest = self._clock() - self._limits.engine_seconds
         return any(started < latest for started in starts)
 
-    def expected_wait(self, tenant):
+    def expected_wait(self, tenant: str) -> float:
         """Seconds until the engine would begin the tenant's next utterance.
 
-        By the speed of the last batches; 0 before the first, and whenever
-        nothing is before it, so that a wrong guess cannot refuse everything.
+        Measured by the speed of the last batches. It is 0 before the first,
+        and whenever nothing is ahead: a wrong guess must not refuse everything.
         """
         with self._condition:
             if not self._cost:
                 return 0.0
-            before = self._queues.cost_before(self._queues.start_of(tenant))
-            if before:
-                before += sum(cost for _, cost in self._running.values())
-            rate = self._seconds / self._cost
-        return before * rate / self._limits.engine_calls
+            ahead = self._queues.cost_before(self._queues.start_of(tenant))
+            if ahead:
+                ahead += sum(cost for _, cost in self._running.values())
+            seconds_per_cost = self._seconds / self._cost
+        return ahead * seconds_per_cost / self._limits.engine_calls
 
-    def add(self, item):
-        """Queues an item; its future gets the answer.
+    def add(self, utterance: QueuedUtterance) -> None:
+        """Queues an utterance; its future gets the answer.
 
         Raises:
-            status.ServingError: UNAVAILABLE, the batcher is closed.
+            ServingError: UNAVAILABLE, the batcher is closed.
         """
-        item.queued_at = self._clock()
+        description = self._engine.description
+        utterance.bucket = description.bucket(len(utterance.audio))
+        utterance.cost = description.bucket_samples[utterance.bucket]
+        utterance.queued_at = self._clock()
         with self._condition:
             is_closed = self._is_closed
             if not is_closed:
-                self._queues.add(item)
+                self._queues.add(utterance)
                 self._condition.notify()
         if is_closed:
-            item.end()
-            raise closed()
+            utterance.end()
+            raise errors.not_serving()
 
-    def discard(self, item):
-        """Takes back an item that nobody waits for any more.
+    def discard(self, utterance: QueuedUtterance) -> None:
+        """Takes back an utterance that nobody waits for any more.
 
-        One that is already with the engine ends when the engine is done.
+        If the engine already has it, it ends when the engine is done.
         """
-        if item.is_ended:
+        if utterance.has_ended:
             return
         with self._condition:
-            is_waiting = self._queues.remove(item)
+            is_waiting = self._queues.remove(utterance)
         if is_waiting:
-            item.end()
+            utterance.end()
 
-    async def close(self):
+    async def close(self) -> None:
         """Ends the threads; what still waits fails as UNAVAILABLE."""
         with self._condition:
             self._is_closed = True
             left = self._queues.clear()
             self._condition.notify_all()
-        _end([(item, closed()) for item in left])
+        _end([(utterance, errors.not_serving()) for utterance in left])
         while any(thread.is_alive() for thread in self._threads):
             await asyncio.sleep(0.01)
 
-    def _run(self):
+    def _run(self) -> None:
         while (batch := self._take()) is not None:
             self._serve(batch)
 
-    def _take(self):
+    def _take(self) -> list[QueuedUtterance] | None:
         with self._condition:
             while not self._is_closed:
                 batch, expired, wait = self._queues.take(self._clock())
-                if expired:
-                    self._post([(item, late()) for item in expired])
+                self._expire(expired)
                 if batch:
                     return batch
                 self._condition.wait(wait)
         return None
 
-    def _serve(self, batch):
-        """Serves a batch; halves it as often as it takes to find who fails."""
+    def _serve(self, batch: list[QueuedUtterance]) -> None:
+        """Serves a batch; halves a failing one until the culprits are alone."""
         now = self._clock()
-        self._post([(item, late()) for item in batch if item.deadline <= now])
-        batch = [item for item in batch if item.deadline > now]
+        self._expire([each for each in batch if each.deadline <= now])
+        batch = [each for each in batch if each.deadline > now]
         if not batch:
             return
         try:
             answers = self._call(batch)
         except Exception:
-            self._metrics.failed(self._name)
+            self._metrics.engine_failed(self._name)
             if len(batch) > 1:
                 half = len(batch) // 2
                 self._serve(batch[:half])
                 self._serve(batch[half:])
                 return
             logging.exception("the engine failed on an utterance")
-            answers = [
-                errors.ServingError(
-                    errors.Code.INTERNAL, "the engine failed on this utterance"
-                )
-            ]
+            answers = [errors.internal("the engine failed on this utterance")]
         self._post(list(zip(batch, answers, strict=True)))
 
-    def _call(self, batch):
+    def _call(self, batch: list[QueuedUtterance]) -> list[tuple]:
         started = self._clock()
-        cost = sum(item.cost for item in batch)
+        cost = sum(each.cost for each in batch)
         thread = threading.get_ident()
         with self._condition:
             self._running[thread] = started, cost
         try:
-            arrays = gather(batch, self._engine.description)
+            arrays = to_arrays(batch, self._engine.description)
             self._shapes.add((arrays[0].shape, arrays[2].shape))
             transcripts = self._engine.transcribe(*arrays)
             answers = list(
@@ -225,7 +229,8 @@ class Batcher:
             )
             if len(answers) != len(batch):
                 raise ValueError(
-                    f"{len(answers)} answers to {len(batch)} utterances"
+                    f"the engine must answer {len(batch)} utterances. "
+                    f"Received: {len(answers)} answers."
                 )
         finally:
             with self._condition:
@@ -233,65 +238,63 @@ class Batcher:
         self._measure(batch, started, cost)
         return answers
 
-    def _measure(self, batch, started, cost):
+    def _measure(
+        self, batch: list[QueuedUtterance], started: float, cost: float
+    ) -> None:
         seconds = self._clock() - started
         with self._condition:
-            # Decayed sums, so that full batches count for more than the
-            # single utterances that a quiet time leaves.
-            self._seconds = (1 - _FORGET) * self._seconds + seconds
-            self._cost = (1 - _FORGET) * self._cost + cost
-        samples = sum(len(item.audio) for item in batch)
-        self._metrics.ran(self._name, seconds, len(batch), 1 - samples / cost)
-        for item in batch:
-            self._metrics.waited(self._name, started - item.queued_at)
+            # Sums that decay, so that full batches count for more than the
+            # single utterances of a quiet time.
+            self._seconds = (1 - _DECAY) * self._seconds + seconds
+            self._cost = (1 - _DECAY) * self._cost + cost
+        samples = sum(len(each.audio) for each in batch)
+        self._metrics.called_engine(
+            self._name, seconds, len(batch), 1 - samples / cost
+        )
+        for each in batch:
+            self._metrics.waited(self._name, started - each.queued_at)
 
-    def _post(self, pairs):
-        if pairs:
-            # The loop may be gone: nobody waits any more.
+    def _expire(self, utterances: list[QueuedUtterance]) -> None:
+        self._post([(each, errors.deadline_exceeded()) for each in utterances])
+
+    def _post(self, outcomes: list[tuple[QueuedUtterance, object]]) -> None:
+        if outcomes:
+            # A closed loop raises: nobody waits any more.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_end, pairs)
+                self._loop.call_soon_threadsafe(_end, outcomes)
 
 
-def gather(batch, description):
+def to_arrays(
+    batch: list[QueuedUtterance], description: export_description.Description
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A batch of one bucket as the engine takes it.
 
-    Rows are copied here, each once however many utterances it serves, so that
-    the engine sees what its caller held and nothing that comes after.
+    Submodels are copied here, each once however many utterances share it, so
+    that nothing written to their rows later reaches the engine.
 
     Returns:
         audio `[b, samples]` float32, lengths `[b]` int32, submodels
         `[u, num_values]` float32, index `[b]` int32.
     """
-    # One width for each bucket: another length is another shape to compile.
+    # One width for each bucket: another width is another shape to compile.
     width = description.bucket_limits[batch[0].bucket]
     audio = np.zeros((len(batch), width), np.float32)
-    lengths = np.empty(len(batch), np.int32)
+    lengths = np.array([len(each.audio) for each in batch], np.int32)
     index = np.empty(len(batch), np.int32)
-    places, rows = {}, []
-    for place, item in enumerate(batch):
-        lengths[place] = len(item.audio)
-        audio[place, : lengths[place]] = item.audio
-        if item.row_key not in places:
-            places[item.row_key] = len(rows)
-            rows.append(item.row)
-        index[place] = places[item.row_key]
-    return audio, lengths, np.stack(rows), index
+    rows: dict[abc.Hashable, int] = {}
+    vectors = []
+    for place, each in enumerate(batch):
+        audio[place, : lengths[place]] = each.audio
+        # Views of one array are different objects. A view that repeats one
+        # value has strides of zero, so the address alone is not enough.
+        key = each.vector.__array_interface__["data"][0], each.vector.strides
+        if key not in rows:
+            rows[key] = len(vectors)
+            vectors.append(each.vector)
+        index[place] = rows[key]
+    return audio, lengths, np.stack(vectors), index
 
 
-def _end(pairs):
-    for item, outcome in pairs:
-        item.end(outcome)
-
-
-def late():
-    """What a request gets whose deadline is over."""
-    return errors.ServingError(
-        errors.Code.DEADLINE_EXCEEDED, "the deadline was over before the answer"
-    )
-
-
-def closed():
-    """What a request gets that the server will not serve any more."""
-    return errors.ServingError(
-        errors.Code.UNAVAILABLE, "the server is starting or closing", 1.0
-    )
+def _end(outcomes: list[tuple[QueuedUtterance, object]]) -> None:
+    for utterance, outcome in outcomes:
+        utterance.end(outcome)

@@ -2,55 +2,70 @@
 
 import heapq
 import itertools
+from typing import Generic, Protocol, TypeVar
 
 
-class FairQueues:
-    """A queue for each length bucket, out of which batches are taken.
+class Queueable(Protocol):
+    """What the queues read of an item, and the `tag` that they give it."""
 
-    Start-time fair queueing (Goyal, Vin and Cheng, 1996): an item is tagged
-    with the start that it would have if every waiting tenant got an equal part
-    of the engine, and the lowest tag goes first. Of one tenant alone, that is
-    first come, first served.
+    tenant: str
+    bucket: int
+    cost: float
+    deadline: float
+    queued_at: float
+    tag: float
 
-    Items have `tenant`, `bucket`, `cost` (what it takes to serve it),
-    `deadline` and `queued_at`; the queues give them their `tag`. Not locked.
+
+Item = TypeVar("Item", bound=Queueable)
+
+
+class FairQueues(Generic[Item]):
+    """A queue for each length bucket, from which batches are taken.
+
+    Start-time fair queueing (Goyal, Vin and Cheng, 1996): an item's tag is the
+    start it would have if every waiting tenant got an equal part of the
+    engine, and the lowest tag goes first. For a single tenant that is first
+    come, first served. The caller holds a lock.
 
     Args:
-        num_buckets: int.
-        batch_size: int.
-        delay_seconds: float, how long an item waits for company.
+        delay_seconds: how long an item waits for company.
     """
 
-    def __init__(self, num_buckets, batch_size, delay_seconds):
-        self._heaps = [[] for _ in range(num_buckets)]
+    def __init__(
+        self, num_buckets: int, batch_size: int, delay_seconds: float
+    ) -> None:
+        self._heaps: list[list[tuple[float, int, Item]]] = [
+            [] for _ in range(num_buckets)
+        ]
         self._batch_size = batch_size
         self._delay_seconds = delay_seconds
         self._virtual_time = 0.0
-        self._finish = {}
+        # By tenant: the tag at which its last item would be finished.
+        self._finish: dict[str, float] = {}
         self._order = itertools.count()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(map(len, self._heaps))
 
-    def add(self, item):
+    def add(self, item: Item) -> None:
         item.tag = self.start_of(item.tenant)
         self._finish[item.tenant] = item.tag + item.cost
         entry = item.tag, next(self._order), item
         heapq.heappush(self._heaps[item.bucket], entry)
 
-    def remove(self, item):
+    def remove(self, item: Item) -> bool:
         """Takes an item out; False if it is not here.
 
-        Its tenant is not charged for it: what it added after the item comes
-        earlier by the item's cost, though not before what was served by now.
+        Its tenant is not charged for it: items added after it move forward by
+        its cost, though never ahead of what has been served.
         """
         if not any(each is item for _, _, each in self._heaps[item.bucket]):
             return False
 
-        def earlier(tag):
+        def earlier(tag: float) -> float:
             return min(tag, max(tag - item.cost, self._virtual_time))
 
-        later = False
+        is_later = False
         own = [
             entry
             for heap in self._heaps
@@ -58,9 +73,9 @@ class FairQueues:
             if entry[2].tenant == item.tenant
         ]
         for _, _, each in sorted(own, key=lambda entry: entry[:2]):
-            if later:
+            if is_later:
                 each.tag = earlier(each.tag)
-            later = later or each is item
+            is_later = is_later or each is item
         for bucket, heap in enumerate(self._heaps):
             self._heaps[bucket] = [
                 (each.tag, order, each)
@@ -72,12 +87,12 @@ class FairQueues:
             self._finish[item.tenant] = earlier(self._finish[item.tenant])
         return True
 
-    def start_of(self, tenant):
-        """The tag that the tenant's next item gets."""
+    def start_of(self, tenant: str) -> float:
+        """The tag that the tenant's next item would get."""
         return max(self._virtual_time, self._finish.get(tenant, 0.0))
 
-    def cost_before(self, tag):
-        """The cost of what goes before an item with this tag."""
+    def cost_before(self, tag: float) -> float:
+        """The cost of everything that goes before an item with this tag."""
         return sum(
             item.cost
             for heap in self._heaps
@@ -85,16 +100,13 @@ class FairQueues:
             if other <= tag
         )
 
-    def take(self, now):
-        """What is to be served now.
-
-        Args:
-            now: float, seconds.
+    def take(self, now: float) -> tuple[list[Item], list[Item], float | None]:
+        """Takes out the next batch and everything that has expired.
 
         Returns:
-            (batch, expired, wait): items of one bucket in their order, items
-            whose deadline is over, and, if there is no batch, the seconds
-            until there may be one; None until something is added.
+            (batch, expired, wait): items of one bucket in their order; items
+            whose deadline has passed; and, if the batch is empty, the seconds
+            until there may be one, or None if something must be added first.
         """
         expired = self._take_expired(now)
         ready, waits = [], []
@@ -117,14 +129,14 @@ class FairQueues:
         count = min(len(heap), self._batch_size)
         return [heapq.heappop(heap)[2] for _ in range(count)], expired, None
 
-    def clear(self):
-        """Everything that waits, taken out."""
+    def clear(self) -> list[Item]:
+        """Takes out everything that waits."""
         items = [item for heap in self._heaps for _, _, item in heap]
         for heap in self._heaps:
             heap.clear()
         return items
 
-    def _take_expired(self, now):
+    def _take_expired(self, now: float) -> list[Item]:
         expired = [
             item
             for heap in self._heaps

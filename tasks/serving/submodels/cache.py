@@ -1,31 +1,20 @@
-"""Submodels in memory: ready rows in an arena, and files, both bounded.
+"""Submodels in memory: ready rows and files, both within a number of bytes.
 
-Everything here runs on the loop's thread, except that rows which are held may
+Each holds at most one version of an owner, a (tenant, speaker). Two speakers
+with the same file have an entry each, so that erasing one leaves the other.
+Everything here runs on the loop's thread, except that rows that are held may
 be read from any thread.
 """
 
 import collections
 import dataclasses
+from collections import abc
 
 import numpy as np
 
+from tasks.serving.submodels import source
 
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """What a Submodel is filed under: its content, per owner.
-
-    Two speakers with the same file have two rows, so that erasing one of them
-    never touches the other.
-    """
-
-    tenant: str
-    speaker: str
-    sha256: str
-
-
-def key_of(version):
-    """The `Key` of a `submodel_store.Version`."""
-    return Key(version.tenant, version.speaker, version.sha256)
+Owner = tuple[str, str]
 
 
 class NoRoomError(Exception):
@@ -33,16 +22,17 @@ class NoRoomError(Exception):
 
 
 class RowCache:
-    """Packed Submodels in one preallocated array, the last used ones.
+    """Packed Submodels in one preallocated array, the most recently used.
 
-    A row that is evicted is written over by the next Submodel, so what keeps
-    a row whole while a request uses it is the count of its holders.
+    An evicted row is overwritten by the next Submodel. What keeps a row whole
+    while a request uses it is the count of its holders: a plain LRU cache
+    would hand the row to the next user.
 
     Args:
-        num_values: int, of a packed Submodel.
-        num_bytes: int, what the rows take together; at least one fits.
-        is_pinned: function of a `Key`: never evict it.
-        on_evict: function of no arguments, called at each eviction.
+        num_values: of a packed Submodel.
+        max_bytes: of all rows together.
+        is_pinned: whether an owner's row must not be evicted.
+        on_evict: called at each eviction.
 
     Raises:
         ValueError: not even one row fits.
@@ -50,210 +40,196 @@ class RowCache:
 
     def __init__(
         self,
-        num_values,
-        num_bytes,
-        is_pinned=lambda key: False,
-        on_evict=lambda: None,
-    ):
-        self.row_bytes = 4 * num_values
-        num_rows = num_bytes // self.row_bytes
+        num_values: int,
+        max_bytes: int,
+        is_pinned: abc.Callable[[Owner], bool] = lambda owner: False,
+        on_evict: abc.Callable[[], None] = lambda: None,
+    ) -> None:
+        self.row_bytes = np.dtype(np.float32).itemsize * num_values
+        num_rows = max_bytes // self.row_bytes
         if num_rows < 1:
             raise ValueError(
                 f"`row_cache_bytes` must hold a Submodel of {self.row_bytes} "
-                f"bytes. Received: {num_bytes}."
+                f"bytes. Received: {max_bytes}."
             )
-        # Not touched yet: the system gives memory to rows as they are used.
+        # The system gives memory to rows as they are first used.
         self._arena = np.empty((num_rows, num_values), np.float32)
         self._unused = list(range(num_rows))[::-1]
-        self._entries = collections.OrderedDict()
-        self._keys = collections.defaultdict(set)
+        # The least recently used first.
+        self._entries: collections.OrderedDict[Owner, _Entry] = (
+            collections.OrderedDict()
+        )
         self._is_pinned = is_pinned
         self._on_evict = on_evict
 
     @property
-    def num_rows(self):
+    def num_rows(self) -> int:
         return len(self._arena)
 
     @property
-    def num_bytes(self):
-        """Bytes of the rows that hold something, dropped ones included."""
+    def num_bytes(self) -> int:
+        """Bytes of rows that hold something, dropped ones included."""
         return (self.num_rows - len(self._unused)) * self.row_bytes
 
-    def acquire(self, version):
-        """A `Handle` of the version's row; None if it is not here."""
-        entry = self._entries.get(key_of(version))
-        if entry is None:
+    def acquire(self, version: source.Version) -> "RowHandle | None":
+        """A hold of the version's row; None if it is not here."""
+        entry = self._entries.get(source.owner_of(version))
+        if entry is None or entry.version.sha256 != version.sha256:
             return None
-        self._entries.move_to_end(entry.key)
-        return Handle(self, entry, version)
+        self._entries.move_to_end(source.owner_of(version))
+        return RowHandle(self, entry, version)
 
-    def insert(self, version, vector):
-        """Copies a Submodel in; an unused one goes out if need be.
+    def insert(self, version: source.Version, vector: np.ndarray) -> None:
+        """Copies a Submodel in, in place of its owner's other version.
 
         Args:
-            version: `submodel_store.Version`, not here yet.
             vector: `[num_values]` float32.
 
         Raises:
-            NoRoomError: nothing can go out.
+            NoRoomError: no row is free or may be evicted.
         """
+        owner = source.owner_of(version)
+        self.forget(owner)
         row = self._unused.pop() if self._unused else self._evict()
         self._arena[row] = vector
-        key = key_of(version)
-        self._entries[key] = _Entry(key, row, version)
-        self._keys[key.tenant, key.speaker].add(key)
+        self._entries[owner] = _Entry(row, version)
 
-    def forget(self, tenant, speaker, keep=None):
-        """Drops a speaker's rows, those in use once they are not.
+    def forget(self, owner: Owner, keep: str | None = None) -> None:
+        """Drops an owner's row; if it is in use, once it no longer is.
 
         Args:
-            keep: SHA-256 of the one version that stays.
+            keep: SHA-256 of the version that stays.
         """
-        for key in list(self._keys.get((tenant, speaker), ())):
-            if key.sha256 != keep:
-                entry = self._remove(key)
-                entry.is_dropped = True
-                if self._is_free(entry):
-                    self._clear(entry)
+        entry = self._entries.get(owner)
+        if entry is None or entry.version.sha256 == keep:
+            return
+        del self._entries[owner]
+        entry.is_dropped = True
+        if self._is_free(entry):
+            self._wipe(entry)
 
-    def owners(self):
-        """Set of (tenant, speaker)."""
-        return set(self._keys)
+    def versions(self) -> list[source.Version]:
+        """What is here, the least recently used first."""
+        return [entry.version for entry in self._entries.values()]
 
-    def keys(self):
-        """The `Key`s that are here, the longest unused first."""
-        return list(self._entries)
+    def holders(self, version: source.Version) -> int:
+        """How many handles hold a version's row; 0 if it is not here."""
+        entry = self._entries.get(source.owner_of(version))
+        if entry is None or entry.version.sha256 != version.sha256:
+            return 0
+        return entry.holders
 
-    def version(self, key):
-        """The `Version` that a row was made of."""
-        return self._entries[key].version
-
-    def holders(self, key):
-        """How many handles hold a row; none of one that is not here."""
-        entry = self._entries.get(key)
-        return 0 if entry is None else entry.holders
-
-    def view(self, entry):
+    def view(self, entry: "_Entry") -> np.ndarray:
         row = self._arena[entry.row]
         row.flags.writeable = False
         return row
 
-    def released(self, entry):
+    def released(self, entry: "_Entry") -> None:
         entry.holders -= 1
         if entry.is_dropped and entry.holders == 0:
-            self._clear(entry)
+            self._wipe(entry)
 
     @staticmethod
-    def _is_free(entry):
+    def _is_free(entry: "_Entry") -> bool:
         return entry.holders == 0
 
-    def _evict(self):
-        for key, entry in self._entries.items():
-            if self._is_free(entry) and not self._is_pinned(key):
-                self._remove(key)
+    def _evict(self) -> int:
+        for owner, entry in self._entries.items():
+            if self._is_free(entry) and not self._is_pinned(owner):
+                del self._entries[owner]
                 self._on_evict()
                 return entry.row
         raise NoRoomError
 
-    def _remove(self, key):
-        entry = self._entries.pop(key)
-        keys = self._keys[key.tenant, key.speaker]
-        keys.remove(key)
-        if not keys:
-            del self._keys[key.tenant, key.speaker]
-        return entry
-
-    def _clear(self, entry):
+    def _wipe(self, entry: "_Entry") -> None:
         # What was erased must not stay in memory.
         self._arena[entry.row] = 0.0
         self._unused.append(entry.row)
 
 
-class Handle:
-    """Holds one row until `release`: nobody writes over it.
-
-    Attributes:
-        version: `submodel_store.Version`.
-        row: `[num_values]` float32, read-only, not to be used afterwards.
-        key: `Key`, the same for the same row.
-    """
-
-    def __init__(self, rows, entry, version):
-        self.version = version
-        self.row = rows.view(entry)
-        self.key = entry.key
-        self._rows = rows
-        self._entry = entry
-        entry.holders += 1
-
-    def again(self):
-        """Another handle of the same row."""
-        return Handle(self._rows, self._entry, self.version)
-
-    def release(self):
-        """Lets go; a second call does nothing."""
-        if self._entry is not None:
-            entry, self._entry, self.row = self._entry, None, None
-            self._rows.released(entry)
-
-
 @dataclasses.dataclass(eq=False)
 class _Entry:
-    key: Key
     row: int
-    version: object
+    version: source.Version
     holders: int = 0
     is_dropped: bool = False
 
 
-class FileCache:
-    """Bytes of Submodel files, the last used ones.
+class RowHandle:
+    """Holds one row until `release`: nothing overwrites it.
 
-    Args:
-        max_bytes: int, of all files together; 0 keeps none.
-        on_evict: function of no arguments, called at each eviction.
+    Attributes:
+        vector: `[num_values]` float32, read-only, valid until `release`.
     """
 
-    def __init__(self, max_bytes, on_evict=lambda: None):
+    def __init__(
+        self, rows: RowCache, entry: _Entry, version: source.Version
+    ) -> None:
+        self.version = version
+        self.vector = rows.view(entry)
+        self._rows = rows
+        self._entry = entry
+        self._is_released = False
+        entry.holders += 1
+
+    def copy(self) -> "RowHandle":
+        """Another hold of the same row."""
+        return RowHandle(self._rows, self._entry, self.version)
+
+    def release(self) -> None:
+        """Lets go of the row; a second call does nothing."""
+        if not self._is_released:
+            self._is_released = True
+            self._rows.released(self._entry)
+
+
+class FileCache:
+    """The most recently used Submodel files.
+
+    Args:
+        max_bytes: of all files together; 0 keeps none.
+        on_evict: called at each eviction.
+    """
+
+    def __init__(
+        self,
+        max_bytes: int,
+        on_evict: abc.Callable[[], None] = lambda: None,
+    ) -> None:
         self._max_bytes = max_bytes
         self._on_evict = on_evict
-        self._files = collections.OrderedDict()
-        self._keys = collections.defaultdict(set)
         self.num_bytes = 0
+        # By owner: SHA-256 and bytes, the least recently used first.
+        self._files: collections.OrderedDict[Owner, tuple[str, bytes]] = (
+            collections.OrderedDict()
+        )
 
-    def get(self, version):
-        """The file's bytes, or None."""
-        key = key_of(version)
-        if key in self._files:
-            self._files.move_to_end(key)
-        return self._files.get(key)
+    def get(self, version: source.Version) -> bytes | None:
+        owner = source.owner_of(version)
+        sha256, data = self._files.get(owner, (None, None))
+        if sha256 != version.sha256:
+            return None
+        self._files.move_to_end(owner)
+        return data
 
-    def put(self, version, data):
+    def put(self, version: source.Version, data: bytes) -> None:
+        """Keeps a file, in place of its owner's other one; not if too large."""
+        owner = source.owner_of(version)
+        self.forget(owner)
         if len(data) > self._max_bytes:
             return
-        key = key_of(version)
-        if key in self._files:
-            self._remove(key)
-        self._files[key] = data
-        self._keys[key.tenant, key.speaker].add(key)
+        self._files[owner] = version.sha256, data
         self.num_bytes += len(data)
         while self.num_bytes > self._max_bytes:
-            self._remove(next(iter(self._files)))
+            self.forget(next(iter(self._files)))
             self._on_evict()
 
-    def forget(self, tenant, speaker, keep=None):
-        """Drops a speaker's files, but that with the SHA-256 `keep`."""
-        for key in list(self._keys.get((tenant, speaker), ())):
-            if key.sha256 != keep:
-                self._remove(key)
+    def forget(self, owner: Owner, keep: str | None = None) -> None:
+        """Drops an owner's file unless its SHA-256 is `keep`."""
+        sha256, data = self._files.get(owner, (keep, b""))
+        if sha256 != keep:
+            del self._files[owner]
+            self.num_bytes -= len(data)
 
-    def owners(self):
-        """Set of (tenant, speaker)."""
-        return set(self._keys)
-
-    def _remove(self, key):
-        self.num_bytes -= len(self._files.pop(key))
-        keys = self._keys[key.tenant, key.speaker]
-        keys.remove(key)
-        if not keys:
-            del self._keys[key.tenant, key.speaker]
+    def owners(self) -> set[Owner]:
+        return set(self._files)

@@ -1,152 +1,180 @@
-"""From a speaker to a ready row: resolve, read, check, keep, forget."""
+"""Everyone's Submodels: from a speaker's id to a row that is held."""
 
 import asyncio
 import dataclasses
 import math
 import time
+from collections import abc
 
 from absl import logging
 
-from tasks.serving import errors, messages, threads
-from tasks.serving.submodels import cache, pools, resolver
+from tasks.serving import errors, messages
+from tasks.serving import metrics as serving_metrics
+from tasks.serving.exports import description as export_description
+from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.submodels import cache, reader, ready, resolver, source
 
-_TICK_SECONDS = 0.5
-# How often a version is read whose file is gone, before it counts as lost.
+# Between looks for new versions of pinned Submodels, and for erased ones.
+TICK_SECONDS = 0.5
+# Reads of a version whose file is gone, before it counts as lost.
 _MAX_TRIES = 3
+# The part of the ready rows that may be pinned: the rest is for those who ask.
+_PINNED_SHARE = 0.5
 
 
-class Submodels:
-    """Everyone's Submodels, for the base models that are loaded.
+class SubmodelProvider:
+    """Holds, loads, pins and forgets Submodels, for all base models served.
 
-    Runs on one asyncio loop; the store is called in threads of its own, and
-    so are files read, so that neither waits for the other.
+    Runs on one asyncio loop.
 
     Args:
-        source: `loader.StoreSource`.
-        limits: `limits.Limits`.
-        metrics: `metrics.Metrics`.
-        clock: function that gives monotonic seconds.
+        clock: gives monotonic seconds.
     """
 
-    def __init__(self, source, limits, metrics, clock=time.monotonic):
-        self.source = source
-        self.limits = limits
-        self.metrics = metrics
-        self.clock = clock
-        self.store = threads.Workers("store", limits.store_threads)
-        self.parsers = threads.Workers("parse", limits.parse_threads)
-        self.files = cache.FileCache(
-            limits.file_cache_bytes, lambda: metrics.evicted("file")
+    def __init__(
+        self,
+        submodel_source: source.Source,
+        limits: serving_limits.Limits,
+        metrics: serving_metrics.Metrics,
+        clock: abc.Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = submodel_source
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self.reader = reader.SubmodelReader(submodel_source, limits, metrics)
+        self._resolver = resolver.VersionResolver(
+            submodel_source, self.reader.store, limits, self._forget, clock
         )
-        self._resolver = resolver.Resolver(
-            source, self.store, limits, self._answered, clock
-        )
-        self._pools = {}
-        # Of each pinned one, the calls that it still hangs on; 0 for good.
-        self._pinned = {}
+        self._ready: dict[tuple, ready.ReadySubmodels] = {}
+        # By owner: the calls that a pin still depends on; 0 once it stands.
+        self._pinned: dict[cache.Owner, int] = {}
 
-    def check_user(self, caller, speaker):
-        """Whether a caller may use a speaker's Submodel, looking nothing up.
+    def check_access(self, caller: messages.Caller, speaker: str) -> None:
+        """Checks that a caller may use a speaker's Submodel.
+
+        Nothing is looked up, so that a refusal does not tell by its time what
+        others have.
 
         Raises:
-            status.ServingError: INVALID_ARGUMENT not an id; PERMISSION_DENIED;
-                FAILED_PRECONDITION there are no Submodels here.
+            ServingError: INVALID_ARGUMENT, not an id; PERMISSION_DENIED;
+                FAILED_PRECONDITION, there are no Submodels here.
         """
-        if self.source is None:
-            raise errors.ServingError(
-                errors.Code.FAILED_PRECONDITION,
-                "this server has base models alone, no store of Submodels",
-            )
         try:
-            self.source.check_id("speaker", speaker)
+            self._source.check_id("speaker", speaker)
         except ValueError as error:
-            raise errors.ServingError(
-                errors.Code.INVALID_ARGUMENT, str(error)
-            ) from None
+            raise errors.invalid_argument(error) from None
         if not caller.allows(speaker):
-            raise errors.ServingError(
-                errors.Code.PERMISSION_DENIED,
-                f"this caller may not use the Submodel of {speaker!r}",
+            raise errors.permission_denied(
+                f"this caller may not use the Submodel of {speaker!r}"
             )
 
-    def open_pool(self, description):
-        """The `Pool` of an export, which others that fit it share."""
-        key = pools.key_of(description)
-        if key not in self._pools:
-            self._pools[key] = pools.Pool(self, description, self._is_pinned)
-        self._pools[key].users += 1
-        return self._pools[key]
-
-    def close_pool(self, pool):
-        """Gives the rows back when the last export that uses them closes."""
-        pool.users -= 1
-        if pool.users == 0:
-            del self._pools[pools.key_of(pool.description)]
-
-    async def acquire(self, pool, tenant, speaker):
-        """A `cache.Handle` of the speaker's current Submodel.
+    def attach(
+        self, description: export_description.Description
+    ) -> ready.ReadySubmodels:
+        """The ready Submodels of an export, shared with others that they fit.
 
         Raises:
-            status.ServingError: NOT_FOUND, FAILED_PRECONDITION (not right, or
-                for another base), UNAVAILABLE, RESOURCE_EXHAUSTED.
+            ValueError: no row of them fits in `row_cache_bytes`.
         """
+        key = ready.key_of(description)
+        if key not in self._ready:
+            self._ready[key] = ready.ReadySubmodels(
+                description,
+                self.reader,
+                self._limits,
+                self._metrics,
+                self._pinned.__contains__,
+                self._clock,
+            )
+        self._ready[key].users += 1
+        return self._ready[key]
+
+    def detach(self, submodels: ready.ReadySubmodels) -> None:
+        """Gives the rows back once the last export that uses them is closed."""
+        submodels.users -= 1
+        if submodels.users == 0:
+            del self._ready[ready.key_of(submodels.description)]
+
+    async def acquire(
+        self, submodels: ready.ReadySubmodels, tenant: str, speaker: str
+    ) -> cache.RowHandle:
+        """A hold of the speaker's current Submodel.
+
+        Raises:
+            ServingError: NOT_FOUND; FAILED_PRECONDITION, the file is wrong or
+                for another base; UNAVAILABLE; RESOURCE_EXHAUSTED.
+        """
+        wanted = submodels.description.base_fingerprint
         version, tries = None, 0
-        # A Submodel that is replaced as it is read is followed, however
-        # often: each turn is one more that was published meanwhile.
-        while tries < _MAX_TRIES:
+        while True:
             before = version
             version = await self._resolver.resolve(tenant, speaker)
+            # A Submodel that is replaced while it is read is followed, however
+            # often: only reads of the same version count.
             tries = tries + 1 if version == before else 1
-            if version.base_fingerprint != pool.description.base_fingerprint:
-                raise _wrong_base(speaker, version, pool.description)
+            if tries > _MAX_TRIES:
+                raise submodels.refuse(version, "its file is not in the store")
+            if version.base_fingerprint != wanted:
+                raise errors.failed_precondition(
+                    f"the Submodel of {speaker!r} is for another base model: "
+                    f"the fingerprint must be {wanted[:12]}. Received: "
+                    f"{version.base_fingerprint[:12]}."
+                )
             try:
-                return await pool.acquire(version)
-            except pools.GoneError:
+                return await submodels.acquire(version)
+            except reader.GoneError:
                 # Erased or replaced since: ask the store again.
                 self._resolver.invalidate(tenant, speaker)
-        raise pool.refuse(version, "its file is not in the store")
 
-    async def load(self, tenant, speaker):
-        """Makes the current Submodel ready: `messages.LoadedSubmodel`."""
+    async def load(self, tenant: str, speaker: str) -> messages.LoadedSubmodel:
+        """Makes the speaker's current Submodel ready.
+
+        Raises:
+            ServingError: as `acquire`; FAILED_PRECONDITION also if no model
+                with its base is served.
+        """
         version = await self._resolver.resolve(tenant, speaker)
         fitting = [
-            pool
-            for pool in self._pools.values()
-            if pool.description.base_fingerprint == version.base_fingerprint
+            each
+            for each in self._ready.values()
+            if each.description.base_fingerprint == version.base_fingerprint
         ]
-        if not fitting:
-            raise errors.ServingError(
-                errors.Code.FAILED_PRECONDITION,
-                f"no model with the base {version.base_fingerprint[:12]} of "
-                f"the Submodel of {speaker!r} is served",
-            )
-        loaded, error = None, None
-        for pool in fitting:
+        loaded = None
+        error = errors.failed_precondition(
+            f"no model with the base {version.base_fingerprint[:12]} of the "
+            f"Submodel of {speaker!r} is served"
+        )
+        for submodels in fitting:
             try:
-                handle = await self.acquire(pool, tenant, speaker)
+                handle = await self.acquire(submodels, tenant, speaker)
             except errors.ServingError as raised:
                 # Exports of one base may take Submodels of other shapes.
                 error = raised
                 continue
-            version = handle.version
             handle.release()
             # It may be gone again: unloaded or replaced as it was handed over.
-            loaded = self._describe(pool, cache.key_of(version), version)
+            loaded = self._describe(submodels, handle.version)
         if loaded is None:
             raise error
         return loaded
 
-    async def pin(self, tenant, speaker):
-        """Loads it, and keeps it and the versions that follow ready."""
+    async def pin(self, tenant: str, speaker: str) -> messages.LoadedSubmodel:
+        """Loads a Submodel, and keeps it and the versions after it ready.
+
+        Raises:
+            ServingError: as `load`; RESOURCE_EXHAUSTED also if no more may be
+                pinned.
+        """
         owner = tenant, speaker
         if owner not in self._pinned:
-            self._check_room_to_pin(tenant)
+            self._check_may_pin(tenant)
         if self._pinned.get(owner) != 0:
             self._pinned[owner] = self._pinned.get(owner, 0) + 1
         try:
             loaded = await self.load(tenant, speaker)
         except BaseException:
-            # Others that ask for the same may still come through.
+            # Other calls for the same pin may still succeed.
             calls = self._pinned.get(owner, 0)
             if calls > 1:
                 self._pinned[owner] = calls - 1
@@ -158,103 +186,96 @@ class Submodels:
             self._pinned[owner] = 0
         return dataclasses.replace(loaded, pinned=is_pinned)
 
-    def _check_room_to_pin(self, tenant):
-        rows = min(
-            (pool.rows.num_rows for pool in self._pools.values()), default=0
-        )
-        room = int(self.limits.pinned_share * rows)
-        # At least one: a share of few rows is not nothing.
-        share = min(room, max(1, int(self.limits.tenant_share * room)))
-        mine = sum(owner == tenant for owner, _ in self._pinned)
-        for count, most, whose in (
-            (mine, share, "of this tenant "),
-            (len(self._pinned), room, ""),
-        ):
-            if count >= most:
-                raise errors.ServingError(
-                    errors.Code.RESOURCE_EXHAUSTED,
-                    f"{count} Submodels {whose}are pinned, which is all that "
-                    "may be; unload one",
-                )
+    def unload(self, tenant: str, speaker: str) -> None:
+        """Unpins a Submodel and drops it, once nothing uses it."""
+        owner = tenant, speaker
+        self._pinned.pop(owner, None)
+        self.reader.files.forget(owner)
+        for submodels in self._ready.values():
+            submodels.rows.forget(owner)
 
-    def unload(self, tenant, speaker):
-        """Drops it from memory, once nothing uses it."""
-        self._pinned.pop((tenant, speaker), None)
-        self.files.forget(tenant, speaker)
-        for pool in self._pools.values():
-            pool.rows.forget(tenant, speaker)
-
-    def list(self, tenant):
-        """The tenant's ready Submodels, `messages.LoadedSubmodel`."""
+    def loaded(self, tenant: str) -> list[messages.LoadedSubmodel]:
+        """The tenant's ready Submodels."""
         return [
-            self._describe(pool, key, pool.rows.version(key))
-            for pool in self._pools.values()
-            for key in pool.rows.keys()
-            if key.tenant == tenant
+            self._describe(submodels, version)
+            for submodels in self._ready.values()
+            for version in submodels.rows.versions()
+            if version.tenant == tenant
         ]
 
-    async def run(self):
-        """Looks for erased and for new versions of what nobody asks for."""
-        owners = []
+    async def run(self) -> None:
+        """Looks for new and erased versions of what nobody asks for."""
+        left: list[cache.Owner] = []
+        per_tick = 0
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            if not owners:
-                owners = self._owners()
-                share = math.ceil(
-                    len(owners) * _TICK_SECONDS / self.limits.sweep_seconds
-                )
-            for _ in range(min(share, len(owners))):
-                await self._resolver.refresh(*owners.pop())
+            await asyncio.sleep(TICK_SECONDS)
+            if not left:
+                left = list(self._owners())
+                ticks = max(1.0, self._limits.stale_seconds / TICK_SECONDS)
+                per_tick = math.ceil(len(left) / ticks)
+            for _ in range(min(per_tick, len(left))):
+                await self._resolver.refresh(left.pop())
             for tenant, speaker in list(self._pinned):
                 try:
                     await self.load(tenant, speaker)
                 except errors.ServingError as error:
                     logging.warning("a pinned Submodel: %s", error.code.name)
                 if (tenant, speaker) not in self._pinned:
-                    # Unloaded meanwhile, which the load must not undo.
+                    # It was unloaded meanwhile, and the load must not undo it.
                     self.unload(tenant, speaker)
 
-    def close(self):
-        self.store.close()
-        self.parsers.close()
+    def close(self) -> None:
+        self.reader.close()
 
     @property
-    def row_bytes(self):
-        return sum(pool.rows.num_bytes for pool in self._pools.values())
+    def row_bytes(self) -> int:
+        return sum(each.rows.num_bytes for each in self._ready.values())
 
-    def _owners(self):
-        found = self.files.owners()
-        for pool in self._pools.values():
-            found |= pool.rows.owners()
-        return list(found)
+    def _check_may_pin(self, tenant: str) -> None:
+        num_rows = min(
+            (each.rows.num_rows for each in self._ready.values()), default=0
+        )
+        room = int(_PINNED_SHARE * num_rows)
+        # At least one: a share of few rows is not nothing.
+        share = min(room, max(1, int(self._limits.tenant_share * room)))
+        of_tenant = sum(owner == tenant for owner, _ in self._pinned)
+        for count, limit, whose in (
+            (of_tenant, share, "of this tenant "),
+            (len(self._pinned), room, ""),
+        ):
+            if count >= limit:
+                raise errors.resource_exhausted(
+                    f"no more Submodels {whose}may be pinned than the {count} "
+                    "that are; unload one"
+                )
 
-    def _is_pinned(self, key):
-        return (key.tenant, key.speaker) in self._pinned
-
-    def _answered(self, tenant, speaker, version):
-        """What the store says now is all that is kept."""
-        keep = version.sha256 if version is not None else None
-        if version is None:
-            self._pinned.pop((tenant, speaker), None)
-        self.files.forget(tenant, speaker, keep)
-        for pool in self._pools.values():
-            pool.forget(tenant, speaker, keep)
-
-    def _describe(self, pool, key, version):
-        return messages.LoadedSubmodel(
-            submodel_id=key.speaker,
-            submodel_version=version.name,
-            base_fingerprint=version.base_fingerprint,
-            num_bytes=pool.rows.row_bytes,
-            pinned=self._is_pinned(key),
-            in_use=pool.rows.holders(key),
+    def _owners(self) -> set[cache.Owner]:
+        """Everyone of whom there is a file or a row."""
+        return self.reader.files.owners().union(
+            source.owner_of(version)
+            for submodels in self._ready.values()
+            for version in submodels.rows.versions()
         )
 
+    def _forget(
+        self, owner: cache.Owner, current: source.Version | None
+    ) -> None:
+        """Drops what the store no longer stands by."""
+        keep = None if current is None else current.sha256
+        if current is None:
+            self._pinned.pop(owner, None)
+        self.reader.files.forget(owner, keep)
+        for submodels in self._ready.values():
+            submodels.forget(owner, keep)
 
-def _wrong_base(speaker, version, description):
-    return errors.ServingError(
-        errors.Code.FAILED_PRECONDITION,
-        f"the Submodel of {speaker!r} is for another base model: the "
-        f"fingerprint must be {description.base_fingerprint[:12]}. Received: "
-        f"{version.base_fingerprint[:12]}.",
-    )
+    def _describe(
+        self, submodels: ready.ReadySubmodels, version: source.Version
+    ) -> messages.LoadedSubmodel:
+        return messages.LoadedSubmodel(
+            submodel_id=version.speaker,
+            submodel_version=version.name,
+            base_fingerprint=version.base_fingerprint,
+            num_bytes=submodels.rows.row_bytes,
+            pinned=source.owner_of(version) in self._pinned,
+            in_use=submodels.rows.holders(version),
+        )

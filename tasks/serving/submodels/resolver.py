@@ -1,164 +1,156 @@
-"""Which version of a speaker's Submodel is the current one."""
+"""Finds out which version of a speaker's Submodel is the current one."""
 
 import asyncio
-import collections
 import time
+from collections import abc
 
+import cachetools
 from absl import logging
 
-from tasks.serving import errors
+from tasks.serving import errors, threads
+from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.submodels import cache, source
 
-# How long a request waits for a store that is slow, if there is an answer
-# that is merely old.
+# How long a request waits for a slow store if it could take an old answer.
 PATIENCE_SECONDS = 0.25
+# Owners whose current version is remembered: some 30 MiB of memory.
+MAX_ENTRIES = 100_000
+_SILENT = "the store does not answer"
 
 
-class Resolver:
+class VersionResolver:
     """Remembers current versions for a moment, and asks the store once.
 
     Runs on one asyncio loop. An answer younger than `resolve_seconds` is used
-    as it is. An older one is asked for again, and still used, up to
+    as it is. An older one is asked for again, but still used, up to
     `stale_seconds`, while the store hangs or fails.
 
     Args:
-        source: with `resolve(tenant, speaker)`, see `loader.StoreSource`.
-        workers: `workers.Workers` that call the store.
-        limits: `limits.Limits`.
-        on_answer: function of (tenant, speaker, version), called with each of
-            the store's answers; the version is None if there is none.
-        clock: function that gives monotonic seconds.
+        store: the threads that call the store.
+        on_answer: called with the owner and each answer of the store; the
+            version is None if there is none.
+        clock: gives monotonic seconds.
     """
 
     def __init__(
-        self, source, workers, limits, on_answer, clock=time.monotonic
-    ):
-        self._source = source
-        self._workers = workers
+        self,
+        submodel_source: source.Source,
+        store: threads.ThreadPool,
+        limits: serving_limits.Limits,
+        on_answer: abc.Callable[[cache.Owner, source.Version | None], None],
+        clock: abc.Callable[[], float] = time.monotonic,
+        max_entries: int = MAX_ENTRIES,
+    ) -> None:
+        self._source = submodel_source
+        self._store = store
         self._limits = limits
         self._on_answer = on_answer
         self._clock = clock
-        self._entries = collections.OrderedDict()
-        # The last answer took too long: who has an old one takes it at once.
+        self._entries: cachetools.LRUCache[cache.Owner, _Entry] = (
+            cachetools.LRUCache(max_entries)
+        )
+        # The last answer took too long: an old one is then taken at once.
         self._is_hanging = False
 
-    async def resolve(self, tenant, speaker):
-        """The current `Version`.
+    async def resolve(self, tenant: str, speaker: str) -> source.Version:
+        """The current version of a speaker's Submodel.
 
         Raises:
-            status.ServingError: NOT_FOUND there is none; UNAVAILABLE the store
-                does not answer; FAILED_PRECONDITION its entry is damaged.
+            ServingError: NOT_FOUND, there is none; UNAVAILABLE, the store does
+                not answer; FAILED_PRECONDITION, its entry is damaged.
         """
-        entry = self._entry(tenant, speaker)
+        owner = tenant, speaker
+        entry = self._entry(owner)
         if self._age(entry) <= self._limits.resolve_seconds:
             return entry.current()
-        flight = self._ask(tenant, speaker, entry)
-        if not self._is_stale(entry):
+        flight = self._ask(owner, entry)
+        if not self._may_serve(entry):
             await asyncio.wait({flight})
         elif not self._is_hanging:
             await asyncio.wait({flight}, timeout=PATIENCE_SECONDS)
             self._is_hanging |= not flight.done()
         if flight.done() and entry.failure is None:
             return entry.current()
-        if self._is_stale(entry):
-            return entry.version
-        raise errors.again(entry.failure or _silent())
+        if self._may_serve(entry):
+            return entry.current()
+        raise (entry.failure or errors.unavailable(_SILENT)).copy()
 
-    async def refresh(self, tenant, speaker):
-        """Asks the store now; errors are for those who `resolve`."""
-        entry = self._entry(tenant, speaker)
-        await asyncio.wait({self._ask(tenant, speaker, entry)})
+    async def refresh(self, owner: cache.Owner) -> None:
+        """Asks the store now; errors are left to those who `resolve`."""
+        await asyncio.wait({self._ask(owner, self._entry(owner))})
 
-    def invalidate(self, tenant, speaker):
-        """The next `resolve` asks, and takes no older answer."""
+    def invalidate(self, tenant: str, speaker: str) -> None:
+        """Makes the next `resolve` ask again and take no older answer."""
         self._entries.pop((tenant, speaker), None)
 
-    def _entry(self, tenant, speaker):
-        key = tenant, speaker
-        entry = self._entries.get(key)
+    def _entry(self, owner: cache.Owner) -> "_Entry":
+        entry = self._entries.get(owner)
         if entry is None:
-            entry = self._entries[key] = _Entry()
-            if len(self._entries) > self._limits.resolved_entries:
-                self._entries.popitem(last=False)
-        else:
-            self._entries.move_to_end(key)
+            entry = self._entries[owner] = _Entry()
         return entry
 
-    def _age(self, entry):
+    def _age(self, entry: "_Entry") -> float:
         return self._clock() - entry.asked_at
 
-    def _is_stale(self, entry):
+    def _may_serve(self, entry: "_Entry") -> bool:
+        """Whether the entry's version is recent enough to serve in need."""
         return (
             entry.version is not None
             and self._age(entry) <= self._limits.stale_seconds
         )
 
-    def _ask(self, tenant, speaker, entry):
+    def _ask(self, owner: cache.Owner, entry: "_Entry") -> asyncio.Task:
         if entry.flight is None or entry.flight.done():
-            entry.flight = asyncio.create_task(
-                self._fetch(tenant, speaker, entry)
-            )
+            entry.flight = asyncio.create_task(self._fetch(owner, entry))
         return entry.flight
 
-    async def _fetch(self, tenant, speaker, entry):
+    async def _fetch(self, owner: cache.Owner, entry: "_Entry") -> None:
         # The answer is as old as the question.
         asked_at = self._clock()
-        version, error = None, None
+        _, speaker = owner
+        version = error = None
         try:
-            version = await self._workers.call(
-                self._source.resolve,
-                tenant,
-                speaker,
-                seconds=self._limits.store_seconds,
+            version = await self._store.call(
+                self._source.resolve, *owner, seconds=self._limits.store_seconds
             )
         except LookupError:
-            error = errors.ServingError(
-                errors.Code.NOT_FOUND,
-                f"there is no Submodel of {speaker!r}",
-            )
+            error = errors.not_found(f"there is no Submodel of {speaker!r}")
         except ValueError as raised:
-            error = errors.ServingError(
-                errors.Code.FAILED_PRECONDITION,
-                f"the store's entry of {speaker!r} is damaged: {raised}",
+            error = errors.failed_precondition(
+                f"the store's entry of {speaker!r} is damaged: {raised}"
             )
         except TimeoutError:
             self._is_hanging = True
-            entry.failure = _silent()
+            entry.failure = errors.unavailable(_SILENT)
             return
         except Exception:
             logging.exception("the store failed to resolve a Submodel")
-            entry.failure = errors.ServingError(
-                errors.Code.UNAVAILABLE, "the store fails", 1.0
-            )
+            entry.failure = errors.unavailable("the store fails")
             return
         self._is_hanging = False
         entry.asked_at, entry.version = asked_at, version
         entry.error, entry.failure = error, None
-        # Who was told to take no older answer is not told this one.
-        is_current = self._entries.get((tenant, speaker), entry) is entry
-        if is_current and (
-            error is None or error.code is errors.Code.NOT_FOUND
-        ):
-            self._on_answer(tenant, speaker, version)
+        # An entry that was invalidated meanwhile speaks for nobody else.
+        is_latest = self._entries.get(owner, entry) is entry
+        is_damaged = isinstance(error, errors.ServingError) and (
+            error.code is not errors.Code.NOT_FOUND
+        )
+        if is_latest and not is_damaged:
+            self._on_answer(owner, version)
 
 
 class _Entry:
-    """What the store last said: a version, or an error that it stands by."""
+    """The store's last word: a version, or an error that it stands by."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.asked_at = float("-inf")
-        self.version = None
-        self.error = None
-        # Why the last question got no answer at all.
-        self.failure = None
-        self.flight = None
+        self.version: source.Version | None = None
+        self.error: errors.ServingError | None = None
+        # Why the last question got no answer.
+        self.failure: errors.ServingError | None = None
+        self.flight: asyncio.Task | None = None
 
-    def current(self):
-        if self.error is not None:
-            raise errors.again(self.error)
+    def current(self) -> source.Version:
+        if self.version is None:
+            raise (self.error or errors.unavailable(_SILENT)).copy()
         return self.version
-
-
-def _silent():
-    return errors.ServingError(
-        errors.Code.UNAVAILABLE, "the store does not answer", 1.0
-    )

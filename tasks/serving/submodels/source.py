@@ -1,59 +1,95 @@
-"""Submodels out of a store, checked; what brings TensorFlow into a server."""
+"""Submodels out of a store, checked before they are used."""
 
 import contextlib
+from collections import abc
+from typing import Protocol
 
+import numpy as np
 from absl import logging
 
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
+from tasks.serving import errors
+from tasks.serving.exports import description as export_description
+
+
+class Version(Protocol):
+    """A published Submodel, as the store's records describe it."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def speaker(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def num_bytes(self) -> int: ...
+    @property
+    def base_fingerprint(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+class Source(Protocol):
+    """Where Submodels come from; see `StoreSource` for what each raises."""
+
+    def check_id(self, kind: str, text: str) -> None: ...
+    def resolve(self, tenant: str, speaker: str) -> Version: ...
+    def read(self, version: Version) -> bytes: ...
+    def parse(
+        self, data: bytes, description: export_description.Description
+    ) -> np.ndarray: ...
+
+
+def owner_of(version: Version) -> tuple[str, str]:
+    return version.tenant, version.speaker
 
 
 class StoreSource:
     """A Submodel store as the server uses it; safe from several threads.
 
-    Every method blocks. What is wrong with a Submodel is a ValueError, what is
-    not there a LookupError, and what the store cannot do an OSError.
-
-    Args:
-        store: `submodel_store.SubmodelStore`.
+    Every method blocks. It raises a ValueError for a Submodel that is wrong, a
+    LookupError for one that is not there, and an OSError if the store fails.
     """
 
-    def __init__(self, store):
+    def __init__(self, store: submodel_store.SubmodelStore) -> None:
         self._store = store
 
     @staticmethod
-    def check_id(kind, text):
+    def check_id(kind: str, text: str) -> None:
         """Raises a ValueError unless the text may be a `kind`'s id."""
         submodel_store.check_id(kind, text)
 
-    def resolve(self, tenant, speaker):
-        """The current `submodel_store.Version` of a speaker.
+    def resolve(self, tenant: str, speaker: str) -> Version:
+        """The speaker's current version.
 
         Raises:
             LookupError: there is none.
             ValueError: the store's entry is damaged.
         """
-        with _telling_damage():
+        with _separating_damage():
             return self._store.resolve(tenant, speaker)
 
-    def read(self, version):
+    def read(self, version: Version) -> bytes:
         """The bytes of a version's file, as they were published.
 
         Raises:
             LookupError: it was erased.
             ValueError: the file is damaged.
         """
-        with _telling_damage():
+        with _separating_damage():
             return self._store.read(version)
 
     @staticmethod
-    def parse(data, description):
+    def parse(
+        data: bytes, description: export_description.Description
+    ) -> np.ndarray:
         """A Submodel's packed vector `[num_values]` float32.
 
         Args:
-            data: bytes of its file, as `read` gave them: the store has
-                checked their SHA-256.
-            description: `export_description.Description` that it has to fit.
+            data: of its file, as `read` gave it: the store has checked the
+                SHA-256.
+            description: of the export that it has to fit.
 
         Raises:
             ValueError: it is not a whole Submodel, or not one for this export.
@@ -73,11 +109,31 @@ class StoreSource:
         return loaded.vector
 
 
-@contextlib.contextmanager
-def _telling_damage():
-    """Tells a damaged file from a store that fails.
+class NoSource:
+    """Stands in for a store when base models are served alone."""
 
-    Their messages name paths, which are the operator's to read alone.
+    def check_id(self, kind: str, text: str) -> None:
+        raise errors.failed_precondition(
+            "this server has base models only, no store of Submodels"
+        )
+
+    def resolve(self, tenant: str, speaker: str) -> Version:
+        raise LookupError(speaker)
+
+    def read(self, version: Version) -> bytes:
+        raise LookupError(version.speaker)
+
+    def parse(
+        self, data: bytes, description: export_description.Description
+    ) -> np.ndarray:
+        raise ValueError("there is no store of Submodels")
+
+
+@contextlib.contextmanager
+def _separating_damage() -> abc.Iterator[None]:
+    """Tells a damaged Submodel from a store that fails as a whole.
+
+    The store's messages name paths, which only the operator may read.
     """
     try:
         yield
@@ -87,5 +143,5 @@ def _telling_damage():
             "its file in the store is damaged"
         ) from None
     except ValueError as error:
-        # Of the store as a whole, such as one of another format version.
+        # Of the whole store, such as one of another format version.
         raise OSError(str(error)) from None

@@ -9,7 +9,7 @@ import prometheus_client
 
 from lingvo_like.store import store as submodel_store
 from tasks.serving import errors, messages, server
-from tasks.serving.exports import engine
+from tasks.serving.exports import saved_model
 from tasks.serving.queueing import limits
 from tasks.serving.submodels import source as submodel_source
 from tests.benchmarks.serving import load, metrics, requests, users
@@ -30,7 +30,7 @@ class ServerHere:
     def __init__(self, exports, store, **bounds):
         self._server = server.Server(
             submodel_source.StoreSource(submodel_store.SubmodelStore(store)),
-            engine.SavedModelEngine,
+            saved_model.SavedModelEngine,
             [messages.ModelConfig(requests.MODEL, str(exports))],
             limits.Limits(**bounds),
         )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lingvo_like.submodel import layout as submodel_layout
-from tasks.serving.exports import engine, signatures
 from tasks.serving.exports import folder as export_folder
+from tasks.serving.exports import saved_model, signatures
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -59,7 +59,7 @@ def folder(kind):
 @functools.cache
 def loaded(kind):
     """The engine of that export; do not close it."""
-    return engine.SavedModelEngine(folder(kind), warm_up=False)
+    return saved_model.SavedModelEngine(folder(kind), warm_up=False)
 
 
 def rows(kind, count, seed=0, scale=0.3):

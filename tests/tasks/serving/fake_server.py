@@ -7,8 +7,7 @@ import prometheus_client
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tasks.serving import errors as errors_lib
-from tasks.serving import messages
+from tasks.serving import errors, messages
 
 NUM_VALUES = 4
 
@@ -39,8 +38,8 @@ class FakeServer:
 
     def check_room(self, caller):
         if self.is_full:
-            raise errors_lib.ServingError(
-                errors_lib.Code.RESOURCE_EXHAUSTED, "busy", 1.5
+            raise errors.ServingError(
+                errors.Code.RESOURCE_EXHAUSTED, "busy", 1.5
             )
 
     async def predict(self, caller, spec, utterances, deadline=None):
@@ -56,8 +55,8 @@ class FakeServer:
             raise self.error
         for each in utterances:
             if each.submodel_id and not caller.allows(each.submodel_id):
-                raise errors_lib.ServingError(
-                    errors_lib.Code.PERMISSION_DENIED, "not your speaker"
+                raise errors.ServingError(
+                    errors.Code.PERMISSION_DENIED, "not your speaker"
                 )
         return 3, [_answer(each) for each in utterances]
 
@@ -68,7 +67,7 @@ class FakeServer:
             messages.VersionStatus(
                 2,
                 messages.State.END,
-                errors_lib.ServingError(errors_lib.Code.DATA_LOSS, "broken"),
+                errors.ServingError(errors.Code.DATA_LOSS, "broken"),
             ),
         ]
 
@@ -95,13 +94,13 @@ class FakeServer:
 
     async def load_many(self, caller, speakers):
         caller.require_admin()
-        loaded, errors = [], {}
+        loaded, failed = [], {}
         for speaker in speakers:
             try:
                 loaded.append(await self.load(caller, speaker))
-            except errors_lib.ServingError as error:
-                errors[speaker] = error
-        return loaded, errors
+            except errors.ServingError as error:
+                failed[speaker] = error
+        return loaded, failed
 
     async def pin(self, caller, speaker):
         return self._change("pin", caller, speaker)
@@ -109,22 +108,22 @@ class FakeServer:
     async def unload(self, caller, speaker):
         self._change("unload", caller, speaker)
 
-    def list(self, caller):
+    def loaded(self, caller):
         return [self._change("list", caller, "anna")]
 
     def _change(self, what, caller, speaker):
         caller.require_admin()
         if speaker in self.missing:
-            raise errors_lib.ServingError(
-                errors_lib.Code.NOT_FOUND, f"no Submodel of {speaker}"
+            raise errors.ServingError(
+                errors.Code.NOT_FOUND, f"no Submodel of {speaker}"
             )
         self.changes.append((what, caller.tenant, speaker))
         return messages.LoadedSubmodel(speaker, "1-abc", "f" * 64, 16, False, 0)
 
     def _check(self, spec):
         if spec.name != "submodels" or spec.version not in (None, 3):
-            raise errors_lib.ServingError(
-                errors_lib.Code.NOT_FOUND, f"no model {spec.name}"
+            raise errors.ServingError(
+                errors.Code.NOT_FOUND, f"no model {spec.name}"
             )
 
 
@@ -132,7 +131,7 @@ def _answer(utterance):
     served_by = messages.SERVED_BY_BASE
     if utterance.submodel_id is not None:
         served_by = messages.SERVED_BY_SUBMODEL
-    elif utterance.row is not None:
+    elif utterance.vector is not None:
         served_by = messages.SERVED_BY_REQUEST
     who = utterance.submodel_id or ""
     return messages.Answer(

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-from tasks.serving import server
+from tasks.serving import messages, server
 from tasks.serving.queueing import limits
 from tests.tasks.serving import fake_engine
 
@@ -27,7 +27,7 @@ class Version:
 
 
 class FakeSource:
-    """As `loader.StoreSource`; a file is text, the value of the whole row.
+    """As `source.StoreSource`; a file is text, the value of the whole row.
 
     Attributes:
         resolves, reads: how often the store was asked.
@@ -117,8 +117,8 @@ class FakeSource:
             raise self.error
 
 
-CALLER = server.Caller("acme", is_admin=True)
-SPEC = server.ModelSpec("asr")
+CALLER = messages.Caller("acme", is_admin=True)
+SPEC = messages.ModelSpec("asr")
 # A cache of four rows of six values. Short is only what is waited for anyway:
 # a busy machine is no store that hangs, and no deadline is over on it.
 LIMITS = limits.Limits(
@@ -126,7 +126,6 @@ LIMITS = limits.Limits(
     batch_delay_seconds=0.001,
     queue_seconds=60.0,
     row_cache_bytes=4 * 24,
-    pinned_share=0.5,
     store_seconds=20.0,
     model_poll_seconds=0.05,
     request_seconds=60.0,
@@ -139,13 +138,13 @@ def changed(**changes):
     return dataclasses.replace(LIMITS, **changes)
 
 
-def utterance(mark, submodel_id=None, samples=10, row=None):
+def utterance(mark, submodel_id=None, samples=10, vector=None):
     """An utterance that `fake_engine.text_of` tells by its mark."""
     audio = np.full(samples, mark, np.float32)
-    return server.Utterance(audio, submodel_id, row)
+    return messages.Utterance(audio, submodel_id, vector)
 
 
-def row(value):
+def vector(value):
     return np.full(6, value, np.float32)
 
 
@@ -160,7 +159,7 @@ async def serving(source=None, engine=None, limits=LIMITS, **arguments):
     engine = engine or fake_engine.FakeEngine()
     arguments.setdefault("engine_factory", lambda path: engine)
     arguments.setdefault("list_folder", lambda path: ["1"])
-    arguments.setdefault("models", [server.ModelConfig("asr", "/exports")])
+    arguments.setdefault("models", [messages.ModelConfig("asr", "/exports")])
     running = server.Server(source, limits=limits, **arguments)
     await running.start()
     try:

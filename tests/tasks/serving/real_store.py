@@ -5,7 +5,7 @@ import numpy as np
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from lingvo_like.submodel import layout as submodel_layout
-from tasks.serving import server
+from tasks.serving import messages, server
 from tasks.serving.submodels import source as submodel_source
 from tests.tasks.serving import fake_engine, fake_source
 
@@ -33,7 +33,7 @@ def make_server(root, limits=LIMITS):
     return server.Server(
         submodel_source.StoreSource(submodel_store.SubmodelStore(root)),
         lambda path: fake_engine.FakeEngine(num_values=LAYOUT.num_values),
-        [server.ModelConfig(MODEL, "/exports")],
+        [messages.ModelConfig(MODEL, "/exports")],
         limits,
         list_folder=lambda path: ["1"],
     )

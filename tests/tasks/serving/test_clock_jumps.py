@@ -14,14 +14,14 @@ jump, real, real_ns = 0.0, time.time, time.time_ns
 time.time = lambda: real() + jump
 time.time_ns = lambda: real_ns() + int(jump * 1e9)
 
-from lingvo_like import submodel_store, submodel_store_records
+from lingvo_like.store import records, store as submodel_store
 from tests.tasks.serving import fake_source, real_store
 
 def now():
     shifted = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
     return shifted.isoformat(timespec="milliseconds")
 
-submodel_store_records.now = now
+records.now = now
 ROOT = sys.argv[1]
 
 async def ask(server, spec, caller):
@@ -50,7 +50,7 @@ async def run():
     for value, jump in enumerate((-1e9, 1e9, 0.0, -3600.0, 3600.0), 2):
         # What is ready stays so.
         assert await ask(server, *who) == real_store.text(5, value - 1)
-        (held,) = server.list(fake_source.CALLER)
+        (held,) = server.loaded(fake_source.CALLER)
         real_store.publish(ROOT, "acme", "F01", value)
         await noticed(server, value, *who)
     await server.close()

@@ -46,8 +46,8 @@ def test_a_message_is_one_line():
     assert error.message == "one two three"
 
 
-def test_the_same_error_again_is_a_new_object():
+def test_a_copy_of_an_error_is_a_new_object():
     error = errors.ServingError(errors.Code.UNAVAILABLE, "later", 2.0)
-    again = errors.again(error)
+    again = error.copy()
     assert again is not error
     assert vars(again) == vars(error)

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from tasks.serving import errors, server
+from tasks.serving import errors, messages
 from tasks.serving.submodels import cache
 from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
@@ -151,12 +151,12 @@ def test_a_row_that_waits_for_the_engine_is_not_written_over(
 
 def in_use(running):
     """How often rows are held."""
-    return sum(each.in_use for each in running.list(fake_source.CALLER))
+    return sum(each.in_use for each in running.loaded(fake_source.CALLER))
 
 
 async def ask(running, speaker=None):
     _, [answer] = await running.predict(
-        server.Caller("acme"),
+        messages.Caller("acme"),
         fake_source.SPEC,
         [fake_source.utterance(1, speaker)],
     )

@@ -5,8 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from tasks.serving import errors as errors_lib
-from tasks.serving import server
+from tasks.serving import errors, messages, server
 from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
 
@@ -24,7 +23,7 @@ async def ask(running, *utterances, caller=CALLER, spec=SPEC, deadline=None):
 
 async def refusal(awaitable):
     """The `ServingError` that something ends with."""
-    with pytest.raises(errors_lib.ServingError) as caught:
+    with pytest.raises(errors.ServingError) as caught:
         await awaitable
     return caught.value
 
@@ -59,7 +58,7 @@ def test_each_utterance_is_answered_by_its_own_submodel(source):
                 utterance(7, "ann"),
                 utterance(8, "bob"),
                 utterance(9),
-                utterance(6, row=fake_source.row(5)),
+                utterance(6, vector=fake_source.vector(5)),
                 utterance(5, "ann", samples=300),
             )
         assert [each.text for each in answers] == [
@@ -80,12 +79,12 @@ def test_each_utterance_is_answered_by_its_own_submodel(source):
 
 
 def test_one_value_that_fills_a_row_is_a_row(source):
-    filled = np.broadcast_to(np.float32(5), fake_source.row(5).shape)
+    filled = np.broadcast_to(np.float32(5), fake_source.vector(5).shape)
 
     async def main():
         async with fake_source.serving(source) as running:
             answers = await ask(
-                running, utterance(6, row=filled), utterance(7, "ann")
+                running, utterance(6, vector=filled), utterance(7, "ann")
             )
         assert [each.text for each in answers] == [text(6, 5), text(7, 1)]
 
@@ -96,7 +95,7 @@ def test_an_export_with_a_submodel_folded_in_does_not_serve(source):
     folded = fake_engine.FakeEngine(submodel={"speaker": "ann"})
 
     async def main():
-        with pytest.raises(errors_lib.ServingError, match="folded in"):
+        with pytest.raises(errors.ServingError, match="folded in"):
             async with fake_source.serving(source, folded):
                 pass
 
@@ -123,7 +122,7 @@ def test_a_missing_submodel_is_an_error_unless_the_base_may_answer(source):
     async def main():
         async with fake_source.serving(source) as running:
             error = await refusal(ask(running, utterance(1, "eve")))
-            assert error.code is errors_lib.Code.NOT_FOUND
+            assert error.code is errors.Code.NOT_FOUND
             assert "eve" in error.message
         async with fake_source.serving(source, fallback="base") as running:
             [answer] = await ask(running, utterance(1, "eve"))
@@ -160,14 +159,14 @@ def test_what_is_erased_leaves_memory_within_a_second_of_the_next_look(source):
             source.erase("ann")
             await asyncio.sleep(0.9)
             error = await refusal(ask(running, utterance(1, "ann")))
-            assert error.code is errors_lib.Code.NOT_FOUND
+            assert error.code is errors.Code.NOT_FOUND
             assert sizes(running) == (0, 0)
 
     asyncio.run(main())
 
 
 def test_what_is_erased_leaves_memory_though_nobody_asks(source):
-    limits = fake_source.changed(sweep_seconds=0.5)
+    limits = fake_source.changed(stale_seconds=0.5)
 
     async def main():
         async with fake_source.serving(source, limits=limits) as running:
@@ -192,21 +191,21 @@ def test_what_is_erased_while_it_is_read_is_not_kept(source):
             source.holds_reads = False
             source.may_read.set()
             for error in (other, await refusal(task)):
-                assert error.code is errors_lib.Code.NOT_FOUND
+                assert error.code is errors.Code.NOT_FOUND
             assert sizes(running) == (0, 0)
 
     asyncio.run(main())
 
 
 def test_a_file_that_is_not_in_the_store_is_told_and_not_tried_often(source):
-    limits = fake_source.changed(missing_seconds=60.0)
+    limits = fake_source.changed(resolve_seconds=60.0)
 
     async def main():
         async with fake_source.serving(source, limits=limits) as running:
             source.lose("ann")
             for _ in range(5):
                 error = await refusal(ask(running, utterance(1, "ann")))
-                assert error.code is errors_lib.Code.FAILED_PRECONDITION
+                assert error.code is errors.Code.FAILED_PRECONDITION
             assert source.reads <= 3
 
     asyncio.run(main())
@@ -245,14 +244,13 @@ def test_a_submodel_that_is_replaced_whenever_it_is_read_is_followed():
         (utterance(1, "ann", samples=0), "Received: 0"),
         (utterance(1, "ann", samples=401), "4 s at 100 Hz"),
         (utterance(1, "../ann"), "id is wrong"),
-        (utterance(1, "ann", row=fake_source.row(1)), "another"),
-        (utterance(1, row=np.ones(5, np.float32)), "Received: [5] float32"),
-        (utterance(1, row=fake_source.row(float("inf"))), "finite"),
-        (server.Utterance(np.ones(10)), "Received: [10] float64"),
-        (server.Utterance(np.ones((2, 3), np.float32)), "[2, 3]"),
-        (server.Utterance([0.5]), "list"),
+        (utterance(1, vector=np.ones(5, np.float32)), "Received: [5] float32"),
+        (utterance(1, vector=fake_source.vector(float("inf"))), "finite"),
+        (messages.Utterance(np.ones(10)), "Received: [10] float64"),
+        (messages.Utterance(np.ones((2, 3), np.float32)), "[2, 3]"),
+        (messages.Utterance([0.5]), "list"),
         (
-            server.Utterance(np.ones(10, np.float32), sample_rate=8000),
+            messages.Utterance(np.ones(10, np.float32), sample_rate=8000),
             "8000 samples per second, and the base model takes 100",
         ),
     ],
@@ -262,7 +260,7 @@ def test_bad_input_is_refused_with_its_reason_and_alone(source, bad, message):
         async with fake_source.serving(source) as running:
             good = asyncio.create_task(ask(running, utterance(1, "bob")))
             error = await refusal(ask(running, utterance(2, "ann"), bad))
-            assert error.code is errors_lib.Code.INVALID_ARGUMENT
+            assert error.code is errors.Code.INVALID_ARGUMENT
             assert message in error.message
             [answer] = await good
             assert answer.text == text(1, 2)
@@ -271,7 +269,7 @@ def test_bad_input_is_refused_with_its_reason_and_alone(source, bad, message):
 
 
 def test_access_is_refused_before_anything_is_looked_up(source):
-    caller = server.Caller("acme", frozenset({"ann"}))
+    caller = messages.Caller("acme", frozenset({"ann"}))
 
     async def main():
         async with fake_source.serving(source) as running:
@@ -279,12 +277,12 @@ def test_access_is_refused_before_anything_is_looked_up(source):
                 error = await refusal(
                     ask(running, utterance(1, speaker), caller=caller)
                 )
-                assert error.code is errors_lib.Code.PERMISSION_DENIED
+                assert error.code is errors.Code.PERMISSION_DENIED
             for call in (running.load, running.pin, running.unload):
                 error = await refusal(call(caller, "ann"))
-                assert error.code is errors_lib.Code.PERMISSION_DENIED
-            with pytest.raises(errors_lib.ServingError):
-                running.list(caller)
+                assert error.code is errors.Code.PERMISSION_DENIED
+            with pytest.raises(errors.ServingError):
+                running.loaded(caller)
         assert source.resolves == 0
 
     asyncio.run(main())
@@ -292,18 +290,18 @@ def test_access_is_refused_before_anything_is_looked_up(source):
 
 def test_another_tenants_speaker_of_the_same_name_is_another(source):
     source.publish("ann", 3, tenant="other")
-    other = server.Caller("other", is_admin=True)
+    other = messages.Caller("other", is_admin=True)
 
     async def main():
         async with fake_source.serving(source) as running:
             [mine] = await ask(running, utterance(1, "ann"))
             [theirs] = await ask(running, utterance(1, "ann"), caller=other)
             assert (mine.text, theirs.text) == (text(1, 1), text(1, 3))
-            assert len(running.list(other)) == 1
+            assert len(running.loaded(other)) == 1
             error = await refusal(
                 ask(running, utterance(1, "bob"), caller=other)
             )
-            assert error.code is errors_lib.Code.NOT_FOUND
+            assert error.code is errors.Code.NOT_FOUND
 
     asyncio.run(main())
 
@@ -317,13 +315,13 @@ def test_submodels_are_loaded_ahead_pinned_listed_and_unloaded(source):
             for number in range(4):
                 source.publish(f"u{number}", 10 + number)
                 await ask(running, utterance(1, f"u{number}"))
-            names = {each.submodel_id for each in running.list(CALLER)}
+            names = {each.submodel_id for each in running.loaded(CALLER)}
             assert names == {"bob", "u1", "u2", "u3"}
             await running.pin(CALLER, "u1")
             error = await refusal(running.pin(CALLER, "u2"))
-            assert error.code is errors_lib.Code.RESOURCE_EXHAUSTED
+            assert error.code is errors.Code.RESOURCE_EXHAUSTED
             await running.unload(CALLER, "bob")
-            names = {each.submodel_id for each in running.list(CALLER)}
+            names = {each.submodel_id for each in running.loaded(CALLER)}
             assert "bob" not in names
 
     asyncio.run(main())
@@ -332,17 +330,17 @@ def test_submodels_are_loaded_ahead_pinned_listed_and_unloaded(source):
 def test_many_are_loaded_and_each_that_is_not_says_why(source):
     async def main():
         async with fake_source.serving(source) as running:
-            loaded, errors = await running.load_many(
+            loaded, failed = await running.load_many(
                 CALLER, ["bob", "nobody", "ann", "../x"]
             )
             assert [each.submodel_id for each in loaded] == ["bob", "ann"]
-            assert errors["nobody"].code is errors_lib.Code.NOT_FOUND
-            assert errors["../x"].code is errors_lib.Code.INVALID_ARGUMENT
-            names = {each.submodel_id for each in running.list(CALLER)}
+            assert failed["nobody"].code is errors.Code.NOT_FOUND
+            assert failed["../x"].code is errors.Code.INVALID_ARGUMENT
+            names = {each.submodel_id for each in running.loaded(CALLER)}
             assert names == {"ann", "bob"}
-            plain = server.Caller(CALLER.tenant)
+            plain = messages.Caller(CALLER.tenant)
             error = await refusal(running.load_many(plain, ["bob"]))
-            assert error.code is errors_lib.Code.PERMISSION_DENIED
+            assert error.code is errors.Code.PERMISSION_DENIED
 
     asyncio.run(main())
 
@@ -350,7 +348,7 @@ def test_many_are_loaded_and_each_that_is_not_says_why(source):
 def test_there_is_no_room_where_every_model_keeps_one_waiting(source):
     engine = fake_engine.FakeEngine()
     limits = fake_source.changed(queue_seconds=0.01, batch_size=1)
-    other = server.Caller("other")
+    other = messages.Caller("other")
 
     async def main():
         async with fake_source.serving(source, engine, limits) as running:
@@ -363,9 +361,9 @@ def test_there_is_no_room_where_every_model_keeps_one_waiting(source):
             await waiting.until(engine.entered.is_set)
             waits = asyncio.create_task(ask(running, utterance(3)))
             await waiting.until(lambda: num_queued(running) == 2)
-            with pytest.raises(errors_lib.ServingError) as caught:
+            with pytest.raises(errors.ServingError) as caught:
                 running.check_room(CALLER)
-            assert caught.value.code is errors_lib.Code.RESOURCE_EXHAUSTED
+            assert caught.value.code is errors.Code.RESOURCE_EXHAUSTED
             assert caught.value.retry_after_seconds > 0
             # Fair to tenants: its first is before the other's second.
             running.check_room(other)
@@ -378,7 +376,7 @@ def test_there_is_no_room_where_every_model_keeps_one_waiting(source):
 
 def test_calls_of_a_tenant_load_one_at_a_time_and_of_others_beside(source):
     source.publish("ann", 3, tenant="other")
-    other = server.Caller("other", is_admin=True)
+    other = messages.Caller("other", is_admin=True)
 
     async def main():
         async with fake_source.serving(source) as running:
@@ -398,7 +396,7 @@ def test_calls_of_a_tenant_load_one_at_a_time_and_of_others_beside(source):
             source.may_read.set()
             await asyncio.gather(asked, *calls)
             assert source.reads == 3
-            assert len(running.list(CALLER)) == 2
+            assert len(running.loaded(CALLER)) == 2
 
     asyncio.run(main())
 
@@ -416,16 +414,16 @@ def test_a_drain_waits_for_the_load_of_a_list_that_is_under_way(source):
             assert not drained.done()
             source.may_read.set()
             await drained
-            loaded, errors = await call
+            loaded, failed = await call
             assert [each.submodel_id for each in loaded] == ["ann"]
-            assert errors["bob"].code is errors_lib.Code.UNAVAILABLE
+            assert failed["bob"].code is errors.Code.UNAVAILABLE
 
     asyncio.run(main())
 
 
 def test_a_tenant_pins_no_more_than_its_share(source):
     source.publish("ann", 3, tenant="other")
-    other = server.Caller("other", is_admin=True)
+    other = messages.Caller("other", is_admin=True)
 
     async def main():
         # Four rows, of which two may be pinned.
@@ -434,7 +432,7 @@ def test_a_tenant_pins_no_more_than_its_share(source):
             await running.pin(CALLER, "bob")
             await running.pin(CALLER, "bob")
             error = await refusal(running.pin(CALLER, "ann"))
-            assert error.code is errors_lib.Code.RESOURCE_EXHAUSTED
+            assert error.code is errors.Code.RESOURCE_EXHAUSTED
             assert "of this tenant" in error.message
             assert (await running.pin(other, "ann")).pinned
             await running.unload(CALLER, "bob")
@@ -456,7 +454,7 @@ def test_a_pin_that_is_given_up_takes_no_other_with_it(source):
             assert first.cancelled()
             source.may_read.set()
             assert (await second).pinned
-            [loaded] = running.list(CALLER)
+            [loaded] = running.loaded(CALLER)
             assert loaded.pinned
 
     asyncio.run(main())
@@ -492,7 +490,7 @@ def test_what_is_unloaded_as_its_new_version_loads_stays_unloaded(source):
             count = "submodels_load_seconds_count"
             value = running.registry.get_sample_value
             await waiting.until(lambda: value(count) == 2)
-            await waiting.until(lambda: not running.list(CALLER))
+            await waiting.until(lambda: not running.loaded(CALLER))
             assert sizes(running) == (0, 0)
 
     asyncio.run(main())
@@ -505,11 +503,11 @@ def test_a_pinned_submodel_is_ready_in_its_new_version_unasked(source):
             version = source.publish("ann", 11)
             await waiting.until(
                 lambda: (
-                    [each.submodel_version for each in running.list(CALLER)]
+                    [each.submodel_version for each in running.loaded(CALLER)]
                     == [version.name]
                 )
             )
-            [loaded] = running.list(CALLER)
+            [loaded] = running.loaded(CALLER)
             assert loaded.pinned
 
     asyncio.run(main())
@@ -530,7 +528,7 @@ def test_the_queues_limit_is_exact(source):
             started = asyncio.get_running_loop().time()
             error = await refusal(ask(running, utterance(9, "ann")))
             assert asyncio.get_running_loop().time() - started < 10
-            assert error.code is errors_lib.Code.RESOURCE_EXHAUSTED
+            assert error.code is errors.Code.RESOURCE_EXHAUSTED
             assert error.retry_after_seconds > 0
             tasks[5].cancel()
             await asyncio.wait({tasks[5]})
@@ -555,7 +553,7 @@ def test_the_queues_limit_is_exact(source):
 
 def test_a_tenant_fills_no_more_than_its_share_of_the_queue(source):
     limits = fake_source.changed(queue_requests=8, tenant_share=0.5)
-    other = server.Caller("other")
+    other = messages.Caller("other")
 
     async def main():
         engine = fake_engine.FakeEngine()
@@ -590,7 +588,7 @@ def test_a_request_too_late_is_dropped_and_never_reaches_the_engine(source):
                 error = await refusal(
                     ask(running, utterance(2, "ann"), deadline=deadline)
                 )
-                assert error.code is errors_lib.Code.DEADLINE_EXCEEDED
+                assert error.code is errors.Code.DEADLINE_EXCEEDED
             cancelled = asyncio.create_task(ask(running, utterance(3, "ann")))
             await waiting.until(lambda: num_queued(running) == 2)
             cancelled.cancel()
@@ -598,7 +596,7 @@ def test_a_request_too_late_is_dropped_and_never_reaches_the_engine(source):
             engine.may_run.set()
             await first
             await ask(running, utterance(4, "ann"))
-            assert running.list(CALLER)[0].in_use == 0
+            assert running.loaded(CALLER)[0].in_use == 0
         marks = [mark for _, _, marks in engine.calls for mark in marks]
         assert marks == [1, 4]
 
@@ -623,7 +621,7 @@ def test_a_request_that_would_wait_beyond_its_deadline_is_refused(source):
             error = await refusal(
                 ask(running, utterance(2), deadline=clock() + 0.5)
             )
-            assert error.code is errors_lib.Code.RESOURCE_EXHAUSTED
+            assert error.code is errors.Code.RESOURCE_EXHAUSTED
             # Five go before it, each as long as the engine took for one.
             assert 0.9 < error.retry_after_seconds < 5 * seconds
             engine.may_run.set()
@@ -641,7 +639,7 @@ def test_only_the_utterance_that_the_engine_fails_on_fails(source):
                 return_exceptions=True,
             )
         failed = outcomes.pop(3)
-        assert failed.code is errors_lib.Code.INTERNAL
+        assert failed.code is errors.Code.INTERNAL
         assert "secret" not in failed.message
         marks = [0, 1, 2, 4, 5, 6, 7]
         assert [each.text for [each] in outcomes] == [
@@ -665,7 +663,7 @@ def test_draining_answers_all_that_was_let_in_and_nothing_else(source):
             assert not running.ready
             assert running.live
             error = await refusal(ask(running, utterance(1)))
-            assert error.code is errors_lib.Code.UNAVAILABLE
+            assert error.code is errors.Code.UNAVAILABLE
             await draining
             assert all(task.done() for task in tasks)
             answers = [task.result() for task in tasks]
@@ -690,7 +688,7 @@ def test_closing_fails_what_still_waits(source):
             closing = asyncio.create_task(running.close())
             for task in tasks[1:]:
                 error = await refusal(task)
-                assert error.code is errors_lib.Code.UNAVAILABLE
+                assert error.code is errors.Code.UNAVAILABLE
             engine.may_run.set()
             assert (await tasks[0])[0].text == text(1, 1)
             await closing
@@ -718,7 +716,7 @@ def test_a_store_that_hangs_holds_up_nobody_whose_submodel_is_ready(source):
             [answer] = await others[0]
             assert answer.text == text(1, 2)
             for task in others[1:]:
-                assert (await refusal(task)).code is errors_lib.Code.NOT_FOUND
+                assert (await refusal(task)).code is errors.Code.NOT_FOUND
 
     asyncio.run(main())
 
@@ -734,19 +732,19 @@ def test_a_store_that_hangs_is_given_up_until_it_answers_again(source):
             async def hangs():
                 asked = (ask(running, utterance(1, name)) for name in names)
                 for error in await asyncio.gather(*map(refusal, asked)):
-                    assert error.code is errors_lib.Code.UNAVAILABLE
+                    assert error.code is errors.Code.UNAVAILABLE
                 # A thread that had not begun yet is none that hangs.
                 return num_stuck(running)
 
             await waiting.until(hangs)
-            assert num_stuck(running) <= running.limits.store_threads
+            assert num_stuck(running) <= limits.store_threads
             source.is_open.set()
             await waiting.until(lambda: num_stuck(running) == 0)
 
             async def answers():
                 try:
                     [answer] = await ask(running, utterance(1, "bob"))
-                except errors_lib.ServingError:
+                except errors.ServingError:
                     # A busy machine may look like a store that hangs.
                     return False
                 return answer.text == text(1, 2)
@@ -774,19 +772,19 @@ def test_a_wrong_file_is_told_and_not_tried_by_each_request(
     source, publish, message
 ):
     publish(source)
-    limits = fake_source.changed(missing_seconds=60.0)
+    limits = fake_source.changed(resolve_seconds=60.0)
 
     async def main():
         async with fake_source.serving(source, limits=limits) as running:
             for _ in range(3):
-                errors = await asyncio.gather(
+                refused = await asyncio.gather(
                     *(
                         refusal(ask(running, utterance(1, "bad")))
                         for _ in range(5)
                     )
                 )
-                for error in errors:
-                    assert error.code is errors_lib.Code.FAILED_PRECONDITION
+                for error in refused:
+                    assert error.code is errors.Code.FAILED_PRECONDITION
                     assert message in error.message
             assert source.reads <= 1
             await ask(running, utterance(1, "ann"))
@@ -833,7 +831,7 @@ def test_a_store_that_fails_is_unavailable_and_tells_no_paths(source):
         async with fake_source.serving(source) as running:
             source.error = OSError(5, "disk", "/secret/path")
             error = await refusal(ask(running, utterance(1, "ann")))
-            assert error.code is errors_lib.Code.UNAVAILABLE
+            assert error.code is errors.Code.UNAVAILABLE
             assert "secret" not in error.message
 
     asyncio.run(main())
@@ -845,9 +843,9 @@ def test_without_a_store_the_base_alone_is_served():
             [answer] = await ask(running, utterance(1))
             assert answer.text == text(1, 0)
             error = await refusal(ask(running, utterance(1, "ann")))
-            assert error.code is errors_lib.Code.FAILED_PRECONDITION
+            assert error.code is errors.Code.FAILED_PRECONDITION
             assert (await refusal(running.load(CALLER, "ann"))).code is (
-                errors_lib.Code.FAILED_PRECONDITION
+                errors.Code.FAILED_PRECONDITION
             )
 
     asyncio.run(main())
@@ -857,16 +855,15 @@ def test_a_request_of_another_model_or_version_is_not_found(source):
     async def main():
         async with fake_source.serving(source) as running:
             for spec in (
-                server.ModelSpec("asr", version=2),
-                server.ModelSpec("other"),
+                messages.ModelSpec("asr", version=2),
+                messages.ModelSpec("other"),
             ):
                 error = await refusal(ask(running, utterance(1), spec=spec))
-                assert error.code is errors_lib.Code.NOT_FOUND
+                assert error.code is errors.Code.NOT_FOUND
             assert running.model_ready("asr")
             assert not running.model_ready("other")
             version, signatures = running.signature_metadata(SPEC)
             assert (version, list(signatures)) == (1, ["serving_default"])
-            assert running.description(SPEC)[1].max_samples == 400
 
     asyncio.run(main())
 
@@ -903,10 +900,12 @@ def test_a_reload_under_load_fails_no_request_even_with_a_corrupt_base(source):
                 # Each that loads has answered before the next one comes.
                 await waiting.until(lambda: len(set(versions)) == len(engines))
                 folders.append(str(version))
-                reload = running.reload([server.ModelConfig("asr", "/exports")])
+                reload = running.reload(
+                    [messages.ModelConfig("asr", "/exports")]
+                )
                 if version == 3:
                     error = await refusal(reload)
-                    assert error.code is errors_lib.Code.FAILED_PRECONDITION
+                    assert error.code is errors.Code.FAILED_PRECONDITION
                     assert "corrupt" in error.message
                 else:
                     await reload
@@ -930,7 +929,7 @@ def test_a_server_without_a_base_that_loads_does_not_start():
         running = server.Server(
             None,
             factory,
-            [server.ModelConfig("asr", "/exports")],
+            [messages.ModelConfig("asr", "/exports")],
             list_folder=lambda path: ["1"],
         )
         error = await refusal(running.start())

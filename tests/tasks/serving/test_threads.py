@@ -23,7 +23,7 @@ class Hang:
 
 def test_a_call_gives_its_result_or_its_error():
     async def main():
-        pool = threads.Workers("test", 2)
+        pool = threads.ThreadPool("test", 2)
         assert await pool.call(divmod, 7, 2) == (3, 1)
         with pytest.raises(ZeroDivisionError):
             await pool.call(divmod, 7, 0)
@@ -33,7 +33,7 @@ def test_a_call_gives_its_result_or_its_error():
 
 def test_calls_that_hang_are_given_up_and_then_refused_at_once():
     async def main():
-        pool = threads.Workers("test", 2)
+        pool = threads.ThreadPool("test", 2)
         hang = Hang()
 
         async def all_hang():
@@ -66,7 +66,7 @@ def test_there_are_never_more_threads_and_they_end():
         )
 
     async def main():
-        pool = threads.Workers("counted", 3)
+        pool = threads.ThreadPool("counted", 3)
         for _ in range(20):
             await asyncio.gather(*(pool.call(divmod, 7, 2) for _ in range(9)))
         assert alive() == 3
@@ -78,7 +78,7 @@ def test_there_are_never_more_threads_and_they_end():
 
 def test_a_cancelled_call_that_runs_holds_its_thread_till_it_ends():
     async def main():
-        pool = threads.Workers("test", 1)
+        pool = threads.ThreadPool("test", 1)
         hang = Hang()
         task = asyncio.create_task(pool.call(hang))
         await waiting.until(hang.begun.is_set)
@@ -92,7 +92,7 @@ def test_a_cancelled_call_that_runs_holds_its_thread_till_it_ends():
 
 def test_a_call_without_a_limit_waits_for_threads_that_come_back():
     async def main():
-        pool = threads.Workers("test", 1)
+        pool = threads.ThreadPool("test", 1)
         hang = Hang()
         given_up = asyncio.create_task(pool.call(hang))
         await waiting.until(hang.begun.is_set)

@@ -123,7 +123,9 @@ def test_a_server_that_stays_busy_is_given_up(tmp_path):
 def local_engine(monkeypatch):
     loaded = Engine()
     monkeypatch.setattr(
-        transcribing.engine, "SavedModelEngine", lambda path, warm_up: loaded
+        transcribing.saved_model,
+        "SavedModelEngine",
+        lambda path, warm_up: loaded,
     )
     monkeypatch.setattr(transcribing, "newest", lambda path: path)
     return loaded
@@ -191,7 +193,9 @@ def test_newest_export_is_the_highest_number_and_not_the_last_name(tmp_path):
 def test_export_with_a_submodel_folded_in_takes_none(tmp_path, monkeypatch):
     folded = Engine({"sha256": "cd" * 32})
     monkeypatch.setattr(
-        transcribing.engine, "SavedModelEngine", lambda path, warm_up: folded
+        transcribing.saved_model,
+        "SavedModelEngine",
+        lambda path, warm_up: folded,
     )
     monkeypatch.setattr(transcribing, "newest", lambda path: path)
     found = transcribing.open_local("export").submit(np.zeros(5)).result()

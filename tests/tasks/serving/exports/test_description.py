@@ -129,7 +129,7 @@ def test_missing_and_altered_files_are_named(tmp_path):
 
 def test_reading_takes_no_tensorflow():
     program = (
-        "import sys; from tasks.serving.exports import export_description; "
+        "import sys; from tasks.serving.exports import description; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -22,8 +22,8 @@ LENGTHS = [9000, 16000]
 PROGRAM = """
 import json, sys
 import numpy as np
-from tasks.serving.exports import engine
-loaded = engine.SavedModelEngine(sys.argv[1], warm_up=False)
+from tasks.serving.exports import saved_model
+loaded = saved_model.SavedModelEngine(sys.argv[1], warm_up=False)
 inputs = dict(np.load(sys.argv[2]))
 answer = loaded.predict("serving_default", inputs)
 print(json.dumps([text.decode() for text in answer["text"]]))

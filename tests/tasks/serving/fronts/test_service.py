@@ -15,8 +15,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tasks.serving import errors as errors_lib
-from tasks.serving import server
+from tasks.serving import errors, messages, server
 from tasks.serving.fronts import access, access_log, intake, listening, service
 from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
@@ -36,7 +35,7 @@ class Running:
         self.server = server.Server(
             source,
             lambda path: self.engine,
-            [server.ModelConfig("asr", "/exports")],
+            [messages.ModelConfig("asr", "/exports")],
             fake_source.LIMITS,
             list_folder=lambda path: ["1"],
         )
@@ -208,7 +207,7 @@ def test_a_model_that_does_not_load_is_an_error():
         broken = server.Server(
             None,
             lambda path: fake_engine.FakeEngine(),
-            [server.ModelConfig("asr", "/exports")],
+            [messages.ModelConfig("asr", "/exports")],
             fake_source.LIMITS,
             list_folder=lambda path: [],
         )
@@ -219,7 +218,7 @@ def test_a_model_that_does_not_load_is_an_error():
             access_log.AccessLog(""),
             listening.Tls(),
         )
-        with pytest.raises(errors_lib.ServingError, match="no versions"):
+        with pytest.raises(errors.ServingError, match="no versions"):
             await running.service.start(ADDRESSES)
 
     asyncio.run(run())

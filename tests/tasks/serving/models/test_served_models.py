@@ -5,16 +5,21 @@ import asyncio
 import pytest
 
 from tasks.serving import errors, messages
-from tasks.serving.models import served_models
-from tasks.serving.models import versions as model_versions
+from tasks.serving.models import served_models, versions
 from tests import waiting
-from tests.tasks.serving import fake_source
+from tests.tasks.serving import fake_engine, fake_source
 
 State = messages.State
 
 
-class Model(model_versions.Model):
+class Version(versions.ModelVersion):
+    """A version without threads and rows."""
+
     is_closed = False
+
+    def __init__(self, name, version, path):
+        engine = fake_engine.FakeEngine()
+        super().__init__(name, version, path, engine, None, None, None)
 
     async def close(self):
         self.is_closed = True
@@ -30,7 +35,7 @@ class Setting:
         self.is_loading, self.may_load = asyncio.Event(), asyncio.Event()
         self.may_load.set()
         self.now = 1000.0
-        self.models = served_models.Models(
+        self.models = served_models.ServedModels(
             self._load,
             fake_source.changed(**changes),
             self._list,
@@ -50,7 +55,7 @@ class Setting:
         await self.may_load.wait()
         if path in self.bad:
             raise ValueError("truncated")
-        return Model(name, version, path)
+        return Version(name, version, path)
 
     async def reload(self, name="asr", base_path="/a", **policy):
         await self.models.reload(
@@ -63,7 +68,7 @@ class Setting:
         return caught.value
 
     def find(self, version=None, label=None, name="asr"):
-        return self.models.lookup(messages.ModelSpec(name, version, label))
+        return self.models.find(messages.ModelSpec(name, version, label))
 
     def serving(self):
         return sorted(model.version for model in self.models.available)
@@ -335,10 +340,7 @@ def test_a_reload_whose_caller_goes_away_is_finished():
     "configs",
     [
         [],
-        [messages.ModelConfig("", "/a")],
         [messages.ModelConfig("asr", "/a")] * 2,
-        [messages.ModelConfig("asr", "")],
-        [messages.ModelConfig("asr", "/a", latest=0)],
     ],
 )
 def test_configurations_that_make_no_sense_change_nothing(configs):
@@ -351,6 +353,16 @@ def test_configurations_that_make_no_sense_change_nothing(configs):
         assert setting.serving() == [1]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "name, base_path, latest", [("", "/a", 1), ("asr", "", 1), ("asr", "/a", 0)]
+)
+def test_a_configuration_that_makes_no_sense_is_refused(
+    name, base_path, latest
+):
+    with pytest.raises(ValueError):
+        messages.ModelConfig(name, base_path, latest)
 
 
 def test_the_status_of_unknown_models_and_versions_is_not_found():

@@ -23,6 +23,7 @@ class Setting:
         self.ahead = 0.0
         self.engine = engine or fake_engine.FakeEngine()
         self.ended = []
+        self._vectors = [fake_source.vector(value) for value in range(2)]
         self.metrics = metrics.Metrics()
         self.batcher = batcher.Batcher(
             "asr",
@@ -34,15 +35,10 @@ class Setting:
         )
 
     def item(self, mark, value=1, samples=10, seconds=3600.0, tenant="acme"):
-        description = self.engine.description
-        bucket = description.bucket(samples)
-        return batcher.Item(
+        return batcher.QueuedUtterance(
             tenant=tenant,
             audio=np.full(samples, mark, np.float32),
-            row=fake_source.row(value),
-            row_key=value,
-            bucket=bucket,
-            cost=description.bucket_samples[bucket],
+            vector=self._vectors[value],
             deadline=time.monotonic() + seconds,
             on_end=lambda: self.ended.append(mark),
             future=asyncio.get_running_loop().create_future(),

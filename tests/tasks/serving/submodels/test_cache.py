@@ -31,13 +31,13 @@ def fill(rows, *speakers):
 
 
 def speakers(rows):
-    return [key.speaker for key in rows.keys()]
+    return [version.speaker for version in rows.versions()]
 
 
 def test_a_row_comes_back_as_it_went_in(rows):
     fill(rows, "ann", "bob")
     handle = rows.acquire(Version("bob"))
-    np.testing.assert_array_equal(handle.row, row(1))
+    np.testing.assert_array_equal(handle.vector, row(1))
     assert handle.version == Version("bob")
     assert rows.acquire(Version("eve")) is None
     assert rows.acquire(Version("ann", "other")) is None
@@ -46,7 +46,7 @@ def test_a_row_comes_back_as_it_went_in(rows):
 def test_a_held_row_cannot_be_written_to(rows):
     fill(rows, "ann")
     with pytest.raises(ValueError):
-        rows.acquire(Version("ann")).row[0] = 1
+        rows.acquire(Version("ann")).vector[0] = 1
 
 
 def test_the_longest_unused_row_makes_room():
@@ -63,13 +63,13 @@ def test_the_longest_unused_row_makes_room():
 def test_held_rows_stay_and_stay_whole(rows):
     fill(rows, "ann", "bob")
     first = rows.acquire(Version("ann"))
-    second = first.again()
+    second = first.copy()
     first.release()
     first.release()
     for _ in range(5):
         rows.insert(Version("eve"), row(9))
-        rows.forget("acme", "eve")
-    np.testing.assert_array_equal(second.row, row(0))
+        rows.forget(("acme", "eve"))
+    np.testing.assert_array_equal(second.vector, row(0))
     other = rows.acquire(Version("ann"))
     rows.insert(Version("eve"), row(9))
     third = rows.acquire(Version("eve"))
@@ -79,11 +79,11 @@ def test_held_rows_stay_and_stay_whole(rows):
     fill(rows, "max")
     second.release()
     other.release()
-    assert rows.holders(cache.key_of(Version("ann"))) == 0
+    assert rows.holders(Version("ann")) == 0
 
 
 def test_pinned_rows_are_not_evicted():
-    rows = cache.RowCache(6, 48, lambda key: key.speaker == "ann")
+    rows = cache.RowCache(6, 48, lambda owner: owner == ("acme", "ann"))
     fill(rows, "ann", "bob", "eve")
     assert speakers(rows) == ["ann", "eve"]
 
@@ -93,37 +93,49 @@ def test_a_dropped_row_is_gone_at_once_and_its_memory_when_nobody_holds_it(
 ):
     fill(rows, "ann", "bob")
     handle = rows.acquire(Version("ann"))
-    values = handle.row
-    rows.forget("acme", "ann")
+    values = handle.vector
+    rows.forget(("acme", "ann"))
     assert rows.acquire(Version("ann")) is None
     np.testing.assert_array_equal(values, row(0))
     assert rows.num_bytes == 48
-    rows.forget("acme", "bob")
+    rows.forget(("acme", "bob"))
     assert rows.num_bytes == 24
     handle.release()
     assert rows.num_bytes == 0
-    assert rows.owners() == set()
+    assert not rows.versions()
 
 
 def test_what_is_dropped_is_wiped(rows):
     rows.insert(Version("ann"), row(7))
     handle = rows.acquire(Version("ann"))
-    values = handle.row
-    rows.forget("acme", "ann")
+    values = handle.vector
+    rows.forget(("acme", "ann"))
     handle.release()
     np.testing.assert_array_equal(values, row(0))
 
 
 def test_dropping_keeps_the_current_version_and_other_tenants(rows):
-    rows = cache.RowCache(6, 3 * 24)
-    rows.insert(Version("ann", "old"), row(0))
-    rows.insert(Version("ann", "new"), row(1))
-    rows.insert(Version("ann", "old", "other"), row(2))
-    rows.forget("acme", "ann", keep="new")
-    assert [(key.tenant, key.sha256) for key in rows.keys()] == [
-        ("acme", "new"),
-        ("other", "old"),
-    ]
+    mine, other = Version("ann", "new"), Version("ann", "new", "other")
+    rows.insert(mine, row(0))
+    rows.insert(other, row(1))
+    rows.forget(("acme", "ann"), keep="new")
+    assert rows.versions() == [mine, other]
+    rows.forget(("acme", "ann"), keep="newer")
+    assert rows.versions() == [other]
+
+
+def test_a_new_version_takes_the_place_of_its_owners_old_one(rows):
+    old, new = Version("ann", "old"), Version("ann", "new")
+    rows.insert(old, row(0))
+    handle = rows.acquire(old)
+    rows.insert(new, row(1))
+    assert rows.acquire(old) is None
+    assert (rows.holders(old), rows.holders(new)) == (0, 0)
+    # Whoever has the old one keeps it whole.
+    np.testing.assert_array_equal(handle.vector, row(0))
+    np.testing.assert_array_equal(rows.acquire(new).vector, row(1))
+    handle.release()
+    assert rows.num_bytes == 24
 
 
 def test_a_cache_without_room_for_a_row_is_refused():
@@ -152,7 +164,8 @@ def test_a_speakers_files_are_dropped():
     files.put(Version("ann", "old"), b"1234")
     files.put(Version("ann", "new"), b"12")
     files.put(Version("bob"), b"1")
-    files.forget("acme", "ann", keep="new")
+    assert files.get(Version("ann", "old")) is None
+    files.forget(("acme", "ann"), keep="new")
     assert files.num_bytes == 3
-    files.forget("acme", "ann")
+    files.forget(("acme", "ann"))
     assert files.owners() == {("acme", "bob")}

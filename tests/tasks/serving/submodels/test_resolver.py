@@ -13,18 +13,19 @@ from tests.tasks.serving import fake_source
 class Setting:
     """A resolver with a clock of its own."""
 
-    def __init__(self, **changes):
+    def __init__(self, max_entries=100, **changes):
         self.now = 1000.0
         self.source = fake_source.FakeSource()
         self.version = self.source.publish("ann", 1)
         self.answers = []
-        self.workers = threads.Workers("store", 2)
-        self.resolver = resolver.Resolver(
+        self.workers = threads.ThreadPool("store", 2)
+        self.resolver = resolver.VersionResolver(
             self.source,
             self.workers,
             fake_source.changed(**changes),
             lambda *answer: self.answers.append(answer),
             lambda: self.now,
+            max_entries,
         )
 
     async def resolve(self, speaker="ann"):
@@ -57,7 +58,7 @@ def test_an_answer_is_used_for_half_a_second_and_then_asked_for_again():
         assert setting.source.resolves == 1
         setting.now += 0.01
         assert await setting.resolve() == new
-        assert [version for _, _, version in setting.answers] == [
+        assert [version for _, version in setting.answers] == [
             setting.version,
             new,
         ]
@@ -95,7 +96,7 @@ def test_what_was_erased_is_gone_and_told():
         setting.source.erase("ann")
         setting.now += 0.51
         assert await setting.code() is errors.Code.NOT_FOUND
-        assert setting.answers[-1] == ("acme", "ann", None)
+        assert setting.answers[-1] == (("acme", "ann"), None)
         # Not even when the store then fails.
         setting.source.error = OSError("disk")
         setting.now += 0.51
@@ -161,7 +162,7 @@ def test_a_damaged_entry_is_told_as_such():
 
 def test_no_more_users_are_remembered_than_may_be():
     async def main():
-        setting = Setting(resolved_entries=2)
+        setting = Setting(max_entries=2)
         for speaker in ("ann", "u1", "u2", "u3"):
             if speaker != "ann":
                 await setting.code(speaker)
@@ -200,6 +201,6 @@ def test_an_answer_from_before_it_was_invalidated_is_told_to_nobody():
         await waiting.until(lambda: setting.source.resolves == 2)
         setting.source.is_open.set()
         assert await old == await new == setting.version
-        assert setting.answers == [("acme", "ann", setting.version)]
+        assert setting.answers == [(("acme", "ann"), setting.version)]
 
     run(main)

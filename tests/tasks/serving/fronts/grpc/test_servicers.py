@@ -148,7 +148,7 @@ def test_each_way_to_name_a_submodel(
         served_by.encode()
     }
     if signature == "grouped":
-        rows = [each.row[0] for each in fronts.server.seen[0][2]]
+        rows = [each.vector[0] for each in fronts.server.seen[0][2]]
         assert rows == [2.0, 1.0]
 
 

@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from tasks.serving import errors, metrics
-from tasks.serving.submodels import cache
-from tasks.serving.submodels import provider as submodel_provider
+from tasks.serving.submodels import provider
 from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
 
@@ -17,17 +16,17 @@ class Setting:
     def __init__(self, **changes):
         self.source = fake_source.FakeSource()
         self.version = self.source.publish("ann", 1)
-        self.submodels = submodel_provider.Submodels(
+        self.provider = provider.SubmodelProvider(
             self.source, fake_source.changed(**changes), metrics.Metrics()
         )
-        self.pool = self.submodels.open_pool(fake_engine.description())
+        self.ready = self.provider.attach(fake_engine.description())
 
     @property
     def holders(self):
-        return self.pool.rows.holders(cache.key_of(self.version))
+        return self.ready.rows.holders(self.version)
 
     async def acquire(self, speaker="ann"):
-        return await self.submodels.acquire(self.pool, "acme", speaker)
+        return await self.provider.acquire(self.ready, "acme", speaker)
 
 
 def test_one_load_gives_each_who_waits_a_hold_of_its_own():
@@ -64,14 +63,14 @@ def test_who_goes_as_the_row_is_handed_over_leaves_no_hold(monkeypatch):
         setting.source.holds_reads = True
         task = asyncio.create_task(setting.acquire())
         await waiting.until(lambda: setting.source.reads)
-        hand_over = setting.pool.rows.acquire
+        hand_over = setting.ready.rows.acquire
 
         def acquire(version):
             # Runs after the hand-over and before the task that waits.
             asyncio.get_running_loop().call_soon(task.cancel)
             return hand_over(version)
 
-        monkeypatch.setattr(setting.pool.rows, "acquire", acquire)
+        monkeypatch.setattr(setting.ready.rows, "acquire", acquire)
         setting.source.may_read.set()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -84,21 +83,21 @@ def test_what_is_forgotten_as_the_row_is_handed_over_is_let_go(monkeypatch):
     async def main():
         setting = Setting()
         setting.source.holds_reads = True
-        task = asyncio.create_task(setting.submodels.load("acme", "ann"))
+        task = asyncio.create_task(setting.provider.load("acme", "ann"))
         await waiting.until(lambda: setting.source.reads)
-        hand_over = setting.pool.rows.acquire
+        hand_over = setting.ready.rows.acquire
 
         def acquire(version):
             # Runs after the hand-over and before the task that waits.
             loop = asyncio.get_running_loop()
-            loop.call_soon(setting.submodels.unload, "acme", "ann")
+            loop.call_soon(setting.provider.unload, "acme", "ann")
             return hand_over(version)
 
-        monkeypatch.setattr(setting.pool.rows, "acquire", acquire)
+        monkeypatch.setattr(setting.ready.rows, "acquire", acquire)
         setting.source.may_read.set()
         loaded = await task
         assert (loaded.submodel_id, loaded.in_use) == ("ann", 0)
-        assert setting.pool.rows.num_bytes == 0
+        assert setting.ready.rows.num_bytes == 0
 
     asyncio.run(main())
 
@@ -131,20 +130,20 @@ def test_where_every_row_is_in_use_a_request_is_to_come_again():
 
 def test_exports_share_rows_if_the_same_submodels_fit_them():
     setting = Setting()
-    opened = setting.submodels.open_pool
-    assert opened(fake_engine.description(max_tokens=9)) is setting.pool
+    opened = setting.provider.attach
+    assert opened(fake_engine.description(max_tokens=9)) is setting.ready
     other = opened(fake_engine.description(residual_weight=0.5))
-    assert other is not setting.pool
-    setting.submodels.close_pool(setting.pool)
-    assert opened(fake_engine.description()) is setting.pool
+    assert other is not setting.ready
+    setting.provider.detach(setting.ready)
+    assert opened(fake_engine.description()) is setting.ready
 
 
 def test_rows_go_with_the_last_export_that_they_fit():
     async def main():
         setting = Setting()
         (await setting.acquire()).release()
-        assert setting.submodels.row_bytes == 24
-        setting.submodels.close_pool(setting.pool)
-        assert setting.submodels.row_bytes == 0
+        assert setting.provider.row_bytes == 24
+        setting.provider.detach(setting.ready)
+        assert setting.provider.row_bytes == 0
 
     asyncio.run(main())

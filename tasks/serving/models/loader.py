@@ -1,0 +1,77 @@
+"""Loads base models: an engine, its queues and the Submodels that fit it."""
+
+import asyncio
+from collections import abc
+
+from tasks.serving import metrics as serving_metrics
+from tasks.serving import threads
+from tasks.serving.exports import engine as export_engine
+from tasks.serving.models import versions
+from tasks.serving.queueing import batcher
+from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.submodels import provider
+
+_THREADS = 2
+
+
+class ModelLoader:
+    """Loads versions in threads, beside those that serve.
+
+    Args:
+        engine_factory: makes a warmed-up engine of an export's path; blocks.
+    """
+
+    def __init__(
+        self,
+        engine_factory: abc.Callable[[str], export_engine.Engine],
+        submodels: provider.SubmodelProvider,
+        limits: serving_limits.Limits,
+        metrics: serving_metrics.Metrics,
+    ) -> None:
+        self._engine_factory = engine_factory
+        self._submodels = submodels
+        self._limits = limits
+        self._metrics = metrics
+        self._threads = threads.ThreadPool("engines", _THREADS)
+
+    async def load(
+        self, name: str, version: int, path: str
+    ) -> versions.ModelVersion:
+        """Loads a version.
+
+        Raises:
+            ValueError: the export takes no Submodels, or no row of them fits.
+            Exception: whatever the factory raises.
+        """
+        engine = await self._threads.call(self._engine_factory, path)
+        try:
+            if engine.description.submodel:
+                raise ValueError(
+                    f"{path}: one Submodel is folded in; a server needs an "
+                    "export that takes Submodels"
+                )
+            return versions.ModelVersion(
+                name,
+                version,
+                path,
+                engine,
+                submodels=self._submodels.attach(engine.description),
+                batcher=batcher.Batcher(
+                    name,
+                    engine,
+                    self._limits,
+                    self._metrics,
+                    asyncio.get_running_loop(),
+                ),
+                on_close=self._unload,
+            )
+        except BaseException:
+            await self._threads.call(engine.close)
+            raise
+
+    def close(self) -> None:
+        self._threads.close()
+
+    async def _unload(self, version: versions.ModelVersion) -> None:
+        self._submodels.detach(version.submodels)
+        await self._threads.call(version.engine.close)

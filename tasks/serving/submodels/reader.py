@@ -1,0 +1,93 @@
+"""Reads Submodel files, from memory or from the store, into vectors."""
+
+import numpy as np
+from absl import logging
+
+from tasks.serving import errors, threads
+from tasks.serving import metrics as serving_metrics
+from tasks.serving.exports import description as export_description
+from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.submodels import cache
+from tasks.serving.submodels import source as submodel_source
+
+# What a file holds besides its values; see `submodel.MAX_HEADER_BYTES`.
+_MAX_HEADER_BYTES = (1 << 22) + 8
+_PARSE_THREADS = 2
+
+
+class GoneError(Exception):
+    """The version is no longer in the store."""
+
+
+class SubmodelReader:
+    """Reads and checks Submodels for all base models.
+
+    The store is called in threads of its own and files are parsed in others,
+    so that neither waits for the other.
+    """
+
+    def __init__(
+        self,
+        source: submodel_source.Source,
+        limits: serving_limits.Limits,
+        metrics: serving_metrics.Metrics,
+    ) -> None:
+        self._source = source
+        self._limits = limits
+        self._metrics = metrics
+        self.store = threads.ThreadPool("store", limits.store_threads)
+        self.parsers = threads.ThreadPool("parse", _PARSE_THREADS)
+        self.files = cache.FileCache(
+            limits.file_cache_bytes, lambda: metrics.evicted("file")
+        )
+
+    async def read(
+        self,
+        version: submodel_source.Version,
+        description: export_description.Description,
+    ) -> tuple[np.ndarray, bytes]:
+        """A Submodel's packed vector `[num_values]` float32, and its file.
+
+        Raises:
+            GoneError: the file is not in the store.
+            ServingError: UNAVAILABLE.
+            ValueError: the file does not fit the export, or is damaged.
+        """
+        data = self.files.get(version)
+        tier = "store" if data is None else "file"
+        try:
+            if data is None:
+                _check_size(version, description)
+                data = await self.store.call(
+                    self._source.read,
+                    version,
+                    seconds=self._limits.store_seconds,
+                )
+            vector = await self.parsers.call(
+                self._source.parse, data, description
+            )
+        except (LookupError, FileNotFoundError):
+            raise GoneError from None
+        except TimeoutError:
+            raise errors.unavailable("the store does not answer") from None
+        except OSError:
+            logging.exception("the store failed to read a Submodel")
+            raise errors.unavailable("the store fails") from None
+        self._metrics.found(tier)
+        return vector, data
+
+    def close(self) -> None:
+        self.store.close()
+        self.parsers.close()
+
+
+def _check_size(
+    version: submodel_source.Version,
+    description: export_description.Description,
+) -> None:
+    value_bytes = np.dtype(np.float32).itemsize * description.num_values
+    limit = value_bytes + _MAX_HEADER_BYTES
+    if version.num_bytes > limit:
+        raise ValueError(
+            f"must have at most {limit} bytes. Received: {version.num_bytes}."
+        )
