@@ -84,8 +84,5 @@ class FakeEngine(engine.Engine):
             text, np.zeros(len(text), np.float32), ["OK"] * len(text)
         )
 
-    def predict(self, signature, inputs):
-        raise engine.UnknownSignatureError(signature)
-
     def close(self):
         self.is_closed = True
