@@ -1,9 +1,9 @@
-"""One JSON line for each request: what, how it ended, how long.
+"""One JSON line for each request: what it was, how it ended, how long it took.
 
-Tenants and Submodels appear as keyed hashes alone: with the key an operator
-can find one user's lines, without it nobody can try out names. A credential
-appears by the name that the access file gives it, so that should be a service's
-or a device's and no person's.
+Tenants and Submodels appear only as keyed hashes: with the key an operator can
+find one user's lines, and without it nobody can test a guessed name. A
+credential appears under its name in the access file, which should therefore
+name a service or a device and never a person.
 """
 
 import contextlib
@@ -11,16 +11,21 @@ import dataclasses
 import datetime
 import hashlib
 import hmac
+import io
 import json
+import os
 import queue
 import re
 import secrets
 import threading
 import time
+from collections import abc
 
-from tasks.serving import errors
+from absl import logging
 
-# Lines that wait for a slow disk; beyond, lines are dropped and counted.
+from tasks.serving import errors, messages
+
+# Lines that may wait for a slow disk; any more are dropped and counted.
 MAX_WAITING = 10_000
 MIN_KEY_BYTES = 16
 _TRACEPARENT = re.compile(
@@ -34,10 +39,9 @@ class Entry:
     """One request, filled in while it is served.
 
     Args:
-        front: string, "grpc", "rest" or "admin".
-        method: string, the RPC or the route's pattern, never the path that
-            came.
-        traceparent: string, the W3C header that came, or None.
+        front: str, "grpc", "rest" or "admin".
+        method: str, the RPC or the route's pattern, never the request's path.
+        traceparent: str, the request's W3C header, or None.
     """
 
     front: str
@@ -45,13 +49,13 @@ class Entry:
     traceparent: str | None = None
     code: errors.Code = errors.Code.OK
     http: int | None = None
-    caller: object = None
+    caller: messages.Caller | None = None
     request_bytes: int = 0
     utterances: int = 0
-    submodel_ids: frozenset = frozenset()
+    submodel_ids: frozenset[str] = frozenset()
     served_by: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.started = time.perf_counter()
         match = _TRACEPARENT.fullmatch(self.traceparent or "")
         self.trace_id = match[1] if match else None
@@ -59,15 +63,16 @@ class Entry:
         self.span_id = secrets.token_hex(8) if match else None
         self._flags = match[3] if match else None
 
-    def set_utterances(self, rows):
-        """Notes a request's list of `messages.Utterance`."""
+    def set_utterances(self, rows: abc.Collection[messages.Utterance]) -> None:
+        """Notes how many utterances a request has, and whose."""
         self.utterances = len(rows)
-        ids = {row.submodel_id for row in rows}
-        self.submodel_ids = frozenset(ids - {None})
+        self.submodel_ids = frozenset(
+            row.submodel_id for row in rows if row.submodel_id is not None
+        )
 
     @property
-    def answer_headers(self):
-        """What the answer carries: the trace, as this server's span."""
+    def answer_headers(self) -> dict[str, str]:
+        """The response's headers: the trace, with this server's span."""
         if self.trace_id is None:
             return {}
         return {
@@ -75,11 +80,22 @@ class Entry:
         }
 
 
+def as_serving_error(error: Exception, entry: Entry) -> errors.ServingError:
+    """Notes the error to answer with; the server's log tells of a bug."""
+    if not isinstance(error, errors.ServingError):
+        logging.error("%s failed", entry.method, exc_info=error)
+        error = errors.ServingError(
+            errors.Code.INTERNAL, "the server failed; its log says why"
+        )
+    entry.code = error.code
+    return error
+
+
 class AccessLog:
-    """Writes entries from a thread of its own, so that no disk holds a request.
+    """Writes entries in its own thread, so that no request waits for a disk.
 
     Args:
-        path: string, appended to; "-" for stdout, empty for no log.
+        path: str, appended to; "-" for stdout, empty for no log.
         key: bytes for the hashes; random for this process if None.
 
     Raises:
@@ -87,7 +103,9 @@ class AccessLog:
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, path, key=None):
+    def __init__(
+        self, path: str | os.PathLike[str], key: bytes | None = None
+    ) -> None:
         if key is not None and len(key) < MIN_KEY_BYTES:
             raise ValueError(
                 f"the access log's key must have at least {MIN_KEY_BYTES} "
@@ -95,23 +113,25 @@ class AccessLog:
             )
         self._key = secrets.token_bytes(32) if key is None else key
         self.dropped = 0
-        self._file = _open(path)
-        self._lines = queue.Queue(MAX_WAITING)
-        self._thread = threading.Thread(
-            target=self._write, name="access-log", daemon=True
-        )
-        self._thread.start()
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
+        self._thread = None
+        file = _open(path)
+        if file is not None:
+            self._thread = threading.Thread(
+                target=self._write, args=(file,), name="access-log", daemon=True
+            )
+            self._thread.start()
 
-    def write(self, entry):
+    def write(self, entry: Entry) -> None:
         """Queues an entry's line; never blocks, never raises."""
-        if self._file is None:
+        if self._thread is None:
             return
         try:
             self._lines.put_nowait(self.line(entry))
         except queue.Full:
             self.dropped += 1
 
-    def line(self, entry):
+    def line(self, entry: Entry) -> str:
         """The entry as one line of JSON."""
         seconds = time.perf_counter() - entry.started
         now = datetime.datetime.now(datetime.UTC)
@@ -145,29 +165,29 @@ class AccessLog:
             }
         )
 
-    def close(self):
-        """Writes what waits, for at most five seconds."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=1)
-        self._thread.join(5)
+    def close(self) -> None:
+        """Writes the waiting lines, for at most five seconds."""
+        if self._thread is not None:
+            with contextlib.suppress(queue.Full):
+                self._lines.put(None, timeout=1)
+            self._thread.join(5)
 
-    def _hash(self, *parts):
+    def _hash(self, *parts: str) -> str:
         text = "\0".join(parts).encode("utf-8", "backslashreplace")
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:16]
 
-    def _write(self):
-        while (line := self._lines.get()) is not None:
-            # A full disk costs lines, not the server.
-            try:
-                self._file.write(f"{line}\n".encode())
-            except OSError:
-                self.dropped += 1
-        if self._file is not None:
-            self._file.close()
+    def _write(self, file: io.RawIOBase) -> None:
+        with file:
+            while (line := self._lines.get()) is not None:
+                # A full disk costs lines, not the server.
+                try:
+                    file.write(f"{line}\n".encode())
+                except OSError:
+                    self.dropped += 1
 
 
-def _open(path):
-    """Without a buffer: each line is one write, whole even among others'."""
+def _open(path: str | os.PathLike[str]) -> io.RawIOBase | None:
+    """Unbuffered: a line is one write, so that processes can share a file."""
     if not path:
         return None
     if path == "-":

@@ -1,27 +1,37 @@
-"""TensorFlow Serving's messages from and to the server's own."""
+"""Conversion between TensorFlow Serving's messages and the server's own."""
 
-from google.protobuf import json_format, text_format
+# protobuf makes the attributes of its modules as they are imported.
+# pyright: reportAttributeAccessIssue=false
+
+from collections import abc
+from typing import Any
+
+import numpy as np
+from google.protobuf import json_format, message, text_format
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_pb2,
     predict_pb2,
 )
 from tensorflow_serving.config import model_server_config_pb2
 
 from tasks.serving import errors, messages
 from tasks.serving.fronts import tensors, utterances
+from tasks.serving.queueing import limits as limits_lib
 
-# Longer ones name nothing, and are long to write into an error.
+# No model has a longer name, and an error message would repeat it.
 _MAX_NAME = 256
 
 
-def to_spec(spec):
-    """The `messages.ModelSpec` of a ModelSpec.
+def to_spec(spec: model_pb2.ModelSpec) -> messages.ModelSpec:
+    """A request's model.
 
     Version 0 means the newest one: OpenVINO's client sends it for none.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT, it names no model.
+        errors.ServingError: INVALID_ARGUMENT, the name is missing or too long.
     """
     if not spec.name:
         raise tensors.invalid("the request needs `model_spec` with a name")
@@ -37,16 +47,18 @@ def to_spec(spec):
     )
 
 
-def to_utterances(request, user, limits):
+def to_utterances(
+    request: predict_pb2.PredictRequest,
+    user: str | None,
+    limits: limits_lib.Limits,
+) -> list[messages.Utterance]:
     """The utterances of a PredictRequest.
 
     Args:
-        request: `PredictRequest`.
-        user: string, the Submodel that the metadata name, or None.
-        limits: `limits.Limits`.
+        user: str, the Submodel id in the metadata, or None.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, see
+        errors.ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, see
             `utterances` and `tensors`.
     """
     signature = request.model_spec.signature_name
@@ -69,13 +81,15 @@ def to_utterances(request, user, limits):
     )
 
 
-def predict_response(request, version, outputs):
-    """The answer to a PredictRequest.
+def predict_response(
+    request: predict_pb2.PredictRequest,
+    version: int,
+    outputs: abc.Mapping[str, np.ndarray],
+) -> predict_pb2.PredictResponse:
+    """The response to a PredictRequest.
 
     Args:
-        request: `PredictRequest`.
         version: int, of the model that answered.
-        outputs: dict of name to array.
     """
     response = predict_pb2.PredictResponse()
     response.model_spec.name = request.model_spec.name
@@ -88,8 +102,12 @@ def predict_response(request, version, outputs):
     return response
 
 
-def metadata_response(name, version, signatures):
-    """The GetModelMetadataResponse of a model's signatures."""
+def metadata_response(
+    name: str,
+    version: int,
+    signatures: abc.Mapping[str, meta_graph_pb2.SignatureDef],
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """The response that describes a model's signatures."""
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = name
     response.model_spec.version.value = version
@@ -100,8 +118,12 @@ def metadata_response(name, version, signatures):
     return response
 
 
-def metadata_json(name, version, signatures):
-    """As `metadata_response`, in the form that REST answers with."""
+def metadata_json(
+    name: str,
+    version: int,
+    signatures: abc.Mapping[str, meta_graph_pb2.SignatureDef],
+) -> dict[str, Any]:
+    """As `metadata_response`, in REST's form."""
     response = metadata_response(name, version, signatures)
     signature_map = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signature_map)
@@ -115,8 +137,10 @@ def metadata_json(name, version, signatures):
     }
 
 
-def status_response(versions):
-    """The GetModelStatusResponse of a list of `messages.VersionStatus`."""
+def status_response(
+    versions: abc.Iterable[messages.VersionStatus],
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """The response that tells how a model's versions are."""
     response = get_model_status_pb2.GetModelStatusResponse()
     for each in versions:
         entry = response.model_version_status.add(
@@ -135,17 +159,21 @@ def status_response(versions):
     return response
 
 
-def status_json(versions):
-    """As `status_response`, in the form that REST answers with."""
+def status_json(
+    versions: abc.Iterable[messages.VersionStatus],
+) -> dict[str, Any]:
+    """As `status_response`, in REST's form."""
     return _to_json(status_response(versions))
 
 
-def to_configs(config):
-    """The list of `messages.ModelConfig` in a ModelServerConfig.
+def to_configs(
+    config: model_server_config_pb2.ModelServerConfig,
+) -> list[messages.ModelConfig]:
+    """The models in a ModelServerConfig.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT, not of TensorFlow;
-            UNIMPLEMENTED, a custom config.
+        errors.ServingError: INVALID_ARGUMENT, a model's platform is not
+            TensorFlow; UNIMPLEMENTED, the config is a custom one.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise errors.ServingError(
@@ -155,11 +183,12 @@ def to_configs(config):
     return [_to_config(each) for each in config.model_config_list.config]
 
 
-def configs_from_text(path, text):
-    """As `to_configs`, of a ModelServerConfig as text.
+def configs_from_text(path: str, text: str) -> list[messages.ModelConfig]:
+    """As `to_configs`, from a file's text.
 
     Raises:
-        ValueError: it is no such text, or asks for what is not served.
+        ValueError: the text is no ModelServerConfig, or asks for something
+            that is not served; names the path.
     """
     config = model_server_config_pb2.ModelServerConfig()
     try:
@@ -170,7 +199,9 @@ def configs_from_text(path, text):
         raise ValueError(f"{path}: {error.message}") from None
 
 
-def _to_config(config):
+def _to_config(
+    config: model_server_config_pb2.ModelConfig,
+) -> messages.ModelConfig:
     if config.model_platform not in ("", "tensorflow"):
         raise tensors.invalid(
             "`model_platform` must be 'tensorflow'. Received: "
@@ -194,7 +225,7 @@ def _to_config(config):
         raise tensors.invalid(str(error)) from None
 
 
-def _to_json(proto):
+def _to_json(proto: message.Message) -> dict[str, Any]:
     return json_format.MessageToDict(
         proto,
         preserving_proto_field_name=True,

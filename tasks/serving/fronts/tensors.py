@@ -1,11 +1,15 @@
-"""TensorProto to NumPy and back, believing nothing that a client sends.
+"""TensorProto to NumPy and back; nothing that a client sends is trusted.
 
-Pure functions of bytes from anywhere: whatever comes in, they give an array
-or raise `status.ServingError` with INVALID_ARGUMENT, and never take more
-memory than the message's own size and `max_bytes`.
+Pure functions of untrusted bytes: they give an array or raise
+`errors.ServingError` with INVALID_ARGUMENT, and never take more memory than
+the message's own size and `max_bytes`.
 """
 
+# protobuf makes the attributes of its modules as they are imported.
+# pyright: reportAttributeAccessIssue=false
+
 import math
+from collections import abc
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
@@ -13,7 +17,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tasks.serving import errors
 
 MAX_RANK = 8
-# By dtype: the field that holds its values, and NumPy's dtype.
+# The field that holds a dtype's values, and NumPy's dtype.
 _FIELDS = {
     types_pb2.DT_FLOAT: ("float_val", np.dtype("<f4")),
     types_pb2.DT_DOUBLE: ("double_val", np.dtype("<f8")),
@@ -26,24 +30,25 @@ _DTYPES = {dtype: enum for enum, (_, dtype) in _FIELDS.items()}
 _NOT_VALUES = {"dtype", "tensor_shape", "version_number"}
 
 
-def to_array(proto, name, dtype, max_bytes):
+def to_array(
+    proto: tensor_pb2.TensorProto, name: str, dtype: int, max_bytes: int
+) -> np.ndarray:
     """The array in a TensorProto.
 
-    As TensorFlow reads it, a single value fills the whole shape; other than
-    there, too few values are an error and not repeated.
+    As in TensorFlow, a single value fills the whole shape. Unlike there, too
+    few values are an error: the last one is not repeated.
 
     Args:
-        proto: `TensorProto`.
-        name: string, of the input, for messages.
-        dtype: what it must have, a `types_pb2.DataType`.
+        name: str, of the input, for messages.
+        dtype: the required `types_pb2.DataType`.
         max_bytes: int, for the array; strings count 8 bytes each.
 
     Returns:
-        Array, read-only; strings are bytes in an array of objects.
+        A read-only array; strings are bytes in an array of objects.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT, naming the input and what is
-            wrong: dtype, shape, size, number of values.
+        errors.ServingError: INVALID_ARGUMENT, names the input and the fault in
+            its dtype, shape, size or number of values.
     """
     if proto.dtype != dtype:
         raise invalid(
@@ -53,7 +58,7 @@ def to_array(proto, name, dtype, max_bytes):
     field, numpy_dtype = _FIELDS[dtype]
     shape = _shape(proto.tensor_shape, name)
     count = math.prod(shape)
-    # Without the zeros: NumPy has a limit for [2^62, 2^62, 0] too.
+    # Zeros are left out: NumPy refuses even the empty [2^62, 2^62, 0].
     room = math.prod(filter(None, shape)) * numpy_dtype.itemsize
     if room > max_bytes:
         raise invalid(
@@ -71,14 +76,14 @@ def to_array(proto, name, dtype, max_bytes):
     return _from_values(getattr(proto, field), name, numpy_dtype, shape, count)
 
 
-def to_proto(array):
+def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
     """A TensorProto with its values in the field of its dtype.
 
-    That field, and not `tensor_content`, is what TensorFlow Serving answers
-    with and what clients without TensorFlow read.
+    TensorFlow Serving answers with that field, and clients without TensorFlow
+    read it; neither uses `tensor_content`.
 
     Raises:
-        ValueError: its dtype is none of those here.
+        ValueError: no field here holds the dtype.
     """
     array = np.asarray(array)
     try:
@@ -92,14 +97,14 @@ def to_proto(array):
     return proto
 
 
-def invalid(message):
-    """The error for a request at fault."""
+def invalid(message: str) -> errors.ServingError:
+    """The error for a faulty request."""
     return errors.ServingError(errors.Code.INVALID_ARGUMENT, message)
 
 
-def show(value):
+def show(value: object) -> str:
     """A client's value for a message, shortened."""
-    # A slice of the text alone would write out a long list first.
+    # Shortening the text would first write out a whole long list.
     if isinstance(value, list | np.ndarray):
         return "a list"
     if isinstance(value, dict):
@@ -108,7 +113,7 @@ def show(value):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def show_names(names):
+def show_names(names: abc.Iterable[str]) -> str:
     """Input names for a message, shortened."""
     names = sorted(names)
     text = ",".join(name[:64] for name in names[:16])
@@ -164,7 +169,7 @@ def _from_values(values, name, dtype, shape, count):
     else:
         array = np.array(values, dtype)
     if len(values) != count:
-        # A view: a message of some bytes must not take megabytes.
+        # A view, since a message of a few bytes must not take megabytes.
         return np.broadcast_to(array.reshape(()), shape)
     return _read_only(array.reshape(shape))
 
@@ -174,12 +179,12 @@ def _read_only(array):
     return array
 
 
-def _dtype_name(number):
+def _dtype_name(number: int) -> str:
     try:
         return types_pb2.DataType.Name(number)
     except ValueError:
         return f"DataType {number}"
 
 
-def _show(shape):
+def _show(shape: abc.Iterable[int]) -> str:
     return f"[{','.join(map(str, shape))}]"

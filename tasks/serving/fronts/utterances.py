@@ -1,10 +1,15 @@
 """From a request's tensors to utterances, and from answers to tensors.
 
-What both transports share: the signatures, who is named, what shapes must
-agree. Pure functions.
+Pure functions that gRPC and REST share: they know the signatures, whose
+Submodel a request names, and which shapes must agree.
 """
 
+# protobuf makes the attributes of its modules as they are imported.
+# pyright: reportAttributeAccessIssue=false
+
 import dataclasses
+from collections import abc
+from typing import Any
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
@@ -14,15 +19,19 @@ from tasks.serving import errors, messages
 from tasks.serving.fronts import tensors
 
 DEFAULT_SIGNATURE = "serving_default"
-# The input that a request may send without a name.
+# The input that a request may send unnamed.
 SOLE_INPUT = "audio"
-# Several times an id's characters, so that the id's own check says the rest.
+# Several times the longest id: the id's own check then reports the rest.
 _MAX_ID_BYTES = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What an input must be: dtype, ranks, and whether it may be absent."""
+    """The dtype and ranks that an input must have.
+
+    Args:
+        dtype: `types_pb2.DataType`.
+    """
 
     dtype: int
     ranks: tuple[int, ...]
@@ -50,19 +59,18 @@ SIGNATURES = {
 OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
 
 
-def inputs_of(signature_name, names):
-    """The inputs of a signature, once a request's names fit them.
+def inputs_of(
+    signature_name: str, names: abc.Collection[str]
+) -> dict[str, Input]:
+    """The inputs of a signature, which a request's names must match.
 
     Args:
-        signature_name: string; empty for the default one.
-        names: the names that the request sends.
-
-    Returns:
-        dict of name to `Input`.
+        signature_name: str; empty for the default one.
+        names: of the inputs that the request sends.
 
     Raises:
-        status.ServingError: FAILED_PRECONDITION, no such signature;
-            INVALID_ARGUMENT, naming the extra and the missing inputs.
+        errors.ServingError: FAILED_PRECONDITION, there is no such signature;
+            INVALID_ARGUMENT, names the extra and the missing inputs.
     """
     known = SIGNATURES.get(signature_name or DEFAULT_SIGNATURE)
     if known is None:
@@ -87,22 +95,24 @@ def inputs_of(signature_name, names):
     return known
 
 
-def from_arrays(signature_name, arrays, user, max_utterances):
-    """A request's utterances.
+def from_arrays(
+    signature_name: str,
+    arrays: abc.Mapping[str, np.ndarray],
+    user: str | None,
+    max_utterances: int,
+) -> list[messages.Utterance]:
+    """A request's utterances; their audio and rows are views.
 
     Args:
-        signature_name: string; empty for the default one.
-        arrays: dict of name to array of the dtype that `inputs_of` says.
-        user: string, the Submodel named beside the tensors (header or
-            metadata), or None.
-        max_utterances: int, most rows.
-
-    Returns:
-        List of `messages.Utterance`; audio and rows are views.
+        signature_name: str; empty for the default one.
+        arrays: by input, of the dtypes that `inputs_of` gives.
+        user: str, the Submodel id in a header or in metadata, or None.
+        max_utterances: int, the most that a request may have.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT: ranks or sizes that do not
-            agree, a length or an index out of range, nobody or two named.
+        errors.ServingError: INVALID_ARGUMENT: ranks or sizes do not agree, a
+            length or an index is out of range, or the request does not name
+            exactly one user for each utterance.
     """
     for name, each in inputs_of(signature_name, arrays).items():
         if name in arrays and arrays[name].ndim not in each.ranks:
@@ -139,8 +149,10 @@ def from_arrays(signature_name, arrays, user, max_utterances):
     ]
 
 
-def to_outputs(answers):
-    """Answers as dict of output name to array `[b]`; strings are bytes."""
+def to_outputs(
+    answers: abc.Sequence[messages.Answer],
+) -> dict[str, np.ndarray]:
+    """Answers as an array `[b]` for each output; strings are bytes."""
     columns = {
         name: [getattr(answer, name) for answer in answers] for name in OUTPUTS
     }
@@ -149,8 +161,8 @@ def to_outputs(answers):
     return {name: outputs.get(name, score) for name in OUTPUTS}
 
 
-def served(answers):
-    """What answered, as header or metadata pairs; none for a mix of users."""
+def served(answers: abc.Iterable[messages.Answer]) -> dict[str, str]:
+    """What answered, as headers or metadata; empty for a mix of users."""
     kinds = {(each.submodel_version, each.served_by) for each in answers}
     if len(kinds) != 1:
         return {}
@@ -159,17 +171,13 @@ def served(answers):
     return pairs | ({"x-submodel-version": version} if version else {})
 
 
-def describe(signatures):
-    """Signatures as this server takes them.
+def describe(
+    signatures: abc.Mapping[str, meta_graph_pb2.SignatureDef],
+) -> dict[str, meta_graph_pb2.SignatureDef]:
+    """An export's signatures as this server answers them.
 
-    A Submodel goes by its id as well as by its weights, and the answer says
-    which one it was; a sample rate, where one is sent, is checked.
-
-    Args:
-        signatures: dict of name to `SignatureDef`, as the export has them.
-
-    Returns:
-        dict likewise, of those that the server answers.
+    A Submodel may be named by its id in place of its weights, the response
+    names the one that answered, and a request may state its sample rate.
     """
     described = {}
     for name in SIGNATURES:
@@ -186,9 +194,14 @@ def describe(signatures):
     return described
 
 
-def _who(signature_name, arrays, user, count):
-    """Each utterance's Submodel id and its row; None for the one it has not."""
-    nobody = [None] * count
+def _who(
+    signature_name: str,
+    arrays: abc.Mapping[str, np.ndarray],
+    user: str | None,
+    count: int,
+) -> tuple[list[str | None], list[np.ndarray | None]]:
+    """Each utterance's Submodel id and row; None for the one not given."""
+    nobody: list[Any] = [None] * count
     if signature_name not in ("", DEFAULT_SIGNATURE):
         if user is not None:
             raise tensors.invalid(
@@ -218,8 +231,8 @@ def _who(signature_name, arrays, user, count):
     return _for_each("submodel_id", ids, count), nobody
 
 
-def _for_each(name, values, count):
-    """A value for each utterance; one alone is everybody's."""
+def _for_each(name: str, values: list[Any], count: int) -> list[Any]:
+    """A value for each utterance; a single one applies to all."""
     if len(values) not in (1, count):
         raise tensors.invalid(
             f"input {name!r} must have 1 or {count} values. Received: "
@@ -228,7 +241,7 @@ def _for_each(name, values, count):
     return values * (count // len(values))
 
 
-def _to_id(value):
+def _to_id(value: bytes) -> str:
     if len(value) > _MAX_ID_BYTES:
         raise tensors.invalid(
             f"input 'submodel_id' must have at most {_MAX_ID_BYTES} bytes. "
@@ -240,7 +253,7 @@ def _to_id(value):
         raise tensors.invalid("input 'submodel_id' must be UTF-8") from None
 
 
-def _check_rows(name, array, count):
+def _check_rows(name: str, array: np.ndarray, count: int) -> None:
     if len(array) != count:
         raise tensors.invalid(
             f"input {name!r} must have as many rows as 'audio', {count}. "
@@ -248,7 +261,7 @@ def _check_rows(name, array, count):
         )
 
 
-def _check_range(name, array, low, high):
+def _check_range(name: str, array: np.ndarray, low: int, high: int) -> None:
     wrong = np.flatnonzero((array < low) | (array > high))
     if wrong.size:
         raise tensors.invalid(
@@ -257,7 +270,7 @@ def _check_range(name, array, low, high):
         )
 
 
-def _strings(values):
+def _strings(values: abc.Sequence[str | bytes]) -> np.ndarray:
     array = np.empty(len(values), object)
     array[:] = [
         each.encode("utf-8", "replace") if isinstance(each, str) else each
@@ -266,7 +279,7 @@ def _strings(values):
     return array
 
 
-def _add_vector(infos, name, dtype):
+def _add_vector(infos: Any, name: str, dtype: int) -> None:
     info = infos[name]
     info.name = name
     info.dtype = dtype

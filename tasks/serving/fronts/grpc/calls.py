@@ -1,169 +1,194 @@
 """How a gRPC method is called: credential, message, answer, error, log line.
 
-Every method goes through here, and whoever calls has shown a credential
-before the message is read; what is open is said in the table of methods.
+Every call goes through here, and its message is read only once the caller has
+shown a credential; the table of methods says which ones are open.
 """
 
 import asyncio
 import collections
 import contextlib
 import dataclasses
+from collections import abc
+from typing import Any, NoReturn
 
 import grpc
-from absl import logging
 from google.protobuf import message
+from grpc import aio
 
-from tasks.serving import errors
-from tasks.serving.fronts import access_log, tensors
+from tasks.serving import errors, messages
+from tasks.serving.fronts import access, access_log, intake, tensors
 
-# Calls at the same time of methods that need no credential: of everyone
-# without one together, and of each tenant; streams and others apart.
+# Simultaneous calls of methods that need no credential: for all callers
+# without one together, and for each tenant; streams are counted separately.
 MAX_OPEN_CALLS = 64
-# Who has shown no credential has this long to send a message.
+# A caller without a credential has this long to send a message.
 OPEN_SECONDS = 2.0
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """An RPC: how it is served, and what of it is open to everyone.
+    """How an RPC is served, and which of its requests are open to everyone.
 
     Args:
-        request: the message class; None for a method that is not served.
-        handle: coroutine function of (call, request) that gives the answer,
-            or an asynchronous generator of answers.
-        is_stream: bool, whether it answers more than once.
-        is_open: function of the request that tells whether it needs no
-            credential; None for a method that always needs one.
+        request: the message class.
+        handle: coroutine function of (call, request) that gives the response,
+            or an asynchronous generator of responses.
+        is_stream: bool, whether it responds more than once.
+        is_open: function of the request, true where it needs no credential;
+            None for a method that always needs one.
         check: function of the call, which may refuse it before its message
-            is read; None for none.
+            is read.
     """
 
-    request: type | None
-    handle: object
+    request: Any
+    handle: abc.Callable[..., Any]
     is_stream: bool = False
-    is_open: object = None
-    check: object = None
-
-
-# For methods that clients know and that are not served here.
-NOT_SERVED = Method(None, None)
+    is_open: abc.Callable[[Any], bool] | None = None
+    check: abc.Callable[["Call"], None] | None = None
 
 
 @dataclasses.dataclass
 class Call:
-    """One RPC under way: its context, caller, log entry and answer headers."""
+    """One RPC under way: its context, log entry and response metadata."""
 
-    context: object
+    context: aio.ServicerContext
     entry: access_log.Entry
-    headers: dict
-    caller: object = None
+    headers: dict[str, str]
 
     @property
-    def tenant(self):
-        """The caller's; "" for who has shown no credential."""
+    def caller(self) -> messages.Caller | None:
+        """None for a caller of an open method without a credential."""
+        return self.entry.caller
+
+    @property
+    def known_caller(self) -> messages.Caller:
+        """The caller of a method that always needs a credential.
+
+        Raises:
+            errors.ServingError: UNAUTHENTICATED, there is none.
+        """
+        if self.caller is None:
+            raise errors.ServingError(
+                errors.Code.UNAUTHENTICATED, "this method needs a credential"
+            )
+        return self.caller
+
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant; empty without a credential."""
         return self.caller.tenant if self.caller else ""
+
+
+def _not_served(call: Call, request: object = None) -> NoReturn:
+    raise errors.ServingError(
+        errors.Code.UNIMPLEMENTED, "this server does not have that method"
+    )
+
+
+# For methods that clients know and that are not served here.
+NOT_SERVED = Method(None, handle=_not_served, check=_not_served)
 
 
 class Dispatcher(grpc.GenericRpcHandler):
     """Finds the method of a call and serves it.
 
     Args:
-        methods: dict of a method's full name to `Method`.
-        access_control: of `access`.
-        intake: `intake.Intake`.
-        log: `access_log.AccessLog`.
+        methods: by their full names.
     """
 
-    def __init__(self, methods, access_control, intake, log):
+    def __init__(
+        self,
+        methods: abc.Mapping[str, Method],
+        access_control: access.Control,
+        intake: intake.Intake,
+        log: access_log.AccessLog,
+    ) -> None:
         self._access = access_control
         self._intake = intake
         self._log = log
-        self._open_calls = collections.Counter()
+        self._open_calls: collections.Counter[tuple[str, bool]] = (
+            collections.Counter()
+        )
         self._handlers = {
             name: self._handler(name, method)
             for name, method in methods.items()
         }
         self._unknown = self._handler("unknown", NOT_SERVED)
 
-    def service(self, handler_call_details):
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler:
         return self._handlers.get(handler_call_details.method, self._unknown)
 
-    def _handler(self, name, method):
-        """As streams of requests: so nothing is read before it is wanted."""
+    def _handler(self, name: str, method: Method) -> grpc.RpcMethodHandler:
+        # Served as a stream of requests, so that none is read ahead of its
+        # caller's credential.
         if method.is_stream:
 
             async def stream(requests, context):
-                async for answer in self._stream(
-                    name, method, requests, context
-                ):
-                    yield answer
+                async with self._served(name, context) as call:
+                    with self._reservation(call, method) as reserve:
+                        request = await self._read(
+                            call, method, requests, reserve
+                        )
+                        async for response in method.handle(call, request):
+                            yield response.SerializeToString()
 
             return grpc.stream_stream_rpc_method_handler(stream)
 
         async def unary(requests, context):
-            return await self._unary(name, method, requests, context)
+            async with self._served(name, context) as call:
+                with self._reservation(call, method) as reserve:
+                    if method.check is not None:
+                        method.check(call)
+                    request = await self._read(call, method, requests, reserve)
+                    response = await method.handle(call, request)
+                context.set_trailing_metadata(tuple(call.headers.items()))
+                return response.SerializeToString()
 
         return grpc.stream_unary_rpc_method_handler(unary)
 
-    async def _unary(self, name, method, requests, context):
-        call = self._call(name, context)
+    @contextlib.asynccontextmanager
+    async def _served(
+        self, name: str, context: aio.ServicerContext
+    ) -> abc.AsyncIterator[Call]:
+        """A call, whose errors abort it and whose end is logged."""
+        traceparent = _values(context, "traceparent")
+        entry = access_log.Entry(
+            "grpc", name, traceparent[0] if traceparent else None
+        )
+        call = Call(context, entry, dict(entry.answer_headers))
         error = None
         try:
-            with self._reservation(call, method) as reserve:
-                if method.check is not None:
-                    method.check(call)
-                request = await self._read(call, method, requests, reserve)
-                answer = await method.handle(call, request)
-            context.set_trailing_metadata(tuple(call.headers.items()))
-            return answer.SerializeToString()
+            yield call
         except asyncio.CancelledError:
-            call.entry.code = errors.Code.CANCELLED
+            entry.code = errors.Code.CANCELLED
             raise
         except Exception as caught:
-            error = _as_serving_error(caught, call.entry)
+            error = access_log.as_serving_error(caught, entry)
         finally:
-            self._log.write(call.entry)
-        await _abort(context, error, call.headers)
-
-    async def _stream(self, name, method, requests, context):
-        call = self._call(name, context)
-        error = None
-        try:
-            with self._reservation(call, method) as reserve:
-                request = await self._read(call, method, requests, reserve)
-                async for answer in method.handle(call, request):
-                    yield answer.SerializeToString()
-        except asyncio.CancelledError:
-            call.entry.code = errors.Code.CANCELLED
-            raise
-        except Exception as caught:
-            error = _as_serving_error(caught, call.entry)
-        finally:
-            self._log.write(call.entry)
+            self._log.write(entry)
         if error is not None:
             await _abort(context, error, call.headers)
 
-    def _call(self, name, context):
-        traceparent = _values(context, "traceparent")
-        entry = access_log.Entry("grpc", name, *traceparent[:1])
-        return Call(context, entry, dict(entry.answer_headers))
-
     @contextlib.contextmanager
-    def _reservation(self, call, method):
+    def _reservation(
+        self, call: Call, method: Method
+    ) -> abc.Iterator[abc.Callable[[int], None]]:
         """Asks for a credential, and counts what the request will hold."""
         with contextlib.ExitStack() as stack:
             if method.is_open is None:
                 self._authenticate(call)
             else:
-                # One is welcome: who shows it is not counted with everyone.
+                # A caller with a credential is not counted with everyone else.
                 with contextlib.suppress(errors.ServingError):
                     self._authenticate(call)
                 stack.enter_context(self._open_call(call, method))
             yield stack.enter_context(self._intake.reservation(call.tenant))
 
     @contextlib.contextmanager
-    def _open_call(self, call, method):
+    def _open_call(self, call: Call, method: Method) -> abc.Iterator[None]:
         key = call.tenant, method.is_stream
         if self._open_calls[key] >= MAX_OPEN_CALLS:
             raise errors.ServingError(
@@ -177,23 +202,23 @@ class Dispatcher(grpc.GenericRpcHandler):
         finally:
             self._open_calls[key] -= 1
 
-    def _authenticate(self, call):
+    def _authenticate(self, call: Call) -> None:
         names = call.context.auth_context().get(
             "x509_subject_alternative_name", ()
         )
         authorization = single(call.context, "authorization")
-        call.caller = self._access.authenticate(
+        call.entry.caller = self._access.authenticate(
             authorization, [name.decode("utf-8", "replace") for name in names]
         )
-        call.entry.caller = call.caller
 
-    async def _read(self, call, method, requests, reserve):
+    async def _read(
+        self,
+        call: Call,
+        method: Method,
+        requests: abc.AsyncIterable[bytes],
+        reserve: abc.Callable[[int], None],
+    ) -> Any:
         """The request's message, once its sender may send one."""
-        if method.request is None:
-            raise errors.ServingError(
-                errors.Code.UNIMPLEMENTED,
-                "this server does not have that method",
-            )
         seconds = self._intake.body_seconds
         if call.caller is None:
             seconds = min(seconds, OPEN_SECONDS)
@@ -220,24 +245,18 @@ class Dispatcher(grpc.GenericRpcHandler):
             raise tensors.invalid(
                 f"the message is no {method.request.DESCRIPTOR.full_name}"
             ) from None
-        if call.caller is None and not method.is_open(request):
+        if call.caller is None and not (
+            method.is_open is not None and method.is_open(request)
+        ):
             self._authenticate(call)
         return request
 
 
-def _values(context, key):
-    return [
-        value.decode("latin-1") if isinstance(value, bytes) else value
-        for name, value in context.invocation_metadata() or ()
-        if name == key
-    ]
-
-
-def single(context, key):
+def single(context: aio.ServicerContext, key: str) -> str | None:
     """The value of a metadata key, or None.
 
     Raises:
-        status.ServingError: INVALID_ARGUMENT, it is there twice.
+        errors.ServingError: INVALID_ARGUMENT, the key is there twice.
     """
     values = _values(context, key)
     if len(values) > 1:
@@ -245,18 +264,19 @@ def single(context, key):
     return values[0] if values else None
 
 
-def _as_serving_error(error, entry):
-    """The error to answer with; what is ours to mend goes to our own log."""
-    if not isinstance(error, errors.ServingError):
-        logging.error("%s failed", entry.method, exc_info=error)
-        error = errors.ServingError(
-            errors.Code.INTERNAL, "the server failed; its log says why"
-        )
-    entry.code = error.code
-    return error
+def _values(context: aio.ServicerContext, key: str) -> list[str]:
+    return [
+        value.decode("latin-1") if isinstance(value, bytes) else value
+        for name, value in context.invocation_metadata() or ()
+        if name == key
+    ]
 
 
-async def _abort(context, error, headers):
+async def _abort(
+    context: aio.ServicerContext,
+    error: errors.ServingError,
+    headers: abc.Mapping[str, str],
+) -> None:
     trailers = dict(headers)
     if error.retry_after_seconds is not None:
         trailers["retry-after"] = f"{error.retry_after_seconds:g}"

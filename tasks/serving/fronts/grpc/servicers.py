@@ -1,11 +1,17 @@
 """TensorFlow Serving's gRPC: predict, metadata, status, reload; and health.
 
-`GrpcFront.methods` is the whole table of what is answered; `grpc_calls` asks
-for a credential before any of them.
+`GrpcFront.methods` is the whole table of methods; `calls` asks for a credential
+before any of them.
 """
 
-import asyncio
+# protobuf makes the attributes of its modules as they are imported.
+# pyright: reportAttributeAccessIssue=false
 
+import asyncio
+from collections import abc
+
+import grpc
+from google.protobuf import message
 from grpc import aio
 from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import (
@@ -16,73 +22,84 @@ from tensorflow_serving.apis import (
 )
 
 from tasks.serving import errors, messages
-from tasks.serving.fronts import model_messages, tensors, utterances
-from tasks.serving.fronts.grpc import calls as grpc_calls
+from tasks.serving import server as server_lib
+from tasks.serving.fronts import (
+    access,
+    access_log,
+    model_messages,
+    tensors,
+    utterances,
+)
+from tasks.serving.fronts import intake as intake_lib
+from tasks.serving.fronts.grpc import calls
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
 _HEALTH = "/grpc.health.v1.Health/"
-# RPCs at the same time, those that are refused at once included.
+# Simultaneous RPCs, including those that are refused at once.
 MAX_CONCURRENT_RPCS = 4096
 MAX_METADATA_BYTES = 1 << 14
 HEALTH_POLL_SECONDS = 0.1
 
 
 class GrpcFront:
-    """Serves the gRPC methods on one address.
+    """Serves the gRPC methods on one address."""
 
-    Args:
-        server: `server.Server`.
-        access_control: of `access`.
-        intake: `intake.Intake`.
-        log: `access_log.AccessLog`.
-    """
-
-    def __init__(self, server, access_control, intake, log):
+    def __init__(
+        self,
+        server: server_lib.Server,
+        access_control: access.Control,
+        intake: intake_lib.Intake,
+        log: access_log.AccessLog,
+    ) -> None:
         self._server = server
         self._intake = intake
-        self._grpc = None
+        self._grpc: aio.Server | None = None
         self._is_stopping = False
         self.methods = {
-            f"{_PREDICTION}Predict": grpc_calls.Method(
+            f"{_PREDICTION}Predict": calls.Method(
                 predict_pb2.PredictRequest,
                 self._predict,
                 check=self._check_room,
             ),
-            f"{_PREDICTION}GetModelMetadata": grpc_calls.Method(
+            f"{_PREDICTION}GetModelMetadata": calls.Method(
                 get_model_metadata_pb2.GetModelMetadataRequest, self._metadata
             ),
-            f"{_PREDICTION}Classify": grpc_calls.NOT_SERVED,
-            f"{_PREDICTION}Regress": grpc_calls.NOT_SERVED,
-            f"{_PREDICTION}MultiInference": grpc_calls.NOT_SERVED,
-            f"{_MODEL}GetModelStatus": grpc_calls.Method(
+            f"{_PREDICTION}Classify": calls.NOT_SERVED,
+            f"{_PREDICTION}Regress": calls.NOT_SERVED,
+            f"{_PREDICTION}MultiInference": calls.NOT_SERVED,
+            f"{_MODEL}GetModelStatus": calls.Method(
                 get_model_status_pb2.GetModelStatusRequest, self._status
             ),
-            f"{_MODEL}HandleReloadConfigRequest": grpc_calls.Method(
+            f"{_MODEL}HandleReloadConfigRequest": calls.Method(
                 model_management_pb2.ReloadConfigRequest, self._reload
             ),
-            f"{_HEALTH}Check": grpc_calls.Method(
+            f"{_HEALTH}Check": calls.Method(
                 health_pb2.HealthCheckRequest,
                 self._check,
                 is_open=_is_whole_server,
             ),
-            f"{_HEALTH}Watch": grpc_calls.Method(
+            f"{_HEALTH}Watch": calls.Method(
                 health_pb2.HealthCheckRequest,
                 self._watch,
                 is_stream=True,
                 is_open=_is_whole_server,
             ),
         }
-        self._dispatcher = grpc_calls.Dispatcher(
+        self._dispatcher = calls.Dispatcher(
             self.methods, access_control, intake, log
         )
 
-    async def start(self, address, credentials=None):
+    async def start(
+        self,
+        address: str,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> int:
         """Listens; returns the port.
 
         Args:
-            address: string, `HOST:PORT`; port 0 for any that is free.
-            credentials: gRPC server credentials; None for no TLS.
+            address: str, `HOST:PORT`; port 0 for any that is free.
+            credentials: None for no TLS.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -97,9 +114,9 @@ class GrpcFront:
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.max_concurrent_streams", 1024),
-                # A second server on the port would get half of its requests.
+                # Otherwise a second server could take half of the requests.
                 ("grpc.so_reuseport", 0),
-                # Identity alone: what gzip inflates to is not bounded.
+                # Identity only: nothing bounds what gzip inflates to.
                 ("grpc.compression_enabled_algorithms_bitset", 1),
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
@@ -120,22 +137,26 @@ class GrpcFront:
         await self._grpc.start()
         return port
 
-    async def stop(self, grace_seconds):
+    async def stop(self, grace_seconds: float) -> None:
         """Refuses new calls; ends after those under way or the grace."""
         self._is_stopping = True
         if self._grpc is not None:
             await self._grpc.stop(grace_seconds)
 
-    def _check_room(self, call):
-        self._server.check_room(call.caller)
+    def _check_room(self, call: calls.Call) -> None:
+        self._server.check_room(call.known_caller)
 
-    async def _predict(self, call, request):
+    async def _predict(
+        self,
+        call: calls.Call,
+        request: predict_pb2.PredictRequest,
+    ) -> message.Message:
         spec = model_messages.to_spec(request.model_spec)
         rows = await self._intake.parse(
             call.entry.request_bytes,
             model_messages.to_utterances,
             request,
-            grpc_calls.single(call.context, "x-submodel-id"),
+            calls.single(call.context, "x-submodel-id"),
             self._intake.limits,
         )
         call.entry.set_utterances(rows)
@@ -144,7 +165,7 @@ class GrpcFront:
         if remaining is not None:
             deadline = asyncio.get_running_loop().time() + remaining
         version, answers = await self._server.predict(
-            call.caller, spec, rows, deadline
+            call.known_caller, spec, rows, deadline
         )
         headers = utterances.served(answers)
         call.entry.served_by = headers.get("x-served-by", "mixed")
@@ -153,9 +174,13 @@ class GrpcFront:
             request, version, utterances.to_outputs(answers)
         )
 
-    async def _metadata(self, call, request):
+    async def _metadata(
+        self,
+        call: calls.Call,
+        request: get_model_metadata_pb2.GetModelMetadataRequest,
+    ) -> message.Message:
         del call
-        # One is right; more are shown, not all of a million.
+        # A few are enough for the message, out of perhaps a million.
         fields = list(request.metadata_field[:9])
         if fields != ["signature_def"]:
             raise tensors.invalid(
@@ -167,23 +192,39 @@ class GrpcFront:
             spec.name, *self._server.signature_metadata(spec)
         )
 
-    async def _status(self, call, request):
+    async def _status(
+        self,
+        call: calls.Call,
+        request: get_model_status_pb2.GetModelStatusRequest,
+    ) -> message.Message:
         del call
         spec = model_messages.to_spec(request.model_spec)
         return model_messages.status_response(self._server.model_status(spec))
 
-    async def _reload(self, call, request):
-        call.caller.require_operator()
+    async def _reload(
+        self,
+        call: calls.Call,
+        request: model_management_pb2.ReloadConfigRequest,
+    ) -> message.Message:
+        call.known_caller.require_operator()
         await self._server.reload(model_messages.to_configs(request.config))
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = errors.Code.OK.number
         return response
 
-    async def _check(self, call, request):
+    async def _check(
+        self,
+        call: calls.Call,
+        request: health_pb2.HealthCheckRequest,
+    ) -> message.Message:
         del call
         return self._health(request.service)
 
-    async def _watch(self, call, request):
+    async def _watch(
+        self,
+        call: calls.Call,
+        request: health_pb2.HealthCheckRequest,
+    ) -> abc.AsyncIterator[message.Message]:
         del call
         last = None
         while not self._is_stopping:
@@ -192,14 +233,14 @@ class GrpcFront:
             except errors.ServingError as error:
                 if error.code is not errors.Code.NOT_FOUND:
                     raise
-                # As the protocol has it: the service may come yet.
+                # The protocol says so: the service may appear later.
                 answer = _health(health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
             if answer != last:
                 yield answer
             last = answer
             await asyncio.sleep(HEALTH_POLL_SECONDS)
 
-    def _health(self, service):
+    def _health(self, service: str) -> health_pb2.HealthCheckResponse:
         """The whole server's health, or a model's; NOT_FOUND if unknown."""
         is_ready = self._server.ready and not self._intake.is_leaving
         if service:
@@ -209,10 +250,10 @@ class GrpcFront:
         return _health(response.SERVING if is_ready else response.NOT_SERVING)
 
 
-def _health(state):
+def _health(state: int) -> health_pb2.HealthCheckResponse:
     return health_pb2.HealthCheckResponse(status=state)
 
 
-def _is_whole_server(request):
-    """Live and ready are for everyone; which models there are is not."""
+def _is_whole_server(request: health_pb2.HealthCheckRequest) -> bool:
+    """Everyone may ask about the server, but not which models it has."""
     return not request.service

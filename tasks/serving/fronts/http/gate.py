@@ -11,7 +11,6 @@ import itertools
 import urllib.parse
 from collections import abc
 
-from absl import logging
 from starlette import datastructures, requests, routing, types
 
 from tasks.serving import errors, messages
@@ -53,8 +52,11 @@ class Gate:
     async def __call__(
         self, scope: types.Scope, receive: types.Receive, send: types.Send
     ) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
         if scope["type"] != "http":
-            raise RuntimeError(f"there is no {scope['type']} here")
+            raise ValueError(f"nothing here speaks {scope['type']}")
         route = _find(self.routes, scope)
         entry = _entry(self._front, route, scope)
         scope.setdefault("state", {})["entry"] = entry
@@ -71,7 +73,7 @@ class Gate:
                     raise
                 task.uncancel()
             except Exception as caught:
-                error = _as_serving_error(caught, entry)
+                error = access_log.as_serving_error(caught, entry)
                 if exchange.status is not None:
                     # A second response would read as the rest of the first.
                     raise
@@ -129,6 +131,13 @@ def single_header(headers: datastructures.Headers, name: str) -> str | None:
     if len(values) > 1:
         raise tensors.invalid(f"the header {name} is there twice")
     return values[0] if values else None
+
+
+async def _live(receive: types.Receive, send: types.Send) -> None:
+    """Agrees to the host's start and end: whoever made the server owns both."""
+    for event in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{event}.complete"})
 
 
 def _find(
@@ -202,16 +211,3 @@ def _nothing_there(scope: types.Scope) -> errors.ServingError:
     return errors.ServingError(
         errors.Code.NOT_FOUND, "there is nothing at this path"
     )
-
-
-def _as_serving_error(
-    error: Exception, entry: access_log.Entry
-) -> errors.ServingError:
-    """The error to answer with; the log tells of our own faults."""
-    if not isinstance(error, errors.ServingError):
-        logging.error("%s failed", entry.method, exc_info=error)
-        error = errors.ServingError(
-            errors.Code.INTERNAL, "the server failed; its log says why"
-        )
-    entry.code = error.code
-    return error

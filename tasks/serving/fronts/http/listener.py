@@ -92,9 +92,7 @@ class _Protocol(h11_impl.H11Protocol):
 
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, transport: asyncio.Transport
-    ) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         # The store and the other ports need file descriptors, too. With TLS,
         # a connection shows up here only after its handshake.
@@ -156,7 +154,11 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         for family, _, _, _, address in dict.fromkeys(found):
             at = sockets[0].getsockname()[1] if sockets else port
             address = (address[0], at, *address[2:])
-            sockets.append(socket.create_server(address, family=family))
+            made = socket.create_server(address, family=family)
+            sockets.append(made)
+            # A response's head and body are two writes: the second would wait
+            # for the client's delayed acknowledgement, some 40 ms.
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError:
         for each in sockets:
             each.close()

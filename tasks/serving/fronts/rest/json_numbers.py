@@ -1,45 +1,46 @@
 """Long lists of numbers, read out of JSON slice by slice.
 
 `json.loads` holds Python's lock until it is done, half a second for 30 s of
-audio, and nobody else is served meanwhile; and it takes 32 bytes of memory for
-a number that needs 4. So long lists are cut out first and read in slices, and
-what is left of the text is short.
+audio, and nobody else is served meanwhile. It also takes 32 bytes of memory
+for a number that needs 4. So long lists are cut out first and read in slices,
+and the text that is left is short.
 """
 
 import json
 import secrets
+from typing import Any
 
 import numpy as np
 
 from tasks.serving.fronts import tensors
 
-# Each costs some hundred bytes of memory for one or two on the wire; a
-# request for 64 utterances has less than 500.
+# Each takes some hundred bytes of memory for one or two on the wire. A request
+# for 64 utterances has fewer than 500.
 MAX_BRACKETS = 100_000
 MIN_BYTES = 1 << 10
-# What is left of a request for 64 utterances has some kilobytes.
+# Without its lists, a request for 64 utterances has a few kilobytes.
 MAX_REST_BYTES = 1 << 19
 _SLICE_BYTES = 1 << 14
 
 
 class Numbers:
-    """The lists that were cut out of a text, by what stands there instead."""
+    """The lists that were cut out of a text, and the marks in their place."""
 
-    def __init__(self):
-        # Nobody can write it into a request.
+    def __init__(self) -> None:
+        # No sender can guess it and write it into a request.
         self._key = secrets.token_hex(16)
-        self._arrays = []
+        self._arrays: list[np.ndarray] = []
 
-    def cut(self, body, min_bytes=MIN_BYTES):
+    def cut(self, body: bytes, min_bytes: int = MIN_BYTES) -> bytes:
         """The text with a mark in place of each long list of numbers.
 
         Args:
             body: bytes, JSON or not.
-            min_bytes: int, of what counts as long.
+            min_bytes: int, from which on a list counts as long.
 
         Raises:
-            status.ServingError: INVALID_ARGUMENT, a list is not JSON, has a
-                number that float32 cannot hold, or too much is left.
+            errors.ServingError: INVALID_ARGUMENT, a list is not JSON or holds
+                a number too large for float32, or too much text is left.
         """
         if (
             body.count(b"[") + body.count(b"{") + body.count(b"]")
@@ -50,7 +51,7 @@ class Numbers:
             )
         pieces, done, after, close = [], 0, 0, body.find(b"]")
         while close >= 0:
-            # Behind the last list's end: so each byte is looked at once.
+            # From the end of the last list on, so that no byte is read twice.
             start = body.rfind(b"[", after, close) + 1
             after = close + 1
             if start and close - start >= min_bytes:
@@ -68,21 +69,21 @@ class Numbers:
             )
         return rest
 
-    def restore(self, value):
-        """The array that an object of the text stands for, or the object."""
+    def restore(self, value: dict[str, Any]) -> Any:
+        """The array that a mark stands for; any other object as it is."""
         if len(value) == 1 and self._key in value:
             return self._arrays[value[self._key]]
         return value
 
-    def _mark(self):
+    def _mark(self) -> bytes:
         return json.dumps({self._key: len(self._arrays)}).encode()
 
 
-def _has_any(body, characters, start, end):
+def _has_any(body: bytes, characters: bytes, start: int, end: int) -> bool:
     return any(body.find(bytes([each]), start, end) >= 0 for each in characters)
 
 
-def _read(body, start, end):
+def _read(body: bytes, start: int, end: int) -> np.ndarray:
     """The numbers of `body[start:end]` as an array `[n]` float32."""
     parts = []
     while start <= end:
@@ -93,7 +94,7 @@ def _read(body, start, end):
     return np.concatenate(parts)
 
 
-def _read_slice(text):
+def _read_slice(text: bytes) -> np.ndarray:
     try:
         values = json.loads(f"[{text.decode('ascii')}]", parse_constant=_refuse)
     except json.JSONDecodeError as error:

@@ -6,6 +6,9 @@ Serving where its leniency hides a mistake: repeated keys, NaN, infinite
 numbers, and booleans or strings in place of numbers are refused.
 """
 
+# protobuf makes the attributes of its modules as they are imported.
+# pyright: reportAttributeAccessIssue=false
+
 import base64
 import binascii
 import dataclasses
@@ -62,7 +65,7 @@ def decode_request(body: bytes) -> PredictRequest:
             "the request needs 'instances' or 'inputs', one of them"
         )
     if given == ["inputs"]:
-        inputs = content["inputs"]
+        inputs: Any = content["inputs"]
         if not isinstance(inputs, dict) or set(inputs) == {"b64"}:
             inputs = {None: inputs}
         return PredictRequest(signature_name, False, inputs)
@@ -70,7 +73,7 @@ def decode_request(body: bytes) -> PredictRequest:
 
 
 def parse(body: bytes) -> Any:
-    """Strict JSON, of any shape; long lists of numbers come as float32 arrays.
+    """Strict JSON of any shape; long lists of numbers become float32 arrays.
 
     Raises:
         errors.ServingError: INVALID_ARGUMENT.
@@ -165,8 +168,8 @@ def response(outputs: dict[str, np.ndarray], is_row_format: bool) -> dict:
     return {"predictions": [dict(zip(plain, row, strict=True)) for row in rows]}
 
 
-def _columns(instances):
-    """Row format as columns: a list per input name."""
+def _columns(instances: Any) -> dict[str | None, Any]:
+    """Row format as columns, a list for each input."""
     if not isinstance(instances, list) or not instances:
         raise tensors.invalid("'instances' must be a list that is not empty")
     if not all(_is_named(each) for each in instances):
