@@ -99,7 +99,7 @@ def test_an_error_of_the_input_pipeline_says_what_python_said():
     import tensorflow as tf
 
     from tasks import cli
-    from tasks.asr.data import audio
+    from tasks.asr.data import rejections
 
     def message(error):
         def load(index):
@@ -112,7 +112,7 @@ def test_an_error_of_the_input_pipeline_says_what_python_said():
             next(iter(dataset))
         return cli.expected_message(raised.value)
 
-    gone = audio.AudioError("/a/1.wav", "audio file is missing")
+    gone = rejections.UnusableError("audio file is missing", where="/a/1.wav")
     assert message(gone) == "/a/1.wav: audio file is missing"
     assert message(PermissionError(13, "not yours", "/a")).endswith("'/a'")
     assert message(KeyError("ours")) is None

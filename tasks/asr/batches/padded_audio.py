@@ -16,7 +16,7 @@ def read_samples(
         speed_factor: how much faster it is played, pitch included.
 
     Raises:
-        AudioError: the recording cannot be read.
+        UnusableError: the recording cannot be read.
     """
     samples = audio.read(
         utterance.audio_filepath,

@@ -12,7 +12,10 @@ import pathlib
 
 from tasks.asr.data import manifest
 
-AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+AUDIO_EXTENSIONS = (
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".webm"),
+    *(".aac", ".amr", ".3gp", ".wma", ".aiff", ".gsm"),
+)
 
 
 class Collector:

@@ -7,7 +7,6 @@ here; what is made of them stays under that licence.
 
 import contextlib
 import gzip
-import importlib
 import io
 import os
 import pathlib
@@ -21,8 +20,8 @@ import soundfile
 import tqdm
 
 from tasks.asr.data import (
+    audio,
     manifest,
-    manifest_line,
     new_folder,
     rejections,
     splits,
@@ -61,10 +60,9 @@ def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
         it was made now (`left_out` is empty otherwise).
 
     Raises:
-        ValueError: an optional package or a system tool is missing.
+        ValueError: a system tool is missing.
         OSError: the packages cannot be had or read, or nothing be written.
     """
-    av = _import_av()
     # Refuses fractions that cannot be before anything is downloaded.
     splits.assign([], fractions, seed)
     request = {"fractions": list(fractions), "seed": seed}
@@ -79,7 +77,7 @@ def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
     ):
         texts = read_texts(_only(root, "core-sounds-en.txt.gz"))
         sounds = _only(root, "en_US_f_Allison")
-        utterances = _convert(av, sounds, texts, folder, left_out)
+        utterances = _convert(sounds, texts, folder, left_out)
         by_split, _ = splits.assign(utterances, fractions, seed)
         utterances = [each for part in by_split.values() for each in part]
         new_folder.write_manifests(folder, utterances, by_split=True)
@@ -124,16 +122,6 @@ def spoken_text(text):
         text = text.replace(symbol, f" {word} ")
     text = " ".join(text.replace("...", " ").split())
     return text if any(map(str.isalnum, text)) else ""
-
-
-def _import_av():
-    try:
-        return importlib.import_module("av")
-    except ImportError:
-        raise ValueError(
-            "decoding the recordings needs the package av; install it with: "
-            "pip install -e '.[recordings]'"
-        ) from None
 
 
 @contextlib.contextmanager
@@ -205,7 +193,7 @@ def _only(folder, pattern):
     return found[-1]
 
 
-def _convert(av, sounds, texts, folder, left_out):
+def _convert(sounds, texts, folder, left_out):
     """Decodes and writes what is usable; returns the utterances."""
     (folder / "audio").mkdir()
     utterances = []
@@ -215,8 +203,8 @@ def _convert(av, sounds, texts, folder, left_out):
         utt_id = key.replace("/", ".")
         try:
             text = _text_of(key, texts)
-            samples = _decode(av, path)
-        except manifest_line.Unusable as error:
+            samples = _decode(path)
+        except rejections.UnusableError as error:
             left_out.add(f"{key}.g722", utt_id, error.reason, error.detail)
             continue
         target = folder / "audio" / f"{utt_id}.flac"
@@ -241,27 +229,19 @@ def _convert(av, sounds, texts, folder, left_out):
 
 def _text_of(key, texts):
     if key not in texts:
-        raise manifest_line.Unusable("no transcript")
+        raise rejections.UnusableError("no transcript")
     text = spoken_text(texts[key])
     if not text:
-        raise manifest_line.Unusable("described, not spoken", texts[key])
+        raise rejections.UnusableError("described, not spoken", texts[key])
     return text
 
 
-def _decode(av, path):
+def _decode(path: pathlib.Path) -> np.ndarray:
     """`[samples]` int16 of a raw G.722 file, which is always 16 kHz mono."""
-    try:
-        with av.open(str(path), format="g722") as container:
-            frames = [
-                frame.to_ndarray().reshape(-1)
-                for frame in container.decode(audio=0)
-            ]
-    except av.FFmpegError as error:
-        raise manifest_line.Unusable("not decodable", str(error)) from None
-    samples = np.concatenate([np.zeros(0, np.int16), *frames])
+    samples, _ = audio.load(str(path))
     seconds = len(samples) / SAMPLE_RATE
     if seconds < _SHORTEST_SECONDS:
-        raise manifest_line.Unusable(
+        raise rejections.UnusableError(
             f"shorter than {_SHORTEST_SECONDS} s", f"{seconds:.2f} s"
         )
-    return samples.astype(np.int16)
+    return np.rint(samples * 32768).astype(np.int16)

@@ -1,169 +1,138 @@
-"""Reading audio files: WAV, FLAC, Ogg and MP3, at any rate.
+"""Reads recordings: whatever phones, browsers and recorders write.
 
-Decoding is libsndfile's (through soundfile), resampling is libsoxr's. Every
-failure is an `AudioError` that names the file and what is wrong with it.
+PyAV decodes and libsoxr resamples. The length in a file's header is never a
+promise: decoding stops at the limit that the caller sets, and what was decoded
+is the length. Every failure is a `rejections.UnusableError`, which names the
+recording and what is wrong with it.
 
-Wherever a path is taken, `shard-00000.tfrecord#1234` is the audio file that is
-a record of a TFRecord file (`tasks.pack_shards` makes them).
+Wherever a path is taken, `shard-00000.tfrecord#1234` is the recording that is a
+record of a TFRecord file (`tasks.pack_shards` makes them).
 """
 
 import contextlib
-import dataclasses
-import io
 import math
-import os
-import re
 
 import numpy as np
-import soundfile
 import soxr
 
-from tasks.asr.data import tfrecord
+from tasks.asr.data import decoder, rejections, tfrecord
 
-# A manifest rounds its seconds; an end this far past the file's is the file's.
-TOLERANCE_SECONDS = 0.05
+# Far above any audio in [-1, 1], far below integers that nobody scaled.
+MAX_AMPLITUDE = 16.0
 
-# Enough of a FLAC file for its header, which stands at its beginning.
-_FLAC_HEADER_BYTES = 1024
-_CHUNK_LENGTH = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_CUT_OGG = re.compile(r"^Ogg ?: (Junk after|File ended unexp)", re.MULTILINE)
-# What programs that write to a pipe leave as the length that they cannot know.
-_UNKNOWN_LENGTHS = range(0x7FFFFF00, 0x100000000)
+# Enough for the header of a FLAC file.
+_HEADER_BYTES = 1024
 
 
-class AudioError(ValueError):
-    """A file whose audio cannot be used.
+def seconds(path: str) -> float:
+    """The length of a recording.
 
-    Attributes:
-        path: the file.
-        reason: what is wrong in general, the same words for the same fault.
-        detail: what is wrong with this very file, or "".
-    """
-
-    def __init__(self, path, reason, detail=""):
-        super().__init__(
-            f"{path}: {reason}" + (f": {detail}" if detail else "")
-        )
-        self.path = path
-        self.reason = reason
-        self.detail = detail
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What a file says of itself before its samples are decoded."""
-
-    num_frames: int
-    sample_rate: int
-    num_channels: int
-
-    @property
-    def seconds(self):
-        return self.num_frames / self.sample_rate
-
-
-def header(path):
-    """Reads the header alone.
-
-    Args:
-        path: a WAV, FLAC, Ogg or MP3 file, or a record that holds one.
-
-    Returns:
-        a `Header` with at least one frame.
+    A header that counts samples (WAV, FLAC) is believed if the file is large
+    enough for it. Everything else is decoded.
 
     Raises:
-        AudioError: the file is missing, is not audio, holds no samples, or
-            is shorter than its own header promises.
+        UnusableError: the file is missing, is not audio, is cut off, or holds
+            no samples.
     """
-    source = _source(path, _FLAC_HEADER_BYTES)
-    if isinstance(source, bytes):
-        # Longer metadata than that is rare, and read in full below.
-        with contextlib.suppress(AudioError):
-            if source.startswith(b"fLaC"):
-                return _header(path, source)
-        source = _source(path)
-    return _header(path, source)
+    if tfrecord.parse(path):
+        # The rest of the record may lie in a bucket.
+        with (
+            contextlib.suppress(rejections.UnusableError),
+            decoder.opened(path, _HEADER_BYTES) as recording,
+        ):
+            if recording.is_flac and recording.promised:
+                return recording.promised / recording.sample_rate
+    with decoder.opened(path) as recording:
+        end = recording.promised
+        if not recording.header_is_plausible:
+            end = sum(block.shape[1] for _, block in recording.blocks())
+            recording.check_end(end)
+        return end / recording.sample_rate
 
 
-def seconds(path):
-    """Length of a file in seconds, from its header. Raises AudioError."""
-    return header(path).seconds
-
-
-def load(path, offset=0.0, duration=None):
-    """Reads samples at the file's own rate.
+def load(
+    source: str | bytes,
+    offset: float = 0.0,
+    duration: float | None = None,
+    max_seconds: float = math.inf,
+) -> tuple[np.ndarray, int]:
+    """Decodes samples at the recording's own rate.
 
     Args:
-        path: a WAV, FLAC, Ogg or MP3 file, or a record that holds one.
+        source: a path, or the bytes of a file.
         offset: seconds to skip.
         duration: seconds to read; None reads to the end.
+        max_seconds: decoding stops, with an error, beyond this many.
 
     Returns:
         float32 mono `[samples]`, channels averaged, and the sample rate.
 
     Raises:
-        AudioError: the file cannot be read, has no samples there, ends before
-            `offset + duration`, or holds samples that are not finite.
+        UnusableError: the recording cannot be decoded, has no samples there,
+            ends before `offset + duration`, is longer than `max_seconds`, or
+            holds samples that are not finite or far outside of [-1, 1].
     """
-    source = _source(path)
-    found = _header(path, source)
-    start = round(offset * found.sample_rate)
-    if start < 0 or start >= found.num_frames:
-        raise AudioError(
-            path,
-            "offset outside of the audio file",
-            f"{offset:g} s in a file of {found.seconds:.2f} s",
-        )
-    wanted = found.num_frames - start
-    if duration is not None:
-        wanted = min(wanted, _num_wanted(path, found, start, duration))
-    try:
-        with soundfile.SoundFile(_file(source)) as file:
-            file.seek(start)
-            samples = file.read(wanted, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, "audio is damaged", _plain(error)) from None
-    if len(samples) < wanted:
-        raise AudioError(
-            path,
-            "audio is truncated",
-            f"{wanted} samples promised, {len(samples)} there",
-        )
-    # An average in float64 would be exact, but one channel is the usual case.
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    with decoder.opened(source) as recording:
+        rate, name = recording.sample_rate, recording.name
+        start = round(offset * rate)
+        stop = math.inf
+        if duration is not None:
+            stop = start + round(duration * rate)
+        if start < 0:
+            raise rejections.UnusableError(
+                "offset outside of the audio file", f"{offset:g} s", name
+            )
+        if stop <= start:
+            raise rejections.UnusableError(
+                "zero length", f"duration {duration:g} s", name
+            )
+        mono = _mono(_stretch(recording, start, stop, max_seconds))
     if not np.isfinite(mono).all():
-        raise AudioError(
-            path,
+        raise rejections.UnusableError(
             "samples that are not numbers (NaN or infinite)",
             f"{np.count_nonzero(~np.isfinite(mono))} of {len(mono)}",
+            name,
         )
-    return mono, found.sample_rate
+    peak = max(mono.max(), -mono.min())
+    if peak > MAX_AMPLITUDE:
+        raise rejections.UnusableError(
+            "samples far outside of [-1, 1]",
+            f"the peak is {peak:g}; 16-bit integers are divided by 32768",
+            name,
+        )
+    return mono, rate
 
 
-def read(path, sample_rate, offset=0.0, duration=None):
-    """Reads audio at the rate that is asked for.
+def read(
+    source: str | bytes,
+    sample_rate: int,
+    offset: float = 0.0,
+    duration: float | None = None,
+    max_seconds: float = math.inf,
+) -> np.ndarray:
+    """Decodes, and resamples to the rate that is asked for.
 
     Args:
-        path: a WAV, FLAC, Ogg or MP3 file of any rate and channel count.
+        source, offset, duration, max_seconds: as for `load`.
         sample_rate: samples per second of the result.
-        offset: seconds to skip.
-        duration: seconds to read; None reads to the end.
 
     Returns:
         float32 mono `[samples]`, contiguous.
 
     Raises:
-        AudioError: as `load`, or nothing is left after resampling.
+        UnusableError: as `load`, or nothing is left after resampling.
     """
-    samples, own_rate = load(path, offset, duration)
+    samples, own_rate = load(source, offset, duration, max_seconds)
     if own_rate != sample_rate:
         samples = soxr.resample(samples, own_rate, sample_rate)
     if not len(samples):
-        raise AudioError(path, "no samples in the audio file")
+        raise rejections.UnusableError(
+            "no samples in the audio file", where=decoder.name_of(source)
+        )
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
-def change_speed(samples, factor):
+def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     """Plays samples faster, pitch included (Ko et al., Interspeech 2015).
 
     Args:
@@ -185,80 +154,50 @@ def change_speed(samples, factor):
     return soxr.resample(samples, float(factor), 1.0)
 
 
-def _source(path, max_bytes=None):
-    """What to decode: `path` itself, or a record's first `max_bytes`."""
-    place = tfrecord.parse(path)
-    if place is None:
-        _check_file(path)
-        return path
-    try:
-        return tfrecord.read(*place, max_bytes)
-    except tfrecord.RecordError as error:
-        raise AudioError(path, error.reason, error.detail) from None
-
-
-def _file(source):
-    return io.BytesIO(source) if isinstance(source, bytes) else source
-
-
-def _header(path, source):
-    try:
-        info = soundfile.info(_file(source), verbose=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, "not readable as audio", _plain(error)) from None
-    _check_length(path, info)
-    if info.frames <= 0:
-        raise AudioError(path, "no samples in the audio file")
-    return Header(info.frames, info.samplerate, info.channels)
-
-
-def _check_file(path):
-    if "://" in path:
-        # One request for each header and each recording would take hours.
-        raise AudioError(
-            path, "not a record of a shard", "tasks.pack_shards makes them"
-        )
-    if not os.path.exists(path):
-        raise AudioError(path, "audio file is missing")
-    if not os.path.isfile(path):
-        raise AudioError(path, "not a file")
-    if not os.access(path, os.R_OK):
-        raise AudioError(path, "audio file may not be read (permissions)")
-    if not os.path.getsize(path):
-        raise AudioError(path, "audio file is empty (0 bytes)")
-
-
-def _check_length(path, info):
-    # libsndfile repairs a short WAV silently and only says so in its log.
-    chunk = _CHUNK_LENGTH.search(info.extra_info)
-    if chunk:
-        promised, there = int(chunk[1]), int(chunk[2])
-        if there < promised and promised not in _UNKNOWN_LENGTHS:
-            raise AudioError(
-                path,
-                "audio is truncated",
-                f"{promised} bytes of samples promised, {there} there",
+def _stretch(
+    recording: decoder.Recording, start: int, stop: float, max_seconds: float
+) -> np.ndarray:
+    """Samples `start` to `stop` as they are stored: `[channels, samples]`."""
+    rate, name = recording.sample_rate, recording.name
+    wanted, end = [], 0
+    for position, block in recording.blocks(start):
+        end = position + block.shape[1]
+        if end > start:
+            wanted.append(
+                block[:, max(0, start - position) : min(stop, end) - position]
             )
-    # Ogg has no length in its header; a cut inside of a page leaves this.
-    if _CUT_OGG.search(info.extra_info):
-        raise AudioError(path, "audio is truncated", "it ends within a page")
-
-
-def _num_wanted(path, found, start, duration):
-    wanted = round(duration * found.sample_rate)
-    if wanted <= 0:
-        raise AudioError(path, "zero length", f"duration {duration:g} s")
-    slack = TOLERANCE_SECONDS * found.sample_rate
-    if start + wanted > found.num_frames + slack:
-        raise AudioError(
-            path,
-            "end outside of the audio file",
-            f"{(start + wanted) / found.sample_rate:.2f} s in a file of "
-            f"{found.seconds:.2f} s",
+        if min(end, stop) - start > max_seconds * rate:
+            raise rejections.UnusableError(
+                "recording is too long", f"over {max_seconds:g} s", name
+            )
+        if end >= stop:
+            return np.concatenate(wanted, axis=1)
+    recording.check_end(end)
+    length = f"in a file of {end / rate:.2f} s"
+    if start >= end:
+        raise rejections.UnusableError(
+            "offset outside of the audio file",
+            f"{start / rate:g} s {length}",
+            name,
         )
-    return wanted
+    if end + decoder.TOLERANCE_SECONDS * rate < stop < math.inf:
+        raise rejections.UnusableError(
+            "end outside of the audio file",
+            f"{stop / rate:.2f} s {length}",
+            name,
+        )
+    return np.concatenate(wanted, axis=1)
 
 
-def _plain(error):
-    # soundfile puts the path first, which AudioError already names.
-    return str(error).rpartition(": ")[2].rstrip(". ")
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """`[channels, samples]` of any type to `[samples]` float32."""
+    if samples.dtype.kind in "iu":
+        # A power of two: exact for all that float32 can hold.
+        scale = np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
+        unsigned = samples.dtype.kind == "u"
+        samples = samples.astype(np.float32) * scale
+        if unsigned:
+            samples -= 1
+    samples = samples.astype(np.float32, copy=False)
+    # An average in float64 would be exact, but one channel is the usual case.
+    return samples[0] if len(samples) == 1 else samples.mean(axis=0)

@@ -19,7 +19,7 @@ import os
 import numpy as np
 import tqdm
 
-from tasks.asr.data import audio, file_set, manifest_line, rejections
+from tasks.asr.data import audio, decoder, file_set, manifest_line, rejections
 
 Rejection = rejections.Rejection
 Rejections = rejections.Rejections
@@ -59,7 +59,7 @@ def read(path, strict=False):
         place = f"{name}:{number}"
         try:
             utterance = manifest_line.parse(line, folder)
-        except manifest_line.Unusable as error:
+        except rejections.UnusableError as error:
             left_out.add(place, "", error.reason, error.detail)
             continue
         places.append(place)
@@ -132,12 +132,12 @@ def measure(places, utterances, left_out, progress="Reading headers"):
         key = (utterance.speaker, utterance.utt_id)
         try:
             if key in first_places:
-                raise manifest_line.Unusable(
+                raise rejections.UnusableError(
                     "duplicate utt_id of one speaker",
                     f"speaker {utterance.speaker}, as {first_places[key]}",
                 )
             utterance = _measured(utterance, found[utterance.audio_filepath])
-        except manifest_line.Unusable as error:
+        except rejections.UnusableError as error:
             left_out.add(place, utterance.utt_id, error.reason, error.detail)
             continue
         first_places[key] = place
@@ -187,7 +187,7 @@ def _fault(utterance, max_seconds):
         samples, _ = audio.load(
             utterance.audio_filepath, utterance.offset, utterance.duration
         )
-    except audio.AudioError as error:
+    except rejections.UnusableError as error:
         return error.reason, error.detail
     # Silence with a constant offset is silence.
     if np.ptp(samples) < 2 * SILENCE_PEAK:
@@ -241,13 +241,13 @@ def _stem(utterance):
 
 
 def _headers(paths, progress):
-    """A dict of each path to its seconds or its AudioError."""
+    """A dict of each path to its seconds or its error."""
     distinct = list(dict.fromkeys(paths))
 
     def look(path):
         try:
             return audio.seconds(path)
-        except audio.AudioError as error:
+        except rejections.UnusableError as error:
             return error
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -259,19 +259,19 @@ def _headers(paths, progress):
 
 
 def _measured(utterance, found):
-    if isinstance(found, audio.AudioError):
-        raise manifest_line.Unusable(
+    if isinstance(found, rejections.UnusableError):
+        raise rejections.UnusableError(
             found.reason,
             " ".join([utterance.audio_filepath, found.detail]).strip(),
         )
     left = found - utterance.offset
     if left <= 0:
-        raise manifest_line.Unusable(
+        raise rejections.UnusableError(
             "offset outside of the audio file",
             f"{utterance.offset:g} s in a file of {found:.2f} s",
         )
-    if utterance.duration > left + audio.TOLERANCE_SECONDS:
-        raise manifest_line.Unusable(
+    if utterance.duration > left + decoder.TOLERANCE_SECONDS:
+        raise rejections.UnusableError(
             "end outside of the audio file",
             f"{utterance.offset + utterance.duration:.2f} s in a file of "
             f"{found:.2f} s",

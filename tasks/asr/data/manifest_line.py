@@ -5,6 +5,8 @@ import difflib
 import json
 import os
 
+from tasks.asr.data import rejections
+
 _REQUIRED = ("audio_filepath", "text", "speaker")
 _LABELS = ("utt_id", "split", "session", "mic", "severity", "etiology")
 _KEYS = (*_REQUIRED, *_LABELS, "duration", "offset", "simulated")
@@ -49,15 +51,6 @@ class Utterance:
         return self.severity or None
 
 
-class Unusable(ValueError):
-    """Why an utterance cannot be used; `reason` and `detail` as Rejection's."""
-
-    def __init__(self, reason, detail=""):
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
-
-
 def parse(line, folder):
     """Reads one line of a manifest.
 
@@ -70,35 +63,41 @@ def parse(line, folder):
         an `Utterance`; `utt_id` is "" and `duration` 0 where the line has none.
 
     Raises:
-        Unusable: what is wrong with the line.
+        UnusableError: what is wrong with the line.
     """
     try:
         fields = json.loads(line.decode("utf-8"))
         # JSON can spell half a character, which no file can hold.
         json.dumps(fields, ensure_ascii=False).encode("utf-8")
-    except UnicodeError as error:
-        raise Unusable(
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise rejections.UnusableError(
             "not UTF-8", f"{error.reason} at {error.start}"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise Unusable("not JSON", str(error)) from None
+        raise rejections.UnusableError("not JSON", str(error)) from None
     if not isinstance(fields, dict):
-        raise Unusable("not a JSON object", f"a {type(fields).__name__}")
+        raise rejections.UnusableError(
+            "not a JSON object", f"a {type(fields).__name__}"
+        )
     _check_keys(fields)
     text = fields["text"]
     if not isinstance(text, str):
-        raise Unusable("`text` is not text", repr(text))
+        raise rejections.UnusableError("`text` is not text", repr(text))
     if not text.strip():
-        raise Unusable("`text` is empty")
+        raise rejections.UnusableError("`text` is empty")
     filename = fields["audio_filepath"]
     if not isinstance(filename, str) or not filename or "\0" in filename:
-        raise Unusable("`audio_filepath` is not a path", repr(filename))
+        raise rejections.UnusableError(
+            "`audio_filepath` is not a path", repr(filename)
+        )
     simulated = fields.get("simulated", False)
     if not isinstance(simulated, bool):
-        raise Unusable("`simulated` is not true or false", repr(simulated))
+        raise rejections.UnusableError(
+            "`simulated` is not true or false", repr(simulated)
+        )
     speaker = _label(fields, "speaker")
     if not speaker:
-        raise Unusable("`speaker` is empty")
+        raise rejections.UnusableError("`speaker` is empty")
     return Utterance(
         audio_filepath=_located(folder, filename),
         text=text.strip(),
@@ -127,10 +126,14 @@ def _check_keys(fields):
     for key in fields:
         near = difflib.get_close_matches(key, _KEYS, 1, cutoff=0.85)
         if key not in _KEYS and near and near[0] not in fields:
-            raise Unusable(f"unknown key `{key}`", f"did you mean `{near[0]}`?")
+            raise rejections.UnusableError(
+                f"unknown key `{key}`", f"did you mean `{near[0]}`?"
+            )
     for key in _REQUIRED:
         if key not in fields:
-            raise Unusable(f"no `{key}`", f"keys: {', '.join(fields)}")
+            raise rejections.UnusableError(
+                f"no `{key}`", f"keys: {', '.join(fields)}"
+            )
 
 
 def _label(fields, key):
@@ -138,7 +141,7 @@ def _label(fields, key):
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise Unusable(f"`{key}` is not text", repr(value))
+        raise rejections.UnusableError(f"`{key}` is not text", repr(value))
     return str(value).strip()
 
 
@@ -147,11 +150,15 @@ def _seconds(fields, key):
     if value is None:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Unusable(f"`{key}` is not a number of seconds", repr(value))
+        raise rejections.UnusableError(
+            f"`{key}` is not a number of seconds", repr(value)
+        )
     if value == 0 and key == "duration":
-        raise Unusable("zero length", "`duration` is 0")
+        raise rejections.UnusableError("zero length", "`duration` is 0")
     if not 0 <= value < _MAX_SECONDS:
-        raise Unusable(f"`{key}` is not a length of time", f"{value} s"[:40])
+        raise rejections.UnusableError(
+            f"`{key}` is not a length of time", f"{value} s"[:40]
+        )
     return float(value)
 
 

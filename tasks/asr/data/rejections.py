@@ -4,6 +4,22 @@ import collections
 import dataclasses
 
 
+class UnusableError(ValueError):
+    """Why something cannot be used.
+
+    Attributes:
+        reason: what is wrong in general, in the same words for the same fault.
+        detail: what is wrong with this very one, or "".
+        where: the path of what is unusable, or "".
+    """
+
+    def __init__(self, reason: str, detail: str = "", where: str = "") -> None:
+        super().__init__(": ".join(filter(None, (where, reason, detail))))
+        self.reason = reason
+        self.detail = detail
+        self.where = where
+
+
 @dataclasses.dataclass(frozen=True)
 class Rejection:
     """One thing that cannot be used.

@@ -84,7 +84,7 @@ def pack(parts, folder, max_bytes, num_threads=8, container="FLAC"):
         utterances[name], left_out[name] = [], rejections.Rejections()
         for each in part:
             result = results[_cut(each)]
-            if isinstance(result, audio.AudioError):
+            if isinstance(result, rejections.UnusableError):
                 left_out[name].add(
                     each.audio_filepath,
                     each.utt_id,
@@ -123,7 +123,7 @@ def encode(path, offset=0.0, duration=None, container="FLAC"):
         exactly the samples that `audio.load` gets from `path`.
 
     Raises:
-        AudioError: as `audio.load`.
+        UnusableError: as `audio.load`.
     """
     samples, sample_rate = audio.load(path, offset, duration)
     steps = len(samples) / sample_rate / _MANIFEST_STEP
@@ -133,7 +133,7 @@ def encode(path, offset=0.0, duration=None, container="FLAC"):
     if data is not None:
         return data, to_the_end
     if not offset:
-        missing = audio.header(path).num_frames - len(samples)
+        missing = round(audio.seconds(path) * sample_rate) - len(samples)
         whole = _own_bytes(path)
         if not missing and _decodes_to(whole, samples):
             return whole, to_the_end
@@ -183,12 +183,12 @@ def _cut(utterance):
 
 
 def _write(cuts, shards, num_threads, container):
-    """A dict of each cut to (address, duration) or to its AudioError."""
+    """A dict of each cut to (address, duration) or to its error."""
 
     def attempt(cut):
         try:
-            return encode(*cut, container)
-        except audio.AudioError as error:
+            return encode(*cut, container=container)
+        except rejections.UnusableError as error:
             return error
 
     results = {}
@@ -203,7 +203,7 @@ def _write(cuts, shards, num_threads, container):
             portion = cuts[start : start + _AT_ONCE]
             encoded = pool.map(attempt, portion)
             for cut, result in zip(portion, encoded, strict=True):
-                if not isinstance(result, audio.AudioError):
+                if not isinstance(result, rejections.UnusableError):
                     data, duration = result
                     result = shards.add(data), duration
                 results[cut] = result
@@ -252,9 +252,7 @@ def _own_bytes(path):
 def _decodes_to(data, samples):
     """Whether the bytes alone, with no file name to help, are the samples."""
     try:
-        decoded, _ = soundfile.read(
-            io.BytesIO(data), len(samples), dtype="float32", always_2d=True
-        )
-    except soundfile.SoundFileError:
+        decoded, _ = audio.load(data)
+    except rejections.UnusableError:
         return False
-    return np.array_equal(decoded.mean(axis=1), samples)
+    return np.array_equal(decoded[: len(samples)], samples)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from tasks.asr.corpora import debian_recordings
-from tasks.asr.data import manifest, new_folder, splits
+from tasks.asr.data import manifest, splits
 
 TEXTS = """; A comment: not a transcript
 
@@ -197,16 +197,6 @@ def test_failing_download_shows_its_errors(av, tmp_path, monkeypatch):
 def test_bad_fractions_are_refused_before_a_download(av, tmp_path):
     with pytest.raises(ValueError, match="must sum to 1"):
         debian_recordings.fetch(tmp_path / "out", (0.5, 0.1, 0.1))
-
-
-def test_missing_av_names_the_extra(tmp_path, monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(debian_recordings.importlib, "import_module", missing)
-    with pytest.raises(ValueError, match=r"pip install -e '\.\[recordings\]'"):
-        debian_recordings.fetch(tmp_path / "out")
-    assert new_folder.local_path(tmp_path / "out").exists() is False
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
+import av
 import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr.data import audio
+from tasks.asr.data import audio, decoder, rejections
 
 
 def tone(seconds=1.0, sample_rate=16000, hertz=440.0):
@@ -67,9 +68,9 @@ def test_duration_rounded_past_the_end_reads_to_the_end(tmp_path):
 def test_cut_outside_of_the_file_is_refused(tmp_path, offset, duration, reason):
     path = str(tmp_path / "a.wav")
     soundfile.write(path, tone(1.0), 16000)
-    with pytest.raises(audio.AudioError, match=reason) as caught:
+    with pytest.raises(rejections.UnusableError, match=reason) as caught:
         audio.read(path, 16000, offset=offset, duration=duration)
-    assert caught.value.path == path
+    assert caught.value.where == path
 
 
 def test_unusable_files_say_what_is_wrong(tmp_path):
@@ -87,7 +88,7 @@ def test_unusable_files_say_what_is_wrong(tmp_path):
         "none.wav": "no samples",
         "nan.wav": r"not numbers .*: 1 of 16000",
     }.items():
-        with pytest.raises(audio.AudioError, match=reason) as caught:
+        with pytest.raises(rejections.UnusableError, match=reason) as caught:
             audio.read(str(tmp_path / name), 16000)
         assert str(tmp_path / name) in str(caught.value)
 
@@ -100,18 +101,168 @@ def test_truncated_file_is_refused(tmp_path, extension):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(
-        audio.AudioError, match="truncated|damaged|no samples|not readable"
+        rejections.UnusableError,
+        match="truncated|damaged|no samples|not readable",
     ):
         audio.read(str(path), 16000)
 
 
-def test_wav_written_to_a_pipe_is_not_called_truncated(tmp_path):
+def encode(path, codec, container=None, options=None):
+    """Two seconds of a tone, written by FFmpeg; some codecs know one rate."""
+    rate = 48000 if codec == "libopus" else 44100
+    layout, number = "mono", 0
+    with av.open(str(path), "w", container, options=options or {}) as out:
+        stream = out.add_stream(codec, rate=rate, layout=layout)
+        stream.bit_rate = 64_000
+        resampler = av.AudioResampler(stream.format.name, layout, rate)
+        frame = av.AudioFrame.from_ndarray(tone(2.0, rate)[None], "flt", layout)
+        frame.sample_rate = rate
+        fifo = av.AudioFifo()
+        for part in resampler.resample(frame):
+            fifo.write(part)
+        frame_size = stream.codec_context.frame_size or 1152
+        while block := fifo.read(frame_size, partial=True):
+            block.pts, number = number, number + block.samples
+            out.mux(stream.encode(block))
+        out.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "options"),
+    [
+        ("phone.m4a", "aac", None, None),
+        ("browser.webm", "libopus", None, None),
+        ("voice_note.opus", "libopus", "ogg", None),
+        ("stream.aac", "aac", "adts", None),
+        ("windows.wma", "wmav2", "asf", None),
+        ("video.mp4", "aac", None, None),
+        ("no_length.mp3", "libmp3lame", None, {"write_xing": "0"}),
+    ],
+)
+def test_what_phones_and_browsers_write_is_read_at_its_length(
+    tmp_path, name, codec, container, options
+):
+    path = tmp_path / name
+    encode(path, codec, container, options)
+    samples = audio.read(str(path), 16000)
+    assert len(samples) / 16000 == pytest.approx(2.0, abs=0.12)
+    assert audio.seconds(str(path)) == pytest.approx(
+        len(samples) / 16000, abs=0.001
+    )
+    np.testing.assert_array_equal(audio.read(path.read_bytes(), 16000), samples)
+    spectrum = np.abs(np.fft.rfft(samples[8000:24000]))
+    assert abs(int(spectrum.argmax()) - 440) <= 1
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "ULAW", "IMA_ADPCM"])
+def test_codecs_of_telephones_are_read_from_wav(tmp_path, subtype):
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, tone(1.0, 8000), 8000, subtype)
+    assert audio.seconds(path) == pytest.approx(1.0, abs=0.05)
+    assert len(audio.read(path, 16000)) == pytest.approx(16000, abs=700)
+
+
+@pytest.mark.parametrize(
+    ("extension", "subtype"),
+    [("wav", "PCM_16"), ("flac", "PCM_16"), ("flac", "PCM_24"), ("wav", None)],
+)
+def test_samples_are_exactly_what_the_file_holds(tmp_path, extension, subtype):
+    path = str(tmp_path / f"a.{extension}")
+    noise = np.random.default_rng(0).uniform(-1, 1, (48000, 2))
+    soundfile.write(path, noise, 16000, subtype)
+    expected, _ = soundfile.read(path, dtype="float32")
+    found, _ = audio.load(path)
+    np.testing.assert_array_equal(found, expected.mean(axis=1))
+    # Far enough in for a jump.
+    part, _ = audio.load(path, offset=2.00625, duration=0.5)
+    np.testing.assert_array_equal(part, found[32100:40100])
+
+
+@pytest.mark.parametrize(
+    "promised",
+    [0, 0x7FFFF000, 2_000_000_000, 0xFFFFFFFF, 32000 + 16],
+    ids=["killed recorder", "sox", "two billion", "streamed", "a little more"],
+)
+def test_a_length_that_a_wav_header_could_not_know_is_no_promise(
+    tmp_path, promised
+):
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(1.0), 16000)
-    streamed = bytearray(path.read_bytes())
-    streamed[4:8] = streamed[40:44] = b"\xff" * 4
-    path.write_bytes(streamed)
+    data = bytearray(path.read_bytes())
+    data[40:44] = promised.to_bytes(4, "little")
+    path.write_bytes(data)
     assert len(audio.read(str(path), 16000)) == 16000
+    assert audio.seconds(str(path)) == 1.0
+
+
+def test_flac_written_to_a_pipe_has_the_length_of_its_samples(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(1.0), 16000)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    assert len(audio.read(str(path), 16000)) == 16000
+    assert audio.seconds(str(path)) == 1.0
+
+
+def test_an_ogg_file_without_its_last_page_is_truncated(tmp_path):
+    path = tmp_path / "a.opus"
+    encode(path, "libopus", "ogg")
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rfind(b"OggS")])
+    for read in (audio.seconds, audio.load):
+        with pytest.raises(rejections.UnusableError, match="truncated"):
+            read(str(path))
+
+
+@pytest.mark.parametrize("rate", [1, 2_000_000])
+def test_an_absurd_sample_rate_is_refused(tmp_path, rate):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1.0), 16000)
+    data = bytearray(path.read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(rejections.UnusableError, match=f"rate .*{rate} Hz"):
+        audio.read(str(path), 16000)
+
+
+def test_integers_that_nobody_scaled_are_refused(tmp_path):
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, 32768 * tone(), 16000, "FLOAT")
+    with pytest.raises(rejections.UnusableError, match="divided by 32768"):
+        audio.read(path, 16000)
+
+
+def test_decoding_stops_at_the_limit(tmp_path, monkeypatch):
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, tone(30.0), 16000)
+    decoded = []
+    channels = decoder._channels
+    monkeypatch.setattr(
+        decoder,
+        "_channels",
+        lambda frame: decoded.append(frame.samples) or channels(frame),
+    )
+    with pytest.raises(rejections.UnusableError, match="too long: over 2 s"):
+        audio.load(path, max_seconds=2.0)
+    assert sum(decoded) < 2.5 * 16000
+    assert len(audio.load(path, duration=2.0, max_seconds=2.0)[0]) == 32000
+
+
+@pytest.mark.parametrize("name", ["a.m3u8", "a.mp3", "a.wav"])
+def test_a_playlist_opens_no_other_file(tmp_path, name):
+    soundfile.write(tmp_path / "secret.wav", tone(), 16000)
+    playlist = f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/secret.wav\n#EXT-X-ENDLIST\n"
+    (tmp_path / name).write_text(playlist)
+    with pytest.raises(rejections.UnusableError, match="not readable"):
+        audio.load(str(tmp_path / name))
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("pipe:a.wav", tone(), 16000)
+    assert audio.seconds("pipe:a.wav") == 1.0
 
 
 def test_change_speed_shortens_and_raises_the_pitch():

@@ -11,7 +11,6 @@ import pytest
 import soundfile
 
 from lingvo_like.base_models import text_tokenizers
-from params import conformer
 from tasks.asr.data import preparation
 from tests import tiny
 
@@ -281,40 +280,3 @@ def test_the_digest_changes_with_the_recordings_of_that_speaker_alone(folder):
     after = prepare(folder).digests
     assert before["ann"] != after["ann"]
     assert before["bob"] == after["bob"]
-
-
-@pytest.mark.parametrize(
-    "section, values, message",
-    [
-        ("train", {"eval_every_steps": 0}, "`train.eval_every_steps` must be"),
-        ("train", {"speakers_per_step": 0}, "at least 1. Received: 0"),
-        ("train", {"num_steps": -1}, "`train.num_steps`"),
-        ("adapter", {"bottleneck_dim": 0}, "`adapter.bottleneck_dim`"),
-        ("adapter", {"dropout_rate": 1.0}, "below 1.0. Received: 1.0"),
-        ("augment", {"speed_factors": ()}, "`augment.speed_factors`"),
-        ("augment", {"speed_factors": (0.0, 1.0)}, "`augment.speed_factors`"),
-        ("augment", {"num_time_masks": -1}, "`augment.num_time_masks`"),
-        ("text", {"normalizer": "englsh"}, "Did you mean english"),
-        ("base_training", {"utterances_per_step": 0}, "`base_training.utt"),
-    ],
-)
-def test_values_that_cannot_train_are_refused(folder, section, values, message):
-    experiment = conformer.Tiny()
-    changed = dataclasses.replace(getattr(experiment, section), **values)
-    experiment = dataclasses.replace(experiment, **{section: changed})
-    with pytest.raises(ValueError) as error:
-        prepare(folder, experiment=experiment)
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "augment",
-    [{"speed_factors": (0.9, 1.0)}, {"num_freq_masks": 1}],
-)
-def test_kept_activations_refuse_augmentation(folder, augment):
-    experiment = tiny.experiment(cache_activations=True)
-    prepare(folder, experiment=experiment)
-    changed = dataclasses.replace(experiment.augment, **augment)
-    experiment = dataclasses.replace(experiment, augment=changed)
-    with pytest.raises(ValueError, match="`train.cache_activations`"):
-        prepare(folder, experiment=experiment)
