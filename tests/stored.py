@@ -1,4 +1,7 @@
-"""Submodels so small that a test publishes hundreds of them."""
+"""Submodels so small that a test can publish hundreds of them."""
+
+import json
+import pathlib
 
 import numpy as np
 
@@ -23,10 +26,21 @@ def data(value=0.0, speaker="F01"):
 
 
 def value(content):
-    """The value of all values; fails where they differ."""
+    """The value that all values of a file have; fails if they differ."""
     vector = submodel_file.load(content).vector
     assert np.all(vector == vector[0])
     return float(vector[0])
+
+
+def speakers(store, tenant):
+    """Sorted ids of a tenant's speakers."""
+    return sorted(version.speaker for version in store.current(tenant))
+
+
+def audit_log(store):
+    """The lines of a local store's audit log."""
+    text = pathlib.Path(store.root, "audit.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def gate(content, **changes):

@@ -1,14 +1,17 @@
-"""The quality gate of a Submodel store: better than the base, or not in."""
+"""The quality gate: a Submodel has to be better than its base."""
 
 import dataclasses
 
-# With fewer, chance alone makes all of them better more often than once in
-# 40 times, the half of what a 95 % interval leaves out.
+from lingvo_like.submodel import metadata as submodel_metadata
+
+# With n utterances of a Submodel that is no better than its base, chance makes
+# all n better once in 2^n. From 6 on that is rarer than once in 40, the half
+# of what a 95 % interval leaves out.
 MIN_UTTERANCES = 6
 
 
 class GateError(ValueError):
-    """The quality gate refuses a Submodel; the message has the figures."""
+    """The quality gate rejects a Submodel; the message has the figures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,17 +19,18 @@ class Gate:
     """Evidence on one Submodel: its errors beside the base's on dev speech.
 
     Attributes:
-        source: str, where the figures are from.
-        speaker: str, in the Submodel's metadata.
-        base_fingerprint: str.
-        sha256: str, of the Submodel's content, as its metadata has it.
-        num_utterances: int, of the speaker.
-        num_words: int.
-        base_word_error_rate: float, a fraction.
-        submodel_word_error_rate: float, a fraction.
-        change_points: float, Submodel minus base, in hundredths.
-        low, high: floats, the paired interval of `change_points`.
-        confidence: float, of the interval, such as 0.95.
+        source: where the figures come from.
+        speaker: as in the Submodel's metadata.
+        base_fingerprint: as in the Submodel's metadata.
+        sha256: of the Submodel's content, as in its metadata.
+        num_utterances: of the speaker.
+        num_words: in them.
+        base_word_error_rate: a fraction.
+        submodel_word_error_rate: a fraction.
+        change_points: Submodel minus base, in percentage points.
+        low: lower end of the paired interval of `change_points`.
+        high: its upper end.
+        confidence: of the interval, such as 0.95.
     """
 
     source: str
@@ -42,11 +46,11 @@ class Gate:
     high: float
     confidence: float
 
-    def check(self, metadata):
-        """Raises a GateError unless this lets the Submodel pass.
+    def check(self, metadata: submodel_metadata.Metadata) -> None:
+        """Checks that the Submodel with this metadata may be published.
 
-        Args:
-            metadata: `submodel.Metadata` of what shall be published.
+        Raises:
+            GateError: it may not; the message says why.
         """
         for name in ("speaker", "base_fingerprint", "sha256"):
             measured, published = getattr(self, name), getattr(metadata, name)
@@ -61,11 +65,11 @@ class Gate:
                 f"utterances of a speaker; {self.source} has "
                 f"{self.num_utterances} of {self.speaker!r}"
             )
-        # Written so that a figure which is not a number never passes.
+        # Written so that a figure that is not a number never passes.
         if not (self.low <= self.high < 0.0 and self.change_points < 0.0):
-            raise GateError(f"the quality gate refuses it: {self.describe()}")
+            raise GateError(f"the quality gate rejects it: {self.describe()}")
 
-    def describe(self):
+    def describe(self) -> str:
         """The figures in a sentence."""
         return (
             f"word error rate {100 * self.base_word_error_rate:.1f} % of the "

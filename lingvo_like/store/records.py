@@ -1,158 +1,243 @@
-"""Reads and writes the records of a Submodel store, and its audit log."""
+"""The records of a Submodel store: its marker, versions and pointers."""
 
 import contextlib
+import dataclasses
 import datetime
 import json
-import secrets
 
-from lingvo_like import files, json_values
-from lingvo_like.store import filesystem as submodel_store_files
-from lingvo_like.store import layout
+from lingvo_like import files, hyperparams, json_values
+from lingvo_like.store import filesystem, layout
+from lingvo_like.store import gate as gate_lib
 
-_MAX_MARKER_BYTES = 1 << 12
+FORMAT_VERSION = 1
+_MAX_BYTES = 1 << 16
 
 
-class Records:
-    """The records under a store's root.
+class DamagedStoreError(OSError):
+    """A file of the store is not what was written; `verify` finds them all."""
 
-    Args:
-        root: path of a folder, or anything that `tf.io.gfile` opens.
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """One published Submodel. It never changes, and its content names its file.
+
+    Attributes:
+        tenant: id of the tenant.
+        speaker: the id that requests name.
+        number: from 1.
+        sha256: of the file's bytes.
+        num_bytes: of the file.
+        base_fingerprint: of the base model that it specialises.
+        published_at: UTC in ISO 8601.
+        gate: the evidence that it passed, if any.
     """
 
-    def __init__(self, root):
-        self.tree = submodel_store_files.open_root(root)
-        self._is_open = False
+    tenant: str
+    speaker: str
+    number: int
+    sha256: str
+    num_bytes: int
+    base_fingerprint: str
+    published_at: str
+    gate: gate_lib.Gate | None = None
 
-    def open(self, create=False, again=False):
-        """Checks that this is a store.
-
-        Args:
-            create: bool, whether to make one of a missing or empty folder.
-            again: bool, whether to look even if it was one before.
-
-        Raises:
-            OSError: there is none, or it cannot be read.
-            ValueError: it is of another format, or the folder holds something
-                else.
-        """
-        if self._is_open and not (create or again):
-            return
-        try:
-            data = self.tree.read(layout.MARKER, _MAX_MARKER_BYTES)
-        except FileNotFoundError:
-            if not create:
-                raise FileNotFoundError(
-                    f"{self.tree.root}: no Submodel store is there; check the "
-                    "path, or publish a Submodel to make one"
-                ) from None
-            data = self._create()
-        try:
-            version = json_values.strict_json(data.decode())["format_version"]
-        except (ValueError, KeyError, TypeError):
-            raise layout.DamagedStoreError(
-                f"{self.tree.full(layout.MARKER)}: damaged: not the "
-                "description of a Submodel store"
-            ) from None
-        if version != layout.FORMAT_VERSION:
+    def __post_init__(self):
+        layout.check_id("tenant", self.tenant)
+        layout.check_id("speaker", self.speaker)
+        if not isinstance(self.sha256, str) or not layout.is_digest(
+            self.sha256
+        ):
             raise ValueError(
-                f"{self.tree.root}: the store's format version must be "
-                f"{layout.FORMAT_VERSION}. Received: {version!r}."
+                "`sha256` must be 64 hexadecimal digits. "
+                f"Received: {str(self.sha256)[:80]!r}."
             )
-        self._is_open = True
+        for name in ("base_fingerprint", "published_at"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise ValueError(
+                    f"`{name}` must be a string. Received: {value!r}."
+                )
+        for name in ("number", "num_bytes"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(
+                    f"`{name}` must be a positive integer. Received: {value!r}."
+                )
 
-    def _create(self):
-        self.tree.make_root()
-        names = [
-            name
-            for name in self.tree.list("")
-            if not name.startswith(files.TEMPORARY_PREFIX)
-        ]
-        # Another process may have made it just now.
-        if names and layout.MARKER not in names:
+    @property
+    def name(self) -> str:
+        """Number and start of the checksum, such as `3-5b1f09aa42cd`."""
+        return f"{self.number}-{self.sha256[:12]}"
+
+    @property
+    def folder(self) -> str:
+        return layout.speaker_folder(self.tenant, self.speaker)
+
+    @property
+    def record_path(self) -> str:
+        return layout.record_path(self.folder, self.number, self.sha256)
+
+    @property
+    def blob_path(self) -> str:
+        return layout.blob_path(self.folder, self.sha256)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pointer:
+    """Says which version serves. Only versions up to `latest` are published.
+
+    Attributes:
+        version: the current one, whole, so that one read resolves it.
+        latest: the highest number that was published. A writer that was killed
+            may have left a record with a higher one.
+    """
+
+    version: Version
+    latest: int
+
+    def __post_init__(self):
+        if type(self.latest) is not int or self.latest < self.version.number:
             raise ValueError(
-                f"{self.tree.root}: not a Submodel store, and not empty: "
-                f"{names[0]!r} is there; name another folder"
+                f"`latest` must be at least {self.version.number}. "
+                f"Received: {self.latest}."
             )
-        fields = {"format_version": layout.FORMAT_VERSION}
-        data = json.dumps(fields).encode() + b"\n"
-        self.tree.write(layout.MARKER, data)
-        return data
-
-    def lock(self, folder, shared=False):
-        """Holds the lock of a speaker's folder; see `LocalFiles.lock`."""
-        parent = folder.rpartition("/")[0]
-        return self.tree.lock(f"{parent}/{layout.LOCK}", shared)
-
-    def read(self, cls, path):
-        """The `Version` or `Pointer` in a file.
-
-        Raises:
-            FileNotFoundError: the file is not there.
-            DamagedStoreError: it is something else.
-        """
-        data = self.tree.read(path, layout.MAX_RECORD_BYTES)
-        return layout.from_json(cls, data, path)
-
-    def pointer(self, tenant, speaker):
-        """The `Pointer` of a speaker.
-
-        Raises:
-            UnknownSubmodelError: there is none.
-        """
-        self.open()
-        folder = layout.speaker_folder(tenant, speaker)
-        try:
-            return self.read(layout.Pointer, f"{folder}/{layout.POINTER}")
-        except FileNotFoundError:
-            # A store that is not mounted is no unknown speaker.
-            self.open(again=True)
-            raise unknown(tenant, speaker) from None
-
-    def write_version(self, version):
-        self.tree.write(version.record_path, layout.to_json(version))
-
-    def write_pointer(self, version, latest):
-        pointer = layout.Pointer(version, latest)
-        self.tree.write(
-            f"{version.folder}/{layout.POINTER}", layout.to_json(pointer)
-        )
-
-    @contextlib.contextmanager
-    def audited(self, event, tenant, speaker, by, **fields):
-        """Two lines in the audit log: one before, one on the outcome.
-
-        What a killed process did has the first one alone.
-        """
-        fields = {
-            "id": secrets.token_hex(8),
-            "event": event,
-            "tenant": tenant,
-            "speaker": speaker,
-            "by": by,
-            **fields,
-        }
-
-        def append(state):
-            line = json.dumps({"at": now(), "state": state, **fields}) + "\n"
-            self.tree.append(layout.AUDIT, line.encode())
-
-        append("begun")
-        try:
-            yield
-        except BaseException:
-            append("failed")
-            raise
-        append("done")
 
 
-def unknown(tenant, speaker):
-    """The error for a speaker of whom nothing is published."""
-    return layout.UnknownSubmodelError(
-        f"no Submodel of {speaker!r} is published for the tenant {tenant!r}"
-    )
-
-
-def now():
+def now() -> str:
     """UTC in ISO 8601, to the millisecond."""
     time = datetime.datetime.now(datetime.UTC)
     return time.isoformat(timespec="milliseconds")
+
+
+def to_json(record: Version | Pointer) -> bytes:
+    """The bytes of a record's file.
+
+    Raises:
+        ValueError: a field is far too long.
+    """
+    fields = {"format_version": FORMAT_VERSION, **hyperparams.to_dict(record)}
+    data = (json.dumps(fields, indent=1, allow_nan=False) + "\n").encode()
+    # Readers refuse longer ones.
+    if len(data) > _MAX_BYTES:
+        raise ValueError(
+            f"a version's record must have at most {_MAX_BYTES} bytes. "
+            f"Received: {len(data)}. Its base fingerprint or the gate's source "
+            "is too long."
+        )
+    return data
+
+
+def read_version(tree: filesystem.Files, path: str) -> Version:
+    """Reads the record of a version.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DamagedStoreError: it is damaged, or belongs elsewhere.
+    """
+    with _damaged(path):
+        version = _version(_fields(tree, path))
+        _check_folder(version, path)
+        if version.record_path != path:
+            raise ValueError("the record of another version")
+    return version
+
+
+def read_pointer(tree: filesystem.Files, folder: str) -> Pointer:
+    """Reads the pointer in a speaker's folder; raises as `read_version`."""
+    path = layout.pointer_path(folder)
+    with _damaged(path):
+        fields = _fields(tree, path)
+        version = _version(fields.pop("version"))
+        pointer = Pointer(version, **fields)
+        _check_folder(version, path)
+    return pointer
+
+
+def write_marker(tree: filesystem.Files) -> None:
+    """Makes a store of a missing or empty folder.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    tree.make_root()
+    names = [
+        name
+        for name in tree.list("")
+        if not name.startswith(files.TEMPORARY_PREFIX)
+    ]
+    # Another process may have made it just now.
+    if names and layout.MARKER not in names:
+        raise ValueError(
+            f"{tree.root}: not a Submodel store, and not empty: {names[0]!r} "
+            "is there. Name another folder."
+        )
+    fields = {"format_version": FORMAT_VERSION}
+    tree.write(layout.MARKER, json.dumps(fields).encode() + b"\n")
+
+
+def check_marker(tree: filesystem.Files) -> None:
+    """Checks that the folder is a store.
+
+    Raises:
+        FileNotFoundError: it is not.
+        DamagedStoreError: its marker is damaged.
+        ValueError: its format is another one.
+    """
+    try:
+        data = tree.read(layout.MARKER, _MAX_BYTES)
+        version = json_values.strict_json(data.decode())["format_version"]
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{tree.root}: no Submodel store is there; check the path, or "
+            "publish a Submodel to make one"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise DamagedStoreError(
+            f"{tree.full(layout.MARKER)}: damaged: not the description of a "
+            "Submodel store"
+        ) from None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{tree.root}: the store's format version must be "
+            f"{FORMAT_VERSION}. Received: {version!r}."
+        )
+
+
+@contextlib.contextmanager
+def _damaged(path):
+    try:
+        yield
+    # Missing and unknown fields are KeyErrors and TypeErrors.
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedStoreError(f"{path}: damaged: {error}") from None
+
+
+def _fields(tree, path):
+    fields = json_values.strict_json(tree.read(path, _MAX_BYTES).decode())
+    _check_object(fields)
+    version = fields.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"the format version must be {FORMAT_VERSION}. "
+            f"Received: {version!r}."
+        )
+    return fields
+
+
+def _version(fields):
+    _check_object(fields)
+    # By hand: every resolve does this, and `hyperparams` takes 150 us.
+    gate = fields.get("gate")
+    if gate is not None:
+        gate = hyperparams.from_dict(gate_lib.Gate, gate)
+    return Version(**{**fields, "gate": gate})
+
+
+def _check_object(fields):
+    if not isinstance(fields, dict):
+        raise ValueError("must be a JSON object")
+
+
+def _check_folder(version, path):
+    if version.folder != path.rpartition("/")[0]:
+        raise ValueError("the record of another speaker")

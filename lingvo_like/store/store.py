@@ -1,44 +1,44 @@
 """Versions of Submodels, by tenant and speaker, in a folder or a bucket.
 
-`submodel_store_layout` shows what lies where. A publish writes the file, the
-version's record and then the pointer, each complete or not at all: whoever
-resolves sees the old version or the new one, and what a killed writer leaves is
-never seen and goes with the next publish or erase. Resolving reads one file,
+`layout` shows what lies where. A publish writes the Submodel's file, the
+version's record and then the pointer, each whole or not at all. So whoever
+resolves sees the old version or the new one. What a killed writer leaves is
+never seen, and goes with the next publish or erase. Resolving reads one file,
 however many Submodels there are, and lists nothing.
 
 In a local folder any number of processes and machines may publish, roll back,
-erase and read at once, as far as the file system keeps `flock` and renames
-(ext4, xfs, tmpfs, NFS 4 do): writers of a speaker wait for each other, readers
-for nobody, and a lock ends with its holder.
+erase and read at once, if the file system keeps `flock` and renames (ext4, xfs,
+tmpfs and NFS 4 do). Writers of a speaker wait for each other, readers wait for
+nobody, and a lock ends with its holder.
 
-In a bucket there are no locks. It must be strongly consistent (Google Cloud
-Storage is). Readers are as safe as above. Writers of different speakers too.
-Two that publish for the same speaker at once may give a number twice; both
-versions stay and either one is current, whole. A publish that meets an erase
-finds that out and fails; killed in that moment it may leave a pointer to a file
-that is gone, which is refused when it is read. `verify` takes what a writer is
-just writing for a leftover. Have one writer a speaker, or none beside an erase.
+A bucket has no locks, and must be strongly consistent (Google Cloud Storage
+is). Readers are as safe as above, and so are writers of different speakers. Two
+that publish for the same speaker at once may give the same number twice; both
+versions stay, and either may be the current one, whole. A publish that meets an
+erase notices that and fails; if it is killed at that moment, it may leave a
+pointer to a file that is gone, which readers reject. `verify` takes what a
+writer is just writing for a leftover. So have one writer for each speaker, and
+none beside an erase.
 """
 
 import contextlib
 import dataclasses
 import hashlib
+import os
+from collections import abc
 
 from lingvo_like import files
-from lingvo_like.store import gate as submodel_store_gate
-from lingvo_like.store import layout
-from lingvo_like.store import records as submodel_store_records
-from lingvo_like.store import verify as submodel_store_verify
+from lingvo_like.store import audit, filesystem, layout, records, verify
+from lingvo_like.store import gate as gate_lib
 from lingvo_like.submodel import file as submodel_file
 
-# The whole vocabulary of the store under one name.
-DamagedStoreError = layout.DamagedStoreError
-Gate = submodel_store_gate.Gate
-GateError = submodel_store_gate.GateError
+# The words of the store's interface, under one name.
+DamagedStoreError = records.DamagedStoreError
+Gate = gate_lib.Gate
+GateError = gate_lib.GateError
 InvalidIdError = layout.InvalidIdError
-Problem = submodel_store_verify.Problem
-UnknownSubmodelError = layout.UnknownSubmodelError
-Version = layout.Version
+Problem = verify.Problem
+Version = records.Version
 check_id = layout.check_id
 
 MAX_REASON = 1000
@@ -46,68 +46,70 @@ MAX_REASON = 1000
 _ERASE_ROUNDS = 20
 
 
-class SubmodelStore:
-    """A store of Submodels; safe to use from several threads.
+class UnknownSubmodelError(LookupError):
+    """Nothing is published under that name, or it was erased."""
 
-    Nothing is opened or made until it is used; the first `publish` into a
+
+class SubmodelStore:
+    """A store of Submodels; several threads may share one.
+
+    Nothing is opened or made before it is used; the first `publish` into a
     missing or empty folder makes a store of it.
 
-    Every method raises an OSError where the store is missing or cannot be
-    read or written, `InvalidIdError` for an id that `check_id` refuses, and
-    `DamagedStoreError`, an OSError, where a file is not what was written.
+    Every method raises an OSError if the store is missing or cannot be read or
+    written, `InvalidIdError` for an id that `check_id` rejects, and
+    `DamagedStoreError`, an OSError, if a file is not what was written.
 
     Args:
         root: path of a folder, or anything that `tf.io.gfile` opens.
     """
 
-    def __init__(self, root):
-        self._records = submodel_store_records.Records(root)
-        self._tree = self._records.tree
+    def __init__(self, root: str | os.PathLike):
+        self._tree = filesystem.open_root(root)
+        self._is_open = False
 
     @property
-    def root(self):
+    def root(self) -> str:
         return self._tree.root
 
-    def check(self):
-        """Returns where there is a store, and it can be read.
+    def check(self) -> None:
+        """Checks that there is a store, and that it can be read.
 
         Raises:
-            OSError: there is none, or it cannot be read.
-            ValueError: it is of another format.
+            ValueError: its format is another one.
         """
-        self._records.open(again=True)
+        records.check_marker(self._tree)
+        self._is_open = True
 
-    def prepare(self):
-        """Shows that one can publish here, before long work.
+    def prepare(self) -> None:
+        """Checks that one can publish here, before long work.
 
         A missing or empty folder becomes a store.
 
         Raises:
-            OSError: it cannot be read or written.
             ValueError: it is of another format, or no store and not empty.
         """
-        self._records.open(create=True)
+        self._open_or_make()
         files.try_writing(self.root)
 
-    def publish(self, data, tenant, speaker, gate=None):
+    def publish(
+        self, data: bytes, tenant: str, speaker: str, gate: Gate | None = None
+    ) -> Version:
         """Makes a Submodel the current version of a speaker.
 
-        The bytes of the current version change nothing: it is returned.
+        Publishing the bytes of the current version changes nothing, and
+        returns that version.
 
         Args:
             data: bytes of a Submodel's file.
-            tenant: str.
-            speaker: str, the id that requests will name.
-            gate: `Gate`; evidence that it has to pass. None publishes
-                without.
-
-        Returns:
-            `Version`.
+            tenant: id of the tenant.
+            speaker: the id that requests will name.
+            gate: evidence that has to pass, if any.
 
         Raises:
             SubmodelError: the bytes are not a whole Submodel.
-            GateError: the gate refuses it.
-            OSError: it cannot be written; what was current stays so.
+            GateError: the gate rejects it.
+            OSError: it cannot be written; the current version stays.
         """
         folder = layout.speaker_folder(tenant, speaker)
         data = bytes(data)
@@ -121,12 +123,12 @@ class SubmodelStore:
             sha256=hashlib.sha256(data).hexdigest(),
             num_bytes=len(data),
             base_fingerprint=metadata.base_fingerprint,
-            published_at=submodel_store_records.now(),
+            published_at=records.now(),
             gate=gate,
         )
-        self._records.open(create=True)
+        self._open_or_make()
         self._tree.make_folder(folder.rpartition("/")[0])
-        with self._records.lock(folder):
+        with self._lock(folder):
             try:
                 return self._publish(version, data)
             except BaseException:
@@ -134,27 +136,27 @@ class SubmodelStore:
                     self._sweep(folder)
                 raise
 
-    def resolve(self, tenant, speaker):
-        """The current `Version` of a speaker: one small read.
+    def resolve(self, tenant: str, speaker: str) -> Version:
+        """The current version of a speaker: one small read.
 
         Raises:
             UnknownSubmodelError: nothing is published, or it was erased.
         """
-        return self._records.pointer(tenant, speaker).version
+        return self._pointer(tenant, speaker).version
 
-    def read(self, version):
+    def read(self, version: Version) -> bytes:
         """The bytes of a version's file, checked against its SHA-256.
 
         Raises:
             UnknownSubmodelError: it was erased meanwhile.
-            DamagedStoreError: the bytes are other ones than were published.
+            DamagedStoreError: the bytes are not those that were published.
         """
-        self._records.open()
+        self._open()
         path = version.blob_path
         try:
             data = self._tree.read(path, submodel_file.MAX_FILE_BYTES)
         except FileNotFoundError:
-            self._records.open(again=True)
+            self.check()
             raise UnknownSubmodelError(
                 f"version {version.name} of {version.speaker!r} is not in the "
                 "store any more"
@@ -166,104 +168,91 @@ class SubmodelStore:
             )
         return data
 
-    def versions(self, tenant, speaker):
-        """All published `Version`s of a speaker, the oldest first.
+    def versions(self, tenant: str, speaker: str) -> list[Version]:
+        """All published versions of a speaker, the oldest first.
 
         Raises:
             UnknownSubmodelError: nothing is published, or it was erased.
         """
-        pointer = self._records.pointer(tenant, speaker)
+        pointer = self._pointer(tenant, speaker)
         folder = pointer.version.folder
         found = []
         for name in self._tree.list(folder):
-            number = layout.record_number(name)
-            if number and number <= pointer.latest:
-                # One that is erased just now is none.
+            record = layout.parse_record(name)
+            if record and record[0] <= pointer.latest:
+                # It may be erased just now.
                 with contextlib.suppress(FileNotFoundError):
-                    found.append(
-                        self._records.read(Version, f"{folder}/{name}")
-                    )
+                    path = f"{folder}/{name}"
+                    found.append(records.read_version(self._tree, path))
         return sorted(found, key=lambda v: (v.number, v.published_at))
 
-    def speakers(self, tenant):
-        """Iterator of a tenant's speaker ids, in no order."""
-        check_id("tenant", tenant)
-        return (version.speaker for version in self.current(tenant))
-
-    def current(self, tenant=None, on_error=None):
-        """Iterator of the current `Version`s, in no order.
+    def current(
+        self,
+        tenant: str | None = None,
+        on_error: abc.Callable[[OSError], object] | None = None,
+    ) -> abc.Iterator[Version]:
+        """Yields the current version of every speaker, in no order.
 
         Args:
-            tenant: str, or None for those of all tenants.
-            on_error: function called with the OSError of a speaker who cannot
-                be read; without it the error is raised.
+            tenant: whose speakers; None for those of all tenants.
+            on_error: called with the error of a speaker who cannot be read;
+                if it is None, the error is raised.
         """
-        folders = None
         if tenant is not None:
-            folders = [layout.tenant_folder(tenant)]
-        self._records.open()
-        for folder in submodel_store_verify.speakers(self._tree, folders):
+            check_id("tenant", tenant)
+        self._open()
+        for folder in verify.speaker_folders(self._tree, tenant):
             try:
-                pointer = self._records.read(
-                    layout.Pointer, f"{folder}/{layout.POINTER}"
-                )
+                yield records.read_pointer(self._tree, folder).version
             except FileNotFoundError:
                 continue
             except OSError as error:
                 if on_error is None:
                     raise
                 on_error(error)
-            else:
-                yield pointer.version
 
-    def rollback(self, tenant, speaker, number=None, by=""):
-        """Makes another version the current one; the audit log says so.
+    def rollback(
+        self, tenant: str, speaker: str, number: int | None = None, by: str = ""
+    ) -> Version:
+        """Makes another version the current one, and returns it.
 
         Args:
-            tenant: str.
-            speaker: str.
-            number: int; None for the version before the current one.
-            by: str, who does it, for the audit log.
-
-        Returns:
-            `Version`, the new current one.
+            tenant, speaker: their ids.
+            number: of the version; None for the one before the current one.
+            by: who does it, for the audit log.
 
         Raises:
             UnknownSubmodelError: there is no such version.
-            DamagedStoreError: its file is missing or altered; nothing moved.
+            DamagedStoreError: its file is missing or altered; nothing changed.
         """
-        # Without anybody there is no folder to lock.
+        # Resolved first: a speaker of whom there is nothing has no lock.
         folder = self.resolve(tenant, speaker).folder
-        with self._records.lock(folder):
-            pointer = self._records.pointer(tenant, speaker)
-            version = _chosen(
-                self.versions(tenant, speaker), pointer.version, number
-            )
+        with self._lock(folder):
+            pointer = self._pointer(tenant, speaker)
+            current = pointer.version
+            version = _chosen(self.versions(tenant, speaker), current, number)
             try:
                 self.read(version)
             except UnknownSubmodelError as error:
                 raise DamagedStoreError(str(error)) from None
-            moved = {"from": pointer.version.name, "to": version.name}
-            with self._records.audited(
-                "rollback", tenant, speaker, by, **moved
-            ):
-                self._records.write_pointer(version, pointer.latest)
+            fields = {"tenant": tenant, "speaker": speaker, "by": by}
+            fields |= {"from": current.name, "to": version.name}
+            with audit.logged(self._tree, "rollback", fields):
+                self._point_to(version, pointer.latest)
         return version
 
-    def erase(self, tenant, speaker, reason, by=""):
-        """Removes every version of a speaker; the audit log keeps that.
+    def erase(
+        self, tenant: str, speaker: str, reason: str, by: str = ""
+    ) -> int:
+        """Removes every version of a speaker, and returns how many there were.
 
-        From the first moment on the speaker is unknown; an erase that was cut
-        off is finished by calling it again.
+        The speaker is unknown from the first moment on. To finish an erase
+        that was cut off, call it again.
 
         Args:
-            tenant: str.
-            speaker: str.
-            reason: str, at most `MAX_REASON` characters.
-            by: str, who does it, for the audit log.
-
-        Returns:
-            int, how many versions were there.
+            tenant, speaker: their ids.
+            reason: why, for the audit log; at most `MAX_REASON` characters.
+            by: who does it, for the audit log.
 
         Raises:
             UnknownSubmodelError: there is nothing of the speaker.
@@ -275,43 +264,59 @@ class SubmodelStore:
                 f"the reason of an erasure must have 1 to {MAX_REASON} "
                 f"characters. Received: {reason[:80]!r}."
             )
-        self._records.open()
+        self._open()
+        # Looked at first: a speaker of whom there is nothing has no lock.
         if self._tree.kind(folder) is None:
-            raise submodel_store_records.unknown(tenant, speaker)
-        with self._records.lock(folder):
+            raise _unknown(tenant, speaker)
+        with self._lock(folder):
             if self._tree.kind(folder) is None:
-                raise submodel_store_records.unknown(tenant, speaker)
-            numbers = map(layout.record_number, self._tree.list(folder))
-            count = len(list(filter(None, numbers)))
-            with self._records.audited(
-                "erase",
-                tenant,
-                speaker,
-                by,
-                reason=reason,
-                num_versions=count,
-            ):
-                self._erase(folder)
+                raise _unknown(tenant, speaker)
+            count = len(self._numbers(folder))
+            fields = {"tenant": tenant, "speaker": speaker, "by": by}
+            fields |= {"reason": reason, "num_versions": count}
+            with audit.logged(self._tree, "erase", fields):
+                self._remove(folder)
         return count
 
-    def verify(self, remove_leftovers=False):
-        """Walks the whole store, and names what is not as it should be.
+    def verify(self, remove_leftovers: bool = False) -> abc.Iterator[Problem]:
+        """Walks the whole store; yields what is not as it should be.
 
         Args:
-            remove_leftovers: bool, whether to remove what killed writers left.
-
-        Returns:
-            iterator of `Problem`s.
+            remove_leftovers: whether to remove what killed writers left.
         """
-        self._records.open()
-        return submodel_store_verify.walk(self._records, remove_leftovers)
+        self._open()
+        return verify.walk(self._tree, remove_leftovers)
+
+    def _open(self):
+        if not self._is_open:
+            self.check()
+
+    def _open_or_make(self):
+        try:
+            self.check()
+        except FileNotFoundError:
+            records.write_marker(self._tree)
+            self.check()
+
+    def _lock(self, folder):
+        return self._tree.lock(layout.lock_path(folder))
+
+    def _pointer(self, tenant, speaker):
+        self._open()
+        folder = layout.speaker_folder(tenant, speaker)
+        try:
+            return records.read_pointer(self._tree, folder)
+        except FileNotFoundError:
+            # If the store is not mounted, that says nothing of the speaker.
+            self.check()
+            raise _unknown(tenant, speaker) from None
 
     def _publish(self, version, data):
-        """Under the lock: the next `Version`, or the same one again."""
+        """With the lock: the new current version, or the same one again."""
         folder = version.folder
         latest, current = 0, None
         with contextlib.suppress(UnknownSubmodelError):
-            pointer = self._records.pointer(version.tenant, version.speaker)
+            pointer = self._pointer(version.tenant, version.speaker)
             latest, current = pointer.latest, pointer.version
         self._sweep(folder)
         self._tree.make_folder(folder)
@@ -319,27 +324,39 @@ class SubmodelStore:
             stored = self._tree.read(version.blob_path, len(data))
         except OSError:
             stored = None
-        # Also where it is there but altered: this is how it is mended.
+        # A file that was altered is written again: this repairs it.
         if stored != data:
             self._tree.write(version.blob_path, data)
         if current is not None and current.sha256 == version.sha256:
             if self._tree.kind(current.record_path) is None:
-                self._records.write_version(current)
+                self._record(current)
             return current
-        # In a bucket leftovers stay, and their numbers with them.
-        numbers = map(layout.record_number, self._tree.list(folder))
-        number = 1 + max([latest, *filter(None, numbers)])
+        # In a bucket leftovers stay, and keep their numbers.
+        number = 1 + max([latest, *self._numbers(folder)])
         version = dataclasses.replace(version, number=number)
-        self._records.write_version(version)
-        self._records.write_pointer(version, number)
-        if not self._tree.locks:
+        self._record(version)
+        self._point_to(version, number)
+        if not self._tree.has_locks:
             self._check_not_erased(version)
         return version
+
+    def _record(self, version):
+        self._tree.write(version.record_path, records.to_json(version))
+
+    def _point_to(self, version, latest):
+        pointer = records.Pointer(version, latest)
+        path = layout.pointer_path(version.folder)
+        self._tree.write(path, records.to_json(pointer))
+
+    def _numbers(self, folder):
+        """The numbers of all records in a folder."""
+        found = map(layout.parse_record, self._tree.list(folder))
+        return [record[0] for record in found if record]
 
     def _check_not_erased(self, version):
         for path in (version.blob_path, version.record_path):
             if self._tree.kind(path) is None:
-                self._erase(version.folder)
+                self._remove(version.folder)
                 raise UnknownSubmodelError(
                     f"{version.speaker!r} was erased while version "
                     f"{version.name} was published, which is erased too"
@@ -347,12 +364,13 @@ class SubmodelStore:
 
     def _sweep(self, folder):
         """Removes what killed writers left; the caller holds the lock."""
-        if self._tree.locks:
-            submodel_store_verify.sweep(self._records, folder)
+        if self._tree.has_locks:
+            verify.sweep(self._tree, folder)
 
-    def _erase(self, folder):
+    def _remove(self, folder):
         for _ in range(_ERASE_ROUNDS):
-            self._tree.remove(f"{folder}/{layout.POINTER}")
+            # The pointer first, so that nobody resolves to a missing file.
+            self._tree.remove(layout.pointer_path(folder))
             self._tree.remove_tree(folder)
             if not self._tree.list(folder):
                 return
@@ -363,6 +381,7 @@ class SubmodelStore:
 
 
 def _chosen(versions, current, number):
+    """The version that a rollback goes to."""
     if number is None:
         earlier = [v for v in versions if v.number < current.number]
         if not earlier:
@@ -377,3 +396,9 @@ def _chosen(versions, current, number):
             f"{', '.join(str(v.number) for v in versions[-20:])}."
         )
     return found[-1]
+
+
+def _unknown(tenant, speaker):
+    return UnknownSubmodelError(
+        f"no Submodel of {speaker!r} is published for the tenant {tenant!r}"
+    )

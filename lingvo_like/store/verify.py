@@ -1,14 +1,13 @@
-"""Walks a Submodel store, names what is wrong, sweeps up leftovers."""
+"""Walks a Submodel store, names its problems, and removes leftovers."""
 
 import contextlib
 import dataclasses
 import hashlib
+from collections import abc
 
 from lingvo_like import files, json_values
-from lingvo_like.store import layout
+from lingvo_like.store import filesystem, layout, records
 from lingvo_like.submodel import file as submodel_file
-
-_HEX = set("0123456789abcdef")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,10 +15,10 @@ class Problem:
     """One thing in a store that is not as it should be.
 
     Attributes:
-        path: str, relative to the store.
-        message: str.
-        is_leftover: bool; harmless, what a killed writer left.
-        is_removed: bool, whether it was a leftover and is gone now.
+        path: relative to the store.
+        message: says what is wrong.
+        is_leftover: whether it is harmless, left by a writer that was killed.
+        is_removed: whether it was a leftover and is gone now.
     """
 
     path: str
@@ -28,59 +27,46 @@ class Problem:
     is_removed: bool = False
 
 
-def speakers(tree, tenants=None):
-    """Relative paths of the speakers' folders.
-
-    Args:
-        tree: `LocalFiles` or `RemoteFiles`.
-        tenants: relative paths of tenants' folders; None for all.
-    """
-    top = layout.TENANTS
-    if tenants is None:
-        tenants = [f"{top}/{n}" for n in tree.list(top) if layout.is_digest(n)]
-    for tenant in tenants:
-        for prefix in filter(_is_prefix, tree.list(tenant)):
-            for name in tree.list(f"{tenant}/{prefix}"):
-                if layout.is_digest(name):
-                    yield f"{tenant}/{prefix}/{name}"
+def speaker_folders(
+    tree: filesystem.Files, tenant: str | None = None
+) -> abc.Iterator[str]:
+    """Paths of the speakers' folders, of one tenant or of all."""
+    if tenant is None:
+        tenants = _named(tree, layout.TENANTS, layout.is_digest)
+    else:
+        tenants = [layout.tenant_folder(tenant)]
+    for folder in tenants:
+        for prefix in _named(tree, folder, layout.is_prefix):
+            yield from _named(tree, prefix, layout.is_digest)
 
 
-def sweep(records, folder):
-    """Removes what killed writers left of a speaker.
+def sweep(tree: filesystem.Files, folder: str) -> list[str]:
+    """Removes the leftovers of a speaker, whose lock the caller holds.
 
-    The caller holds the speaker's lock. A folder whose pointer is damaged is
-    left as it is.
+    A folder whose pointer is damaged is left as it is.
 
     Returns:
-        list of the names that were removed.
+        The names that were removed.
     """
-    names = records.tree.list(folder)
+    names = tree.list(folder)
     try:
-        pointer = _pointer(records, folder, names)
-    except layout.DamagedStoreError:
+        removed = _leftovers(names, _pointer(tree, folder, names))
+    except records.DamagedStoreError:
         return []
-    removed = layout.leftovers(names, pointer)
     for name in removed:
-        records.tree.remove(f"{folder}/{name}")
+        tree.remove(f"{folder}/{name}")
     return removed
 
 
-def walk(records, remove_leftovers):
-    """Iterator of the `Problem`s of a whole store; see `SubmodelStore`."""
-    yield from _top(records.tree, remove_leftovers)
-    level = [layout.TENANTS]
-    for kind in ("tenant", "prefix", "speaker"):
-        # Named at once, not kept: a store has many speakers.
-        level = _inside(records.tree, level, kind)
-    for found in level:
-        if isinstance(found, Problem):
-            yield found
-        else:
-            yield from _speaker(records, found, remove_leftovers)
+def walk(
+    tree: filesystem.Files, remove_leftovers: bool
+) -> abc.Iterator[Problem]:
+    """Yields the problems of a whole store.
 
-
-def _top(tree, remove_leftovers):
-    known = {
+    It looks at the top, goes down the folders of tenants and prefixes, and
+    holds the lock of each speaker while it reads that speaker's files.
+    """
+    kinds = {
         layout.MARKER: "file",
         layout.AUDIT: "file",
         layout.AUDIT_FOLDER: "folder",
@@ -91,61 +77,62 @@ def _top(tree, remove_leftovers):
             if remove_leftovers:
                 tree.remove(name)
             yield _leftover(name, remove_leftovers)
-        elif name not in known:
-            yield Problem(name, "stray: not of the store")
-        elif tree.kind(name) != known[name]:
-            yield Problem(name, f"must be a {known[name]}, and no link")
+        elif name not in kinds:
+            yield Problem(name, "stray: not part of the store")
+        elif tree.kind(name) != kinds[name]:
+            yield Problem(name, f"must be a {kinds[name]}, and no link")
         elif name == layout.AUDIT:
-            yield from _audit(tree, name)
+            yield from _audit(tree)
+    levels = (layout.is_digest, layout.is_prefix, layout.is_digest)
+    yield from _below(tree, layout.TENANTS, levels, remove_leftovers)
 
 
-def _audit(tree, path):
-    lines = tree.read(path, 1 << 40).split(b"\n")
+def _audit(tree):
+    lines = tree.read(layout.AUDIT, 1 << 40).split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            if line and not isinstance(json_values.strict_json(line), dict):
+            if line and not isinstance(
+                json_values.strict_json(line.decode()), dict
+            ):
                 raise ValueError("not an object")
         except ValueError as error:
-            yield Problem(path, f"line {number} is damaged: {error}")
+            yield Problem(layout.AUDIT, f"line {number} is damaged: {error}")
 
 
-def _inside(tree, folders, kind):
-    """Folders inside of folders, and `Problem`s with what else is there."""
-    is_name = _is_prefix if kind == "prefix" else layout.is_digest
-    for folder in folders:
-        if isinstance(folder, Problem):
-            yield folder
-            continue
-        try:
-            found = {
-                name: tree.kind(f"{folder}/{name}")
-                for name in tree.list(folder)
-            }
-        except OSError as error:
-            yield Problem(folder, _reason(error))
-            continue
-        for name, what in found.items():
-            path = f"{folder}/{name}"
-            if what is None or (kind == "speaker" and name == layout.LOCK):
-                continue
-            if what != "folder" or not is_name(name):
-                yield Problem(path, _stray(what))
-            elif kind == "speaker" and name[:2] != folder[-2:]:
-                yield Problem(path, "stray: the speaker of another folder")
-            else:
-                yield path
-
-
-def _speaker(records, folder, remove_leftovers):
-    """The problems of one speaker, whom nobody writes meanwhile."""
-    tree, removed = records.tree, set()
+def _below(tree, folder, levels, remove_leftovers):
+    """The problems in a folder, whose folders have the names of a level."""
+    is_name, *deeper = levels
     try:
-        with records.lock(folder, shared=not remove_leftovers):
+        kinds = {
+            name: tree.kind(f"{folder}/{name}") for name in tree.list(folder)
+        }
+    except OSError as error:
+        yield Problem(folder, _reason(error))
+        return
+    for name, kind in kinds.items():
+        path = f"{folder}/{name}"
+        if kind is None or (name == layout.LOCK and not deeper):
+            continue
+        if kind != "folder" or not is_name(name):
+            yield Problem(path, _stray(kind))
+        elif deeper:
+            yield from _below(tree, path, deeper, remove_leftovers)
+        elif name[:2] != folder[-2:]:
+            yield Problem(path, "stray: the speaker of another folder")
+        else:
+            yield from _speaker(tree, path, remove_leftovers)
+
+
+def _speaker(tree, folder, remove_leftovers):
+    """The problems of one speaker, while nobody writes there."""
+    removed = set()
+    try:
+        with tree.lock(layout.lock_path(folder), shared=not remove_leftovers):
             if tree.kind(folder) is None:
                 return
-            problems = list(_speaker_problems(records, folder))
+            problems = list(_speaker_problems(tree, folder))
             if remove_leftovers:
-                removed = {f"{folder}/{n}" for n in sweep(records, folder)}
+                removed = {f"{folder}/{name}" for name in sweep(tree, folder)}
                 if not tree.list(folder):
                     tree.remove_tree(folder)
                     removed.add(folder)
@@ -156,32 +143,30 @@ def _speaker(records, folder, remove_leftovers):
         yield dataclasses.replace(problem, is_removed=is_removed)
 
 
-def _speaker_problems(records, folder):
-    tree = records.tree
+def _speaker_problems(tree, folder):
     names = tree.list(folder)
     if not names:
         yield _leftover(folder)
         return
     leftovers = []
     try:
-        pointer = _pointer(records, folder, names)
-        leftovers = layout.leftovers(names, pointer)
+        pointer = _pointer(tree, folder, names)
+        leftovers = _leftovers(names, pointer)
     except OSError as error:
         yield Problem(
-            f"{folder}/{layout.POINTER}",
+            layout.pointer_path(folder),
             f"{_reason(error)}; restore the file, or erase the speaker",
         )
     else:
         if pointer:
-            yield from _pointer_problems(records, pointer.version)
+            yield from _pointer_problems(tree, pointer.version)
     yield from (_leftover(f"{folder}/{name}") for name in leftovers)
+    kept = sorted(set(names) - set(leftovers))
     sizes = {}
-    for name in sorted(set(names) - set(leftovers)):
+    for name in kept:
         path = f"{folder}/{name}"
         kind = tree.kind(path)
-        if kind != "file":
-            yield Problem(path, _stray(kind))
-        elif layout.is_blob(name):
+        if kind == "file" and layout.is_blob(name):
             data = tree.read(path, submodel_file.MAX_FILE_BYTES)
             sizes[path] = len(data)
             found = hashlib.sha256(data).hexdigest()
@@ -189,20 +174,21 @@ def _speaker_problems(records, folder):
                 yield Problem(
                     path, f"altered: its SHA-256 is {found}; restore the file"
                 )
-        elif layout.record_number(name) is None and name != layout.POINTER:
+        elif kind != "file" or not (
+            layout.parse_record(name) or name == layout.POINTER
+        ):
             yield Problem(path, _stray(kind))
-    for name in sorted(set(names) - set(leftovers)):
-        if layout.record_number(name) is not None:
-            yield from _version_problems(records, f"{folder}/{name}", sizes)
+    for name in filter(layout.parse_record, kept):
+        yield from _version_problems(tree, f"{folder}/{name}", sizes)
 
 
-def _pointer_problems(records, version):
+def _pointer_problems(tree, version):
     """Whether the pointer repeats the record that it points to."""
-    path = f"{version.folder}/{layout.POINTER}"
-    # A damaged record is named where the records are looked at.
-    with contextlib.suppress(layout.DamagedStoreError):
+    path = layout.pointer_path(version.folder)
+    # A damaged record is a problem of its own.
+    with contextlib.suppress(records.DamagedStoreError):
         try:
-            record = records.read(layout.Version, version.record_path)
+            record = records.read_version(tree, version.record_path)
         except FileNotFoundError:
             yield Problem(
                 path, f"points to version {version.name}, which is not there"
@@ -214,10 +200,16 @@ def _pointer_problems(records, version):
                 )
 
 
-def _version_problems(records, path, sizes):
-    """Whether a record is whole and its file is there."""
+def _version_problems(tree, path, sizes):
+    """Whether a record is whole and its file is there.
+
+    Args:
+        tree: the store's files.
+        path: of the record.
+        sizes: bytes of every Submodel's file in the folder, by its path.
+    """
     try:
-        version = records.read(layout.Version, path)
+        version = records.read_version(tree, path)
     except OSError as error:
         yield Problem(path, _reason(error))
         return
@@ -235,11 +227,37 @@ def _version_problems(records, path, sizes):
         )
 
 
-def _pointer(records, folder, names):
-    """The `Pointer` of a folder, or None."""
+def _pointer(tree, folder, names):
+    """The pointer of a folder with these names; None if it has none."""
     if layout.POINTER not in names:
         return None
-    return records.read(layout.Pointer, f"{folder}/{layout.POINTER}")
+    return records.read_pointer(tree, folder)
+
+
+def _leftovers(names, pointer):
+    """The names in a speaker's folder that killed writers left.
+
+    Args:
+        names: all names in the folder.
+        pointer: `Pointer`; None if a first publish or an erase was cut off.
+    """
+    found = {name: layout.parse_record(name) for name in names}
+    latest, kept = 0, set()
+    if pointer:
+        # Its file serves, even if its record was lost.
+        latest, kept = pointer.latest, {pointer.version.sha256[:12]}
+    kept |= {each[1] for each in found.values() if each and each[0] <= latest}
+    return [
+        name
+        for name, record in found.items()
+        if name.startswith(files.TEMPORARY_PREFIX)
+        or (record and record[0] > latest)
+        or (layout.is_blob(name) and name[:12] not in kept)
+    ]
+
+
+def _named(tree, folder, is_name):
+    return [f"{folder}/{n}" for n in tree.list(folder) if is_name(n)]
 
 
 def _leftover(path, is_removed=False):
@@ -251,12 +269,8 @@ def _stray(kind):
     if kind == "link":
         return "a symbolic link, which the store never follows"
     what = kind if kind in ("file", "folder") else "pipe or device"
-    return f"stray: a {what} that is not of the store"
+    return f"stray: a {what} that is not part of the store"
 
 
 def _reason(error):
     return error.strerror or str(error)
-
-
-def _is_prefix(name):
-    return len(name) == 2 and set(name) <= _HEX

@@ -32,7 +32,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
 
-from lingvo_like.store import layout as submodel_store_layout
+from lingvo_like.store import layout, records
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 
@@ -58,13 +58,13 @@ ROUNDS, RESOLVES = 60, 200
 RATIO_AT_MOST = 1.1
 
 
-def content(layout, value):
+def content(submodel_layout, value):
     """The bytes of a Submodel whose values are all `value`."""
-    vector = np.full(layout.num_values, value, np.float32)
+    vector = np.full(submodel_layout.num_values, value, np.float32)
     return submodel_file.to_bytes(
         submodel_file.create(
-            layout,
-            layout.unpack(vector),
+            submodel_layout,
+            submodel_layout.unpack(vector),
             base_fingerprint=FINGERPRINT,
             speaker="S",
         )
@@ -162,9 +162,9 @@ def describe(problems):
         name = problem.path.rpartition("/")[2]
         if not problem.is_leftover:
             kinds.add("BROKEN")
-        elif submodel_store_layout.is_blob(name):
+        elif layout.is_blob(name):
             kinds.add("file")
-        elif submodel_store_layout.record_number(name):
+        elif layout.parse_record(name):
             kinds.add("record")
         else:
             kinds.add("temporary file")
@@ -184,13 +184,13 @@ def fill(root, count):
             **{**vars(first), "speaker": f"speaker{number}"}
         )
         os.makedirs(os.path.join(root, version.folder))
-        pointer = submodel_store_layout.Pointer(version, 1)
+        pointer = records.Pointer(version, 1)
         for path, written in (
             (version.blob_path, data),
-            (version.record_path, submodel_store_layout.to_json(version)),
+            (version.record_path, records.to_json(version)),
             (
-                f"{version.folder}/{submodel_store_layout.POINTER}",
-                submodel_store_layout.to_json(pointer),
+                layout.pointer_path(version.folder),
+                records.to_json(pointer),
             ),
         ):
             with open(os.path.join(root, path), "wb") as file:

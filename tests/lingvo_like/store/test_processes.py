@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from lingvo_like.store import filesystem as submodel_store_files
+from lingvo_like.store import filesystem
 from lingvo_like.store import store as submodel_store
 from tests import stored
 
@@ -165,20 +165,19 @@ def test_an_erase_killed_at_any_step_leaves_all_or_nobody(store):
         if number:
             try:
                 version = store.resolve("t", "F01")
-                assert stored.value(store.read(version)) == 2
+                assert stored.value(store.read(version)) == 1
                 outcomes.add("still there")
             except submodel_store.UnknownSubmodelError:
                 outcomes.add("unknown")
             check_whole(store)
-        for value in range(3):
+        for value in range(2):
             store.publish(stored.data(value), "t", "F01")
         assert check_whole(store) == []
     assert outcomes == {"still there", "unknown"}
-    assert list(store.speakers("t")) == ["other"]
+    assert stored.speakers(store, "t") == ["other"]
     assert check_whole(store) == []
     # Every erase that took anything away had said so before.
-    path = pathlib.Path(store.root, "audit.jsonl")
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = stored.audit_log(store)
     assert {line["state"] for line in lines} == {"begun", "done"}
 
 
@@ -201,7 +200,7 @@ def test_many_writers_and_readers_lose_and_tear_nothing(store, tmp_path):
     end = tmp_path / "end"
 
     def write(writer):
-        for turn in range(8):
+        for turn in range(5):
             value = 100 * writer + turn
             version = store.publish(stored.data(value), "t", "F01")
             assert stored.value(store.read(version)) == value
@@ -218,14 +217,14 @@ def test_many_writers_and_readers_lose_and_tear_nothing(store, tmp_path):
         while not end.exists():
             assert list(store.verify(remove_leftovers=True)) == []
 
-    writers = [fork(lambda w=w: write(w)) for w in range(1, 5)]
+    writers = [fork(lambda w=w: write(w)) for w in range(1, 4)]
     others = [fork(read), fork(read), fork(verify)]
-    assert [wait(pid) for pid in writers] == [0] * 4
+    assert [wait(pid) for pid in writers] == [0] * 3
     end.touch()
     assert [wait(pid) for pid in others] == [0] * 3
     versions = store.versions("t", "F01")
-    assert [v.number for v in versions] == list(range(1, 34))
-    assert len({v.sha256 for v in versions}) == 33
+    assert [v.number for v in versions] == list(range(1, 17))
+    assert len({v.sha256 for v in versions}) == 16
     assert store.resolve("t", "F01") == versions[-1]
     assert list(store.verify()) == []
 
@@ -261,8 +260,7 @@ def test_a_publish_beside_an_erase_is_whole_or_gone(store, tmp_path):
     end.touch()
     assert [wait(pid) for pid in others] == [0] * 3
     assert check_whole(store) == []
-    path = pathlib.Path(store.root, "audit.jsonl")
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = stored.audit_log(store)
     states = collections.Counter(line["state"] for line in lines)
     assert states["begun"] == states["done"] >= 1
     erased = sum(x["num_versions"] for x in lines if x["state"] == "done")
@@ -286,7 +284,7 @@ def test_a_line_torn_by_a_kill_does_not_spoil_the_next_one(store):
 def test_the_lock_of_a_killed_writer_is_free(store):
     version = store.publish(stored.data(0), "t", "F01")
     lock = version.folder.rpartition("/")[0] + "/.lock"
-    tree = submodel_store_files.LocalFiles(store.root)
+    tree = filesystem.LocalFiles(store.root)
     read_end, write_end = os.pipe()
 
     def hold():
@@ -311,8 +309,8 @@ def test_a_writer_that_hangs_is_an_error_and_stops_no_reader(
 ):
     version = store.publish(stored.data(0), "t", "F01")
     lock = version.folder.rpartition("/")[0] + "/.lock"
-    monkeypatch.setattr(submodel_store_files, "LOCK_SECONDS", 0.05)
-    with submodel_store_files.LocalFiles(store.root).lock(lock):
+    monkeypatch.setattr(filesystem, "LOCK_SECONDS", 0.05)
+    with filesystem.LocalFiles(store.root).lock(lock):
         assert store.read(store.resolve("t", "F01")) == stored.data(0)
         with pytest.raises(TimeoutError, match="another writer holds"):
             store.publish(stored.data(1), "t", "F01")

@@ -237,7 +237,7 @@ def test_what_an_erase_left_that_was_cut_off_is_unknown_and_goes(store):
     path_of(store, pointer_of(version)).unlink()
     assert store.erase("t", "F02", "again") == 2
     assert list(store.verify()) == []
-    assert list(store.speakers("t")) == []
+    assert stored.speakers(store, "t") == []
 
 
 def test_an_empty_folder_is_a_leftover(store):
