@@ -21,10 +21,11 @@ from tasks.asr.data import preparation
 from tasks.asr.evaluation import recordings, scoring
 from tasks.asr.recognition import transcription
 from tasks.asr.training import (
+    job_state,
     model_directory,
     run_description,
     sharding,
-    task,
+    submodel_files,
     trainer,
 )
 from tpu.distribute import replicas as replicas_lib
@@ -195,24 +196,23 @@ class Job:
         self.directory.prepare()
         self._describe(base, values, corpus)
         replicas = replicas or replicas_lib.Replicas()
-        shards = sharding.shard(replicas, base, values, corpus.train)
-        with replicas.scope():
-            self.task = reuse or task.SubmodelTask(
-                base, values, corpus.speakers, slot_rows=shards.slot_rows
+        if reuse:
+            state = job_state.JobState(
+                reuse, sharding.shard(replicas, base, values, corpus.train)
             )
-        self._fingerprint = base.fingerprint()
-        self._values = values
+        else:
+            state = job_state.create(base, values, corpus.train, replicas)
+        self.task = state.task
         self.trainer = trainer.Trainer(
-            self.task,
+            state,
             corpus.train,
             corpus.dev,
             self.directory,
-            self._make_submodel,
+            submodel_files.Origin("benchmark", base.fingerprint()),
             selected,
-            shards,
         )
-        # A benchmark that was cut off goes on from what it has.
-        self.trainer.restore()
+        # A benchmark that was interrupted continues.
+        state.restore(self.directory.checkpoints)
 
     def _describe(self, base, values, corpus):
         """Refuses a folder where a job of other values was."""
@@ -225,16 +225,6 @@ class Job:
                 self.directory.path, saved, now, values
             )
         self.directory.write_experiment(now)
-
-    def _make_submodel(self, speaker, training):
-        return submodel_file.create(
-            self.task.stack.layout,
-            self.task.stack.row(self.task.stack.slot(speaker)),
-            base_fingerprint=self._fingerprint,
-            speaker=speaker,
-            residual_weight=self._values.adapter.residual_weight,
-            training=training,
-        )
 
     def time_steps(self):
         """A list that gets (bucket, seconds) of each training step to come."""

@@ -143,7 +143,7 @@ def _train(arguments, count):
     job.trainer.run()
     elapsed = time.perf_counter() - start
     seconds = [each for _, each in steps]
-    updates = sum(state.steps for state in job.trainer.states)
+    updates = sum(state.steps for state in job.trainer.state.speakers)
     # The first step compiles.
     elapsed -= seconds[0] - statistics.median(seconds[1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

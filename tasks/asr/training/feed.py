@@ -1,28 +1,38 @@
-"""What the steps of a job read: batches for the replicas of this process."""
+"""Batches for the replicas of this process."""
 
 import os
+from collections import abc
+from typing import Any
 
 import numpy as np
 
-from tasks.asr.batches import activation_cache, input_pipeline
+from tasks.asr.batches import activation_cache, input_pipeline, schedule
 from tasks.asr.training import sharding as sharding_lib
+from tasks.asr.training import task as task_lib
+
+Batches = list[dict[str, Any]]
 
 
 class Feed:
     """The minibatches of some speakers.
 
     Args:
-        task: `SubmodelTask`.
-        data: dict of slot to `SpeakerUtterances`.
-        sharding: `Sharding` of the job.
-        speed_factors: tuple of floats to draw from.
-        activations: str, the folder of frozen activations.
+        data: by slot.
+        speed_factors: to draw from.
+        activations: folder of the frozen activations.
 
     Attributes:
-        schedules: dict of slot to `MinibatchSchedule`.
+        schedules: `MinibatchSchedule` by slot.
     """
 
-    def __init__(self, task, data, sharding, speed_factors, activations):
+    def __init__(
+        self,
+        task: task_lib.SubmodelTask,
+        data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+        sharding: sharding_lib.Sharding,
+        speed_factors: tuple[float, ...],
+        activations: str,
+    ):
         base, values = task.base, task.experiment.train
         self._sharding = sharding
         self.schedules = {
@@ -47,7 +57,7 @@ class Feed:
         )
         self._cache = None
         if values.cache_activations:
-            # What else they depend on, besides the recording.
+            # They depend on more than the recording.
             made_by = (
                 f"{base.fingerprint()[:12]}-{task.first_block}-"
                 f"{values.compute_dtype}"
@@ -62,17 +72,21 @@ class Feed:
                 (sharding.places, values.utterances_per_speaker),
             )
 
-    def load(self, groups):
-        """Yields for each group a list of the local replicas' batches."""
+    def load(
+        self, groups: abc.Sequence[schedule.Group]
+    ) -> abc.Iterator[Batches]:
+        """Yields the batches of a group, one for each local replica."""
         return self._load([[group] for group in groups], self._batches)
 
-    def load_calls(self, calls, steps):
-        """Yields for each call a list of the local replicas' many batches.
+    def load_calls(
+        self, calls: abc.Sequence[abc.Sequence[schedule.Group]], steps: int
+    ) -> abc.Iterator[Batches]:
+        """Yields the batches of a call, stacked, one for each local replica.
 
         Args:
-            calls: list of lists of groups of one bucket.
-            steps: int, the leading axis of the batches; what a call has fewer
-                is filled up with anything.
+            calls: groups of one bucket, at most `steps` of them.
+            steps: the leading axis of the batches; steps beyond the call's
+                groups hold the last group again.
         """
         return self._load(
             calls, lambda call: self._stacked(self._batches(call), steps)
@@ -87,7 +101,7 @@ class Feed:
         names = {}
 
         def flat(call):
-            """One dict, since that is what the pipeline carries."""
+            """One dict, since the pipeline carries nothing else."""
             return {
                 names.setdefault((replica, name), f"{replica}/{name}"): array
                 for replica, batch in enumerate(load(call))

@@ -1,11 +1,11 @@
-"""What a run leaves behind, file by file.
+"""The files of a run.
 
 experiment.json   resolved values, base model and speakers of the job
 left_out.txt      what was not used, and why
 train_texts.json  what each speaker trained on
 submodels/        one file per speaker: the deliverable
 space.safetensors the speaker-embedding space, where one was trained
-checkpoints/      to go on after an interruption
+checkpoints/      to continue after an interruption
 history.jsonl     losses of each speaker over its steps
 tensorboard/      the same as curves
 evaluation/       results.json, hypotheses.jsonl, report.html
@@ -19,31 +19,48 @@ import secrets
 import shutil
 import time
 import weakref
+from collections import abc
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from lingvo_like import files, hyperparams, json_values
 from lingvo_like.submodel import file as submodel_file
+from params import schema
 from tasks.asr.training import checkpoint
+from tpu.distribute import processes as processes_lib
 
 EXPERIMENT_FILE = "experiment.json"
 # Room for what is written besides checkpoints.
 SPARE_BYTES = 16 * 2**20
 # Of a Submodel file, and what a disk rounds up to.
 _METADATA_BYTES = 8192
-# A network file system may answer that long from what it saw last.
+# How long a client of a network file system may show an older listing.
 _CACHED_SECONDS = 60.0
+# The types of what `experiment.json` must hold.
+_DESCRIPTION_TYPES = {
+    "experiment": str,
+    "values": dict,
+    "base": str,
+    "base_fingerprint": str,
+    "data": dict,
+}
 
 
 class ModelDirectory:
-    """Paths of one run.
+    """The folder of one run.
 
     Args:
-        path: str, a folder or a bucket.
+        path: a folder or a bucket.
+
+    Attributes:
+        experiment, left_out, texts, submodels, space, checkpoints, history,
+            tensorboard, evaluation: paths of the files above.
+        activations: folder of the frozen activations, where they are cached.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         if not path:
             raise ValueError("--model_dir is empty; name a folder for the run")
         self.path = path
@@ -58,17 +75,28 @@ class ModelDirectory:
         self.left_out = posixpath.join(path, "left_out.txt")
         self.experiment = posixpath.join(path, EXPERIMENT_FILE)
 
-    def submodel(self, speaker):
+    def submodel(self, speaker: str) -> str:
         """The path of a speaker's Submodel file."""
         return posixpath.join(self.submodels, submodel_file.file_name(speaker))
 
-    def prepare(self):
-        """Makes the folders, and shows now that they can be written.
-
-        What a killed process was writing is removed.
+    def open(self, processes: processes_lib.Processes | None = None) -> None:
+        """Locks the folder, and shows that all processes can write to it.
 
         Raises:
-            OSError: they cannot; said before hours of training.
+            OSError: another run is using the folder, or a process cannot write
+                to it.
+        """
+        processes = processes or processes_lib.Processes()
+        if processes.is_chief:
+            self.lock()
+            self.prepare()
+        self.check_shared(processes)
+
+    def prepare(self) -> None:
+        """Makes the folders, and removes what a killed process was writing.
+
+        Raises:
+            OSError: they cannot be written.
         """
         for folder in (self.path, self.submodels, self.checkpoints):
             check_writable(folder, "the model directory")
@@ -76,13 +104,14 @@ class ModelDirectory:
                 if name.startswith(files.TEMPORARY_PREFIX):
                     tf.io.gfile.remove(posixpath.join(folder, name))
 
-    def lock(self):
-        """Keeps whoever asks for it to one at a time, on this machine.
+    def lock(self) -> None:
+        """Keeps other processes of this machine out while this object lives.
 
-        As long as this object lives; a kill leaves nothing behind.
+        A process that is killed leaves no lock behind.
 
         Raises:
-            OSError: another process trains here, or nobody can write here.
+            OSError: another process has the lock, or the folder cannot be
+                written.
         """
         check_writable(self.path, "the model directory")
         if "://" in self.path:
@@ -100,15 +129,12 @@ class ModelDirectory:
             # Some network file systems lock no folders.
             logging.warning("%s: not locked: %s", self.path, error.strerror)
 
-    def check_shared(self, processes):
-        """Shows that all processes of a job write to one folder; a meeting.
-
-        Args:
-            processes: `Processes`.
+    def check_shared(self, processes: processes_lib.Processes) -> None:
+        """Shows that all processes of a job write to the same folder.
 
         Raises:
-            OSError: some do not see what the first of them writes, or cannot
-                write.
+            OSError: a process does not see what the first one writes, or
+                cannot write.
         """
         if processes.count == 1:
             return
@@ -129,26 +155,31 @@ class ModelDirectory:
             )
         check_writable(self.path, "the model directory")
 
-    def check_space(self, variables, num_submodels=0, submodel_bytes=0):
+    def check_space(
+        self,
+        variables: abc.Iterable[Any],
+        num_submodels: int = 0,
+        submodel_bytes: int = 0,
+    ) -> None:
         """Refuses a disk on which a run's results do not fit.
 
         Args:
-            variables: what a checkpoint holds.
-            num_submodels: int, files that there will be.
-            submodel_bytes: int, weights in each.
+            variables: of a checkpoint.
+            num_submodels: files that there will be.
+            submodel_bytes: weights in each.
 
         Raises:
-            OSError: says how much is needed and how much is there.
+            OSError: says how much is needed and how much is free.
         """
         if "://" in self.path:
             return
         num_bytes = sum(
             v.shape.num_elements() * v.dtype.size for v in variables
         )
-        # An old checkpoint goes once the one that follows it is complete.
+        # An old checkpoint is removed once its successor is complete.
         copies = max(1, 3 - checkpoint.count(self.checkpoints))
         missing = num_submodels - len(tf.io.gfile.listdir(self.submodels))
-        # What else is written is small beside this.
+        # Whatever else is written is small beside this.
         needed = copies * num_bytes + SPARE_BYTES
         needed += max(0, missing) * (submodel_bytes + _METADATA_BYTES)
         free = shutil.disk_usage(self.path).free
@@ -159,11 +190,11 @@ class ModelDirectory:
                 f"free; make room or name another --model_dir"
             )
 
-    def read_experiment(self):
+    def read_experiment(self) -> dict[str, Any] | None:
         """What `write_experiment` wrote, or None for a new directory.
 
         Raises:
-            ValueError: the file is damaged, or gone from beside checkpoints.
+            ValueError: the file is damaged, or missing beside checkpoints.
             OSError: it cannot be read.
         """
         if not tf.io.gfile.exists(self.experiment):
@@ -176,34 +207,38 @@ class ModelDirectory:
                     f"another --model_dir"
                 )
             return None
-        data = files.read(self.experiment)
         try:
-            saved = json_values.strict_json(data.decode())
-            intact = all(
+            saved = json_values.strict_json(
+                files.read(self.experiment).decode()
+            )
+            is_intact = all(
                 isinstance(saved[key], kind)
-                for key, kind in (
-                    ("experiment", str),
-                    ("values", dict),
-                    ("base", str),
-                    ("base_fingerprint", str),
-                    ("data", dict),
-                )
+                for key, kind in _DESCRIPTION_TYPES.items()
             )
         except (ValueError, KeyError, TypeError):
-            intact = False
-        if not intact:
+            is_intact = False
+        if not is_intact:
             raise ValueError(
                 f"{self.experiment}: not a run's description; restore it or "
                 f"train into another --model_dir"
             )
         return saved
 
-    def saved_values(self, saved, template):
-        """The hyperparameters of the run that is there.
+    def write_experiment(self, description: dict[str, Any]) -> None:
+        """Writes what `run_description.describe` returned."""
+        files.write_atomically(
+            self.experiment,
+            (json.dumps(description, indent=2) + "\n").encode(),
+        )
+
+    def saved_values(
+        self, saved: dict[str, Any], template: schema.Experiment
+    ) -> schema.Experiment:
+        """The hyperparameters of the run.
 
         Args:
-            saved: dict from `read_experiment`.
-            template: `schema.Experiment` of the same name.
+            saved: from `read_experiment`.
+            template: the registered experiment of the same name.
 
         Raises:
             ValueError: names the file and the key.
@@ -213,13 +248,19 @@ class ModelDirectory:
         except ValueError as error:
             raise ValueError(f"{self.experiment}: {error}") from None
 
-    def check_request(self, saved, experiment, name, assignments):
+    def check_request(
+        self,
+        saved: dict[str, Any],
+        experiment: schema.Experiment,
+        name: str,
+        assignments: abc.Iterable[str],
+    ) -> None:
         """Refuses an experiment or overrides that the run does not have.
 
         Args:
-            saved: dict from `read_experiment`.
-            experiment: `schema.Experiment`, the run's own.
-            name: str, the experiment asked for, or empty.
+            saved: from `read_experiment`.
+            experiment: the run's own.
+            name: of the experiment asked for, or empty.
             assignments: overrides asked for.
 
         Raises:
@@ -236,7 +277,7 @@ class ModelDirectory:
                 f"{self.path} holds another run: {'; '.join(lines)}"
             )
 
-    def read_history(self):
+    def read_history(self) -> list[dict[str, Any]]:
         """The learning curves that training wrote, or an empty list.
 
         Raises:
@@ -256,19 +297,19 @@ class ModelDirectory:
             rows.append(row)
         return rows
 
-    def write_texts(self, texts):
-        """Writes what each speaker trained on: dict of speaker to texts.
+    def write_texts(self, texts: dict[str, list[str]]) -> None:
+        """Writes the texts that each speaker trained on.
 
-        Evaluation tells seen phrases from unseen ones by it.
+        Evaluation tells seen phrases from unseen ones by them.
         """
         data = json.dumps(texts, ensure_ascii=False, indent=0)
         files.write_atomically(self.texts, data.encode())
 
-    def read_texts(self):
+    def read_texts(self) -> dict[str, list[str]]:
         """What `write_texts` wrote.
 
         Raises:
-            OSError: it is not there.
+            OSError: the file is missing.
             ValueError: it is damaged.
         """
         texts = _json_or_none(files.read(self.texts))
@@ -281,36 +322,19 @@ class ModelDirectory:
             )
         return texts
 
-    def write_left_out(self, text):
+    def write_left_out(self, text: str) -> None:
         """Writes the account of what is not used."""
         files.write_atomically(self.left_out, text.encode())
 
-    def write_experiment(self, description):
-        files.write_atomically(
-            self.experiment,
-            (json.dumps(description, indent=2) + "\n").encode(),
-        )
 
-
-def _appears(path):
-    """Whether a file is there, or comes within what a client may cache."""
-    deadline = time.monotonic() + _CACHED_SECONDS
-    while not tf.io.gfile.exists(path):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(1.0)
-    return True
-
-
-def check_writable(folder, what):
+def check_writable(folder: str, what: str) -> None:
     """Makes a folder, and shows that files can be written to it.
 
     Args:
-        folder: str.
-        what: str, how the message calls it.
+        what: the folder's name in the message.
 
     Raises:
-        OSError: they cannot.
+        OSError: the folder cannot be written.
     """
     try:
         tf.io.gfile.makedirs(folder)
@@ -322,7 +346,17 @@ def check_writable(folder, what):
         raise OSError(f"{folder}: {what} cannot be written: {reason}") from None
 
 
-def _json_or_none(data):
+def _appears(path: str) -> bool:
+    """Whether a file is there, or comes within what a client may cache."""
+    deadline = time.monotonic() + _CACHED_SECONDS
+    while not tf.io.gfile.exists(path):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1.0)
+    return True
+
+
+def _json_or_none(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:

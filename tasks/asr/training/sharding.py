@@ -1,58 +1,86 @@
-"""Who trains where: the slots of a job on the replicas that share it."""
+"""Which replica trains which speaker, and at which place of a step."""
 
 import dataclasses
+from collections import abc
 
+import numpy as np
+
+from lingvo_like.base_models import base_model
 from lingvo_like.stack import rows as slot_rows
-from tasks.asr.batches import placement, schedule
+from params import schema
+from tasks.asr.batches import input_pipeline, placement, schedule
 from tpu.distribute import replicas as replicas_lib
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-    """The fixed whereabouts of every slot of a job.
+    """Where each slot of a job is trained.
 
-    They are a function of the data and of the number of replicas alone, so a
-    run that goes on finds everybody where they were, and one that goes on
-    with other replicas spreads them anew.
+    It is a function of the data and of the number of replicas alone. So a run
+    that resumes finds every speaker at the same place, and one that resumes on
+    other replicas distributes the speakers anew.
 
     Attributes:
-        replicas: `Replicas`.
-        places: int, speakers of one replica in one step.
-        places_of: list by slot, the speaker's place among those of all
-            replicas: `replica * places + place`. The place of a speaker in
-            its replica is the same for any number of replicas, since it
-            decides how a row's sums are rounded.
-        slot_rows: `SlotRows`, where the slots' rows are on the replicas.
+        replicas: that share the job.
+        places: speakers of one replica in one step.
+        places_of: by slot, the speaker's place among those of all replicas:
+            `replica * places + place`. The place within the replica does not
+            depend on the number of replicas, since it decides how a row's sums
+            are rounded.
+        slot_rows: where the slots' rows are on the replicas.
     """
 
     replicas: replicas_lib.Replicas
     places: int
-    places_of: list
+    places_of: list[int]
     slot_rows: slot_rows.SlotRows
 
     @property
-    def all_places(self):
-        """How many places a step has on all replicas."""
+    def all_places(self) -> int:
+        """The places that a step has on all replicas."""
         return self.places * self.replicas.num_replicas
 
-    def is_local(self, place):
-        """Whether a place of a step is on a replica of this process."""
-        return place // self.places in self.replicas.local
-
-    def split(self, group):
-        """A `Group` as a list of those of this process's replicas."""
+    def split(self, group: schedule.Group) -> list[schedule.Group]:
+        """The part of a group that each replica of this process has."""
         parts = schedule.split(group, self.replicas.num_replicas, self.places)
         local = self.replicas.local
         return parts[local.start : local.stop]
 
+    def join(self, parts: abc.Sequence[np.ndarray]) -> np.ndarray:
+        """The reverse of `split`, for results of a step.
 
-def single(num_slots, speakers_per_step, resident_speakers=0):
+        Args:
+            parts: `[..., places]` of each replica of this process.
+
+        Returns:
+            `[..., all_places]`, NaN at the places of other processes.
+        """
+        result = np.full(
+            (*parts[0].shape[:-1], self.all_places), np.nan, np.float32
+        )
+        for replica, part in zip(self.replicas.local, parts, strict=True):
+            first = replica * self.places
+            result[..., first : first + self.places] = part
+        return result
+
+    def own(
+        self, group: schedule.Group
+    ) -> list[tuple[int, schedule.Minibatch]]:
+        """The places and minibatches of a group that this process has."""
+        return [
+            (place, minibatch)
+            for place, minibatch in group.placed
+            if place // self.places in self.replicas.local
+        ]
+
+
+def single(
+    num_slots: int, speakers_per_step: int, resident_speakers: int = 0
+) -> Sharding:
     """The `Sharding` of a job on one replica.
 
     Args:
-        num_slots: int.
-        speakers_per_step: int.
-        resident_speakers: int, slots that have rows at a time; 0 for all.
+        resident_speakers: slots that have rows at a time; 0 for all.
     """
     places = min(speakers_per_step, num_slots)
     places_of = placement.assign_places(num_slots, places)
@@ -63,15 +91,17 @@ def single(num_slots, speakers_per_step, resident_speakers=0):
     return Sharding(replicas_lib.Replicas(), places, places_of, rows)
 
 
-def shard(replicas, base, experiment, data):
+def shard(
+    replicas: replicas_lib.Replicas,
+    base: base_model.BaseModel,
+    experiment: schema.Experiment,
+    data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+) -> Sharding:
     """The `Sharding` of a job.
 
     Args:
-        replicas: `Replicas`.
-        base: `BaseModel`, whose buckets say what a speaker costs.
-        experiment: `schema.Experiment`.
-        data: dict of slot to `SpeakerUtterances`, every slot of the job.
-
+        base: whose buckets say what a speaker costs.
+        data: by slot, every slot of the job.
     """
     values, num_slots = experiment.train, len(data)
     num_replicas = replicas.num_replicas
@@ -107,23 +137,13 @@ def shard(replicas, base, experiment, data):
     return Sharding(replicas, places, places_of, rows)
 
 
-def num_places(values, num_slots, num_replicas):
-    """Places that each replica has in a step; a job of few leaves none empty.
-
-    Args:
-        values: `schema.Train`.
-        num_slots: int, of the job.
-        num_replicas: int.
-    """
+def num_places(values: schema.Train, num_slots: int, num_replicas: int) -> int:
+    """Places of each replica in a step; none stays empty in a small job."""
     return min(values.speakers_per_step, -(-num_slots // num_replicas))
 
 
-def num_rows(values, num_slots, num_replicas):
-    """Rows that each replica has for slots of its own.
-
-    Args:
-        values, num_slots, num_replicas: as `num_places`'.
-    """
+def num_rows(values: schema.Train, num_slots: int, num_replicas: int) -> int:
+    """Rows that each replica has for slots of its own."""
     share = -(-num_slots // num_replicas)
     if not values.resident_speakers:
         return share
@@ -131,24 +151,22 @@ def num_rows(values, num_slots, num_replicas):
     return min(max(resident, values.speakers_per_step), share)
 
 
-def steps_per_call(experiment, num_replicas):
-    """Updates of each speaker that the replicas take in one call."""
-    # Replicas that meet within a step cannot do so within a loop of steps.
+def steps_per_call(experiment: schema.Experiment, num_replicas: int) -> int:
+    """Updates of each speaker that the replicas make in one call."""
+    # Replicas that sum within a step cannot do so within a loop of steps.
     if experiment.space.embedding_dim and num_replicas > 1:
         return 1
     return experiment.train.steps_per_call
 
 
-def speaker_schedule(base, values, data, place=0, speed_factors=(1.0,)):
-    """A speaker's `MinibatchSchedule` in a job.
-
-    Args:
-        base: `BaseModel`.
-        values: `schema.Train`.
-        data: `SpeakerUtterances`.
-        place: int.
-        speed_factors: as `MinibatchSchedule`'s.
-    """
+def speaker_schedule(
+    base: base_model.BaseModel,
+    values: schema.Train,
+    data: input_pipeline.SpeakerUtterances,
+    place: int = 0,
+    speed_factors: tuple[float, ...] = (1.0,),
+) -> schedule.MinibatchSchedule:
+    """A speaker's `MinibatchSchedule` in a job."""
     return schedule.MinibatchSchedule(
         slot=data.slot,
         stream_key=data.speaker,

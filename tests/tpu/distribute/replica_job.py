@@ -18,14 +18,13 @@ import sys
 import tensorflow as tf
 
 from lingvo_like.base_models import conformer_ctc
-from lingvo_like.submodel import file as submodel_file
 from params import conformer
 from tasks.asr.data import preparation
 from tasks.asr.training import (
+    job_state,
     model_directory,
     preemption,
-    sharding,
-    task,
+    submodel_files,
     trainer,
 )
 from tpu.distribute import replicas, strategy
@@ -62,33 +61,15 @@ class Job:
             base = conformer_ctc.load(f"{folder}/base")
         dev = f"{folder}/dev.jsonl" if told.get("dev", True) else ""
         corpus = preparation.prepare(base, values, f"{folder}/train.jsonl", dev)
-        self.shards = sharding.shard(self.replicas, base, values, corpus.train)
-        with self.replicas.scope():
-            self.task = task.SubmodelTask(
-                base,
-                values,
-                corpus.speakers,
-                slot_rows=self.shards.slot_rows,
-            )
+        state = job_state.create(base, values, corpus.train, self.replicas)
         self.trainer = trainer.Trainer(
-            self.task,
+            state,
             corpus.train,
             corpus.dev,
             self.directory,
-            self.make_submodel,
-            sharding=self.shards,
+            submodel_files.Origin("conformer.Tiny", FINGERPRINT),
         )
-        self.restored = self.trainer.restore()
-
-    def make_submodel(self, speaker, training):
-        stack = self.task.stack
-        return submodel_file.create(
-            stack.layout,
-            stack.row(stack.slot(speaker)),
-            base_fingerprint=FINGERPRINT,
-            speaker=speaker,
-            training=training,
-        )
+        self.restored = state.restore(self.directory.checkpoints)
 
     def run(self):
         seen = {"calls": 0, "batches": {}}
@@ -120,8 +101,8 @@ class Job:
             "buckets": len(seen["batches"]),
             "traces": step.tracing_count,
             "meetings": self.meetings(step, seen["batches"]),
-            "places_of": self.shards.places_of,
-            "steps": [state.steps for state in self.trainer.states],
+            "places_of": self.trainer.state.sharding.places_of,
+            "steps": [state.steps for state in self.trainer.state.speakers],
         }
 
     def meetings(self, step, batches):

@@ -13,10 +13,13 @@ from lingvo_like.submodel import file as submodel_file
 from params import schema
 from tasks.asr.data import preparation
 from tasks.asr.training import (
+    job_state,
     model_directory,
     run_description,
+    sharding,
     space_initialization,
     space_training,
+    submodel_files,
     task,
     trainer,
 )
@@ -68,30 +71,23 @@ class Run:
         self.job = task.SubmodelTask(
             base, experiment, self.corpus.speakers, space
         )
+        shards = sharding.single(
+            len(SPEAKERS), experiment.train.speakers_per_step
+        )
         self.directory = model_directory.ModelDirectory(str(folder))
         self.directory.prepare()
         self.trainer = trainer.Trainer(
-            self.job,
+            job_state.JobState(self.job, shards),
             self.corpus.train,
             self.corpus.dev,
             self.directory,
-            self.make_submodel,
+            submodel_files.Origin("conformer.TinyEmbedding", FINGERPRINT),
         )
-        self.restored = self.trainer.restore()
+        self.restored = self.trainer.state.restore(self.directory.checkpoints)
         if values.embedding_dim and space is None and not self.restored:
             self.said = space_initialization.initialize(
                 self.job, self.corpus.train, FINGERPRINT
             )
-
-    def make_submodel(self, speaker, training):
-        stack = self.job.stack
-        return submodel_file.create(
-            stack.layout,
-            stack.row(stack.slot(speaker)),
-            base_fingerprint=FINGERPRINT,
-            speaker=speaker,
-            training=training,
-        )
 
     def finish(self):
         self.trainer.run()

@@ -18,10 +18,10 @@ from tasks.asr.batches import input_pipeline
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     checkpoint,
+    job_state,
     model_directory,
     preemption,
-    sharding,
-    task,
+    submodel_files,
     trainer,
 )
 from tests import tiny
@@ -81,34 +81,19 @@ def make(
     )
     if only is not None:
         corpus = keep(corpus, only)
-    shards = sharding.single(
-        len(corpus.speakers),
-        experiment.train.speakers_per_step,
-        experiment.train.resident_speakers,
-    )
-    job = task.SubmodelTask(
-        base, experiment, corpus.speakers, slot_rows=shards.slot_rows
-    )
     directory = model_directory.ModelDirectory(str(folder))
     directory.prepare()
-
-    def make_submodel(speaker, training):
-        return submodel_file.create(
-            job.stack.layout,
-            job.stack.row(job.stack.slot(speaker)),
-            base_fingerprint="0" * 64,
-            speaker=speaker,
-            training=training,
-        )
-
     return trainer.Trainer(
-        job,
+        job_state.create(base, experiment, corpus.train),
         corpus.train,
         corpus.dev,
         directory,
-        make_submodel,
-        sharding=shards,
+        submodel_files.Origin("conformer.Tiny", "0" * 64),
     )
+
+
+def restore(run):
+    return run.state.restore(run._directory.checkpoints)
 
 
 def keep(corpus, speaker):
@@ -164,7 +149,7 @@ def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
     assert files(tmp_path / "one") == {name: files(tmp_path / "all")[name]}
     assert len(files(tmp_path / "all")) == 3
     # What each learned helps on its own dev speech, untouched though it was.
-    for state in together.states:
+    for state in together.state.speakers:
         assert state.best_loss < state.base_loss
     assert base.fingerprint() == before
 
@@ -207,7 +192,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run.run()
         again = make(base, manifests, folder)
-        assert again.restore()
+        assert restore(again)
         again.run()
         assert files(folder) == expected, stop_after
 
@@ -233,7 +218,7 @@ def test_sigterm_saves_first_and_the_rest_ends_in_the_same_bytes(
     original = run.train_step
 
     def step(batches):
-        if run._job_step == 3:
+        if run.state.job_step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(batches)
 
@@ -241,9 +226,9 @@ def test_sigterm_saves_first_and_the_rest_ends_in_the_same_bytes(
     with pytest.raises(preemption.Stopped):
         run.run()
     again = make(base, manifests, tmp_path / "cut")
-    assert again.restore()
+    assert restore(again)
     # Nothing that was done is done again.
-    assert again._job_step == run._job_step == 4
+    assert again.state.job_step == run.state.job_step == 4
     again.run()
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
@@ -275,14 +260,14 @@ def test_with_the_base_in_bfloat16_what_learns_stays_in_float32(
             )
         )
     )
-    activations, _ = run._task._activations(batch, augment=False)
+    activations, _ = run.state.task._activations(batch, augment=False)
     assert activations.dtype == tf.bfloat16
-    losses, norms = run._task.train_step(batch)
+    losses, norms = run.state.task.train_step(batch)
     assert losses.dtype == norms.dtype == tf.float32
-    for name, variable in run._task.state_by_name.items():
+    for name, variable in run.state.task.state_by_name.items():
         assert variable.dtype in (tf.float32, tf.int32), name
     exact = make(base, manifests, tmp_path / "exact", num_steps=4)
-    expected, _ = exact._task.train_step(batch)
+    expected, _ = exact.state.task.train_step(batch)
     np.testing.assert_allclose(losses, expected, rtol=0.05)
     assert not np.array_equal(losses, expected)
 
@@ -320,7 +305,7 @@ def test_the_file_holds_the_best_weights_and_not_the_last(
 
     run._dev_losses = dev_losses
     run.run()
-    for state in run.states:
+    for state in run.state.speakers:
         assert state.best_step == 4
         assert state.steps == 12
         assert state.finished
@@ -338,20 +323,20 @@ def test_speaker_without_dev_keeps_its_last_weights(base, manifests, tmp_path):
     run.run()
     name = "block_00/up_kernel"
     np.testing.assert_array_equal(
-        tensors(tmp_path, "cy")[name], run._task.stack.row(2)[name]
+        tensors(tmp_path, "cy")[name], run.state.task.stack.row(2)[name]
     )
 
 
 def test_only_selected_speakers_train(base, manifests, tmp_path):
     run = make(base, manifests, tmp_path)
     run._selected = [1]
-    before = run._task.stack.row(0)
+    before = run.state.task.stack.row(0)
     run.run()
     assert list(files(tmp_path)) == [submodel_file.file_name("bob")]
-    for name, value in run._task.stack.row(0).items():
+    for name, value in run.state.task.stack.row(0).items():
         np.testing.assert_array_equal(value, before[name])
     rest = make(base, manifests, tmp_path)
-    assert rest.restore()
+    assert restore(rest)
     rest.run()
     assert len(files(tmp_path)) == 3
     make(base, manifests, tmp_path / "whole").run()
@@ -366,7 +351,7 @@ def test_nothing_compiles_again_after_each_bucket_was_seen(manifests, tmp_path):
     base = tiny.base(buckets_seconds=(1.0, 1.6))
     run = make(base, manifests, tmp_path, num_steps=40)
     run.run()
-    for step in (run._task.train_step, run._task.losses):
+    for step in (run.state.task.train_step, run.state.task.losses):
         assert step.experimental_get_tracing_count() == 2
 
 
@@ -383,7 +368,7 @@ def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
         )
     )
     (batch,) = next(iter(run._train.load([group])))
-    losses, _ = run._task.losses(batch)
+    losses, _ = run.state.task.losses(batch)
     audio = batch["audio"].numpy()
     for place in range(2):
         for row in range(2):
@@ -398,7 +383,7 @@ def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
         "audio": tf.constant(audio),
         "tokens": tf.constant(tokens),
     }
-    again, _ = run._task.losses(spoiled)
+    again, _ = run.state.task.losses(spoiled)
     np.testing.assert_array_equal(losses.numpy(), again.numpy())
 
 
@@ -410,7 +395,7 @@ def test_history_and_checkpoint_are_there_at_the_end(base, manifests, tmp_path):
     assert {row["step"] for row in rows} == {0, 4, 8}
     assert all("dev_loss" in row for row in rows)
     assert checkpoint.restore(
-        str(tmp_path / "checkpoints"), run._task.state_by_name
+        str(tmp_path / "checkpoints"), run.state.task.state_by_name
     )
     (events,) = (tmp_path / "tensorboard").iterdir()
     curves = collections.Counter(
@@ -457,9 +442,9 @@ def test_speakers_who_take_turns_come_out_as_with_a_row_each(
     make(base, seven, tmp_path / "all", **TURNS).run()
     run = make(base, seven, tmp_path / "turns", resident_speakers=3, **TURNS)
     run.run()
-    for variable in run._state.by_name.values():
+    for variable in run.state.variables.values():
         assert variable._variable.shape[0] == 3
-    assert len({state.steps for state in run.states}) > 1
+    assert len({state.steps for state in run.state.speakers}) > 1
     expected = files(tmp_path / "all")
     assert len(expected) == 7
     assert files(tmp_path / "turns") == expected
@@ -472,13 +457,13 @@ def test_turns_that_were_cut_off_go_on_to_the_same_bytes(base, seven, tmp_path):
     folder = tmp_path / "cut"
     for stop_after in (1, 16):
         run = make(base, seven, folder, **turns)
-        run.restore()
+        restore(run)
         interrupt(run, stop_after)
         with pytest.raises(KeyboardInterrupt):
             run.run()
     last = make(base, seven, folder, **turns)
-    assert last.restore()
-    assert 0 < sum(state.finished for state in last.states) < 7
+    assert restore(last)
+    assert 0 < sum(state.finished for state in last.state.speakers) < 7
     last.run()
     assert files(folder) == expected
 
@@ -492,8 +477,8 @@ def test_who_finds_no_row_after_a_pause_begins_again(base, seven, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run.run()
     fewer = make(base, seven, folder, resident_speakers=2, **turns)
-    assert fewer.restore()
-    begun = {row["speaker"] for row in fewer.history}
+    assert restore(fewer)
+    begun = {row["speaker"] for row in fewer.state.history}
     assert len(begun) == 2
     fewer.run()
     assert files(folder) == files(tmp_path / "whole")

@@ -1,0 +1,270 @@
+"""Training the Submodels of a manifest's speakers, from first to last."""
+
+import sys
+from collections import abc
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from lingvo_like.base_models import base_model
+from params import schema
+from tasks.asr.bases import loading as base_loading
+from tasks.asr.data import preparation
+from tasks.asr.training import (
+    job_state,
+    model_directory,
+    run_description,
+    space_initialization,
+    space_training,
+    speaker_state,
+    submodel_files,
+    trainer,
+)
+from tpu.distribute import replicas as replicas_lib
+
+
+def train(
+    name: str,
+    experiment: schema.Experiment,
+    train_manifest: str,
+    model_dir: str,
+    *,
+    base_path: str = "",
+    dev_manifest: str = "",
+    speakers: abc.Sequence[str] = (),
+    space_from: str = "",
+    strict: bool = False,
+    replicas: replicas_lib.Replicas | None = None,
+) -> model_directory.ModelDirectory:
+    """Trains a job in a folder, or continues the one that is there.
+
+    Args:
+        name: the experiment's registered name.
+        experiment: with all overrides.
+        train_manifest: JSONL manifest of the recordings to train on.
+        model_dir: folder or bucket of the run.
+        base_path: a base model's directory or preset; that of the run in
+            `model_dir` if empty.
+        dev_manifest: for early stopping and the best weights; may be empty.
+        speakers: to train or continue; all if empty.
+        space_from: the run that a space starts from.
+        strict: refuse to train if any utterance is unusable.
+        replicas: that share the job; None for one.
+
+    Returns:
+        The folder, with the Submodel files in its `submodels`.
+
+    Raises:
+        ValueError: the request makes no sense, nothing can be trained, or the
+            folder has another run.
+        OSError: a file cannot be read or written.
+        preemption.Stopped: SIGTERM came; the checkpoint holds everything.
+    """
+    _check_request(experiment, model_dir, speakers, space_from)
+    replicas = replicas or replicas_lib.Replicas()
+    is_chief = replicas.processes.is_chief
+    directory = model_directory.ModelDirectory(model_dir)
+    saved = directory.read_experiment()
+    base_path = base_path or (saved or {}).get("base", "")
+    if not base_path:
+        raise ValueError("--base is missing: a new run needs a base model")
+    directory.open(replicas.processes)
+    with replicas.scope():
+        base = base_loading.load(
+            experiment.base, base_path, experiment.train.compute_dtype
+        )
+    corpus = preparation.prepare(
+        base, experiment, train_manifest, dev_manifest, strict
+    )
+    if corpus.left_out and is_chief:
+        print(corpus.left_out.describe(), file=sys.stderr)
+    _check_speakers(speakers, corpus, train_manifest)
+    origin = _origin(name, base)
+    description = run_description.describe(
+        name, experiment, base_path, origin.base_fingerprint, corpus.digests
+    )
+    _check_agreement(
+        directory,
+        saved,
+        description,
+        experiment,
+        replicas,
+        speakers,
+        space_from,
+    )
+    # Nothing of the run is written until the whole job has been made.
+    state = job_state.create(base, experiment, corpus.train, replicas)
+    run = trainer.Trainer(
+        state,
+        corpus.train,
+        corpus.dev,
+        directory,
+        origin,
+        [corpus.speakers.index(each) for each in speakers] or None,
+    )
+    if is_chief:
+        _check_space(directory, state)
+    _start(state, directory, corpus, origin, space_from)
+    if is_chief:
+        _describe_run(directory, corpus, description)
+        print(_summary(state))
+    run.run()
+    if is_chief:
+        _finish(state, directory, corpus, origin, speakers)
+    # No process ends before the chief has written everything.
+    replicas.processes.gather()
+    return directory
+
+
+def _check_request(
+    experiment: schema.Experiment,
+    model_dir: str,
+    speakers: abc.Sequence[str],
+    space_from: str,
+) -> None:
+    if speakers and experiment.train.resident_speakers:
+        raise ValueError(
+            "--speakers chooses some of a run, and train.resident_speakers "
+            "lets all of them take turns; train them all, or set it to 0"
+        )
+    if experiment.train.cache_activations and "://" in model_dir:
+        raise ValueError(
+            "train.cache_activations keeps files on a disk of this machine; "
+            "name a folder with --model_dir, or set it to false"
+        )
+    space_training.check_request(experiment.space, space_from, list(speakers))
+
+
+def _check_speakers(
+    speakers: abc.Sequence[str],
+    corpus: preparation.Corpus,
+    train_manifest: str,
+) -> None:
+    unknown = sorted(set(speakers) - set(corpus.speakers))
+    if unknown:
+        raise ValueError(
+            f"--speakers names {', '.join(unknown)}, who have nothing to "
+            f"train on in {train_manifest}"
+        )
+
+
+def _check_agreement(
+    directory: model_directory.ModelDirectory,
+    saved: dict[str, Any] | None,
+    description: dict[str, Any],
+    experiment: schema.Experiment,
+    replicas: replicas_lib.Replicas,
+    speakers: abc.Sequence[str],
+    space_from: str,
+) -> None:
+    """Refuses processes that differ, and a folder of another run."""
+    replicas.processes.check_same(
+        "the experiment, the base model, the recordings and the flags",
+        description
+        | {
+            "base": "",
+            "speakers": sorted(speakers),
+            "space_from": space_from,
+        },
+    )
+    if saved is not None:
+        run_description.check_agreement(
+            directory.path, saved, description, experiment
+        )
+
+
+def _origin(name: str, base: base_model.BaseModel) -> submodel_files.Origin:
+    return submodel_files.Origin(
+        experiment=name,
+        base_fingerprint=base.fingerprint(),
+        base_description=base.description()
+        | {"num_parameters": base.count_params()},
+    )
+
+
+def _check_space(
+    directory: model_directory.ModelDirectory, state: job_state.JobState
+) -> None:
+    stack, values = state.task.stack, state.task.experiment.train
+    directory.check_space(
+        state.variables.values(),
+        len(state.speakers),
+        stack.layout.num_values * np.dtype(values.submodel_dtype).itemsize,
+    )
+
+
+def _start(
+    state: job_state.JobState,
+    directory: model_directory.ModelDirectory,
+    corpus: preparation.Corpus,
+    origin: submodel_files.Origin,
+    space_from: str,
+) -> None:
+    """Continues from the newest checkpoint, or initialises a new space."""
+    if state.restore(directory.checkpoints):
+        logging.info("continuing from the checkpoint in %s", directory.path)
+        return
+    if state.task.experiment.space.embedding_dim:
+        start = space_initialization.initialize(
+            state.task, corpus.train, origin.base_fingerprint, space_from
+        )
+        if state.sharding.replicas.processes.is_chief:
+            print(start)
+
+
+def _describe_run(
+    directory: model_directory.ModelDirectory,
+    corpus: preparation.Corpus,
+    description: dict[str, Any],
+) -> None:
+    directory.write_left_out(corpus.left_out.describe(examples=None))
+    directory.write_texts(
+        {
+            data.speaker: [utterance.text for utterance in data.utterances]
+            for data in corpus.train.values()
+        }
+    )
+    directory.write_experiment(description)
+
+
+def _summary(state: job_state.JobState) -> str:
+    """One line on what trains, and where."""
+    task, replicas = state.task, state.sharding.replicas
+    num_speakers, residents = len(state.speakers), len(state.residents)
+    parts = [
+        f"{num_speakers} speakers",
+        f"{task.stack.layout.num_values:,} values each",
+        f"{task.experiment.train.num_steps} updates each",
+    ]
+    if not replicas.is_plain:
+        parts[-1] += f" on {replicas.num_replicas} replicas"
+    if residents < num_speakers:
+        parts.append(f"{residents:,} at a time")
+    return ", ".join(parts)
+
+
+def _finish(
+    state: job_state.JobState,
+    directory: model_directory.ModelDirectory,
+    corpus: preparation.Corpus,
+    origin: submodel_files.Origin,
+    speakers: abc.Sequence[str],
+) -> None:
+    """Says what came out, and writes the space if there is one."""
+    states = dict(zip(corpus.speakers, state.speakers, strict=True))
+    for warning in speaker_state.warnings(
+        {name: states[name] for name in speakers or corpus.speakers}
+    ):
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"Submodels: {directory.submodels}")
+    if state.task.experiment.space.embedding_dim:
+        space_training.write(
+            directory,
+            state.task,
+            corpus.train,
+            origin.experiment,
+            origin.base_fingerprint,
+            origin.base_description,
+        )
+        print(f"space: {directory.space}")

@@ -1,0 +1,230 @@
+"""The state of a job: all that changes while it trains, and is saved."""
+
+import dataclasses
+from collections import abc
+from typing import Any
+
+import numpy as np
+
+from lingvo_like.base_models import base_model
+from lingvo_like.space import embedding_space
+from lingvo_like.stack import rows as slot_rows
+from params import schema
+from tasks.asr.batches import input_pipeline, placement, schedule
+from tasks.asr.training import (
+    checkpoint,
+    sharding,
+    speaker_state,
+    stacks,
+    task,
+)
+from tpu.distribute import replicas as replicas_lib
+
+
+class JobState:
+    """What is known of each speaker, and where the speaker's tensors are.
+
+    Every process of a job has a `JobState`, and all have to agree. What only
+    the process that trains a speaker knows is shared by `share`.
+
+    Args:
+        task: made with the rows of `sharding`.
+        sharding: where each slot is trained.
+
+    Attributes:
+        speakers: `SpeakerState` by slot.
+        history: the losses of the evaluations, a dict each.
+        job_step: steps that the job has taken.
+        variables: by name, what has tensors: a `SlotTensor` or `SharedTensor`.
+    """
+
+    def __init__(self, task: task.SubmodelTask, sharding: sharding.Sharding):
+        self.task = task
+        self.sharding = sharding
+        self.speakers = [
+            speaker_state.SpeakerState() for _ in task.stack.speakers
+        ]
+        self.history: list[dict[str, Any]] = []
+        self.job_step = 0
+        self._processes = sharding.replicas.processes
+        self._rows = sharding.slot_rows
+        # Rows that slots take in turn.
+        self._pool = None
+        if isinstance(self._rows, slot_rows.PooledRows):
+            self._pool = self._rows
+        self.variables = {
+            name: slot_rows.SlotTensor(variable, self._rows)
+            if stacks.is_per_slot(task.stack, name)
+            else slot_rows.SharedTensor(variable)
+            for name, variable in task.state_by_name.items()
+        }
+
+    # Where the rows are.
+
+    @property
+    def residents(self) -> list[int]:
+        """The slots that have rows, in any process."""
+        return self._rows.order.tolist()
+
+    def is_here(self, slot: int) -> bool:
+        """Whether this process trains the slot."""
+        return self._rows.is_here(slot)
+
+    def admit(self, unfinished: abc.Iterable[int]) -> list[int]:
+        """Gives the rows of finished speakers to waiting ones.
+
+        Args:
+            unfinished: slots.
+
+        Returns:
+            The slots that begin.
+        """
+        pool, unfinished = self._pool, set(unfinished)
+        present = set(self.residents)
+        waiting = unfinished - present
+        if pool is None or not waiting:
+            return []
+        pool.leave(present - unfinished)
+        admitted = pool.take(
+            placement.in_turn(
+                waiting, present & unfinished, self.sharding.places_of
+            )
+        )
+        experiment = self.task.experiment
+        # A space has no pool.
+        stack: Any = self.task.stack
+        optimizer: Any = self.task.optimizer
+        stack.start(
+            admitted, experiment.train.seed, experiment.adapter.shared_start
+        )
+        optimizer.reset(pool, admitted)
+        return admitted
+
+    # What is known of the speakers.
+
+    def record_step(
+        self, group: schedule.Group, losses: np.ndarray, norms: np.ndarray
+    ) -> None:
+        """Counts an update of each speaker of a group.
+
+        Args:
+            losses, norms: `[all_places]`; NaN where another process knows.
+        """
+        self.job_step += 1
+        for place, minibatch in group.placed:
+            state = self.speakers[minibatch.slot]
+            state.steps += 1
+            if np.isfinite(norms[place]):
+                state.loss_sum += float(losses[place])
+                state.loss_count += 1
+
+    def share(self) -> None:
+        """Tells all processes what each knows of its speakers.
+
+        Training losses, updates that were skipped, and embeddings, which only
+        the replica that trains a speaker has moved.
+        """
+        self._share_losses()
+        self._share_embeddings()
+        skipped = self._rows.read_all(self.task.optimizer.skipped).tolist()
+        own = [self._rows.slots.tolist(), skipped]
+        for slots, counts in self._processes.gather(own):
+            for slot, count in zip(slots, counts, strict=True):
+                self.speakers[slot].skipped = count
+
+    def _share_losses(self) -> None:
+        if self._processes.count == 1:
+            return
+        own = [
+            [slot, self.speakers[slot].loss_sum, self.speakers[slot].loss_count]
+            for slot in self._rows.slots.tolist()
+        ]
+        for losses in self._processes.gather(own):
+            for slot, loss_sum, loss_count in losses:
+                self.speakers[slot].loss_sum = loss_sum
+                self.speakers[slot].loss_count = loss_count
+
+    def _share_embeddings(self) -> None:
+        name = f"weight/{embedding_space.EMBEDDING}"
+        if self.sharding.replicas.is_plain or name not in self.variables:
+            return
+        embeddings = self.variables[name]
+        shared = np.zeros(tuple(embeddings.shape), np.float32)
+        own = [embeddings.slots.tolist(), np.asarray(embeddings).tolist()]
+        for slots, rows in self._processes.gather(own):
+            shared[slots] = rows
+        embeddings.assign(shared)
+
+    # Checkpoints.
+
+    def save(self, directory: str) -> None:
+        """Writes a checkpoint of everything that the run depends on."""
+        self._share_losses()
+        checkpoint.save(
+            directory,
+            self.variables,
+            {
+                "job_step": self.job_step,
+                "history": self.history,
+                "speakers": [dataclasses.asdict(s) for s in self.speakers],
+                "residents": self.residents,
+            },
+            processes=self._processes,
+        )
+
+    def restore(self, directory: str) -> bool:
+        """Continues from the newest checkpoint. Returns whether there is one.
+
+        Raises:
+            CheckpointError: as `checkpoint.restore`.
+            ValueError: the processes see different checkpoints.
+        """
+        rowless: list[int] = []
+
+        def give_rows(saved):
+            if self._pool is not None:
+                rowless.extend(self._pool.expect(saved["residents"]))
+
+        saved = checkpoint.restore(directory, self.variables, give_rows)
+        # A stale directory listing could miss the newest checkpoint.
+        self._processes.check_same(
+            "the newest checkpoint", saved and saved["job_step"]
+        )
+        if saved is None:
+            return False
+        # On other replicas, one may have more speakers than rows. Those
+        # speakers begin again, and come out the same.
+        if self._pool is not None and rowless:
+            self._pool.leave(rowless)
+        names = {self.task.stack.speakers[slot] for slot in rowless}
+        self.job_step = saved["job_step"]
+        self.history = [
+            row for row in saved["history"] if row["speaker"] not in names
+        ]
+        self.speakers = [
+            speaker_state.SpeakerState(**({} if slot in rowless else state))
+            for slot, state in enumerate(saved["speakers"])
+        ]
+        return True
+
+
+def create(
+    base: base_model.BaseModel,
+    experiment: schema.Experiment,
+    data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+    replicas: replicas_lib.Replicas | None = None,
+) -> JobState:
+    """A new job, at the start of every speaker.
+
+    Args:
+        data: by slot, what each speaker trains on.
+        replicas: that share the job; None for one.
+    """
+    replicas = replicas or replicas_lib.Replicas()
+    shards = sharding.shard(replicas, base, experiment, data)
+    speakers = tuple(data[slot].speaker for slot in range(len(data)))
+    with replicas.scope():
+        made = task.SubmodelTask(
+            base, experiment, speakers, slot_rows=shards.slot_rows
+        )
+    return JobState(made, shards)
