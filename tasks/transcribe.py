@@ -4,10 +4,10 @@
     python -m tasks.transcribe --local --export_dir=EXPORT \\
         --submodel=RUN/submodels/F01.safetensors a.wav
 
-Asks a server of tasks.serve; with --local it needs none. Prints a line for
-each file: its name, a tab and the text; with --json an object that also names
-the Submodel's version. A file that cannot be transcribed is one line on stderr,
-the others go on, and the exit status is 1.
+Asks a server of tasks.serve; with --local it needs none. Prints a line for each
+file: its name, a tab and the text, or with --json an object that also names the
+Submodel's version. A file that cannot be transcribed becomes one line on
+stderr; the others are still transcribed, and the exit status is 1.
 """
 
 import json
@@ -21,9 +21,7 @@ from tasks import cli
 _SERVER = flags.DEFINE_string(
     "server", "localhost:8500", "Address of the server's gRPC port."
 )
-_SUBMODEL_ID = flags.DEFINE_string(
-    "submodel_id", "", "Whose Submodel is to be used."
-)
+_SUBMODEL_ID = flags.DEFINE_string("submodel_id", "", "Whose Submodel to use.")
 _BASE = flags.DEFINE_bool(
     "base", False, "Use the base model alone, without a Submodel."
 )
@@ -33,40 +31,39 @@ _MODEL_NAME = flags.DEFINE_string(
 _TOKEN_FILE = flags.DEFINE_string(
     "token_file", "", "File that holds the bearer token."
 )
-_ROOT_CERTIFICATES = flags.DEFINE_string(
-    "root_certificates", "", "PEM file; the connection then uses TLS."
-)
-_CERTIFICATE_CHAIN = flags.DEFINE_string(
-    "certificate_chain", "", "PEM file, for mutual TLS."
-)
-_PRIVATE_KEY = flags.DEFINE_string(
-    "private_key", "", "PEM file, for mutual TLS."
-)
+_TLS = {
+    name: flags.DEFINE_string(name, "", f"PEM file, {what}.")
+    for name, what in (
+        ("root_certificates", "turns TLS on"),
+        ("certificate_chain", "for mutual TLS"),
+        ("private_key", "for mutual TLS"),
+    )
+}
 _TIMEOUT_SECONDS = flags.DEFINE_float(
     "timeout_seconds", 60.0, "Of one recording.", lower_bound=0.001
 )
 _SAMPLE_RATE = flags.DEFINE_integer(
     "sample_rate",
     16000,
-    "In hertz, what the server's base model takes; recordings may have any.",
+    "In hertz, of the server's base model; recordings may have any.",
     lower_bound=1000,
 )
 _IN_FLIGHT = flags.DEFINE_integer(
     "in_flight",
     16,
-    "Recordings that are asked for at once, so that batches form.",
+    "Recordings to send at once, so that the server can form batches.",
     lower_bound=1,
     upper_bound=1024,
 )
 _LOCAL = flags.DEFINE_bool("local", False, "Transcribe here, with no server.")
 _EXPORT_DIR = flags.DEFINE_string(
-    "export_dir", "", "With --local: what tasks.export wrote."
+    "export_dir", "", "With --local: the folder that tasks.export wrote."
 )
 _SUBMODEL = flags.DEFINE_string(
     "submodel", "", "With --local: the Submodel's file."
 )
 _STORE = flags.DEFINE_string(
-    "store", "", "With --local: take --submodel_id from this store."
+    "store", "", "With --local: the store that holds --submodel_id."
 )
 _TENANT = flags.DEFINE_string(
     "tenant", "default", "With --store: whose speaker it is."
@@ -77,46 +74,60 @@ _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
 @cli.takes_arguments
 def main(argv):
     paths = argv[1:]
-    check_flags(paths)
+    _check_flags(paths)
     # Late, so that --help and a wrong flag answer at once.
     import tqdm
 
-    from tasks.serving import transcribing
+    from tasks.serving import client, transcribing
 
-    failures = []
-    speaker = _SUBMODEL_ID.value or None
-    with _recogniser(transcribing) as recogniser:
-        results = transcribing.transcribe_files(
-            recogniser, paths, speaker, _IN_FLIGHT.value
+    if _LOCAL.value:
+        recogniser = transcribing.open_local(
+            _EXPORT_DIR.value,
+            path=_SUBMODEL.value,
+            store=_STORE.value,
+            tenant=_TENANT.value,
+            speaker=_SUBMODEL_ID.value,
+            base=_BASE.value,
         )
-        with tqdm.tqdm(
-            total=len(paths),
-            unit="file",
-            disable=len(paths) < 3 or not sys.stderr.isatty(),
-        ) as progress:
-            for path, found, error in results:
-                if error is not None:
-                    failures.append(error)
-                    progress.write(f"error: {error}", file=sys.stderr)
-                elif _JSON.value:
-                    progress.write(json.dumps({"file": path, **vars(found)}))
-                else:
-                    progress.write(f"{path}\t{found.text}")
-                progress.update()
-    if failures:
+    else:
+        recogniser = client.Client(
+            _SERVER.value,
+            token=_read(_TOKEN_FILE).decode("ascii", "replace").strip(),
+            model=_MODEL_NAME.value,
+            timeout_seconds=_TIMEOUT_SECONDS.value,
+            sample_rate=_SAMPLE_RATE.value,
+            **{name: _read(flag) for name, flag in _TLS.items()},
+        )
+    is_quiet = len(paths) < 3 or not sys.stderr.isatty()
+    has_failed = False
+    with (
+        recogniser,
+        tqdm.tqdm(total=len(paths), unit="file", disable=is_quiet) as progress,
+    ):
+        for path, found, error in transcribing.transcribe_files(
+            recogniser, paths, _SUBMODEL_ID.value or None, _IN_FLIGHT.value
+        ):
+            if found is None:
+                has_failed = True
+                progress.write(f"error: {error}", file=sys.stderr)
+            elif _JSON.value:
+                progress.write(json.dumps({"file": path, **vars(found)}))
+            else:
+                progress.write(f"{path}\t{found.text}")
+            progress.update()
+    if has_failed:
         sys.exit(1)
 
 
-def check_flags(paths):
-    """Refuses what cannot be meant, before anything is loaded."""
+def _check_flags(paths):
+    """Refuses contradictions before anything is loaded."""
     if not paths:
         cli.fail("name at least one recording; see --help")
     named = [f for f in (_SUBMODEL_ID, _BASE, _SUBMODEL) if f.value]
     if len(named) > 1 or not (named or _LOCAL.value):
         cli.fail(
-            "say whose Submodel is to be used: one of --submodel_id=SPEAKER, "
-            "--base for the base model alone, and with --local also "
-            "--submodel=FILE"
+            "say whose Submodel to use: one of --submodel_id=SPEAKER, --base "
+            "for the base model alone, and with --local also --submodel=FILE"
         )
     local = [f for f in (_EXPORT_DIR, _SUBMODEL, _STORE) if f.value]
     if local and not _LOCAL.value:
@@ -125,30 +136,6 @@ def check_flags(paths):
         cli.fail("--local needs --export_dir; see python -m tasks.export")
     if _LOCAL.value and _SUBMODEL_ID.value and not _STORE.value:
         cli.fail("--local --submodel_id needs --store, or use --submodel=FILE")
-
-
-def _recogniser(transcribing):
-    if _LOCAL.value:
-        return transcribing.open_local(
-            _EXPORT_DIR.value,
-            path=_SUBMODEL.value,
-            store=_STORE.value,
-            tenant=_TENANT.value,
-            speaker=_SUBMODEL_ID.value,
-            base=_BASE.value,
-        )
-    from tasks.serving import client
-
-    return client.Client(
-        _SERVER.value,
-        token=_read(_TOKEN_FILE).decode("ascii", "replace").strip(),
-        root_certificates=_read(_ROOT_CERTIFICATES),
-        private_key=_read(_PRIVATE_KEY),
-        certificate_chain=_read(_CERTIFICATE_CHAIN),
-        model=_MODEL_NAME.value,
-        timeout_seconds=_TIMEOUT_SECONDS.value,
-        sample_rate=_SAMPLE_RATE.value,
-    )
 
 
 def _read(flag):

@@ -5,17 +5,22 @@
     with client.Client("localhost:8500", token=TOKEN) as recogniser:
         print(recogniser.transcribe(samples, submodel_id="F01").text)
 
-It speaks the public protocol alone, so another server of that protocol that
-takes `submodel_id` and `sample_rate` answers it too. Whoever calls it resamples
-and cuts: it takes samples at the rate of the server's base model, which refuses
-any other.
+It speaks only the public protocol, so any server of that protocol that takes
+`submodel_id` and `sample_rate` answers it. Samples must have the rate of the
+server's base model, which refuses any other: resampling and cutting are the
+caller's part.
 """
+
+# protobuf makes the attributes of its modules as they are imported.
+# pyright: reportAttributeAccessIssue=false
 
 import dataclasses
 import ipaddress
+from typing import Any, Self
 
 import grpc
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import (
     predict_pb2,
@@ -23,18 +28,17 @@ from tensorflow_serving.apis import (
 )
 
 _OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
-# Of one message, either way; 30 s of audio has 2 MB.
+# In either direction; 30 s of audio takes 2 MB.
 _MAX_MESSAGE_BYTES = 64 * 2**20
-# What gRPC says of requests whose channel is closed here.
+# gRPC's words for requests whose channel this side closed.
 _CLOSED = "Channel closed!"
 
 
 @dataclasses.dataclass(frozen=True)
 class Transcript:
-    """What a server answered for one utterance.
+    """A server's answer for one utterance.
 
     Attributes:
-        text: str.
         score: float, mean log probability of a token.
         submodel_version: str, the version that answered; empty for the base.
         served_by: str, "submodel", "base" or "request" (a Submodel that came
@@ -52,54 +56,59 @@ class TranscriptionError(ValueError):
 
     Attributes:
         code: str, the name of gRPC's status code.
-        retry_after_seconds: float, when to try again; None where trying again
-            would not help or the server does not say.
+        retry_after_seconds: float, when to try again; None if that would not
+            help or the server does not say.
     """
 
-    def __init__(self, message, code, retry_after_seconds=None):
+    def __init__(
+        self,
+        message: str,
+        code: str,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.retry_after_seconds = retry_after_seconds
 
 
 class Client:
-    """One connection to a server; may be used from several threads.
+    """One connection to a server; several threads may use it.
 
     Args:
         address: str, `host:port`.
-        token: str, a bearer token; sent over TLS or to loopback alone.
-        root_certificates: bytes, PEM; given, the connection uses TLS.
-        private_key, certificate_chain: bytes, PEM, for mutual TLS.
-        model: str, the served model's name.
+        token: str, a bearer token; sent only over TLS or to loopback.
+        root_certificates: bytes, PEM; turns TLS on.
+        private_key: bytes, PEM, for mutual TLS.
+        certificate_chain: bytes, PEM, for mutual TLS.
         timeout_seconds: float, of a request.
-        sample_rate: int, of the samples, in hertz: that of the server's base
-            model, which refuses another and says which it takes.
+        sample_rate: int, of the samples, in hertz. The server refuses any but
+            its base model's, and says which that is.
 
     Raises:
-        ValueError: a key without TLS, or a token without it to another
-            machine.
+        ValueError: a key is given without TLS, or a token would leave this
+            machine without it.
     """
 
     def __init__(
         self,
-        address,
-        token="",
-        root_certificates=None,
-        private_key=None,
-        certificate_chain=None,
-        model="submodels",
-        timeout_seconds=60.0,
-        sample_rate=16000,
-    ):
+        address: str,
+        token: str = "",
+        root_certificates: bytes | None = None,
+        private_key: bytes | None = None,
+        certificate_chain: bytes | None = None,
+        model: str = "submodels",
+        timeout_seconds: float = 60.0,
+        sample_rate: int = 16000,
+    ) -> None:
         if (private_key or certificate_chain) and not root_certificates:
             raise ValueError(
-                "a client's certificate is for TLS; give the root "
-                "certificates that the server's certificate is checked with"
+                "a client's certificate needs TLS; give the root certificates "
+                "that verify the server's certificate"
             )
         if token and not root_certificates and not _is_loopback(address):
             raise ValueError(
-                f"credentials go to {address} over TLS alone; give the root "
-                "certificates that the server's certificate is checked with"
+                f"a token is sent to {address} only over TLS; give the root "
+                "certificates that verify the server's certificate"
             )
         options = [
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -107,7 +116,9 @@ class Client:
         ]
         if root_certificates:
             credentials = grpc.ssl_channel_credentials(
-                root_certificates, private_key, certificate_chain
+                root_certificates,
+                private_key or None,
+                certificate_chain or None,
             )
             self._channel = grpc.secure_channel(address, credentials, options)
         else:
@@ -123,34 +134,30 @@ class Client:
         self._timeout_seconds = timeout_seconds
         self.sample_rate = sample_rate
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self):
-        """Closes the connection; requests under way are cancelled."""
+    def close(self) -> None:
+        """Closes the connection and cancels requests under way."""
         self._channel.close()
 
-    def transcribe(self, samples, submodel_id):
-        """Transcribes one utterance; see `submit`.
-
-        Returns:
-            `Transcript`.
-        """
+    def transcribe(
+        self, samples: npt.ArrayLike, submodel_id: str | None
+    ) -> Transcript:
+        """Transcribes one utterance; see `submit`."""
         return self.submit(samples, submodel_id).result()
 
-    def submit(self, samples, submodel_id):
+    def submit(
+        self, samples: npt.ArrayLike, submodel_id: str | None
+    ) -> "Pending":
         """Sends one utterance without waiting for the answer.
 
         Args:
             samples: `[samples]` float32 in [-1, 1], at the base model's rate.
-            submodel_id: str, whose Submodel is to be used; None for the base.
-
-        Returns:
-            An object whose `result()` waits, gives a `Transcript` and raises a
-            `TranscriptionError` where there is none.
+            submodel_id: str, whose Submodel to use; None for the base.
 
         Raises:
             ValueError: `samples` are not one row of numbers.
@@ -177,15 +184,22 @@ class Client:
         call = self._service.Predict.future(
             request, timeout=self._timeout_seconds, metadata=self._metadata
         )
-        return _Pending(call, self._address)
+        return Pending(call, self._address)
 
 
-class _Pending:
-    def __init__(self, call, address):
+class Pending:
+    """An utterance on its way."""
+
+    def __init__(self, call: Any, address: str) -> None:
         self._call = call
         self._address = address
 
-    def result(self):
+    def result(self) -> Transcript:
+        """Waits for the answer.
+
+        Raises:
+            TranscriptionError: the utterance was not transcribed.
+        """
         try:
             response = self._call.result()
         except grpc.RpcError as error:
@@ -213,14 +227,14 @@ class _Pending:
         )
 
 
-def _text(value):
+def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _error(error, address):
+def _error(error: Any, address: str) -> TranscriptionError:
     code = error.code().name
     if code == "CANCELLED" and error.details() != _CLOSED:
-        # Not by us: gRPC says so of what is on its way while a server ends.
+        # The server's end cancelled it, not this side.
         code = "UNAVAILABLE"
     metadata = dict(error.trailing_metadata() or ())
     try:
@@ -229,17 +243,17 @@ def _error(error, address):
         retry_after = None
     details = error.details() or code
     if "larger than max" in details:
-        # In gRPC's words, before the server's own limits are looked at.
+        # gRPC refuses it before the server applies its own limits.
         details = f"longer than a request may be: {details}"
     if code == "UNAVAILABLE" and retry_after is None:
         details = f"no server answers at {address}: {details}"
     return TranscriptionError(details, code, retry_after)
 
 
-def _is_loopback(address):
+def _is_loopback(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]")
     try:
-        # Not by how it begins: 127.0.0.1.example is somebody's host.
+        # A prefix proves nothing: 127.0.0.1.example is somebody's host.
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"

@@ -1,10 +1,13 @@
-"""Files to text, by a server or by an export that is loaded here."""
+"""Transcribes files, through a server or with an export loaded here."""
 
 import collections
 import pathlib
 import time
+from collections import abc
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
@@ -15,62 +18,93 @@ from tasks.serving.exports import folder as export_folder
 from tasks.serving.exports import saved_model
 
 _MAX_TRIES = 8
+# Path, transcript, and the error where there is no transcript.
+_Result: TypeAlias = tuple[str, client.Transcript | None, str]
 
 
-def transcribe_files(recogniser, paths, speaker, in_flight=1):
+class Pending(Protocol):
+    def result(self) -> client.Transcript: ...
+
+
+class Recogniser(Protocol):
+    """Transcribes utterances, as a `client.Client` or a `Local` does."""
+
+    sample_rate: int
+
+    def submit(
+        self, samples: npt.ArrayLike, submodel_id: str | None
+    ) -> Pending: ...
+
+
+def transcribe_files(
+    recogniser: Recogniser,
+    paths: abc.Iterable[str],
+    speaker: str | None,
+    in_flight: int = 1,
+) -> abc.Iterator[_Result]:
     """Transcribes recordings, several at a time, in their order.
 
     Args:
-        recogniser: a `client.Client` or a `Local`.
-        paths: list of str, WAV, FLAC, Ogg or MP3 at any rate.
-        speaker: str, whose Submodel; None for the base model, or for the one
-            that a `Local` holds.
-        in_flight: int, recordings asked for at once.
+        paths: WAV, FLAC, Ogg or MP3 files at any rate.
+        speaker: str, whose Submodel to use; None for the base model, or for
+            the one that a `Local` holds.
+        in_flight: int, recordings to send before waiting for the first.
 
     Yields:
-        (path, `client.Transcript` or None, error as str or None).
+        (path, transcript, error); without a transcript, the error says why.
     """
-    waiting = collections.deque()
+    waiting: collections.deque[abc.Callable[[], _Result]] = collections.deque()
     for path in paths:
-        try:
-            samples = audio.read(path, recogniser.sample_rate)
-            pending = recogniser.submit(samples, speaker)
-        except (ValueError, OSError) as error:
-            waiting.append((path, None, None, str(error)))
-        else:
-            waiting.append((path, samples, pending, None))
+        waiting.append(_begin(recogniser, path, speaker))
         if len(waiting) >= in_flight:
-            yield _finish(recogniser, speaker, *waiting.popleft())
+            yield waiting.popleft()()
     while waiting:
-        yield _finish(recogniser, speaker, *waiting.popleft())
+        yield waiting.popleft()()
 
 
-def _finish(recogniser, speaker, path, samples, pending, error):
-    if error is not None:
-        return path, None, error
-    for tries_left in reversed(range(_MAX_TRIES)):
-        try:
-            return path, pending.result(), None
-        except client.TranscriptionError as refused:
-            # A busy server says when to come back.
-            wait = refused.retry_after_seconds
-            if wait is None or not tries_left:
-                return path, None, f"{path}: {refused}"
+def _begin(
+    recogniser: Recogniser, path: str, speaker: str | None
+) -> abc.Callable[[], _Result]:
+    """Sends a recording; the returned function waits for its transcript."""
+    try:
+        samples = audio.read(path, recogniser.sample_rate)
+        sent = recogniser.submit(samples, speaker)
+    except (ValueError, OSError) as error:
+        refusal = path, None, str(error)
+        return lambda: refusal
+
+    def finish() -> _Result:
+        pending, tries_left = sent, _MAX_TRIES
+        while True:
+            tries_left -= 1
+            try:
+                return path, pending.result(), ""
+            except client.TranscriptionError as refused:
+                # A busy server says when to come back.
+                wait = refused.retry_after_seconds
+                if wait is None or not tries_left:
+                    return path, None, f"{path}: {refused}"
             time.sleep(wait)
             pending = recogniser.submit(samples, speaker)
 
+    return finish
+
 
 class Local:
-    """An export and at most one Submodel, used as a `client.Client` is.
+    """An export and at most one Submodel, used like a `client.Client`.
 
     Args:
-        recogniser: `engine.Engine`.
-        submodel: `submodel.Submodel`; None for the base model alone, or for
-            an export that has a Submodel folded in.
-        version: str, how answers call it.
+        submodel: None for the base model alone, or for an export that has a
+            Submodel folded in.
+        version: str, the Submodel's name in transcripts.
     """
 
-    def __init__(self, recogniser, submodel=None, version=""):
+    def __init__(
+        self,
+        recogniser: saved_model.SavedModelEngine,
+        submodel: submodel_file.Submodel | None = None,
+        version: str = "",
+    ) -> None:
         self._engine = recogniser
         description = recogniser.description
         self.sample_rate = description.sample_rate
@@ -86,19 +120,22 @@ class Local:
             self._inputs = {"submodel": submodel.vector[None]}
             self._served_by = "submodel"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._engine.close()
 
-    def submit(self, samples, submodel_id=None):
-        """As `client.Client.submit`; whose Submodel it is was said before."""
+    def submit(
+        self, samples: npt.ArrayLike, submodel_id: str | None = None
+    ) -> "_Done":
+        """As `client.Client.submit`, always with the same Submodel."""
         del submodel_id
+        samples = np.asarray(samples, np.float32)
         found = self._engine.predict(
             self._signature,
             {
-                "audio": np.asarray(samples, np.float32)[None],
+                "audio": samples[None],
                 "length": np.array([len(samples)], np.int32),
                 **self._inputs,
             },
@@ -107,12 +144,14 @@ class Local:
 
 
 class _Done:
-    def __init__(self, found, version, served_by):
+    def __init__(
+        self, found: abc.Mapping[str, Any], version: str, served_by: str
+    ) -> None:
         self._found = found
         self._version = version
         self._served_by = served_by
 
-    def result(self):
+    def result(self) -> client.Transcript:
         found = self._found
         status = found["status"][0].decode()
         if status != "OK":
@@ -126,23 +165,22 @@ class _Done:
 
 
 def open_local(
-    export_dir, path="", store="", tenant="", speaker="", base=False
-):
-    """Loads an export's newest version, and a Submodel.
+    export_dir: str,
+    path: str = "",
+    store: str = "",
+    tenant: str = "",
+    speaker: str = "",
+    base: bool = False,
+) -> Local:
+    """Loads an export's newest version and a Submodel.
 
-    Args:
-        export_dir: str, what tasks.export wrote.
-        path: str, the Submodel's file; or
-        store, tenant, speaker: str, where to find it; or
-        base: bool, the base model alone; or none of them for an export that
-            has a Submodel folded in.
-
-    Returns:
-        `Local`.
+    The Submodel is the file `path`, or `speaker` of `tenant` in `store`. With
+    `base`, there is none. An export that has a Submodel folded in takes none of
+    these.
 
     Raises:
-        ValueError, OSError: there is no whole export, or no such Submodel, or
-            it was made for another base model.
+        ValueError, OSError: there is no whole export or no such Submodel, or
+            the Submodel was made for another base model.
     """
     recogniser = saved_model.SavedModelEngine(newest(export_dir), warm_up=False)
     try:
@@ -151,7 +189,7 @@ def open_local(
             raise ValueError(
                 f"{export_dir} holds one speaker's Submodel already; name none"
                 if named
-                else f"{export_dir} takes Submodels; say whose is to be used"
+                else f"{export_dir} takes Submodels; say whose to use"
             )
         submodel, version = _find(recogniser, path, store, tenant, speaker)
         return Local(recogniser, submodel, version)
@@ -160,8 +198,8 @@ def open_local(
         raise
 
 
-def newest(export_dir):
-    """The folder of an export's newest version; or `export_dir`, if it is one.
+def newest(export_dir: str) -> str:
+    """The folder of the newest version, or `export_dir` if it is a version.
 
     Raises:
         ValueError: there is no export.
@@ -177,8 +215,14 @@ def newest(export_dir):
     return str(folder / str(max(versions)))
 
 
-def _find(recogniser, path, store, tenant, speaker):
-    """The Submodel that was asked for, and its version, or None."""
+def _find(
+    recogniser: saved_model.SavedModelEngine,
+    path: str,
+    store: str,
+    tenant: str,
+    speaker: str,
+) -> tuple[submodel_file.Submodel | None, str]:
+    """The Submodel that was asked for, and its version."""
     if not path and not speaker:
         return None, ""
     source, version = path, ""

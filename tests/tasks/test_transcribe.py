@@ -2,19 +2,18 @@
 
 import json
 import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
+from absl import flags
+from absl.testing import flagsaver
 
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
+from tasks import transcribe
 from tests.tasks.serving import example_exports, fake_server, harness
 
-ROOT = pathlib.Path(__file__).parents[2]
 RATE = 16000
 
 
@@ -26,16 +25,23 @@ def fronts():
         yield running
 
 
-def run(*paths, **values):
-    """Runs it: exit status, lines of stdout, text of stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks.transcribe", *map(str, paths)]
-        + [f"--{name}={value}" for name, value in values.items()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout.splitlines(), done.stderr
+@pytest.fixture
+def run(capsys):
+    """Runs the binary: exit status, lines of stdout, text of stderr."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+    def run(*paths, **values):
+        status = 0
+        with flagsaver.flagsaver(**values):
+            try:
+                transcribe.main(["transcribe", *map(str, paths)])
+            except SystemExit as error:
+                status = error.code
+        captured = capsys.readouterr()
+        return status, captured.out.splitlines(), captured.err
+
+    return run
 
 
 def _samples(seconds=0.5, seed=0):
@@ -60,7 +66,7 @@ def served(fronts, tmp_path):
     }
 
 
-def test_files_come_in_order_and_a_bad_one_stops_nobody(served, tmp_path):
+def test_files_come_in_order_and_a_bad_one_stops_nobody(run, served, tmp_path):
     paths = [
         _recording(tmp_path / f"{place}.wav", 0.1 * (place + 1))
         for place in range(3)
@@ -72,7 +78,7 @@ def test_files_come_in_order_and_a_bad_one_stops_nobody(served, tmp_path):
     assert len(errors.splitlines()) == 1 and str(paths[1]) in errors
 
 
-def test_json_names_what_answered(served, tmp_path):
+def test_json_names_what_answered(run, served, tmp_path):
     path = _recording(tmp_path / "a.wav")
     status, lines, errors = run(path, submodel_id="anna", json=True, **served)
     assert status == 0, errors
@@ -83,8 +89,7 @@ def test_json_names_what_answered(served, tmp_path):
     assert found["served_by"] == "submodel"
 
 
-@pytest.mark.slow
-def test_the_servers_refusal_is_one_line(served, tmp_path):
+def test_the_servers_refusal_is_one_line(run, served, tmp_path):
     path = _recording(tmp_path / "a.wav")
     status, lines, errors = run(path, submodel_id="ben", **served)
     assert (status, lines) == (1, [])
@@ -118,7 +123,7 @@ def local(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_without_a_server_an_export_answers(local, tmp_path):
+def test_without_a_server_an_export_answers(run, local, tmp_path):
     folder, row = local
     path = _recording(tmp_path / "a.wav")
     export = example_exports.folder("conformer")
@@ -162,11 +167,11 @@ def test_without_a_server_an_export_answers(local, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused(values, message):
+def test_what_cannot_be_meant_is_refused(run, values, message):
     status, lines, errors = run("a.wav", **values)
     assert (status, lines) == (1, [])
     assert message in errors
 
 
-def test_no_recording_is_a_mistake():
+def test_no_recording_is_a_mistake(run):
     assert "name at least one recording" in run(base=True)[2]

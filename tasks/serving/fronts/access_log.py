@@ -28,6 +28,7 @@ from tasks.serving import errors, messages
 # Lines that may wait for a slow disk; any more are dropped and counted.
 MAX_WAITING = 10_000
 MIN_KEY_BYTES = 16
+MAX_KEY_BYTES = 1 << 12
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-"
     r"([0-9a-f]{2})(-.*)?"
@@ -78,6 +79,18 @@ class Entry:
         return {
             "traceparent": f"00-{self.trace_id}-{self.span_id}-{self._flags}"
         }
+
+
+def read_key(path: str) -> bytes | None:
+    """The key in a file; None for an empty path.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if not path:
+        return None
+    with open(path, "rb") as file:
+        return file.read(MAX_KEY_BYTES)
 
 
 def as_serving_error(error: Exception, entry: Entry) -> errors.ServingError:

@@ -9,6 +9,8 @@ from collections import abc
 
 import grpc
 
+from tasks.serving.fronts import access
+
 
 @dataclasses.dataclass(frozen=True)
 class Address:
@@ -139,21 +141,28 @@ def parse(flag: str, text: str) -> Address | None:
 
 
 def warnings(
-    addresses: abc.Iterable[Address], has_access_control: bool, tls: Tls
+    addresses: abc.Iterable[Address | None],
+    access_control: access.Control,
+    tls: Tls,
 ) -> list[str]:
     """What an operator should know before the server listens.
 
     Raises:
         ValueError: other machines could reach an address, and nothing would
-            decide whose Submodels a request may use.
+            decide whose Submodels a request may use; or nobody could verify
+            the certificates that are credentials.
     """
-    outside = [each for each in addresses if not each.is_loopback]
-    if has_access_control and outside and not tls:
+    if access_control.has_certificates and not tls.client_ca:
+        raise ValueError(
+            "--access_file names certificates; give --tls_client_ca"
+        )
+    outside = [each for each in addresses if each and not each.is_loopback]
+    if access_control.is_on and outside and not tls:
         return [
             f"{outside[0]} has no TLS: tokens and speech are sent in the clear "
             "unless a proxy encrypts them. --tls_certificate turns TLS on."
         ]
-    if has_access_control:
+    if access_control.is_on:
         return []
     if outside:
         raise ValueError(

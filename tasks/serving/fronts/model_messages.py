@@ -183,16 +183,18 @@ def to_configs(
     return [_to_config(each) for each in config.model_config_list.config]
 
 
-def configs_from_text(path: str, text: str) -> list[messages.ModelConfig]:
-    """As `to_configs`, from a file's text.
+def read_configs(path: str) -> list[messages.ModelConfig]:
+    """As `to_configs`, from a file of text.
 
     Raises:
-        ValueError: the text is no ModelServerConfig, or asks for something
-            that is not served; names the path.
+        ValueError: names the path; the file holds no ModelServerConfig, or
+            asks for something that is not served.
+        OSError: the file cannot be read.
     """
     config = model_server_config_pb2.ModelServerConfig()
     try:
-        return to_configs(text_format.Parse(text, config))
+        with open(path, encoding="utf-8") as file:
+            return to_configs(text_format.Parse(file.read(), config))
     except text_format.ParseError as error:
         raise ValueError(f"{path}: {error}") from None
     except errors.ServingError as error:

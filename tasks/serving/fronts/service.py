@@ -9,6 +9,7 @@ from collections import abc
 
 from absl import logging
 
+from tasks.serving import errors
 from tasks.serving import server as server_lib
 from tasks.serving.fronts import access, access_log, admin, listening
 from tasks.serving.fronts import intake as intake_lib
@@ -56,10 +57,50 @@ class Service:
         self._tls = tls
         self._grpc = servicers.GrpcFront(server, access_control, intake, log)
         apps = applications(server, access_control, intake, log)
+        server.watch(
+            "access_log_dropped",
+            "Lines that a slow disk had no time for.",
+            lambda: log.dropped,
+        )
         self._listeners = {
             front: listener.Listener(app, intake.header_seconds, FLUSH_SECONDS)
             for front, app in apps.items()
         }
+
+    async def serve(
+        self,
+        addresses: abc.Mapping[str, listening.Address | None],
+        lame_duck_seconds: float,
+        drain_seconds: float,
+    ) -> bool:
+        """Starts, serves until a signal comes, and drains.
+
+        Args:
+            addresses: of `start`.
+            lame_duck_seconds: float, between readiness off and the first
+                refusal, for balancers to notice; 0 after SIGINT.
+            drain_seconds: float, for admitted requests.
+
+        Returns:
+            Whether every admitted request was answered in time.
+
+        Raises:
+            ValueError: a model has no version that loads.
+            OSError: an address cannot be listened on.
+        """
+        try:
+            bound = await self.start(addresses)
+        except errors.ServingError as error:
+            raise ValueError(error.message) from None
+        # Before anyone reads that the server is ready, and stops it.
+        asked = asked_to_stop()
+        where = " ".join(f"{front}={each}" for front, each in bound.items())
+        print(f"ready: {where}", flush=True)
+        number = await asked
+        print("draining; again to stop at once", file=sys.stderr, flush=True)
+        if number == signal.SIGINT:
+            lame_duck_seconds = 0
+        return await self.drain(lame_duck_seconds, drain_seconds)
 
     async def start(
         self, addresses: abc.Mapping[str, listening.Address | None]
@@ -98,33 +139,10 @@ class Service:
             )
         return listening.Address(address.host, port)
 
-    async def run(
-        self,
-        asked: asyncio.Future[int],
-        lame_duck_seconds: float,
-        drain_seconds: float,
-    ) -> bool:
-        """Waits for a signal, and then drains.
-
-        Args:
-            asked: of `asked_to_stop`.
-            lame_duck_seconds: float, between readiness off and the first
-                refusal, for balancers to notice; 0 after SIGINT.
-            drain_seconds: float, for admitted requests.
-
-        Returns:
-            Whether every admitted request was answered in time.
-        """
-        number = await asked
-        print("draining; again to stop at once", file=sys.stderr, flush=True)
-        if number == signal.SIGINT:
-            lame_duck_seconds = 0
-        return await self.drain(lame_duck_seconds, drain_seconds)
-
     async def drain(
         self, lame_duck_seconds: float, drain_seconds: float
     ) -> bool:
-        """Ends the service in order; see `run`."""
+        """Ends the service in order; see `serve`."""
         self._intake.is_leaving = True
         await asyncio.sleep(lame_duck_seconds)
         is_drained = True

