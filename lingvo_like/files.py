@@ -86,7 +86,10 @@ def write_folder(path, contents):
     with _naming("write", path):
         if tf.io.gfile.exists(path):
             if not tf.io.gfile.isdir(path) or tf.io.gfile.listdir(path):
-                raise FileExistsError(errno.EEXIST, "something is there")
+                raise FileExistsError(
+                    errno.EEXIST,
+                    "it is not empty; name another folder, or remove it first",
+                )
             tf.io.gfile.rmtree(path)
         parent = os.path.dirname(path)
         if parent:

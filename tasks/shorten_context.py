@@ -69,7 +69,7 @@ def main(_):
             f"{left_out.summary() or 'no lines'}"
         )
     losses = context_shortening.shorten(teacher, student, utterances, values)
-    whisper.save_huggingface(student, output)
+    student.save(output)
     account = left_out.describe(examples=None)
     files.write_atomically(
         os.path.join(output, "left_out.txt"), account.encode()

@@ -109,7 +109,7 @@ def main(_):
     output = os.path.join(directory.path, "base")
     done = os.path.isdir(output) and base_loading.load(experiment.base, output)
     if not done or done.fingerprint() != base.fingerprint():
-        base_loading.save(base, output)
+        base.save(output)
     print(f"base model: {output}\nfingerprint: {base.fingerprint()}")
 
 

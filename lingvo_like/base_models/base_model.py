@@ -1,28 +1,41 @@
-"""What a base model is: the one interface that the tasks train and serve.
-
-A base model is frozen. It turns audio into features, features into encoder
-activations (with any adapters that the caller passes in), and activations into
-a loss or into text. Everything below is a function of the utterance alone:
-rows of a batch never see each other.
-"""
+"""The interface of a base model: all that training and serving know of one."""
 
 import abc
+import collections.abc
 import hashlib
 import json
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+from lingvo_like import tensor_types
+
+Tensor: TypeAlias = tensor_types.Tensor
+
+# By block index: a function of activations `[batch, subsampled_time,
+# model_dim]`, of the same result shape, that runs after that block.
+Adapters: TypeAlias = collections.abc.Mapping[
+    int, collections.abc.Callable[[Tensor], Tensor]
+]
+
 
 class BaseModel(keras.layers.Layer, abc.ABC):
-    """A pretrained recogniser that adapters specialise.
+    """A pretrained recogniser that Submodels specialise.
+
+    It turns audio into features, features into encoder activations (running
+    the caller's adapters on the way), and activations into a loss or a text.
+    Every method treats each row of a batch by itself.
+
+    A subclass implements the abstract methods, sets the attributes below in
+    its constructor, and creates all its weights there.
 
     Attributes:
         model_dim: width of the encoder's activations.
         num_blocks: number of encoder blocks that an adapter may follow.
-        sample_rate: samples per second of the audio it takes.
-        max_samples: longest utterance it takes, in samples.
-        max_tokens: most tokens of one transcript.
+        sample_rate: audio samples per second.
+        max_samples: length of the longest utterance, in samples.
+        max_tokens: largest number of tokens in a transcript.
     """
 
     model_dim: int
@@ -31,22 +44,27 @@ class BaseModel(keras.layers.Layer, abc.ABC):
     max_samples: int
     max_tokens: int
 
+    def num_samples(self, seconds: float) -> int:
+        """The length of so many seconds of audio, rounded to a sample."""
+        return round(seconds * self.sample_rate)
+
+    def seconds(self, num_samples: int) -> float:
+        """The duration of so many samples of audio."""
+        return num_samples / self.sample_rate
+
     @abc.abstractmethod
-    def bucket_samples(self, num_samples):
-        """The static padded length for an utterance of `num_samples`.
+    def bucket_samples(self, num_samples: int) -> int:
+        """The length to pad a minibatch to, out of a small fixed set.
 
         Args:
-            num_samples: int, the longest utterance of a minibatch, in samples.
-
-        Returns:
-            int, the bucket to pad to; one of a fixed, small set.
+            num_samples: length of the minibatch's longest utterance.
 
         Raises:
-            ValueError: the utterance is longer than `max_samples`.
+            ValueError: `num_samples` exceeds `max_samples`.
         """
 
     @abc.abstractmethod
-    def features(self, audio, lengths):
+    def features(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mel features, whatever the samples past each length hold.
 
         Args:
@@ -59,13 +77,21 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         """
 
     @abc.abstractmethod
-    def lower(self, features, paddings, num_blocks):
+    def lower(
+        self,
+        features: Tensor,
+        paddings: Tensor,
+        num_blocks: int,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         """Subsampling and the first `num_blocks` blocks, without adapters.
 
         Args:
             features: `[batch, time, num_bins]`.
             paddings: `[batch, time]`.
-            num_blocks: int, 0 for the subsampling alone.
+            num_blocks: 0 for the subsampling alone.
+            training: turns on the base model's own dropout, if it has any;
+                False while Submodels are trained.
 
         Returns:
             activations `[batch, subsampled_time, model_dim]` and their
@@ -73,91 +99,142 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         """
 
     @abc.abstractmethod
-    def upper(self, activations, paddings, first_block, adapters):
-        """Everything above `lower(..., num_blocks=first_block)`.
+    def upper(
+        self,
+        activations: Tensor,
+        paddings: Tensor,
+        first_block: int,
+        adapters: Adapters,
+        training: bool = False,
+    ) -> Tensor:
+        """The rest of the encoder after `lower(..., num_blocks=first_block)`.
 
-        The adapter of block `first_block - 1`, if there is one, is applied to
-        `activations` first, since `lower` leaves it out.
+        First applies the adapter of block `first_block - 1`, if there is one,
+        because `lower` leaves it out.
 
         Args:
             activations: `[batch, subsampled_time, model_dim]`.
             paddings: `[batch, subsampled_time]`.
-            first_block: int, the first block that is still to run.
-            adapters: mapping of block index to a function of activations
-                `[batch, subsampled_time, model_dim]` that returns the same
-                shape; it runs after that block.
+            first_block: index of the first block that has not run yet.
+            adapters: functions to run after blocks, by block index.
+            training: see `lower`.
 
         Returns:
             the encoder's output `[batch, subsampled_time, model_dim]`.
         """
 
-    def encode(self, features, paddings, adapters=None, training=False):
-        """The whole encoder. Returns its output and the output's paddings.
+    def encode(
+        self,
+        features: Tensor,
+        paddings: Tensor,
+        adapters: Adapters | None = None,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """The whole encoder: its output and the output's paddings."""
+        activations, paddings = self.lower(features, paddings, 0, training)
+        encoded = self.upper(activations, paddings, 0, adapters or {}, training)
+        return encoded, paddings
 
-        `training` turns on a base model's own dropout, if it has any, while
-        the base itself is trained; for Submodels it stays off.
+    def check_adapters(self, adapters: Adapters) -> None:
+        """Raises a ValueError for an adapter after a block that is not there.
+
+        `upper` calls it, so that no adapter is left out silently.
         """
-        del training
-        activations, paddings = self.lower(features, paddings, 0)
-        return self.upper(activations, paddings, 0, adapters or {}), paddings
+        unknown = sorted(set(adapters) - set(range(self.num_blocks)))
+        if unknown:
+            raise ValueError(
+                f"`adapters` names blocks {unknown}; the base model has "
+                f"blocks 0 to {self.num_blocks - 1}."
+            )
 
     @abc.abstractmethod
-    def loss(self, encoded, paddings, tokens, token_lengths):
-        """The training loss of each utterance, on the frozen decoder or head.
+    def loss(
+        self,
+        encoded: Tensor,
+        paddings: Tensor,
+        tokens: Tensor,
+        token_lengths: Tensor,
+    ) -> Tensor:
+        """The training loss of each utterance.
 
         Args:
             encoded: `[batch, subsampled_time, model_dim]`.
             paddings: `[batch, subsampled_time]`.
-            tokens: `[batch, max_tokens]` int32, as `tokenize` gives them.
+            tokens: `[batch, max_tokens]` int32, from `tokenize`.
             token_lengths: `[batch]` int32.
 
         Returns:
-            `[batch]` float32, normalised by the utterance's own tokens.
+            `[batch]` float32, divided by the utterance's own number of tokens.
         """
 
     @abc.abstractmethod
-    def decode(self, encoded, paddings, beam_size=1, limits=None):
-        """Recognise; greedy for `beam_size=1`, else beam search.
+    def decode(
+        self,
+        encoded: Tensor,
+        paddings: Tensor,
+        beam_size: int = 1,
+        limits: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Recognises each utterance, by greedy search or beam search.
 
         Args:
             encoded: `[batch, subsampled_time, model_dim]`.
             paddings: `[batch, subsampled_time]`.
-            beam_size: int.
-            limits: `[batch]` int32, tokens after which a row's text need not go
-                on; a search that gains nothing by stopping goes on. None for
-                `max_tokens`.
+            beam_size: 1 for greedy search.
+            limits: `[batch]` int32, the number of tokens after which a row may
+                stop; a search that saves nothing by it ignores them. None
+                means `max_tokens`.
 
         Returns:
             tokens `[batch, max_tokens]` int32, lengths `[batch]` int32, and
-            scores `[batch]` float32: the mean log probability of a token.
+            scores `[batch]` float32, the mean log probability of a token.
         """
 
     @abc.abstractmethod
-    def tokenize(self, text):
-        """Text to a list of token ids, on the host. No special tokens."""
+    def tokenize(self, text: str) -> list[int]:
+        """The token ids of a text, without special tokens; not for graphs.
 
-    def fits(self, num_samples, tokens):
-        """Whether so much audio can carry these tokens; a CTC may refuse."""
+        Raises:
+            ValueError: the vocabulary cannot spell the text.
+        """
+
+    @abc.abstractmethod
+    def detokenize(self, tokens: Tensor, token_lengths: Tensor) -> Tensor:
+        """Tokens `[batch, max_tokens]` to text, a string tensor `[batch]`."""
+
+    def fits(self, num_samples: int, tokens: list[int]) -> bool:
+        """Whether the loss is defined for so many samples and these tokens."""
         del num_samples, tokens
         return True
 
     @abc.abstractmethod
-    def detokenize(self, tokens, token_lengths):
-        """Tokens `[batch, max_tokens]` to text, a string tensor `[batch]`."""
+    def description(self) -> dict[str, Any]:
+        """Everything but the weights that decides the output, as JSON values.
+
+        Architecture, frontend and tokenizer.
+        """
 
     @abc.abstractmethod
-    def description(self):
-        """Architecture, frontend and tokenizer as a JSON-able dict."""
+    def named_weights(self) -> dict[str, keras.Variable]:
+        """Every weight, by a name that depends on the architecture alone."""
 
     @abc.abstractmethod
-    def named_weights(self):
-        """A dict of every weight by a stable name, as variables."""
+    def save(self, directory: str) -> None:
+        """Writes the model, complete or not at all, where it can be loaded.
 
-    def fingerprint(self):
+        Args:
+            directory: path, local or `gs://`, of a new or empty folder.
+
+        Raises:
+            FileExistsError: the folder is not empty.
+            OSError: it cannot be written.
+        """
+
+    def fingerprint(self) -> str:
         """SHA-256, in hex, of the weights and of `description()`.
 
-        Two base models with one fingerprint give the same output, so a
-        Submodel of the one fits the other.
+        Base models of the same fingerprint give the same output, so that a
+        Submodel of one fits the other.
         """
         digest = hashlib.sha256(
             json.dumps(self.description(), sort_keys=True).encode()
@@ -167,3 +244,38 @@ class BaseModel(keras.layers.Layer, abc.ABC):
             digest.update(f"{name} {value.dtype} {value.shape}".encode())
             digest.update(value.tobytes())
         return digest.hexdigest()
+
+    def assign(
+        self, weights: collections.abc.Mapping[str, np.ndarray], path: str
+    ) -> None:
+        """Sets every weight, after checking all of them.
+
+        Args:
+            weights: float32 arrays, by the names of `named_weights`.
+            path: the file they come from, for messages.
+
+        Raises:
+            ValueError: a weight is missing, unknown, not finite, or of
+                another shape or dtype.
+        """
+        named = self.named_weights()
+        missing = sorted(set(named) - set(weights))
+        unknown = sorted(set(weights) - set(named))
+        if missing or unknown:
+            raise ValueError(
+                f"{path} does not fit the model: missing {missing[:5]}, "
+                f"unknown {unknown[:5]}."
+            )
+        for name, weight in named.items():
+            value, shape = weights[name], tuple(weight.shape)
+            if value.shape != shape or value.dtype != np.float32:
+                raise ValueError(
+                    f"{path}: {name} is {value.dtype} of shape {value.shape}, "
+                    f"but the configuration asks for float32 of shape {shape}."
+                )
+            if not np.isfinite(value).all():
+                raise ValueError(
+                    f"{path}: {name} holds values that are not finite."
+                )
+        for name, weight in named.items():
+            weight.assign(weights[name])

@@ -1,12 +1,14 @@
 """The Conformer-CTC base model (Gulati et al. 2020, arXiv 2005.08100)."""
 
 import itertools
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
 from lingvo_like.base_models import (
     base_model,
     ctc,
@@ -14,6 +16,8 @@ from lingvo_like.base_models import (
     weight_files,
 )
 from lingvo_like.layers import conformer, frontend, subsampling
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 FORMAT_VERSION = 1
 TOKENIZER_MODEL = "tokenizer.model"
@@ -34,57 +38,49 @@ ARGUMENTS = (
     "vocabulary",
     "max_tokens",
 )
-# These may change without making another base of it.
+# Changing these does not make another base model.
 WITHOUT_EFFECT = ("dropout_rate", "buckets_seconds", "max_tokens")
 
 
 class ConformerCtc(base_model.BaseModel):
-    """Log-mel frontend, Conformer encoder, linear head over tokens and blank.
+    """Log-mel frontend, Conformer encoder, and a linear head for CTC.
 
-    Built when constructed: every weight is there at once. Set
-    `trainable = False` to freeze it.
+    The constructor creates every weight. Set `trainable = False` to freeze it.
 
     Args:
-        model_dim: int, width of the encoder.
-        num_blocks: int, Conformer blocks.
-        num_heads: int, attention heads.
-        kernel_size: int, frames of the depthwise convolutions.
-        feed_forward_expansion: int, width inside the feed-forwards over
-            `model_dim`.
-        dropout_rate: float, used where `training=True` is passed.
-        sample_rate: int, in hertz.
-        num_bins: int, mel filters.
-        frame_length_ms: float, window of the frontend.
-        frame_step_ms: float, distance between windows.
-        lower_edge_hertz: float, lower edge of the lowest mel filter.
-        upper_edge_hertz: float, upper edge of the highest mel filter.
-        buckets_seconds: ascending padded lengths, in seconds.
+        kernel_size: frames of the depthwise convolutions.
+        feed_forward_expansion: inner width of the feed-forward modules,
+            divided by `model_dim`.
+        dropout_rate: applied where `training=True` is passed.
+        frame_length_ms, frame_step_ms, lower_edge_hertz, upper_edge_hertz: see
+            `LogMelFrontend`.
+        buckets_seconds: padded lengths, ascending.
         vocabulary: "characters", or the path of a SentencePiece model.
-        max_tokens: int, most tokens of one transcript.
+        max_tokens: largest number of tokens in a transcript.
 
     Raises:
-        ValueError: an argument is out of range; the vocabulary is unusable.
+        ValueError: an argument is out of range, or the vocabulary is unusable.
     """
 
     def __init__(
         self,
-        model_dim=144,
-        num_blocks=16,
-        num_heads=4,
-        kernel_size=32,
-        feed_forward_expansion=4,
-        dropout_rate=0.1,
-        sample_rate=16000,
-        num_bins=80,
-        frame_length_ms=25.0,
-        frame_step_ms=10.0,
-        lower_edge_hertz=80.0,
-        upper_edge_hertz=7600.0,
-        buckets_seconds=(4.0, 8.0, 12.0, 16.0, 24.0, 35.0),
-        vocabulary=text_tokenizers.CHARACTERS,
-        max_tokens=400,
-        **kwargs,
-    ):
+        model_dim: int = 144,
+        num_blocks: int = 16,
+        num_heads: int = 4,
+        kernel_size: int = 32,
+        feed_forward_expansion: int = 4,
+        dropout_rate: float = 0.1,
+        sample_rate: int = 16000,
+        num_bins: int = 80,
+        frame_length_ms: float = 25.0,
+        frame_step_ms: float = 10.0,
+        lower_edge_hertz: float = 80.0,
+        upper_edge_hertz: float = 7600.0,
+        buckets_seconds: tuple[float, ...] = (4.0, 8.0, 12.0, 16.0, 24.0, 35.0),
+        vocabulary: str = text_tokenizers.CHARACTERS,
+        max_tokens: int = 400,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if num_blocks < 1 or max_tokens < 1:
             raise ValueError(
@@ -115,12 +111,12 @@ class ConformerCtc(base_model.BaseModel):
         self.buckets_seconds = buckets_seconds
         self.vocabulary = vocabulary
         self.max_tokens = max_tokens
-        self.max_samples = round(buckets_seconds[-1] * sample_rate)
+        self.max_samples = self.num_samples(buckets_seconds[-1])
         self.tokenizer = text_tokenizers.load(vocabulary)
         self._make_layers()
         self.build()
 
-    def _make_layers(self):
+    def _make_layers(self) -> None:
         self.frontend = frontend.LogMelFrontend(
             self.sample_rate,
             self.num_bins,
@@ -148,49 +144,50 @@ class ConformerCtc(base_model.BaseModel):
             )
             for block in range(self.num_blocks)
         ]
-        # Float32 under any policy: its logits go into the loss.
+        # Float32 under any policy, because its logits enter the loss.
         self.head = keras.layers.Dense(
             1 + self.tokenizer.vocabulary_size, dtype="float32", name="head"
         )
 
-    def build(self):
+    def build(self) -> None:
         self.subsampling.build((None, None, self.num_bins))
         for block in self.blocks:
             block.build((None, None, self.model_dim))
         self.head.build((None, None, self.model_dim))
         self.built = True
 
-    def bucket_samples(self, num_samples):
+    def bucket_samples(self, num_samples: int) -> int:
         for seconds in self.buckets_seconds:
-            if num_samples <= round(seconds * self.sample_rate):
-                return round(seconds * self.sample_rate)
+            if num_samples <= self.num_samples(seconds):
+                return self.num_samples(seconds)
         raise ValueError(
-            f"The utterance lasts {num_samples / self.sample_rate:.2f} s; the "
+            f"The utterance lasts {self.seconds(num_samples):.2f} s; the "
             f"longest bucket is {self.buckets_seconds[-1]:g} s. Cut it, or "
-            "add a longer one to `buckets_seconds`."
+            "add a longer bucket to `buckets_seconds`."
         )
 
-    def num_frames(self, num_samples):
-        """Encoder frames of an utterance of `num_samples`."""
+    def num_frames(self, num_samples: int) -> int:
+        """The number of encoder frames of an utterance."""
         frames = self.frontend.num_frames(num_samples)
         return -(-frames // subsampling.FACTOR)
 
-    def fits(self, num_samples, tokens):
-        """Whether the audio has frames enough to spell the transcript.
+    def fits(self, num_samples: int, tokens: list[int]) -> bool:
+        """Whether there are frames enough to spell the transcript.
 
-        Where it has not, the loss is 0 and teaches nothing, so reject the
-        utterance.
-
-        Args:
-            num_samples: int, valid samples of the utterance.
-            tokens: list of ids, as `tokenize` gives them.
+        The loss of an utterance that does not fit is 0 and teaches nothing.
         """
         return ctc.frames_needed(tokens) <= self.num_frames(num_samples)
 
-    def features(self, audio, lengths):
+    def features(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return self.frontend(audio, lengths)
 
-    def lower(self, features, paddings, num_blocks, training=False):
+    def lower(
+        self,
+        features: Tensor,
+        paddings: Tensor,
+        num_blocks: int,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         x = self.subsampling(features, paddings, training=training)
         paddings = subsampling.subsample_paddings(paddings)
         for block in self.blocks[:num_blocks]:
@@ -198,14 +195,14 @@ class ConformerCtc(base_model.BaseModel):
         return paddings_lib.zero_padded(x, paddings), paddings
 
     def upper(
-        self, activations, paddings, first_block, adapters, training=False
-    ):
-        unknown = sorted(set(adapters) - set(range(self.num_blocks)))
-        if unknown:
-            raise ValueError(
-                f"`adapters` names blocks {unknown}; the base model has "
-                f"blocks 0 to {self.num_blocks - 1}."
-            )
+        self,
+        activations: Tensor,
+        paddings: Tensor,
+        first_block: int,
+        adapters: base_model.Adapters,
+        training: bool = False,
+    ) -> Tensor:
+        self.check_adapters(adapters)
         x = ops.cast(activations, self.compute_dtype)
         x = paddings_lib.zero_padded(x, paddings)
         for block in range(first_block - 1, self.num_blocks):
@@ -215,18 +212,18 @@ class ConformerCtc(base_model.BaseModel):
                 x = adapters[block](x)
         return paddings_lib.zero_padded(x, paddings)
 
-    def encode(self, features, paddings, adapters=None, training=False):
-        """As `BaseModel.encode`; `training=True` turns the dropouts on."""
-        activations, paddings = self.lower(features, paddings, 0, training)
-        encoded = self.upper(activations, paddings, 0, adapters or {}, training)
-        return encoded, paddings
-
-    def logits(self, encoded):
+    def logits(self, encoded: Tensor) -> Tensor:
         """Logits `[batch, subsampled_time, 1 + vocabulary]`, blank first."""
         return self.head(ops.cast(encoded, "float32"))
 
-    def loss(self, encoded, paddings, tokens, token_lengths):
-        """The CTC loss of each utterance over its number of tokens.
+    def loss(
+        self,
+        encoded: Tensor,
+        paddings: Tensor,
+        tokens: Tensor,
+        token_lengths: Tensor,
+    ) -> Tensor:
+        """The CTC loss of each utterance, divided by its number of tokens.
 
         0 for an utterance that does not fit (see `fits`).
         """
@@ -237,8 +234,14 @@ class ConformerCtc(base_model.BaseModel):
             token_lengths,
         )
 
-    def decode(self, encoded, paddings, beam_size=1, limits=None):
-        """As `BaseModel.decode`; a score is log p(tokens | audio) a token."""
+    def decode(
+        self,
+        encoded: Tensor,
+        paddings: Tensor,
+        beam_size: int = 1,
+        limits: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `BaseModel.decode`; a score is log p(tokens | audio) / tokens."""
         del limits
         logits = self.logits(encoded)
         lengths = paddings_lib.to_lengths(paddings)
@@ -253,21 +256,20 @@ class ConformerCtc(base_model.BaseModel):
         scores = -_loss_per_token(logits, lengths, tokens, token_lengths)
         return tokens, token_lengths, scores
 
-    def tokenize(self, text):
+    def tokenize(self, text: str) -> list[int]:
         return [1 + token for token in self.tokenizer.tokenize(text)]
 
-    def detokenize(self, tokens, token_lengths):
+    def detokenize(self, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         return self.tokenizer.detokenize(tokens - 1, token_lengths)
 
-    def arguments(self):
-        """The constructor's arguments, as a JSON-able dict."""
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON values."""
         return {name: getattr(self, name) for name in ARGUMENTS}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.arguments()}
 
-    def description(self):
-        """What decides the output, as a JSON-able dict."""
+    def description(self) -> dict[str, Any]:
         arguments = {
             name: value
             for name, value in self.arguments().items()
@@ -280,48 +282,32 @@ class ConformerCtc(base_model.BaseModel):
             "tokenizer": self.tokenizer.description(),
         }
 
-    def named_weights(self):
+    def named_weights(self) -> dict[str, keras.Variable]:
         prefix = f"{self.name}/"
         return {
             weight.path.rpartition(prefix)[2]: weight for weight in self.weights
         }
 
-    def save(self, directory):
-        """Writes `config.json` and `model.safetensors`, all or nothing.
-
-        Args:
-            directory: path, local or `gs://`, where nothing is yet.
-
-        Returns:
-            the fingerprint. Where the directory already holds this very
-            model, nothing is written.
-
-        Raises:
-            FileExistsError: the directory holds something else.
-        """
-        files = {}
-        arguments = self.arguments()
-        if arguments["vocabulary"] != text_tokenizers.CHARACTERS:
+    def save(self, directory: str) -> None:
+        arguments, vocabulary = self.arguments(), {}
+        if isinstance(self.tokenizer, text_tokenizers.SentencePiece):
             arguments["vocabulary"] = TOKENIZER_MODEL
-            files[TOKENIZER_MODEL] = self.tokenizer.model
-        return weight_files.save(self, arguments, directory, files)
+            vocabulary[TOKENIZER_MODEL] = self.tokenizer.model
+        weight_files.save(self, arguments, directory, vocabulary)
 
 
-def load(directory, dtype=None, **changes):
-    """The model that `ConformerCtc.save` wrote, frozen.
+def load(directory: str, dtype: Any = None, **changes: Any) -> ConformerCtc:
+    """Loads the model that `ConformerCtc.save` wrote, frozen.
 
     Args:
         directory: path, local or `gs://`.
         dtype: a dtype policy; the global one by default.
         **changes: other values of arguments `WITHOUT_EFFECT`.
 
-    Returns:
-        `ConformerCtc`, with `trainable = False`.
-
     Raises:
         OSError: a file is missing or cannot be read.
         ValueError: a file is truncated or altered, or a change would make
-            another base of it.
+            another base model.
     """
     for name in changes:
         if name not in WITHOUT_EFFECT:

@@ -3,7 +3,7 @@
 import os
 
 from lingvo_like import hyperparams
-from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import encoder_decoder
 from lingvo_like.base_models.whisper import model as whisper
 from params import schema
 from tasks.asr.bases import loading as base_loading
@@ -54,7 +54,7 @@ def whisper_dimensions(size):
     width, heads, blocks, decoder_blocks = _SIZES[name]
     large = name.startswith("large")
     vocabulary = 51864 if size.endswith(".en") else 51866 if large else 51865
-    return whisper_layers.Dimensions(
+    return encoder_decoder.Dimensions(
         num_bins=128 if large else 80,
         model_dim=width,
         num_heads=heads,

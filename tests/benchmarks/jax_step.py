@@ -27,13 +27,13 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from jax import numpy as jnp  # noqa: E402
 
-from lingvo_like.base_models.whisper import layers as whisper_layers  # noqa: E402
+from lingvo_like.base_models.whisper import encoder_decoder  # noqa: E402
 from lingvo_like.layers import adapter  # noqa: E402
 from lingvo_like.stack import adamw  # noqa: E402
 from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80
-DIMENSIONS = whisper_layers.Dimensions(
+DIMENSIONS = encoder_decoder.Dimensions(
     num_bins=BINS,
     model_dim=384,
     num_heads=6,
@@ -49,7 +49,7 @@ class Job:
     """The stack of so many Submodels, and its compiled step.
 
     Args:
-        encoder: a built `whisper_layers.Encoder`, frozen.
+        encoder: a built `encoder_decoder.Encoder`, frozen.
         num_submodels: int, slots of the stack.
         arguments: the program's.
     """
@@ -155,7 +155,7 @@ def run(arguments):
     """Takes turns; returns the results."""
     if arguments.dtype != "float32":
         keras.config.set_dtype_policy(f"mixed_{arguments.dtype}")
-    encoder = whisper_layers.Encoder(DIMENSIONS)
+    encoder = encoder_decoder.Encoder(DIMENSIONS)
     encoder.build()
     drawn_weights.draw(encoder)
     encoder.trainable = False

@@ -47,7 +47,7 @@ def serve_submodels(num_submodels):
     import numpy as np
     import tensorflow as tf
 
-    from lingvo_like.base_models.whisper import layers as whisper_layers
+    from lingvo_like.base_models.whisper import encoder_decoder
     from lingvo_like.base_models.whisper import model as whisper
     from params import schema
     from tasks.asr.training import task
@@ -57,7 +57,7 @@ def serve_submodels(num_submodels):
         """Whisper that takes features as they are and scores the encoder."""
 
         def __init__(self):
-            dimensions = whisper_layers.Dimensions(
+            dimensions = encoder_decoder.Dimensions(
                 num_bins=BINS,
                 model_dim=384,
                 num_heads=6,

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lingvo_like.base_models.whisper import checkpoints as whisper_checkpoints
+from lingvo_like.base_models.whisper import checkpoints
 from lingvo_like.base_models.whisper import model as whisper
 from tasks.asr.data import audio, manifest
 from tests.benchmarks import jobs
@@ -39,7 +39,7 @@ def parse_arguments():
     parser.add_argument(
         "--base",
         metavar="ENGLISH_ONLY_BASE",
-        default=whisper_checkpoints.PACKAGED,
+        default=checkpoints.PACKAGED,
         help="a CTranslate2 directory, or tiny.en",
     )
     parser.add_argument("--utterances", type=int, default=100)
@@ -108,7 +108,7 @@ def main():
 
     arguments = parse_arguments()
     base = whisper.load(arguments.base, max_tokens=arguments.max_tokens)
-    path = whisper_checkpoints.local_path(arguments.base)
+    path = checkpoints.local_path(arguments.base)
     folder = pathlib.Path(jobs.FOLDER, "whisper_agreement")
     utterances, _ = manifest.read(
         arguments.manifest

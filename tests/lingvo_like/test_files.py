@@ -200,7 +200,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.undo()
     files.write_folder(path, contents)
     assert {n: files.read(f"{path}/{n}") for n in contents} == contents
-    with pytest.raises(FileExistsError, match="something is there.*folder"):
+    with pytest.raises(FileExistsError, match="is not empty.*folder"):
         files.write_folder(path, {"a": b"other"})
     assert files.read(f"{path}/a") == b"first"
     assert [name.strip("/") for name in tf.io.gfile.listdir(root)] == ["folder"]

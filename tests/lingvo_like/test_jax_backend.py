@@ -268,7 +268,7 @@ def test_what_trains_on_jax_needs_no_tensorflow():
         "paddings",
         "base_models.ctc",
         "base_models.whisper_decoding",
-        "base_models.whisper_layers",
+        "base_models.whisper.encoder_decoder",
         *(
             f"layers.{path.stem}"
             for path in (ROOT / "lingvo_like" / "layers").glob("[!_]*.py")

@@ -101,7 +101,7 @@ def whispers(tmp_path_factory):
     for context in whisper.AUDIO_CONTEXTS:
         folders[context] = str(tmp_path_factory.mktemp(context))
         base = whisper_bases.small(audio_context=context, positions=128)
-        base_loading.save(base, folders[context])
+        base.save(folders[context])
     return folders
 
 

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
     tiny.recordings(folder, ("ann",), 4)
     base = whisper_bases.small(positions=80)
-    whisper.save_huggingface(base, folder / "base")
+    base.save(folder / "base")
     return folder
 
 

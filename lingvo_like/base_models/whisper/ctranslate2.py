@@ -1,14 +1,14 @@
 """Reads Whisper's weights from a CTranslate2 `model.bin`.
 
-The format is CTranslate2's python/ctranslate2/specs/model_spec.py: little
-endian, length-prefixed names, then the aliases of tied weights.
+The format is that of CTranslate2's python/ctranslate2/specs/model_spec.py:
+little endian, length-prefixed names, then the aliases of tied weights.
 """
 
 import struct
 
 import numpy as np
 
-from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import encoder_decoder
 
 _FLOAT32, _INT8, _INT16, _INT32, _FLOAT16, _BFLOAT16 = range(6)
 _TYPES = {
@@ -25,11 +25,11 @@ _OLDEST_VERSION, _NEWEST_VERSION = 4, 6
 class _Reader:
     """A cursor over the file that never reads past its end."""
 
-    def __init__(self, data):
+    def __init__(self, data: memoryview) -> None:
         self._data = data
         self._at = 0
 
-    def take(self, num_bytes):
+    def take(self, num_bytes: int) -> memoryview:
         taken = self._data[self._at : self._at + num_bytes]
         if len(taken) != num_bytes:
             raise ValueError(
@@ -39,27 +39,21 @@ class _Reader:
         self._at += num_bytes
         return taken
 
-    def number(self, form):
+    def number(self, form: str) -> int:
         return struct.unpack(f"<{form}", self.take(struct.calcsize(form)))[0]
 
-    def text(self):
+    def text(self) -> str:
         return bytes(self.take(self.number("H")))[:-1].decode("utf-8")
 
-    def at_end(self):
+    def at_end(self) -> bool:
         return self._at == len(self._data)
 
 
-def parse(data):
-    """The variables of a `model.bin`.
-
-    Args:
-        data: bytes, the whole file.
-
-    Returns:
-        dict of name to array; 16-bit floats are widened to float32.
+def parse(data: bytes) -> dict[str, np.ndarray]:
+    """The variables of a `model.bin`; 16-bit floats are widened to float32.
 
     Raises:
-        ValueError: the bytes are truncated, or no Whisper of CTranslate2's.
+        ValueError: the bytes are truncated, or hold another kind of model.
     """
     reader = _Reader(memoryview(data).toreadonly())
     try:
@@ -84,7 +78,7 @@ def parse(data):
     return variables
 
 
-def _variable(reader):
+def _variable(reader: _Reader) -> tuple[str, np.ndarray]:
     name, rank = reader.text(), reader.number("B")
     shape = tuple(reader.number("I") for _ in range(rank))
     code, num_bytes = reader.number("B"), reader.number("I")
@@ -100,12 +94,12 @@ def _variable(reader):
 
 
 class _Variables:
-    """Variables by name, with quantised weights widened."""
+    """Variables by name, with quantised weights widened to float32."""
 
-    def __init__(self, variables):
+    def __init__(self, variables: dict[str, np.ndarray]) -> None:
         self._variables = variables
 
-    def __call__(self, name):
+    def __call__(self, name: str) -> np.ndarray:
         if name not in self._variables:
             raise ValueError(f"it has no variable {name!r}")
         value = self._variables[name]
@@ -117,7 +111,8 @@ class _Variables:
             return value.astype(np.float32) / scale
         return value
 
-    def count(self, prefix):
+    def count(self, prefix: str) -> int:
+        """The number of blocks whose names start with `prefix`."""
         blocks = {
             name[len(prefix) :].split("/")[0]
             for name in self._variables
@@ -126,88 +121,77 @@ class _Variables:
         return len([block for block in blocks if block.isdigit()])
 
 
-def read(data):
-    """Dimensions and weights of a `model.bin`.
-
-    Args:
-        data: bytes, the whole file.
-
-    Returns:
-        `whisper_layers.Dimensions` and a dict of weights by the names of
-        `Whisper.named_weights`, float32.
+def read(
+    data: bytes,
+) -> tuple[encoder_decoder.Dimensions, dict[str, np.ndarray]]:
+    """Dimensions, and float32 weights by our names, of a `model.bin`.
 
     Raises:
-        ValueError: as `parse` does, or a variable is missing.
+        ValueError: see `parse`; or a variable is missing.
     """
     get = _Variables(parse(data))
-    first = get("encoder/conv1/weight")
-    tokens = get("decoder/embeddings/weight")
-    dimensions = whisper_layers.Dimensions(
-        num_bins=first.shape[1],
-        model_dim=first.shape[0],
-        num_heads=int(get("encoder/num_heads")),
-        num_blocks=get.count("encoder/layer_"),
-        num_decoder_blocks=get.count("decoder/layer_"),
-        feed_forward_dim=get("encoder/layer_0/ffn/linear_0/weight").shape[0],
-        vocabulary_size=tokens.shape[0],
-        max_source_positions=get("encoder/position_encodings/encodings").shape[
-            0
-        ],
-        max_target_positions=get("decoder/position_encodings/encodings").shape[
-            0
-        ],
-    )
-    weights = {
-        "encoder/positions": get("encoder/position_encodings/encodings"),
-        "decoder/positions": get("decoder/position_encodings/encodings"),
-        "decoder/tokens": tokens,
-    }
+    dimensions = _dimensions(get)
+    weights = {"decoder/tokens": get("decoder/embeddings/weight")}
+
+    def add_norm(name: str, source: str) -> None:
+        for part in ("gamma", "beta"):
+            weights[f"{name}/{part}"] = get(f"{source}/{part}")
+
+    def add_dense(name: str, source: str) -> None:
+        # Theirs have the output first, ours the input; also convolutions.
+        weights[f"{name}_kernel"] = get(f"{source}/weight").T
+        weights[f"{name}_bias"] = get(f"{source}/bias")
+
+    def add_joint(name: str, source: str) -> np.ndarray:
+        weights[f"{name}_kernel"] = get(f"{source}/weight").T
+        return get(f"{source}/bias")
+
     for i in (1, 2):
-        kernel = get(f"encoder/conv{i}/weight")
-        weights[f"encoder/convolution_{i}_kernel"] = kernel.transpose(2, 1, 0)
-        weights[f"encoder/convolution_{i}_bias"] = get(f"encoder/conv{i}/bias")
+        add_dense(f"encoder/convolution_{i}", f"encoder/conv{i}")
+    dim = dimensions.model_dim
     for side, num_blocks in (
         ("encoder", dimensions.num_blocks),
         ("decoder", dimensions.num_decoder_blocks),
     ):
-        _norm(weights, f"{side}/norm", get, f"{side}/layer_norm")
+        positions = get(f"{side}/position_encodings/encodings")
+        weights[f"{side}/positions"] = positions
+        add_norm(f"{side}/norm", f"{side}/layer_norm")
         for i in range(num_blocks):
-            _block(weights, f"{side}/block_{i}", get, f"{side}/layer_{i}", side)
+            name, source = f"{side}/block_{i}", f"{side}/layer_{i}"
+            own, cross = f"{source}/self_attention", f"{source}/attention"
+            add_norm(f"{name}/attention_norm", f"{own}/layer_norm")
+            bias = add_joint(f"{name}/query_key_value", f"{own}/linear_0")
+            weights[f"{name}/query_bias"] = bias[:dim]
+            weights[f"{name}/value_bias"] = bias[2 * dim :]
+            add_dense(f"{name}/output", f"{own}/linear_1")
+            if side == "decoder":
+                add_norm(f"{name}/source_norm", f"{cross}/layer_norm")
+                add_dense(f"{name}/source_query", f"{cross}/linear_0")
+                bias = add_joint(
+                    f"{name}/source_key_value", f"{cross}/linear_1"
+                )
+                weights[f"{name}/source_value_bias"] = bias[dim:]
+                add_dense(f"{name}/source_output", f"{cross}/linear_2")
+            add_norm(f"{name}/feed_forward_norm", f"{source}/ffn/layer_norm")
+            add_dense(f"{name}/expand", f"{source}/ffn/linear_0")
+            add_dense(f"{name}/contract", f"{source}/ffn/linear_1")
     return dimensions, weights
 
 
-def _norm(weights, name, get, source):
-    for part in ("gamma", "beta"):
-        weights[f"{name}/{part}"] = get(f"{source}/{part}")
+def _dimensions(get: _Variables) -> encoder_decoder.Dimensions:
+    model_dim, num_bins, _ = get("encoder/conv1/weight").shape
 
+    def rows(name: str) -> int:
+        return get(name).shape[0]
 
-def _dense(weights, name, get, source):
-    weights[f"{name}_kernel"] = get(f"{source}/weight").T
-    weights[f"{name}_bias"] = get(f"{source}/bias")
-
-
-def _block(weights, name, get, source, side):
-    attention = f"{source}/self_attention"
-    _norm(weights, f"{name}/attention_norm", get, f"{attention}/layer_norm")
-    joint = get(f"{attention}/linear_0/bias")
-    dim = joint.shape[0] // 3
-    weights[f"{name}/query_key_value_kernel"] = get(
-        f"{attention}/linear_0/weight"
-    ).T
-    weights[f"{name}/query_bias"] = joint[:dim]
-    weights[f"{name}/value_bias"] = joint[2 * dim :]
-    _dense(weights, f"{name}/output", get, f"{attention}/linear_1")
-    if side == "decoder":
-        cross = f"{source}/attention"
-        _norm(weights, f"{name}/source_norm", get, f"{cross}/layer_norm")
-        _dense(weights, f"{name}/source_query", get, f"{cross}/linear_0")
-        weights[f"{name}/source_key_value_kernel"] = get(
-            f"{cross}/linear_1/weight"
-        ).T
-        weights[f"{name}/source_value_bias"] = get(f"{cross}/linear_1/bias")[
-            dim:
-        ]
-        _dense(weights, f"{name}/source_output", get, f"{cross}/linear_2")
-    _norm(weights, f"{name}/feed_forward_norm", get, f"{source}/ffn/layer_norm")
-    _dense(weights, f"{name}/expand", get, f"{source}/ffn/linear_0")
-    _dense(weights, f"{name}/contract", get, f"{source}/ffn/linear_1")
+    return encoder_decoder.Dimensions(
+        num_bins=num_bins,
+        model_dim=model_dim,
+        num_heads=int(get("encoder/num_heads")),
+        num_blocks=get.count("encoder/layer_"),
+        num_decoder_blocks=get.count("decoder/layer_"),
+        feed_forward_dim=rows("encoder/layer_0/ffn/linear_0/weight"),
+        vocabulary_size=rows("decoder/embeddings/weight"),
+        max_source_positions=rows("encoder/position_encodings/encodings"),
+        max_target_positions=rows("decoder/position_encodings/encodings"),
+    )

@@ -1,29 +1,42 @@
-"""Batched greedy and beam search over a Whisper decoder, in the graph.
+"""Batched greedy search and beam search over a Whisper decoder, in the graph.
 
-The scores and rules are OpenAI's (whisper/decoding.py) without timestamps:
-suppressed tokens are struck out before the softmax, the first token is neither
+The scores and rules are OpenAI's (whisper/decoding.py), without timestamps:
+suppressed tokens are excluded before the softmax, the first token is neither
 blank nor the end, and beams are ranked by their mean log probability.
 """
+
+from typing import Any, TypeAlias
 
 import numpy as np
 from keras import ops
 
-# Struck out: finite, so that sums of it stay ordered and free of NaN.
+from lingvo_like import tensor_types
+from lingvo_like.base_models.whisper import encoder_decoder
+from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
+
+Tensor: TypeAlias = tensor_types.Tensor
+State: TypeAlias = dict[str, Tensor]
+
+# The log probability of an excluded token. Finite, so that sums stay ordered
+# and free of NaN.
 IMPOSSIBLE = -1e9
-# Of the same tokens in a row, which nobody says at the end of a text that fills
-# all the room it has.
+# Nobody says the same tokens so many times in a row at the end of a text that
+# fills all its room.
 COPIES = 4
 
 
 class Rules:
-    """What may come next.
+    """Which tokens may come next.
 
     Args:
-        tokenizer: `WhisperTokenizer`.
-        vocabulary_size: int, rows of the output embedding.
+        vocabulary_size: rows of the output embedding.
     """
 
-    def __init__(self, tokenizer, vocabulary_size):
+    def __init__(
+        self,
+        tokenizer: whisper_tokenizer.WhisperTokenizer,
+        vocabulary_size: int,
+    ) -> None:
         self.prompt = tokenizer.prompt
         self.end_of_text = tokenizer.end_of_text
         self._always = np.zeros(vocabulary_size, "float32")
@@ -31,32 +44,42 @@ class Rules:
         self._first = self._always.copy()
         self._first[tokenizer.suppressed_first] = IMPOSSIBLE
 
-    def log_probabilities(self, logits, first=False):
-        """`[..., vocabulary_size]` logits to log probabilities."""
-        barred = self._first if first else self._always
-        return ops.log_softmax(logits + ops.convert_to_tensor(barred), axis=-1)
+    def log_probabilities(self, logits: Tensor, first: bool = False) -> Tensor:
+        """Logits `[..., vocabulary_size]` to log probabilities.
+
+        Args:
+            first: whether they are those of a text's first token.
+        """
+        excluded = self._first if first else self._always
+        return ops.log_softmax(
+            logits + ops.convert_to_tensor(excluded), axis=-1
+        )
 
 
-def _write(tokens, index, token):
+def _write(tokens: Tensor, index: Tensor, token: Tensor) -> Tensor:
     """`tokens` `[..., max_tokens]` with `token` `[...]` put at `index`."""
     here = ops.arange(tokens.shape[-1]) == index
     return ops.where(here, token[..., None], tokens)
 
 
-def greedy(decoder, encoded, rules, max_tokens, limits):
-    """The likeliest token, one after the other.
+def greedy(
+    decoder: encoder_decoder.Decoder,
+    encoded: Tensor,
+    rules: Rules,
+    max_tokens: int,
+    limits: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Takes the likeliest token at each step.
 
     Args:
-        decoder: `whisper_layers.Decoder`.
         encoded: `[batch, source_time, model_dim]`.
-        rules: `Rules`.
-        max_tokens: int, static.
-        limits: `[batch]` int32 from 1 to `max_tokens`, of each row's tokens.
+        limits: `[batch]` int32 from 1 to `max_tokens`, the most tokens of each
+            row.
 
     Returns:
-        tokens `[batch, max_tokens]` int32 padded with end-of-text, lengths
-        `[batch]` int32 and scores `[batch]` float32, the mean log probability
-        of the tokens and of the end where it was reached.
+        tokens `[batch, max_tokens]` int32, padded with end-of-text, lengths
+        `[batch]` int32, and scores `[batch]` float32: the mean log probability
+        of the tokens, and of the end where it was reached.
     """
     end, prompt_length = rules.end_of_text, len(rules.prompt)
     logits, sources, caches = decoder.start(
@@ -103,21 +126,23 @@ def greedy(decoder, encoded, rules, max_tokens, limits):
     return tokens, lengths, total / ops.cast(scored, "float32")
 
 
-def without_loops(tokens, lengths, limits, end):
-    """Texts that say the same on end, saying it once.
+def without_loops(
+    tokens: Tensor, lengths: Tensor, limits: Tensor, end: int
+) -> tuple[Tensor, Tensor]:
+    """Cuts texts that end in a loop after its first round.
 
-    A Whisper that does not understand may fall into a loop, and leaves it only
-    where there is no more room. Only such a text is touched, which fills its
-    room, and whose last tokens are `COPIES` times the same or more.
+    A Whisper that does not understand the speech may repeat itself until it
+    runs out of room. Only a text that fills its room, and that ends with at
+    least `COPIES` copies of the same tokens, is cut.
 
     Args:
-        tokens: `[batch, max_tokens]` int32 padded with end-of-text.
+        tokens: `[batch, max_tokens]` int32, padded with end-of-text.
         lengths: `[batch]` int32.
         limits: `[batch]` int32, the room that each text had.
-        end: int, end-of-text.
+        end: the token id of end-of-text.
 
     Returns:
-        tokens and lengths, cut.
+        tokens and lengths.
     """
     room = tokens.shape[-1]
     kept = lengths
@@ -125,7 +150,7 @@ def without_loops(tokens, lengths, limits, end):
     for period in range(1, room // COPIES + 1):
         same = tokens[:, period:] == tokens[:, :-period]
         same = ops.cast(ops.logical_or(same, beyond[:, period:]), "int32")
-        # How many of the last tokens are those of a period before.
+        # How many of the last tokens equal those one period before.
         run = ops.sum(ops.cumprod(ops.flip(same, axis=1), axis=1), axis=1)
         run = run - (room - limits)
         is_loop = ops.logical_and(
@@ -137,27 +162,27 @@ def without_loops(tokens, lengths, limits, end):
     ), kept
 
 
-def _mean(total, lengths):
-    # OpenAI's ranking: the end counts in the sum and not in the length.
+def _mean(total: Tensor, lengths: Tensor) -> Tensor:
+    # OpenAI's ranking: the end counts in the sum but not in the length.
     return total / ops.cast(ops.maximum(lengths, 1), "float32")
 
 
 class _BeamSearch:
-    """One choice of the beam search; beams are an axis after the batch.
+    """One step of the beam search; the axis of beams follows the batch.
 
-    Of the 2 * beams best continuations, those among the first `beams` that
-    end the text are hypotheses; the best others live on (there are always
-    enough: only one continuation of a beam ends it). An utterance is done
-    with `beams` hypotheses, of which only the best is kept.
+    Of the best `2 * beams` continuations, those among the first `beams` that
+    end the text become hypotheses, and the best of the others live on. (There
+    are always enough: a beam has only one continuation that ends it.) An
+    utterance is done when it has `beams` hypotheses; only the best is kept.
     """
 
-    def __init__(self, rules, max_tokens, beam_size):
+    def __init__(self, rules: Rules, max_tokens: int, beam_size: int) -> None:
         self.rules = rules
         self.max_tokens = max_tokens
         self.beam_size = beam_size
 
-    def initial(self, batch):
-        """Live beams (only the first counts) and no hypothesis."""
+    def initial(self, batch: Any) -> State:
+        """Live beams, of which only the first counts, and no hypothesis."""
         beams, end = self.beam_size, self.rules.end_of_text
         alone = np.full((1, beams), IMPOSSIBLE, "float32")
         alone[0, 0] = 0.0
@@ -173,18 +198,18 @@ class _BeamSearch:
             "count": ops.zeros((batch,), dtype="int32"),
         }
 
-    def done(self, state):
-        """`[batch]` bool: enough hypotheses."""
+    def done(self, state: State) -> Tensor:
+        """`[batch]` bool: whether an utterance has hypotheses enough."""
         return state["count"] >= self.beam_size
 
-    def choose(self, step, logits, state, first=False):
+    def choose(
+        self, step: Tensor, logits: Tensor, state: State, first: bool = False
+    ) -> tuple[State, Tensor, Tensor]:
         """Continues every beam by one token.
 
         Args:
             step: int scalar, the token's place.
             logits: `[batch * beams, vocabulary_size]`.
-            state: as `initial` returns it.
-            first: bool, whether this is the first token.
 
         Returns:
             the state, and for each live beam its token and the row of the
@@ -206,7 +231,7 @@ class _BeamSearch:
             state["tokens"], parent[..., None], axis=1
         )
         state = self._harvest(step, total, token, history, state)
-        # A stable order by (ended, rank): ended candidates go last.
+        # Sorted stably by (ended, rank), so that ended candidates go last.
         rank = ops.arange(2 * beams)[None] + 2 * beams * ops.cast(
             token == end, "int32"
         )
@@ -221,7 +246,14 @@ class _BeamSearch:
         rows = ops.arange(batch, dtype="int32")[:, None] * beams + parent
         return state, ops.reshape(token, (-1,)), ops.reshape(rows, (-1,))
 
-    def _harvest(self, step, total, token, history, state):
+    def _harvest(
+        self,
+        step: Tensor,
+        total: Tensor,
+        token: Tensor,
+        history: Tensor,
+        state: State,
+    ) -> State:
         """Takes the hypotheses among the first `beams` candidates."""
         beams = self.beam_size
         ended = token[:, :beams] == self.rules.end_of_text
@@ -240,7 +272,9 @@ class _BeamSearch:
         count = ops.sum(ops.cast(ended, "int32"), axis=-1)
         return {**state, "count": state["count"] + count}
 
-    def _keep_better(self, state, rank, total, tokens):
+    def _keep_better(
+        self, state: State, rank: Tensor, total: Tensor, tokens: Tensor
+    ) -> State:
         better = rank > state["best_rank"]
         return {
             **state,
@@ -251,8 +285,8 @@ class _BeamSearch:
             ),
         }
 
-    def result(self, state):
-        """Tokens, lengths and scores; beams cut off compete as they are."""
+    def result(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, lengths and scores; unfinished beams compete as they are."""
         end = self.rules.end_of_text
         total = state["total"][:, 0]
         rank = _mean(total, self.max_tokens)
@@ -267,15 +301,18 @@ class _BeamSearch:
         return tokens, lengths, _mean(state["best_total"], scored)
 
 
-def beam(decoder, encoded, rules, max_tokens, beam_size):
-    """Beam search, ranked by mean log probability; otherwise as `greedy`.
+def beam(
+    decoder: encoder_decoder.Decoder,
+    encoded: Tensor,
+    rules: Rules,
+    max_tokens: int,
+    beam_size: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Beam search, ranked by mean log probability; returns what `greedy` does.
 
     Args:
-        decoder: `whisper_layers.Decoder`.
         encoded: `[batch, source_time, model_dim]`.
-        rules: `Rules`.
-        max_tokens: int, static.
-        beam_size: int, beams of an utterance and hypotheses it needs.
+        beam_size: beams of an utterance, and hypotheses that it needs.
     """
     search = _BeamSearch(rules, max_tokens, beam_size)
     prompt_length = len(rules.prompt)

@@ -1,26 +1,31 @@
 """Whisper's log-mel frontend, in the graph (Radford et al. 2022, 2.2)."""
 
+from typing import TypeAlias
+
 import numpy as np
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 SAMPLE_RATE = 16000
 WINDOW_SAMPLES = 400
 STEP_SAMPLES = 160
-# What the power floor of 1e-10 becomes: (log10(1e-10) + 4) / 4.
+# The feature of the power floor, 1e-10: (log10(1e-10) + 4) / 4.
 LOWEST = -1.5
-# Dynamic range of an utterance: 8 in log10 power, divided by 4.
+# The dynamic range of an utterance: 8 in log10 power, divided by 4.
 RANGE = 2.0
 
 
-def mel_filters(num_bins):
+def mel_filters(num_bins: int) -> np.ndarray:
     """Slaney's mel filters, each of unit area, from 0 to 8 kHz.
 
     Linear below 1 kHz and logarithmic above (Slaney 1998, Auditory Toolbox).
 
     Args:
-        num_bins: int, 80 or 128 in Whisper.
+        num_bins: 80 or 128 in Whisper.
 
     Returns:
         `[201, num_bins]` float32.
@@ -43,14 +48,14 @@ def mel_filters(num_bins):
     return filters.T.astype("float32")
 
 
-def valid_frames(lengths):
-    """Frames whose window still sees signal, for `lengths` in samples."""
+def valid_frames(lengths: Tensor) -> Tensor:
+    """The number of frames whose window sees signal, of lengths in samples."""
     frames = (lengths + WINDOW_SAMPLES // 2 + STEP_SAMPLES - 1) // STEP_SAMPLES
     return ops.where(lengths > 0, frames, 0)
 
 
-def fill_with_silence(features, paddings):
-    """Padded frames replaced by exactly what silence there would give.
+def fill_with_silence(features: Tensor, paddings: Tensor) -> Tensor:
+    """Replaces padded frames by exactly the features of silence.
 
     Whisper was trained on utterances followed by silence and attends to it,
     so padding is neither masked nor zero.
@@ -69,14 +74,16 @@ def fill_with_silence(features, paddings):
     return ops.where(valid, features, ops.maximum(peak - RANGE, LOWEST))
 
 
-def log_mel(audio, lengths, filters):
+def log_mel(
+    audio: Tensor, lengths: Tensor, filters: np.ndarray
+) -> tuple[Tensor, Tensor]:
     """Log-mel features of each utterance, in Whisper's normalised units.
 
     Args:
         audio: `[batch, samples]` float32 in [-1, 1]; samples past a row's
             length may hold anything.
         lengths: `[batch]` int32, valid samples.
-        filters: `[201, num_bins]`, as `mel_filters` gives them.
+        filters: `[201, num_bins]`, from `mel_filters`.
 
     Returns:
         features `[batch, samples // 160, num_bins]` float32 and paddings

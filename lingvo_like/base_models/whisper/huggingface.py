@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from collections import abc
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import encoder_decoder
+from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
-# Our field of `Dimensions` -> the key in config.json.
+# By field of `Dimensions`, the key in config.json.
 CONFIG_KEYS = {
     "num_bins": "num_mel_bins",
     "model_dim": "d_model",
@@ -24,11 +27,13 @@ CONFIG_KEYS = {
 _TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
 
-def dimensions_from_config(config):
-    """`Dimensions` from the dict of a config.json.
+def dimensions_from_config(
+    config: dict[str, Any],
+) -> encoder_decoder.Dimensions:
+    """`Dimensions` from the contents of a config.json.
 
     Raises:
-        ValueError: it is no Whisper's, or a key is missing or no integer.
+        ValueError: the model is no Whisper, or a value is missing or unusable.
     """
     if config.get("model_type") != "whisper":
         raise ValueError(
@@ -51,11 +56,14 @@ def dimensions_from_config(config):
                 f"{key!r} must equal the encoder's, {values[field]}. Received: "
                 f"{config[key]!r}."
             )
-    return whisper_layers.Dimensions(**values)
+    return encoder_decoder.Dimensions(**values)
 
 
-def config_from_dimensions(dimensions, tokenizer):
-    """The dict of a config.json that `transformers` reads."""
+def config_from_dimensions(
+    dimensions: encoder_decoder.Dimensions,
+    tokenizer: whisper_tokenizer.WhisperTokenizer,
+) -> dict[str, Any]:
+    """The contents of a config.json that `transformers` reads."""
     values = dataclasses.asdict(dimensions)
     end = tokenizer.end_of_text
     return {
@@ -77,83 +85,57 @@ def config_from_dimensions(dimensions, tokenizer):
     }
 
 
-def _dense(name, source):
-    return {
-        f"{name}_kernel": ("dense", [f"{source}.weight"]),
-        f"{name}_bias": ("same", [f"{source}.bias"]),
+def _sources(dimensions: encoder_decoder.Dimensions) -> dict[str, list[str]]:
+    """By our name, the tensors there; several lie side by side in ours."""
+    sources = {
+        "encoder/positions": ["encoder.embed_positions.weight"],
+        "decoder/positions": ["decoder.embed_positions.weight"],
+        "decoder/tokens": ["decoder.embed_tokens.weight"],
     }
 
+    def add(name: str, source: str, first: str, second: str) -> None:
+        sources[f"{name}{first}"] = [f"{source}.weight"]
+        sources[f"{name}{second}"] = [f"{source}.bias"]
 
-def _norm(name, source):
-    return {
-        f"{name}/gamma": ("same", [f"{source}.weight"]),
-        f"{name}/beta": ("same", [f"{source}.bias"]),
-    }
+    def add_norm(name: str, source: str) -> None:
+        add(name, source, "/gamma", "/beta")
 
+    def add_dense(name: str, source: str) -> None:
+        add(name, source, "_kernel", "_bias")
 
-def _block(name, source, decoder):
-    own = f"{source}.self_attn"
-    table = {
-        **_norm(f"{name}/attention_norm", f"{own}_layer_norm"),
-        f"{name}/query_key_value_kernel": (
-            "dense",
-            [f"{own}.{part}_proj.weight" for part in "qkv"],
-        ),
-        f"{name}/query_bias": ("same", [f"{own}.q_proj.bias"]),
-        f"{name}/value_bias": ("same", [f"{own}.v_proj.bias"]),
-        **_dense(f"{name}/output", f"{own}.out_proj"),
-        **_norm(f"{name}/feed_forward_norm", f"{source}.final_layer_norm"),
-        **_dense(f"{name}/expand", f"{source}.fc1"),
-        **_dense(f"{name}/contract", f"{source}.fc2"),
-    }
-    if decoder:
-        cross = f"{source}.encoder_attn"
-        table |= {
-            **_norm(f"{name}/source_norm", f"{cross}_layer_norm"),
-            **_dense(f"{name}/source_query", f"{cross}.q_proj"),
-            f"{name}/source_key_value_kernel": (
-                "dense",
-                [f"{cross}.{part}_proj.weight" for part in "kv"],
-            ),
-            f"{name}/source_value_bias": ("same", [f"{cross}.v_proj.bias"]),
-            **_dense(f"{name}/source_output", f"{cross}.out_proj"),
-        }
-    return table
+    def add_joint(name: str, source: str, parts: str) -> None:
+        sources[f"{name}_kernel"] = [
+            f"{source}.{part}_proj.weight" for part in parts
+        ]
 
-
-def layout(dimensions):
-    """Our name -> (how, names there): "same", "dense" or "convolution".
-
-    A dense kernel is transposed; several of them lie side by side in ours.
-    """
-    table = {
-        "encoder/positions": ("same", ["encoder.embed_positions.weight"]),
-        "decoder/positions": ("same", ["decoder.embed_positions.weight"]),
-        "decoder/tokens": ("same", ["decoder.embed_tokens.weight"]),
-        **_norm("encoder/norm", "encoder.layer_norm"),
-        **_norm("decoder/norm", "decoder.layer_norm"),
-    }
-    for i in (1, 2):
-        table[f"encoder/convolution_{i}_kernel"] = (
-            "convolution",
-            [f"encoder.conv{i}.weight"],
-        )
-        table[f"encoder/convolution_{i}_bias"] = (
-            "same",
-            [f"encoder.conv{i}.bias"],
-        )
+    add_dense("encoder/convolution_1", "encoder.conv1")
+    add_dense("encoder/convolution_2", "encoder.conv2")
     for side, num_blocks in (
         ("encoder", dimensions.num_blocks),
         ("decoder", dimensions.num_decoder_blocks),
     ):
+        add_norm(f"{side}/norm", f"{side}.layer_norm")
         for i in range(num_blocks):
-            table |= _block(
-                f"{side}/block_{i}", f"{side}.layers.{i}", side == "decoder"
-            )
-    return table
+            name, source = f"{side}/block_{i}", f"{side}.layers.{i}"
+            own, cross = f"{source}.self_attn", f"{source}.encoder_attn"
+            add_norm(f"{name}/attention_norm", f"{own}_layer_norm")
+            add_joint(f"{name}/query_key_value", own, "qkv")
+            sources[f"{name}/query_bias"] = [f"{own}.q_proj.bias"]
+            sources[f"{name}/value_bias"] = [f"{own}.v_proj.bias"]
+            add_dense(f"{name}/output", f"{own}.out_proj")
+            if side == "decoder":
+                add_norm(f"{name}/source_norm", f"{cross}_layer_norm")
+                add_dense(f"{name}/source_query", f"{cross}.q_proj")
+                add_joint(f"{name}/source_key_value", cross, "kv")
+                sources[f"{name}/source_value_bias"] = [f"{cross}.v_proj.bias"]
+                add_dense(f"{name}/source_output", f"{cross}.out_proj")
+            add_norm(f"{name}/feed_forward_norm", f"{source}.final_layer_norm")
+            add_dense(f"{name}/expand", f"{source}.fc1")
+            add_dense(f"{name}/contract", f"{source}.fc2")
+    return sources
 
 
-def parse(data):
+def parse(data: bytes) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file, float32, without "model." prefixes.
 
     Raises:
@@ -178,49 +160,52 @@ def parse(data):
     return tensors
 
 
-def weights_from_tensors(tensors, dimensions):
+def weights_from_tensors(
+    tensors: abc.Mapping[str, np.ndarray],
+    dimensions: encoder_decoder.Dimensions,
+) -> dict[str, np.ndarray]:
     """Our weights from Hugging Face's.
 
     Raises:
         ValueError: a tensor is missing or has the wrong number of axes.
     """
     weights = {}
-    for name, (how, sources) in layout(dimensions).items():
+    for name, sources in _sources(dimensions).items():
         for source in sources:
             if source not in tensors:
                 raise ValueError(f"it has no tensor 'model.{source}'")
         parts = [tensors[source] for source in sources]
-        rank = 3 if how == "convolution" else parts[0].ndim
-        if parts[0].ndim != rank or (how == "dense" and rank != 2):
-            raise ValueError(
-                f"'model.{sources[0]}' has the shape {parts[0].shape}"
-            )
-        if how == "dense":
-            weights[name] = np.concatenate([part.T for part in parts], axis=1)
-        elif how == "convolution":
-            weights[name] = parts[0].transpose(2, 1, 0)
-        else:
-            weights[name] = parts[0]
+        if name.endswith("_kernel"):
+            # Theirs have the output first, ours the input.
+            rank = 3 if "convolution" in name else 2
+            for source, part in zip(sources, parts, strict=True):
+                if part.ndim != rank:
+                    raise ValueError(
+                        f"'model.{source}' has the shape {part.shape}"
+                    )
+            parts = [part.T for part in parts]
+        weights[name] = (
+            np.concatenate(parts, axis=-1) if parts[1:] else parts[0]
+        )
     return weights
 
 
-def serialize(weights, dimensions):
+def serialize(
+    weights: abc.Mapping[str, np.ndarray],
+    dimensions: encoder_decoder.Dimensions,
+) -> bytes:
     """The bytes of a model.safetensors with our weights, float32."""
     tensors = {}
-    for name, (how, sources) in layout(dimensions).items():
+    for name, sources in _sources(dimensions).items():
         value = np.asarray(weights[name], np.float32)
-        if how == "dense":
-            parts = [x.T for x in np.split(value, len(sources), axis=1)]
-        elif how == "convolution":
-            parts = [value.transpose(2, 1, 0)]
-        else:
-            parts = [value]
+        parts = np.split(value, len(sources), axis=-1)
         for source, part in zip(sources, parts, strict=True):
+            part = part.T if name.endswith("_kernel") else part
             tensors[f"model.{source}"] = np.ascontiguousarray(part)
     return safetensors.numpy.save(tensors, metadata={"format": "pt"})
 
 
-def shards(index_text):
+def shards(index_text: bytes) -> list[str]:
     """The file names of a model.safetensors.index.json, sorted.
 
     Raises:

@@ -1,22 +1,50 @@
-"""Whisper's weights between KerasHub's backbone and the project's layers."""
+"""Whisper's weights from KerasHub presets, by way of Hugging Face's names."""
+
+import re
 
 import keras_hub
 import numpy as np
 
-from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import encoder_decoder, huggingface
 from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
+# Patterns of KerasHub's variable paths, and Hugging Face's names for them.
+_NAMES = (
+    (r"transformer_(en|de)coder_layer_(\d+)", r"\1coder.layers.\2"),
+    (r"(en|de)coder_layer_norm", r"\1coder.layer_norm"),
+    (r"encoder_token_embedding_conv_layer_", "encoder.conv"),
+    (r"encoder_position_embedding", "encoder.embed_positions"),
+    (r"decoder_token_and_position_embedding/token_embedding",
+     "decoder.embed_tokens"),
+    (r"decoder_token_and_position_embedding/position_embedding",
+     "decoder.embed_positions"),
+    (r"self_attention(_layer)?(?=/)", "self_attn"),
+    (r"self_attention_layer_norm", "self_attn_layer_norm"),
+    (r"cross_attention", "encoder_attn"),
+    (r"feedforward_layer_norm", "final_layer_norm"),
+    (r"feedforward_intermediate_dense", "fc1"),
+    (r"feedforward_output_dense", "fc2"),
+    (r"(?<=attn/)([qkv])(uery|ey|alue)", r"\1_proj"),
+    (r"attention_output", "out_proj"),
+    (r"(kernel|gamma|embeddings)$", "weight"),
+    (r"beta$", "bias"),
+    (r"/", "."),
+)  # fmt: skip
 
-def read(preset, language="en"):
-    """Reads a preset.
+
+def read(
+    preset: str, language: str = "en"
+) -> tuple[
+    encoder_decoder.Dimensions,
+    dict[str, np.ndarray],
+    whisper_tokenizer.WhisperTokenizer,
+]:
+    """Reads a preset: its dimensions, weights by our names, and tokenizer.
 
     Args:
         preset: a directory, a name such as "whisper_tiny_en", or a handle
             such as "kaggle://..." or "hf://...".
-        language: as `WhisperTokenizer` takes it.
-
-    Returns:
-        `whisper_layers.Dimensions`, weights by our names, the tokenizer.
+        language: see `WhisperTokenizer`.
     """
     backbone = keras_hub.models.WhisperBackbone.from_preset(
         preset, dtype="float32"
@@ -29,12 +57,7 @@ def read(preset, language="en"):
         {**config["special_tokens"], **(config["language_tokens"] or {})},
         language,
     )
-    return dimensions_of(backbone), weights_of(backbone), tokenizer
-
-
-def dimensions_of(backbone):
-    """The `Dimensions` of a `keras_hub.models.WhisperBackbone`."""
-    return whisper_layers.Dimensions(
+    dimensions = encoder_decoder.Dimensions(
         num_bins=backbone.num_mels,
         model_dim=backbone.hidden_dim,
         num_heads=backbone.num_heads,
@@ -45,100 +68,32 @@ def dimensions_of(backbone):
         max_source_positions=backbone.max_encoder_sequence_length // 2,
         max_target_positions=backbone.max_decoder_sequence_length,
     )
-
-
-def variables_of(backbone):
-    """Where our weights lie in the backbone.
-
-    Returns:
-        dict of our name to a list of variables: more than one lie side by
-        side in ours, and those with heads are flattened.
-    """
-    encoder_table = backbone.encoder_position_embedding.position_embeddings
-    embeddings = backbone.decoder_embeddings
-    table = {
-        "encoder/positions": [encoder_table],
-        "decoder/positions": [
-            embeddings.position_embedding.position_embeddings
-        ],
-        "decoder/tokens": [backbone.token_embedding.embeddings],
-        **_norm("encoder/norm", backbone.encoder_layer_norm),
-        **_norm("decoder/norm", backbone.decoder_layer_norm),
-        **_dense("encoder/convolution_1", backbone.encoder_conv_layer_1),
-        **_dense("encoder/convolution_2", backbone.encoder_conv_layer_2),
+    tensors = {
+        huggingface_name(variable.path): _tensor(
+            variable.path, variable.numpy()
+        )
+        for variable in backbone.weights
     }
-    for i, layer in enumerate(backbone.encoder_transformer_layers):
-        table |= _block(f"encoder/block_{i}", layer)
-    for i, layer in enumerate(backbone.decoder_transformer_layers):
-        name = f"decoder/block_{i}"
-        cross = layer._cross_attention_layer
-        table |= {
-            **_block(name, layer),
-            **_norm(f"{name}/source_norm", layer._cross_attention_layer_norm),
-            **_dense(f"{name}/source_query", cross._query_dense),
-            f"{name}/source_key_value_kernel": [
-                cross._key_dense.kernel,
-                cross._value_dense.kernel,
-            ],
-            f"{name}/source_value_bias": [cross._value_dense.bias],
-            **_dense(f"{name}/source_output", cross._output_dense),
-        }
-    return table
+    weights = huggingface.weights_from_tensors(tensors, dimensions)
+    return dimensions, weights, tokenizer
 
 
-def weights_of(backbone):
-    """Our weights from a backbone's, as arrays."""
-    weights = {}
-    for name, variables in variables_of(backbone).items():
-        parts = [
-            _flat(name, np.asarray(variable.numpy(), np.float32))
-            for variable in variables
-        ]
-        weights[name] = np.concatenate(parts, -1) if parts[1:] else parts[0]
-    return weights
+def huggingface_name(path: str) -> str:
+    """Hugging Face's name of the tensor at a path of KerasHub's backbone."""
+    for pattern, replacement in _NAMES:
+        path = re.sub(pattern, replacement, path)
+    return path
 
 
-def fill(backbone, weights):
-    """Assigns our weights, arrays by our names, to a backbone."""
-    for name, variables in variables_of(backbone).items():
-        parts = np.split(weights[name], len(variables), axis=-1)
-        for variable, part in zip(variables, parts, strict=True):
-            variable.assign(part.reshape(variable.shape))
-
-
-def _flat(name, value):
-    """Heads beside their width: `[d, heads, head_dim]` and the reverse."""
-    if "convolution" in name or value.ndim < 2:
-        return value
-    if name.endswith("_bias"):
+def _tensor(path, value):
+    """A variable's value as Hugging Face lays it out: no axis of heads."""
+    value = np.asarray(value, np.float32)
+    if path.endswith("/bias"):
         return value.reshape(-1)
-    if name.endswith("output_kernel"):
-        return value.reshape(-1, value.shape[-1])
-    return value.reshape(value.shape[0], -1)
-
-
-def _norm(name, layer):
-    return {f"{name}/gamma": [layer.gamma], f"{name}/beta": [layer.beta]}
-
-
-def _dense(name, layer):
-    return {f"{name}_kernel": [layer.kernel], f"{name}_bias": [layer.bias]}
-
-
-def _block(name, layer):
-    # KerasHub has no public names for a block's parts.
-    attention = layer._self_attention_layer
-    return {
-        **_norm(f"{name}/attention_norm", layer._self_attention_layer_norm),
-        f"{name}/query_key_value_kernel": [
-            attention._query_dense.kernel,
-            attention._key_dense.kernel,
-            attention._value_dense.kernel,
-        ],
-        f"{name}/query_bias": [attention._query_dense.bias],
-        f"{name}/value_bias": [attention._value_dense.bias],
-        **_dense(f"{name}/output", attention._output_dense),
-        **_norm(f"{name}/feed_forward_norm", layer._feedforward_layer_norm),
-        **_dense(f"{name}/expand", layer._feedforward_intermediate_dense),
-        **_dense(f"{name}/contract", layer._feedforward_output_dense),
-    }
+    if not path.endswith("/kernel"):
+        return value
+    if path.endswith("attention_output/kernel"):
+        value = value.reshape(-1, value.shape[-1])
+    elif "attention" in path:
+        value = value.reshape(value.shape[0], -1)
+    return value.T

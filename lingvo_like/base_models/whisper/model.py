@@ -1,49 +1,57 @@
 """Whisper (Radford et al. 2022, arXiv 2212.04356) as a frozen base model."""
 
 import dataclasses
+from typing import Any, TypeAlias
 
-import numpy as np
+import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
-from lingvo_like.base_models.whisper import checkpoints as whisper_checkpoints
-from lingvo_like.base_models.whisper import decoding as whisper_decoding
-from lingvo_like.base_models.whisper import frontend as whisper_frontend
-from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import (
+    checkpoints,
+    decoding,
+    encoder_decoder,
+    frontend,
+)
+from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 from lingvo_like.layers import transformer
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 AUDIO_CONTEXTS = ("full", "short")
 DEFAULT_TAIL_SECONDS = 0.5
 
 
 class Whisper(base_model.BaseModel):
-    """A Whisper of any size, for adapters after any of its encoder blocks.
+    """A Whisper of any size.
 
-    It attends to silence, so nothing is masked in the encoder: padded frames
-    hold exactly what silence gives. An utterance's result depends on how much
-    silence follows it, that is on the length it is padded to.
+    Whisper attends to silence, so the encoder masks nothing: padded frames
+    hold exactly what silence gives. A result depends on the amount of silence
+    after the utterance, that is, on the padded length.
 
     Args:
-        dimensions: `whisper_layers.Dimensions`.
-        tokenizer: `whisper_tokenizer.WhisperTokenizer`.
         audio_context: "full" pads every utterance to the 30 s that Whisper
-            was trained on; "short" pads to the utterance and a tail, rounded
-            up to a second, which needs weights tuned to it.
-        max_tokens: int, most tokens of one transcript.
-        tail_seconds: float, least silence after an utterance of a short
-            context.
+            was trained on. "short" pads to the utterance plus a tail, rounded
+            up to a second, and needs weights that were tuned to it.
+        max_tokens: largest number of tokens in a transcript.
+        tail_seconds: least silence after an utterance of a short context.
+
+    Raises:
+        ValueError: `audio_context` is unknown, or the decoder has no room for
+            so many tokens.
     """
 
     def __init__(
         self,
-        dimensions,
-        tokenizer,
-        audio_context="full",
-        max_tokens=64,
-        tail_seconds=DEFAULT_TAIL_SECONDS,
-        **kwargs,
-    ):
+        dimensions: encoder_decoder.Dimensions,
+        tokenizer: whisper_tokenizer.WhisperTokenizer,
+        audio_context: str = "full",
+        max_tokens: int = 64,
+        tail_seconds: float = DEFAULT_TAIL_SECONDS,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("name", "whisper")
         super().__init__(**kwargs)
         if audio_context not in AUDIO_CONTEXTS:
@@ -63,68 +71,86 @@ class Whisper(base_model.BaseModel):
         self.tail_seconds = tail_seconds
         self.model_dim = dimensions.model_dim
         self.num_blocks = dimensions.num_blocks
-        self.sample_rate = whisper_frontend.SAMPLE_RATE
-        # Each encoder frame is two frames of the frontend.
+        self.sample_rate = frontend.SAMPLE_RATE
+        # An encoder frame is two frames of the frontend.
         self.max_samples = (
-            2 * whisper_frontend.STEP_SAMPLES * dimensions.max_source_positions
+            2 * frontend.STEP_SAMPLES * dimensions.max_source_positions
         )
         self.max_tokens = max_tokens
-        self.encoder = whisper_layers.Encoder(
+        self.encoder = encoder_decoder.Encoder(
             dimensions, dtype=self.dtype_policy, name="encoder"
         )
-        self.decoder = whisper_layers.Decoder(
+        self.decoder = encoder_decoder.Decoder(
             dimensions, dtype=self.dtype_policy, name="decoder"
         )
         self.encoder.build()
         self.decoder.build()
         self.built = True
-        self._filters = whisper_frontend.mel_filters(dimensions.num_bins)
-        self._rules = whisper_decoding.Rules(
-            tokenizer, dimensions.vocabulary_size
-        )
+        self._filters = frontend.mel_filters(dimensions.num_bins)
+        self._rules = decoding.Rules(tokenizer, dimensions.vocabulary_size)
 
-    def bucket_samples(self, num_samples):
+    def bucket_samples(self, num_samples: int) -> int:
         if num_samples > self.max_samples:
             raise ValueError(
-                f"an utterance of {num_samples / self.sample_rate:.2f} s is "
-                "longer than the "
-                f"{self.max_samples / self.sample_rate:.0f} s that Whisper "
-                "takes; cut it"
+                f"an utterance of {self.seconds(num_samples):.2f} s is longer "
+                f"than the {self.seconds(self.max_samples):.0f} s that "
+                "Whisper takes; cut it"
             )
         if self.audio_context == "full":
             return self.max_samples
-        tail = round(self.tail_seconds * self.sample_rate)
+        tail = self.num_samples(self.tail_seconds)
         seconds = -(-(num_samples + tail) // self.sample_rate)
         return min(seconds * self.sample_rate, self.max_samples)
 
-    def features(self, audio, lengths):
-        return whisper_frontend.log_mel(audio, lengths, self._filters)
+    def features(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return frontend.log_mel(audio, lengths, self._filters)
 
-    def lower(self, features, paddings, num_blocks):
-        features = whisper_frontend.fill_with_silence(features, paddings)
+    def lower(
+        self,
+        features: Tensor,
+        paddings: Tensor,
+        num_blocks: int,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        del training  # Whisper has no dropout.
+        features = frontend.fill_with_silence(features, paddings)
         x = self.encoder.subsample(features)
         for block in self.encoder.blocks[:num_blocks]:
             x = block(x)
         return x, paddings[:, ::2]
 
-    def upper(self, activations, paddings, first_block, adapters):
+    def upper(
+        self,
+        activations: Tensor,
+        paddings: Tensor,
+        first_block: int,
+        adapters: base_model.Adapters,
+        training: bool = False,
+    ) -> Tensor:
+        del paddings, training
+        self.check_adapters(adapters)
         x = activations
-        if first_block > 0 and first_block - 1 in adapters:
-            x = adapters[first_block - 1](x)
-        for i in range(first_block, self.num_blocks):
-            x = self.encoder.blocks[i](x)
-            if i in adapters:
-                x = adapters[i](x)
+        for block in range(first_block - 1, self.num_blocks):
+            if block >= first_block:
+                x = self.encoder.blocks[block](x)
+            if block in adapters:
+                x = adapters[block](x)
         return self.encoder.norm(x)
 
-    def loss(self, encoded, paddings, tokens, token_lengths):
-        """Cross entropy of the tokens and of the end of the text.
+    def loss(
+        self,
+        encoded: Tensor,
+        paddings: Tensor,
+        tokens: Tensor,
+        token_lengths: Tensor,
+    ) -> Tensor:
+        """The cross entropy of the tokens and of the end of the text.
 
-        The mean over an utterance's own tokens, teacher-forced on the frozen
-        decoder. `tokens` may be cut to any static length that holds the
-        longest transcript of the batch: the cost grows with it, the result
-        does not change.
+        Teacher-forced, and averaged over the utterance's own tokens. `tokens`
+        may be cut to any static length that holds the longest transcript of
+        the batch: the cost grows with it, the result stays the same.
         """
+        del paddings
         prompt = self.tokenizer.prompt
         batch, max_tokens = ops.shape(encoded)[0], tokens.shape[1]
         token_lengths = ops.cast(token_lengths, "int32")
@@ -133,12 +159,11 @@ class Whisper(base_model.BaseModel):
         )
         end = self.tokenizer.end_of_text
         tokens = ops.where(valid, ops.cast(tokens, "int32"), end)
-        start = ops.broadcast_to(
-            ops.convert_to_tensor(np.array([prompt]), "int32"),
-            (batch, len(prompt)),
-        )
         x = self.decoder.hidden_states(
-            ops.concatenate([start, tokens], axis=1), encoded
+            ops.concatenate(
+                [encoder_decoder.repeated(prompt, batch), tokens], axis=1
+            ),
+            encoded,
         )
         logits = self.decoder.logits(x[:, len(prompt) - 1 :])
         labels = ops.pad(tokens, ((0, 0), (0, 1)), constant_values=end)
@@ -153,7 +178,14 @@ class Whisper(base_model.BaseModel):
             token_lengths + 1, "float32"
         )
 
-    def decode(self, encoded, paddings, beam_size=1, limits=None):
+    def decode(
+        self,
+        encoded: Tensor,
+        paddings: Tensor,
+        beam_size: int = 1,
+        limits: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        del paddings
         if beam_size < 1:
             raise ValueError(
                 f"`beam_size` must be at least 1. Received: {beam_size}."
@@ -164,25 +196,26 @@ class Whisper(base_model.BaseModel):
             )
         limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
         if beam_size == 1:
-            found = whisper_decoding.greedy(
+            tokens, lengths, scores = decoding.greedy(
                 self.decoder, encoded, self._rules, self.max_tokens, limits
             )
         else:
-            found = whisper_decoding.beam(
+            tokens, lengths, scores = decoding.beam(
                 self.decoder, encoded, self._rules, self.max_tokens, beam_size
             )
-        *texts, scores = found
-        end = self.tokenizer.end_of_text
-        return *whisper_decoding.without_loops(*texts, limits, end), scores
+        tokens, lengths = decoding.without_loops(
+            tokens, lengths, limits, self.tokenizer.end_of_text
+        )
+        return tokens, lengths, scores
 
-    def tokenize(self, text):
+    def tokenize(self, text: str) -> list[int]:
         return self.tokenizer.tokenize(text)
 
-    def detokenize(self, tokens, token_lengths):
+    def detokenize(self, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         return self.tokenizer.detokenize(tokens, token_lengths)
 
-    def description(self):
-        context = {"name": self.audio_context}
+    def description(self) -> dict[str, Any]:
+        context: dict[str, Any] = {"name": self.audio_context}
         if self.audio_context == "short":
             context["tail_seconds"] = self.tail_seconds
         return {
@@ -191,48 +224,62 @@ class Whisper(base_model.BaseModel):
             "frontend": {
                 "kind": "whisper_log_mel",
                 "sample_rate": self.sample_rate,
-                "window_samples": whisper_frontend.WINDOW_SAMPLES,
-                "step_samples": whisper_frontend.STEP_SAMPLES,
+                "window_samples": frontend.WINDOW_SAMPLES,
+                "step_samples": frontend.STEP_SAMPLES,
                 "num_bins": self.dimensions.num_bins,
             },
             "tokenizer": self.tokenizer.description(),
             "audio_context": context,
         }
 
-    def named_weights(self):
+    def named_weights(self) -> dict[str, keras.Variable]:
         return transformer.named_weights(self, [self.encoder, self.decoder])
+
+    def save(self, directory: str) -> None:
+        """Writes a Hugging Face directory; see `BaseModel.save`.
+
+        Beside the weights, `submodels_base.json` records the audio context
+        that they were made for.
+        """
+        record: dict[str, Any] = {"audio_context": self.audio_context}
+        if self.audio_context == "short":
+            record["tail_seconds"] = self.tail_seconds
+        weights = {
+            name: ops.convert_to_numpy(weight)
+            for name, weight in self.named_weights().items()
+        }
+        checkpoints.write_huggingface(
+            directory, self.dimensions, self.tokenizer, weights, record
+        )
 
 
 def load(
-    path,
-    audio_context=None,
-    language="en",
-    max_tokens=64,
-    allow_unshortened=False,
-    **kwargs,
-):
+    path: str,
+    audio_context: str | None = None,
+    language: str = "en",
+    max_tokens: int = 64,
+    allow_unshortened: bool = False,
+    **kwargs: Any,
+) -> Whisper:
     """Loads a frozen Whisper.
 
     Args:
-        path: as `whisper_checkpoints.read` takes it: a CTranslate2 or Hugging
-            Face directory, a KerasHub preset, or "tiny.en".
-        audio_context: "full" or "short"; None for the one the weights were
-            made for.
-        language: code such as "en", told to a multilingual model.
-        max_tokens: int, most tokens of one transcript.
-        allow_unshortened: bool, run weights made for 30 s on a short context
-            after all; they fall into repetitions.
+        path: a CTranslate2 or Hugging Face directory, a KerasHub preset, or
+            "tiny.en"; see `checkpoints.read`.
+        audio_context: "full" or "short"; None for the one that the weights
+            were made for.
+        language: a code such as "en", given to a multilingual model.
+        max_tokens: largest number of tokens in a transcript.
+        allow_unshortened: runs weights that were made for 30 s on a short
+            context, where they repeat themselves.
         **kwargs: more arguments of `Whisper`.
-
-    Returns:
-        `Whisper` with no trainable weights.
 
     Raises:
         ValueError: there is no checkpoint, it is damaged, or its weights were
             made for another audio context.
         OSError: a file of it cannot be read.
     """
-    checkpoint = whisper_checkpoints.read(path, language)
+    checkpoint = checkpoints.read(path, language)
     recorded = checkpoint.record.get("audio_context", "full")
     context = audio_context or recorded
     if context == "short" and recorded != "short" and not allow_unshortened:
@@ -256,50 +303,6 @@ def load(
         max_tokens=max_tokens,
         **kwargs,
     )
-    _assign(base, checkpoint)
+    base.assign(checkpoint.weights, checkpoint.path)
     base.trainable = False
     return base
-
-
-def _assign(base, checkpoint):
-    """Gives the base the checkpoint's weights, each checked first."""
-    named = base.named_weights()
-    for name, weight in named.items():
-        value = checkpoint.weights[name]
-        if value.shape != tuple(weight.shape):
-            raise ValueError(
-                f"{checkpoint.path}: {name} has the shape {value.shape}; its "
-                f"configuration asks for {tuple(weight.shape)}"
-            )
-        if not np.isfinite(value).all():
-            raise ValueError(
-                f"{checkpoint.path}: {name} holds values that are not finite"
-            )
-    for name, weight in named.items():
-        weight.assign(checkpoint.weights[name])
-
-
-def save_huggingface(base, directory):
-    """Writes a base as a Hugging Face directory that `load` reads back.
-
-    Beside the weights, `submodels_base.json` records the audio context that
-    they were made for.
-
-    Args:
-        base: `Whisper`.
-        directory: string; must hold no model yet.
-
-    Raises:
-        ValueError: the directory holds a model already.
-        OSError: it cannot be written.
-    """
-    record = {"audio_context": base.audio_context}
-    if base.audio_context == "short":
-        record["tail_seconds"] = base.tail_seconds
-    weights = {
-        name: ops.convert_to_numpy(weight)
-        for name, weight in base.named_weights().items()
-    }
-    whisper_checkpoints.write_huggingface(
-        directory, base.dimensions, base.tokenizer, weights, record
-    )

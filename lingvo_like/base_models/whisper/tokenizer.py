@@ -3,6 +3,8 @@
 import functools
 import hashlib
 import json
+from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,14 +14,14 @@ END_OF_TEXT = "<|endoftext|>"
 START = "<|startoftranscript|>"
 TRANSCRIBE = "<|transcribe|>"
 NO_TIMESTAMPS = "<|notimestamps|>"
-# Of GPT-2's vocabulary, which the English-only models use.
+# The end of text in GPT-2's vocabulary, which the English-only models use.
 ENGLISH_ONLY_END_OF_TEXT = 50256
 REPLACEMENT_CHARACTER = 0xFFFD
 
 
 @functools.cache
-def _byte_of_character():
-    """GPT-2's printable stand-in of each byte, reversed."""
+def byte_of_character() -> dict[str, int]:
+    """The byte that each of GPT-2's 256 printable characters stands for."""
     printable = [
         *range(ord("!"), ord("~") + 1),
         *range(0xA1, 0xAC + 1),
@@ -35,18 +37,24 @@ class WhisperTokenizer:
     """Byte-level BPE with Whisper's special tokens.
 
     Args:
-        vocabulary: dict of a token's printable form to its id, with or without
-            the special tokens.
-        merges: list of pairs of tokens, best first.
-        special: dict of a special token to its id.
-        language: code such as "en"; a multilingual model is told it.
+        vocabulary: ids by the tokens' printable forms, with or without the
+            special tokens.
+        merges: pairs of tokens, best first.
+        special: ids of the special tokens.
+        language: a code such as "en", given to a multilingual model.
 
     Raises:
         ValueError: a special token is missing, the ids have gaps, or the
             language is not one that the model knows.
     """
 
-    def __init__(self, vocabulary, merges, special, language="en"):
+    def __init__(
+        self,
+        vocabulary: abc.Mapping[str, int],
+        merges: abc.Sequence[tuple[str, str]],
+        special: abc.Mapping[str, int],
+        language: str = "en",
+    ) -> None:
         self.special = dict(special)
         for token in (END_OF_TEXT, START, NO_TIMESTAMPS):
             if token not in self.special:
@@ -77,12 +85,7 @@ class WhisperTokenizer:
         self.suppressed = self._make_suppressed()
         self.suppressed_first = sorted({*self._encode(" "), self.end_of_text})
 
-    @property
-    def pad(self):
-        """The id that fills a row after its last token."""
-        return self.end_of_text
-
-    def _make_prompt(self):
+    def _make_prompt(self) -> list[int]:
         start = self.special[START]
         no_timestamps = self.special[NO_TIMESTAMPS]
         if not self.multilingual:
@@ -98,22 +101,20 @@ class WhisperTokenizer:
                 "this Whisper knows no language "
                 f"{self.language!r}; use a code such as 'en', 'de' or 'fr'"
             )
-        return [start, language, self._transcribe_id(), no_timestamps]
-
-    def _transcribe_id(self):
         # Whisper's layout: translate, transcribe, startoflm, startofprev,
         # nospeech, notimestamps.
-        return self.special.get(TRANSCRIBE, self.special[NO_TIMESTAMPS] - 4)
+        transcribe = self.special.get(TRANSCRIBE, no_timestamps - 4)
+        return [start, language, transcribe, no_timestamps]
 
-    def _make_pieces(self):
-        table = _byte_of_character()
+    def _make_pieces(self) -> np.ndarray:
+        table = byte_of_character()
         pieces = [b""] * self.end_of_text
         for token, index in self.vocabulary.items():
             pieces[index] = bytes(table[character] for character in token)
         return np.array([*pieces, b""], dtype=object)
 
-    def _make_suppressed(self):
-        """Ids that greedy decoding without timestamps never gives.
+    def _make_suppressed(self) -> list[int]:
+        """Ids that decoding without timestamps never returns.
 
         OpenAI's non-speech symbols (whisper/tokenizer.py,
         `non_speech_tokens`), the task tokens and the transcript's start.
@@ -122,7 +123,7 @@ class WhisperTokenizer:
         symbols += (
             "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪"
         ).split()
-        # Several tokens may spell one of these; the first is theirs alone.
+        # Several tokens may spell one of these notes; only they use the first.
         notes = list("♩♪♫♬♭♮♯")
         ids = {self._encode(" -")[0], self._encode(" '")[0]}
         for symbol in symbols + notes:
@@ -135,19 +136,19 @@ class WhisperTokenizer:
         ids.add(self.special[START])
         return sorted(ids)
 
-    def _encode(self, text):
+    def _encode(self, text: str) -> list[int]:
         return self._encoder.encode(text, add_special_tokens=False).ids
 
-    def tokenize(self, text):
-        """Text to a list of ids, with the leading space Whisper expects."""
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text, with the leading space that Whisper expects."""
         text = text.strip()
         return self._encode(" " + text) if text else []
 
-    def detokenize(self, tokens, lengths):
+    def detokenize(self, tokens: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         """Ids `[batch, max_tokens]` to text, a string tensor `[batch]`.
 
-        Ids past a row's length, and special tokens, are left out; bytes that
-        are no UTF-8, such as a character cut in half, become U+FFFD.
+        Ids past a row's length, and special tokens, are left out. Bytes that
+        are not UTF-8, such as half a character, become U+FFFD.
         """
         tokens = tf.cast(tokens, tf.int32)
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
@@ -166,9 +167,9 @@ class WhisperTokenizer:
             )
         )
 
-    def description(self):
-        """What decides the ids of a text and the text of ids, JSON-able."""
-        ordered = sorted(self.vocabulary, key=self.vocabulary.get)
+    def description(self) -> dict[str, Any]:
+        """Everything that decides ids and texts, as JSON values."""
+        ordered = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
         content = json.dumps([ordered, self.merges])
         return {
             "sha256": hashlib.sha256(content.encode()).hexdigest(),
@@ -178,8 +179,8 @@ class WhisperTokenizer:
             "suppressed_first": self.suppressed_first,
         }
 
-    def to_json(self):
-        """The whole tokenizer as a `tokenizer.json` of Hugging Face's."""
+    def to_json(self) -> str:
+        """The tokenizer as the text of a Hugging Face `tokenizer.json`."""
         whole = tokenizers.Tokenizer(
             tokenizers.models.BPE(
                 {**self.vocabulary, END_OF_TEXT: self.end_of_text}, self.merges
@@ -206,11 +207,11 @@ class WhisperTokenizer:
         return json.dumps(document, ensure_ascii=False)
 
 
-def from_json(text, language="en"):
+def from_json(text: str | bytes, language: str = "en") -> WhisperTokenizer:
     """A tokenizer from the text of a Hugging Face `tokenizer.json`.
 
     Raises:
-        ValueError: it is no JSON, or no byte-level BPE.
+        ValueError: the text is no JSON, or no byte-level BPE.
     """
     document = json.loads(text)
     model = document.get("model", {}) if isinstance(document, dict) else {}
@@ -220,37 +221,39 @@ def from_json(text, language="en"):
         tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair)
         for pair in model["merges"]
     ]
-    special = {
+    added = {
         token["content"]: token["id"]
         for token in document.get("added_tokens", [])
     }
-    special.update(
-        {
-            token: index
-            for token, index in model["vocab"].items()
-            if token.startswith("<|") and token.endswith("|>")
-        }
-    )
+    special = {**added, **_special(model["vocab"])}
     return WhisperTokenizer(model["vocab"], merges, special, language)
 
 
-def from_vocabulary(vocabulary, merges, added, language="en"):
-    """A tokenizer from the contents of vocab.json, merges.txt and so on.
+def from_vocabulary(
+    vocabulary: abc.Mapping[str, int],
+    merges: abc.Iterable[str],
+    added: abc.Mapping[str, int],
+    language: str = "en",
+) -> WhisperTokenizer:
+    """A tokenizer from the contents of vocab.json and of the files beside it.
 
     Args:
-        vocabulary: dict of token to id.
         merges: the lines of merges.txt.
-        added: dict of special token to id, from added_tokens.json.
-        language: as `WhisperTokenizer` takes it.
+        added: ids of special tokens, from added_tokens.json.
+        language: see `WhisperTokenizer`.
     """
     pairs = [
         tuple(line.split(" "))
         for line in merges
         if line.strip() and not line.startswith("#version")
     ]
-    special = {
+    special = _special({**vocabulary, **added})
+    return WhisperTokenizer(vocabulary, pairs, special, language)
+
+
+def _special(vocabulary: abc.Mapping[str, int]) -> dict[str, int]:
+    return {
         token: index
-        for token, index in {**vocabulary, **added}.items()
+        for token, index in vocabulary.items()
         if token.startswith("<|") and token.endswith("|>")
     }
-    return WhisperTokenizer(vocabulary, pairs, special, language)

@@ -1,24 +1,30 @@
 """From an experiment's values to a frozen base model."""
 
-from lingvo_like.base_models import conformer_ctc, text_tokenizers
+from typing import Any
+
+from lingvo_like.base_models import (
+    base_model,
+    conformer_ctc,
+    text_tokenizers,
+)
 from lingvo_like.base_models.whisper import model as whisper
 from params import schema
 
+Values = schema.Whisper | schema.ConformerCtc
 
-def load(values, path, compute_dtype="float32"):
+
+def load(
+    values: Values, path: str, compute_dtype: str = "float32"
+) -> base_model.BaseModel:
     """Loads the base model of an experiment, frozen.
 
     Args:
-        values: `schema.Whisper` or `schema.ConformerCtc`.
-        path: str, a directory, or for Whisper also the name of a preset.
+        path: a directory, or for Whisper also the name of a preset.
         compute_dtype: "float32" or "bfloat16"; weights and losses are float32
             in both.
 
-    Returns:
-        A `BaseModel` with `trainable` False.
-
     Raises:
-        ValueError: no path, or a base that is not what the values say.
+        ValueError: there is no path, or the base model contradicts `values`.
     """
     if not path:
         raise ValueError(
@@ -42,20 +48,18 @@ def load(values, path, compute_dtype="float32"):
     return base
 
 
-def dtype_policy(compute_dtype):
-    """Keras's policy of a base that computes so; None for its default."""
+def dtype_policy(compute_dtype: str) -> str | None:
+    """Keras's name of the policy for a dtype; None for the default."""
     return "mixed_bfloat16" if compute_dtype == "bfloat16" else None
 
 
-def create(values, compute_dtype="float32"):
+def create(
+    values: Values, compute_dtype: str = "float32"
+) -> base_model.BaseModel:
     """A base model of random weights, to be trained from scratch.
 
-    Args:
-        values: `schema.ConformerCtc`.
-        compute_dtype: as `load`.
-
     Raises:
-        ValueError: a Whisper, which comes pretrained.
+        ValueError: `values` are a Whisper's, which comes pretrained.
     """
     if not isinstance(values, schema.ConformerCtc):
         raise ValueError(
@@ -66,21 +70,15 @@ def create(values, compute_dtype="float32"):
     )
 
 
-def save(base, directory):
-    """Writes a base model where `load` finds it."""
-    if isinstance(base, whisper.Whisper):
-        whisper.save_huggingface(base, directory)
-    else:
-        base.save(directory)
-
-
-def _check_conformer(values, base, path):
-    saved = base.get_config()
+def _check_conformer(
+    values: schema.ConformerCtc, base: conformer_ctc.ConformerCtc, path: str
+) -> None:
+    saved = base.arguments()
     for name, value in vars(values).items():
-        found = saved.get(name, value)
-        found = tuple(found) if isinstance(found, list) else found
+        found: Any = saved[name]
         if name == "vocabulary":
-            # By what it is: a base model keeps a copy of a SentencePiece file.
+            # Compared by content: a base model keeps its own copy of a
+            # SentencePiece file.
             same = (
                 text_tokenizers.load(value).description()
                 == base.tokenizer.description()

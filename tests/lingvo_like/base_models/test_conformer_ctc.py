@@ -307,7 +307,7 @@ def test_learns_a_few_utterances_by_heart():
 
 def test_saves_and_loads_the_same_model(model, tmp_path):
     directory = str(tmp_path / "base")
-    assert model.save(directory) == model.fingerprint()
+    model.save(directory)
     loaded = conformer_ctc.load(directory)
     assert loaded.fingerprint() == model.fingerprint()
     assert loaded.trainable_variables == []
@@ -321,8 +321,7 @@ def test_saves_and_loads_the_same_model(model, tmp_path):
 def test_a_directory_is_never_rewritten(model, tmp_path):
     directory = str(tmp_path / "base")
     model.save(directory)
-    assert model.save(directory) == model.fingerprint()
-    with pytest.raises(FileExistsError, match="never rewritten"):
+    with pytest.raises(FileExistsError, match="not empty"):
         make().save(directory)
     assert conformer_ctc.load(directory).fingerprint() == model.fingerprint()
 
@@ -371,8 +370,8 @@ def not_json(directory):
         (altered_weight, "was altered: its weights"),
         (truncated, "model.safetensors is not a complete"),
         (altered_config(lower_edge_hertz=90.0), "was altered"),
-        (altered_config(num_blocks=2), "not expected .*block_2"),
-        (altered_config(model_dim=32), "expected float32"),
+        (altered_config(num_blocks=2), "unknown .*block_2"),
+        (altered_config(model_dim=32), "asks for float32"),
         (altered_config(colour="red"), "does not describe.*colour"),
         (not_json, "config.json is not JSON"),
     ],

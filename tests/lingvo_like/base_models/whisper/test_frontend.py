@@ -2,7 +2,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from lingvo_like.base_models.whisper import frontend as whisper_frontend
+from lingvo_like.base_models.whisper import frontend
 
 LENGTHS = (30000, 12345, 480000)
 
@@ -29,8 +29,8 @@ def padded(samples=480000, level=0.3):
 def test_features_are_those_of_kerashub(num_bins, level):
     audio = padded(level=level)
     converter = keras_hub.layers.WhisperAudioConverter(num_mels=num_bins)
-    features, _ = whisper_frontend.log_mel(
-        audio, np.array(LENGTHS), whisper_frontend.mel_filters(num_bins)
+    features, _ = frontend.log_mel(
+        audio, np.array(LENGTHS), frontend.mel_filters(num_bins)
     )
     np.testing.assert_allclose(features, converter(audio), atol=1e-4)
 
@@ -38,8 +38,8 @@ def test_features_are_those_of_kerashub(num_bins, level):
 def test_features_are_those_of_faster_whisper():
     extractor = pytest.importorskip("faster_whisper.feature_extractor")
     audio = padded()
-    features, _ = whisper_frontend.log_mel(
-        audio, np.array(LENGTHS), whisper_frontend.mel_filters(80)
+    features, _ = frontend.log_mel(
+        audio, np.array(LENGTHS), frontend.mel_filters(80)
     )
     expected = extractor.FeatureExtractor()(audio[0])[:, :3000]
     np.testing.assert_allclose(features[0], expected.T, atol=1e-4)
@@ -48,9 +48,7 @@ def test_features_are_those_of_faster_whisper():
 def test_frames_are_valid_while_their_window_sees_signal():
     lengths = np.array([0, 1, 120, 121, 16000])
     audio = np.zeros((5, 16000), "float32")
-    _, paddings = whisper_frontend.log_mel(
-        audio, lengths, whisper_frontend.mel_filters(80)
-    )
+    _, paddings = frontend.log_mel(audio, lengths, frontend.mel_filters(80))
     valid = (1 - np.asarray(paddings)).sum(-1).astype(int)
     expected = [
         sum(t * 160 - 200 < length for t in range(100)) if length else 0
@@ -63,28 +61,24 @@ def test_frames_are_valid_while_their_window_sees_signal():
 def test_padded_frames_hold_what_silence_gives(level):
     # Frames counted as valid to the end: none of them is filled in.
     audio = padded(48000, level)[:2]
-    filters = whisper_frontend.mel_filters(80)
-    expected, _ = whisper_frontend.log_mel(
-        audio, np.array([48000] * 2), filters
-    )
-    features, paddings = whisper_frontend.log_mel(
-        audio, np.array(LENGTHS[:2]), filters
-    )
+    filters = frontend.mel_filters(80)
+    expected, _ = frontend.log_mel(audio, np.array([48000] * 2), filters)
+    features, paddings = frontend.log_mel(audio, np.array(LENGTHS[:2]), filters)
     assert np.asarray(paddings).sum() > 0
     np.testing.assert_allclose(features, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("garbage", [0.5, np.nan, np.inf])
 def test_filling_ignores_what_padded_frames_hold(garbage):
-    filters = whisper_frontend.mel_filters(80)
-    features, paddings = whisper_frontend.log_mel(
+    filters = frontend.mel_filters(80)
+    features, paddings = frontend.log_mel(
         padded(48000)[:2], np.array(LENGTHS[:2]), filters
     )
     np.testing.assert_array_equal(
-        whisper_frontend.fill_with_silence(features, paddings), features
+        frontend.fill_with_silence(features, paddings), features
     )
     dirty = np.where(np.asarray(paddings)[..., None] > 0, garbage, features)
     np.testing.assert_array_equal(
-        whisper_frontend.fill_with_silence(dirty.astype("float32"), paddings),
+        frontend.fill_with_silence(dirty.astype("float32"), paddings),
         features,
     )

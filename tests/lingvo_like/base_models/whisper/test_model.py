@@ -1,9 +1,7 @@
-import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.base_models.whisper import kerashub as whisper_kerashub
 from lingvo_like.base_models.whisper import model as whisper
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -45,23 +43,8 @@ def run(base, audio, lengths, tokens, token_lengths):
     return loss.numpy(), gradients, text.numpy().tolist(), scores.numpy()
 
 
-def backbone_like(base):
-    dimensions = base.dimensions
-    backbone = keras_hub.models.WhisperBackbone(
-        vocabulary_size=dimensions.vocabulary_size,
-        num_layers=dimensions.num_blocks,
-        num_heads=dimensions.num_heads,
-        hidden_dim=dimensions.model_dim,
-        intermediate_dim=dimensions.feed_forward_dim,
-        max_encoder_sequence_length=2 * dimensions.max_source_positions,
-        max_decoder_sequence_length=dimensions.max_target_positions,
-    )
-    whisper_kerashub.fill(backbone, whisper_bases.weights(base))
-    return backbone
-
-
 def check_backbone(base, features, paddings, tokens):
-    expected = backbone_like(base)(
+    expected = whisper_bases.backbone(base)(
         {
             "encoder_features": features,
             "decoder_token_ids": tf.constant(tokens),

@@ -3,10 +3,15 @@
 import functools
 
 import keras
+import keras_hub
 import numpy as np
 
-from lingvo_like.base_models.whisper import checkpoints as whisper_checkpoints
-from lingvo_like.base_models.whisper import layers as whisper_layers
+from lingvo_like.base_models.whisper import (
+    checkpoints,
+    encoder_decoder,
+    huggingface,
+    kerashub,
+)
 from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
@@ -18,7 +23,7 @@ LANGUAGES = ("en", "de", "fr")
 
 def byte_characters():
     """The 256 printable stand-ins of GPT-2's bytes, by byte."""
-    table = whisper_tokenizer._byte_of_character()
+    table = whisper_tokenizer.byte_of_character()
     return sorted(table, key=table.get)
 
 
@@ -58,7 +63,7 @@ def dimensions(**overrides):
         "max_source_positions": FRAMES // 2,
         "max_target_positions": 32,
     }
-    return whisper_layers.Dimensions(**{**values, **overrides})
+    return encoder_decoder.Dimensions(**{**values, **overrides})
 
 
 def small(seed=0, scale=0.3, max_tokens=8, positions=32, **kwargs):
@@ -81,7 +86,7 @@ def small(seed=0, scale=0.3, max_tokens=8, positions=32, **kwargs):
 @functools.cache
 def real():
     """tiny.en."""
-    return whisper.load(whisper_checkpoints.PACKAGED)
+    return whisper.load(checkpoints.PACKAGED)
 
 
 def weights(base):
@@ -89,6 +94,29 @@ def weights(base):
         name: keras.ops.convert_to_numpy(weight)
         for name, weight in base.named_weights().items()
     }
+
+
+def backbone(base):
+    """A backbone of KerasHub with a base's dimensions and weights."""
+    dimensions = base.dimensions
+    result = keras_hub.models.WhisperBackbone(
+        vocabulary_size=dimensions.vocabulary_size,
+        num_layers=dimensions.num_blocks,
+        num_heads=dimensions.num_heads,
+        hidden_dim=dimensions.model_dim,
+        intermediate_dim=dimensions.feed_forward_dim,
+        max_encoder_sequence_length=2 * dimensions.max_source_positions,
+        max_decoder_sequence_length=dimensions.max_target_positions,
+    )
+    tensors = huggingface.parse(
+        huggingface.serialize(weights(base), dimensions)
+    )
+    for variable in result.weights:
+        value = tensors[kerashub.huggingface_name(variable.path)]
+        if variable.path.endswith("/kernel"):
+            value = value.T
+        variable.assign(value.reshape(variable.shape))
+    return result
 
 
 def utterances(lengths, samples, seed=0):

@@ -13,9 +13,7 @@ from tests.lingvo_like.base_models.whisper import whisper_bases
 def test_the_encoder_learns_what_the_teacher_hears(tmp_path):
     path = tiny.recordings(tmp_path, ("ann",), 4)
     utterances, _ = manifest.read(path)
-    whisper.save_huggingface(
-        whisper_bases.small(positions=80), tmp_path / "base"
-    )
+    whisper_bases.small(positions=80).save(tmp_path / "base")
     teacher, student = (
         whisper.load(str(tmp_path / "base"), context, allow_unshortened=True)
         for context in ("full", "short")

@@ -1,31 +1,40 @@
-"""Whisper's encoder and decoder in the project's own lean layers.
+"""Whisper's encoder and decoder, made of the blocks of `layers.transformer`.
 
-For pretrained weights: kernels and tables are zeros until those are assigned.
+Kernels and tables are zeros until pretrained weights are assigned.
 """
 
 import dataclasses
+from collections import abc
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
+from lingvo_like import tensor_types
 from lingvo_like.layers import normalization, transformer
+
+Tensor: TypeAlias = tensor_types.Tensor
+# For each decoder block: keys `[batch, heads, head_dim, time]` and values
+# `[batch, heads, time, head_dim]`.
+KeysAndValues: TypeAlias = list[tuple[Tensor, Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Dimensions:
-    """The shape of a Whisper.
+    """The sizes that define a Whisper.
 
     Attributes:
         num_bins: mel bins of the frontend, 80 or 128.
-        model_dim: width of encoder and decoder.
-        num_heads: attention heads of both.
+        num_heads: attention heads of encoder and decoder.
         num_blocks: encoder blocks.
-        num_decoder_blocks: decoder blocks.
         feed_forward_dim: inner width of the feed-forward networks.
         vocabulary_size: rows of the token embedding.
         max_source_positions: encoder frames, 1500 for 30 s.
-        max_target_positions: decoder tokens with the prompt, 448.
+        max_target_positions: decoder tokens including the prompt, 448.
+
+    Raises:
+        ValueError: a size is not a positive integer.
     """
 
     num_bins: int
@@ -38,11 +47,30 @@ class Dimensions:
     max_source_positions: int = 1500
     max_target_positions: int = 448
 
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"`{name}` must be a positive integer. Received: {value!r}."
+                )
+
+
+def repeated(tokens: list[int], batch: int) -> Tensor:
+    """The same token ids for every row, `[batch, len(tokens)]` int32."""
+    row = ops.convert_to_tensor(np.array([tokens]), "int32")
+    return ops.broadcast_to(row, (batch, len(tokens)))
+
 
 class _Blocks(keras.layers.Layer):
-    """What encoder and decoder share: positions, blocks and the last norm."""
+    """Position embeddings, blocks and the final norm."""
 
-    def __init__(self, dimensions, block, num_blocks, **kwargs):
+    def __init__(
+        self,
+        dimensions: Dimensions,
+        block: abc.Callable[..., keras.layers.Layer],
+        num_blocks: int,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.dimensions = dimensions
         self.blocks = [
@@ -60,14 +88,14 @@ class _Blocks(keras.layers.Layer):
         )
 
     @property
-    def sublayers(self):
-        """Layers inside this one that own weights."""
+    def sublayers(self) -> list[keras.layers.Layer]:
+        """The inner layers that own weights."""
         return [*self.blocks, self.norm]
 
-    def _weight(self, name, *shape):
+    def _weight(self, name: str, *shape: int) -> Any:
         return self.add_weight(name=name, shape=shape, initializer="zeros")
 
-    def _build_blocks(self, num_positions):
+    def _build_blocks(self, num_positions: int) -> None:
         dim = self.dimensions.model_dim
         self.positions = self._weight("positions", num_positions, dim)
         for block in self.blocks:
@@ -77,13 +105,9 @@ class _Blocks(keras.layers.Layer):
 
 
 class Encoder(_Blocks):
-    """Two convolutions, the second of stride 2, positions, and blocks.
+    """Two convolutions, the second of stride 2, positions, and blocks."""
 
-    Args:
-        dimensions: `Dimensions`.
-    """
-
-    def __init__(self, dimensions, **kwargs):
+    def __init__(self, dimensions: Dimensions, **kwargs: Any) -> None:
         super().__init__(
             dimensions,
             transformer.EncoderBlock,
@@ -91,7 +115,7 @@ class Encoder(_Blocks):
             **kwargs,
         )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         dim = self.dimensions.model_dim
         self.convolution_1_kernel = self._weight(
             "convolution_1_kernel", 3, self.dimensions.num_bins, dim
@@ -103,7 +127,7 @@ class Encoder(_Blocks):
         self.convolution_2_bias = self._weight("convolution_2_bias", dim)
         self._build_blocks(self.dimensions.max_source_positions)
 
-    def subsample(self, features):
+    def subsample(self, features: Tensor) -> Tensor:
         """`[batch, time, num_bins]` to `[batch, time / 2, model_dim]`."""
         x = ops.cast(features, self.compute_dtype)
         x = self._convolve(
@@ -115,7 +139,9 @@ class Encoder(_Blocks):
         positions = ops.convert_to_tensor(self.positions)[: ops.shape(x)[1]]
         return x + ops.cast(positions, x.dtype)
 
-    def _convolve(self, x, kernel, bias, stride):
+    def _convolve(
+        self, x: Tensor, kernel: Tensor, bias: Tensor, stride: int
+    ) -> Tensor:
         x = ops.pad(x, ((0, 0), (1, 1), (0, 0)))
         x = ops.conv(
             x,
@@ -129,13 +155,9 @@ class Encoder(_Blocks):
 
 
 class Decoder(_Blocks):
-    """Token and position embedding, blocks, and the tied output embedding.
+    """Token and position embeddings, blocks, and the tied output embedding."""
 
-    Args:
-        dimensions: `Dimensions`.
-    """
-
-    def __init__(self, dimensions, **kwargs):
+    def __init__(self, dimensions: Dimensions, **kwargs: Any) -> None:
         super().__init__(
             dimensions,
             transformer.DecoderBlock,
@@ -143,29 +165,28 @@ class Decoder(_Blocks):
             **kwargs,
         )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.tokens = self._weight(
             "tokens", self.dimensions.vocabulary_size, self.dimensions.model_dim
         )
         self._build_blocks(self.dimensions.max_target_positions)
 
-    def embed(self, tokens, position=0):
-        """Tokens `[batch, time]` to `[batch, time, model_dim]`.
+    def embed(self, tokens: Tensor, position: int | Tensor = 0) -> Tensor:
+        """Tokens `[batch, time]` int32 to `[batch, time, model_dim]`.
 
         Args:
-            tokens: int32.
-            position: int or int scalar tensor, of the first token.
+            position: scalar, of the first token.
         """
         places = position + ops.arange(tokens.shape[1])
         x = ops.take(self.tokens, tokens, axis=0)
         x = x + ops.take(self.positions, places, axis=0)
         return ops.cast(x, self.compute_dtype)
 
-    def hidden_states(self, tokens, encoded):
-        """What the output embedding reads, for teacher forcing.
+    def hidden_states(self, tokens: Tensor, encoded: Tensor) -> Tensor:
+        """The input of the output embedding, by teacher forcing.
 
         Args:
-            tokens: `[batch, time]` int32, prompt included.
+            tokens: `[batch, time]` int32, with the prompt.
             encoded: `[batch, source_time, model_dim]`.
 
         Returns:
@@ -177,7 +198,7 @@ class Decoder(_Blocks):
             x, _ = block(x, block.source(encoded), mask)
         return self.norm(x)
 
-    def logits(self, x):
+    def logits(self, x: Tensor) -> Tensor:
         """`[..., model_dim]` to `[..., vocabulary_size]` float32."""
         leading = ops.shape(x)[:-1]
         flat = ops.reshape(x, (-1, self.dimensions.model_dim))
@@ -185,24 +206,21 @@ class Decoder(_Blocks):
         y = ops.matmul(flat, ops.transpose(table))
         return ops.cast(ops.reshape(y, (*leading, table.shape[0])), "float32")
 
-    def start(self, encoded, prompt, length):
-        """Runs the prompt and opens the cache of a decoding.
+    def start(
+        self, encoded: Tensor, prompt: list[int], length: int
+    ) -> tuple[Tensor, KeysAndValues, KeysAndValues]:
+        """Runs the prompt and opens the caches of a search.
 
         Args:
             encoded: `[batch, source_time, model_dim]`.
-            prompt: list of token ids.
-            length: int, tokens that the cache holds, prompt included.
+            prompt: token ids.
+            length: number of tokens that the caches hold, with the prompt.
 
         Returns:
-            logits of the first token `[batch, vocabulary_size]`, the sources
-            and the caches: lists, by block, of keys and values.
+            logits of the first token `[batch, vocabulary_size]`; keys and
+            values of the encoder's output; and the caches, of the tokens.
         """
-        batch = ops.shape(encoded)[0]
-        tokens = ops.broadcast_to(
-            ops.convert_to_tensor(np.array([prompt]), "int32"),
-            (batch, len(prompt)),
-        )
-        x = self.embed(tokens)
+        x = self.embed(repeated(prompt, ops.shape(encoded)[0]))
         mask = transformer.causal_mask(len(prompt))
         room = length - len(prompt)
         sources, caches = [], []
@@ -218,14 +236,19 @@ class Decoder(_Blocks):
             )
         return self.logits(self.norm(x)[:, -1]), sources, caches
 
-    def step(self, tokens, position, sources, caches):
-        """One more token of every row.
+    def step(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        sources: KeysAndValues,
+        caches: KeysAndValues,
+    ) -> tuple[Tensor, KeysAndValues]:
+        """Runs one more token of every row.
 
         Args:
             tokens: `[batch * beams]` int32.
-            position: int scalar, of the token, prompt included.
-            sources: as `start` returns them.
-            caches: as `start` or `step` return them.
+            position: int scalar, the tokens' place after the prompt's start.
+            sources, caches: from `start`, or caches from `step`.
 
         Returns:
             logits `[batch * beams, vocabulary_size]` and the caches.
