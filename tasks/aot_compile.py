@@ -102,7 +102,7 @@ def main(_):
     )
     num_samples = base.max_samples
     if _SECONDS.value:
-        num_samples = round(_SECONDS.value * base.sample_rate)
+        num_samples = base.num_samples(_SECONDS.value)
     if is_serving:
         result = account.serving(
             base,

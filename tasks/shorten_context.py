@@ -57,7 +57,7 @@ def main(_):
         _BASE.value, "short", _LANGUAGE.value, allow_unshortened=True
     )
     utterances, unusable = manifest.check_audio(
-        utterances, teacher.max_samples / teacher.sample_rate
+        utterances, teacher.seconds(teacher.max_samples)
     )
     left_out.extend(unusable)
     print(left_out.describe(), end="")

@@ -214,7 +214,7 @@ def train_program(
         specs,
         two - one,
         places * experiment.train.utterances_per_speaker,
-        num_samples / base.sample_rate,
+        base.seconds(num_samples),
         num_replicas,
         steps,
     )
@@ -274,6 +274,4 @@ def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
             audio, lengths, recognizer.adapter_functions(submodels)
         )
 
-    return Program(
-        recognize, specs, 0, num_rows, num_samples / base.sample_rate
-    )
+    return Program(recognize, specs, 0, num_rows, base.seconds(num_samples))

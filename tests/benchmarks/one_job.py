@@ -26,11 +26,11 @@ BUCKET_SECONDS = 4.0
 def in_one_bucket(base, path):
     """The utterances of one bucket of a manifest."""
     utterances, _ = manifest.read(str(path), strict=True)
-    bucket = round(BUCKET_SECONDS * base.sample_rate)
+    bucket = base.num_samples(BUCKET_SECONDS)
     return [
         u
         for u in utterances
-        if base.bucket_samples(round(u.duration * base.sample_rate)) == bucket
+        if base.bucket_samples(base.num_samples(u.duration)) == bucket
     ]
 
 

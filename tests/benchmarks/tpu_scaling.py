@@ -39,7 +39,7 @@ class Bench:
         self.base = untrained.make(
             self.experiment.base, "", self.experiment.train.compute_dtype
         )
-        self.num_samples = round(arguments.seconds * self.base.sample_rate)
+        self.num_samples = self.base.num_samples(arguments.seconds)
         self.utterances = self.experiment.train.speakers_per_step
         self.num_values = task.layout_of(
             self.base, self.experiment.adapter

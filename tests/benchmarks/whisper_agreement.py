@@ -115,7 +115,7 @@ def main():
         or str(jobs.unheard_voices(folder) / "manifest.jsonl")
     )
     utterances, left_out = manifest.check_audio(
-        utterances, base.max_samples / base.sample_rate
+        utterances, base.seconds(base.max_samples)
     )
     print(left_out.describe(), end="")
     # Evenly spaced, so that every speaker of a sorted manifest takes part.

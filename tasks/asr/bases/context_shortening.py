@@ -36,9 +36,7 @@ def shorten(teacher, student, utterances, values):
     data = schedule.MinibatchSchedule(
         slot=0,
         stream_key="context",
-        num_samples=[
-            round(u.duration * teacher.sample_rate) for u in utterances
-        ],
+        num_samples=[teacher.num_samples(u.duration) for u in utterances],
         bucket_samples=lambda length: length,
         utterances_per_minibatch=values.utterances_per_step,
         seed=values.seed,

@@ -72,7 +72,7 @@ class BaseTrainer:
         planned = schedule.MinibatchSchedule(
             0,
             STREAM_KEY,
-            data.num_samples(base.sample_rate),
+            data.num_samples(base),
             base.bucket_samples,
             values.utterances_per_step,
             values.seed,

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import random_streams
+from lingvo_like.base_models import base_model
 from tasks.asr.batches import padded_audio
 from tasks.asr.data import manifest
 
@@ -41,9 +42,9 @@ class TokenizedUtterances:
     utterances: tuple[manifest.Utterance, ...]
     tokens: tuple[tuple[int, ...], ...]
 
-    def num_samples(self, sample_rate: int) -> list[int]:
+    def num_samples(self, base: base_model.BaseModel) -> list[int]:
         """The length of each utterance, in samples."""
-        return [round(u.duration * sample_rate) for u in self.utterances]
+        return [base.num_samples(u.duration) for u in self.utterances]
 
 
 @dataclasses.dataclass(frozen=True)

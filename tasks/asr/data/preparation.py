@@ -108,9 +108,9 @@ def read_speakers(base, path, left_out, speed_factors=(1.0,)):
     left_out.extend(unusable)
     before = utterances
     # A sample of margin for the rounding of a changed speed.
-    longest = (base.max_samples - 2) / base.sample_rate * slowest
+    longest = base.seconds(base.max_samples - 2) * slowest
     if slowest == 1.0:
-        longest = base.max_samples / base.sample_rate
+        longest = base.seconds(base.max_samples)
     utterances, unusable = manifest.check_audio(utterances, longest)
     left_out.extend(unusable)
     speakers = collections.defaultdict(list)

@@ -40,7 +40,7 @@ class Speech:
         self._first_block = first_block
         self._speakers = speakers
         self._grids = {
-            speaker: round(seconds * base.sample_rate)
+            speaker: base.num_samples(seconds)
             for speaker, seconds in bucket_seconds.items()
         }
         self._token_bucket = input_pipeline.token_bucket(
@@ -48,7 +48,7 @@ class Speech:
             base.max_tokens,
         )
         self.num_samples = {
-            speaker: data.num_samples(base.sample_rate)
+            speaker: data.num_samples(base)
             for speaker, data in speakers.items()
         }
         # By speaker, index and padded length, since a base model may hear the

@@ -71,7 +71,7 @@ class Transcriber:
             slot: schedule.MinibatchSchedule(
                 slot,
                 data.speaker,
-                data.num_samples(base.sample_rate),
+                data.num_samples(base),
                 base.bucket_samples,
                 utterances,
                 seed=0,

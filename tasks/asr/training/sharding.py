@@ -170,7 +170,7 @@ def speaker_schedule(
     return schedule.MinibatchSchedule(
         slot=data.slot,
         stream_key=data.speaker,
-        num_samples=data.num_samples(base.sample_rate),
+        num_samples=data.num_samples(base),
         bucket_samples=base.bucket_samples,
         utterances_per_minibatch=values.utterances_per_speaker,
         seed=values.seed,

@@ -212,7 +212,7 @@ class Recognizer:
                     [
                         "the utterance is too long: length must be at most "
                         f"{longest} samples, "
-                        f"{longest / self.base.sample_rate:g} s"
+                        f"{self.base.seconds(longest):g} s"
                     ],
                     length,
                 ),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lingvo_like.base_models import text_tokenizers
+from lingvo_like.base_models import base_model, text_tokenizers
 from tasks.asr.data import preparation
 from tests import tiny
 
@@ -22,6 +22,7 @@ class Base:
     max_samples = 4 * 16000
     max_tokens = 10
 
+    seconds = base_model.BaseModel.seconds
     tokenize = text_tokenizers.Characters().tokenize
 
     def fits(self, num_samples, tokens):
