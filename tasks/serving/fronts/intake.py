@@ -32,6 +32,7 @@ class Intake:
         body_seconds: float, for a request's body: slower senders are cut off.
 
     Attributes:
+        num_bytes: int, reserved now.
         is_leaving: bool; once set, the fronts report that they are not ready,
             and go on answering.
     """
@@ -49,7 +50,7 @@ class Intake:
         self.body_seconds = body_seconds
         # JSON is several times as long as the audio in it.
         self._max_bytes = max(2 * limits.queue_bytes, limits.max_request_bytes)
-        self._bytes = 0
+        self.num_bytes = 0
         self._tenant_bytes: collections.Counter[str] = collections.Counter()
         self._share = max(
             limits.tenant_share * self._max_bytes, limits.max_request_bytes
@@ -76,7 +77,7 @@ class Intake:
         def reserve(num_bytes: int) -> None:
             nonlocal reserved
             if (
-                self._bytes + num_bytes > self._max_bytes
+                self.num_bytes + num_bytes > self._max_bytes
                 or self._tenant_bytes[tenant] + num_bytes > self._share
             ):
                 raise errors.ServingError(
@@ -85,13 +86,13 @@ class Intake:
                     retry_after_seconds=1.0,
                 )
             reserved += num_bytes
-            self._bytes += num_bytes
+            self.num_bytes += num_bytes
             self._tenant_bytes[tenant] += num_bytes
 
         try:
             yield reserve
         finally:
-            self._bytes -= reserved
+            self.num_bytes -= reserved
             self._tenant_bytes[tenant] -= reserved
             if not self._tenant_bytes[tenant]:
                 del self._tenant_bytes[tenant]

@@ -29,6 +29,10 @@ class FakeServer:
         prometheus_client.Counter(
             "things", "Of a test.", registry=self.registry
         )
+        self.reset()
+
+    def reset(self):
+        """Forgets what it saw, and what it was told to do."""
         self.live = self.ready = True
         self.seen, self.changes, self.configs = [], [], None
         self.error = self.hold = None

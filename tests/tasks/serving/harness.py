@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import http.client
 import json
+import socket
 import threading
 
 import grpc
@@ -19,6 +20,15 @@ from tasks.serving.queueing import limits
 
 TOKENS = {"anna": "a" * 32, "admin": "b" * 32, "other": "c" * 32}
 LIMITS = limits.Limits(max_request_bytes=1 << 20, max_request_utterances=8)
+
+
+PREDICT = "/v1/models/submodels:predict"
+ROWS = {
+    "instances": [
+        {"audio": [1, 2, 3], "length": 2, "submodel_id": "anna"},
+        {"audio": [4, 5, 6], "length": 3, "submodel_id": "anna"},
+    ]
+}
 
 
 def access_control():
@@ -37,6 +47,31 @@ def access_control():
 def bearer(name):
     """The authorization of one of `TOKENS`."""
     return f"Bearer {TOKENS[name]}"
+
+
+ANNA = {"Authorization": bearer("anna")}
+ADMIN = {"Authorization": bearer("admin")}
+
+
+def predict_head(*lines):
+    """The head of Anna's request, with more lines."""
+    lines = [
+        f"POST {PREDICT} HTTP/1.1",
+        "Host: x",
+        f"Authorization: {bearer('anna')}",
+        *lines,
+    ]
+    return "\r\n".join(lines) + "\r\n\r\n"
+
+
+def everything(connection, until=None):
+    """The bytes up to the connection's end, or up to some last bytes."""
+    data = b""
+    while chunk := connection.recv(1 << 16):
+        data += chunk
+        if until is not None and data.endswith(until):
+            break
+    return data
 
 
 class Fronts:
@@ -149,3 +184,16 @@ class Fronts:
             return response.status, response.headers, data
         finally:
             connection.close()
+
+    def predict(self, body=None, headers=None):
+        """As `http`, of a predict request; Anna's `ROWS` unless said."""
+        headers = ANNA if headers is None else headers
+        return self.http("POST", PREDICT, body or ROWS, headers)
+
+    def raw(self, data, front="rest"):
+        """A connection to a front that has sent some bytes."""
+        connection = socket.create_connection(
+            ("127.0.0.1", self.ports[front]), timeout=60
+        )
+        connection.sendall(data.encode() if isinstance(data, str) else data)
+        return connection

@@ -2,17 +2,9 @@
 
 import pytest
 
-from tests.tasks.serving import fake_server, harness
+from tests.tasks.serving import harness
 
 CHANGES = ("load", "pin", "unload")
-
-
-@pytest.fixture
-def fronts():
-    with harness.Fronts(
-        fake_server.FakeServer(), harness.access_control()
-    ) as running:
-        yield running
 
 
 def _ask(fronts, method, path, name):
