@@ -1,45 +1,53 @@
-"""From a base model's own activations to a speaker's embedding.
+"""A speaker's embedding from a base model's own activations.
 
-The mean and the standard deviation over an utterance's frames say who speaks
-more than what is said (statistics pooling, Snyder et al. 2018, "X-vectors");
-a speaker's are the mean over the utterances, and two dense layers turn them
-into a point of the space.
+The mean and the standard deviation over an utterance's frames tell more about
+the speaker than about the words (statistics pooling, Snyder et al. 2018,
+"X-vectors"). A speaker's statistics are the mean over the utterances, and two
+dense layers turn them into a point of the space.
 
 Letters: s speakers, u utterances of a speaker, t time, d model_dim.
 """
+
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
 
-# Added to variances before their root, whose slope at zero has no bound.
+# Added to variances before the root, whose slope at zero is infinite.
 EPSILON = 1e-5
 
 
 class SpeakerEncoder(keras.layers.Layer):
     """Predicts embeddings from a few utterances of each speaker.
 
-    Everything is float32 whatever the policy: means and deviations over
-    thousands of frames lose their differences in less.
+    Everything is computed in float32, whatever the policy: means and deviations
+    over thousands of frames differ by less than bfloat16 resolves.
 
     Args:
-        model_dim: int, width of the base's activations.
-        embedding_dim: int, width of an embedding.
-        inner_dim: int, width between the two dense layers.
+        model_dim: width of the base's activations.
+        embedding_dim: width of an embedding.
+        inner_dim: width between the two dense layers.
 
     Call arguments:
         x: `[s, u, t, d]`, the base's activations after a frozen block.
         paddings: `[s, u, t]`, 1 where a frame is padded.
-        weights: `[s, u]`, 0 where an utterance is only filling; None for
-            all ones.
+        weights: `[s, u]`, 0 for filling; None for all ones.
 
     Returns:
-        `[s, embedding_dim]` float32, before the space's normalisation.
+        `[s, embedding_dim]` float32, before the space normalizes it.
     """
 
-    def __init__(self, model_dim, embedding_dim, inner_dim=64, **kwargs):
+    def __init__(
+        self,
+        model_dim: int,
+        embedding_dim: int,
+        inner_dim: int = 64,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, value in (
             ("model_dim", model_dim),
@@ -60,13 +68,13 @@ class SpeakerEncoder(keras.layers.Layer):
         # which is the base.
         self.project = keras.layers.Dense(
             embedding_dim,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),  # pyright: ignore[reportArgumentType]
             dtype="float32",
             name="project",
         )
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
         width = 2 * self.model_dim
@@ -80,8 +88,10 @@ class SpeakerEncoder(keras.layers.Layer):
         self.project.build((None, self.inner_dim))
         self.built = True
 
-    def statistics(self, x, paddings):
-        """Mean and deviation over each utterance's own frames.
+    def statistics(
+        self, x: tensor_types.Tensor, paddings: tensor_types.Tensor
+    ) -> tensor_types.Tensor:
+        """Mean and deviation over the valid frames of each utterance.
 
         An utterance without a frame gives zeros. Padded frames never count,
         whatever they hold.
@@ -106,7 +116,11 @@ class SpeakerEncoder(keras.layers.Layer):
         pooled = ops.concatenate([mean, deviation], axis=-1)
         return ops.reshape(pooled, (*shape[:-2], 2 * self.model_dim))
 
-    def average(self, statistics, weights=None):
+    def average(
+        self,
+        statistics: tensor_types.Tensor,
+        weights: tensor_types.Tensor | None = None,
+    ) -> tensor_types.Tensor:
         """The mean over a speaker's utterances.
 
         Args:
@@ -123,23 +137,24 @@ class SpeakerEncoder(keras.layers.Layer):
         total = ops.maximum(ops.sum(weights, axis=1), EPSILON)
         return ops.sum(kept, axis=1) / total
 
-    def predict(self, statistics):
-        """Embeddings `[s, embedding_dim]` of speakers' means `[s, 2 d]`."""
+    def predict(self, statistics: tensor_types.Tensor) -> tensor_types.Tensor:
+        """Embeddings `[s, embedding_dim]` from averages `[s, 2 d]`."""
         x = (ops.cast(statistics, "float32") - self.offset) * self.scale
         return self.project(self.expand(x))
 
-    def adapt(self, statistics):
-        """Centres and scales the input by the speakers to be learned from.
+    def adapt(self, statistics: tensor_types.Tensor) -> None:
+        """Sets the offset and scale of the input from the training speakers.
 
-        Activations have a few channels that are large for everybody; what
-        tells speakers apart are small differences beside them. Trained on
-        from there, like every other weight.
+        A few channels of the activations are large for all speakers; the small
+        differences in the others tell speakers apart. Offset and scale start
+        from here and are trained like every other weight.
 
         Args:
             statistics: `[n, 2 d]` of any number of speakers or utterances.
 
         Raises:
-            ValueError: another width, nothing, or not finite.
+            ValueError: the statistics have another width, are empty, or are
+                not finite.
         """
         values = np.asarray(ops.convert_to_numpy(statistics), np.float32)
         width = 2 * self.model_dim
@@ -151,18 +166,25 @@ class SpeakerEncoder(keras.layers.Layer):
         if not np.isfinite(values).all():
             raise ValueError("`statistics` must be finite")
         deviation = values.std(axis=0)
-        # What never differs tells nothing; one value tells no deviation.
+        # A channel that hardly varies would be scaled up to noise.
         scale = 1.0 / np.maximum(deviation, 0.1 * max(deviation.mean(), 1e-3))
         self.offset.assign(values.mean(axis=0))
         self.scale.assign(scale if len(values) > 1 else np.ones_like(scale))
 
-    def call(self, x, paddings, weights=None):
+    def call(
+        self,
+        x: tensor_types.Tensor,
+        paddings: tensor_types.Tensor,
+        weights: tensor_types.Tensor | None = None,
+    ) -> tensor_types.Tensor:
         return self.predict(self.average(self.statistics(x, paddings), weights))
 
-    def compute_output_shape(self, x_shape, *args, **kwargs):
+    def compute_output_shape(
+        self, x_shape: tuple, *args: Any, **kwargs: Any
+    ) -> tuple:
         return (x_shape[0], self.embedding_dim)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model_dim": self.model_dim,

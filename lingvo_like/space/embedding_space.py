@@ -1,20 +1,24 @@
 """A space of speaker embeddings: Submodels as mixtures of a shared basis.
 
-`W_s = sum_e z[s, e] W[e]` (Biadsy et al. 2022, arXiv 2203.12559): the basis is
-a stack whose slots are elements instead of speakers, and a speaker is a point
-z of E numbers. What training costs grows with E and not with the speakers.
+`W_s = sum_e z[s, e] W[e]` (Biadsy et al. 2022, arXiv 2203.12559). The basis is
+a stack whose slots are elements instead of speakers, and a speaker is a point z
+of E numbers. The cost of training grows with E and not with the speakers.
 
-The basis belongs to all speakers, so a Submodel depends on them all while it
-is trained. With the basis frozen, each embedding depends on its own speaker
-alone; and a mixture, once written to a file, changes no more.
+The basis belongs to all speakers, so while it trains, a Submodel depends on all
+of them. With a frozen basis, each embedding depends on its own speaker alone.
 """
+
+from collections import abc
 
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import device_random_streams, random_streams
+from lingvo_like import device_random_streams, random_streams, tensor_types
 from lingvo_like.space import embeddings as embeddings_lib
-from lingvo_like.stack import stack
+from lingvo_like.space import encoder as space_encoder
+from lingvo_like.stack import rows, stack, trainable
+from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import selection, sites
 
 EMBEDDING = "embedding"
 BASIS = "basis/"
@@ -24,48 +28,45 @@ ENCODER = "encoder/"
 class EmbeddingSpace(stack.SpeakerSlots):
     """The Submodels of speakers, as points in the span of a basis.
 
-    What `stack.Stack` is to a job of slots; the two share the methods that a
-    training step uses.
-
     Args:
-        speakers: sequence of speaker ids; a speaker's slot is its position.
-        layout: `submodel_layout.Layout`, the tensors of one Submodel.
-        embedding_dim: int, elements of the basis.
-        residual_weight: float, of the adapters.
+        speakers: speaker ids; a speaker's slot is its position.
+        layout: the tensors of one Submodel.
+        embedding_dim: number of elements in the basis.
+        residual_weight: factor of each adapter's branch.
         normalization: one of `embeddings.NORMALIZATIONS`.
-        initial_scale: float, standard deviation of the first embeddings,
-            times `1 / sqrt(embedding_dim)`.
-        element_dropout_rate: float in [0, 1), how often an element is left
+        initial_scale: standard deviation of the first embeddings, times
+            `1 / sqrt(embedding_dim)`.
+        element_dropout_rate: in [0, 1), probability that an element is left
             out of a speaker's mix in a step.
-        speaker_dropout_rate: float in [0, 1), how often the mean embedding
-            stands for a speaker's own in a step.
-        prediction_rate: float in [0, 1), how often the speaker encoder's
-            prediction does.
-        encoder: `SpaceEncoder` to train with the space, or None.
-        basis_trainable: bool; False while speakers enrol.
+        speaker_dropout_rate: in [0, 1), probability that the mean embedding
+            replaces a speaker's own in a step.
+        prediction_rate: in [0, 1), probability that the speaker encoder's
+            prediction replaces it.
+        encoder: speaker encoder to train with the space.
+        basis_trainable: False while speakers enrol.
 
     Attributes:
         basis: `Stack` over the elements.
         embeddings: variable `[speakers, embedding_dim]`, before they are
-            normalised.
-        mean_embedding: variable `[embedding_dim]`, the mean of `embeddings`,
-            kept up to date by the optimiser; where a newcomer may start.
+            normalized.
+        mean_embedding: variable `[embedding_dim]`, the mean of `embeddings`.
+            The optimizer keeps it up to date; a newcomer may start there.
     """
 
     def __init__(
         self,
-        speakers,
-        layout,
-        embedding_dim,
-        residual_weight=1.0,
-        normalization="none",
-        initial_scale=1.0,
-        element_dropout_rate=0.0,
-        speaker_dropout_rate=0.0,
-        prediction_rate=0.0,
-        encoder=None,
-        basis_trainable=True,
-    ):
+        speakers: abc.Iterable[str],
+        layout: submodel_layout.Layout,
+        embedding_dim: int,
+        residual_weight: float = 1.0,
+        normalization: str = "none",
+        initial_scale: float = 1.0,
+        element_dropout_rate: float = 0.0,
+        speaker_dropout_rate: float = 0.0,
+        prediction_rate: float = 0.0,
+        encoder: space_encoder.SpaceEncoder | None = None,
+        basis_trainable: bool = True,
+    ) -> None:
         super().__init__(speakers, name="embedding_space")
         if embedding_dim < 1:
             raise ValueError(
@@ -85,23 +86,23 @@ class EmbeddingSpace(stack.SpeakerSlots):
         self.prediction_rate = prediction_rate
         self.encoder = encoder
         self.basis_trainable = basis_trainable
-        self.embeddings = tf.Variable(
+        self.embeddings: rows.Variable = tf.Variable(
             tf.zeros([self.num_slots, embedding_dim]), name="embeddings"
         )
-        self.mean_embedding = tf.Variable(
+        self.mean_embedding: rows.Variable = tf.Variable(
             tf.zeros([embedding_dim]), name="mean_embedding", trainable=False
         )
 
     @property
-    def layout(self):
+    def layout(self) -> submodel_layout.Layout:
         return self.basis.layout
 
     @property
-    def residual_weight(self):
+    def residual_weight(self) -> float:
         return self.basis.residual_weight
 
     @property
-    def variables_by_name(self):
+    def variables_by_name(self) -> dict[str, rows.Variable]:
         """Every variable by a stable name."""
         encoder = self.encoder.variables_by_name if self.encoder else {}
         return {
@@ -111,11 +112,16 @@ class EmbeddingSpace(stack.SpeakerSlots):
             **_prefixed(ENCODER, encoder),
         }
 
-    def initialize(self, seed):
+    @property
+    def shared_names(self) -> abc.Set[str]:
+        """Names of the variables that all speakers share."""
+        return self.variables_by_name.keys() - {EMBEDDING}
+
+    def initialize(self, seed: int) -> None:
         """Draws the basis and the embeddings; every Submodel is the identity.
 
-        The elements start as a stack's slots do, with up projections of zero;
-        a speaker's embedding comes from a stream of (seed, speaker).
+        The elements start as a stack's slots do, with up projections of zero.
+        A speaker's embedding comes from a stream of (seed, speaker).
         """
         self.basis.initialize(seed)
         if self.encoder:
@@ -133,90 +139,105 @@ class EmbeddingSpace(stack.SpeakerSlots):
             )
         )
 
-    def set_embeddings(self, embeddings):
-        """Puts all speakers `[speakers, embedding_dim]`, and their mean."""
+    def set_embeddings(self, embeddings: tensor_types.Tensor) -> None:
+        """Puts all speakers' `[speakers, embedding_dim]`, and their mean."""
         embeddings = np.asarray(embeddings, np.float32)
         self.embeddings.assign(embeddings)
         self.mean_embedding.assign(embeddings.mean(axis=0))
 
-    def set_basis(self, basis):
-        """Puts the elements: dict of name to `[embedding_dim, ...]`."""
+    def set_basis(self, basis: tensor_types.TensorsByName) -> None:
+        """Puts the elements `[embedding_dim, ...]`, by tensor name."""
         for name, variable in self.basis.variables_by_name.items():
             variable.assign(basis[name])
 
-    def trainables(self, slots):
-        """What a step differentiates by.
+    def trainables(
+        self, row_indices: tensor_types.Tensor
+    ) -> dict[str, tensor_types.Tensor]:
+        """The tensors that a step differentiates by.
 
         Args:
-            slots: `[speakers]` int32.
+            row_indices: `[speakers]` int32.
 
         Returns:
-            dict: `EMBEDDING`, the slots' `[speakers, embedding_dim]`; and,
-            unless the basis is frozen, its tensors, named `BASIS` + name, and
-            the speaker encoder's, `ENCODER` + name.
+            `EMBEDDING`, the speakers' `[speakers, embedding_dim]`; and, unless
+            the basis is frozen, the elements, named `BASIS` + name, and the
+            weights of the speaker encoder, named `ENCODER` + name.
         """
-        result = {EMBEDDING: tf.gather(self.embeddings, slots)}
+        result = selection.select({EMBEDDING: self.embeddings}, row_indices)
         if self.basis_trainable:
-            result |= self._elements()
+            result |= _prefixed(BASIS, self._elements())
             if self.encoder:
                 result |= _prefixed(ENCODER, self.encoder.tensors())
         return result
 
-    def _elements(self):
+    def select(
+        self, row_indices: tensor_types.Tensor
+    ) -> dict[str, tensor_types.Tensor]:
+        """The weights `[speakers, ...]` of a batch, by tensor name."""
+        embeddings = selection.select({EMBEDDING: self.embeddings}, row_indices)
+        return self._mix(embeddings[EMBEDDING], self._elements())
+
+    def select_for_training(
+        self,
+        trainables: tensor_types.TensorsByName,
+        inputs: trainable.StepInputs,
+    ) -> tuple[dict[str, tensor_types.Tensor], tensor_types.Tensor]:
+        """The weights of a training step, and the speaker encoder's loss.
+
+        Elements and speakers are dropped by each speaker's own seed. The loss
+        is the sum over active speakers of the squared distance between
+        predicted and learned embeddings, both normalized; the learned ones get
+        no gradient from it.
+        """
+        heard = self._listen(inputs)
+        draws = device_random_streams.uniform(
+            [2 + self.embedding_dim],
+            # A stream of its own, beside that of the adapters' dropout.
+            device_random_streams.fold_in(inputs.seeds, 1),
+        )
+        embeddings = self._replace(trainables, draws[:, :2], heard)
+        rate = self.element_dropout_rate
+        keeping = tf.where(draws[:, 2:] >= rate, 1.0 / (1.0 - rate), 0.0)
+        elements = self._elements()
+        if self.basis_trainable:
+            elements = without_prefix(BASIS, trainables)
+        weights = self._mix(embeddings, elements, keeping)
+        return weights, self._prediction_loss(trainables, heard, inputs.active)
+
+    def _elements(self) -> dict[str, tf.Tensor]:
         return {
-            BASIS + name: tf.convert_to_tensor(variable)
+            name: tf.convert_to_tensor(variable)
             for name, variable in self.basis.variables_by_name.items()
         }
 
-    def listen(self, activations, paddings, weights):
-        """What the speaker encoder hears of a step; None without one.
+    def _normalize(self, embeddings: tensor_types.Tensor):
+        return embeddings_lib.normalize(embeddings, self.normalization)
 
-        Args:
-            activations: `[speakers * utterances, time, model_dim]`.
-            paddings: `[speakers * utterances, time]`.
-            weights: `[speakers, utterances]`, 0 where one is only filling.
-        """
+    def _mix(
+        self,
+        embeddings: tensor_types.Tensor,
+        elements: tensor_types.TensorsByName,
+        keeping: tensor_types.Tensor = 1.0,
+    ) -> dict[str, tensor_types.Tensor]:
+        return selection.select(elements, keeping * self._normalize(embeddings))
+
+    def _listen(
+        self, inputs: trainable.StepInputs
+    ) -> tensor_types.Tensor | None:
+        """The input of the speaker encoder; None where none is trained."""
         if not self.encoder or not self.basis_trainable:
             return None
-        return self.encoder.statistics(activations, paddings, weights)
-
-    def rows(self, trainables, seeds=None, heard=None):
-        """The Submodels `[speakers, ...]` that `trainables` stand for.
-
-        Args:
-            trainables: dict from `trainables`.
-            seeds: `[speakers, 2]` int32, each speaker's own, to drop elements
-                and speakers by; None for no dropout.
-            heard: from `listen`, where there are seeds.
-
-        Returns:
-            dict of name to `[speakers, ...]`.
-        """
-        embeddings, keeping = trainables[EMBEDDING], 1.0
-        if seeds is not None:
-            draws = self._draws(seeds)
-            embeddings = self._replace(trainables, draws[:, :2], heard)
-            rate = self.element_dropout_rate
-            keeping = tf.where(draws[:, 2:] >= rate, 1.0 / (1.0 - rate), 0.0)
-        weights = keeping * embeddings_lib.normalize(
-            embeddings, self.normalization
+        return self.encoder.statistics(
+            tf.cast(inputs.activations, tf.float32),
+            inputs.paddings,
+            inputs.utterance_weights,
         )
-        elements = trainables if self.basis_trainable else self._elements()
-        return {
-            name: embeddings_lib.mix(weights, elements[BASIS + name])
-            for name in self.layout.shapes
-        }
 
-    def _draws(self, seeds):
-        """Uniform `[speakers, 2 + embedding_dim]`, each from its own seed."""
-        return device_random_streams.uniform(
-            [2 + self.embedding_dim],
-            # A stream of its own, beside that of the adapters' dropout.
-            device_random_streams.fold_in(seeds, 1),
-        )
+    def _predict(self, trainables, heard):
+        return self.encoder.predict(without_prefix(ENCODER, trainables), heard)
 
     def _replace(self, trainables, draws, heard):
-        """Embeddings with the mean or the prediction in place of some."""
+        """Puts the mean or the prediction in place of some embeddings."""
         result = trainables[EMBEDDING]
         if self.speaker_dropout_rate:
             result = tf.where(
@@ -232,56 +253,36 @@ class EmbeddingSpace(stack.SpeakerSlots):
             )
         return result
 
-    def _predict(self, trainables, heard):
-        tensors = without_prefix(ENCODER, trainables)
-        return self.encoder.predict(tensors, heard)
-
-    def prediction_loss(self, trainables, heard, active):
-        """How far the speaker encoder's predictions are from what is learned.
-
-        Args:
-            trainables: dict from `trainables`.
-            heard: from `listen`.
-            active: `[speakers]` bool.
-
-        Returns:
-            float scalar, the sum over active speakers of the squared distance
-            of what they mix by; the learned embeddings get no gradient.
-        """
+    def _prediction_loss(self, trainables, heard, active):
         if heard is None:
             return 0.0
-        predicted, learned = (
-            embeddings_lib.normalize(each, self.normalization)
-            for each in (
-                self._predict(trainables, heard),
-                tf.stop_gradient(trainables[EMBEDDING]),
-            )
-        )
+        predicted = self._normalize(self._predict(trainables, heard))
+        learned = self._normalize(tf.stop_gradient(trainables[EMBEDDING]))
         distances = tf.reduce_sum(tf.square(predicted - learned), axis=1)
         return tf.reduce_sum(tf.where(active, distances, 0.0))
 
-    def gather(self, slots):
-        """Rows of the slots `[speakers]`: dict of name to `[speakers, ...]`."""
-        return self.rows(self.trainables(slots))
+    def site_functions(
+        self,
+        weights: tensor_types.TensorsByName,
+        dropout_masks: abc.Mapping[int, tensor_types.Tensor] | None = None,
+    ) -> dict[int, sites.SiteFunction]:
+        """What a base model calls at each site; see `sites.site_functions`."""
+        return self.basis.site_functions(weights, dropout_masks)
 
-    def adapter_functions(self, rows, dropout_masks=None):
-        """As `stack.Stack.adapter_functions`."""
-        return self.basis.adapter_functions(rows, dropout_masks)
-
-    def row(self, slot):
-        """One Submodel's tensors: dict of name to a NumPy array."""
+    def read(self, slot: int) -> dict[str, np.ndarray]:
+        """The tensors of one Submodel."""
         return {
-            name: np.asarray(rows[0])
-            for name, rows in self.gather([slot]).items()
+            name: np.asarray(weights[0])
+            for name, weights in self.select([slot]).items()
         }
 
 
-def _prefixed(prefix, tensors):
+def _prefixed(prefix: str, tensors: abc.Mapping) -> dict:
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def without_prefix(prefix, tensors):
-    """Those of a dict whose names start with `prefix`, without it."""
+def without_prefix(prefix: str, tensors: abc.Mapping) -> dict:
+    """The tensors whose names start with `prefix`, by the rest of the name."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

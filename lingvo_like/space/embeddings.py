@@ -1,26 +1,26 @@
-"""What embeddings do: they are normalised, and mix the elements of a basis.
+"""The normalizations of speaker embeddings."""
 
-Einsum letters: s speaker, e element.
-"""
-
-import tensorflow as tf
 from keras import ops
+
+from lingvo_like import tensor_types
 
 NORMALIZATIONS = ("none", "softmax", "unit")
 # The squared length below which "unit" leaves an embedding as it is.
 _EPSILON = 1e-12
 
 
-def normalize(embeddings, normalization):
-    """What embeddings mix the basis by.
+def normalize(
+    embeddings: tensor_types.Tensor, normalization: str
+) -> tensor_types.Tensor:
+    """Embeddings as they mix the basis.
 
     Args:
-        embeddings: `[..., embedding_dim]` float32, as learned and kept.
-        normalization: "none"; "softmax", weights that add up to one; "unit",
-            length one (zero stays zero).
+        embeddings: `[..., embedding_dim]` float32, as they are learned.
+        normalization: "none"; "softmax", which gives weights that add up to
+            one; or "unit", which gives length one and leaves zero at zero.
 
     Returns:
-        the same shape.
+        `[..., embedding_dim]` float32.
     """
     check_normalization(normalization)
     if normalization == "softmax":
@@ -31,50 +31,10 @@ def normalize(embeddings, normalization):
     return ops.convert_to_tensor(embeddings)
 
 
-def check_normalization(normalization):
+def check_normalization(normalization: str) -> None:
     """Raises a ValueError unless it is one of `NORMALIZATIONS`."""
     if normalization not in NORMALIZATIONS:
         raise ValueError(
             f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. "
             f"Received: {normalization!r}."
         )
-
-
-@tf.custom_gradient
-def mix(weights, elements):
-    """One tensor of each speaker's Submodel.
-
-    A speaker whose gradient is not finite gives none to the elements, which
-    are everybody's; it keeps it in its own weights, where it is noticed.
-
-    Args:
-        weights: `[s, e]` float32, normalised embeddings.
-        elements: `[e, ...]` float32.
-
-    Returns:
-        `[s, ...]` float32.
-    """
-
-    def gradient(upstream):
-        speakers = tf.shape(upstream)[0]
-        flat = tf.reshape(upstream, [speakers, -1])
-        finite = tf.reduce_all(tf.math.is_finite(flat), axis=1, keepdims=True)
-        to_elements = tf.matmul(
-            tf.where(finite, weights, 0.0),
-            tf.where(finite, flat, 0.0),
-            transpose_a=True,
-        )
-        return (
-            tf.matmul(flat, _flat(elements), transpose_b=True),
-            tf.reshape(to_elements, tf.shape(elements)),
-        )
-
-    mixed = tf.matmul(weights, _flat(elements))
-    shape = tf.concat([tf.shape(weights)[:1], tf.shape(elements)[1:]], axis=0)
-    mixed = tf.reshape(mixed, shape)
-    mixed.set_shape([weights.shape[0], *elements.shape[1:]])
-    return mixed, gradient
-
-
-def _flat(elements):
-    return tf.reshape(elements, [tf.shape(elements)[0], -1])

@@ -1,50 +1,56 @@
 """The speaker encoder of a space that is being trained.
 
-Its weights are kept as rows of one slot, so that the optimiser of slots moves
-them, and the layer is called with the weights that a step differentiates by.
+Its weights are rows of one slot, so that the optimizer of slots moves them. The
+layer is called with the weights that a step differentiates by.
 """
+
+from collections import abc
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import random_streams
+from lingvo_like import random_streams, tensor_types
 from lingvo_like.layers import speaker_encoder
+from lingvo_like.stack import rows
 
 
 class SpaceEncoder(tf.Module):
     """A `SpeakerEncoder` whose weights a step can watch.
 
     Args:
-        model_dim: int, the base model's.
-        embedding_dim: int, the space's.
-        inner_dim: int, width between its dense layers.
+        model_dim: width of the base model's activations.
+        embedding_dim: width of the space's embeddings.
+        inner_dim: width between the dense layers.
 
     Attributes:
         layer: `SpeakerEncoder`; its own weights are never read.
-        variables_by_name: dict of name to variable `[1, ...]`.
+        variables_by_name: variables `[1, ...]` by name.
     """
 
-    def __init__(self, model_dim, embedding_dim, inner_dim):
+    def __init__(
+        self, model_dim: int, embedding_dim: int, inner_dim: int
+    ) -> None:
         super().__init__(name="space_encoder")
         self.layer = speaker_encoder.SpeakerEncoder(
             model_dim, embedding_dim, inner_dim
         )
-        self.variables_by_name = {
+        self.variables_by_name: dict[str, rows.Variable] = {
             name: tf.Variable(tf.zeros([1, *weight.shape]), name=name)
             for name, weight in weights_by_name(self.layer).items()
         }
 
     @property
-    def config(self):
-        """What `restored` makes the layer of again."""
+    def config(self) -> dict[str, int]:
+        """The arguments from which `restored` makes the layer again."""
         return {
             "model_dim": self.layer.model_dim,
             "embedding_dim": self.layer.embedding_dim,
             "inner_dim": self.layer.inner_dim,
         }
 
-    def initialize(self, seed):
+    def initialize(self, seed: int) -> None:
         """Draws the weights; predictions start near the zero embedding."""
         for name, variable in self.variables_by_name.items():
             shape = tuple(variable.shape)
@@ -58,19 +64,19 @@ class SpaceEncoder(tf.Module):
                 value *= np.sqrt(2.0 / shape[1]) if inner else 0.01
             variable.assign(value.astype(np.float32))
 
-    def adapt(self, statistics):
-        """As `SpeakerEncoder.adapt`: statistics `[n, 2 model_dim]`."""
+    def adapt(self, statistics: tensor_types.Tensor) -> None:
+        """Adapts to statistics `[n, 2 model_dim]`; see `SpeakerEncoder`."""
         self.layer.adapt(statistics)
         weights = weights_by_name(self.layer)
         for name in ("offset", "scale"):
             self.variables_by_name[name].assign(weights[name].value[None])
 
-    def spread(self, predictions, deviation):
-        """Centres what is predicted, and scales it, by the last layer.
+    def spread(self, predictions: np.ndarray, deviation: float) -> None:
+        """Centres and scales the predictions, by the last layer.
 
         Args:
-            predictions: `[n, embedding_dim]` of the weights as they are.
-            deviation: float, of each element of the predictions from then on.
+            predictions: `[n, embedding_dim]`, under the weights as they are.
+            deviation: standard deviation that each element then has.
         """
         scale = deviation / np.maximum(predictions.std(axis=0), 1e-8)
         kernel = self.variables_by_name["project/kernel"]
@@ -78,35 +84,44 @@ class SpaceEncoder(tf.Module):
         bias = self.variables_by_name["project/bias"]
         bias.assign((bias - predictions.mean(axis=0)) * scale)
 
-    def take_up(self, tensors):
-        """Starts from the weights of a space's file, by name."""
+    def set_weights(self, tensors: abc.Mapping[str, np.ndarray]) -> None:
+        """Puts the weights from a space's file, by name."""
         for name, variable in self.variables_by_name.items():
             variable.assign(tensors[name][None])
 
-    def tensors(self):
-        """The weights now: dict of name to `[1, ...]`."""
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """The current weights `[1, ...]` by name."""
         return {
             name: tf.convert_to_tensor(variable)
             for name, variable in self.variables_by_name.items()
         }
 
-    def statistics(self, activations, paddings, weights):
-        """What the encoder hears of a step's speakers.
+    def statistics(
+        self,
+        activations: tensor_types.Tensor,
+        paddings: tensor_types.Tensor,
+        utterance_weights: tensor_types.Tensor,
+    ) -> tensor_types.Tensor:
+        """The encoder's input, averaged over each speaker's utterances.
 
         Args:
             activations: `[s * u, t, model_dim]`.
             paddings: `[s * u, t]`.
-            weights: `[s, u]`, 0 where an utterance is only filling.
+            utterance_weights: `[s, u]`, 0 for filling.
 
         Returns:
-            `[s, 2 model_dim]`; zeros for a place without an utterance.
+            `[s, 2 model_dim]`; zeros for a speaker without an utterance.
         """
         each = self.layer.statistics(activations, paddings)
-        shape = tf.shape(weights)
+        shape = tf.shape(utterance_weights)
         each = tf.reshape(each, [shape[0], shape[1], each.shape[-1]])
-        return self.layer.average(each, weights)
+        return self.layer.average(each, utterance_weights)
 
-    def predict(self, tensors, statistics):
+    def predict(
+        self,
+        tensors: tensor_types.TensorsByName,
+        statistics: tensor_types.Tensor,
+    ) -> tensor_types.Tensor:
         """Embeddings `[s, embedding_dim]` under the weights `tensors`."""
         weights = weights_by_name(self.layer)
         mapping = [(weights[name], tensors[name][0]) for name in weights]
@@ -114,20 +129,24 @@ class SpaceEncoder(tf.Module):
             return self.layer.predict(statistics)
 
 
-def weights_by_name(layer):
-    """A `SpeakerEncoder`'s weights by names that do not tell its own."""
+def weights_by_name(
+    layer: speaker_encoder.SpeakerEncoder,
+) -> dict[str, keras.Variable]:
+    """The layer's weights, by names without the layer's own."""
     return {weight.path.partition("/")[2]: weight for weight in layer.weights}
 
 
-def restored(config, tensors):
+def restored(
+    config: abc.Mapping[str, Any], tensors: abc.Mapping[str, np.ndarray]
+) -> speaker_encoder.SpeakerEncoder:
     """The `SpeakerEncoder` of a space's file.
 
     Args:
-        config: dict, `SpaceEncoder.config`.
-        tensors: dict of name to array.
+        config: from `SpaceEncoder.config`.
+        tensors: weights by name.
 
     Raises:
-        ValueError: the config or the tensors are of another layer.
+        ValueError: the config or the tensors are those of another layer.
     """
     try:
         layer = speaker_encoder.SpeakerEncoder(**config)

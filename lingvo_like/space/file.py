@@ -1,98 +1,287 @@
-"""A speaker-embedding space as one file.
+"""A trained space of speaker embeddings, as arrays and as a sealed file.
 
-Safetensors with one metadata entry, the JSON of `space_metadata.Metadata`.
-Loading fails closed, as a Submodel's does.
+Training leaves it to enrolment. Its tensors:
+
+    basis/NAME       [embedding_dim, ...]  for each NAME of the layout
+    embeddings       [speakers, embedding_dim]
+    mean_embedding   [embedding_dim]
+    encoder/NAME     the speaker encoder's, where the space has one
 """
 
+import dataclasses
 import os
+from collections import abc
+from typing import Any
 
-import safetensors.numpy
+import numpy as np
 
-from lingvo_like import files, hyperparams, json_values, tensor_file
+from lingvo_like import files, hyperparams, tensor_file, tensor_types
+from lingvo_like.layers import speaker_encoder
+from lingvo_like.space import embedding_space
+from lingvo_like.space import embeddings as embeddings_lib
+from lingvo_like.space import encoder as space_encoder
 from lingvo_like.space import metadata as space_metadata
-from lingvo_like.space import space as space_lib
+from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import selection
 
-MAX_FILE_BYTES = 1 << 32
-MAX_HEADER_BYTES = 1 << 26
-_HEADER_KEY = "space"
+_FORMAT = tensor_file.Format(
+    key="space",
+    title="a space",
+    version=space_metadata.FORMAT_VERSION,
+    metadata_class=space_metadata.Metadata,
+    max_file_bytes=1 << 32,
+    max_header_bytes=1 << 26,
+)
 
-# The whole vocabulary of spaces under one name.
-Space = space_lib.Space
-SpaceError = space_lib.SpaceError
-create = space_lib.create
+
+class SpaceError(ValueError):
+    """A space, or the file of one, is not as it must be."""
 
 
-def save(path, space):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Space:
+    """A space as arrays, float32 and read-only.
+
+    Attributes:
+        tensors: every tensor by its name in a file. `create` and `load` check
+            them.
+    """
+
+    tensors: dict[str, np.ndarray]
+    metadata: space_metadata.Metadata
+
+    @property
+    def basis(self) -> dict[str, np.ndarray]:
+        """The elements `[embedding_dim, ...]`, by tensor name."""
+        return embedding_space.without_prefix(
+            embedding_space.BASIS, self.tensors
+        )
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """`[speakers, embedding_dim]`, before they are normalized."""
+        return self.tensors[space_metadata.EMBEDDINGS]
+
+    @property
+    def mean_embedding(self) -> np.ndarray:
+        """`[embedding_dim]`, where a newcomer may start."""
+        return self.tensors[space_metadata.MEAN_EMBEDDING]
+
+    @property
+    def encoder(self) -> dict[str, np.ndarray]:
+        """The speaker encoder's tensors by name; empty without one."""
+        return embedding_space.without_prefix(
+            embedding_space.ENCODER, self.tensors
+        )
+
+    @property
+    def layout(self) -> submodel_layout.Layout:
+        return self.metadata.layout
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        return self.metadata.speakers
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.metadata.embedding_dim
+
+    def embedding(self, speaker: str) -> np.ndarray:
+        """A speaker's embedding `[embedding_dim]`.
+
+        Raises:
+            SpaceError: the space has no such speaker.
+        """
+        if speaker not in self.speakers:
+            raise SpaceError(
+                f"speaker {speaker!r} is not among the {len(self.speakers)} "
+                "of this space"
+            )
+        return self.embeddings[self.speakers.index(speaker)]
+
+    def materialise(
+        self, embedding: tensor_types.Tensor
+    ) -> dict[str, np.ndarray]:
+        """The tensors of the Submodel at a point of the space.
+
+        They equal what an `EmbeddingSpace` selects.
+
+        Args:
+            embedding: `[embedding_dim]`, before it is normalized.
+
+        Raises:
+            SpaceError: the embedding has another shape or is not finite.
+        """
+        embedding = np.asarray(embedding, np.float32)
+        if embedding.shape != (self.embedding_dim,):
+            raise SpaceError(
+                f"an embedding must be [{self.embedding_dim}]. Received: "
+                f"{list(embedding.shape)}."
+            )
+        if not np.all(np.isfinite(embedding)):
+            raise SpaceError("an embedding must be finite")
+        selector = embeddings_lib.normalize(
+            embedding[None], self.metadata.normalization
+        )
+        return {
+            name: np.array(mixed[0])
+            for name, mixed in selection.select(self.basis, selector).items()
+        }
+
+    def speaker_encoder(self) -> speaker_encoder.SpeakerEncoder:
+        """The `SpeakerEncoder` that was trained with the space.
+
+        Raises:
+            SpaceError: there is none.
+        """
+        if not self.encoder:
+            raise SpaceError(
+                "this space has no speaker encoder; train one with "
+                "space.speaker_encoder=true"
+            )
+        try:
+            return space_encoder.restored(
+                self.metadata.encoder["config"], self.encoder
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise SpaceError(f"the speaker encoder: {error}") from None
+
+    def embedding_space(
+        self, speakers: abc.Sequence[str]
+    ) -> embedding_space.EmbeddingSpace:
+        """The space with other speakers and a frozen basis, to enrol them.
+
+        All speakers start at the mean, even those of this space: their own
+        embeddings may have been trained on the speech that will judge them.
+        """
+        result = embedding_space.EmbeddingSpace(
+            speakers,
+            self.layout,
+            self.embedding_dim,
+            self.metadata.residual_weight,
+            self.metadata.normalization,
+            basis_trainable=False,
+        )
+        result.set_embeddings(np.tile(self.mean_embedding, (len(speakers), 1)))
+        result.mean_embedding.assign(self.mean_embedding)
+        result.set_basis(self.basis)
+        return result
+
+
+def create(
+    space: embedding_space.EmbeddingSpace,
+    *,
+    base_fingerprint: str,
+    experiment: str = "",
+    values: abc.Mapping[str, Any] | None = None,
+    base_description: abc.Mapping[str, Any] | None = None,
+    training: abc.Mapping[str, Any] | None = None,
+) -> Space:
+    """The content of an `EmbeddingSpace`, checked and with its checksum.
+
+    Args:
+        space: what was trained.
+        base_fingerprint: the base model that the space is for.
+        experiment: registered name of the experiment.
+        values: hyperparameters of the experiment.
+        base_description: the base model's frontend and tokenizer.
+        training: summary of the training.
+
+    Raises:
+        SpaceError: a value is not finite or not JSON.
+    """
+    embeddings = space.embeddings.numpy()
+    tensors = {
+        embedding_space.BASIS + name: variable.numpy()
+        for name, variable in space.basis.variables_by_name.items()
+    }
+    tensors[space_metadata.EMBEDDINGS] = embeddings
+    tensors[space_metadata.MEAN_EMBEDDING] = embeddings.mean(
+        axis=0, dtype=np.float64
+    )
+    encoder = {}
+    if space.encoder:
+        weights = {
+            name: variable.numpy()[0]
+            for name, variable in space.encoder.variables_by_name.items()
+        }
+        encoder = {
+            "config": space.encoder.config,
+            "shapes": {
+                name: list(each.shape) for name, each in weights.items()
+            },
+        }
+        for name, each in weights.items():
+            tensors[embedding_space.ENCODER + name] = each
+    plain = tensor_file.plain_json
+    with tensor_file.errors_as(SpaceError):
+        metadata = space_metadata.Metadata(
+            format_version=space_metadata.FORMAT_VERSION,
+            base_fingerprint=base_fingerprint,
+            experiment=experiment,
+            values=plain("values", values),
+            model_dim=space.layout.model_dim,
+            bottleneck_dim=space.layout.bottleneck_dim,
+            blocks=space.layout.blocks,
+            residual_weight=float(space.residual_weight),
+            embedding_dim=space.embedding_dim,
+            normalization=space.normalization,
+            speakers=space.speakers,
+            encoder=plain("encoder", encoder),
+            base_description=plain("base_description", base_description),
+            training=plain("training", training),
+            sha256="",
+        )
+        hyperparams.to_dict(metadata)  # Checks the types of all fields.
+        tensors = tensor_file.checked_tensors(
+            metadata.tensor_shapes,
+            {
+                name: np.array(each, np.float32)
+                for name, each in tensors.items()
+            },
+        )
+        sha256 = tensor_file.checksum(metadata, tensors)
+    return Space(tensors, dataclasses.replace(metadata, sha256=sha256))
+
+
+def save(path: str | os.PathLike[str], space: Space) -> None:
     """Writes a space's file, whole or not at all.
 
     Args:
-        path: string or PathLike, local or `gs://`.
-        space: `Space`.
+        path: local or `gs://`.
+        space: what to write.
 
     Raises:
         SpaceError: it is too large.
         OSError: it cannot be written; an old file stays as it was.
     """
-    text = json_values.canonical_json(hyperparams.to_dict(space.metadata))
-    data = safetensors.numpy.save(space.tensors, {_HEADER_KEY: text})
-    try:
-        tensor_file.check_lengths(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
-    except ValueError as error:
-        raise space_lib.SpaceError(f"{os.fspath(path)}: {error}") from None
+    with tensor_file.errors_as(SpaceError, f"{os.fspath(path)}: "):
+        data = _FORMAT.to_bytes(space.metadata, space.tensors)
     files.write_atomically(path, data)
 
 
-def load(path, base_fingerprint=None):
-    """Reads a space; what is not entirely as it should be is refused.
+def load(
+    path: str | os.PathLike[str], base_fingerprint: str | None = None
+) -> Space:
+    """Reads a space.
 
     Args:
-        path: string or PathLike, local or `gs://`.
-        base_fingerprint: string; the base model that it has to be for.
+        path: local or `gs://`.
+        base_fingerprint: the base model that it must be for.
 
     Raises:
-        SpaceError: the file cannot be read, is cut, altered or of another
+        SpaceError: the file cannot be read, is cut off, altered or of another
             format; a tensor is missing, not expected, of another shape or
-            dtype, or not finite; or it was made for another base model.
+            dtype, or not finite; or it is for another base model.
     """
     try:
-        data = files.read(path, MAX_FILE_BYTES)
+        data = files.read(path, _FORMAT.max_file_bytes)
     except (OSError, ValueError) as error:
-        raise space_lib.SpaceError(f"cannot load a space: {error}") from None
-    try:
-        return _parse(data, base_fingerprint)
-    except ValueError as error:
-        raise space_lib.SpaceError(f"{os.fspath(path)}: {error}") from None
-
-
-def _parse(data, base_fingerprint):
-    header = tensor_file.header(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
-    entry = header.pop("__metadata__", None)
-    if entry is None or set(entry) != {_HEADER_KEY}:
-        raise ValueError(
-            "not a space: the header's __metadata__ must hold "
-            f"{_HEADER_KEY!r} alone. Received: {sorted(entry or {})}."
+        raise SpaceError(f"cannot load a space: {error}") from None
+    with tensor_file.errors_as(SpaceError, f"{os.fspath(path)}: "):
+        metadata, header = _FORMAT.parse(data, base_fingerprint)
+        tensors = tensor_file.read_tensors(
+            data, header, metadata.tensor_shapes, "float32"
         )
-    if not isinstance(entry[_HEADER_KEY], str):
-        raise ValueError("the metadata must be a string")
-    fields = json_values.strict_json(entry[_HEADER_KEY])
-    version = fields.get("format_version") if isinstance(fields, dict) else None
-    if version != space_metadata.FORMAT_VERSION:
-        raise ValueError(
-            f"the format version must be {space_metadata.FORMAT_VERSION}. "
-            f"Received: {version!r}."
-        )
-    metadata = hyperparams.from_dict(space_metadata.Metadata, fields)
-    if base_fingerprint not in (None, metadata.base_fingerprint):
-        raise ValueError(
-            "made for another base model: the fingerprint must be "
-            f"{base_fingerprint}. Received: {metadata.base_fingerprint}."
-        )
-    # Before the tensors are copied: the header says what they are.
-    space_lib.check_names(metadata, header)
-    space = space_lib.sealed(metadata, tensor_file.tensors(data))
-    if space.metadata.sha256 != metadata.sha256:
-        raise ValueError(
-            f"altered: the SHA-256 must be {metadata.sha256}. "
-            f"Received: {space.metadata.sha256}."
-        )
-    return space
+        tensor_file.check_seal(metadata, tensors)
+        return Space(tensors, metadata)

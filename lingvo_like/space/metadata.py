@@ -1,56 +1,59 @@
-"""What a space is for and where it comes from, as checked JSON."""
+"""The metadata of a space's file."""
 
 import dataclasses
 
-from lingvo_like import json_values
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like import tensor_file
+from lingvo_like.space import embedding_space, embeddings
+from lingvo_like.submodel import metadata as submodel_metadata
 
 FORMAT_VERSION = 1
+EMBEDDINGS = "embeddings"
+MEAN_EMBEDDING = "mean_embedding"
 
 
-class SpaceError(ValueError):
-    """A space, or a file of one, is not what it has to be."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metadata(submodel_metadata.CommonMetadata):
+    """The metadata of a space.
 
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """What a space is for, where it comes from, and its checksum.
-
-    `experiment` and `values` are what it was trained by; `encoder` is empty,
-    or holds the speaker encoder's arguments under "config" and the shapes of
-    its tensors under "shapes"; `training` sums up how it was trained.
+    Attributes:
+        values: hyperparameters of the experiment that trained it.
+        embedding_dim: number of elements in the basis.
+        normalization: one of `embeddings.NORMALIZATIONS`.
+        speakers: ids, in the order of the embeddings.
+        encoder: empty; or the speaker encoder's arguments under "config" and
+            the shapes of its tensors under "shapes".
     """
 
-    format_version: int
-    base_fingerprint: str
-    experiment: str
     values: dict
-    model_dim: int
-    bottleneck_dim: int
-    blocks: tuple[int, ...]
-    residual_weight: float
     embedding_dim: int
     normalization: str
     speakers: tuple[str, ...]
     encoder: dict
-    base_description: dict
-    training: dict
-    sha256: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        embeddings.check_normalization(self.normalization)
+        if self.embedding_dim < 1 or not self.speakers:
+            raise ValueError("a space needs an element and a speaker")
+        if len(set(self.speakers)) != len(self.speakers):
+            raise ValueError("a speaker appears twice in one space")
+        _ = self.tensor_shapes
 
     @property
-    def layout(self):
-        return submodel_layout.Layout(
-            self.model_dim, self.bottleneck_dim, self.blocks
-        )
-
-
-def plain_json(name, value):
-    """A dict as JSON gives it back: string keys, lists for tuples.
-
-    Raises:
-        SpaceError: it holds what JSON does not, NaN for instance.
-    """
-    try:
-        return json_values.plain(value or {})
-    except (TypeError, ValueError) as error:
-        raise SpaceError(f"`{name}` must be JSON: {error}") from None
+    def tensor_shapes(self) -> tensor_file.Shapes:
+        """The shape of every tensor, in the order of the checksum."""
+        dim = self.embedding_dim
+        shapes = {
+            embedding_space.BASIS + name: (dim, *shape)
+            for name, shape in self.layout.shapes.items()
+        }
+        shapes[EMBEDDINGS] = (len(self.speakers), dim)
+        shapes[MEAN_EMBEDDING] = (dim,)
+        encoder = self.encoder.get("shapes", {})
+        if not isinstance(encoder, dict) or not all(
+            isinstance(shape, list | tuple) for shape in encoder.values()
+        ):
+            raise ValueError("`encoder`: its shapes must be lists by name")
+        for name, shape in sorted(encoder.items()):
+            shapes[embedding_space.ENCODER + name] = tuple(shape)
+        return shapes

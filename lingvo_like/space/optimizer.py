@@ -1,43 +1,56 @@
-"""AdamW over a space: each embedding an optimiser of its own, one basis."""
+"""AdamW over a space: each embedding an optimizer of its own, one basis."""
+
+from collections import abc
 
 import tensorflow as tf
 
+from lingvo_like import tensor_types
 from lingvo_like.space import embedding_space, replica_sums
+from lingvo_like.stack import optimizer, rows
+
+_OWN = "embedding/"
 
 
 class SpaceAdamW(tf.Module):
-    """The optimiser of an `EmbeddingSpace`; takes the place of `SlotAdamW`.
+    """The optimizer of an `EmbeddingSpace`; takes the place of `SlotAdamW`.
 
-    Only the embeddings of a step are read and written, so an absent speaker's
-    stays as it is, bit for bit, and a step costs the same for any number of
-    speakers. What they share, the basis and the speaker encoder, moves by the
-    mean of the active speakers' gradients, at the learning rate of the mean of
-    their step counts: all speakers reach the end of its schedule together,
-    however many steps of the job that takes. Where replicas share a step, the
-    mean is over the speakers of all of them, and every replica moves its copy
-    by the same.
+    A step reads and writes only its own speakers' embeddings, so an absent
+    speaker's stays as it is, bit for bit, and a step costs the same for any
+    number of speakers. The basis and the speaker encoder, which they share,
+    move by the mean of the active speakers' gradients, at the learning rate of
+    the mean of their step counts: all speakers reach the end of the schedule
+    together, however many steps of the job that takes. Where replicas share a
+    step, the mean is over the speakers of all replicas.
 
     Args:
-        space: `EmbeddingSpace`.
-        embeddings: `SlotAdamW` over `{EMBEDDING: space.embeddings}`.
-        basis: `SlotAdamW` over the basis, a slot for each element; None where
-            the basis is frozen, and the mean embedding with it.
-        encoder: `SlotAdamW` over the speaker encoder, in one slot; or None.
+        space: what is trained.
+        embeddings: moves `{EMBEDDING: space.embeddings}`.
+        basis: moves the basis, in a slot for each element; None where the basis
+            is frozen, and the mean embedding with it.
+        encoder: moves the speaker encoder, in one slot.
 
-    Attributes:
-        embeddings, basis, encoder: as given.
-        steps, skipped, learning_rate_scale: those of `embeddings`.
+    Raises:
+        ValueError: a basis is frozen and has an optimizer, or neither.
     """
 
-    def __init__(self, space, embeddings, basis=None, encoder=None):
+    def __init__(
+        self,
+        space: embedding_space.EmbeddingSpace,
+        embeddings: optimizer.SlotAdamW,
+        basis: optimizer.SlotAdamW | None = None,
+        encoder: optimizer.SlotAdamW | None = None,
+    ) -> None:
         super().__init__(name="space_adamw")
         if (basis is not None) != space.basis_trainable:
-            raise ValueError("a frozen basis takes no optimizer, another needs")
+            raise ValueError(
+                "a basis needs an optimizer unless it is frozen, and a frozen "
+                "basis takes none"
+            )
         self._space = space
         self.embeddings = embeddings
         self.basis, self.encoder = basis, encoder
-        # What all speakers share, each with the count of its slots.
-        self._shared = {}
+        # The optimizer and the number of slots of each part that is shared.
+        self._shared: dict[str, tuple[optimizer.SlotAdamW, int]] = {}
         if basis is not None:
             self._shared[embedding_space.BASIS] = (basis, space.embedding_dim)
         if encoder is not None:
@@ -47,27 +60,38 @@ class SpaceAdamW(tf.Module):
         self.learning_rate_scale = embeddings.learning_rate_scale
 
     @property
-    def state_by_name(self):
-        """Every variable of the optimiser by a stable name."""
-        state = {
-            f"embedding/{name}": variable
-            for name, variable in self.embeddings.state_by_name.items()
+    def state_by_name(self) -> dict[str, rows.Variable]:
+        """Every variable of the optimizer by a stable name."""
+        return {
+            prefix + name: variable
+            for prefix, part in (
+                (_OWN, self.embeddings),
+                *((prefix, part) for prefix, (part, _) in self._shared.items()),
+            )
+            for name, variable in part.state_by_name.items()
         }
-        for prefix, (shared, _) in self._shared.items():
-            state |= {
-                prefix + name: variable
-                for name, variable in shared.state_by_name.items()
-            }
-        return state
 
-    def update(self, slots, active, trainables, gradients):
-        """One step of the slots that are active, and of what they share.
+    @property
+    def shared_names(self) -> abc.Set[str]:
+        """Names in `state_by_name` that all speakers share."""
+        return {
+            name for name in self.state_by_name if not name.startswith(_OWN)
+        }
+
+    def update(
+        self,
+        row_indices: tf.Tensor,
+        active: tf.Tensor,
+        trainables: tensor_types.TensorsByName,
+        gradients: tensor_types.TensorsByName,
+    ) -> tf.Tensor:
+        """One step of the speakers that are active, and of what they share.
 
         Args:
-            slots: `[speakers]` int32, all different.
+            row_indices: `[speakers]` int32, all different.
             active: `[speakers]` bool, False where a place is empty.
-            trainables: dict from `EmbeddingSpace.trainables(slots)`.
-            gradients: dict like it, of the sum of the speakers' losses.
+            trainables: from `EmbeddingSpace.trainables(row_indices)`.
+            gradients: like `trainables`, of the sum of the speakers' losses.
 
         Returns:
             The gradient norm of each speaker's embedding before clipping,
@@ -75,25 +99,26 @@ class SpaceAdamW(tf.Module):
         """
         name = embedding_space.EMBEDDING
         norms = self.embeddings.update(
-            slots,
+            row_indices,
             active,
             {name: trainables[name]},
             {name: gradients[name]},
         )
         if self._shared:
-            self._update_mean(slots, trainables[name])
-            self._update_shared(slots, active, trainables, gradients)
+            self._update_mean(row_indices, trainables[name])
+            self._update_shared(row_indices, active, trainables, gradients)
         return norms
 
-    def _update_mean(self, slots, before):
-        # By what changed: a mean over all would grow with the speakers.
-        change = tf.gather(self._space.embeddings, slots) - before
+    def _update_mean(self, row_indices, before):
+        # The mean moves by what changed, since a mean over all embeddings would
+        # cost more with every speaker.
+        change = tf.gather(self._space.embeddings, row_indices) - before
         change = replica_sums.over_replicas(tf.reduce_sum(change, axis=0))
         self._space.mean_embedding.assign_add(change / self._space.num_slots)
 
-    def _update_shared(self, slots, active, trainables, gradients):
+    def _update_shared(self, row_indices, active, trainables, gradients):
         present = tf.cast(active, tf.float32)
-        steps = tf.cast(tf.gather(self.steps, slots), tf.float32)
+        steps = tf.cast(tf.gather(self.steps, row_indices), tf.float32)
         num_active, sum_of_steps, sums = replica_sums.over_replicas(
             (
                 tf.reduce_sum(present),
@@ -111,5 +136,5 @@ class SpaceAdamW(tf.Module):
                 tf.fill([num_slots], num_active > 0.0),
                 embedding_space.without_prefix(prefix, trainables),
                 {name: each / count for name, each in sums[prefix].items()},
-                shared.learning_rate_at(sum_of_steps / count),
+                shared.rule.learning_rate_at(sum_of_steps / count),
             )

@@ -1,81 +1,70 @@
-"""AdamW over the rows of a stack, each slot an optimiser of its own.
+"""AdamW over the rows of a stack, each slot an optimizer of its own.
 
-The arithmetic is that of `adamw`; here are its variables. Only the rows of a
-step are read and written: a slot that is absent stays as it is, bit for bit.
+`adamw` has the arithmetic; here are its variables. A step reads and writes only
+its own rows, so an absent slot stays as it is, bit for bit.
 """
+
+from collections import abc
 
 import numpy as np
 import tensorflow as tf
 
+from lingvo_like import tensor_types
 from lingvo_like.stack import adamw
+from lingvo_like.stack import rows as slot_rows_lib
+from lingvo_like.submodel import selection
 
 
 class SlotAdamW(tf.Module):
     """Per-slot AdamW.
 
     Args:
-        variables_by_name: dict of name to variable `[slots, ...]`.
-        num_steps, learning_rate, warmup_steps, decay, beta_1, beta_2, epsilon,
-            weight_decay, clip_norm: as `adamw.AdamW`'s.
+        variables_by_name: variables `[rows, ...]` to move.
+        rule: how they move.
 
     Attributes:
-        rule: `adamw.AdamW`.
-        steps: variable `[slots]` int32, updates that each slot has had.
-        skipped: variable `[slots]` int32, steps whose gradient was not finite;
-            such a step counts, and leaves weights and moments alone.
-        learning_rate_scale: variable `[slots]` float32.
+        steps: variable `[rows]` int32, updates that each slot has had.
+        skipped: variable `[rows]` int32, updates whose gradient was not finite;
+            such an update counts, and leaves weights and moments as they are.
+        learning_rate_scale: variable `[rows]` float32.
+        first_moments, second_moments: variables `[rows, ...]` by name.
+        shared_names: names of the variables that all slots share: none.
     """
+
+    shared_names: frozenset[str] = frozenset()
 
     def __init__(
         self,
-        variables_by_name,
-        num_steps,
-        learning_rate=1e-3,
-        warmup_steps=0,
-        decay="cosine",
-        beta_1=0.9,
-        beta_2=0.98,
-        epsilon=1e-8,
-        weight_decay=0.0,
-        clip_norm=1.0,
-    ):
+        variables_by_name: abc.Mapping[str, slot_rows_lib.Variable],
+        rule: adamw.AdamW,
+    ) -> None:
         super().__init__(name="slot_adamw")
-        self.rule = adamw.AdamW(
-            num_steps=num_steps,
-            learning_rate=learning_rate,
-            warmup_steps=warmup_steps,
-            decay=decay,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-        )
+        self.rule = rule
         self._variables = dict(variables_by_name)
-        num_slots = next(iter(self._variables.values())).shape[0]
+        num_rows = next(iter(self._variables.values())).shape[0]
         self.first_moments = self._like_variables("first_moment")
         self.second_moments = self._like_variables("second_moment")
-        self.steps = tf.Variable(tf.zeros([num_slots], tf.int32), name="steps")
+        self.steps = tf.Variable(tf.zeros([num_rows], tf.int32), name="steps")
         self.skipped = tf.Variable(
-            tf.zeros([num_slots], tf.int32), name="skipped"
+            tf.zeros([num_rows], tf.int32), name="skipped"
         )
         self.learning_rate_scale = tf.Variable(
-            tf.ones([num_slots]), name="learning_rate_scale"
+            tf.ones([num_rows]), name="learning_rate_scale"
         )
 
-    def _like_variables(self, kind):
+    def _like_variables(self, prefix: str) -> dict[str, slot_rows_lib.Variable]:
         return {
             name: tf.Variable(
                 tf.zeros(variable.shape, variable.dtype),
-                name=f"{kind}/{name}",
+                name=f"{prefix}/{name}",
                 trainable=False,
             )
             for name, variable in self._variables.items()
         }
 
     @property
-    def state_by_name(self):
-        """Every variable of the optimiser by a stable name."""
+    def state_by_name(self) -> dict[str, slot_rows_lib.Variable]:
+        """Every variable of the optimizer by a stable name."""
         state = {
             "steps": self.steps,
             "skipped": self.skipped,
@@ -86,12 +75,14 @@ class SlotAdamW(tf.Module):
             state[f"second_moment/{name}"] = self.second_moments[name]
         return state
 
-    def reset(self, slot_rows, slots):
-        """Forgets slots' moments and counts, for new Submodels in their rows.
+    def reset(
+        self, slot_rows: slot_rows_lib.SlotRows, slots: slot_rows_lib.Slots
+    ) -> None:
+        """Clears moments and counts, for new Submodels in the slots' rows.
 
         Args:
-            slot_rows: `SlotRows` of the variables.
-            slots: sequence of slots that have rows.
+            slot_rows: the rows of the variables.
+            slots: slots that have rows.
         """
         for variable in self.state_by_name.values():
             value = 1 if variable is self.learning_rate_scale else 0
@@ -102,55 +93,45 @@ class SlotAdamW(tf.Module):
             )
             slot_rows.write(variable, slots, values)
 
-    def learning_rate_at(self, steps):
-        """The schedule at a slot's update count `[speakers]`, first is 1."""
-        return self.rule.learning_rate_at(steps)
-
-    def update(self, slots, active, rows, gradients, learning_rate=None):
+    def update(
+        self,
+        row_indices: tf.Tensor,
+        active: tf.Tensor,
+        weights: tensor_types.TensorsByName,
+        gradients: tensor_types.TensorsByName,
+        learning_rate: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """One step of the slots that are active.
 
         Args:
-            slots: `[speakers]` int32, all different.
+            row_indices: `[speakers]` int32, all different.
             active: `[speakers]` bool; where False the place is empty and its
-                slot is written back unchanged.
-            rows: dict of name to `[speakers, ...]`, the weights now.
-            gradients: dict like `rows`, of each speaker's own loss.
-            learning_rate: float scalar in place of the schedule's at each
-                slot's own steps, or None.
+                row is written back unchanged.
+            weights: `[speakers, ...]` by name, before the step.
+            gradients: like `weights`, of each speaker's own loss.
+            learning_rate: float scalar that replaces the schedule.
 
         Returns:
             The gradient norm of each speaker before clipping, `[speakers]`.
         """
+        before = adamw.State(
+            tf.gather(self.steps, row_indices),
+            tf.gather(self.skipped, row_indices),
+            tf.gather(self.learning_rate_scale, row_indices),
+            selection.select(self.first_moments, row_indices),
+            selection.select(self.second_moments, row_indices),
+        )
         update = self.rule.update(
-            self._state(slots, rows),
-            active,
-            rows,
-            gradients,
-            learning_rate,
-            add=tf.add_n,
+            before, active, weights, gradients, learning_rate, add=tf.add_n
         )
         after = update.state
         written = [(self.steps, after.steps), (self.skipped, after.skipped)]
-        for name, row in update.rows.items():
+        for name, after_weights in update.weights.items():
             written += [
-                (self._variables[name], row),
+                (self._variables[name], after_weights),
                 (self.first_moments[name], after.first_moments[name]),
                 (self.second_moments[name], after.second_moments[name]),
             ]
         for variable, value in written:
-            variable.scatter_update(tf.IndexedSlices(value, slots))
+            variable.scatter_update(tf.IndexedSlices(value, row_indices))
         return update.norms
-
-    def _state(self, slots, names):
-        """`adamw.State` of the slots now."""
-
-        def gather(moments):
-            return {name: tf.gather(moments[name], slots) for name in names}
-
-        return adamw.State(
-            tf.gather(self.steps, slots),
-            tf.gather(self.skipped, slots),
-            tf.gather(self.learning_rate_scale, slots),
-            gather(self.first_moments),
-            gather(self.second_moments),
-        )

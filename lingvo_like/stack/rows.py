@@ -1,83 +1,100 @@
-"""Where the rows of a job's slots are, when replicas share the work.
+"""The rows of a job's slots, when replicas share the work.
 
-A variable made under a distribution strategy has a copy on each replica. What
-belongs to all, such as a base model, is the same in every copy. What belongs
-to a speaker is right in the copy of the one replica that trains the speaker,
-its owner, and a step there reads and writes that copy alone: nothing about a
-Submodel ever crosses from one replica to another.
+A variable made under a distribution strategy has a copy on each replica. A
+shared variable, such as one of the base model, is the same in every copy. The
+row of a slot is right only in the copy of its owner, the one replica that
+trains the speaker. A step there reads and writes that copy alone, so nothing
+about a Submodel ever crosses from one replica to another.
 """
 
 import collections
+from collections import abc
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+# A tf.Variable, or what a distribution strategy makes in its place.
+Variable: TypeAlias = Any
+Slots: TypeAlias = abc.Sequence[int] | np.ndarray
 
-def copies(variable):
+
+def copies(variable: Variable) -> tuple[tf.Variable, ...]:
     """A variable's copies on the replicas of this process, in order."""
     return tuple(getattr(variable, "values", None) or (variable,))
 
 
-def owners(replica_of, local):
+def owners(replica_of: abc.Iterable[int], local: range) -> list[int | None]:
     """Each slot's replica among those of this process, or None.
 
     Args:
         replica_of: for each slot its replica, among those of all processes.
-        local: range, the replicas of this process.
+        local: the replicas of this process.
     """
     return [r - local.start if r in local else None for r in replica_of]
 
 
 class SlotRows:
-    """Every copy has a row for each slot, its owner's being the right one.
+    """Every copy has a row for each slot; the owner's is the right one.
 
     Args:
-        num_slots: int.
+        num_slots: number of slots.
         owners: for each slot its replica among those of this process, or None
             where another process has it; the first replica if not given.
 
     Attributes:
-        num_rows: int, rows of one copy.
+        num_rows: rows of one copy.
         order: array of the slots whose rows make up a tensor of all processes.
-        slots: array of those among them that replicas of this process own.
+        slots: array of the slots of `order` that replicas of this process own.
     """
 
-    def __init__(self, num_slots, owners=None):
+    def __init__(
+        self, num_slots: int, owners: abc.Iterable[int | None] | None = None
+    ) -> None:
         self.num_rows = num_slots
         self._owners = [0] * num_slots if owners is None else list(owners)
         self._list(range(num_slots))
 
-    def _list(self, slots):
+    def _list(self, slots: abc.Iterable[int]) -> None:
         self.order = np.array(sorted(slots), np.int32)
         self.slots = np.array(
             [slot for slot in self.order if self.is_here(slot)], np.int32
         )
 
-    def row(self, slot):
-        """The slot's row in its owner's copy."""
+    def row_index(self, slot: int) -> int:
+        """The index of the slot's row in its owner's copy.
+
+        Raises:
+            ValueError: there is no such slot; never a neighbour's row.
+        """
+        if not 0 <= slot < len(self._owners):
+            raise ValueError(
+                f"slots must be in [0, {len(self._owners)}). Received: {slot}."
+            )
         return int(slot)
 
-    def is_here(self, slot):
+    def is_here(self, slot: int) -> bool:
         """Whether a replica of this process owns the slot."""
         return self._owners[slot] is not None
 
-    def read(self, variable, slot):
-        """The slot's row of a variable, a NumPy array `[...]`.
+    def read(self, variable: Variable, slot: int) -> np.ndarray:
+        """The slot's row of a variable, `[...]`.
 
         Raises:
-            ValueError: another process has it.
+            ValueError: there is no such slot, or another process has it.
         """
+        row_index = self.row_index(slot)
         owner = self._owners[slot]
         if owner is None:
             raise ValueError(f"slot {slot} is trained by another process")
-        return np.asarray(tf.gather(copies(variable)[owner], self.row(slot)))
+        return np.asarray(tf.gather(copies(variable)[owner], row_index))
 
-    def write(self, variable, slots, values):
-        """Puts `[slots, ...]` into slots' rows, wherever this process has them.
+    def write(self, variable: Variable, slots: Slots, values: Any) -> None:
+        """Puts `[slots, ...]` into the slots' rows that this process has.
 
         Args:
             variable: with copies.
-            slots: sequence of slots, whoever owns them.
+            slots: any slots; those of other processes are left out.
             values: array `[slots, ...]`.
         """
         for copy in copies(variable):
@@ -86,16 +103,18 @@ class SlotRows:
     def _write(self, copy, slots, values):
         if not len(slots):
             return
-        rows = [self.row(slot) for slot in slots]
-        # Few sizes, since on an accelerator each is a program of its own.
-        more = (1 << (len(rows) - 1).bit_length()) - len(rows)
-        rows += rows[-1:] * more
+        row_indices = [self.row_index(slot) for slot in slots]
+        # Padded to a power of two: on an accelerator each size is a program.
+        more = (1 << (len(slots) - 1).bit_length()) - len(slots)
+        row_indices += row_indices[-1:] * more
         values = np.concatenate([values, *[values[-1:]] * more])
         copy.scatter_update(
-            tf.IndexedSlices(tf.constant(values, copy.dtype), rows)
+            tf.IndexedSlices(
+                tf.constant(values, copy.dtype), tf.constant(row_indices)
+            )
         )
 
-    def read_all(self, variable):
+    def read_all(self, variable: Variable) -> np.ndarray:
         """The rows of `slots`, in their order, `[slots, ...]`."""
         found = np.zeros(
             (len(self.slots), *variable.shape[1:]),
@@ -103,17 +122,17 @@ class SlotRows:
         )
         held = copies(variable)
         for owner, places in self._places_of_owners(self.slots).items():
-            rows = [self.row(slot) for slot in self.slots[places]]
-            found[places] = np.asarray(held[owner])[rows]
+            row_indices = [self.row_index(slot) for slot in self.slots[places]]
+            found[places] = np.asarray(held[owner])[row_indices]
         return found
 
-    def write_all(self, variable, values):
+    def write_all(self, variable: Variable, values: Any) -> None:
         """Puts the row of each slot of `order`: `[order, ...]`."""
         for copy in copies(variable):
             copy.assign(values)
 
     def _places_of_owners(self, slots):
-        """Where in `slots` each replica of this process finds its own."""
+        """The places in `slots` of those that each local replica owns."""
         found = collections.defaultdict(list)
         for place, slot in enumerate(slots):
             if self.is_here(slot):
@@ -122,72 +141,76 @@ class SlotRows:
 
 
 class PooledRows(SlotRows):
-    """Each copy has rows for its owner's slots alone, which take them in turn.
+    """Each copy has rows only for its owner's slots, which take turns.
 
-    All processes are told the same, and so agree on who has a row.
+    Every process is told the same, so all agree on who has a row.
 
     Args:
         replica_of: for each slot its replica, among those of all processes.
-        num_rows: int, rows of one copy; the same for all, since the replicas
-            run one program.
-        local: range, the replicas of this process.
+        num_rows: rows of one copy; the same for all, since the replicas run one
+            program.
+        local: the replicas of this process.
     """
 
-    def __init__(self, replica_of, num_rows, local=range(1)):
-        self._row_of = {}
+    def __init__(
+        self,
+        replica_of: abc.Sequence[int],
+        num_rows: int,
+        local: range = range(1),
+    ) -> None:
+        self._row_index_of: dict[int, int] = {}
         self._replica_of = replica_of
         self._free = {
             replica: list(range(num_rows))[::-1] for replica in set(replica_of)
         }
-        super().__init__(
-            len(replica_of),
-            owners(replica_of, local),
-        )
+        super().__init__(len(replica_of), owners(replica_of, local))
         self.num_rows = num_rows
         self._list(())
 
-    def take(self, slots):
+    def take(self, slots: abc.Iterable[int]) -> list[int]:
         """Gives rows to slots, while their replicas have some.
 
         Args:
-            slots: sequence of slots without a row, the first to come first.
+            slots: slots without a row, the first to be served first.
 
         Returns:
-            list of those that have a row now.
+            The slots that now have a row.
         """
         taken = []
         for slot in slots:
             free = self._free[self._replica_of[slot]]
             if free:
-                self._row_of[slot] = free.pop()
+                self._row_index_of[slot] = free.pop()
                 taken.append(slot)
-        self._list(self._row_of)
+        self._list(self._row_index_of)
         return taken
 
-    def leave(self, slots):
-        """Takes back the rows of those who have one, and what is in them."""
+    def leave(self, slots: abc.Iterable[int]) -> None:
+        """Takes the rows back from the slots that have one."""
         for slot in slots:
-            if slot in self._row_of:
+            if slot in self._row_index_of:
                 free = self._free[self._replica_of[slot]]
-                free.append(self._row_of.pop(slot))
-        self._list(self._row_of)
+                free.append(self._row_index_of.pop(slot))
+        self._list(self._row_index_of)
 
-    def expect(self, slots):
-        """Gives these slots the rows, which `write_all` puts next.
+    def expect(self, slots: abc.Sequence[int]) -> list[int]:
+        """Gives the rows to the slots whose values `write_all` puts next.
 
         Returns:
-            list of those for whom their replicas have none left; they `leave`
-            after that.
+            The slots for which their replicas have no row left. They must
+            `leave` after `write_all`.
         """
-        self.leave(list(self._row_of))
+        self.leave(list(self._row_index_of))
         taken = set(self.take(slots))
         self._list(slots)
         return [slot for slot in slots if slot not in taken]
 
-    def row(self, slot):
-        return self._row_of[slot]
+    def row_index(self, slot: int) -> int:
+        if slot not in self._row_index_of:
+            raise ValueError(f"slot {slot} has no row now")
+        return self._row_index_of[slot]
 
-    def write(self, variable, slots, values):
+    def write(self, variable: Variable, slots: Slots, values: Any) -> None:
         held = copies(variable)
         for owner, places in self._places_of_owners(slots).items():
             self._write(
@@ -196,11 +219,11 @@ class PooledRows(SlotRows):
                 np.asarray(values)[places],
             )
 
-    def write_all(self, variable, values):
+    def write_all(self, variable: Variable, values: Any) -> None:
         places = [
             place
             for place, slot in enumerate(self.order)
-            if slot in self._row_of
+            if slot in self._row_index_of
         ]
         self.write(variable, self.order[places], np.asarray(values)[places])
 
@@ -209,27 +232,24 @@ class SlotTensor:
     """A variable of rows as one tensor in the order of the slots.
 
     Args:
-        variable: with rows of slots.
-        slot_rows: `SlotRows`.
-
-    Attributes:
-        dtype: the variable's.
+        variable: with a row for each slot.
+        slot_rows: the rows of the slots.
     """
 
-    def __init__(self, variable, slot_rows):
+    def __init__(self, variable: Variable, slot_rows: SlotRows) -> None:
         self._variable = variable
         self._slot_rows = slot_rows
-        self.dtype = variable.dtype
+        self.dtype: tf.DType = variable.dtype
 
     @property
-    def shape(self):
+    def shape(self) -> tf.TensorShape:
         """`[order, ...]`: the slots that have rows, in any process."""
         return tf.TensorShape(
             [len(self._slot_rows.order), *self._variable.shape[1:]]
         )
 
     @property
-    def slots(self):
+    def slots(self) -> np.ndarray:
         """The slots whose rows NumPy sees: those of this process."""
         return self._slot_rows.slots
 
@@ -237,7 +257,7 @@ class SlotTensor:
         del copy
         return np.asarray(self._slot_rows.read_all(self._variable), dtype)
 
-    def assign(self, values):
+    def assign(self, values: Any) -> None:
         """Puts `[order, ...]`."""
         self._slot_rows.write_all(self._variable, values)
 
@@ -247,20 +267,23 @@ class SharedTensor:
 
     Args:
         variable: with or without copies.
+
+    Attributes:
+        slots: None, since the tensor belongs to all slots.
     """
 
-    # No slots: the tensor is everybody's.
     slots = None
 
-    def __init__(self, variable):
+    def __init__(self, variable: Variable) -> None:
         self._copies = copies(variable)
-        self.dtype, self.shape = variable.dtype, variable.shape
+        self.dtype: tf.DType = variable.dtype
+        self.shape: tf.TensorShape = variable.shape
 
     def __array__(self, dtype=None, copy=None):
         del copy
         return np.asarray(np.asarray(self._copies[0]), dtype)
 
-    def assign(self, value):
+    def assign(self, value: Any) -> None:
         """Puts the value into all copies."""
         for copy in self._copies:
             copy.assign(value)

@@ -1,33 +1,32 @@
-"""The stack of a job: all blocks' stacked adapters as one thing.
+"""The stack of a job: the Submodels that are trained together."""
 
-A speaker id maps to a slot; a slot's tensors, over all blocks, are a Submodel.
-"""
+from collections import abc
 
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import random_streams
-from lingvo_like.layers import adapter
+from lingvo_like import random_streams, tensor_types
 from lingvo_like.stack import rows as slot_rows_lib
 from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import selection, sites
 
-# Starting points drawn before they are written: a stack of thousands never has
-# a second copy in memory.
+# Starting points are drawn in chunks, so that a stack of thousands never has a
+# second copy in memory.
 _SLOTS_AT_ONCE = 256
 
 
 class SpeakerSlots(tf.Module):
-    """Which slot each speaker has.
+    """The slot of each speaker.
 
     Args:
-        speakers: sequence of speaker ids; a speaker's slot is its position.
-        name: str.
+        speakers: speaker ids; a speaker's slot is its position.
+        name: name of the module.
 
     Raises:
         ValueError: there is no speaker, or one appears twice.
     """
 
-    def __init__(self, speakers, name):
+    def __init__(self, speakers: abc.Iterable[str], name: str) -> None:
         super().__init__(name=name)
         self.speakers = tuple(speakers)
         self._slots = {speaker: i for i, speaker in enumerate(self.speakers)}
@@ -37,14 +36,14 @@ class SpeakerSlots(tf.Module):
             raise ValueError("a stack needs at least one speaker")
 
     @property
-    def num_slots(self):
+    def num_slots(self) -> int:
         return len(self.speakers)
 
-    def slot(self, speaker):
+    def slot(self, speaker: str) -> int:
         """The slot of a speaker.
 
         Raises:
-            ValueError: the speaker has none; never a neighbour's.
+            ValueError: the speaker has none; never a neighbour's slot.
         """
         if speaker not in self._slots:
             raise ValueError(
@@ -55,158 +54,117 @@ class SpeakerSlots(tf.Module):
 
 
 class Stack(SpeakerSlots):
-    """The Submodels that are trained together.
+    """The Submodels that are trained together, one in each slot.
 
     Args:
-        speakers: sequence of speaker ids; a speaker's slot is its position.
-        layout: `submodel_layout.Layout`, the tensors of one Submodel.
-        residual_weight: float.
-        slot_rows: `SlotRows`, where the rows of the slots are; a row for each
-            slot if None.
+        speakers: speaker ids; a speaker's slot is its position.
+        layout: the tensors of one Submodel.
+        residual_weight: factor of each adapter's branch.
+        slot_rows: the rows that the slots have; one row for each slot if None.
 
     Attributes:
-        adapters: dict of block index to `StackedAdapter`.
-        variables_by_name: dict of tensor name to variable `[slots, ...]`, in
-            the layout's order.
-        slot_rows: as given. Steps know slots by their rows: `gather` takes
-            rows, which are the slots where each has one.
+        variables_by_name: variables `[rows, ...]` by tensor name, in the
+            layout's order.
+        shared_names: names of the variables that all speakers share: none.
     """
 
-    def __init__(self, speakers, layout, residual_weight=1.0, slot_rows=None):
+    shared_names: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        speakers: abc.Iterable[str],
+        layout: submodel_layout.Layout,
+        residual_weight: float = 1.0,
+        slot_rows: slot_rows_lib.SlotRows | None = None,
+    ) -> None:
         super().__init__(speakers, name="stack")
         self.layout = layout
         self.residual_weight = residual_weight
         self.slot_rows = slot_rows or slot_rows_lib.SlotRows(self.num_slots)
-        self.adapters = {
-            block: adapter.StackedAdapter(
-                num_slots=self.slot_rows.num_rows,
-                model_dim=layout.model_dim,
-                bottleneck_dim=layout.bottleneck_dim,
-                residual_weight=residual_weight,
-                name=f"adapter_{block:02d}",
+        self.variables_by_name: dict[str, slot_rows_lib.Variable] = {
+            name: tf.Variable(
+                tf.zeros([self.slot_rows.num_rows, *shape]), name=name
             )
-            for block in layout.blocks
+            for name, shape in layout.shapes.items()
         }
 
-    @property
-    def variables_by_name(self):
-        return {
-            submodel_layout.tensor_name(block, field): weight.value
-            for block, layer in self.adapters.items()
-            for field, weight in layer.stack._asdict().items()
-        }
-
-    def initialize(self, seed, shared_start=False):
-        """Draws the starting point of every speaker who has a row.
+    def initialize(self, seed: int, shared_start: bool = False) -> None:
+        """Draws the starting point of every speaker who has a row here.
 
         Args:
-            seed: int.
-            shared_start: bool, all speakers draw from one stream of the seed.
+            seed: the job's seed.
+            shared_start: whether all speakers draw from one stream.
         """
         self.start(self.slot_rows.slots, seed, shared_start)
 
-    def start(self, slots, seed, shared_start=False):
-        """Draws speakers' starting points: the identity, ready to learn.
+    def start(
+        self, slots: slot_rows_lib.Slots, seed: int, shared_start: bool = False
+    ) -> None:
+        """Draws the starting points of speakers: the identity, ready to learn.
 
-        The down projections come from a stream of (seed, speaker), scaled as
-        He et al. 2015 for ReLU; everything else is zero, so each Submodel
-        starts as the base, wherever its slot is and whoever its neighbours.
+        Each drawn tensor comes from a stream of (seed, speaker), so it does
+        not depend on the slot or on the other speakers.
 
         Args:
-            slots: sequence of slots that have rows.
-            seed, shared_start: as `initialize`.
+            slots: slots that have rows.
+            seed: the job's seed.
+            shared_start: whether all speakers draw from one stream.
         """
+        deviations = self.layout.initial_deviations
         for first in range(0, len(slots), _SLOTS_AT_ONCE):
             some = slots[first : first + _SLOTS_AT_ONCE]
             for name, variable in self.variables_by_name.items():
-                values = np.zeros((len(some), *variable.shape[1:]), np.float32)
-                if name.endswith("/down_kernel"):
+                shape = (len(some), *self.layout.shapes[name])
+                values = np.zeros(shape, np.float32)
+                if name in deviations:
                     for value, slot in zip(values, some, strict=True):
                         whose = "" if shared_start else self.speakers[slot]
                         stream = random_streams.generator(
                             "initial", seed, whose, name
                         )
                         stream.standard_normal(out=value, dtype=np.float32)
-                    values *= np.float32(np.sqrt(2.0 / values.shape[1]))
+                    values *= np.float32(deviations[name])
                 self.slot_rows.write(variable, some, values)
 
-    def gather(self, slots):
-        """Rows of the slots `[speakers]`: dict of name to `[speakers, ...]`."""
-        return {
-            name: tf.gather(variable, slots)
-            for name, variable in self.variables_by_name.items()
-        }
+    def select(
+        self, row_indices: tensor_types.Tensor
+    ) -> dict[str, tensor_types.Tensor]:
+        """The weights `[speakers, ...]` of a batch, by tensor name."""
+        return selection.select(self.variables_by_name, row_indices)
 
-    def trainables(self, slots):
-        """What a step differentiates by: here, the rows of the slots."""
-        return self.gather(slots)
+    def trainables(
+        self, row_indices: tensor_types.Tensor
+    ) -> dict[str, tensor_types.Tensor]:
+        """The tensors that a step differentiates by: the speakers' weights."""
+        return self.select(row_indices)
 
-    def listen(self, activations, paddings, weights):
-        """Nothing: a stack has no speaker encoder."""
-        del activations, paddings, weights
+    def select_for_training(
+        self, trainables: tensor_types.TensorsByName, inputs: object
+    ) -> tuple[tensor_types.TensorsByName, tensor_types.Tensor]:
+        """The weights of a training step, and the loss of selecting them."""
+        return trainables, 0.0
 
-    def rows(self, trainables, seeds=None, heard=None):
-        """The rows `[speakers, ...]` that `trainables` stand for: themselves.
+    def site_functions(
+        self,
+        weights: tensor_types.TensorsByName,
+        dropout_masks: abc.Mapping[int, tensor_types.Tensor] | None = None,
+    ) -> dict[int, sites.SiteFunction]:
+        """What a base model calls at each site; see `sites.site_functions`."""
+        return sites.site_functions(
+            self.layout, weights, self.residual_weight, dropout_masks
+        )
 
-        Args:
-            trainables: dict from `trainables`.
-            seeds: `[speakers, 2]` int32 or None; a stack draws nothing.
-            heard: from `listen`.
-        """
-        del seeds, heard
-        return trainables
-
-    def prediction_loss(self, trainables, heard, active):
-        """Zero: nothing is predicted."""
-        del trainables, heard, active
-        return 0.0
-
-    def adapter_functions(self, rows, dropout_masks=None):
-        """What a base model's `upper` takes: a function for each block.
-
-        Args:
-            rows: dict of name to `[speakers, ...]`, as `gather` gives.
-            dropout_masks: None, or a dict of block to
-                `[speakers, utterances * time, bottleneck_dim]`.
-
-        Returns:
-            dict of block to a function of activations
-            `[speakers * utterances, time, model_dim]`.
-        """
-        return {
-            block: self._adapter_function(
-                layer,
-                adapter.AdapterWeights(
-                    *(
-                        rows[submodel_layout.tensor_name(block, field)]
-                        for field in adapter.AdapterWeights._fields
-                    )
-                ),
-                None if dropout_masks is None else dropout_masks[block],
-            )
-            for block, layer in self.adapters.items()
-        }
-
-    @staticmethod
-    def _adapter_function(layer, weights, mask):
-        speakers = weights.down_kernel.shape[0]
-
-        def apply(x):
-            grouped = tf.reshape(x, [speakers, -1, layer.model_dim])
-            return tf.reshape(layer(grouped, weights, mask), tf.shape(x))
-
-        return apply
-
-    def row(self, slot):
-        """One Submodel's tensors: dict of name to a NumPy array."""
+    def read(self, slot: int) -> dict[str, np.ndarray]:
+        """The tensors of one Submodel."""
         return {
             name: self.slot_rows.read(variable, slot)
             for name, variable in self.variables_by_name.items()
         }
 
-    def set_row(self, slot, tensors):
-        """Puts one Submodel's tensors into a slot."""
-        adapter.check_slots([slot], self.num_slots)
+    def write(
+        self, slot: int, tensors: abc.Mapping[str, tensor_types.Tensor]
+    ) -> None:
+        """Puts the tensors of one Submodel into a slot."""
         for name, variable in self.variables_by_name.items():
             self.slot_rows.write(
                 variable, [slot], np.asarray(tensors[name])[None]

@@ -1,178 +1,186 @@
-"""One speaker's Submodel: named tensors, one packed vector, a file.
+"""One speaker's Submodel: named tensors and metadata, as a sealed file.
 
-A file is safetensors with one metadata entry, the JSON of `Metadata`. Its
-SHA-256 covers every metadata field and every tensor, so nothing in a file can
-change unnoticed; the same Submodel gives the same bytes.
+Loading fails closed: what is not entirely as it must be is refused.
 """
 
 import dataclasses
 import hashlib
 import os
 import urllib.parse
+from collections import abc
+from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
-from lingvo_like import files, tensor_file
+from lingvo_like import files, hyperparams, tensor_file
 from lingvo_like.submodel import layout as submodel_layout
 from lingvo_like.submodel import metadata as submodel_metadata
 
 SUFFIX = ".safetensors"
 MAX_FILE_BYTES = 1 << 29
 MAX_HEADER_BYTES = 1 << 22
-_HEADER_KEY = "submodel"
 _MAX_STEM = 180
+_FORMAT = tensor_file.Format(
+    key="submodel",
+    title="a Submodel",
+    version=submodel_metadata.FORMAT_VERSION,
+    metadata_class=submodel_metadata.Metadata,
+    max_file_bytes=MAX_FILE_BYTES,
+    max_header_bytes=MAX_HEADER_BYTES,
+)
 
-# The whole vocabulary of Submodels under one name.
-Layout = submodel_layout.Layout
-Metadata = submodel_metadata.Metadata
-SubmodelError = submodel_layout.SubmodelError
-tensor_name = submodel_layout.tensor_name
+
+class SubmodelError(ValueError):
+    """A Submodel, or the file of one, is not as it must be."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Submodel:
-    """Tensors by name, float32 and read-only, and their metadata."""
+    """A speaker's tensors by name, float32 and read-only, and their metadata.
+
+    The tensors are in the layout's order. `create` and `load` check them.
+    """
 
     tensors: dict[str, np.ndarray]
-    metadata: Metadata
+    metadata: submodel_metadata.Metadata
 
     @property
-    def layout(self):
+    def layout(self) -> submodel_layout.Layout:
         return self.metadata.layout
 
     @property
-    def vector(self):
+    def vector(self) -> np.ndarray:
         """The packed vector `[num_values]` float32."""
-        # In the layout's order, and checked, since the Submodel was made.
         return np.concatenate([each.ravel() for each in self.tensors.values()])
 
 
 def create(
-    layout,
-    tensors,
+    layout: submodel_layout.Layout,
+    tensors: abc.Mapping[str, Any],
     *,
-    base_fingerprint,
-    speaker,
-    experiment="",
-    residual_weight=1.0,
-    base_description=None,
-    training=None,
-):
+    base_fingerprint: str,
+    speaker: str,
+    experiment: str = "",
+    residual_weight: float = 1.0,
+    base_description: abc.Mapping[str, Any] | None = None,
+    training: abc.Mapping[str, Any] | None = None,
+) -> Submodel:
     """Makes a Submodel, checked and with its checksum.
 
     Args:
-        layout: `Layout`.
-        tensors: dict of name to float32 array, as the layout says.
-        base_fingerprint: string, of the base model that it specialises.
-        speaker: string, not empty.
-        experiment: string, the registered name.
-        residual_weight: float, of its adapters.
-        base_description: JSON-able dict, frontend and tokenizer of the base.
-        training: JSON-able dict, a summary.
+        layout: kinds and sites.
+        tensors: float32 arrays by name, as the layout says; they are copied.
+        base_fingerprint: the base model that the Submodel specialises.
+        speaker: id of the speaker, not empty.
+        experiment: registered name of the experiment.
+        residual_weight: factor of each adapter's branch.
+        base_description: the base model's frontend and tokenizer.
+        training: summary of the training.
 
     Raises:
-        SubmodelError: anything is missing, too much, not finite or not JSON.
+        SubmodelError: a tensor is missing, not expected or not finite, or a
+            value is not JSON.
     """
-    plain = submodel_metadata.plain_json
-    metadata = Metadata(
-        format_version=submodel_metadata.FORMAT_VERSION,
-        base_fingerprint=base_fingerprint,
-        experiment=experiment,
-        speaker=speaker,
-        model_dim=layout.model_dim,
-        bottleneck_dim=layout.bottleneck_dim,
-        blocks=layout.blocks,
-        residual_weight=float(residual_weight),
-        base_description=plain("base_description", base_description or {}),
-        training=plain("training", training or {}),
-        dtype="float32",
-        sha256="",
-    )
-    return _sealed(metadata, {k: np.array(v) for k, v in tensors.items()})
+    with tensor_file.errors_as(SubmodelError):
+        metadata = submodel_metadata.Metadata(
+            format_version=submodel_metadata.FORMAT_VERSION,
+            base_fingerprint=base_fingerprint,
+            experiment=experiment,
+            speaker=speaker,
+            model_dim=layout.model_dim,
+            bottleneck_dim=layout.bottleneck_dim,
+            blocks=layout.blocks,
+            residual_weight=float(residual_weight),
+            base_description=tensor_file.plain_json(
+                "base_description", base_description
+            ),
+            training=tensor_file.plain_json("training", training),
+            dtype="float32",
+            sha256="",
+        )
+        return _sealed(metadata, {k: np.array(v) for k, v in tensors.items()})
 
 
-def identity(layout, **metadata):
-    """The Submodel of zeros, which is the base; arguments as `create`'s."""
-    zeros = np.zeros(layout.num_values, np.float32)
-    return create(layout, layout.unpack(zeros), **metadata)
-
-
-def rounded(submodel, dtype):
+def rounded(submodel: Submodel, dtype: str) -> Submodel:
     """The Submodel as a file of `dtype` holds it, still in float32 here.
 
     Raises:
         SubmodelError: a value is too large for the dtype.
     """
-    submodel_metadata.check_dtype(dtype)
-    tensors = {}
-    for name, tensor in submodel.tensors.items():
-        with np.errstate(over="ignore"):
-            tensors[name] = tensor.astype(dtype).astype(np.float32)
-        overflow = np.isfinite(tensor) & ~np.isfinite(tensors[name])
-        if np.any(overflow):
-            raise SubmodelError(
-                f"{name}: values must fit {dtype}, up to "
-                f"{np.finfo(dtype).max:.0f}. Received: "
-                f"{tensor[overflow][0]}. Save it as float32."
-            )
-    metadata = dataclasses.replace(submodel.metadata, dtype=dtype)
-    return _sealed(metadata, tensors)
+    with tensor_file.errors_as(SubmodelError):
+        metadata = dataclasses.replace(submodel.metadata, dtype=dtype)
+        tensors = {}
+        for name, tensor in submodel.tensors.items():
+            with np.errstate(over="ignore"):
+                tensors[name] = tensor.astype(dtype).astype(np.float32)
+            overflow = np.isfinite(tensor) & ~np.isfinite(tensors[name])
+            if np.any(overflow):
+                raise ValueError(
+                    f"{name}: values must fit {dtype}, up to "
+                    f"{np.finfo(dtype).max:.0f}. Received: "
+                    f"{tensor[overflow][0]}. Save it as float32."
+                )
+        return _sealed(metadata, tensors)
 
 
-def to_bytes(submodel):
-    """A file's content, stored as `metadata.dtype` says; see `save`."""
-    submodel = rounded(submodel, submodel.metadata.dtype)
-    data = safetensors.numpy.save(
-        {
-            name: tensor.astype(submodel.metadata.dtype)
-            for name, tensor in submodel.tensors.items()
-        },
-        # One entry: the library writes several in no fixed order.
-        {_HEADER_KEY: submodel_metadata.to_json(submodel.metadata)},
-    )
-    _check_lengths(data)
-    return data
+def to_bytes(submodel: Submodel) -> bytes:
+    """The content of a file, with values stored as `metadata.dtype`."""
+    dtype = submodel.metadata.dtype
+    submodel = rounded(submodel, dtype)
+    with tensor_file.errors_as(SubmodelError):
+        return _FORMAT.to_bytes(
+            submodel.metadata,
+            {
+                name: each.astype(dtype)
+                for name, each in submodel.tensors.items()
+            },
+        )
 
 
-def save(path, submodel, dtype="float32"):
+def save(
+    path: str | os.PathLike[str], submodel: Submodel, dtype: str = "float32"
+) -> Submodel:
     """Writes a Submodel's file, whole or not at all.
 
     Args:
-        path: string or PathLike, local or `gs://`.
-        submodel: `Submodel`.
-        dtype: "float32" or "float16".
+        path: local or `gs://`.
+        submodel: what to write.
+        dtype: one of `tensor_file.DTYPES`.
 
     Returns:
-        The `Submodel` that `load` will give: rounded, with its own checksum.
+        The Submodel that `load` will give: rounded, with its own checksum.
 
     Raises:
         SubmodelError: it is not a valid Submodel, or not one in that dtype.
         OSError: it cannot be written; an old file stays as it was.
     """
-    try:
+    with tensor_file.errors_as(SubmodelError, f"{os.fspath(path)}: "):
         stored = rounded(submodel, dtype)
         data = to_bytes(stored)
-    except SubmodelError as error:
-        raise SubmodelError(f"{os.fspath(path)}: {error}") from None
     files.write_atomically(path, data)
     return stored
 
 
-def load(source, base_fingerprint=None, layout=None, is_sealed=False):
-    """Reads a Submodel; what is not entirely as it should be is refused.
+def load(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    base_fingerprint: str | None = None,
+    layout: submodel_layout.Layout | None = None,
+    is_sealed: bool = False,
+) -> Submodel:
+    """Reads a Submodel.
 
     Args:
         source: a path, local or `gs://`, or a file's bytes.
-        base_fingerprint: string; the base model that it has to be for.
-        layout: `Layout` that it has to have.
-        is_sealed: bool; the bytes are known to be as they were written, by a
-            store's own SHA-256 of the file: the one within is not computed.
+        base_fingerprint: the base model that it must be for.
+        layout: the layout that it must have.
+        is_sealed: whether a store's own SHA-256 of the file has shown that the
+            bytes are as they were written; the checksum within is then not
+            computed.
 
     Raises:
-        SubmodelError: the file cannot be read, is cut, altered or of another
-            format; a tensor is missing, not expected, of another shape or
-            dtype, or not finite; the base or the layout is another one.
+        SubmodelError: the file cannot be read, is cut off, altered or of
+            another format; a tensor is missing, not expected, of another shape
+            or dtype, or not finite; the base or the layout is another one.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         name, data = "Submodel", bytes(source)
@@ -182,25 +190,31 @@ def load(source, base_fingerprint=None, layout=None, is_sealed=False):
             data = files.read(source, MAX_FILE_BYTES)
         except (OSError, ValueError) as error:
             raise SubmodelError(f"cannot load a Submodel: {error}") from None
-    try:
-        return _parse(data, base_fingerprint, layout, is_sealed)
-    except ValueError as error:
-        raise SubmodelError(f"{name}: {error}") from None
+    with tensor_file.errors_as(SubmodelError, f"{name}: "):
+        metadata, header = _FORMAT.parse(data, base_fingerprint)
+        _check_layout(metadata, layout)
+        tensors = tensor_file.read_tensors(
+            data, header, metadata.tensor_shapes, metadata.dtype
+        )
+        if not is_sealed:
+            tensor_file.check_seal(metadata, tensors)
+        return Submodel(tensors, metadata)
 
 
-def file_name(speaker):
-    """A safe file name for any speaker id; different ids, different names.
+def file_name(speaker: str) -> str:
+    """A safe file name for a speaker id; different ids have different names.
 
-    Percent-encoded, so that it reads back; an id too long for that ends in a
-    hash. The id itself is in the file's metadata. On file systems that ignore
-    case, ids that differ in case alone collide.
+    The id is percent-encoded, and one that is too long for that ends in a hash.
+    The id itself is in the file's metadata. On file systems that ignore case,
+    ids that differ only in case collide.
 
     Raises:
         SubmodelError: the id is empty or not valid Unicode.
     """
-    submodel_metadata.check_speaker(speaker)
+    with tensor_file.errors_as(SubmodelError):
+        submodel_metadata.check_speaker(speaker)
     stem = urllib.parse.quote(speaker, safe="").replace("~", "%7E")
-    # Neither hidden, nor taken for a flag, nor a way out of the folder.
+    # A leading dot would hide the file, a dash would look like a flag.
     if stem[0] in ".-":
         stem = f"%{ord(stem[0]):02X}{stem[1:]}"
     if len(stem) > _MAX_STEM:
@@ -210,80 +224,24 @@ def file_name(speaker):
     return stem + SUFFIX
 
 
-def _sealed(metadata, tensors):
+def _sealed(
+    metadata: submodel_metadata.Metadata, tensors: dict[str, np.ndarray]
+) -> Submodel:
     """A checked Submodel with the checksum of its content."""
-    submodel_metadata.check(metadata)
-    tensors = _own(metadata.layout, tensors)
-    sha256 = submodel_metadata.checksum(metadata, tensors)
+    hyperparams.to_dict(metadata)  # Checks the types of all fields.
+    tensors = tensor_file.checked_tensors(metadata.tensor_shapes, tensors)
+    sha256 = tensor_file.checksum(metadata, tensors)
     return Submodel(tensors, dataclasses.replace(metadata, sha256=sha256))
 
 
-def _own(layout, tensors):
-    """Checked tensors in the layout's order; from now on read-only."""
-    submodel_layout.check_tensors(layout, tensors)
-    tensors = {name: tensors[name] for name in layout.shapes}
-    for tensor in tensors.values():
-        tensor.setflags(write=False)
-    return tensors
-
-
-def _parse(data, base_fingerprint, layout, is_sealed):
-    header = tensor_file.header(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
-    metadata = _metadata(header.pop("__metadata__", None))
-    _check_expected(metadata, base_fingerprint, layout)
-    submodel_layout.check_names(metadata.layout, header)
-    for name, shape in metadata.layout.shapes.items():
-        entry = header[name]
-        received = [entry.get("dtype"), entry.get("shape")]
-        expected = [submodel_metadata.DTYPES[metadata.dtype], list(shape)]
-        if received != expected:
-            raise SubmodelError(
-                f"{name}: must be {expected[0]} {expected[1]}. "
-                f"Received: {received[0]} {received[1]}."
-            )
-    tensors = tensor_file.tensors(data)
-    tensors = _own(
-        metadata.layout,
-        {k: v.astype(np.float32, copy=False) for k, v in tensors.items()},
-    )
-    if not is_sealed:
-        sha256 = submodel_metadata.checksum(metadata, tensors)
-        if sha256 != metadata.sha256:
-            raise SubmodelError(
-                f"altered: the SHA-256 must be {metadata.sha256}. "
-                f"Received: {sha256}."
-            )
-    return Submodel(tensors, metadata)
-
-
-def _check_lengths(data):
-    try:
-        tensor_file.check_lengths(data, MAX_FILE_BYTES, MAX_HEADER_BYTES)
-    except ValueError as error:
-        raise SubmodelError(str(error)) from None
-
-
-def _metadata(entry):
-    if entry is None or set(entry) != {_HEADER_KEY}:
-        raise SubmodelError(
-            "not a Submodel: the header's __metadata__ must hold "
-            f"{_HEADER_KEY!r} alone. Received: {sorted(entry or {})}."
-        )
-    if not isinstance(entry[_HEADER_KEY], str):
-        raise SubmodelError("the metadata must be a string")
-    return submodel_metadata.from_json(entry[_HEADER_KEY])
-
-
-def _check_expected(metadata, base_fingerprint, layout):
-    if base_fingerprint not in (None, metadata.base_fingerprint):
-        raise SubmodelError(
-            "made for another base model: the fingerprint must be "
-            f"{base_fingerprint}. Received: {metadata.base_fingerprint}."
-        )
+def _check_layout(
+    metadata: submodel_metadata.Metadata,
+    layout: submodel_layout.Layout | None,
+) -> None:
     for name in ("model_dim", "bottleneck_dim", "blocks"):
         received = getattr(metadata, name)
         expected = getattr(layout, name, received)
         if expected != received:
-            raise SubmodelError(
+            raise ValueError(
                 f"`{name}` must be {expected}. Received: {received}."
             )

@@ -108,7 +108,9 @@ def training_job(base, experiment, num_slots):
         job.stack = stack_lib.Stack(
             speakers, job.stack.layout, experiment.adapter.residual_weight
         )
-        job.optimizer = stacks.make_optimizer(job.stack, experiment)
+        job.optimizer = stacks.slot_optimizer(
+            job.stack.variables_by_name, experiment
+        )
     return job
 
 
@@ -271,7 +273,7 @@ def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
 
     def recognize(audio, lengths, submodels):
         return recognizer.recognize_tokens(
-            audio, lengths, recognizer.adapter_functions(submodels)
+            audio, lengths, recognizer.site_functions(submodels)
         )
 
     return Program(recognize, specs, 0, num_rows, base.seconds(num_samples))

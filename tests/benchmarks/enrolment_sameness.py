@@ -65,15 +65,13 @@ def _materialised(space, base, few, embeddings):
     }
     fixed = stack.Stack(speakers, space.layout, space.metadata.residual_weight)
     for speaker, tensors in files.items():
-        fixed.set_row(fixed.slot(speaker), tensors)
+        fixed.write(fixed.slot(speaker), tensors)
     batch = enrolment_costs.batch(base, len(speakers), 1)
     features = base.features(batch["audio"][:, 0], batch["lengths"][:, 0])
     slots = list(range(len(speakers)))
     by_embedding, by_file = (
         np.asarray(
-            base.encode(*features, each.adapter_functions(each.gather(slots)))[
-                0
-            ]
+            base.encode(*features, each.site_functions(each.select(slots)))[0]
         )
         for each in (learned, fixed)
     )
@@ -181,7 +179,7 @@ def _by_embeddings(space, base, enrolled, clips):
         audio[0, : len(clip)] = clip
         encoded, paddings = base.encode(
             *base.features(audio, np.array([len(clip)], np.int32)),
-            learned.adapter_functions(learned.gather([slot])),
+            learned.site_functions(learned.select([slot])),
         )
         tokens, lengths, scores = base.decode(encoded, paddings)
         text = base.detokenize(tokens, lengths).numpy()[0].decode()
@@ -195,7 +193,10 @@ def _exported(space, exports, work_dir, enrolled, clips):
     audio = np.zeros((len(clips), lengths.max()), np.float32)
     for row, clip in zip(audio, clips, strict=True):
         row[: len(clip)] = clip
-    vectors = [space.layout.pack(each.tensors) for each in enrolled]
+    vectors = [
+        np.concatenate([each.tensors[k].ravel() for k in space.layout.shapes])
+        for each in enrolled
+    ]
     with direct.Direct(str(exports / "1"), work_dir / "direct") as saved:
         saved.prepare(
             "mixed",

@@ -28,8 +28,9 @@ import numpy as np  # noqa: E402
 from jax import numpy as jnp  # noqa: E402
 
 from lingvo_like.base_models.whisper import encoder_decoder  # noqa: E402
-from lingvo_like.layers import adapter  # noqa: E402
 from lingvo_like.stack import adamw  # noqa: E402
+from lingvo_like.submodel import layout as submodel_layout  # noqa: E402
+from lingvo_like.submodel import selection, sites  # noqa: E402
 from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80
@@ -42,7 +43,6 @@ DIMENSIONS = encoder_decoder.Dimensions(
     feed_forward_dim=1536,
     vocabulary_size=64,
 )
-FIELDS = adapter.AdapterWeights._fields
 
 
 class Job:
@@ -59,17 +59,19 @@ class Job:
         self._rule = adamw.AdamW(num_steps=10**6)
         speakers = min(arguments.batch, num_submodels)
         draw = np.random.default_rng(0)
-        shapes = adapter.weight_shapes(
-            DIMENSIONS.model_dim, arguments.bottleneck_dim
-        )._asdict()
+        self._dtype = arguments.dtype
+        self._layout = submodel_layout.Layout(
+            DIMENSIONS.model_dim,
+            arguments.bottleneck_dim,
+            tuple(range(DIMENSIONS.num_blocks)),
+        )
+        deviations = self._layout.initial_deviations
         self._stack = {
-            f"{block}/{field}": jnp.asarray(
-                (field == "down_kernel")
-                * draw.standard_normal((num_submodels, *shape), np.float32)
-                * np.float32(np.sqrt(2 / shape[0]))
+            name: jnp.asarray(
+                draw.standard_normal((num_submodels, *shape), np.float32)
+                * np.float32(deviations.get(name, 0.0))
             )
-            for block in range(DIMENSIONS.num_blocks)
-            for field, shape in shapes.items()
+            for name, shape in self._layout.shapes.items()
         }
         # Buffers of their own: what is donated twice cannot be given twice.
         self._state = adamw.State(
@@ -118,33 +120,30 @@ class Job:
                 rows,
             )
 
-        rows, state_rows = gather(stack), gather(state)
+        selected, state_rows = selection.select(stack, slots), gather(state)
         gradients, losses = jax.grad(self._loss, has_aux=True)(
-            rows, weights, features
+            selected, weights, features
         )
         active = jnp.ones(slots.shape, bool)
-        update = self._rule.update(state_rows, active, rows, gradients)
+        update = self._rule.update(state_rows, active, selected, gradients)
         return (
-            scatter(stack, update.rows),
+            scatter(stack, update.weights),
             scatter(state, update.state),
             losses,
         )
 
-    def _loss(self, rows, weights, features):
+    def _loss(self, selected, weights, features):
         mapping = list(zip(self._encoder.weights, weights, strict=True))
-        speakers = next(iter(rows.values())).shape[0]
+        speakers = next(iter(selected.values())).shape[0]
+        # An adapter computes in the type of its weights.
+        functions = sites.site_functions(
+            self._layout,
+            {name: x.astype(self._dtype) for name, x in selected.items()},
+        )
         with keras.StatelessScope(state_mapping=mapping):
             x = self._encoder.subsample(features)
             for block, layer in enumerate(self._encoder.blocks):
-                x = layer(x)
-                grouped = x.reshape(speakers, -1, x.shape[-1])
-                adapted = adapter.apply_weights(
-                    grouped,
-                    adapter.AdapterWeights(
-                        *(rows[f"{block}/{field}"] for field in FIELDS)
-                    ),
-                )
-                x = adapted.reshape(x.shape)
+                x = functions[block](layer(x))
             x = self._encoder.norm(x)
         squares = jnp.square(x.astype(jnp.float32))
         losses = squares.reshape(speakers, -1).mean(axis=1)

@@ -323,7 +323,7 @@ def stack_of(files, speakers, layout):
     """A `Stack` with the speakers' tensors: dict of speaker to tensors."""
     result = stack.Stack(speakers, layout)
     for speaker in speakers:
-        result.set_row(result.slot(speaker), files[speaker])
+        result.write(result.slot(speaker), files[speaker])
     return result
 
 

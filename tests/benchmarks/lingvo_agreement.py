@@ -8,25 +8,25 @@
 holds all that this needs). Runs `MultitaskAdapterEinsumLayer` on small random
 inputs and weights and writes them with its outputs to
 tests/lingvo_like/layers/lingvo_adapter_golden.json, to which a test beside that
-file holds `StackedAdapter` where there is no Lingvo. The last line is a JSON
-object; `max_difference` is that of the outputs. `--check` writes nothing and
-compares Lingvo's outputs with those in the file.
+file holds this project's adapters where there is no Lingvo. The last line is a
+JSON object; `max_difference` is that of the outputs. `--check` writes nothing
+and compares Lingvo's outputs with those in the file.
 
 Where the definitions coincide: residual bottleneck, layer norm first, ReLU,
 a residual weight, gains stored as offsets from one (`direct_scale` off), a
 task id for each row of the batch. Where they differ:
 
-- Lingvo has one layer norm for all tasks, StackedAdapter one in each slot; its
+- Lingvo has one layer norm for all tasks, this project one in each slot; its
   norm is put into every slot here. Training would part them again.
-- Lingvo's epsilon in the norm is 1e-6 by default, StackedAdapter's 1e-5.
+- Lingvo's epsilon in the norm is 1e-6 by default, this project's 1e-5.
 - Lingvo draws the up projection at random, so that a new adapter changes the
-  base model (`initial_max_change`); StackedAdapter's is zero.
+  base model (`initial_max_change`); this project's is zero.
 - Lingvo's `clip_task_ids` gives an unknown task another one's weights;
-  StackedAdapter refuses the id.
-- Lingvo takes ids per frame and no embeddings, StackedAdapter embeddings and
-  no ids per frame.
+  this project refuses the id.
+- Lingvo takes ids per frame and no embeddings, this project embeddings and no
+  ids per frame.
 - `multiply_and_select`, Lingvo's default, multiplies with all tasks' weights
-  before it selects; StackedAdapter always gathers first.
+  before it selects; this project always gathers first.
 """
 
 import argparse
@@ -161,39 +161,50 @@ def largest_difference(one, other):
 
 
 def ours(golden):
-    """The golden file's content with StackedAdapter's outputs."""
-    # Lingvo has set TensorFlow up for itself; NumPy is no affair of it.
+    """The golden file's content with this project's outputs."""
+    # TensorFlow is set up as Lingvo wants it, so Keras computes in NumPy.
     os.environ["KERAS_BACKEND"] = "numpy"
-    from lingvo_like.layers import adapter
-
     cases = {}
     for name, case in golden["cases"].items():
-        layer = adapter.StackedAdapter(
-            TASKS,
-            MODEL_DIM,
-            BOTTLENECK_DIM,
-            residual_weight=case.get("residual_weight", 1.0),
-            epsilon=golden["epsilon"],
-        )
-        assign(layer, golden["weights"])
         ids = np.clip(case["task_ids"], 0, TASKS - 1)
-        output = layer(np.float32(golden["inputs"]), layer.select(ids))
-        cases[name] = {"output": np.asarray(output)}
+        cases[name] = {"output": adapted(golden, case, ids)}
     return {"cases": cases}
 
 
-def assign(layer, weights):
-    """Puts Lingvo's weights into a StackedAdapter, the norm into each slot."""
+def adapted(golden, case, selector):
+    """The inputs as this project's adapters change them.
 
-    def in_each_slot(vector):
-        return np.tile(np.float32(vector), (layer.num_slots, 1))
+    Args:
+        golden: dict, the golden file's content.
+        case: dict, one of its cases.
+        selector: `[batch]` task ids or `[batch, tasks]` embeddings.
+    """
+    from lingvo_like.layers import adapter
+    from lingvo_like.submodel import selection
 
-    layer.stack.norm_scale.assign(in_each_slot(weights["layer_norm.scale"]))
-    layer.stack.norm_bias.assign(in_each_slot(weights["layer_norm.bias"]))
-    layer.stack.down_kernel.assign(np.float32(weights["down_w"]))
-    layer.stack.down_bias.assign(np.float32(weights["down_b"]))
-    layer.stack.up_kernel.assign(np.float32(weights["up_w"]))
-    layer.stack.up_bias.assign(np.float32(weights["up_b"]))
+    kind = adapter.Adapter(
+        len(golden["weights"]["down_w"][0]),
+        len(golden["weights"]["down_w"][0][0]),
+        case.get("residual_weight", 1.0),
+        golden["epsilon"],
+    )
+    weights = selection.select(stacked(golden["weights"]), selector)
+    inputs = np.float32(golden["inputs"])
+    return np.asarray(kind.apply(inputs, weights))
+
+
+def stacked(weights):
+    """Lingvo's weights as a stack of adapters, the norm in each slot."""
+    arrays = {name: np.float32(value) for name, value in weights.items()}
+    tasks = len(arrays["down_w"])
+    return {
+        "norm_scale": np.tile(arrays["layer_norm.scale"], (tasks, 1)),
+        "norm_bias": np.tile(arrays["layer_norm.bias"], (tasks, 1)),
+        "down_kernel": arrays["down_w"],
+        "down_bias": arrays["down_b"],
+        "up_kernel": arrays["up_w"],
+        "up_bias": arrays["up_b"],
+    }
 
 
 def main():

@@ -106,8 +106,8 @@ def serve_submodels(num_submodels):
     def forward(adapted):
         functions = {}
         if adapted:
-            functions = job.stack.adapter_functions(
-                job.stack.gather(batch["row_indices"])
+            functions = job.stack.site_functions(
+                job.stack.select(batch["row_indices"])
             )
         encoded, _ = base.encode(flat, tf.zeros([BATCH, FRAMES]), functions)
         return tf.reduce_sum(encoded)

@@ -35,6 +35,7 @@ import numpy as np  # noqa: E402
 from lingvo_like.store import layout, records
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import layout as submodel_layout
 
 _PARTS = flags.DEFINE_list("parts", ["kills", "resolve"], "Which to run.")
 _KILLS = flags.DEFINE_integer("kills", 200, "How often to kill.", lower_bound=1)
@@ -50,8 +51,8 @@ TENANT = "clinic"
 SPEAKERS = tuple(f"S{number}" for number in range(5))
 FINGERPRINT = "ab" * 32
 # About 100 KB, so that a write takes a while.
-LARGE = submodel_file.Layout(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
-SMALL = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0,))
+LARGE = submodel_layout.Layout(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
+SMALL = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0,))
 SMALLER_STORE = 100
 ROUNDS, RESOLVES = 60, 200
 # No slower, but for the noise of a clock.

@@ -15,6 +15,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from lingvo_like.submodel import file as submodel_file_lib
+from lingvo_like.submodel import layout as submodel_layout
 from tasks.serving import errors
 from tasks.serving.fronts import tensors, utterances
 from tasks.serving.fronts.rest import routes as rest_routes
@@ -26,7 +27,7 @@ MAX_UTTERANCES = 64
 LIMITS = limits.Limits(max_request_utterances=MAX_UTTERANCES)
 # Longer than this for some kilobytes is a way to hold a server up.
 SLOW_SECONDS = 2.0
-LAYOUT = submodel_file_lib.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "f" * 64
 _READ_AS = (types_pb2.DT_FLOAT, types_pb2.DT_INT32, types_pb2.DT_STRING)
 # What no message to a stranger may hold.

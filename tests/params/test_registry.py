@@ -16,8 +16,8 @@ from lingvo_like.base_models import conformer_ctc
 from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.layers import adapter
 from lingvo_like.space import embedding_space
-from lingvo_like.stack import optimizer, stack
-from lingvo_like.submodel import file as submodel_file
+from lingvo_like.stack import adamw, stack
+from lingvo_like.submodel import layout as submodel_layout
 from params import registry, schema
 from tasks.asr.bases import loading as base_loading
 from tasks.asr.training import stacks
@@ -73,11 +73,10 @@ def test_an_experiment_comes_back_from_json(name):
 def test_an_experiments_values_build_its_stack_and_optimizer(name):
     experiment = registry.get(name)
     values = experiment.adapter
-    layout = submodel_file.Layout(
+    layout = submodel_layout.Layout(
         8, values.bottleneck_dim, values.blocks or (0, 1)
     )
-    made = stacks.make_stack(layout, experiment, ("F01", "F02"))
-    parts = stacks.make_optimizer(made, experiment)
+    made, parts = stacks.make(layout, experiment, ("F01", "F02"))
     space = experiment.space
     if not space.embedding_dim:
         assert isinstance(made, stack.Stack)
@@ -139,8 +138,8 @@ def test_every_experiment_of_the_package_is_registered():
 
 
 def test_adapter_fields_are_the_arguments_of_their_layers():
-    layer = set(arguments(adapter.StackedAdapter))
-    layout = field_names(submodel_file.Layout)
+    layer = field_names(adapter.Adapter)
+    layout = field_names(submodel_layout.Layout)
     # The task draws the dropout masks, from the speaker's own stream; how a
     # stack starts is no layer's affair.
     assert field_names(schema.Adapter) - layer - layout == {
@@ -153,11 +152,8 @@ def test_adapter_fields_are_the_arguments_of_their_layers():
 
 
 def test_optimizer_fields_are_the_optimizers_arguments():
-    given = set(arguments(optimizer.SlotAdamW))
-    assert given - field_names(schema.Optimizer) == {
-        "variables_by_name",
-        "num_steps",
-    }
+    given = field_names(adamw.AdamW)
+    assert given - field_names(schema.Optimizer) == {"num_steps"}
     assert field_names(schema.Optimizer) <= given
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import layout as submodel_layout
 
 ROOT = pathlib.Path(__file__).parents[2]
-LAYOUT = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
+LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
 
 
 def run(*arguments):

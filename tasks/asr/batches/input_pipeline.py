@@ -86,7 +86,7 @@ class Loader:
         self._row_of = int
         if slot_rows is not None:
             self._rows = range(slot_rows.num_rows)
-            self._row_of = slot_rows.row
+            self._row_of = slot_rows.row_index
         self._sample_rate = sample_rate
         # One width for the whole job: what a batch compiles for is its bucket.
         self._token_bucket = token_bucket(

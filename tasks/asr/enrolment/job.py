@@ -324,7 +324,7 @@ class Job:
         return enrolment_judging.Judge(
             self._base,
             self._first_block,
-            self._task.stack.adapter_functions,
+            self._task.stack.site_functions,
             self._speech,
             runs,
             self._normalizer,

@@ -100,7 +100,7 @@ class Judge:
     Args:
         base: frozen `BaseModel`.
         first_block: int, the block that the speech's activations enter.
-        adapter_functions: function of rows, as `Stack.adapter_functions`.
+        site_functions: function of rows, as `Stack.site_functions`.
         speech: `Speech`.
         runs: list of `Run`.
         normalizer: one of `text.NORMALIZERS`.
@@ -112,7 +112,7 @@ class Judge:
         self,
         base,
         first_block,
-        adapter_functions,
+        site_functions,
         speech,
         runs,
         normalizer,
@@ -122,7 +122,7 @@ class Judge:
         self._base = base
         self._replicas = replicas
         self._first_block = first_block
-        self._adapter_functions = adapter_functions
+        self._site_functions = site_functions
         self._speech = speech
         self._normalizer = normalizer
         self._runs = runs
@@ -297,7 +297,7 @@ class Judge:
             batch["activations"],
             batch["activation_paddings"],
             self._first_block,
-            self._adapter_functions(batch["rows"]),
+            self._site_functions(batch["rows"]),
         )
 
     def _losses(self, batch):

@@ -14,7 +14,6 @@ import tensorflow as tf
 from lingvo_like import random_streams
 from lingvo_like.stack import rows as slot_rows
 from tasks.asr.batches import schedule
-from tasks.asr.training import stacks
 
 # Fewer steps than this are not worth a compilation.
 _WORTH_COMPILING = 6
@@ -178,7 +177,7 @@ class Learning:
         """The runs as they are now."""
         if not self._replicas.is_plain:
             self._agree()
-        rows = self._task.stack.gather(list(range(len(self._runs))))
+        rows = self._task.stack.select(list(range(len(self._runs))))
         embeddings = getattr(self._task.stack, "embeddings", None)
         return Snapshot(
             step,
@@ -189,10 +188,9 @@ class Learning:
     def _agree(self):
         """Puts every run's row, which its replica moved, into all copies."""
         rows = slot_rows.SlotRows(len(self._runs), self._owners)
+        shared_names = self._task.shared_names
         for name, variable in self._task.state_by_name.items():
-            if name.startswith("weight/") and stacks.is_per_slot(
-                self._task.stack, name
-            ):
+            if name.startswith("weight/") and name not in shared_names:
                 rows.write_all(variable, rows.read_all(variable))
 
     def _batches(self, group):

@@ -67,7 +67,7 @@ class TestedSubmodels:
                 raise ValueError(
                     f"{path}: changed during the evaluation; start it again"
                 )
-            places.set_row(slot, each.tensors)
+            places.write(slot, each.tensors)
 
 
 def read(

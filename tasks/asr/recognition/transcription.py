@@ -100,8 +100,8 @@ class Transcriber:
         """Tokens `[s * u, tokens]`, their lengths and scores `[s * u]`."""
         functions = {}
         if self._stack is not None:
-            functions = self._stack.adapter_functions(
-                self._stack.gather(batch["row_indices"])
+            functions = self._stack.site_functions(
+                self._stack.select(batch["row_indices"])
             )
         audio = batch["audio"]
         features, paddings = self._base.features(

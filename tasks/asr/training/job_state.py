@@ -15,7 +15,6 @@ from tasks.asr.training import (
     checkpoint,
     sharding,
     speaker_state,
-    stacks,
     task,
 )
 from tpu.distribute import replicas as replicas_lib
@@ -52,10 +51,11 @@ class JobState:
         self._pool = None
         if isinstance(self._rows, slot_rows.PooledRows):
             self._pool = self._rows
+        shared_names = task.shared_names
         self.variables = {
-            name: slot_rows.SlotTensor(variable, self._rows)
-            if stacks.is_per_slot(task.stack, name)
-            else slot_rows.SharedTensor(variable)
+            name: slot_rows.SharedTensor(variable)
+            if name in shared_names
+            else slot_rows.SlotTensor(variable, self._rows)
             for name, variable in task.state_by_name.items()
         }
 

@@ -204,7 +204,7 @@ def from_space(space, stored):
         np.stack([own.get(s, stored.mean_embedding) for s in space.speakers])
     )
     if space.encoder:
-        space.encoder.take_up(stored.encoder)
+        space.encoder.set_weights(stored.encoder)
     return len(own.keys() & set(space.speakers))
 
 

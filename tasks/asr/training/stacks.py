@@ -1,32 +1,39 @@
-"""What an experiment trains, slots or a space, and the optimiser of it.
+"""Makes the Submodels that an experiment trains, and their optimizer.
 
-The training step is the same for both: `stack.Stack` and
-`embedding_space.EmbeddingSpace` answer to the same calls.
+An experiment trains either a Submodel for each speaker (`stack.Stack`) or a
+space of embeddings (`embedding_space.EmbeddingSpace`). Only this module knows
+which; everything else uses the protocols of `trainable`.
 """
 
 import dataclasses
+from collections import abc
+from typing import Any
 
 from lingvo_like.space import embedding_space
 from lingvo_like.space import encoder as space_encoder
+from lingvo_like.space import file as space_file
 from lingvo_like.space import optimizer as space_optimizer
-from lingvo_like.stack import optimizer as optimizer_lib
-from lingvo_like.stack import stack as stack_lib
+from lingvo_like.stack import adamw, optimizer, rows, stack, trainable
+from lingvo_like.submodel import layout as submodel_layout
+from params import schema
 
 
-def make_stack(layout, experiment, speakers, space=None, slot_rows=None):
-    """The stack of a job, at its start.
+def make(
+    layout: submodel_layout.Layout,
+    experiment: schema.Experiment,
+    speakers: abc.Sequence[str],
+    space: space_file.Space | None = None,
+    slot_rows: rows.SlotRows | None = None,
+) -> tuple[trainable.TrainableSubmodels, trainable.SubmodelOptimizer]:
+    """The Submodels of a job at their start, and their optimizer.
 
     Args:
-        layout: `submodel_layout.Layout`.
-        experiment: `schema.Experiment`.
-        speakers: sequence of speaker ids, the slots.
-        space: `space.Space` to keep, where only embeddings of the speakers
-            are learned; None to train what the experiment says.
-        slot_rows: `SlotRows` of a stack of slots, or None. A space keeps a row
-            for each speaker on every replica: its rows are few numbers.
-
-    Returns:
-        `Stack` or `EmbeddingSpace`.
+        layout: the tensors of one Submodel.
+        experiment: what is trained, and how.
+        speakers: speaker ids; a speaker's slot is its position.
+        space: keeps this space and learns only embeddings of the speakers.
+        slot_rows: the rows of a stack of slots. A space needs none: it keeps a
+            row for each speaker on every replica, which is few numbers.
 
     Raises:
         ValueError: the space has another layout.
@@ -34,18 +41,44 @@ def make_stack(layout, experiment, speakers, space=None, slot_rows=None):
     if space is not None:
         if space.layout != layout:
             raise ValueError(
-                f"the space is of other Submodels: its layout must be "
+                f"the space is for other Submodels: its layout must be "
                 f"{layout}. Received: {space.layout}."
             )
-        return space.embedding_space(speakers)
+        enrolling = space.embedding_space(speakers)
+        return enrolling, _space_optimizer(enrolling, experiment)
+    if experiment.space.embedding_dim:
+        made = _make_space(layout, experiment, speakers)
+        return made, _space_optimizer(made, experiment)
+    slots = stack.Stack(
+        speakers, layout, experiment.adapter.residual_weight, slot_rows
+    )
+    slots.initialize(experiment.train.seed, experiment.adapter.shared_start)
+    return slots, slot_optimizer(slots.variables_by_name, experiment)
+
+
+def slot_optimizer(
+    variables_by_name: abc.Mapping[str, rows.Variable],
+    experiment: schema.Experiment,
+    **changes: Any,
+) -> optimizer.SlotAdamW:
+    """An experiment's optimizer of variables with a row for each slot.
+
+    Args:
+        variables_by_name: variables `[rows, ...]`.
+        experiment: has the values of the optimizer.
+        **changes: values that differ from the experiment's.
+    """
+    values = dataclasses.asdict(experiment.optimizer) | changes
+    rule = adamw.AdamW(num_steps=experiment.train.num_steps, **values)
+    return optimizer.SlotAdamW(variables_by_name, rule)
+
+
+def _make_space(
+    layout: submodel_layout.Layout,
+    experiment: schema.Experiment,
+    speakers: abc.Sequence[str],
+) -> embedding_space.EmbeddingSpace:
     values = experiment.space
-    seed = experiment.train.seed
-    if not values.embedding_dim:
-        result = stack_lib.Stack(
-            speakers, layout, experiment.adapter.residual_weight, slot_rows
-        )
-        result.initialize(seed, experiment.adapter.shared_start)
-        return result
     encoder = None
     if values.speaker_encoder:
         encoder = space_encoder.SpaceEncoder(
@@ -63,53 +96,27 @@ def make_stack(layout, experiment, speakers, space=None, slot_rows=None):
         values.prediction_rate,
         encoder,
     )
-    result.initialize(seed)
+    result.initialize(experiment.train.seed)
     return result
 
 
-def is_per_slot(stack, name):
-    """Whether a variable of `SubmodelTask.state_by_name` has rows of slots.
-
-    Args:
-        stack: from `make_stack`.
-        name: str.
-    """
-    return isinstance(stack, stack_lib.Stack) or name.startswith(
-        (f"weight/{embedding_space.EMBEDDING}", "optimizer/embedding/")
-    )
-
-
-def make_optimizer(stack, experiment):
-    """The optimiser of a job: `SlotAdamW` or `SpaceAdamW`.
-
-    Args:
-        stack: from `make_stack`.
-        experiment: `schema.Experiment`.
-    """
-    num_steps = experiment.train.num_steps
-    values = dataclasses.asdict(experiment.optimizer)
-    if isinstance(stack, stack_lib.Stack):
-        return optimizer_lib.SlotAdamW(
-            stack.variables_by_name, num_steps, **values
-        )
-
-    def adamw(variables_by_name, **own):
-        return optimizer_lib.SlotAdamW(
-            variables_by_name, num_steps, **(values | own)
-        )
-
-    space = experiment.space
+def _space_optimizer(
+    space: embedding_space.EmbeddingSpace, experiment: schema.Experiment
+) -> space_optimizer.SpaceAdamW:
+    values = experiment.space
     basis = encoder = None
-    if stack.basis_trainable:
-        basis = adamw(stack.basis.variables_by_name)
-        if stack.encoder:
-            encoder = adamw(
-                stack.encoder.variables_by_name,
-                learning_rate=space.encoder_learning_rate,
+    if space.basis_trainable:
+        basis = slot_optimizer(space.basis.variables_by_name, experiment)
+        if space.encoder:
+            encoder = slot_optimizer(
+                space.encoder.variables_by_name,
+                experiment,
+                learning_rate=values.encoder_learning_rate,
             )
-    embeddings = adamw(
-        {embedding_space.EMBEDDING: stack.embeddings},
-        learning_rate=space.learning_rate,
-        weight_decay=space.weight_decay,
+    embeddings = slot_optimizer(
+        {embedding_space.EMBEDDING: space.embeddings},
+        experiment,
+        learning_rate=values.learning_rate,
+        weight_decay=values.weight_decay,
     )
-    return space_optimizer.SpaceAdamW(stack, embeddings, basis, encoder)
+    return space_optimizer.SpaceAdamW(space, embeddings, basis, encoder)

@@ -44,7 +44,7 @@ def write(
     values = task.experiment
     submodel = submodel_file.create(
         task.stack.layout,
-        task.stack.row(data.slot),
+        task.stack.read(data.slot),
         base_fingerprint=origin.base_fingerprint,
         speaker=data.speaker,
         experiment=origin.experiment,

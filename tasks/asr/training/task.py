@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from lingvo_like import device_random_streams
 from lingvo_like.layers import spec_augment
+from lingvo_like.stack import trainable
 from lingvo_like.submodel import layout as submodel_layout
 from tasks.asr.training import stacks
 
@@ -38,10 +39,9 @@ class SubmodelTask:
         self.experiment = experiment
         layout = layout_of(base, experiment.adapter)
         self.first_block = min(layout.blocks) + 1
-        self.stack = stacks.make_stack(
+        self.stack, self.optimizer = stacks.make(
             layout, experiment, speakers, space, slot_rows
         )
-        self.optimizer = stacks.make_optimizer(self.stack, experiment)
 
     @property
     def state_by_name(self):
@@ -53,6 +53,16 @@ class SubmodelTask:
         for name, variable in self.optimizer.state_by_name.items():
             state[f"optimizer/{name}"] = variable
         return state
+
+    @property
+    def shared_names(self) -> set[str]:
+        """Names in `state_by_name` that all speakers share.
+
+        Every other variable has a row for each slot.
+        """
+        return {f"weight/{name}" for name in self.stack.shared_names} | {
+            f"optimizer/{name}" for name in self.optimizer.shared_names
+        }
 
     @tf.function(autograph=False)
     def lower(self, audio, lengths):
@@ -70,17 +80,21 @@ class SubmodelTask:
         activations, paddings = self._activations(batch, augment=True)
         trainables = self.stack.trainables(batch["row_indices"])
         masks = self._dropout_masks(batch["seeds"], activations)
-        heard = self.stack.listen(
-            tf.cast(activations, tf.float32), paddings, batch["weights"]
+        inputs = trainable.StepInputs(
+            batch["seeds"],
+            batch["active"],
+            batch["weights"],
+            activations,
+            paddings,
         )
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainables)
-            rows = self.stack.rows(trainables, batch["seeds"], heard)
-            losses = self._losses(batch, activations, paddings, rows, masks)
-            # A sum, so that a speaker's gradient is that of its own mean.
-            total = tf.reduce_sum(losses) + self.stack.prediction_loss(
-                trainables, heard, batch["active"]
+            weights, selection_loss = self.stack.select_for_training(
+                trainables, inputs
             )
+            losses = self._losses(batch, activations, paddings, weights, masks)
+            # A sum, so that a speaker's gradient is that of its own mean.
+            total = tf.reduce_sum(losses) + selection_loss
         gradients = tape.gradient(total, trainables)
         norms = self.optimizer.update(
             batch["row_indices"], batch["active"], trainables, gradients
@@ -130,8 +144,8 @@ class SubmodelTask:
     def losses(self, batch):
         """Each speaker's mean loss `[s]`, and the weight it has `[s]`."""
         activations, paddings = self._activations(batch, augment=False)
-        rows = self.stack.gather(batch["row_indices"])
-        losses = self._losses(batch, activations, paddings, rows, None)
+        weights = self.stack.select(batch["row_indices"])
+        losses = self._losses(batch, activations, paddings, weights, None)
         return losses, tf.reduce_sum(batch["weights"], axis=1)
 
     def _activations(self, batch, augment):
@@ -152,12 +166,12 @@ class SubmodelTask:
             )
         return self.base.lower(features, paddings, self.first_block)
 
-    def _losses(self, batch, activations, paddings, rows, masks):
+    def _losses(self, batch, activations, paddings, weights, masks):
         encoded = self.base.upper(
             activations,
             paddings,
             self.first_block,
-            self.stack.adapter_functions(rows, masks),
+            self.stack.site_functions(weights, masks),
         )
         losses = self.base.loss(
             encoded,
@@ -165,12 +179,12 @@ class SubmodelTask:
             _merge(batch["tokens"]),
             _merge(batch["token_lengths"]),
         )
-        weights = batch["weights"]
+        counted = batch["weights"]
         losses = tf.where(
-            weights > 0.0, tf.reshape(losses, tf.shape(weights)), 0.0
+            counted > 0.0, tf.reshape(losses, tf.shape(counted)), 0.0
         )
-        total = tf.reduce_sum(weights, axis=1)
-        return tf.reduce_sum(losses * weights, axis=1) / tf.maximum(total, 1.0)
+        total = tf.reduce_sum(counted, axis=1)
+        return tf.reduce_sum(losses * counted, axis=1) / tf.maximum(total, 1.0)
 
     def _dropout_masks(self, seeds, activations):
         """Each speaker's own stream: dict of block to `[s, rows, k]`."""

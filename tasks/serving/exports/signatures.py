@@ -5,11 +5,9 @@ buckets may share a call: each bucket's rows are gathered, padded to it and
 recognised together, and none of them sees another bucket or row.
 """
 
-import functools
-
 import tensorflow as tf
 
-from lingvo_like.layers import adapter
+from lingvo_like.submodel import selection, sites
 
 OK = "OK"
 # Far above any audio in [-1, 1], far below integer samples that nobody scaled.
@@ -152,8 +150,10 @@ class Recognizer:
         )
 
         def adapters(rows):
-            chosen = tf.gather(submodels, tf.gather(index, rows))
-            return self.adapter_functions(chosen)
+            chosen = selection.select(
+                {"submodel": submodels}, tf.gather(index, rows)
+            )
+            return self.site_functions(chosen["submodel"])
 
         return self._recognize(audio, length, status, adapters)
 
@@ -163,32 +163,20 @@ class Recognizer:
         status = self._audio_status(audio, length)
         row = tf.convert_to_tensor(self.row)[None]
         return self._recognize(
-            audio, length, status, lambda rows: self.adapter_functions(row)
+            audio, length, status, lambda rows: self.site_functions(row)
         )
 
-    def adapter_functions(self, rows):
+    def site_functions(
+        self, submodels: tf.Tensor
+    ) -> dict[int, sites.SiteFunction]:
         """What `BaseModel.encode` takes, for packed Submodels.
 
         Args:
-            rows: `[speakers, num_values]` float32.
-
-        Returns:
-            dict of block to a function of activations `[speakers *
-            utterances, time, model_dim]`, grouped by speaker.
+            submodels: `[speakers, num_values]` float32.
         """
-
-        def apply(x, weights):
-            speakers = tf.shape(weights.down_kernel)[0]
-            grouped = tf.reshape(x, [speakers, -1, self.layout.model_dim])
-            grouped = adapter.apply_weights(
-                grouped, weights, self.residual_weight
-            )
-            return tf.reshape(grouped, tf.shape(x))
-
-        return {
-            block: functools.partial(apply, weights=weights)
-            for block, weights in self.layout.unpack_batch(rows).items()
-        }
+        return sites.site_functions(
+            self.layout, self.layout.unpack(submodels), self.residual_weight
+        )
 
     def _audio_status(self, audio, length):
         """`[b]` string: "OK", or what is wrong with a row's audio."""

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from lingvo_like.space import embedding_space, embeddings
 from lingvo_like.space import encoder as space_encoder
-from lingvo_like.stack import stack
+from lingvo_like.stack import stack, trainable
 from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import selection
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
 SPEAKERS = ("ann", "bob", "cy")
@@ -35,7 +36,7 @@ def activations(speakers=2):
 def test_a_submodel_is_the_sum_of_elements_by_the_embedding():
     space = make()
     embedding = space.embeddings.numpy()[1].astype("float64")
-    for name, tensor in space.row(1).items():
+    for name, tensor in space.read(1).items():
         basis = space.basis.variables_by_name[name].numpy()
         expected = np.einsum("e,e...->...", embedding, basis)
         np.testing.assert_allclose(tensor, expected, atol=1e-5)
@@ -45,7 +46,7 @@ def test_the_zero_embedding_is_the_base_bit_for_bit():
     space = make()
     space.set_embeddings(np.zeros([3, 4]))
     x = activations()
-    for function in space.adapter_functions(space.gather([0, 2])).values():
+    for function in space.site_functions(space.select([0, 2])).values():
         np.testing.assert_array_equal(function(tf.constant(x)).numpy(), x)
 
 
@@ -53,7 +54,7 @@ def test_the_zero_embedding_is_the_base_bit_for_bit():
 def test_new_submodels_are_the_base_bit_for_bit(normalization):
     space = make(random_basis=False, normalization=normalization)
     x = activations()
-    for function in space.adapter_functions(space.gather([0, 2])).values():
+    for function in space.site_functions(space.select([0, 2])).values():
         np.testing.assert_array_equal(function(tf.constant(x)).numpy(), x)
 
 
@@ -73,23 +74,20 @@ def test_an_unknown_normalization_is_refused():
 
 
 def test_gradients_are_those_of_the_sum():
-    weights = tf.constant(np.random.default_rng(0).standard_normal((2, 4)))
-    elements = tf.constant(np.random.default_rng(1).standard_normal((4, 3, 2)))
-    upstream = tf.constant(np.random.default_rng(2).standard_normal((2, 3, 2)))
+    def normal(seed, *shape):
+        draw = np.random.default_rng(seed)
+        return tf.constant(draw.standard_normal(shape), tf.float32)
+
+    weights, elements = normal(0, 2, 4), normal(1, 4, 3, 2)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([weights, elements])
-        ours = tf.cast(
-            embeddings.mix(
-                tf.cast(weights, tf.float32), tf.cast(elements, tf.float32)
-            ),
-            tf.float64,
-        )
+        ours = selection.select({"name": elements}, weights)["name"]
         plain = tf.einsum("se,e...->s...", weights, elements)
     np.testing.assert_allclose(ours, plain, rtol=1e-5)
     for source in (weights, elements):
         np.testing.assert_allclose(
-            tape.gradient(ours, source, upstream),
-            tape.gradient(plain, source, upstream),
+            tape.gradient(ours, source, normal(2, 2, 3, 2)),
+            tape.gradient(plain, source, normal(2, 2, 3, 2)),
             rtol=1e-5,
         )
 
@@ -99,9 +97,10 @@ def test_a_speaker_without_a_finite_gradient_spoils_its_own_alone():
     trainables = space.trainables(tf.constant([0, 1]))
     with tf.GradientTape() as tape:
         tape.watch(trainables)
-        rows = space.rows(trainables)
+        weights, _ = space.select_for_training(trainables, inputs(SEEDS))
         each = [
-            tf.reduce_sum(row, axis=range(1, row.ndim)) for row in rows.values()
+            tf.reduce_sum(tensor, axis=range(1, tensor.ndim))
+            for tensor in weights.values()
         ]
         total = tf.reduce_sum(tf.add_n(each) * tf.constant([1.0, np.nan]))
     gradients = tape.gradient(total, trainables)
@@ -136,8 +135,22 @@ def test_a_frozen_basis_is_not_among_the_trainables():
     frozen, free = make(basis_trainable=False), make()
     assert set(frozen.trainables(slots)) == {embedding_space.EMBEDDING}
     assert len(free.trainables(slots)) == 1 + len(LAYOUT.shapes)
-    for name, rows in frozen.gather(slots).items():
-        np.testing.assert_array_equal(rows, free.gather(slots)[name])
+    for name, weights in frozen.select(slots).items():
+        np.testing.assert_array_equal(weights, free.select(slots)[name])
+
+
+SEEDS = tf.constant([[1, 2], [3, 4]])
+
+
+def inputs(seeds):
+    """A step of two speakers, the second in a place that is empty."""
+    return trainable.StepInputs(
+        seeds=seeds,
+        active=tf.constant([True, False]),
+        utterance_weights=tf.ones([2, 2]),
+        activations=tf.constant(activations()),
+        paddings=tf.zeros([4, 5]),
+    )
 
 
 def dropped(seeds, **rates):
@@ -148,13 +161,12 @@ def dropped(seeds, **rates):
     unit[:, :4] = np.eye(4)
     trainables = space.trainables(tf.constant([0, 1]))
     trainables[embedding_space.BASIS + "block_00/up_bias"] = tf.constant(unit)
-    rows = space.rows(trainables, seeds)["block_00/up_bias"]
-    return space, rows.numpy()[:, :4]
+    weights, _ = space.select_for_training(trainables, inputs(seeds))
+    return space, weights["block_00/up_bias"].numpy()[:, :4]
 
 
 def test_dropped_elements_are_left_out_and_the_rest_is_scaled():
-    seeds = tf.constant([[1, 2], [3, 4]])
-    space, weights = dropped(seeds, element_dropout_rate=0.5)
+    space, weights = dropped(SEEDS, element_dropout_rate=0.5)
     own = space.embeddings.numpy()[:2]
     assert np.all((weights == 0.0) | np.isclose(weights, 2 * own))
     assert np.any(weights == 0.0) and np.any(weights != 0.0)
@@ -164,43 +176,43 @@ def test_dropped_elements_are_left_out_and_the_rest_is_scaled():
 
 
 def test_a_dropped_speaker_uses_the_mean_embedding():
-    seeds = tf.constant([[1, 2], [3, 4]])
-    space, weights = dropped(seeds, speaker_dropout_rate=0.999999)
+    space, weights = dropped(SEEDS, speaker_dropout_rate=0.999999)
     for row in weights:
         np.testing.assert_allclose(row, space.mean_embedding, rtol=1e-6)
 
 
 def test_evaluation_drops_nothing():
-    space, weights = dropped(
-        None, element_dropout_rate=0.9, speaker_dropout_rate=0.9
-    )
-    np.testing.assert_array_equal(weights, space.embeddings.numpy()[:2])
+    dropping = make(element_dropout_rate=0.9, speaker_dropout_rate=0.9)
+    for name, weights in dropping.select([0, 1]).items():
+        np.testing.assert_array_equal(weights, make().select([0, 1])[name])
 
 
 def hearing(**values):
-    """A space with an encoder, its trainables and what two speakers said."""
+    """A space with an encoder, and its trainables of two speakers."""
     space = make(encoder=space_encoder.SpaceEncoder(6, 4, 5), **values)
     for variable in space.encoder.variables_by_name.values():
         draw = np.random.default_rng(2)
         variable.assign(draw.standard_normal(variable.shape))
-    heard = space.listen(
-        tf.constant(activations()), tf.zeros([4, 5]), tf.ones([2, 2])
-    )
-    return space, space.trainables([0, 1]), heard
+    return space, space.trainables([0, 1])
+
+
+def predicted(space):
+    """What the encoder of a space predicts for those two speakers."""
+    _, _, weights, x, paddings = inputs(SEEDS)
+    heard = space.encoder.statistics(x, paddings, weights)
+    return space.encoder.predict(space.encoder.tensors(), heard)
 
 
 def test_a_prediction_stands_for_an_embedding_as_often_as_asked():
-    seeds = tf.constant([[1, 2], [3, 4]])
     found = {}
     for rate in (0.0, 0.999999):
-        space, trainables, heard = hearing(prediction_rate=rate)
-        found[rate] = space.rows(trainables, seeds, heard)
-    predicted = space.encoder.predict(space.encoder.tensors(), heard)
+        space, trainables = hearing(prediction_rate=rate)
+        found[rate], _ = space.select_for_training(trainables, inputs(SEEDS))
     for name in LAYOUT.shapes:
         element = space.basis.variables_by_name[name]
         for rate, weights in (
             (0.0, space.embeddings[:2]),
-            (0.999999, predicted),
+            (0.999999, predicted(space)),
         ):
             np.testing.assert_allclose(
                 found[rate][name],
@@ -210,16 +222,11 @@ def test_a_prediction_stands_for_an_embedding_as_often_as_asked():
 
 
 def test_what_is_learned_is_not_drawn_to_what_is_predicted():
-    space, trainables, heard = hearing()
+    space, trainables = hearing()
     with tf.GradientTape() as tape:
         tape.watch(trainables)
-        loss = space.prediction_loss(
-            trainables, heard, tf.constant([True, False])
-        )
-    distance = (
-        space.encoder.predict(space.encoder.tensors(), heard)
-        - space.embeddings[:2]
-    )
+        _, loss = space.select_for_training(trainables, inputs(SEEDS))
+    distance = predicted(space) - space.embeddings[:2]
     np.testing.assert_allclose(loss, np.sum(distance[0] ** 2), rtol=1e-5)
     gradients = tape.gradient(loss, trainables)
     assert gradients[embedding_space.EMBEDDING] is None
@@ -236,6 +243,6 @@ def test_slots_with_a_shared_start_differ_in_nothing():
     shared.initialize(seed=0, shared_start=True)
     alone = stack.Stack(["bob"], LAYOUT)
     alone.initialize(seed=0, shared_start=True)
-    for name, tensor in shared.row(0).items():
-        np.testing.assert_array_equal(tensor, shared.row(1)[name])
-        np.testing.assert_array_equal(tensor, alone.row(0)[name])
+    for name, tensor in shared.read(0).items():
+        np.testing.assert_array_equal(tensor, shared.read(1)[name])
+        np.testing.assert_array_equal(tensor, alone.read(0)[name])

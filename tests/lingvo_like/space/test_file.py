@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from lingvo_like import tensor_file
 from lingvo_like.space import embedding_space, embeddings
 from lingvo_like.space import encoder as space_encoder
 from lingvo_like.space import file as space_file
@@ -71,8 +72,8 @@ def test_a_materialised_submodel_is_the_one_that_trained(normalization):
     stored = space_file.create(space, base_fingerprint=FINGERPRINT)
     for slot, speaker in enumerate(space.speakers):
         tensors = stored.materialise(stored.embedding(speaker))
-        submodel_layout.check_tensors(LAYOUT, tensors)
-        for name, tensor in space.row(slot).items():
+        tensor_file.checked_tensors(LAYOUT.shapes, tensors)
+        for name, tensor in space.read(slot).items():
             np.testing.assert_array_equal(tensors[name], tensor)
 
 
@@ -89,7 +90,7 @@ def test_everybody_enrols_from_the_mean_those_of_the_space_too():
         np.testing.assert_array_equal(row, stored.mean_embedding)
     np.testing.assert_array_equal(space.mean_embedding, stored.mean_embedding)
     for name, tensor in stored.materialise(stored.mean_embedding).items():
-        np.testing.assert_array_equal(space.row(1)[name], tensor)
+        np.testing.assert_array_equal(space.read(1)[name], tensor)
 
 
 def test_the_speaker_encoder_comes_back():
@@ -182,11 +183,11 @@ def rewritten(path, change_tensors=None, change_metadata=None):
         (lambda t: t.update(more=t["embeddings"]), "'more' is not expected"),
         (
             lambda t: t.update(embeddings=t["embeddings"][:2]),
-            r"embeddings: must be float32 \[3, 4\]",
+            r"embeddings: must be F32 \[3, 4\]",
         ),
         (
             lambda t: t.update(embeddings=t["embeddings"].astype("float64")),
-            "Received: float64",
+            "Received: F64",
         ),
         (
             lambda t: t.update(embeddings=t["embeddings"] * np.float32("nan")),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.stack import optimizer
+from lingvo_like.stack import adamw, optimizer
 from lingvo_like.stack import rows as slot_rows
 
 SLOTS = 4
@@ -18,7 +18,8 @@ def make(**kwargs):
         "b": tf.Variable(draw.standard_normal((SLOTS, 5)).astype("float32")),
     }
     values = {"num_steps": 50, "learning_rate": 0.1, "decay": "constant"}
-    return variables, optimizer.SlotAdamW(variables, **(values | kwargs))
+    rule = adamw.AdamW(**(values | kwargs))
+    return variables, optimizer.SlotAdamW(variables, rule)
 
 
 def gradients(slots, seed, scale=1.0):
@@ -35,9 +36,9 @@ def gradients(slots, seed, scale=1.0):
 
 def step(variables, opt, slots, grads, active=None):
     active = [True] * len(slots) if active is None else active
-    rows = {k: tf.gather(v, slots) for k, v in variables.items()}
+    weights = {k: tf.gather(v, slots) for k, v in variables.items()}
     return opt.update(
-        tf.constant(slots, tf.int32), tf.constant(active), rows, grads
+        tf.constant(slots, tf.int32), tf.constant(active), weights, grads
     )
 
 
@@ -108,7 +109,7 @@ def test_clipping_looks_at_one_slot_alone():
 
 def test_schedule_goes_by_the_slots_own_steps():
     variables, opt = make(num_steps=10, warmup_steps=4, decay="linear")
-    rates = opt.learning_rate_at(tf.range(1, 12)).numpy()
+    rates = opt.rule.learning_rate_at(tf.range(1, 12)).numpy()
     np.testing.assert_allclose(rates[:4], [0.025, 0.05, 0.075, 0.1], rtol=1e-5)
     assert rates[9] > 0.0
     np.testing.assert_allclose(rates[10], 0.0, atol=1e-8)

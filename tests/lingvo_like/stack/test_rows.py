@@ -59,10 +59,10 @@ def test_a_row_that_was_left_is_for_whoever_waits():
     rows, variable = slot_rows.PooledRows([0, 0, 1, 0], 2, range(2)), Copies(2)
     assert rows.take([0, 1, 3, 2]) == [0, 1, 2]
     assert rows.order.tolist() == rows.slots.tolist() == [0, 1, 2]
-    freed = rows.row(1)
+    freed = rows.row_index(1)
     rows.leave([1])
     assert rows.take([3]) == [3]
-    assert rows.row(3) == freed
+    assert rows.row_index(3) == freed
     assert slot_rows.SlotTensor(variable, rows).shape == (3,)
 
 
@@ -109,16 +109,16 @@ def test_a_stack_starts_alike_wherever_its_rows_are():
     part = stack.Stack(speakers, layout, slot_rows=rows)
     part.initialize(7)
     for slot in (0, 2):
-        for name, value in whole.row(slot).items():
-            np.testing.assert_array_equal(part.row(slot)[name], value)
+        for name, value in whole.read(slot).items():
+            np.testing.assert_array_equal(part.read(slot)[name], value)
     assert part.variables_by_name["block_00/up_bias"].shape[0] == 2
-    part.set_row(0, whole.row(1))
+    part.write(0, whole.read(1))
     np.testing.assert_array_equal(
-        part.row(0)["block_00/down_kernel"],
-        whole.row(1)["block_00/down_kernel"],
+        part.read(0)["block_00/down_kernel"],
+        whole.read(1)["block_00/down_kernel"],
     )
     with pytest.raises(ValueError, match="another process"):
-        part.row(1)
+        part.read(1)
 
 
 def test_a_variable_without_copies_is_its_own():

@@ -15,19 +15,19 @@ def test_start_is_a_function_of_the_speaker_and_not_of_the_slot():
     alone = stack.Stack(["cy"], LAYOUT)
     together.initialize(seed=3)
     alone.initialize(seed=3)
-    for name, tensor in alone.row(0).items():
-        np.testing.assert_array_equal(tensor, together.row(2)[name])
+    for name, tensor in alone.read(0).items():
+        np.testing.assert_array_equal(tensor, together.read(2)[name])
     other = stack.Stack(["cy"], LAYOUT)
     other.initialize(seed=4)
     name = "block_00/down_kernel"
-    assert np.any(other.row(0)[name] != alone.row(0)[name])
-    assert np.any(together.row(0)[name] != together.row(1)[name])
+    assert np.any(other.read(0)[name] != alone.read(0)[name])
+    assert np.any(together.read(0)[name] != together.read(1)[name])
 
 
 def test_new_submodels_are_the_base_bit_for_bit():
     fresh = stack.Stack(["ann", "bob"], LAYOUT)
     fresh.initialize(seed=0)
-    functions = fresh.adapter_functions(fresh.gather(tf.constant([0, 1])))
+    functions = fresh.site_functions(fresh.select(tf.constant([0, 1])))
     x = np.random.default_rng(0).standard_normal((4, 5, 6)).astype("float32")
     assert set(functions) == {0, 2}
     for function in functions.values():
@@ -36,10 +36,10 @@ def test_new_submodels_are_the_base_bit_for_bit():
 
 def test_utterances_of_a_speaker_use_that_speakers_weights():
     two = stack.Stack(["ann", "bob"], LAYOUT)
-    row = two.row(1)
+    row = two.read(1)
     row["block_00/up_bias"] = np.full([6], 2.0, np.float32)
-    two.set_row(1, row)
-    functions = two.adapter_functions(two.gather(tf.constant([1, 0])))
+    two.write(1, row)
+    functions = two.site_functions(two.select(tf.constant([1, 0])))
     y = functions[0](tf.zeros([6, 4, 6])).numpy()
     assert np.all(y[:3] == 2.0)
     assert np.all(y[3:] == 0.0)
@@ -58,17 +58,17 @@ def test_a_speaker_cannot_have_two_slots():
 def test_rows_written_are_rows_read_and_others_stay():
     three = stack.Stack(["a", "b", "c"], LAYOUT)
     three.initialize(seed=0)
-    before = three.row(1)
-    row = {name: value + 1.0 for name, value in three.row(2).items()}
-    three.set_row(2, row)
-    gathered = three.gather(tf.constant([2, 0]))
+    before = three.read(1)
+    row = {name: value + 1.0 for name, value in three.read(2).items()}
+    three.write(2, row)
+    gathered = three.select(tf.constant([2, 0]))
     for name, value in row.items():
         np.testing.assert_array_equal(gathered[name][0].numpy(), value)
-    for name, value in three.row(1).items():
+    for name, value in three.read(1).items():
         np.testing.assert_array_equal(value, before[name])
 
 
 def test_row_cannot_be_set_in_a_slot_that_is_not_there():
-    with pytest.raises(ValueError, match="slot ids"):
+    with pytest.raises(ValueError, match=r"slots must be in \[0, 1\)"):
         one = stack.Stack(["a"], LAYOUT)
-        one.set_row(1, one.row(0))
+        one.write(1, one.read(0))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import layout as submodel_layout
 from tasks.asr.evaluation import tested_submodels
 from tasks.asr.training import model_directory
 
-LAYOUT = submodel_file.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1))
+LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1))
 BASE = "0123456789abcdef" * 4
 
 
@@ -54,7 +55,7 @@ def test_each_speaker_gets_its_own_submodel(directory):
     for speakers, values in ((("bob", "ann"), (2.0, 1.0)), (("bob",), (2.0,))):
         loaded.load(stack, speakers)
         for slot, value in enumerate(values):
-            assert np.all(stack.row(slot)["block_01/up_bias"] == value)
+            assert np.all(stack.read(slot)["block_01/up_bias"] == value)
     assert loaded.train_minutes == {"ann": 1.5, "bob": 1.5}
 
 
@@ -88,7 +89,7 @@ def test_a_submodel_of_another_base_is_named(directory):
 
 
 def test_a_submodel_of_another_shape_is_named(directory):
-    wide = submodel_file.Layout(model_dim=4, bottleneck_dim=3, blocks=(0, 1))
+    wide = submodel_layout.Layout(model_dim=4, bottleneck_dim=3, blocks=(0, 1))
     save(directory, "bob", 1.0, layout=wide)
     message = refusal(directory, "bob")
     assert message.startswith(directory.submodel("bob"))

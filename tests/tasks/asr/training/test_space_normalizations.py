@@ -63,7 +63,7 @@ def test_a_normalised_space_learns_and_stays_normalised(
     basis = stack.basis.variables_by_name
     for slot, speaker in enumerate(spaces.SPEAKERS):
         read = space.materialise(space.embedding(speaker))
-        for name, tensor in stack.row(slot).items():
+        for name, tensor in stack.read(slot).items():
             mixed = np.tensordot(weights[slot], basis[name].numpy(), axes=1)
             np.testing.assert_allclose(tensor, mixed, atol=1e-6)
             np.testing.assert_allclose(read[name], mixed, atol=1e-6)

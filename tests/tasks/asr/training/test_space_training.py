@@ -142,11 +142,11 @@ def test_a_new_space_is_the_base_bit_for_bit(base, manifests, tmp_path):
     spaced = run.trainer._dev_losses(range(3))
     zeros = {
         name: np.zeros_like(tensor)
-        for name, tensor in run.job.stack.row(0).items()
+        for name, tensor in run.job.stack.read(0).items()
     }
     slots = Run(base, manifests, tmp_path / "slots", schema.Space())
     for slot in range(3):
-        slots.job.stack.set_row(slot, zeros)
+        slots.job.stack.write(slot, zeros)
     assert spaced == slots.trainer._dev_losses(range(3))
 
 
@@ -355,7 +355,7 @@ def test_a_space_as_large_as_a_run_of_slots_holds_all_of_it(
     assert share == pytest.approx(1.0)
     for slot, speaker in enumerate(SPEAKERS):
         for name, tensor in slots.tensors(speaker).items():
-            np.testing.assert_allclose(made.row(slot)[name], tensor, atol=1e-5)
+            np.testing.assert_allclose(made.read(slot)[name], tensor, atol=1e-5)
     points = made.embeddings.numpy()
     np.testing.assert_allclose(points[3], points[:3].mean(axis=0), atol=1e-6)
     # Embeddings have the scale of drawn ones, in the three directions used.
@@ -399,7 +399,7 @@ def test_a_space_is_fitted_again_from_where_it_was(base, tmp_path):
             expected = stored.embedding(speaker)
         np.testing.assert_array_equal(made.embeddings[slot], expected)
         for name, tensor in stored.materialise(expected).items():
-            np.testing.assert_array_equal(made.row(slot)[name], tensor)
+            np.testing.assert_array_equal(made.read(slot)[name], tensor)
     heard = space_initialization.listen(again.job, again.corpus.train)
     np.testing.assert_allclose(
         space_initialization.predict(made, heard),

@@ -323,17 +323,17 @@ def test_speaker_without_dev_keeps_its_last_weights(base, manifests, tmp_path):
     run.run()
     name = "block_00/up_kernel"
     np.testing.assert_array_equal(
-        tensors(tmp_path, "cy")[name], run.state.task.stack.row(2)[name]
+        tensors(tmp_path, "cy")[name], run.state.task.stack.read(2)[name]
     )
 
 
 def test_only_selected_speakers_train(base, manifests, tmp_path):
     run = make(base, manifests, tmp_path)
     run._selected = [1]
-    before = run.state.task.stack.row(0)
+    before = run.state.task.stack.read(0)
     run.run()
     assert list(files(tmp_path)) == [submodel_file.file_name("bob")]
-    for name, value in run.state.task.stack.row(0).items():
+    for name, value in run.state.task.stack.read(0).items():
         np.testing.assert_array_equal(value, before[name])
     rest = make(base, manifests, tmp_path)
     assert restore(rest)

@@ -13,7 +13,7 @@ def encoder(recognizer, inputs):
     """Features and packed Submodels to the encoder's output, traced."""
 
     def encode(features, paddings, submodels):
-        adapters = recognizer.adapter_functions(submodels)
+        adapters = recognizer.site_functions(submodels)
         return recognizer.base.encode(features, paddings, adapters)[0]
 
     specs = [

@@ -62,7 +62,7 @@ def test_a_sentence_piece_vocabulary_goes_into_the_graph(tmp_path):
     rows = 0.3 * draw.standard_normal((2, layout.num_values)).astype("float32")
     encoded, paddings = base.encode(
         *base.features(tf.constant(audio), tf.constant(length)),
-        made.adapter_functions(tf.constant(rows)),
+        made.site_functions(tf.constant(rows)),
     )
     tokens, lengths, _ = base.decode(encoded, paddings)
     expected = base.detokenize(tokens, lengths).numpy()

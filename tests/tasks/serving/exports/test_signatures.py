@@ -32,12 +32,12 @@ def keras_model(kind, audio, length, row, beam_size=1):
     """One utterance as evaluation recognises it: text and score."""
     base, made = example_exports.base(kind), example_exports.recognizer(kind)
     trained = stack.Stack(["ann"], made.layout, made.residual_weight)
-    trained.set_row(0, made.layout.unpack(row))
+    trained.write(0, made.layout.unpack(row))
     padded = np.zeros((1, base.bucket_samples(length)), "float32")
     padded[0, :length] = audio[:length]
     encoded, paddings = base.encode(
         *base.features(tf.constant(padded), tf.constant([length])),
-        trained.adapter_functions(trained.gather([0])),
+        trained.site_functions(trained.select([0])),
     )
     tokens, lengths, scores = base.decode(encoded, paddings, beam_size)
     return base.detokenize(tokens, lengths).numpy()[0], scores.numpy()[0]

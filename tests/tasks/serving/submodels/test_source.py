@@ -5,11 +5,12 @@ import pytest
 
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import layout as submodel_layout
 from tasks.serving.submodels import source as submodel_source
 from tests.tasks.serving import fake_engine
 
 DESCRIPTION = fake_engine.description(
-    num_values=submodel_file.Layout(2, 1, (0,)).num_values
+    num_values=submodel_layout.Layout(2, 1, (0,)).num_values
 )
 
 
@@ -51,7 +52,7 @@ def test_a_published_submodel_becomes_its_packed_row(store):
         (b"", "empty"),
         (b"\x80\x04\x95pickle.", "cut off or not"),
         (file(base_fingerprint="e" * 64), "another base model"),
-        (file(layout=submodel_file.Layout(2, 3, (0,))), "`bottleneck_dim`"),
+        (file(layout=submodel_layout.Layout(2, 3, (0,))), "`bottleneck_dim`"),
         (file(residual_weight=0.5), "`residual_weight` must be 1.0"),
     ],
 )

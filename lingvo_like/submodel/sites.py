@@ -1,0 +1,60 @@
+"""Applies Submodels at their sites in a base model.
+
+A site is a place in the base where a Submodel acts. Today each site is the
+output of an encoder block and is named by the block's index.
+"""
+
+import functools
+from collections import abc
+
+from keras import ops
+
+from lingvo_like import tensor_types
+from lingvo_like.layers import adapter
+from lingvo_like.submodel import layout as submodel_layout
+
+SiteFunction = abc.Callable[[tensor_types.Tensor], tensor_types.Tensor]
+
+
+def site_functions(
+    layout: submodel_layout.Layout,
+    weights: tensor_types.TensorsByName,
+    residual_weight: float = 1.0,
+    dropout_masks: abc.Mapping[int, tensor_types.Tensor] | None = None,
+) -> dict[int, SiteFunction]:
+    """Returns what a base model calls at each site.
+
+    Args:
+        layout: kinds and sites of the Submodels.
+        weights: `[speakers, ...]` by tensor name, wherever they come from: a
+            gather, a mix or a file.
+        residual_weight: factor of each adapter's branch.
+        dropout_masks: `[speakers, utterances * time, bottleneck_dim]` by site.
+
+    Returns:
+        dict of site to a function of activations
+        `[speakers * utterances, time, model_dim]`, grouped by speaker.
+    """
+    kind = adapter.Adapter(
+        layout.model_dim, layout.bottleneck_dim, residual_weight
+    )
+    return {
+        site: functools.partial(
+            _apply_by_speaker,
+            kind,
+            layout.weights_at(site, weights),
+            None if dropout_masks is None else dropout_masks[site],
+        )
+        for site in layout.blocks
+    }
+
+
+def _apply_by_speaker(
+    kind: adapter.Adapter,
+    weights: tensor_types.TensorsByName,
+    dropout_mask: tensor_types.Tensor | None,
+    x: tensor_types.Tensor,
+) -> tensor_types.Tensor:
+    speakers = ops.shape(next(iter(weights.values())))[0]
+    grouped = ops.reshape(x, (speakers, -1, kind.model_dim))
+    return ops.reshape(kind.apply(grouped, weights, dropout_mask), ops.shape(x))
