@@ -275,7 +275,7 @@ def test_unknown_speakers_and_other_layouts_are_refused(
         Run(base, manifests, tmp_path).job.stack.slot("zoe")
     wide = tiny.experiment()
     wide = dataclasses.replace(wide, adapter=schema.Adapter(bottleneck_dim=9))
-    with pytest.raises(ValueError, match="space is of other Submodels"):
+    with pytest.raises(ValueError, match="space is for other Submodels"):
         task.SubmodelTask(base, wide, SPEAKERS, space)
 
 
