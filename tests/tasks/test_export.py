@@ -15,7 +15,7 @@ from params import conformer
 from tasks.asr.training import model_directory, run_description
 from tasks.serving.exports import description as export_description
 from tasks.serving.exports import folder as export_folder
-from tasks.serving.exports import saved_model
+from tasks.serving.exports import from_run, readme, saved_model
 from tests import tiny
 from tests.tasks.serving import example_exports
 
@@ -75,32 +75,41 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(run):
-    return export(model_dir=run / "run", export_dir=run / "exports")
+    """The path of an export that takes Submodels."""
+    path, _ = from_run.export(str(run / "run"), str(run / "exports"))
+    return pathlib.Path(path)
 
 
-def test_an_export_says_what_it_is_and_what_to_do_next(run, opened):
-    assert opened.returncode == 0, opened.stderr
-    assert opened.stderr == ""
-    assert f"exported: {run / 'exports' / '1'}" in opened.stdout
-    assert "serving_default(audio, length, submodel)" in opened.stdout
-    assert "next: python -m tasks.serve" in opened.stdout
+def test_an_export_says_what_it_is(run, opened):
+    assert opened == run / "exports" / "1"
     assert os.listdir(run / "exports") == ["1"]
-    path = run / "exports" / "1"
+    path = opened
     description = export_description.read(path)
     export_description.check_files(path, description)
+    summary = readme.summary(description, str(path), from_run.num_bytes(path))
+    assert f"exported: {path} (" in summary
+    assert "serving_default(audio, length, submodel)" in summary
     assert description.experiment == "conformer.Tiny"
     assert description.bucket_samples == (32000,)
     assert not description.requires_tensorflow_text
-    readme = (path / "README.md").read_text()
-    assert description.base_fingerprint in readme
-    assert f"submodel`, float32 [any, {description.num_values}]" in readme
+    text = (path / "README.md").read_text()
+    assert description.base_fingerprint in text
+    assert f"submodel`, float32 [any, {description.num_values}]" in text
+
+
+@pytest.mark.slow
+def test_the_binary_says_what_to_do_next(run, tmp_path):
+    done = export(model_dir=run / "run", export_dir=tmp_path / "exports")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert f"exported: {tmp_path / 'exports' / '1'}" in done.stdout
+    assert "next: python -m tasks.serve" in done.stdout
 
 
 @pytest.mark.slow
 def test_an_export_with_a_folded_submodel_answers_like_the_open_one(
     run, opened
 ):
-    assert opened.returncode == 0, opened.stderr
     path = run / "ann.safetensors"
     done = export(
         model_dir=run / "run",
@@ -110,24 +119,24 @@ def test_an_export_with_a_folded_submodel_answers_like_the_open_one(
     )
     assert done.returncode == 0, done.stderr
     assert "Submodel folded in: ann" in done.stdout
-    opened, folded = (
-        saved_model.SavedModelEngine(run / "exports" / name, warm_up=False)
-        for name in ("1", "2")
+    plain, folded = (
+        saved_model.SavedModelEngine(folder, warm_up=False)
+        for folder in (opened, run / "exports" / "2")
     )
-    loaded = submodel_file.load(path, opened.description.base_fingerprint)
+    loaded = submodel_file.load(path, plain.description.base_fingerprint)
     assert folded.description.submodel["sha256"] == loaded.metadata.sha256
     assert set(folded.signatures) == {"serving_default"}
     audio, length = example_exports.utterances([9000, 20000])
     inputs = {"audio": audio, "length": length}
     rows = np.stack([loaded.vector] * 2)
-    expected = opened.predict("serving_default", {**inputs, "submodel": rows})
+    expected = plain.predict("serving_default", {**inputs, "submodel": rows})
     answer = folded.predict("serving_default", inputs)
-    base = opened.predict("base", inputs)
+    base = plain.predict("base", inputs)
     np.testing.assert_array_equal(answer["text"], expected["text"])
     np.testing.assert_allclose(answer["score"], expected["score"], atol=1e-4)
     assert not np.allclose(answer["score"], base["score"], atol=1e-2)
-    readme = (run / "exports" / "2" / "README.md").read_text()
-    assert "ann, folded in" in readme
+    text = (run / "exports" / "2" / "README.md").read_text()
+    assert "ann, folded in" in text
 
 
 @pytest.mark.slow
@@ -142,7 +151,7 @@ def test_refusals_are_one_line_and_leave_nothing(run, tmp_path):
         ({"model_dir": tmp_path}, "no run to export"),
         ({"base": tmp_path / "other"}, "is another base model"),
         ({"base": tmp_path / "gone"}, str(tmp_path / "gone")),
-        ({"version": 3}, "leave --version out for the next one"),
+        ({"version": 3}, "leave --version out for the next"),
         ({"version": 0}, "version"),
         ({"submodel": tmp_path / "gone"}, "cannot load a Submodel"),
         ({"export_dir": tmp_path / "file"}, "--export_dir cannot be written"),
@@ -166,7 +175,6 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path, monkeypatch):
     made = example_exports.recognizer("short")
     monkeypatch.setattr(made, "signatures", lambda row: {})
     monkeypatch.setattr(made, "module", lambda: 1 / 0)
-    description = export_folder.describe(made, "f", "e")
     with pytest.raises(ZeroDivisionError):
-        export_folder.write(tmp_path, 1, made, description)
+        export_folder.write(tmp_path, 1, made, "f", "e")
     assert os.listdir(tmp_path) == []

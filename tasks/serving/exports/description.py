@@ -1,14 +1,19 @@
-"""What an export says of itself to machines: description.json.
+"""An export's description of itself for programs: description.json.
 
 It lies beside saved_model.pb. Reading it takes no TensorFlow, so that clients
-and tools learn of sample rate, limits and layout at once.
+and tools learn the sample rate, the limits and the layout at once.
 """
 
 import dataclasses
 import hashlib
 import os
+from collections import abc
+from typing import TYPE_CHECKING, Any
 
 from lingvo_like import hyperparams, json_values
+
+if TYPE_CHECKING:
+    from lingvo_like.submodel import layout as submodel_layout
 
 FILE = "description.json"
 FORMAT_VERSION = 1
@@ -17,33 +22,36 @@ MAX_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What an exported base takes and what it is.
+    """What an exported base is and what it takes.
 
     Attributes:
-        format_version: int, of this description.
-        base_fingerprint: string; a Submodel must have the same.
-        experiment: string, the registered name.
-        sample_rate: int, in hertz, of all audio.
-        max_samples: int, longest utterance.
-        bucket_limits: ascending; an utterance of n samples falls in the
-            first bucket with n <= limit. The last one is `max_samples`.
-        bucket_samples: what each bucket's utterances are padded to, inside.
+        base_fingerprint: a Submodel must have the same.
+        experiment: the registered name.
+        sample_rate: of all audio, in hertz.
+        max_samples: of the longest utterance.
+        bucket_limits: ascending; an utterance of n samples falls in the first
+            bucket with n <= limit. The last one is `max_samples`.
+        bucket_samples: the length to which each bucket's utterances are
+            padded inside.
         model_dim, bottleneck_dim, blocks: of a Submodel, see `Layout`.
-        num_values: int, length of a packed Submodel.
-        residual_weight: float, which a Submodel's must equal: it is in the
-            graph, not in the packed vector.
-        max_tokens: int, most tokens of a text.
-        beam_size: int, 1 for greedy.
+        num_values: length of a packed Submodel.
+        residual_weight: a Submodel's must be equal: it is part of the graph,
+            not of the packed vector.
+        max_tokens: most tokens of a text.
+        beam_size: 1 for greedy decoding.
         requires_tensorflow_text: whether the graph has operations of
-            TensorFlow Text, which whoever loads it must have registered.
-        base_description: dict, `BaseModel.description()`.
-        submodel: dict, the metadata of the Submodel that is folded in; empty
-            for an export that takes Submodels as input.
-        signatures: dict of a signature's name to its "inputs" and "outputs",
-            and they by name to the tensor's name in the graph, dtype and
-            shape (-1: any), for programs that know no SignatureDef.
-        files: dict of every other file's path to its SHA-256 in hex.
-        sha256: string, of all of the above, in hex; writing fills it in.
+            TensorFlow Text, which a program that loads it must register.
+        base_description: of `BaseModel.description()`.
+        submodel: metadata of the Submodel that is folded in; empty for an
+            export that takes Submodels as input.
+        signatures: by name, their "inputs" and "outputs"; each by name to the
+            tensor's name in the graph, dtype and shape (-1: any), for
+            programs that do not read SignatureDefs.
+        files: every other file's path to its SHA-256 in hex.
+        sha256: of all of the above, in hex; filled in when it is written.
+
+    Raises:
+        ValueError: a value is out of range or contradicts another.
     """
 
     format_version: int
@@ -67,17 +75,46 @@ class Description:
     files: dict = dataclasses.field(default_factory=dict)
     sha256: str = ""
 
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(_wrong_format(self.format_version))
+        if not self.base_fingerprint:
+            raise ValueError("`base_fingerprint` must not be empty")
+        for name in ("sample_rate", "num_values", "beam_size", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be positive. Received: "
+                    f"{getattr(self, name)}."
+                )
+        limits, samples = self.bucket_limits, self.bucket_samples
+        is_ascending = all(
+            low < high for low, high in zip((0, *limits), limits, strict=False)
+        )
+        if not limits or not is_ascending or limits[-1] != self.max_samples:
+            raise ValueError(
+                "`bucket_limits` must ascend up to `max_samples`, "
+                f"{self.max_samples}. Received: {limits}."
+            )
+        if len(samples) != len(limits) or any(
+            length < limit
+            for length, limit in zip(samples, limits, strict=False)
+        ):
+            raise ValueError(
+                "`bucket_samples` must have a length for each of the bucket "
+                f"limits {limits}, and none below it. Received: {samples}."
+            )
+
     @property
-    def layout(self):
+    def layout(self) -> "submodel_layout.Layout":
         """The `Layout` of the Submodels that fit."""
-        # Here: it imports Keras.
+        # Imported here because it imports Keras.
         from lingvo_like.submodel import layout as submodel_layout
 
         return submodel_layout.Layout(
             self.model_dim, self.bottleneck_dim, self.blocks
         )
 
-    def bucket(self, num_samples):
+    def bucket(self, num_samples: int) -> int:
         """The index of an utterance's bucket, by its own length alone.
 
         Raises:
@@ -97,43 +134,11 @@ class Description:
         )
 
 
-def to_json(description):
-    """A description as text, with its checksum."""
-    sha256 = _checksum(description)
-    return hyperparams.to_json(dataclasses.replace(description, sha256=sha256))
-
-
-def from_json(text):
-    """The inverse of `to_json`.
-
-    Raises:
-        ValueError: it is not JSON, of another format version, altered, or a
-            field is missing, unknown, of another type or contradicts another.
-    """
-    fields = json_values.strict_json(text)
-    if not isinstance(fields, dict):
-        raise ValueError("must be a JSON object")
-    version = fields.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"the format version must be {FORMAT_VERSION}. Received: "
-            f"{version!r}. Export again with this version of the project."
-        )
-    description = hyperparams.from_dict(Description, fields)
-    if description.sha256 != _checksum(description):
-        raise ValueError(
-            f"altered: its SHA-256 must be {_checksum(description)}. "
-            f"Received: {description.sha256}."
-        )
-    _check(description)
-    return description
-
-
-def read(folder):
+def read(folder: str | os.PathLike[str]) -> Description:
     """The description of the export in a local folder.
 
     Raises:
-        ValueError: it is missing, damaged or contradicts itself.
+        ValueError: it is missing, damaged, altered or contradicts itself.
         OSError: it cannot be read.
     """
     path = os.path.join(folder, FILE)
@@ -142,27 +147,28 @@ def read(folder):
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ValueError(
-            f"{path} is missing: no export of tasks.export, or not all of it"
+            f"{path} is missing: this is no export, or an incomplete one"
         ) from None
     if len(data) > MAX_BYTES:
         raise ValueError(f"{path}: must have at most {MAX_BYTES} bytes")
     try:
-        return from_json(data.decode())
+        return _from_json(data.decode())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def write(folder, description):
+def write(folder: str | os.PathLike[str], description: Description) -> None:
     """Writes description.json into a folder that nobody reads yet."""
+    sealed = dataclasses.replace(description, sha256=_checksum(description))
     with open(os.path.join(folder, FILE), "w", encoding="utf-8") as file:
-        file.write(to_json(description))
+        file.write(hyperparams.to_json(sealed))
 
 
-def file_digests(folder):
-    """SHA-256 of every file under an export's folder but the description.
+def file_digests(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """SHA-256 of every file of an export except its description.
 
     Returns:
-        dict of the path within the folder, with slashes, to hex.
+        path within the folder, with slashes, to hex.
 
     Raises:
         OSError: a file cannot be read.
@@ -180,10 +186,12 @@ def file_digests(folder):
     return digests
 
 
-def check_files(folder, description):
-    """Refuses an export of which a file is missing or altered.
+def check_files(
+    folder: str | os.PathLike[str], description: Description
+) -> None:
+    """Refuses an export if one of its files is missing or altered.
 
-    Files that the description does not know are nobody's concern.
+    Files that the description does not list are ignored.
 
     Raises:
         ValueError: names the file.
@@ -191,42 +199,39 @@ def check_files(folder, description):
     """
     found = file_digests(folder)
     for name, digest in description.files.items():
+        path = os.path.join(folder, name)
         if name not in found:
-            raise ValueError(f"{os.path.join(folder, name)} is missing")
+            raise ValueError(f"{path} is missing")
         if found[name] != digest:
             raise ValueError(
-                f"{os.path.join(folder, name)} is cut or altered: its SHA-256 "
-                f"must be {digest}. Received: {found[name]}."
+                f"{path} is cut or altered: its SHA-256 must be {digest}. "
+                f"Received: {found[name]}."
             )
 
 
-def _checksum(description):
-    plain = dataclasses.replace(description, sha256="")
-    return hashlib.sha256(hyperparams.to_json(plain).encode()).hexdigest()
+def _from_json(text: str) -> Description:
+    fields: Any = json_values.strict_json(text)
+    if not isinstance(fields, abc.Mapping):
+        raise ValueError("must be a JSON object")
+    # First, since another format has other fields.
+    if fields.get("format_version") != FORMAT_VERSION:
+        raise ValueError(_wrong_format(fields.get("format_version")))
+    description = hyperparams.from_dict(Description, fields)
+    if description.sha256 != _checksum(description):
+        raise ValueError(
+            f"altered: its SHA-256 must be {_checksum(description)}. "
+            f"Received: {description.sha256}."
+        )
+    return description
 
 
-def _check(description):
-    if not description.base_fingerprint:
-        raise ValueError("`base_fingerprint` must not be empty")
-    limits, samples = description.bucket_limits, description.bucket_samples
-    ascending = all(
-        low < high for low, high in zip((0, *limits), limits, strict=False)
+def _checksum(description: Description) -> str:
+    unsealed = dataclasses.replace(description, sha256="")
+    return hashlib.sha256(hyperparams.to_json(unsealed).encode()).hexdigest()
+
+
+def _wrong_format(version: object) -> str:
+    return (
+        f"the format version must be {FORMAT_VERSION}. Received: {version!r}. "
+        "Export again with this version of the project."
     )
-    if not limits or not ascending or limits[-1] != description.max_samples:
-        raise ValueError(
-            "`bucket_limits` must ascend up to `max_samples`, "
-            f"{description.max_samples}. Received: {limits}."
-        )
-    if len(samples) != len(limits) or any(
-        room < limit for room, limit in zip(samples, limits, strict=False)
-    ):
-        raise ValueError(
-            "`bucket_samples` must give each of the bucket limits "
-            f"{limits} its room. Received: {samples}."
-        )
-    for name in ("sample_rate", "beam_size", "max_tokens"):
-        if getattr(description, name) < 1:
-            raise ValueError(
-                f"`{name}` must be positive. Received: "
-                f"{getattr(description, name)}."
-            )

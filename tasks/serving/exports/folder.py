@@ -1,118 +1,100 @@
-"""Writes an export: a version folder that appears complete or not at all."""
+"""Writes an export: a version's folder appears complete or not at all."""
 
 import os
 import pathlib
 import re
+from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from lingvo_like import hyperparams
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import new_folder
 from tasks.serving.exports import description as export_description
-from tasks.serving.exports import readme as export_readme
-from tasks.serving.exports import warmup
+from tasks.serving.exports import readme, signatures, warmup
 
 _VERSION = re.compile(r"[0-9]+")
 # A SavedModel holds one graph for each set of tags; this one is for serving.
 _SERVE = tf.saved_model.SERVING
 
 
-def versions(export_dir):
-    """The versions in a local folder, as ints; none if it is not there."""
+def versions(export_dir: str | os.PathLike[str]) -> list[int]:
+    """The versions in a local folder; none if it does not exist."""
     folder = new_folder.local_path(export_dir)
     names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     return [int(name) for name in names if _VERSION.fullmatch(name)]
 
 
-def next_version(export_dir):
+def next_version(export_dir: str | os.PathLike[str]) -> int:
     """The lowest integer above every version in a local folder, from 1."""
     return 1 + max(versions(export_dir), default=0)
 
 
-def describe(recognizer, base_fingerprint, experiment, submodel=None):
-    """The `Description` of a recognizer, without signatures and files.
+def write(
+    export_dir: str | os.PathLike[str],
+    version: int,
+    recognizer: signatures.Recognizer,
+    base_fingerprint: str,
+    experiment: str,
+    submodel: submodel_file.Submodel | None = None,
+) -> tuple[str, export_description.Description]:
+    """Writes the folder `export_dir/version`.
 
     Args:
-        recognizer: `signatures.Recognizer`.
-        base_fingerprint: string.
-        experiment: string, the registered name.
-        submodel: `submodel.Metadata` of what is folded in, or None.
-    """
-    base, layout = recognizer.base, recognizer.layout
-    return export_description.Description(
-        format_version=export_description.FORMAT_VERSION,
-        base_fingerprint=base_fingerprint,
-        experiment=experiment,
-        sample_rate=base.sample_rate,
-        max_samples=base.max_samples,
-        bucket_limits=recognizer.bucket_limits,
-        bucket_samples=recognizer.bucket_samples,
-        model_dim=layout.model_dim,
-        bottleneck_dim=layout.bottleneck_dim,
-        blocks=layout.blocks,
-        num_values=layout.num_values,
-        residual_weight=recognizer.residual_weight,
-        max_tokens=base.max_tokens,
-        beam_size=recognizer.beam_size,
-        requires_tensorflow_text=False,
-        base_description=base.description(),
-        submodel=hyperparams.to_dict(submodel) if submodel else {},
-    )
-
-
-def write(export_dir, version, recognizer, description, row=None):
-    """Writes `export_dir/version`.
-
-    Args:
-        export_dir: string, a local folder; made if absent.
-        version: int, from 1.
-        recognizer: `signatures.Recognizer`.
-        description: `Description`, as `describe` gives it.
-        row: `[num_values]` float32, a packed Submodel to fold in, or None.
+        export_dir: local; made if absent.
+        version: from 1.
+        experiment: the registered name.
+        submodel: to fold in.
 
     Returns:
-        the path of the version's folder, and its whole `Description`.
+        the path of the version's folder, and its description.
 
     Raises:
-        FileExistsError: the version is there.
+        FileExistsError: the version exists.
         OSError: it cannot be written.
-        ValueError: a package that it takes is missing.
+        ValueError: an optional package is missing.
     """
     target = new_folder.local_path(export_dir) / str(version)
-    functions = recognizer.signatures(row)
+    vector = None if submodel is None else submodel.vector
+    functions = recognizer.signatures(vector)
     with new_folder.create(target) as folder:
         tf.saved_model.save(
             recognizer.module(),
             str(folder),
             functions,
-            # Nothing is trained from an export, and a gradient of a length
+            # Nothing is trained from an export, and the gradient of a length
             # that the graph does not know cannot be traced.
             tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
         name = target.absolute().parent.name
-        warmup.write(folder, name, description, functions)
         graph = read_meta_graph(folder)
-        operations = {op.name for op in graph.meta_info_def.stripped_op_list.op}
-        fields = {
-            **vars(description),
-            "requires_tensorflow_text": any(
-                "Sentencepiece" in name for name in operations
+        fields = _fields(recognizer, graph) | {
+            "base_fingerprint": base_fingerprint,
+            "experiment": experiment,
+            "submodel": (
+                {}
+                if submodel is None
+                else hyperparams.to_dict(submodel.metadata)
             ),
-            "signatures": _signatures(graph),
         }
         description = export_description.Description(**fields)
-        readme = export_readme.text(description, name)
-        (folder / "README.md").write_text(readme, encoding="utf-8")
-        fields["files"] = export_description.file_digests(folder)
-        description = export_description.Description(**fields)
+        warmup.write(folder, name, description, functions)
+        (folder / "README.md").write_text(
+            readme.text(description, name), encoding="utf-8"
+        )
+        description = export_description.Description(
+            **fields, files=export_description.file_digests(folder)
+        )
         export_description.write(folder, description)
         _sync(folder)
     return str(target), description
 
 
-def read_meta_graph(folder):
-    """The graph for serving of a SavedModel, as a `MetaGraphDef`.
+def read_meta_graph(
+    folder: str | os.PathLike[str],
+) -> meta_graph_pb2.MetaGraphDef:
+    """The graph for serving of a SavedModel.
 
     Raises:
         ValueError: there is none, or it is damaged.
@@ -129,26 +111,52 @@ def read_meta_graph(folder):
     raise ValueError(f"{path}: holds no graph with the tag {_SERVE!r}")
 
 
-def signature_defs(graph):
-    """A `MetaGraphDef`'s signatures that are for users: dict of name to def."""
+def signature_defs(
+    graph: meta_graph_pb2.MetaGraphDef,
+) -> dict[str, meta_graph_pb2.SignatureDef]:
+    """The signatures that are for users, by name."""
     return {
         name: definition
-        for name, definition in graph.signature_def.items()
+        for name, definition in sorted(graph.signature_def.items())
         if not name.startswith("__")
     }
 
 
-def _signatures(graph):
+def _fields(
+    recognizer: signatures.Recognizer, graph: meta_graph_pb2.MetaGraphDef
+) -> dict[str, Any]:
+    """The fields of a `Description` that follow from what was saved."""
+    base, layout = recognizer.base, recognizer.layout
+    operations = [op.name for op in graph.meta_info_def.stripped_op_list.op]
     return {
-        name: {
-            "inputs": _tensors(definition.inputs),
-            "outputs": _tensors(definition.outputs),
-        }
-        for name, definition in sorted(signature_defs(graph).items())
+        "format_version": export_description.FORMAT_VERSION,
+        "sample_rate": base.sample_rate,
+        "max_samples": base.max_samples,
+        "bucket_limits": recognizer.bucket_limits,
+        "bucket_samples": recognizer.bucket_samples,
+        "model_dim": layout.model_dim,
+        "bottleneck_dim": layout.bottleneck_dim,
+        "blocks": layout.blocks,
+        "num_values": layout.num_values,
+        "residual_weight": recognizer.residual_weight,
+        "max_tokens": base.max_tokens,
+        "beam_size": recognizer.beam_size,
+        "requires_tensorflow_text": any(
+            "Sentencepiece" in name for name in operations
+        ),
+        "base_description": base.description(),
+        "signatures": {
+            name: {
+                "inputs": _tensors(definition.inputs),
+                "outputs": _tensors(definition.outputs),
+            }
+            for name, definition in signature_defs(graph).items()
+        },
     }
 
 
-def _tensors(infos):
+def _tensors(infos: Any) -> dict[str, dict]:
+    """Tensors by name, from a map of `TensorInfo`."""
     return {
         name: {
             "tensor": info.name,
@@ -159,8 +167,8 @@ def _tensors(infos):
     }
 
 
-def _sync(folder):
-    """Makes the files outlive a power cut before the folder gets its name."""
+def _sync(folder: pathlib.Path) -> None:
+    """Makes the files survive a power cut before the folder gets its name."""
     for parent, _, names in os.walk(folder):
         for name in names:
             with open(os.path.join(parent, name), "rb") as file:

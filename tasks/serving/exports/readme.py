@@ -1,12 +1,14 @@
-"""What an export says of itself to people: README.md."""
+"""An export's description of itself for people: README.md, and a summary."""
+
+from tasks.serving.exports import description as export_description
 
 _TEXT = """\
 # {name}
 
 {what}
 
-A TensorFlow SavedModel, made by `python -m tasks.export`. description.json
-beside it says the same to programs, with the SHA-256 of every file.
+A TensorFlow SavedModel, made by `python -m tasks.export`. The file
+description.json holds the same for programs, and the SHA-256 of every file.
 
 ## Inputs
 
@@ -14,15 +16,15 @@ beside it says the same to programs, with the SHA-256 of every file.
 
 Audio is mono, {sample_rate} samples per second, in [-1, 1] (16-bit integers
 are divided by 32768), at most {max_seconds:g} s ({max_samples} samples).
-Rows shorter than the longest one are padded with anything: only the first
-`length` samples of a row are heard. Rows of one call never see each other.
+Shorter rows may be padded with anything: only the first `length` samples of a
+row are used. The rows of a call do not influence each other.
 
 ## Outputs
 
 - `text`, string [rows]: the transcript, UTF-8.
 - `score`, float32 [rows]: the mean log probability of a token.
-- `status`, string [rows]: "OK", or why this row has no text. A bad row is
-  no error of the call, and its neighbours are answered.
+- `status`, string [rows]: "OK", or why this row has no text. A bad row does
+  not fail the call, and its neighbours are answered.
 
 ## Base model
 
@@ -54,17 +56,11 @@ In Python:
     print(answer["text"].numpy()[0].decode())"""
 
 
-def text(description, name):
-    """The README of an export.
-
-    Args:
-        description: `Description`, with its signatures.
-        name: string, what the model is called.
-    """
-    folded = description.submodel
+def text(description: export_description.Description, name: str) -> str:
+    """The README of an export of a model with this name."""
     return _TEXT.format(
         name=name,
-        what=_what(folded),
+        what=_what(description.submodel),
         inputs=_inputs(description),
         sample_rate=description.sample_rate,
         max_seconds=description.max_samples / description.sample_rate,
@@ -83,11 +79,31 @@ def text(description, name):
     )
 
 
-def _what(folded):
-    if folded:
+def summary(
+    description: export_description.Description, path: str, num_bytes: int
+) -> str:
+    """What was exported, in a few lines for a terminal."""
+    lines = [f"exported: {path} ({num_bytes / 2**20:,.0f} MiB)"]
+    for name, signature in description.signatures.items():
+        lines.append(f"  {name}({', '.join(signature['inputs'])})")
+    lines.append(
+        f"  audio: {description.sample_rate} samples per second, at most "
+        f"{description.max_samples / description.sample_rate:g} s"
+    )
+    if description.submodel:
+        lines.append(f"  Submodel folded in: {description.submodel['speaker']}")
+    else:
+        lines.append(f"  Submodels: {description.num_values} values")
+    if description.requires_tensorflow_text:
+        lines.append("  a program that loads it must import tensorflow_text")
+    return "\n".join(lines)
+
+
+def _what(submodel: dict) -> str:
+    if submodel:
         return (
             f"A speech recogniser with the Submodel of one speaker, "
-            f"{folded['speaker']}, folded in."
+            f"{submodel['speaker']}, folded in."
         )
     return (
         "One base model that recognises every row of a batch with that row's "
@@ -95,7 +111,7 @@ def _what(folded):
     )
 
 
-def _inputs(description):
+def _inputs(description: export_description.Description) -> str:
     lines = []
     for name, signature in description.signatures.items():
         lines.append(f"Signature `{name}`:\n")
@@ -107,12 +123,12 @@ def _inputs(description):
         lines += [
             "`submodel` is a packed Submodel for each row of audio; a row of",
             "zeros is the base model. `submodels` holds each Submodel once,",
-            "and `index` says which of them each row of audio takes.",
+            "and `index` chooses one of them for each row of audio.",
         ]
     return "\n".join(lines).strip()
 
 
-def _submodel(description):
+def _submodel(description: export_description.Description) -> str:
     if description.submodel:
         return (
             f"- Submodel: of {description.submodel['speaker']}, SHA-256 "
@@ -131,12 +147,12 @@ def _submodel(description):
         f"- up_kernel [{description.bottleneck_dim}, "
         f"{description.model_dim}]\n"
         f"- up_bias [{description.model_dim}]\n\n"
-        f"They must be of this base's fingerprint and have the residual "
+        f"A Submodel must have this base's fingerprint and the residual "
         f"weight\n{description.residual_weight:g}.\n"
     )
 
 
-def _use(description, name):
+def _use(description: export_description.Description, name: str) -> str:
     python = _PYTHON.format(
         tf_text=(
             "    import tensorflow_text  # registers its operations\n"

@@ -1,28 +1,35 @@
-"""Warm-up records: requests that a server plays before it calls itself ready.
+"""Warm-up requests, which a server runs before it calls itself ready.
 
-The file is TensorFlow Serving's own, `PredictionLog`s in a TFRecord.
+The file is that of TensorFlow Serving: a TFRecord of `PredictionLog`s.
 """
 
 import os
+from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tasks.serving.exports import description as export_description
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 MAX_BUCKETS = 6
 
 
-def write(folder, model_name, description, signatures):
-    """Writes the records of an export.
+def write(
+    folder: str | os.PathLike[str],
+    model_name: str,
+    description: export_description.Description,
+    signatures: abc.Iterable[str],
+) -> None:
+    """Writes the requests of an export into its local folder.
 
-    Each signature gets one utterance of each of some buckets, from the
-    shortest to the longest; the base alone, which is a part of the others,
-    one of the shortest.
+    Each signature gets one utterance for each of some buckets, from the
+    shortest to the longest. The base alone, which is a part of the others,
+    gets one of the shortest.
 
     Args:
-        folder: the export's, local.
-        model_name: string, as a server will call it; a server goes by its own.
-        description: `export_description.Description`.
+        model_name: written into the requests; a server uses its own name.
         signatures: names of those to warm up.
 
     Raises:
@@ -44,11 +51,13 @@ def write(folder, model_name, description, signatures):
                 writer.write(log.SerializeToString())
 
 
-def read(folder):
-    """The requests of an export, none if it has no file of them.
+def read(
+    folder: str | os.PathLike[str],
+) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """The requests of an export; none if it has no such file.
 
     Returns:
-        list of pairs: signature name, dict of input name to array.
+        pairs of a signature's name and its inputs by name.
 
     Raises:
         ValueError: the file is damaged, or the protocol's package is missing.
@@ -72,32 +81,34 @@ def read(folder):
     return requests
 
 
-def check_installed():
-    """Raises a ValueError unless records can be written and read."""
+def check_installed() -> None:
+    """Raises a ValueError unless requests can be written and read."""
     _protocol()
 
 
-def _protocol():
+def _protocol() -> Any:
     try:
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError as error:
         raise ValueError(
-            "warm-up records are TensorFlow Serving's, whose protocol is in an "
-            "optional package; install it with: pip install -e '.[serve]'"
+            "warm-up requests take TensorFlow Serving's protocol, an optional "
+            "package; install it with: pip install -e '.[serve]'"
         ) from error
     return prediction_log_pb2
 
 
-def _spread(limits):
-    """At most `MAX_BUCKETS` of the limits, the first and the last too."""
+def _spread(limits: tuple[int, ...]) -> tuple[int, ...]:
+    """At most `MAX_BUCKETS` of the limits, with the first and the last."""
     if len(limits) <= MAX_BUCKETS:
         return limits
     places = np.linspace(0, len(limits) - 1, MAX_BUCKETS).round().astype(int)
     return tuple(limits[place] for place in places)
 
 
-def _inputs(name, num_samples, description):
-    """One silent utterance of the base, as TensorProtos."""
+def _inputs(
+    name: str, num_samples: int, description: export_description.Description
+) -> dict[str, Any]:
+    """One silent utterance of a signature, with the base's Submodel."""
     row = [1, description.num_values]
     inputs = {
         "audio": _zeros([1, num_samples]),
@@ -111,6 +122,6 @@ def _inputs(name, num_samples, description):
     return inputs
 
 
-def _zeros(shape):
-    # One value stands for all: a record stays small, however long its audio.
+def _zeros(shape: list[int]) -> Any:
+    # One value stands for all, so a request is small however long its audio.
     return tf.make_tensor_proto(0.0, tf.float32, shape)

@@ -51,7 +51,8 @@ def folder(kind):
         pathlib.Path(_parent().name) / kind,
         1,
         made,
-        export_folder.describe(made, base(kind).fingerprint(), "test.Small"),
+        base(kind).fingerprint(),
+        "test.Small",
     )
     return path
 

@@ -70,25 +70,32 @@ def test_a_bucket_is_the_first_that_holds_the_utterance():
         ({"base_fingerprint": ""}, "base_fingerprint"),
         ({"bucket_limits": (8000, 8000, 48000)}, "must ascend"),
         ({"bucket_limits": (8000, 24000, 40000)}, "must ascend"),
-        ({"bucket_samples": (16000, 32000)}, "its room"),
-        ({"bucket_samples": (7999, 32000, 48000)}, "its room"),
+        ({"bucket_samples": (16000, 32000)}, "a length for each"),
+        ({"bucket_samples": (7999, 32000, 48000)}, "none below it"),
         ({"beam_size": 0}, "`beam_size` must be positive"),
-        ({"more": 1}, "more"),
     ],
 )
-def test_what_contradicts_itself_is_refused(tmp_path, changes, message):
-    text = export_description.to_json(DESCRIPTION)
-    if set(changes) <= set(vars(DESCRIPTION)):
-        # As if it had been written so.
-        text = export_description.to_json(
-            dataclasses.replace(DESCRIPTION, **changes)
-        )
-    else:
-        text = json.dumps({**json.loads(text), **changes})
-    (tmp_path / export_description.FILE).write_text(text)
-    with pytest.raises(ValueError, match=message) as refused:
-        export_description.read(tmp_path)
-    assert str(tmp_path) in str(refused.value)
+def test_values_that_contradict_each_other_are_refused(
+    tmp_path, changes, message
+):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(DESCRIPTION, **changes)
+    assert refusal_of_file(tmp_path, **changes)
+
+
+def test_a_file_with_an_unknown_field_is_refused(tmp_path):
+    assert "more" in refusal_of_file(tmp_path, more=1)
+
+
+def refusal_of_file(folder, **changes):
+    """Why description.json is refused once its values are changed."""
+    export_description.write(folder, DESCRIPTION)
+    file = folder / export_description.FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(ValueError) as refused:
+        export_description.read(folder)
+    assert str(file) in str(refused.value)
+    return str(refused.value)
 
 
 def test_an_altered_value_is_found_by_the_checksum(tmp_path):
@@ -107,7 +114,7 @@ def test_what_is_no_description_is_refused(tmp_path, text):
 
 
 def test_a_folder_without_a_description_is_no_export(tmp_path):
-    with pytest.raises(ValueError, match="is missing: no export"):
+    with pytest.raises(ValueError, match="is missing: this is no export"):
         export_description.read(tmp_path)
 
 

@@ -50,9 +50,8 @@ def test_a_sentence_piece_vocabulary_goes_into_the_graph(tmp_path):
     )
     layout = submodel_layout.Layout(base.model_dim, 4, (0, 1))
     made = signatures.Recognizer(base, layout, 1.0)
-    description = export_folder.describe(made, base.fingerprint(), "test.Small")
     path, description = export_folder.write(
-        tmp_path / "exports", 1, made, description
+        tmp_path / "exports", 1, made, base.fingerprint(), "test.Small"
     )
     assert description.requires_tensorflow_text
     readme = (pathlib.Path(path) / "README.md").read_text()

@@ -1,0 +1,88 @@
+"""Exports the base model of a training run."""
+
+import os
+
+from lingvo_like.submodel import file as submodel_file
+from params import registry
+from tasks.asr.bases import loading as base_loading
+from tasks.asr.data import new_folder
+from tasks.asr.training import model_directory, run_description, task
+from tasks.serving.exports import description as export_description
+from tasks.serving.exports import folder, signatures, warmup
+
+
+def export(
+    model_dir: str,
+    export_dir: str,
+    version: int | None = None,
+    base_path: str = "",
+    submodel_path: str = "",
+    beam_size: int = 1,
+) -> tuple[str, export_description.Description]:
+    """Writes a version of the base model that a run's Submodels are for.
+
+    Args:
+        model_dir: the run's folder.
+        export_dir: a local folder, which gets the version's.
+        version: the next free one if None.
+        base_path: where the base model is; where training found it, if empty.
+        submodel_path: file of a Submodel to fold in; empty for none.
+        beam_size: 1 for greedy decoding.
+
+    Returns:
+        the path of the version's folder, and its description.
+
+    Raises:
+        OSError: a file or folder cannot be read or written.
+        ValueError: there is no run, the version exists, or base model and
+            Submodel do not belong to the run.
+    """
+    # Whatever can fail does so before the base is loaded and traced.
+    warmup.check_installed()
+    version = version or folder.next_version(export_dir)
+    target = new_folder.local_path(export_dir) / str(version)
+    if target.exists():
+        raise ValueError(f"{target} exists; leave --version out for the next")
+    model_directory.check_writable(export_dir, "--export_dir")
+    directory = model_directory.ModelDirectory(model_dir)
+    saved = directory.read_experiment()
+    if saved is None:
+        raise ValueError(
+            f"{directory.experiment} is missing: there is no run to export"
+        )
+    run_description.check_program(directory.path, saved, run_description.TRAIN)
+    experiment = directory.saved_values(
+        saved, registry.get(saved["experiment"])
+    )
+    base_path = base_path or saved["base"]
+    base = base_loading.load(experiment.base, base_path)
+    fingerprint = base.fingerprint()
+    if fingerprint != saved["base_fingerprint"]:
+        raise ValueError(
+            f"{base_path} is another base model ({fingerprint[:12]}) than the "
+            f"run's ({saved['base_fingerprint'][:12]})"
+        )
+    layout = task.layout_of(base, experiment.adapter)
+    residual_weight = experiment.adapter.residual_weight
+    submodel = None
+    if submodel_path:
+        submodel = submodel_file.load(submodel_path, fingerprint, layout)
+        residual_weight = submodel.metadata.residual_weight
+    recognizer = signatures.Recognizer(base, layout, residual_weight, beam_size)
+    return folder.write(
+        export_dir,
+        version,
+        recognizer,
+        fingerprint,
+        saved["experiment"],
+        submodel,
+    )
+
+
+def num_bytes(path: str) -> int:
+    """The bytes of all files under a folder."""
+    return sum(
+        os.path.getsize(os.path.join(parent, name))
+        for parent, _, names in os.walk(path)
+        for name in names
+    )
