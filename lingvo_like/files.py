@@ -1,30 +1,47 @@
-"""Whole files, read and written: a file appears complete or not at all.
+"""Files and folders that appear complete or not at all.
 
 Paths may be local or anything that `tf.io.gfile` opens (`gs://`). Errors are
-OSErrors that name the path, wherever it lies.
+OSErrors that name the path, wherever it lies. TensorFlow is loaded for paths
+that are not local: it takes seconds, and a wrong flag need not wait for it.
 """
 
 import contextlib
 import errno
+import functools
 import os
+import pathlib
 import secrets
+import shutil
 import stat
-
-import tensorflow as tf
+import sys
+import typing
+from collections import abc
 
 # Names that a listing of results skips: leftovers of a killed process.
 TEMPORARY_PREFIX = ".writing-"
 
-_ERRNO = {
-    tf.errors.NotFoundError: errno.ENOENT,
-    tf.errors.PermissionDeniedError: errno.EACCES,
-    tf.errors.UnauthenticatedError: errno.EACCES,
-    tf.errors.ResourceExhaustedError: errno.ENOSPC,
-    tf.errors.AlreadyExistsError: errno.EEXIST,
-}
+
+def _exists(path: str) -> bool:
+    # os.path.exists also says no where it may not look.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.stat(path)
+        return True
+    return False
 
 
-def exists(path):
+class _Local:
+    """`tf.io.gfile` for local paths, as far as it is used here."""
+
+    exists = staticmethod(_exists)
+    isdir = staticmethod(os.path.isdir)
+    listdir = staticmethod(os.listdir)
+    makedirs = staticmethod(functools.partial(os.makedirs, exist_ok=True))
+    remove = staticmethod(os.remove)
+    rmtree = staticmethod(shutil.rmtree)
+    rename = staticmethod(os.replace)
+
+
+def exists(path: str | os.PathLike) -> bool:
     """Whether there is a file or a folder.
 
     Raises:
@@ -32,11 +49,37 @@ def exists(path):
     """
     path = os.fspath(path)
     with _naming("look for", path):
-        return tf.io.gfile.exists(path)
+        return _system(path).exists(path)
 
 
-def try_writing(folder):
-    """Writes a file to a folder, and removes it: shows that one can.
+def size_and_time(path: str | os.PathLike) -> tuple[int, int] | None:
+    """A file's bytes and its time of change in ns; None if there is none."""
+    path = os.fspath(path)
+    with contextlib.suppress(OSError), _naming("look at", path):
+        if _is_local(path):
+            info = os.stat(path)
+            return info.st_size, info.st_mtime_ns
+        info = _system(path).stat(path)
+        return info.length, info.mtime_nsec
+    return None
+
+
+def local_path(path: str | os.PathLike) -> pathlib.Path:
+    """The path of an output folder, which must be a local one.
+
+    Raises:
+        ValueError: it is the address of a bucket.
+    """
+    if not _is_local(os.fspath(path)):
+        raise ValueError(
+            f"the output folder must be a local one. Received: {path}; write "
+            "it here and copy it there"
+        )
+    return pathlib.Path(path)
+
+
+def try_writing(folder: str | os.PathLike) -> None:
+    """Writes a file to a folder and removes it, to show that one can.
 
     Raises:
         OSError: names the file and the reason.
@@ -46,18 +89,18 @@ def try_writing(folder):
     probe = os.path.join(os.fspath(folder), name)
     write_atomically(probe, b"probe")
     with _naming("remove", probe):
-        tf.io.gfile.remove(probe)
+        _system(probe).remove(probe)
 
 
-def write_atomically(path, data):
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """Writes a file so that nobody ever sees a part of it.
 
     The bytes go to a temporary file in the same folder, which then takes the
     path's place. When anything fails, the old file stays as it was.
 
     Args:
-        path: string or PathLike; its folder must exist.
-        data: bytes.
+        path: its folder must exist.
+        data: the whole file.
 
     Raises:
         OSError: names the path and the reason (no folder, no permission, no
@@ -71,47 +114,112 @@ def write_atomically(path, data):
             _write_remote(path, data)
 
 
-def write_folder(path, contents):
-    """Makes a folder of files, which appears complete or not at all.
+def write_together(texts: abc.Mapping[str, str]) -> None:
+    """Writes local UTF-8 files that only make sense side by side.
+
+    All of them lie on the disk, under names that nobody reads, before the
+    first takes its place: a full disk leaves every old file as it was, and no
+    old one stands beside a new one.
 
     Args:
-        path: string or PathLike; nothing may be there but an empty folder.
-        contents: dict of file name to bytes.
+        texts: path to text; missing folders are made.
+
+    Raises:
+        OSError: names the path and the reason.
+    """
+    waiting = {}
+    try:
+        for path, text in texts.items():
+            folder = os.path.dirname(os.path.abspath(path))
+            os.makedirs(folder, exist_ok=True)
+            if os.path.isdir(path):
+                raise IsADirectoryError(f"cannot write {path}: it is a folder")
+            temporary = _temporary_beside(os.path.abspath(path))
+            write_atomically(temporary, text.encode("utf-8"))
+            waiting[temporary] = path
+        for temporary in list(waiting):
+            os.replace(temporary, waiting[temporary])
+            del waiting[temporary]
+    finally:
+        for temporary in waiting:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike) -> abc.Iterator[pathlib.Path]:
+    """Fills a local folder, which appears complete or not at all.
+
+    Args:
+        path: nothing may be there but an empty folder.
+
+    Yields:
+        the folder to fill, under another name. It is removed after an error.
+
+    Raises:
+        FileExistsError: something is there.
+        OSError: nothing can be written beside it.
+        ValueError: the path is not a local one.
+    """
+    with _new_folder(str(local_path(path).absolute())) as folder:
+        yield pathlib.Path(folder)
+
+
+def write_folder(
+    path: str | os.PathLike, contents: abc.Mapping[str, bytes]
+) -> None:
+    """Writes a folder of files, which appears complete or not at all.
+
+    Args:
+        path: nothing may be there but an empty folder.
+        contents: file name to bytes.
 
     Raises:
         FileExistsError: something is there.
         OSError: names the path and the reason.
     """
     path = os.fspath(path).rstrip("/")
-    with _naming("write", path):
-        if tf.io.gfile.exists(path):
-            if not tf.io.gfile.isdir(path) or tf.io.gfile.listdir(path):
-                raise FileExistsError(
-                    errno.EEXIST,
-                    "it is not empty; name another folder, or remove it first",
-                )
-            tf.io.gfile.rmtree(path)
-        parent = os.path.dirname(path)
-        if parent:
-            tf.io.gfile.makedirs(parent)
-        unfinished = _temporary_beside(path)
-        try:
-            tf.io.gfile.makedirs(unfinished)
-            for name, data in contents.items():
-                write_atomically(os.path.join(unfinished, name), data)
-            tf.io.gfile.rename(unfinished, path)
-        except BaseException:
-            with contextlib.suppress(tf.errors.OpError):
-                tf.io.gfile.rmtree(unfinished)
-            raise
+    with _new_folder(path) as folder, _naming("write", path):
+        for name, data in contents.items():
+            write_atomically(os.path.join(folder, name), data)
 
 
-def read(path, max_bytes=None):
+@contextlib.contextmanager
+def _new_folder(path: str) -> abc.Iterator[str]:
+    system, unfinished = _system(path), _temporary_beside(path)
+    is_there = system.exists(path)
+    if is_there and (not system.isdir(path) or system.listdir(path)):
+        raise FileExistsError(
+            f"{path} exists and is not an empty folder; name another output "
+            "folder or remove that one"
+        )
+    try:
+        with _naming("write", path):
+            system.makedirs(unfinished)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write the folder: {error.strerror.partition(': ')[2]}; "
+            "name an output folder in a place where you may write",
+            path,
+        ) from None
+    try:
+        yield unfinished
+        with _naming("write", path):
+            if is_there:
+                system.rmtree(path)
+            system.rename(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(OSError), _naming("remove", unfinished):
+            system.rmtree(unfinished)
+        raise
+
+
+def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
     """The bytes of a file.
 
     Args:
-        path: string or PathLike.
-        max_bytes: int; a longer file is refused unread.
+        max_bytes: a longer file is refused unread.
 
     Raises:
         OSError: names the path and the reason.
@@ -119,36 +227,47 @@ def read(path, max_bytes=None):
     """
     path = os.fspath(path)
     with _naming("read", path):
-        info = tf.io.gfile.stat(path)
-        if info.is_directory:
+        if _is_local(path):
+            info = os.stat(path)
+            is_folder = stat.S_ISDIR(info.st_mode)
+            num_bytes, opener = info.st_size, open
+            if not is_folder and not stat.S_ISREG(info.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+        else:
+            system = _system(path)
+            info = system.stat(path)
+            is_folder = info.is_directory
+            num_bytes, opener = info.length, system.GFile
+        if is_folder:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if _is_local(path) and not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        if max_bytes is not None and info.length > max_bytes:
+        if max_bytes is not None and num_bytes > max_bytes:
             raise ValueError(
                 f"{path}: must have at most {max_bytes} bytes. "
-                f"Received: {info.length}."
+                f"Received: {num_bytes}."
             )
-        # TensorFlow's copies what it reads: a second for a small base model.
-        if _is_local(path):
-            with open(path, "rb") as file:
-                return file.read()
-        with tf.io.gfile.GFile(path, "rb") as file:
+        with opener(path, "rb") as file:
             return file.read()
 
 
-def _is_local(path):
+def _is_local(path: str) -> bool:
     return "://" not in path
 
 
-def _write_local(path, data):
+def _system(path: str) -> typing.Any:
+    if _is_local(path):
+        return _Local
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+def _write_local(path: str, data: bytes) -> None:
     # Through a link the file that it points to is replaced, not the link.
     path = os.path.realpath(path)
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(errno.EINVAL, "not a regular file")
-    folder = os.path.dirname(path)
     temporary = _temporary_beside(path)
     try:
         with open(temporary, "xb") as file:
@@ -161,10 +280,10 @@ def _write_local(path, data):
         with contextlib.suppress(OSError):
             os.remove(temporary)
         raise
-    _sync_folder(folder)
+    _sync_folder(os.path.dirname(path))
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: str) -> None:
     # The file is whole already; some file systems cannot sync folders.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -174,28 +293,28 @@ def _sync_folder(folder):
             os.close(descriptor)
 
 
-def _write_remote(path, data):
+def _write_remote(path: str, data: bytes) -> None:
     # Renamed even on object stores: their writers upload what they have got
     # when they are closed, after a failed write too.
-    temporary = _temporary_beside(path)
+    system, temporary = _system(path), _temporary_beside(path)
     try:
-        with tf.io.gfile.GFile(temporary, "wb") as file:
+        with system.GFile(temporary, "wb") as file:
             file.write(data)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
+        system.rename(temporary, path, overwrite=True)
     except BaseException:
-        with contextlib.suppress(tf.errors.OpError):
-            tf.io.gfile.remove(temporary)
+        with contextlib.suppress(OSError), _naming("remove", temporary):
+            system.remove(temporary)
         raise
 
 
-def _temporary_beside(path):
+def _temporary_beside(path: str) -> str:
     # Not made of the file's own name, which may be as long as names get.
     folder = os.path.dirname(path)
     return os.path.join(folder, TEMPORARY_PREFIX + secrets.token_hex(8))
 
 
 @contextlib.contextmanager
-def _naming(verb, path):
+def _naming(verb: str, path: str) -> abc.Iterator[None]:
     """Turns whatever a file system raises into an OSError on `path`."""
     try:
         yield
@@ -203,10 +322,28 @@ def _naming(verb, path):
         code, reason = error.errno or errno.EIO, error.strerror or str(error)
         # Of a file in the folder that is named now.
         reason = reason.removeprefix(f"cannot {verb}: ")
-    except tf.errors.OpError as error:
-        code, reason = _ERRNO.get(type(error), errno.EIO), error.message
+    except Exception as error:
+        code = _tensorflow_code(error)
+        if code is None:
+            raise
+        reason = getattr(error, "message", "")
         if code == errno.ENOENT:
             reason = os.strerror(code)  # TensorFlow's repeats the path
     else:
         return
     raise OSError(code, f"cannot {verb}: {reason}", path)
+
+
+def _tensorflow_code(error: Exception) -> int | None:
+    """The errno of a TensorFlow error; None for any other."""
+    # Without TensorFlow in memory, this is none of its errors.
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return None
+    return {
+        "NotFoundError": errno.ENOENT,
+        "PermissionDeniedError": errno.EACCES,
+        "UnauthenticatedError": errno.EACCES,
+        "ResourceExhaustedError": errno.ENOSPC,
+        "AlreadyExistsError": errno.EEXIST,
+    }.get(type(error).__name__, errno.EIO)

@@ -86,7 +86,7 @@ def main(_):
     # Late, so that --help and a mistyped value answer at once.
     from lingvo_like.space import file as space_file
     from tasks.asr.bases import loading as base_loading
-    from tasks.asr.data import manifest
+    from tasks.asr.data import inspection
     from tasks.asr.enrolment import enrol
     from tasks.asr.enrolment import experiments as enrolment_experiments
     from tasks.asr.enrolment import files as enrolment_files
@@ -117,6 +117,7 @@ def main(_):
         _DEV_MANIFEST.value,
         _SPEAKER.value,
         values.min_seconds,
+        experiment.data.trim_silence,
     )
     if left_out:
         print(left_out.describe(), file=sys.stderr, end="")
@@ -146,7 +147,7 @@ def main(_):
         each.utt_id
         for each in left_out
         if not _SPEAKER.value
-        and each.reason == manifest.NOTHING_USABLE
+        and each.reason == inspection.NOTHING_USABLE
         and each.where == _MANIFEST.value
     }
     if refused or lost:

@@ -14,9 +14,10 @@ import os
 
 from absl import flags
 
+from lingvo_like import files
 from tasks import cli
 from tasks.asr.corpora import common, registry
-from tasks.asr.data import file_set, manifest
+from tasks.asr.data import manifest
 
 _FROM = flags.DEFINE_string(
     "from", None, f"The corpus: {', '.join(registry.CORPORA)}."
@@ -104,7 +105,7 @@ def main(argv):
         utterances = [_lowered(each) for each in utterances]
     account = f"{_OUTPUT.value}.left_out.txt"
     folder = os.path.dirname(_OUTPUT.value)
-    file_set.write(
+    files.write_together(
         {
             account: left_out.describe(examples=None) or "Nothing left out.\n",
             _OUTPUT.value: manifest.dumps(utterances, folder),

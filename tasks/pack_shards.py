@@ -13,8 +13,9 @@ import os
 
 from absl import flags
 
+from lingvo_like import files
 from tasks import cli
-from tasks.asr.data import manifest, new_folder, rejections, shards
+from tasks.asr.data import inspection, manifest, rejections, shards
 
 _MANIFEST = flags.DEFINE_list(
     "manifest",
@@ -46,10 +47,10 @@ _STRICT = flags.DEFINE_bool(
 def main(argv):
     del argv
     paths = _by_name(_MANIFEST.value)
-    with new_folder.create(_OUTPUT_DIR.value) as folder:
+    with files.new_folder(_OUTPUT_DIR.value) as folder:
         parts, left_out = {}, {}
         for name, path in paths.items():
-            parts[name], left_out[name] = manifest.read(path, _STRICT.value)
+            parts[name], left_out[name] = inspection.read(path, _STRICT.value)
         packed = shards.pack(
             parts,
             folder,

@@ -40,26 +40,23 @@ def main(_):
     from lingvo_like.base_models.whisper import model as whisper
     from params import schema
     from tasks.asr.bases import context_shortening
-    from tasks.asr.data import manifest, rejections
+    from tasks.asr.data import inspection, rejections
     from tasks.asr.training import model_directory
 
     values = hyperparams.override(schema.ContextShortening(), _SET.value)
     model_directory.check_writable(
         os.path.dirname(output) or ".", "the folder of --output_dir"
     )
-    utterances, left_out = [], rejections.Rejections()
-    for path in _MANIFEST.value:
-        usable, unusable = manifest.read(path)
-        utterances += usable
-        left_out.extend(unusable)
     teacher = whisper.load(_BASE.value, "full", _LANGUAGE.value)
     student = whisper.load(
         _BASE.value, "short", _LANGUAGE.value, allow_unshortened=True
     )
-    utterances, unusable = manifest.check_audio(
-        utterances, teacher.seconds(teacher.max_samples)
-    )
-    left_out.extend(unusable)
+    decoding = inspection.Decoding(teacher.seconds(teacher.max_samples))
+    utterances, left_out = [], rejections.Rejections()
+    for path in _MANIFEST.value:
+        usable, unusable = inspection.read(path, decoding=decoding)
+        utterances += usable
+        left_out.extend(unusable)
     print(left_out.describe(), end="")
     if _STRICT.value:
         left_out.raise_if_any("the manifests")

@@ -12,8 +12,9 @@ import os
 
 from absl import flags
 
+from lingvo_like import files
 from tasks import cli
-from tasks.asr.data import file_set, manifest, splits
+from tasks.asr.data import inspection, manifest, splits
 
 _MANIFEST = flags.DEFINE_string(
     "manifest", None, "The manifest to split.", required=True
@@ -69,7 +70,7 @@ def main(argv):
                 f"{path} is the manifest to split, and would be replaced; "
                 "name another --output_dir"
             )
-    utterances, left_out = manifest.read(_MANIFEST.value, _STRICT.value)
+    utterances, left_out = inspection.read(_MANIFEST.value, _STRICT.value)
     print(left_out.describe(), end="")
     parts, report = splits.assign(
         utterances, fractions, _SEED.value, _BY.value, _EXISTING.value
@@ -79,7 +80,9 @@ def main(argv):
         for name, part in parts.items()
     }
     account = left_out.describe(examples=None) or "Nothing left out.\n"
-    file_set.write({**texts, os.path.join(folder, "left_out.txt"): account})
+    files.write_together(
+        {**texts, os.path.join(folder, "left_out.txt"): account}
+    )
     print(report.describe(), end="")
     print(f"Written to {folder}")
 

@@ -65,12 +65,15 @@ def main(_):
         base = base_loading.create(experiment.base)
     left_out = rejections.Rejections()
     factors = experiment.augment.speed_factors
+    kept = (experiment.data.trim_silence, directory.path)
     train = preparation.read_speakers(
-        base, _TRAIN_MANIFEST.value, left_out, factors
+        base, _TRAIN_MANIFEST.value, left_out, factors, *kept
     )
     dev = {}
     if _DEV_MANIFEST.value:
-        dev = preparation.read_speakers(base, _DEV_MANIFEST.value, left_out)
+        dev = preparation.read_speakers(
+            base, _DEV_MANIFEST.value, left_out, (1.0,), *kept
+        )
     print(left_out.describe(), end="")
     if _STRICT.value:
         left_out.raise_if_any("the manifests")

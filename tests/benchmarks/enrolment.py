@@ -32,7 +32,7 @@ import pathlib
 import subprocess
 import sys
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection, manifest
 from tests.benchmarks import (
     enrolment_costs,
     enrolment_curve,
@@ -188,7 +188,9 @@ def sets_of_speakers(
 def join(folder, parts):
     """Manifests in a folder of all the speakers of others."""
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
-        together = [u for part in parts for u in manifest.read(part / name)[0]]
+        together = [
+            u for part in parts for u in inspection.read(part / name)[0]
+        ]
         manifest.write(str(folder / name), together)
     return folder
 
@@ -217,7 +219,7 @@ def choose(folder, target, processes, count):
     chosen = {s for each in by_severity.values() for s in each[:share]}
     target.mkdir(exist_ok=True)
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
-        utterances, _ = manifest.read(folder / name)
+        utterances, _ = inspection.read(folder / name)
         kept = [each for each in utterances if each.speaker in chosen]
         manifest.write(str(target / name), kept)
     return target

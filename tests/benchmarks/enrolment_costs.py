@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection, manifest
 from tasks.asr.training import task
 from tests.benchmarks import jobs
 
@@ -80,7 +80,7 @@ def batch(base, places=4, utterances=4, seconds=3):
 
 def few(folder, path, num_utterances, num_speakers, severity=""):
     """A manifest of the first utterances of the first speakers, of one sort."""
-    found, _ = manifest.read(folder / "train.jsonl")
+    found, _ = inspection.read(folder / "train.jsonl")
     counts, kept = {}, []
     for utterance in found:
         if severity not in ("", utterance.severity):

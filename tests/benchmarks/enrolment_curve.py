@@ -9,7 +9,7 @@ import numpy as np
 
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection
 from tasks.asr.enrolment import files as enrolment_files
 from tasks.asr.enrolment import job as enrolment_job
 from tasks.asr.enrolment import plan as enrolment_plan
@@ -184,7 +184,7 @@ def training(arguments, folder, runs):
     values = jobs.experiment(arguments.slots, arguments.set)
     base = jobs.load_base(arguments.base, values)
     speakers = sorted(
-        {u.speaker for u in manifest.read(folder / "train.jsonl")[0]}
+        {u.speaker for u in inspection.read(folder / "train.jsonl")[0]}
     )
     test = jobs.test_data(base, folder / "test.jsonl", speakers)
     rows = [_row("base", 0, jobs.word_errors(base, test))]

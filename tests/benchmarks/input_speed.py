@@ -32,7 +32,7 @@ import soundfile
 
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.data import manifest_line, shards
+from tasks.asr.data import manifest, shards
 
 SPEAKERS, UTTERANCES = 4, 4
 TEXT = "turn on the light"
@@ -47,7 +47,7 @@ def corpus(folder, sample_rate, seconds, num_utterances, seed=0):
         signal = 0.1 * draw.standard_normal(round(seconds * sample_rate))
         soundfile.write(path, signal, sample_rate, subtype="PCM_16")
         result.append(
-            manifest_line.Utterance(
+            manifest.Utterance(
                 audio_filepath=str(path),
                 duration=seconds,
                 text=TEXT,

@@ -14,7 +14,7 @@ import json
 import pathlib
 import time
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection, manifest
 from tests.benchmarks import jobs
 
 BATCH = 128
@@ -25,7 +25,7 @@ BUCKET_SECONDS = 4.0
 
 def in_one_bucket(base, path):
     """The utterances of one bucket of a manifest."""
-    utterances, _ = manifest.read(str(path), strict=True)
+    utterances, _ = inspection.read(str(path), strict=True)
     bucket = base.num_samples(BUCKET_SECONDS)
     return [
         u

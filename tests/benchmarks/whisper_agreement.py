@@ -24,7 +24,7 @@ import tqdm
 
 from lingvo_like.base_models.whisper import checkpoints
 from lingvo_like.base_models.whisper import model as whisper
-from tasks.asr.data import audio, manifest
+from tasks.asr.data import audio, inspection
 from tests.benchmarks import jobs
 
 # Start of transcript, no timestamps.
@@ -110,12 +110,10 @@ def main():
     base = whisper.load(arguments.base, max_tokens=arguments.max_tokens)
     path = checkpoints.local_path(arguments.base)
     folder = pathlib.Path(jobs.FOLDER, "whisper_agreement")
-    utterances, _ = manifest.read(
+    utterances, left_out = inspection.read(
         arguments.manifest
-        or str(jobs.unheard_voices(folder) / "manifest.jsonl")
-    )
-    utterances, left_out = manifest.check_audio(
-        utterances, base.seconds(base.max_samples)
+        or str(jobs.unheard_voices(folder) / "manifest.jsonl"),
+        decoding=inspection.Decoding(base.seconds(base.max_samples)),
     )
     print(left_out.describe(), end="")
     # Evenly spaced, so that every speaker of a sorted manifest takes part.

@@ -200,7 +200,91 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.undo()
     files.write_folder(path, contents)
     assert {n: files.read(f"{path}/{n}") for n in contents} == contents
-    with pytest.raises(FileExistsError, match="is not empty.*folder"):
+    with pytest.raises(
+        FileExistsError, match="folder exists and is not an empty"
+    ):
         files.write_folder(path, {"a": b"other"})
     assert files.read(f"{path}/a") == b"first"
     assert [name.strip("/") for name in tf.io.gfile.listdir(root)] == ["folder"]
+
+
+def test_folder_appears_with_its_content_only_at_the_end(tmp_path):
+    target = tmp_path / "a" / "b"
+    with files.new_folder(target) as folder:
+        (folder / "file").write_text("x")
+        assert not target.exists()
+    assert [file.name for file in target.iterdir()] == ["file"]
+    assert [file.name for file in target.parent.iterdir()] == ["b"]
+
+
+def test_error_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError):
+        with files.new_folder(tmp_path / "b") as folder:
+            (folder / "file").write_text("x")
+            raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_empty_folder_is_taken(tmp_path):
+    with files.new_folder(tmp_path) as folder:
+        (folder / "file").write_text("x")
+    assert (tmp_path / "file").exists()
+
+
+def test_filled_folder_is_refused_and_kept(tmp_path):
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        with files.new_folder(tmp_path):
+            pass
+    assert (tmp_path / "mine").read_text() == "x"
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match="cannot write the folder: .*file/b"):
+        with files.new_folder(tmp_path / "file" / "b"):
+            pass
+
+
+def test_bucket_addresses_are_refused():
+    with pytest.raises(ValueError, match="local one. Received: gs://a/b"):
+        files.local_path("gs://a/b")
+
+
+def test_files_appear_together_in_new_folders(tmp_path):
+    first, second = tmp_path / "new" / "a.txt", tmp_path / "other" / "b.txt"
+    files.write_together({str(first): "ä\n", str(second): "b\n"})
+    assert first.read_bytes() == "ä\n".encode()
+    assert second.read_text() == "b\n"
+
+
+def test_failure_of_one_leaves_all_old_files(tmp_path):
+    first = tmp_path / "a.txt"
+    first.write_text("old")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        files.write_together(
+            {str(first): "new", str(tmp_path / "folder"): "new"}
+        )
+    assert first.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "folder"]
+
+
+def test_full_disk_leaves_all_old_files(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for path in paths:
+        path.write_text("old")
+    written = []
+
+    def full_at_the_second(descriptor, fsync=os.fsync):
+        written.append(descriptor)
+        # One call for the file and one for its folder.
+        if len(written) > 2:
+            raise OSError(28, "No space left on device")
+        return fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_the_second)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_together({str(path): "new" for path in paths})
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]

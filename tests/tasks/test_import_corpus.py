@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection
 from tests.tasks.asr.corpora import trees
 
 
@@ -39,7 +39,7 @@ def test_manifest_and_account_are_written(root):
         *("--lowercase", f"--severity_table={table}"),
     )
     assert done.returncode == 0, done.stderr
-    utterances, left_out = manifest.read(str(output))
+    utterances, left_out = inspection.read(str(output))
     assert not left_out
     assert len(utterances) == 5
     assert {(u.severity, u.text) for u in utterances} == {("severe", "say yes")}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection
 
 
 def run(*arguments):
@@ -64,9 +64,9 @@ def test_manifests_are_packed_and_what_is_unusable_is_accounted_for(source):
     assert "missing.wav" in account and "nan.wav" in account
     # The folder can be moved: paths are relative.
     folder.rename(source / "moved")
-    train, left_out = manifest.read(str(source / "moved" / "train.jsonl"))
+    train, left_out = inspection.read(str(source / "moved" / "train.jsonl"))
     assert not left_out and len(train) == 5
-    dev, _ = manifest.read(str(source / "moved" / "dev.jsonl"))
+    dev, _ = inspection.read(str(source / "moved" / "dev.jsonl"))
     assert dev == train[3:]
     assert [each.utt_id for each in dev] == ["3", "4"]
     assert dev[0].duration == 1601 / 16000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection
 
 
 def run(*arguments):
@@ -47,7 +47,7 @@ def test_three_manifests_are_written_and_read_back(source):
     assert "`text` is empty" in done.stdout
     texts = {}
     for name in ("train", "dev", "test"):
-        part, left_out = manifest.read(str(folder / f"{name}.jsonl"))
+        part, left_out = inspection.read(str(folder / f"{name}.jsonl"))
         assert not left_out
         assert {each.split for each in part} == {name}
         texts[name] = {each.text for each in part if each.speaker == "ann"}

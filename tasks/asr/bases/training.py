@@ -62,9 +62,7 @@ class BaseTrainer:
         utterances = [u for speaker in sorted(data) for u in data[speaker]]
         return input_pipeline.TokenizedUtterances(
             utterances=tuple(utterances),
-            tokens=tuple(
-                tuple(self._base.tokenize(u.text)) for u in utterances
-            ),
+            tokens=tuple(each.tokens for each in utterances),
         )
 
     def _pieces(self, data):

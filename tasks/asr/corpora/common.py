@@ -1,7 +1,7 @@
 """What every importer shares: candidates, text files, labels.
 
 An importer is a function of the corpus's folder and of its own keyword
-options. It returns the usable utterances and a `manifest.Rejections` that
+options. It returns the usable utterances and a `rejections.Rejections` that
 accounts for everything else that looked like data.
 """
 
@@ -10,7 +10,7 @@ import dataclasses
 import os
 import pathlib
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection, manifest, rejections
 
 AUDIO_EXTENSIONS = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".webm"),
@@ -27,7 +27,7 @@ class Collector:
 
     def __init__(self, root):
         self.root = pathlib.Path(root)
-        self.left_out = manifest.Rejections()
+        self.left_out = rejections.Rejections()
         self._places = []
         self._candidates = []
 
@@ -67,7 +67,9 @@ class Collector:
         Returns:
             the usable utterances and the account, as an importer returns them.
         """
-        usable = manifest.measure(self._places, self._candidates, self.left_out)
+        usable = inspection.measure(
+            self._places, self._candidates, self.left_out
+        )
         long_enough = []
         for each in usable:
             if each.duration < min_seconds:

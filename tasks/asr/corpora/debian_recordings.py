@@ -19,13 +19,8 @@ import numpy as np
 import soundfile
 import tqdm
 
-from tasks.asr.data import (
-    audio,
-    manifest,
-    new_folder,
-    rejections,
-    splits,
-)
+from lingvo_like import files
+from tasks.asr.data import audio, corpus_folder, manifest, rejections, splits
 
 AUDIO_PACKAGE = "asterisk-core-sounds-en-g722"
 TEXT_PACKAGE = "asterisk-core-sounds-en"
@@ -67,12 +62,12 @@ def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
     splits.assign([], fractions, seed)
     request = {"fractions": list(fractions), "seed": seed}
     left_out = rejections.Rejections()
-    before = new_folder.existing(output_dir, METADATA, request)
+    before = corpus_folder.existing(output_dir, METADATA, request)
     if before:
         return before, left_out, False
     # The folder first: one that cannot be written costs no download.
     with (
-        new_folder.create(output_dir) as folder,
+        files.new_folder(output_dir) as folder,
         _unpacked(packages_dir) as root,
     ):
         texts = read_texts(_only(root, "core-sounds-en.txt.gz"))
@@ -80,7 +75,7 @@ def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
         utterances = _convert(sounds, texts, folder, left_out)
         by_split, _ = splits.assign(utterances, fractions, seed)
         utterances = [each for part in by_split.values() for each in part]
-        new_folder.write_manifests(folder, utterances, by_split=True)
+        corpus_folder.write_manifests(folder, utterances, by_split=True)
         copyright_file = _only(root, f"{AUDIO_PACKAGE}/copyright")
         shutil.copy(copyright_file, folder / "COPYRIGHT")
         (folder / "left_out.txt").write_text(
@@ -95,7 +90,7 @@ def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
             "num_left_out": len(left_out),
             "seconds": round(sum(each.duration for each in utterances), 3),
         }
-        new_folder.write_json(folder / METADATA, metadata)
+        corpus_folder.write_json(folder / METADATA, metadata)
     return metadata, left_out, True
 
 

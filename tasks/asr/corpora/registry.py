@@ -44,7 +44,7 @@ def read(name, root, **given):
         **given: options of that importer.
 
     Returns:
-        utterances and `manifest.Rejections`.
+        utterances and `rejections.Rejections`.
 
     Raises:
         ValueError: no such corpus or option, or nothing usable below `root`.

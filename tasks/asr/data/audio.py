@@ -19,6 +19,8 @@ from tasks.asr.data import decoder, rejections, tfrecord
 
 # Far above any audio in [-1, 1], far below integers that nobody scaled.
 MAX_AMPLITUDE = 16.0
+# The reason of an error where `max_seconds` is passed.
+TOO_LONG = "recording is too long"
 
 # Enough for the header of a FLAC file.
 _HEADER_BYTES = 1024
@@ -168,7 +170,7 @@ def _stretch(
             )
         if min(end, stop) - start > max_seconds * rate:
             raise rejections.UnusableError(
-                "recording is too long", f"over {max_seconds:g} s", name
+                TOO_LONG, f"over {max_seconds:g} s", name
             )
         if end >= stop:
             return np.concatenate(wanted, axis=1)

@@ -5,208 +5,279 @@
      "split": "train", "session": "", "mic": "", "severity": "moderate",
      "etiology": "", "simulated": false}
 
-`audio_filepath`, `text` and `speaker` are required. Relative paths are
-relative to the manifest's folder. Keys that are not listed here are ignored.
+`audio_filepath`, `text` and `speaker` are required. Relative paths start at the
+manifest's folder. Keys that are not listed here are ignored.
+
+This module reads and writes the lines. `inspection` reads a manifest together
+with its recordings.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
+import difflib
 import io
 import json
 import os
+import typing
+from collections import abc
 
-import numpy as np
-import tqdm
+from lingvo_like import files
+from tasks.asr.data import rejections
 
-from tasks.asr.data import audio, decoder, file_set, manifest_line, rejections
-
-Rejection = rejections.Rejection
-Rejections = rejections.Rejections
-Utterance = manifest_line.Utterance
-
-# Below one step of 16-bit audio at any useful gain: digital silence.
-SILENCE_PEAK = 1e-4
-# An utterance has at least one frame of any front end.
-_MIN_SECONDS = 0.01
-# Why a whole speaker is left out.
-NOTHING_USABLE = "speaker has no usable utterance"
+_REQUIRED = ("audio_filepath", "text", "speaker")
+_LABELS = ("utt_id", "split", "session", "mic", "severity", "etiology")
+_KEYS = (*_REQUIRED, *_LABELS, "duration", "offset", "simulated")
+# Nobody speaks for thirty years; also keeps huge integers out of floats.
+_MAX_SECONDS = 1e9
 
 
-def read(path, strict=False):
-    """Reads a manifest and looks at the header of every audio file.
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """One recording of one phrase by one speaker.
+
+    Attributes:
+        audio_filepath: absolute path.
+        text: the transcript, never empty.
+        speaker: speaker id.
+        utt_id: unique among the speaker's utterances.
+        duration: seconds.
+        offset: seconds into the file.
+        split: "train", "dev", "test" or "".
+        session, mic, severity, etiology: labels, "" where unknown.
+        simulated: True for speech that no person spoke.
+        tokens: what the base model is to write; () until `preparation` has
+            tokenized the text. Not part of the line.
+    """
+
+    audio_filepath: str
+    text: str
+    speaker: str
+    utt_id: str
+    duration: float
+    offset: float = 0.0
+    split: str = ""
+    session: str = ""
+    mic: str = ""
+    severity: str = ""
+    etiology: str = ""
+    simulated: bool = False
+    tokens: tuple[int, ...] = ()
+
+    @property
+    def labelled_severity(self) -> str | None:
+        """The severity; "typical" where the etiology alone says control."""
+        if not self.severity and self.etiology == "control":
+            return "typical"
+        return self.severity or None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """A manifest's lines, before anybody has looked at its recordings.
+
+    Attributes:
+        places: where each utterance was found, such as `train.jsonl:7`.
+        utterances: `duration` is 0 where the line has none.
+        left_out: the lines that are no utterances.
+    """
+
+    places: list[str]
+    utterances: list[Utterance]
+    left_out: rejections.Rejections
+
+
+def read_lines(path: str | os.PathLike) -> Lines:
+    """Reads a manifest without its recordings.
 
     Args:
-        path: the JSONL file, or its address in a bucket (`gs://`), where the
-            recordings are records of shards.
-        strict: refuse the manifest if any line of it is unusable.
-
-    Returns:
-        the usable utterances, in the file's order, and `Rejections`.
+        path: the JSONL file, or its address in a bucket (`gs://`).
 
     Raises:
         OSError: there is no such file.
-        ValueError: nothing in it is usable; or `strict` and something is not.
+        ValueError: it has no lines.
     """
     path = os.fspath(path)
     local = "://" not in path
     folder, name = os.path.split(os.path.abspath(path) if local else path)
-    left_out = Rejections()
-    places, utterances = [], []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        place = f"{name}:{number}"
-        try:
-            utterance = manifest_line.parse(line, folder)
-        except rejections.UnusableError as error:
-            left_out.add(place, "", error.reason, error.detail)
-            continue
-        places.append(place)
-        utterances.append(utterance)
-    if not places and not left_out:
+    lines = Lines([], [], rejections.Rejections())
+    with _opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            # Windows editors put a byte order mark before the first line.
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if not line.strip():
+                continue
+            place = f"{name}:{number}"
+            try:
+                utterance = parse(line, folder)
+            except rejections.UnusableError as error:
+                lines.left_out.add(place, "", error.reason, error.detail)
+                continue
+            lines.places.append(place)
+            lines.utterances.append(utterance)
+    if not lines.places and not lines.left_out:
         raise ValueError(f"manifest {path} is empty")
-    usable = measure(places, _with_ids(utterances), left_out)
-    if strict:
-        left_out.raise_if_any(f"manifest {path}")
-    if not usable:
-        raise ValueError(
-            f"manifest {path} has no usable utterance: {left_out.summary()}"
-        )
-    name_lost(path, utterances, usable, left_out)
-    return usable, left_out
+    lines.utterances[:] = _with_ids(lines.utterances)
+    return lines
 
 
-def name_lost(path, before, after, left_out):
-    """Leaves out by name who had utterances before and has none after.
-
-    Args:
-        path: the manifest.
-        before, after: `Utterance` values.
-        left_out: `Rejections`, which grows.
-    """
-    lost = {each.speaker for each in before} - {each.speaker for each in after}
-    for speaker in sorted(lost):
-        left_out.add(path, speaker, NOTHING_USABLE)
-
-
-def write(path, utterances):
+def write(path: str | os.PathLike, utterances: abc.Iterable[Utterance]) -> None:
     """Writes a manifest; it appears complete or not at all.
 
     Args:
         path: the JSONL file. Audio below its folder gets a relative path, so
             that the folder can be moved.
-        utterances: `Utterance` values.
 
     Raises:
         OSError: the file cannot be written.
     """
-    file_set.write({path: dumps(utterances, os.path.dirname(path))})
+    path = os.fspath(path)
+    files.write_together({path: dumps(utterances, os.path.dirname(path))})
 
 
-def dumps(utterances, folder):
+def dumps(
+    utterances: abc.Iterable[Utterance], folder: str | os.PathLike
+) -> str:
     """The text of a manifest that is to lie in `folder`."""
     folder = os.path.abspath(folder or ".")
     return "".join(
-        json.dumps(manifest_line.record(each, folder), ensure_ascii=False)
-        + "\n"
+        json.dumps(_fields(each, folder), ensure_ascii=False) + "\n"
         for each in utterances
     )
 
 
-def measure(places, utterances, left_out, progress="Reading headers"):
-    """Fills in durations from the audio headers and drops what is unusable.
+def parse(line: bytes, folder: str) -> Utterance:
+    """Reads one line.
 
     Args:
-        places: where each utterance was found, for the account.
-        utterances: `Utterance` values; duration 0 means to the file's end.
-        left_out: `Rejections`, which grows.
-        progress: label of the progress bar.
+        folder: absolute path, or an address such as `gs://bucket/folder`, that
+            relative audio paths start from.
 
     Returns:
-        the usable utterances, in order.
+        an `Utterance`; `utt_id` is "" and `duration` 0 where the line has none.
+
+    Raises:
+        UnusableError: says what is wrong with the line.
     """
-    found = _headers([each.audio_filepath for each in utterances], progress)
-    first_places, usable = {}, []
-    for place, utterance in zip(places, utterances, strict=True):
-        key = (utterance.speaker, utterance.utt_id)
-        try:
-            if key in first_places:
-                raise rejections.UnusableError(
-                    "duplicate utt_id of one speaker",
-                    f"speaker {utterance.speaker}, as {first_places[key]}",
-                )
-            utterance = _measured(utterance, found[utterance.audio_filepath])
-        except rejections.UnusableError as error:
-            left_out.add(place, utterance.utt_id, error.reason, error.detail)
-            continue
-        first_places[key] = place
-        usable.append(utterance)
-    return usable
-
-
-def check_audio(utterances, max_seconds, num_threads=8):
-    """Reads the samples of every utterance, so that training need not fail.
-
-    Args:
-        utterances: `Utterance` values.
-        max_seconds: the longest utterance that the base model takes.
-        num_threads: files read at the same time.
-
-    Returns:
-        the usable utterances, in order, and `Rejections`: too long, damaged,
-        truncated, NaN, silence from start to end.
-    """
-    left_out, usable = Rejections(), []
-    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-        faults = pool.map(lambda each: _fault(each, max_seconds), utterances)
-        bar = tqdm.tqdm(
-            zip(utterances, faults, strict=True),
-            "Checking audio",
-            len(utterances),
-            unit="utt",
-            delay=1.0,
-        )
-        for utterance, fault in bar:
-            if fault is None:
-                usable.append(utterance)
-            else:
-                left_out.add(utterance.audio_filepath, utterance.utt_id, *fault)
-    return usable, left_out
-
-
-def _fault(utterance, max_seconds):
-    if utterance.duration > max_seconds:
-        length = f"{utterance.duration:.2f} s, at most {max_seconds:g} s"
-        return "longer than the base model takes", length
-    # At another rate nothing may be left of it.
-    if utterance.duration < _MIN_SECONDS:
-        length = f"{utterance.duration:g} s, at least {_MIN_SECONDS:g} s"
-        return "too short to hear anything", length
     try:
-        samples, _ = audio.load(
-            utterance.audio_filepath, utterance.offset, utterance.duration
+        fields = json.loads(line.decode("utf-8"))
+        # JSON can spell half a character, which no file can hold.
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise rejections.UnusableError(
+            "not UTF-8", f"{error.reason} at {error.start}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise rejections.UnusableError("not JSON", str(error)) from None
+    if not isinstance(fields, dict):
+        raise rejections.UnusableError(
+            "not a JSON object", f"a {type(fields).__name__}"
         )
-    except rejections.UnusableError as error:
-        return error.reason, error.detail
-    # Silence with a constant offset is silence.
-    if np.ptp(samples) < 2 * SILENCE_PEAK:
-        return "silence from start to end", ""
-    return None
+    _check_keys(fields)
+    text = fields["text"]
+    if not isinstance(text, str):
+        raise rejections.UnusableError("`text` is not text", repr(text))
+    if not text.strip():
+        raise rejections.UnusableError("`text` is empty")
+    filename = fields["audio_filepath"]
+    if not isinstance(filename, str) or not filename or "\0" in filename:
+        raise rejections.UnusableError(
+            "`audio_filepath` is not a path", repr(filename)
+        )
+    simulated = fields.get("simulated", False)
+    if not isinstance(simulated, bool):
+        raise rejections.UnusableError(
+            "`simulated` is not true or false", repr(simulated)
+        )
+    speaker = _label(fields, "speaker")
+    if not speaker:
+        raise rejections.UnusableError("`speaker` is empty")
+    labels: dict[str, typing.Any] = {
+        key: _label(fields, key) for key in _LABELS
+    }
+    return Utterance(
+        audio_filepath=_located(folder, filename),
+        text=text.strip(),
+        speaker=speaker,
+        duration=_seconds(fields, "duration"),
+        offset=_seconds(fields, "offset"),
+        simulated=simulated,
+        **labels,
+    )
 
 
-def _lines(path):
-    with _opened(path) as file:
-        for number, line in enumerate(file):
-            # Windows editors put a byte order mark before the first line.
-            yield line.removeprefix(b"\xef\xbb\xbf") if not number else line
+def _located(folder: str, filename: str) -> str:
+    if "://" in filename or os.path.isabs(filename):
+        return _normal(filename)
+    return _normal(os.path.join(folder, filename))
 
 
-def _opened(path):
+def _normal(path: str) -> str:
+    # Bucket addresses have two slashes that count, and no parents.
+    scheme, mark, rest = path.rpartition("://")
+    return scheme + mark + os.path.normpath(rest)
+
+
+def _check_keys(fields: dict) -> None:
+    # Other tools have their own keys; a misspelt one of ours is an error.
+    for key in fields:
+        near = difflib.get_close_matches(key, _KEYS, 1, cutoff=0.85)
+        if key not in _KEYS and near and near[0] not in fields:
+            raise rejections.UnusableError(
+                f"unknown key `{key}`", f"did you mean `{near[0]}`?"
+            )
+    for key in _REQUIRED:
+        if key not in fields:
+            raise rejections.UnusableError(
+                f"no `{key}`", f"keys: {', '.join(fields)}"
+            )
+
+
+def _label(fields: dict, key: str) -> str:
+    value = fields.get(key)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise rejections.UnusableError(f"`{key}` is not text", repr(value))
+    return str(value).strip()
+
+
+def _seconds(fields: dict, key: str) -> float:
+    value = fields.get(key)
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise rejections.UnusableError(
+            f"`{key}` is not a number of seconds", repr(value)
+        )
+    if value == 0 and key == "duration":
+        raise rejections.UnusableError("zero length", "`duration` is 0")
+    if not 0 <= value < _MAX_SECONDS:
+        raise rejections.UnusableError(
+            f"`{key}` is not a length of time", f"{value} s"[:40]
+        )
+    return float(value)
+
+
+def _fields(utterance: Utterance, folder: str) -> dict[str, object]:
+    """The values of a line, without those that say nothing."""
+    values = dataclasses.asdict(utterance)
+    del values["tokens"]
+    path = utterance.audio_filepath
+    if "://" not in path:
+        path = os.path.abspath(path)
+        if os.path.commonpath([folder, path]) == folder:
+            path = os.path.relpath(path, folder)
+    values["audio_filepath"] = path
+    values["duration"] = round(utterance.duration, 4)
+    return {
+        key: value
+        for key, value in values.items()
+        if key in _REQUIRED or key in ("utt_id", "duration") or value
+    }
+
+
+def _opened(path: str) -> typing.BinaryIO:
     if "://" in path:
-        # Loads TensorFlow, which takes seconds that local files need not.
-        from lingvo_like import files
-
         return io.BytesIO(files.read(path))
     if not os.path.exists(path):
         raise FileNotFoundError(f"manifest {path} does not exist")
@@ -215,7 +286,7 @@ def _opened(path):
     return open(path, "rb")
 
 
-def _with_ids(utterances):
+def _with_ids(utterances: list[Utterance]) -> list[Utterance]:
     """Names the nameless after their files; alike names get the folder's."""
     names = collections.defaultdict(set)
     for each in utterances:
@@ -233,48 +304,8 @@ def _with_ids(utterances):
     return named
 
 
-def _stem(utterance):
+def _stem(utterance: Utterance) -> str:
     stem = os.path.splitext(os.path.basename(utterance.audio_filepath))[0]
     if not utterance.offset:
         return stem
     return f"{stem}-{round(utterance.offset * 1000):07d}"
-
-
-def _headers(paths, progress):
-    """A dict of each path to its seconds or its error."""
-    distinct = list(dict.fromkeys(paths))
-
-    def look(path):
-        try:
-            return audio.seconds(path)
-        except rejections.UnusableError as error:
-            return error
-
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        results = pool.map(look, distinct)
-        bar = tqdm.tqdm(
-            results, progress, len(distinct), unit="file", delay=1.0
-        )
-        return dict(zip(distinct, bar, strict=True))
-
-
-def _measured(utterance, found):
-    if isinstance(found, rejections.UnusableError):
-        raise rejections.UnusableError(
-            found.reason,
-            " ".join([utterance.audio_filepath, found.detail]).strip(),
-        )
-    left = found - utterance.offset
-    if left <= 0:
-        raise rejections.UnusableError(
-            "offset outside of the audio file",
-            f"{utterance.offset:g} s in a file of {found:.2f} s",
-        )
-    if utterance.duration > left + decoder.TOLERANCE_SECONDS:
-        raise rejections.UnusableError(
-            "end outside of the audio file",
-            f"{utterance.offset + utterance.duration:.2f} s in a file of "
-            f"{found:.2f} s",
-        )
-    duration = min(utterance.duration or left, left)
-    return dataclasses.replace(utterance, duration=duration)

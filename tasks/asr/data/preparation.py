@@ -1,16 +1,23 @@
 """From manifests to what a job trains on: checked before hours of training.
 
-Whatever cannot be used is left out with its reason, or refused as a whole
-with `strict`; nothing goes silently.
+What cannot be used is left out with its reason, or refused as a whole with
+`strict`. Nothing goes silently.
 """
 
 import collections
 import dataclasses
 import hashlib
 import json
+from collections import abc
 
+from lingvo_like.base_models import base_model
+from params import schema
 from tasks.asr.batches import input_pipeline
-from tasks.asr.data import manifest, rejections
+from tasks.asr.data import inspection, manifest, rejections
+
+# A speaker to the speaker's utterances, with their tokens.
+BySpeaker = dict[str, list[manifest.Utterance]]
+BySlot = dict[int, input_pipeline.SpeakerUtterances]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,35 +26,48 @@ class Corpus:
 
     Attributes:
         speakers: ids in slot order.
-        train: dict of slot to `SpeakerUtterances`.
+        train: by slot.
         dev: the same, for the speakers that have any.
-        digests: dict of speaker to the SHA-256 of what it trains on.
-        left_out: `Rejections`.
+        digests: speaker to the SHA-256 of what the speaker trains on.
+        left_out: what cannot be used.
     """
 
     speakers: tuple[str, ...]
-    train: dict
-    dev: dict
-    digests: dict
+    train: BySlot
+    dev: BySlot
+    digests: dict[str, str]
     left_out: rejections.Rejections
 
 
-def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
+def prepare(
+    base: base_model.BaseModel,
+    experiment: schema.Experiment,
+    train_manifest: str,
+    dev_manifest: str = "",
+    strict: bool = False,
+    checked_in: str | None = None,
+) -> Corpus:
     """Reads and checks the manifests of a job.
 
     Args:
-        base: the `BaseModel`: its longest utterance, its tokens.
-        experiment: `schema.Experiment`.
+        base: its longest utterance and its tokens count.
         train_manifest, dev_manifest: paths; no dev if empty.
         strict: refuse if anything is unusable.
+        checked_in: see `read_speakers`.
 
     Raises:
         ValueError: nothing usable is left, or `strict` and something is not.
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
+    trim_silence = experiment.data.trim_silence
     train = read_speakers(
-        base, train_manifest, left_out, experiment.augment.speed_factors
+        base,
+        train_manifest,
+        left_out,
+        experiment.augment.speed_factors,
+        trim_silence,
+        checked_in,
     )
     fewest = experiment.train.min_utterances
     for speaker, utterances in list(train.items()):
@@ -61,16 +81,14 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
             del train[speaker]
     dev = {}
     if dev_manifest:
-        dev = read_speakers(base, dev_manifest, left_out)
-    for speaker in sorted(set(dev) - set(train)):
-        left_out.add(dev_manifest, speaker, "dev speaker is not in training")
-        del dev[speaker]
-    for speaker in sorted(set(train) - set(dev)) if dev_manifest else ():
-        left_out.add(
+        dev = read_speakers(
+            base,
             dev_manifest,
-            speaker,
-            "speaker has no dev utterance: trains all steps, keeps the last",
+            left_out,
+            trim_silence=trim_silence,
+            checked_in=checked_in,
         )
+        _compare(train, dev, dev_manifest, left_out)
     if strict:
         left_out.raise_if_any("the manifests")
     if not train:
@@ -81,8 +99,8 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
     speakers = tuple(sorted(train))
     return Corpus(
         speakers=speakers,
-        train=by_slot(base, speakers, train),
-        dev=by_slot(base, speakers, dev),
+        train=by_slot(speakers, train),
+        dev=by_slot(speakers, dev),
         digests={
             speaker: digest(train[speaker], dev.get(speaker, []))
             for speaker in speakers
@@ -91,97 +109,134 @@ def prepare(base, experiment, train_manifest, dev_manifest="", strict=False):
     )
 
 
-def read_speakers(base, path, left_out, speed_factors=(1.0,)):
-    """A manifest's usable utterances: dict of speaker to a list.
+def _compare(
+    train: BySpeaker,
+    dev: BySpeaker,
+    dev_manifest: str,
+    left_out: rejections.Rejections,
+) -> None:
+    """Names the speakers of one manifest alone; they leave `dev`."""
+    for speaker in sorted(set(dev) - set(train)):
+        left_out.add(dev_manifest, speaker, "dev speaker is not in training")
+        del dev[speaker]
+    for speaker in sorted(set(train) - set(dev)):
+        left_out.add(
+            dev_manifest,
+            speaker,
+            "speaker has no dev utterance: trains all steps, keeps the last",
+        )
+
+
+def read_speakers(
+    base: base_model.BaseModel,
+    path: str,
+    left_out: rejections.Rejections,
+    speed_factors: abc.Sequence[float] = (1.0,),
+    trim_silence: bool = False,
+    checked_in: str | None = None,
+) -> BySpeaker:
+    """A manifest's usable utterances, with their tokens.
 
     Speakers who have none are left out by name, beside their utterances.
 
     Args:
-        base: the `BaseModel` that must be able to take them.
+        base: the model that must be able to take them.
         path: the manifest.
-        left_out: `Rejections`, which grows.
-        speed_factors: factors of augmentation, which change lengths.
+        left_out: grows.
+        speed_factors: augmentation changes lengths by these.
+        trim_silence: see `schema.Data`.
+        checked_in: folder that keeps what was found out about recordings, so
+            that the next start need not decode them again; None keeps nothing.
     """
     slowest = min(1.0, *speed_factors)
     fastest = 1.0 / max(1.0, *speed_factors)
-    utterances, unusable = manifest.read(path)
-    left_out.extend(unusable)
-    before = utterances
     # A sample of margin for the rounding of a changed speed.
-    longest = base.seconds(base.max_samples - 2) * slowest
-    if slowest == 1.0:
-        longest = base.seconds(base.max_samples)
-    utterances, unusable = manifest.check_audio(utterances, longest)
+    margin = 2 if slowest < 1.0 else 0
+    longest = base.seconds(base.max_samples - margin) * slowest
+    utterances, unusable = inspection.read(
+        path, decoding=inspection.Decoding(longest, trim_silence, checked_in)
+    )
     left_out.extend(unusable)
     speakers = collections.defaultdict(list)
     for utterance in utterances:
         try:
-            tokens = base.tokenize(utterance.text)
-        except ValueError as error:
+            tokens = _tokens(base, utterance, fastest)
+        except rejections.UnusableError as error:
             left_out.add(
                 utterance.audio_filepath,
                 utterance.utt_id,
-                "transcript has what the base cannot write",
-                str(error),
-            )
-            continue
-        if not tokens:
-            left_out.add(
-                utterance.audio_filepath,
-                utterance.utt_id,
-                "transcript has nothing that the base can write",
-                utterance.text[:40],
-            )
-        elif len(tokens) > base.max_tokens:
-            left_out.add(
-                utterance.audio_filepath,
-                utterance.utt_id,
-                "transcript longer than the base takes",
-                f"{len(tokens)} tokens, base.max_tokens is {base.max_tokens}",
-            )
-        elif not base.fits(
-            int(utterance.duration * base.sample_rate * fastest), tokens
-        ):
-            left_out.add(
-                utterance.audio_filepath,
-                utterance.utt_id,
-                "too short for its transcript",
-                f"{utterance.duration:.2f} s for {len(tokens)} tokens",
+                error.reason,
+                error.detail,
             )
         else:
-            speakers[utterance.speaker].append(utterance)
+            speakers[utterance.speaker].append(
+                dataclasses.replace(utterance, tokens=tokens)
+            )
     usable = [each for speaker in speakers.values() for each in speaker]
-    manifest.name_lost(path, before, usable, left_out)
+    inspection.name_lost(path, utterances, usable, left_out)
     return dict(speakers)
 
 
-def by_slot(base, speakers, utterances):
-    """Gives each speaker that has utterances its slot, with the tokens.
+def _tokens(
+    base: base_model.BaseModel, utterance: manifest.Utterance, fastest: float
+) -> tuple[int, ...]:
+    """What the base model is to write.
 
     Args:
-        base: the `BaseModel` that tokenises.
-        speakers: ids in slot order.
-        utterances: dict of speaker to a list of `Utterance`.
+        fastest: what the fastest speech leaves of the duration.
 
-    Returns:
-        dict of slot to `SpeakerUtterances`.
+    Raises:
+        UnusableError: the base model cannot write the transcript.
+    """
+    try:
+        tokens = tuple(base.tokenize(utterance.text))
+    except ValueError as error:
+        raise rejections.UnusableError(
+            "transcript has what the base cannot write", str(error)
+        ) from None
+    if not tokens:
+        raise rejections.UnusableError(
+            "transcript has nothing that the base can write",
+            utterance.text[:40],
+        )
+    if len(tokens) > base.max_tokens:
+        raise rejections.UnusableError(
+            "transcript longer than the base takes",
+            f"{len(tokens)} tokens, base.max_tokens is {base.max_tokens}",
+        )
+    num_samples = int(utterance.duration * base.sample_rate * fastest)
+    if not base.fits(num_samples, tokens):
+        raise rejections.UnusableError(
+            "too short for its transcript",
+            f"{utterance.duration:.2f} s for {len(tokens)} tokens",
+        )
+    return tokens
+
+
+def by_slot(
+    speakers: abc.Sequence[str],
+    utterances: abc.Mapping[str, abc.Sequence[manifest.Utterance]],
+) -> BySlot:
+    """Gives each speaker that has utterances a slot.
+
+    Args:
+        speakers: ids in slot order.
+        utterances: by speaker, as `read_speakers` returns them.
     """
     return {
         slot: input_pipeline.SpeakerUtterances(
             speaker=speaker,
             slot=slot,
             utterances=tuple(utterances[speaker]),
-            tokens=tuple(
-                tuple(base.tokenize(u.text)) for u in utterances[speaker]
-            ),
+            tokens=tuple(each.tokens for each in utterances[speaker]),
         )
         for slot, speaker in enumerate(speakers)
         if utterances.get(speaker)
     }
 
 
-def digest(*utterances):
-    """SHA-256 over lists of `Utterance`: their ids, texts and lengths."""
+def digest(*utterances: abc.Iterable[manifest.Utterance]) -> str:
+    """SHA-256 over lists of utterances: their ids, texts and lengths."""
     content = [
         [(u.utt_id, u.text, round(u.duration, 4), u.offset) for u in part]
         for part in utterances

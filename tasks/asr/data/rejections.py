@@ -19,6 +19,11 @@ class UnusableError(ValueError):
         self.detail = detail
         self.where = where
 
+    @property
+    def described(self) -> str:
+        """The place and the detail, for a report that groups by reason."""
+        return " ".join(filter(None, (self.where, self.detail)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:

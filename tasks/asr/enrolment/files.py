@@ -17,8 +17,7 @@ import tensorflow as tf
 from lingvo_like import files
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.data import manifest as manifest_lib
-from tasks.asr.data import preparation, rejections
+from tasks.asr.data import inspection, preparation, rejections
 from tasks.asr.training import model_directory
 
 RESULTS = "enrolment.jsonl"
@@ -44,7 +43,14 @@ def find_space(path):
     return path, saved["base"] if saved else ""
 
 
-def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
+def read_speech(
+    base,
+    manifest,
+    dev_manifest,
+    speakers,
+    min_seconds,
+    trim_silence=False,
+):
     """The usable utterances of who is to be enrolled.
 
     Args:
@@ -52,6 +58,7 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
         manifest, dev_manifest: paths; no dev if empty.
         speakers: ids; empty for all of the manifest.
         min_seconds: float; what is shorter is left out.
+        trim_silence: bool; see `schema.Data`.
 
     Returns:
         two dicts of speaker to `SpeakerUtterances`, to learn from and to be
@@ -63,7 +70,7 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
-    found = _read(base, manifest, min_seconds, left_out)
+    found = _read(base, manifest, min_seconds, left_out, trim_silence)
     missing = sorted(set(speakers) - set(found))
     if missing or not found:
         who = ", ".join(missing[:5]) or "nobody"
@@ -76,17 +83,19 @@ def read_speech(base, manifest, dev_manifest, speakers, min_seconds):
     chosen = tuple(sorted(set(speakers) or found))
     dev = {}
     if dev_manifest:
-        dev = _read(base, dev_manifest, min_seconds, left_out)
+        dev = _read(base, dev_manifest, min_seconds, left_out, trim_silence)
         _check_apart(found, dev, dev_manifest)
     return (
-        *(_by_speaker(base, chosen, each) for each in (found, dev)),
+        *(_by_speaker(chosen, each) for each in (found, dev)),
         left_out,
     )
 
 
-def _read(base, path, min_seconds, left_out):
+def _read(base, path, min_seconds, left_out, trim_silence):
     """Speakers' usable utterances of at least so many seconds."""
-    speakers = preparation.read_speakers(base, path, left_out)
+    speakers = preparation.read_speakers(
+        base, path, left_out, trim_silence=trim_silence
+    )
     result = {}
     for speaker, utterances in speakers.items():
         kept = [u for u in utterances if u.duration >= min_seconds]
@@ -101,7 +110,7 @@ def _read(base, path, min_seconds, left_out):
         if kept:
             result[speaker] = kept
         else:
-            left_out.add(path, speaker, manifest_lib.NOTHING_USABLE)
+            left_out.add(path, speaker, inspection.NOTHING_USABLE)
     return result
 
 
@@ -132,8 +141,8 @@ def _first_names(names):
     return f"{', '.join(names[:5])}{more}"
 
 
-def _by_speaker(base, speakers, utterances):
-    by_slot = preparation.by_slot(base, speakers, utterances)
+def _by_speaker(speakers, utterances):
+    by_slot = preparation.by_slot(speakers, utterances)
     return {data.speaker: data for data in by_slot.values()}
 
 

@@ -158,7 +158,12 @@ def prepare(
         compared = _load_compared(values, compare_with) or model
     fingerprint = model.fingerprint()
     data, left_out = recordings.read(
-        model, test_manifest, speakers, strict, normalizer
+        model,
+        test_manifest,
+        speakers,
+        strict,
+        normalizer,
+        values.data.trim_silence,
     )
     submodels = tested_submodels.read(
         directory,

@@ -15,6 +15,7 @@ def read(
     selected: abc.Sequence[str] = (),
     strict: bool = False,
     normalizer: str = "none",
+    trim_silence: bool = False,
 ) -> tuple[dict[int, input_pipeline.SpeakerUtterances], rejections.Rejections]:
     """The test manifest's speakers, by slot, and what was left out.
 
@@ -25,6 +26,7 @@ def read(
         strict: refuse if any utterance is unusable.
         normalizer: one of `text.NORMALIZERS`. An utterance without a word
             under it has no error rate and is left out.
+        trim_silence: see `schema.Data`.
 
     Raises:
         ValueError: nothing is usable, a selected speaker has nothing usable,
@@ -32,7 +34,9 @@ def read(
     """
     left_out = rejections.Rejections()
     by_speaker = collections.defaultdict(list)
-    read_speakers = preparation.read_speakers(base, path, left_out)
+    read_speakers = preparation.read_speakers(
+        base, path, left_out, trim_silence=trim_silence
+    )
     for speaker, utterances in read_speakers.items():
         for utterance in utterances:
             if text.normalize(utterance.text, normalizer):
@@ -57,7 +61,7 @@ def read(
         raise ValueError(f"{path}: nothing usable: {left_out.summary()}")
     for speaker in speakers:
         _check_one_severity(path, speaker, by_speaker[speaker])
-    return preparation.by_slot(base, speakers, by_speaker), left_out
+    return preparation.by_slot(speakers, by_speaker), left_out
 
 
 def _check_one_severity(

@@ -12,7 +12,8 @@ import signal
 import soundfile
 import tqdm
 
-from tasks.asr.data import manifest, new_folder
+from lingvo_like import files
+from tasks.asr.data import corpus_folder, manifest
 from tasks.asr.simulator import phonology, prompts, synthesis, voices
 
 METADATA = "simulation.json"
@@ -132,17 +133,17 @@ def simulate(request, output_dir, num_processes=None):
         OSError: it cannot be written, or a worker died.
     """
     wanted = request.as_json()
-    made_before = new_folder.existing(output_dir, METADATA, wanted)
+    made_before = corpus_folder.existing(output_dir, METADATA, wanted)
     if made_before:
         return made_before, False
     speakers = request.speakers()
-    with new_folder.create(output_dir) as folder:
+    with files.new_folder(output_dir) as folder:
         lexicon, spoken = _record(request, speakers, folder, num_processes)
         utterances = [utterance for utterance, _ in spoken]
         own = collections.defaultdict(list)
         for utterance, phonemes in spoken:
             own[utterance.speaker].append((utterance, phonemes))
-        new_folder.write_manifests(folder, utterances, request.split)
+        corpus_folder.write_manifests(folder, utterances, request.split)
         metadata = {
             "notice": _NOTICE,
             "simulated": True,
@@ -159,7 +160,7 @@ def simulate(request, output_dir, num_processes=None):
                 for speaker in speakers
             ],
         }
-        new_folder.write_json(folder / METADATA, metadata)
+        corpus_folder.write_json(folder / METADATA, metadata)
     return metadata, True
 
 

@@ -75,7 +75,12 @@ def train(
             experiment.base, base_path, experiment.train.compute_dtype
         )
     corpus = preparation.prepare(
-        base, experiment, train_manifest, dev_manifest, strict
+        base,
+        experiment,
+        train_manifest,
+        dev_manifest,
+        strict,
+        checked_in=directory.path,
     )
     if corpus.left_out and is_chief:
         print(corpus.left_out.describe(), file=sys.stderr)

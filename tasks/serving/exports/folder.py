@@ -8,9 +8,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from lingvo_like import hyperparams
+from lingvo_like import files, hyperparams
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.data import new_folder
 from tasks.serving.exports import description as export_description
 from tasks.serving.exports import readme, signatures, warmup
 
@@ -21,7 +20,7 @@ _SERVE = tf.saved_model.SERVING
 
 def versions(export_dir: str | os.PathLike[str]) -> list[int]:
     """The versions in a local folder; none if it does not exist."""
-    folder = new_folder.local_path(export_dir)
+    folder = files.local_path(export_dir)
     names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     return [int(name) for name in names if _VERSION.fullmatch(name)]
 
@@ -55,10 +54,10 @@ def write(
         OSError: it cannot be written.
         ValueError: an optional package is missing.
     """
-    target = new_folder.local_path(export_dir) / str(version)
+    target = files.local_path(export_dir) / str(version)
     vector = None if submodel is None else submodel.vector
     functions = recognizer.signatures(vector)
-    with new_folder.create(target) as folder:
+    with files.new_folder(target) as folder:
         tf.saved_model.save(
             recognizer.module(),
             str(folder),

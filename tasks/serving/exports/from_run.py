@@ -2,10 +2,10 @@
 
 import os
 
+from lingvo_like import files
 from lingvo_like.submodel import file as submodel_file
 from params import registry
 from tasks.asr.bases import loading as base_loading
-from tasks.asr.data import new_folder
 from tasks.asr.training import model_directory, run_description, task
 from tasks.serving.exports import description as export_description
 from tasks.serving.exports import folder, signatures, warmup
@@ -40,7 +40,7 @@ def export(
     # Whatever can fail does so before the base is loaded and traced.
     warmup.check_installed()
     version = version or folder.next_version(export_dir)
-    target = new_folder.local_path(export_dir) / str(version)
+    target = files.local_path(export_dir) / str(version)
     if target.exists():
         raise ValueError(f"{target} exists; leave --version out for the next")
     model_directory.check_writable(export_dir, "--export_dir")

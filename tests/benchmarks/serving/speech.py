@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from tasks.asr.data import audio, manifest
+from tasks.asr.data import audio, inspection
 from tests.benchmarks import jobs
 
 SAMPLE_RATE = 16000
@@ -31,7 +31,7 @@ def recordings(manifest_path, work_dir):
             split="false",
         )
         manifest_path = str(folder / "manifest.jsonl")
-    utterances, _ = manifest.read(manifest_path)
+    utterances, _ = inspection.read(manifest_path)
     by_speaker = collections.defaultdict(list)
     for utterance in utterances:
         by_speaker[utterance.speaker].append(

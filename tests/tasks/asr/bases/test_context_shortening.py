@@ -5,14 +5,14 @@ import numpy as np
 from lingvo_like.base_models.whisper import model as whisper
 from params import schema
 from tasks.asr.bases import context_shortening
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 
 def test_the_encoder_learns_what_the_teacher_hears(tmp_path):
     path = tiny.recordings(tmp_path, ("ann",), 4)
-    utterances, _ = manifest.read(path)
+    utterances, _ = inspection.read(path)
     whisper_bases.small(positions=80).save(tmp_path / "base")
     teacher, student = (
         whisper.load(str(tmp_path / "base"), context, allow_unshortened=True)

@@ -5,7 +5,7 @@ import pytest
 
 from params import schema
 from tasks.asr.bases import training as base_training
-from tasks.asr.data import manifest
+from tasks.asr.data import preparation, rejections
 from tests import tiny
 
 
@@ -16,7 +16,7 @@ class Cut(Exception):
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
     path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann",), 6)
-    return {"ann": manifest.read(path)[0]}
+    return preparation.read_speakers(tiny.base(), path, rejections.Rejections())
 
 
 def make(speech, checkpoints=""):

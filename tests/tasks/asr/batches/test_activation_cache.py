@@ -10,7 +10,7 @@ import soundfile
 import tensorflow as tf
 
 from tasks.asr.batches import activation_cache, input_pipeline, schedule
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection
 from tests import tiny
 
 BUCKET = 16000
@@ -44,7 +44,7 @@ class Lower:
 @pytest.fixture
 def speakers(tmp_path):
     path = tiny.recordings(tmp_path, ("ann",), 3)
-    utterances, _ = manifest.read(path)
+    utterances, _ = inspection.read(path)
     return {
         0: input_pipeline.TokenizedUtterances(tuple(utterances), ((1,),) * 3)
     }

@@ -5,7 +5,7 @@ import pytest
 
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection
 from tests import tiny
 
 BUCKET = 48000
@@ -16,7 +16,7 @@ DRAWN = ("seeds", "freq_masks", "time_masks")
 @pytest.fixture(scope="module")
 def speakers(tmp_path_factory):
     path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann", "bob"), 2)
-    utterances, _ = manifest.read(path)
+    utterances, _ = inspection.read(path)
     return {
         slot: input_pipeline.TokenizedUtterances(
             tuple(u for u in utterances if u.speaker == name),

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from tasks.asr.corpora import debian_recordings
-from tasks.asr.data import manifest, splits
+from tasks.asr.data import inspection, splits
 
 TEXTS = """; A comment: not a transcript
 
@@ -126,7 +126,7 @@ def test_manifests_are_read_without_a_rejection_and_split_by_phrase(
     )
     split_of = {}
     for split in splits.SPLITS:
-        utterances, _ = manifest.read(
+        utterances, _ = inspection.read(
             str(tmp_path / "out" / f"{split}.jsonl"), strict=True
         )
         for each in utterances:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr.data import manifest
+from tasks.asr.data import inspection, manifest, rejections
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def read(folder, *lines, strict=False):
         each if isinstance(each, bytes) else each.encode() for each in lines
     )
     path.write_bytes(data + b"\n")
-    return manifest.read(str(path), strict)
+    return inspection.read(str(path), strict)
 
 
 def test_written_manifest_reads_back_the_same(folder):
@@ -63,7 +63,7 @@ def test_written_manifest_reads_back_the_same(folder):
     ]
     path = str(folder / "new" / "manifest.jsonl")
     manifest.write(path, utterances)
-    again, left_out = manifest.read(path)
+    again, left_out = inspection.read(path)
     assert again == utterances
     assert not left_out
 
@@ -75,7 +75,7 @@ def test_folder_of_manifest_and_audio_can_be_moved(folder):
     manifest.write(str(folder / "manifest.jsonl"), [utterance])
     moved = folder.parent / (folder.name + "-moved")
     os.rename(folder, moved)
-    (again,), _ = manifest.read(str(moved / "manifest.jsonl"))
+    (again,), _ = inspection.read(str(moved / "manifest.jsonl"))
     assert again.audio_filepath == str(moved / "audio" / "0.wav")
 
 
@@ -192,9 +192,9 @@ def test_byte_order_mark_blank_lines_and_windows_endings_are_fine(folder):
 
 def test_manifest_without_use_is_a_clear_error(folder):
     with pytest.raises(OSError, match="none.jsonl does not exist"):
-        manifest.read(str(folder / "none.jsonl"))
+        inspection.read(str(folder / "none.jsonl"))
     with pytest.raises(ValueError, match="not a file"):
-        manifest.read(str(folder))
+        inspection.read(str(folder))
     with pytest.raises(ValueError, match="is empty"):
         read(folder, "", "")
     with pytest.raises(ValueError, match=r"no usable .* 2 x no `text`.*:1"):
@@ -213,15 +213,15 @@ def test_check_audio_rejects_what_only_the_samples_show(folder):
     soundfile.write(flac, noise, 16000)
     flac.write_bytes(flac.read_bytes()[:20000])
     names = ["0.wav", "long.wav", "silent.wav", "nan.wav", "offset.wav"]
-    utterances, _ = read(
-        folder,
-        *(
-            line(audio_filepath=f"audio/{name}", duration=...)
-            for name in [*names, "cut.flac"]
-        ),
-    )
+    lines = [
+        line(audio_filepath=f"audio/{name}", duration=...)
+        for name in [*names, "cut.flac"]
+    ]
+    utterances, _ = read(folder, *lines)
     assert len(utterances) == 6
-    usable, left_out = manifest.check_audio(utterances, max_seconds=2.0)
+    usable, left_out = inspection.read(
+        folder / "manifest.jsonl", decoding=inspection.Decoding(2.0)
+    )
     assert [each.utt_id for each in usable] == ["0"]
     assert {each.utt_id: each.reason.split()[0] for each in left_out} == {
         "long": "longer",
@@ -233,7 +233,7 @@ def test_check_audio_rejects_what_only_the_samples_show(folder):
 
 
 def test_description_groups_by_reason_with_counts_and_examples():
-    left_out = manifest.Rejections()
+    left_out = rejections.Rejections()
     for index in range(5):
         left_out.add(f"m.jsonl:{index}", f"u{index}", "`text` is empty")
     left_out.add("m.jsonl:9", "u9", "audio file is missing", "/a.wav")
@@ -248,4 +248,4 @@ def test_description_groups_by_reason_with_counts_and_examples():
         "       m.jsonl:9  u9  /a.wav",
     ]
     assert len(left_out.describe(examples=None).splitlines()) == 9
-    assert manifest.Rejections().describe() == ""
+    assert rejections.Rejections().describe() == ""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.data import audio, manifest, rejections, shards
+from tasks.asr.data import audio, inspection, manifest, rejections, shards
 
 MEGABYTE = 1_000_000
 
@@ -22,7 +22,7 @@ def noise(num_samples, seed=0, scale=0.1):
 
 def write_manifest(path, lines):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    utterances, left_out = manifest.read(str(path), strict=True)
+    utterances, left_out = inspection.read(str(path), strict=True)
     assert not left_out
     return utterances
 
@@ -45,7 +45,7 @@ def repacked(utterances, folder, max_bytes=MEGABYTE, container="FLAC"):
     assert not packed.left_out["all"]
     path = folder / "all.jsonl"
     path.write_text(manifest.dumps(packed.utterances["all"], folder))
-    again, left_out = manifest.read(str(path), strict=True)
+    again, left_out = inspection.read(str(path), strict=True)
     assert not left_out
     return again
 
@@ -174,7 +174,10 @@ def test_a_batch_from_shards_equals_the_batch_from_files(corpus, folder):
 
 
 def test_the_audio_check_takes_shards(corpus, folder):
-    usable, left_out = manifest.check_audio(repacked(corpus, folder), 10.0)
+    repacked(corpus, folder)
+    usable, left_out = inspection.read(
+        folder / "all.jsonl", decoding=inspection.Decoding(10.0)
+    )
     assert len(usable) == len(corpus) and not left_out
 
 
@@ -264,7 +267,7 @@ def test_a_manifest_of_spoilt_shards_says_what_is_wrong(
     repacked(corpus, folder)
     spoil(folder / "shard-00000.tfrecord")
     with pytest.raises(ValueError, match=rf"8 x {reason} .*tfrecord#0"):
-        manifest.read(str(folder / "all.jsonl"))
+        inspection.read(str(folder / "all.jsonl"))
 
 
 def test_shards_are_read_through_tensorflows_file_systems(corpus, folder):
@@ -285,7 +288,7 @@ def test_a_manifest_and_its_shards_are_read_from_a_bucket(corpus, folder):
     tf.io.gfile.makedirs(remote)
     for name in ("all.jsonl", "shard-00000.tfrecord"):
         tf.io.gfile.copy(str(folder / name), f"{remote}/{name}", overwrite=True)
-    found, left_out = manifest.read(f"{remote}/all.jsonl", strict=True)
+    found, left_out = inspection.read(f"{remote}/all.jsonl", strict=True)
     assert not left_out
     assert found == [
         dataclasses.replace(
@@ -312,4 +315,4 @@ def test_a_lone_recording_in_a_bucket_is_refused():
 
 def test_a_missing_manifest_in_a_bucket_is_named():
     with pytest.raises(OSError, match="ram://nowhere/all.jsonl"):
-        manifest.read("ram://nowhere/all.jsonl")
+        inspection.read("ram://nowhere/all.jsonl")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tasks.asr.batches import schedule
-from tasks.asr.data import manifest, preparation
+from tasks.asr.data import preparation, rejections
 from tasks.asr.training import feed, sharding, task
 from tests import tiny
 
@@ -54,9 +54,10 @@ def base():
 
 
 @pytest.fixture(scope="module")
-def utterances(tmp_path_factory):
+def utterances(base, tmp_path_factory):
     path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann",), 4)
-    return manifest.read(path)[0]
+    left_out = rejections.Rejections()
+    return preparation.read_speakers(base, path, left_out)["ann"]
 
 
 def losses(base, utterances, step=0, dropout_rate=0.0, masks=0):
@@ -77,7 +78,7 @@ def losses(base, utterances, step=0, dropout_rate=0.0, masks=0):
         if name.endswith("kernel"):
             values = draw.standard_normal(variable.shape, np.float32)
             variable.assign(0.1 * values)
-    data = preparation.by_slot(base, ("ann",), {"ann": utterances})
+    data = preparation.by_slot(("ann",), {"ann": utterances})
     loader = feed.Feed(job, data, sharding.single(1, 1), (1.0,), "")
     minibatch = loader.schedules[0].minibatch(0)
     group = schedule.Group(

@@ -1,0 +1,275 @@
+"""Looks at the recordings behind a manifest, before anything relies on them.
+
+`read` takes their lengths, which is all that importing, splitting and packing
+need. With `Decoding` it decodes every utterance, so that hours of training do
+not end at a damaged file.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import os
+import typing
+from collections import abc
+
+import numpy as np
+import tqdm
+
+from tasks.asr.data import (
+    audio,
+    decoder,
+    kept_checks,
+    manifest,
+    rejections,
+    silence,
+)
+
+# Below one step of 16-bit audio at any useful gain: digital silence.
+SILENCE_PEAK = 1e-4
+# Why a whole speaker is left out.
+NOTHING_USABLE = "speaker has no usable utterance"
+# An utterance has at least one frame of any front end.
+_MIN_SECONDS = 0.01
+# Decoding releases Python's lock. Buckets answer slowly, so more than one
+# request waits for them even on a small machine.
+_NUM_THREADS = max(8, os.cpu_count() or 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How utterances are decoded and checked.
+
+    Attributes:
+        max_seconds: the longest utterance that the base model takes.
+        trim_silence: leave out the silence before and after each utterance.
+        checked_in: folder that keeps the results for the next start, beside
+            the run for example; None keeps nothing.
+    """
+
+    max_seconds: float
+    trim_silence: bool = False
+    checked_in: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.max_seconds > 0:
+            raise ValueError(
+                "`max_seconds` must be positive. "
+                f"Received: {self.max_seconds!r}."
+            )
+
+
+def read(
+    path: str | os.PathLike,
+    strict: bool = False,
+    decoding: Decoding | None = None,
+) -> tuple[list[manifest.Utterance], rejections.Rejections]:
+    """Reads a manifest and looks at its recordings.
+
+    Args:
+        path: the JSONL file, or its address in a bucket (`gs://`), where the
+            recordings are records of shards.
+        strict: refuse the manifest if any line of it is unusable.
+        decoding: decode every utterance; None looks at lengths alone.
+
+    Returns:
+        the usable utterances, in the file's order, and what is left out.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: nothing in it is usable; `strict` and something is not; or
+            `decoding` trims silence and the package for it is missing.
+    """
+    lines = manifest.read_lines(path)
+    left_out = lines.left_out
+    if decoding is None:
+        usable = measure(lines.places, lines.utterances, left_out)
+    else:
+        results = _decode_all(lines.utterances, decoding)
+        usable = _collect(lines.places, lines.utterances, results, left_out)
+    if strict:
+        left_out.raise_if_any(f"manifest {path}")
+    if not usable:
+        raise ValueError(
+            f"manifest {path} has no usable utterance: {left_out.summary()}"
+        )
+    name_lost(path, lines.utterances, usable, left_out)
+    return usable, left_out
+
+
+def name_lost(
+    path: str | os.PathLike,
+    before: abc.Iterable[manifest.Utterance],
+    after: abc.Iterable[manifest.Utterance],
+    left_out: rejections.Rejections,
+) -> None:
+    """Leaves out by name the speakers who are in `before` and not in `after`.
+
+    Args:
+        path: the manifest.
+        left_out: grows.
+    """
+    lost = {each.speaker for each in before} - {each.speaker for each in after}
+    for speaker in sorted(lost):
+        left_out.add(os.fspath(path), speaker, NOTHING_USABLE)
+
+
+def measure(
+    places: abc.Sequence[str],
+    utterances: abc.Sequence[manifest.Utterance],
+    left_out: rejections.Rejections,
+) -> list[manifest.Utterance]:
+    """Fills in the utterances' durations and drops what is unusable.
+
+    Args:
+        places: where each utterance was found.
+        utterances: a duration of 0 means to the end of the recording.
+        left_out: grows.
+
+    Returns:
+        the usable utterances, in order.
+    """
+    paths = list(dict.fromkeys(each.audio_filepath for each in utterances))
+    found = dict(
+        zip(paths, _in_parallel(_seconds, paths, "Measuring"), strict=True)
+    )
+    results = [
+        _measured(each, found[each.audio_filepath]) for each in utterances
+    ]
+    return _collect(places, utterances, results, left_out)
+
+
+def _collect(
+    places: abc.Sequence[str],
+    utterances: abc.Sequence[manifest.Utterance],
+    results: abc.Iterable[kept_checks.Result],
+    left_out: rejections.Rejections,
+) -> list[manifest.Utterance]:
+    first_places, usable = {}, []
+    for place, utterance, result in zip(
+        places, utterances, results, strict=True
+    ):
+        key = (utterance.speaker, utterance.utt_id)
+        if key in first_places:
+            result = rejections.UnusableError(
+                "duplicate utt_id of one speaker",
+                f"speaker {utterance.speaker}, as {first_places[key]}",
+            )
+        if isinstance(result, rejections.UnusableError):
+            left_out.add(
+                place, utterance.utt_id, result.reason, result.described
+            )
+        else:
+            first_places[key] = place
+            usable.append(result)
+    return usable
+
+
+def _in_parallel(
+    function: abc.Callable, items: abc.Sequence, label: str
+) -> list[typing.Any]:
+    """The function's results in order, with a progress bar on a terminal."""
+    with concurrent.futures.ThreadPoolExecutor(_NUM_THREADS) as pool:
+        return list(
+            tqdm.tqdm(
+                pool.map(function, items),
+                label,
+                len(items),
+                unit="recording",
+                delay=1.0,
+                disable=None,
+            )
+        )
+
+
+def _seconds(path: str) -> float | rejections.UnusableError:
+    try:
+        return audio.seconds(path)
+    except rejections.UnusableError as error:
+        return error
+
+
+def _measured(
+    utterance: manifest.Utterance, found: float | rejections.UnusableError
+) -> kept_checks.Result:
+    if isinstance(found, rejections.UnusableError):
+        return found
+    left = found - utterance.offset
+    length = f"in a file of {found:.2f} s"
+    if left <= 0:
+        return rejections.UnusableError(
+            "offset outside of the audio file",
+            f"{utterance.offset:g} s {length}",
+        )
+    if utterance.duration > left + decoder.TOLERANCE_SECONDS:
+        return rejections.UnusableError(
+            "end outside of the audio file",
+            f"{utterance.offset + utterance.duration:.2f} s {length}",
+        )
+    duration = min(utterance.duration or left, left)
+    return dataclasses.replace(utterance, duration=duration)
+
+
+def _decode_all(
+    utterances: abc.Sequence[manifest.Utterance], decoding: Decoding
+) -> list[kept_checks.Result]:
+    """Decodes what no earlier start has decoded."""
+    trim = silence.trimmer() if decoding.trim_silence else None
+    kept = kept_checks.KeptChecks(
+        decoding.checked_in, decoding.max_seconds, decoding.trim_silence
+    )
+    results = [kept.find(each) for each in utterances]
+    new = [place for place, result in enumerate(results) if result is None]
+    check = functools.partial(
+        _decoded, max_seconds=decoding.max_seconds, trim=trim
+    )
+    found = _in_parallel(
+        check, [utterances[place] for place in new], "Checking recordings"
+    )
+    for place, result in zip(new, found, strict=True):
+        results[place] = result
+        kept.add(utterances[place], result)
+    kept.save()
+    return typing.cast(list[kept_checks.Result], results)
+
+
+def _decoded(
+    utterance: manifest.Utterance,
+    max_seconds: float,
+    trim: silence.Trimmer | None,
+) -> kept_checks.Result:
+    path = utterance.audio_filepath
+    too_long = "longer than the base model takes"
+    if utterance.duration > max_seconds:
+        length = f"{utterance.duration:.2f} s, at most {max_seconds:g} s"
+        return rejections.UnusableError(too_long, length, path)
+    try:
+        samples, rate = audio.load(
+            path,
+            utterance.offset,
+            utterance.duration or None,
+            max_seconds,
+        )
+    except rejections.UnusableError as error:
+        if error.reason == audio.TOO_LONG:
+            error.reason = too_long
+        return error
+    duration = len(samples) / rate
+    # A duration of the manifest's own stays as it is written there.
+    if round(utterance.duration * rate) == len(samples):
+        duration = utterance.duration
+    # At another rate nothing may be left of it.
+    if duration < _MIN_SECONDS:
+        length = f"{duration:g} s, at least {_MIN_SECONDS:g} s"
+        return rejections.UnusableError(
+            "too short to hear anything", length, path
+        )
+    # Silence with a constant offset is silence.
+    if np.ptp(samples) < 2 * SILENCE_PEAK:
+        return rejections.UnusableError("silence from start to end", where=path)
+    offset = utterance.offset
+    if trim is not None:
+        start, stop = trim(samples, rate)
+        if stop - start < len(samples):
+            offset = (round(offset * rate) + start) / rate
+            duration = (stop - start) / rate
+    return dataclasses.replace(utterance, offset=offset, duration=duration)

@@ -1,0 +1,101 @@
+"""Results of checking recordings, kept beside a run for its next start.
+
+`checked.jsonl` has one JSON array a line: an utterance as its manifest gives it
+and how it was checked, the size and the time of its file, and what was found. A
+recording whose file has changed is checked again.
+"""
+
+import dataclasses
+import json
+import os
+import typing
+
+from lingvo_like import files
+from tasks.asr.data import manifest, rejections, tfrecord
+
+NAME = "checked.jsonl"
+
+Result: typing.TypeAlias = manifest.Utterance | rejections.UnusableError
+
+
+class KeptChecks:
+    """The results in one folder.
+
+    Args:
+        folder: a path or an address; None keeps nothing.
+        max_seconds, trim_silence: how recordings are checked now. Results
+            under other values are not found.
+    """
+
+    def __init__(
+        self, folder: str | None, max_seconds: float, trim_silence: bool
+    ) -> None:
+        self._path = folder and os.path.join(folder, NAME)
+        self._how = (max_seconds, trim_silence)
+        self._files: dict[str, list[int] | None] = {}
+        self._kept = _read(self._path) if self._path else {}
+        self._is_new = False
+
+    def find(self, utterance: manifest.Utterance) -> Result | None:
+        """What was found in the recording as it is now; None if unknown."""
+        file, found = self._kept.get(self._key(utterance), (None, None))
+        if found is None or file != self._file(utterance):
+            return None
+        offset, duration, reason, detail = found
+        if reason:
+            return rejections.UnusableError(reason, detail)
+        return dataclasses.replace(utterance, offset=offset, duration=duration)
+
+    def add(self, utterance: manifest.Utterance, result: Result) -> None:
+        """Adds what was found in an utterance."""
+        file = self._file(utterance)
+        # Of a file that is missing there is nothing to recognise later.
+        if not self._path or file is None:
+            return
+        if isinstance(result, rejections.UnusableError):
+            found = [0.0, 0.0, result.reason, result.described]
+        else:
+            found = [result.offset, result.duration, "", ""]
+        self._kept[self._key(utterance)] = (file, found)
+        self._is_new = True
+
+    def save(self) -> None:
+        """Writes the results if any is new.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if self._path and self._is_new:
+            lines = (
+                json.dumps([key, *found], ensure_ascii=False)
+                for key, found in self._kept.items()
+            )
+            text = "".join(f"{line}\n" for line in lines)
+            files.write_atomically(self._path, text.encode())
+
+    def _key(self, utterance: manifest.Utterance) -> tuple:
+        place = (utterance.audio_filepath, utterance.offset, utterance.duration)
+        return place + self._how
+
+    def _file(self, utterance: manifest.Utterance) -> list[int] | None:
+        """The size and the time of a recording's file, looked up once."""
+        path = utterance.audio_filepath
+        record = tfrecord.parse(path)
+        path = record[0] if record else path
+        if path not in self._files:
+            found = files.size_and_time(path)
+            self._files[path] = found and list(found)
+        return self._files[path]
+
+
+def _read(path: str) -> dict[tuple, tuple[list, list]]:
+    kept = {}
+    # A damaged file costs another check, nothing else.
+    try:
+        for line in files.read(path).splitlines():
+            key, file, found = json.loads(line)
+            _, _, _, _ = found
+            kept[tuple(key)] = (file, found)
+    except (OSError, ValueError, TypeError):
+        return {}
+    return kept
