@@ -1,13 +1,13 @@
-"""Compiles an experiment's programs for a named TPU, with no TPU at hand.
+"""Compiles an experiment's programs for a named TPU, on a machine without one.
 
     python -m tasks.aot_compile --experiment=conformer.LibriSpeechL128 \\
         --topology=v5e:4x4
 
-What is compiled is the training step that tasks.train runs, or with
---function=serve what an export computes from audio to tokens. Prints what one
-chip needs of memory, arithmetic and traffic, how many Submodels fit, and at
-last one JSON object. Nothing is trained: the base model is untrained
-unless --base names one.
+This compiles the training step that tasks.train runs or, with
+--function=serve, what an export computes from audio to tokens. It prints what
+one chip needs of memory, arithmetic and traffic and how many Submodels fit,
+and at last one JSON object. The weights of the base model do not matter, so it
+is not trained, unless --base names one.
 """
 
 import json
@@ -16,7 +16,7 @@ from absl import flags
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks import cli
+from tasks import cli, tables
 from tpu.aot import topology
 
 _EXPERIMENT = flags.DEFINE_string(
@@ -26,7 +26,7 @@ _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one value, such as adapter.bottleneck_dim=64."
 )
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", "", "A TPU, as Cloud TPU or its compiler names it: v5e:2x2."
+    "topology", "", "A TPU by Cloud TPU's name or its compiler's: v5e:2x2."
 )
 _FUNCTION = flags.DEFINE_enum(
     "function", "train", ["train", "serve"], "What to compile."
@@ -34,20 +34,14 @@ _FUNCTION = flags.DEFINE_enum(
 _NUM_SUBMODELS = flags.DEFINE_integer(
     "num_submodels",
     None,
-    "Submodels of the job, on all chips; those of one step, if not set.",
-    lower_bound=1,
+    "Of the job, on all chips; else those of one step.",
+    1,
 )
 _SECONDS = flags.DEFINE_float(
-    "seconds",
-    None,
-    "Audio of an utterance, padded to its bucket; the longest, if not set.",
-    lower_bound=0.1,
+    "seconds", None, "Audio of an utterance; else the longest bucket.", 0.1
 )
 _NUM_TOKENS = flags.DEFINE_integer(
-    "num_tokens",
-    None,
-    "Tokens of the longest transcript; the most of the base, if not set.",
-    lower_bound=1,
+    "num_tokens", None, "Of the longest transcript; else the base's maximum.", 1
 )
 _NUM_ROWS = flags.DEFINE_integer(
     "num_rows", 16, "Utterances of a call, with --function=serve.", 1
@@ -56,16 +50,16 @@ _BEAM_SIZE = flags.DEFINE_integer(
     "beam_size", 1, "1 for greedy decoding, with --function=serve.", 1
 )
 _BASE = flags.DEFINE_string(
-    "base", "", "A base model; an untrained one, if empty."
+    "base", "", "A base model; if empty, one that is not trained."
 )
 _WHISPER_SIZE = flags.DEFINE_string(
-    "whisper_size", "tiny.en", "Which Whisper, where --base is empty."
+    "whisper_size", "tiny.en", "Which Whisper, if --base is empty."
 )
 _CONFIRM = flags.DEFINE_bool(
     "confirm",
     True,
-    "Find the largest number of Submodels that fit by compiling up to six "
-    "programs more; else compute it.",
+    "Find the largest number of Submodels that fit by compiling up to six more "
+    "programs; else compute it.",
 )
 _OF_FUNCTION = {
     "train": (_NUM_SUBMODELS, _NUM_TOKENS, _CONFIRM),
@@ -92,7 +86,7 @@ def main(_):
     from tpu.aot import compiler
 
     compiler.check_installed()
-    from tasks.compilation import account, untrained
+    from tasks.compilation import account, programs, untrained
 
     # An export computes in float32.
     is_serving = _FUNCTION.value == "serve"
@@ -100,43 +94,32 @@ def main(_):
     base = untrained.load_or_make(
         experiment.base, _BASE.value, _WHISPER_SIZE.value, compute_dtype
     )
-    num_samples = base.max_samples
-    if _SECONDS.value:
-        num_samples = base.num_samples(_SECONDS.value)
+    seconds = _SECONDS.value
+    num_samples = base.num_samples(seconds) if seconds else base.max_samples
     if is_serving:
-        result = account.serving(
-            base,
-            experiment,
+        found = account.serving(
+            lambda num_rows: programs.serve_program(
+                base, experiment, num_rows, num_samples, _BEAM_SIZE.value
+            ),
             target,
-            num_samples,
             _NUM_ROWS.value,
-            _BEAM_SIZE.value,
         )
     else:
-        result = account.training(
-            base,
-            experiment,
-            target,
-            num_samples,
-            _NUM_TOKENS.value,
-            _NUM_SUBMODELS.value,
-            _CONFIRM.value,
+        job = account.TrainingJob(
+            *(base, experiment, target, num_samples),
+            *(_NUM_TOKENS.value, _NUM_SUBMODELS.value),
         )
-    width = max(len(name) for name, _ in result.rows)
-    for name, value in result.rows:
-        print(f"{name:<{width}}  {value}")
-    print(
-        json.dumps(
-            {
-                "experiment": _EXPERIMENT.value,
-                "function": _FUNCTION.value,
-                "compute_dtype": compute_dtype,
-                **result.figures,
-            }
-        )
-    )
-    if result.problem:
-        cli.fail(result.problem)
+        found = account.training(job, _CONFIRM.value)
+    print(tables.aligned(found.rows))
+    figures = {
+        "experiment": _EXPERIMENT.value,
+        "function": _FUNCTION.value,
+        "compute_dtype": compute_dtype,
+        **found.figures,
+    }
+    print(json.dumps(figures))
+    if found.problem:
+        cli.fail(found.problem)
 
 
 if __name__ == "__main__":

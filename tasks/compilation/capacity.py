@@ -2,29 +2,29 @@
 
 import dataclasses
 import math
+from collections import abc
 
 from tpu.aot import compiler
 from tpu.aot import report as aot_report
 
-# Programs compiled after the one that was asked for.
+# How many programs to compile after the one that was asked for.
 _ATTEMPTS = 6
-# How near the largest number is near enough, of that number: a program of the
-# paper's scale compiles for minutes.
+# How near to the largest number is near enough, as a fraction of it: a program
+# of the paper's scale compiles for minutes.
 _PRECISION = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
 class Capacity:
-    """What fits a chip.
+    """How many Submodels fit on a chip.
 
     Attributes:
-        report: `CompileReport` at the number asked for; None if it does not
-            fit.
-        error: `DoesNotFitError` there, or None.
-        most: int, the largest number of Submodels that was found to fit; 0 if
-            the batch alone does not.
-        slot_bytes: what one Submodel takes.
-        confirmed: bool, `most` was compiled, not only computed.
+        report: of the number asked for; None if it does not fit.
+        error: of the number asked for; None if it fits.
+        most: the largest number that was found to fit; 0 if the batch alone
+            does not.
+        slot_bytes: memory of one Submodel.
+        confirmed: whether `most` was compiled, not only computed.
     """
 
     report: aot_report.CompileReport | None
@@ -34,19 +34,22 @@ class Capacity:
     confirmed: bool
 
 
-def measure(compile_at, num_slots, least, slot_bytes, confirm=True):
-    """The largest number of Submodels whose program fits a chip.
+def measure(
+    compile_at: abc.Callable[[int], aot_report.CompileReport],
+    num_slots: int,
+    least: int,
+    slot_bytes: float,
+    confirm: bool = True,
+) -> Capacity:
+    """Finds the largest number of Submodels whose program fits on a chip.
 
     Args:
-        compile_at: function of a number of Submodels that returns the
-            `CompileReport` of their program, or raises `DoesNotFitError`.
-        num_slots: int, the number asked for.
-        least: int, the smallest that makes sense: those of a step.
-        slot_bytes: what one Submodel takes, before any padding.
-        confirm: bool, find the number by compiling; else compute it alone.
-
-    Returns:
-        `Capacity`.
+        compile_at: compiles the program of a number of Submodels, or raises
+            a `DoesNotFitError`.
+        num_slots: the number asked for.
+        least: the smallest number that makes sense: the Submodels of a step.
+        slot_bytes: memory of one Submodel, before any padding.
+        confirm: whether to find the number by compiling; else it is computed.
     """
     report, error = _try(compile_at, num_slots)
     if not confirm:
@@ -73,7 +76,7 @@ def measure(compile_at, num_slots, least, slot_bytes, confirm=True):
         return Capacity(report, error, 0, slot_bytes, False)
     most, last = fits
     if report and most > num_slots:
-        # As the compiler lays the stack out, padding included.
+        # The compiler pads the stack; this includes the padding.
         grown = last.argument_bytes - report.argument_bytes
         slot_bytes = grown / (most - num_slots)
     return Capacity(report, error, most, slot_bytes, True)
@@ -84,9 +87,9 @@ def _between(fits, refused, slot_bytes):
 
     Args:
         fits: (number, `CompileReport`).
-        refused: (number, `DoesNotFitError`), the least that does not fit, or
-            None.
-        slot_bytes: float.
+        refused: (number, `DoesNotFitError`) of the smallest number known not
+            to fit, or None.
+        slot_bytes: memory of one Submodel.
     """
     low, report = fits
     room = math.floor(report.free_bytes / slot_bytes)
@@ -97,8 +100,8 @@ def _between(fits, refused, slot_bytes):
     high, error = refused
     if high - low <= max(1, low * _PRECISION):
         return None
-    # By the line through both; not so near to one of them that little is
-    # learned where memory is no straight line.
+    # On the line through both, but not too near to either: where memory is no
+    # straight line, little would be learned there.
     share = report.free_bytes / (report.free_bytes + error.excess_bytes)
     number = low + math.floor((high - low) * min(max(share, 0.1), 0.9))
     return min(max(number, low + 1), high - 1)
@@ -109,29 +112,25 @@ def _below(refused, least, slot_bytes, attempt):
 
     Args:
         refused: (number, `DoesNotFitError`).
-        least, slot_bytes: as `measure`'s.
-        attempt: int, how many were compiled before.
+        least, slot_bytes: see `measure`.
+        attempt: how many were compiled before.
     """
     high, error = refused
     if high <= least:
         return None
     if attempt == _ATTEMPTS - 1:
         return least
-    # Further than the size says where it was wrong before.
+    # Each attempt goes further, since the size was too optimistic before.
     step = math.ceil(error.excess_bytes * 2**attempt / slot_bytes)
     return max(least, high - step)
 
 
-def largest(compile_at, at_most):
-    """The largest number from 1 to `at_most` whose program fits.
+def largest(compile_at: abc.Callable[[int], object], at_most: int) -> int:
+    """The largest number from 1 to `at_most` whose program fits; else 0.
 
     Args:
-        compile_at: function of an int that raises `DoesNotFitError` beyond
-            some number.
-        at_most: int.
-
-    Returns:
-        int; 0 if not even 1 fits.
+        compile_at: raises a `DoesNotFitError` beyond some number.
+        at_most: where to begin.
     """
     low, high = 0, at_most
     while low < high:

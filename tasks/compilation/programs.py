@@ -1,8 +1,8 @@
-"""What runs on the accelerator, as functions of tensors of static shape.
+"""The programs of the accelerator, as functions of tensors of static shape.
 
 The training step is `SubmodelTask.train_step`; recognition is what an export
-computes from padded audio to tokens. Text is made of tokens on the host, by
-lookups of strings, which no accelerator has.
+computes from padded audio to tokens. The host makes text of the tokens: that
+takes tables of strings, which no accelerator has.
 """
 
 import contextlib
@@ -14,12 +14,15 @@ from collections import abc
 import numpy as np
 import tensorflow as tf
 
+from lingvo_like.base_models import base_model
 from lingvo_like.space import replica_sums
 from lingvo_like.stack import stack as stack_lib
+from params import schema
 from tasks.asr.batches import input_pipeline
 from tasks.asr.training import sharding, stacks, task
 from tasks.serving.exports import signatures
 from tpu.aot import compiler
+from tpu.aot import report as aot_report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,29 +31,25 @@ class Program:
 
     Attributes:
         function: of as many tensors as there are specs.
-        specs: dict of an argument's name to `tf.TensorSpec`, in order.
-        slot_bytes: what one Submodel more takes of the accelerator's memory,
-            before any padding; 0 where it does not stay there.
-        num_utterances: utterances of one step, filled places all.
-        num_steps: int, steps of a call.
-        seconds: float, padded length of each.
-        num_replicas: int, chips that run the program together.
+        specs: by the arguments' names, in order.
+        slot_bytes: accelerator memory that one Submodel more takes, before any
+            padding; 0 if it does not stay there.
+        num_utterances: utterances of one step, with every place filled.
+        seconds: padded length of an utterance.
+        num_replicas: chips that run the program together.
+        num_steps: steps of a call.
     """
 
     function: abc.Callable
-    specs: dict
+    specs: dict[str, tf.TensorSpec]
     slot_bytes: int
     num_utterances: int
     seconds: float
     num_replicas: int = 1
     num_steps: int = 1
 
-    def compile(self, topology):
-        """The `CompileReport` of a chip of a topology; see `compiler.compile`.
-
-        Args:
-            topology: str.
-        """
+    def compile(self, topology: str) -> aot_report.CompileReport:
+        """Compiles it for a chip of a topology; see `compiler.compile`."""
         return compiler.compile(
             self.function,
             list(self.specs.values()),
@@ -59,16 +58,16 @@ class Program:
         )
 
 
-# What TensorFlow demands of the address of a tensor's memory.
+# TensorFlow requires this alignment of a tensor's memory.
 _ALIGNMENT = 64
 
 
 @contextlib.contextmanager
-def unread_variables():
-    """Variables made inside are zeros that take no memory until written.
+def unread_variables() -> abc.Iterator[None]:
+    """Makes variables zeros that take no memory until they are written.
 
-    A stack of thousands of Submodels is compiled on a machine that has no
-    room for it: what a compiler asks for are shapes.
+    So a machine can compile a stack of thousands of Submodels that it has no
+    room for: the compiler only reads shapes.
     """
 
     def create(next_creator, **kwargs):
@@ -84,26 +83,22 @@ def unread_variables():
 
 
 def _aligned_zeros(shape):
-    """Float32 zeros, of pages that no memory backs before they are written."""
+    """Float32 zeros in pages that have no memory until they are written."""
     num_bytes = 4 * math.prod(shape)
     room = np.zeros(num_bytes + _ALIGNMENT, np.uint8)
     start = -room.ctypes.data % _ALIGNMENT
     return room[start : start + num_bytes].view(np.float32).reshape(shape)
 
 
-def training_job(base, experiment, num_slots):
-    """A `SubmodelTask` of so many Submodels, of which only shapes matter.
-
-    Args:
-        base: a frozen `BaseModel`.
-        experiment: `schema.Experiment`.
-        num_slots: int.
-    """
+def training_job(
+    base: base_model.BaseModel, experiment: schema.Experiment, num_slots: int
+) -> task.SubmodelTask:
+    """A training task with so many Submodels, of which only shapes matter."""
     speakers = [f"speaker_{slot}" for slot in range(num_slots)]
     if experiment.space.embedding_dim:
         return task.SubmodelTask(base, experiment, speakers)
     job = task.SubmodelTask(base, experiment, speakers[:1])
-    # In place of the stack of one: nobody draws where these would start.
+    # Replaces the stack of one, so that no initial values are drawn.
     with unread_variables():
         job.stack = stack_lib.Stack(
             speakers, job.stack.layout, experiment.adapter.residual_weight
@@ -114,17 +109,16 @@ def training_job(base, experiment, num_slots):
     return job
 
 
-def batch_specs(job, places, num_samples, num_tokens):
+def batch_specs(
+    job: task.SubmodelTask, places: int, num_samples: int, num_tokens: int
+) -> dict[str, tf.TensorSpec]:
     """The shapes of a training batch, as `input_pipeline` makes them.
 
     Args:
-        job: `SubmodelTask`.
-        places: int, speakers of a step.
-        num_samples: int, the bucket.
-        num_tokens: int, the width of the transcripts.
-
-    Returns:
-        dict of name to `tf.TensorSpec`.
+        job: the training task.
+        places: speakers of a step.
+        num_samples: the bucket.
+        num_tokens: width of the transcripts.
     """
     experiment = job.experiment
     shape = (places, experiment.train.utterances_per_speaker)
@@ -156,36 +150,34 @@ def batch_specs(job, places, num_samples, num_tokens):
 
 
 def train_program(
-    base,
-    experiment,
-    num_slots,
-    places,
-    num_samples,
-    num_tokens,
-    num_replicas=1,
-):
-    """What a chip runs in one call: a step, or `train.steps_per_call` of them.
+    base: base_model.BaseModel,
+    experiment: schema.Experiment,
+    num_slots: int,
+    places: int,
+    num_samples: int,
+    num_tokens: int | None,
+    num_replicas: int = 1,
+) -> Program:
+    """The program of one call on a chip: `train.steps_per_call` steps.
 
     Args:
-        base: a frozen `BaseModel`.
-        experiment: `schema.Experiment`.
-        num_slots: int, Submodels that the chip holds.
-        places: int, how many of them are in a step.
-        num_samples: int, the bucket.
-        num_tokens: int or None, tokens that the longest transcript of the job
-            may have; None for the most that the base model takes.
-        num_replicas: int, chips that train the job together.
-
-    Returns:
-        `Program`.
+        base: frozen.
+        experiment: what is trained.
+        num_slots: Submodels that the chip holds.
+        places: how many of them are in a step.
+        num_samples: the bucket.
+        num_tokens: of the longest transcript of the job; None for the longest
+            that the base model takes.
+        num_replicas: chips that train the job together.
 
     Raises:
-        ValueError: fewer Submodels than places, which must all differ.
+        ValueError: there are fewer Submodels than places; all places have
+            different ones.
     """
     if num_slots < places:
         raise ValueError(
-            f"a step of {places} speakers needs as many Submodels. Received: "
-            f"{num_slots}."
+            f"a step of {places} speakers needs as many Submodels. "
+            f"Received: {num_slots}."
         )
     num_samples = base.bucket_samples(num_samples)
     tokens = input_pipeline.token_bucket(
@@ -223,10 +215,11 @@ def train_program(
 
 
 def _all_reduce(num_replicas):
-    """A function that sums a tensor over chips, in XLA's own words."""
+    """A function that sums a tensor over chips; None for a single chip."""
     if num_replicas == 1:
         return None
-    # No public name has it: strategies for TPUs rewrite their graphs for it.
+    # There is no public name: TensorFlow's TPU strategies rewrite their graphs
+    # to use it.
     from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
     return functools.partial(
@@ -245,18 +238,24 @@ def _state_bytes(base, experiment, num_slots):
     )
 
 
-def serve_program(base, experiment, num_rows, num_samples, beam_size=1):
+def serve_program(
+    base: base_model.BaseModel,
+    experiment: schema.Experiment,
+    num_rows: int,
+    num_samples: int,
+    beam_size: int = 1,
+) -> Program:
     """Recognition of one bucket's utterances, each with its own Submodel.
 
     Args:
-        base: a frozen `BaseModel`.
-        experiment: `schema.Experiment`.
-        num_rows: int, utterances of a call.
-        num_samples: int, the bucket.
-        beam_size: int, 1 for greedy.
+        base: frozen.
+        experiment: its adapters are applied.
+        num_rows: utterances of a call.
+        num_samples: the bucket.
+        beam_size: 1 for greedy decoding.
 
     Returns:
-        `Program`, whose function gives tokens, their lengths and scores.
+        The program, whose function returns tokens, their lengths and scores.
     """
     num_samples = base.bucket_samples(num_samples)
     recognizer = signatures.Recognizer(

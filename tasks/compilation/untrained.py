@@ -1,8 +1,7 @@
-"""Base models whose weights do not matter, to compile programs with."""
-
-import os
+"""Base models that were never trained, to compile programs with."""
 
 from lingvo_like import hyperparams
+from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import encoder_decoder
 from lingvo_like.base_models.whisper import model as whisper
 from params import schema
@@ -25,25 +24,25 @@ WHISPER_SIZES = (
 
 
 class _Tokens:
-    """As much of a tokenizer as programs hold: ids, and no text.
+    """The part of a tokenizer that programs use: ids, and no text.
 
     Args:
-        prompt: tuple of int, the ids that decoding starts from.
-        end_of_text: int.
+        prompt: the ids that decoding starts from.
+        end_of_text: its id.
     """
 
-    def __init__(self, prompt, end_of_text):
+    def __init__(self, prompt: tuple[int, ...], end_of_text: int):
         self.prompt = list(prompt)
         self.end_of_text = end_of_text
         self.suppressed = [end_of_text + 1]
         self.suppressed_first = [end_of_text]
 
 
-def whisper_dimensions(size):
-    """The `Dimensions` of a published Whisper such as "tiny.en".
+def whisper_dimensions(size: str) -> encoder_decoder.Dimensions:
+    """The dimensions of a published Whisper such as "tiny.en".
 
     Raises:
-        ValueError: there is none of that name; near ones are listed.
+        ValueError: no Whisper has that name; the message suggests close ones.
     """
     if size not in WHISPER_SIZES:
         raise ValueError(
@@ -65,18 +64,21 @@ def whisper_dimensions(size):
     )
 
 
-def make(values, whisper_size, compute_dtype="float32"):
-    """A frozen base model that was never trained.
+def make(
+    values: base_loading.Values,
+    whisper_size: str,
+    compute_dtype: str = "float32",
+) -> base_model.BaseModel:
+    """A frozen base model with random weights, which computes as a trained one.
 
     Args:
-        values: `schema.Whisper` or `schema.ConformerCtc`.
-        whisper_size: one of `WHISPER_SIZES`, for a Whisper, whose size is
-            that of its checkpoint and no value of an experiment.
-        compute_dtype: as `bases.load`.
+        values: the base model of an experiment.
+        whisper_size: one of `WHISPER_SIZES`. Its checkpoint, not its
+            experiment, decides the size of a Whisper.
+        compute_dtype: see `bases.loading.load`.
 
     Returns:
-        a `BaseModel` of the same computation as the trained one. A Whisper
-        has no tokenizer: it gives tokens and no text.
+        The base model. A Whisper has no tokenizer: it gives tokens and no text.
     """
     if isinstance(values, schema.Whisper):
         english = whisper_size.endswith(".en")
@@ -95,8 +97,13 @@ def make(values, whisper_size, compute_dtype="float32"):
     return base
 
 
-def load_or_make(values, path, whisper_size, compute_dtype="float32"):
-    """The base model at a path, or an untrained one where it is empty."""
-    if path and os.fspath(path):
+def load_or_make(
+    values: base_loading.Values,
+    path: str,
+    whisper_size: str,
+    compute_dtype: str = "float32",
+) -> base_model.BaseModel:
+    """The base model at a path; if it is empty, see `make`."""
+    if path:
         return base_loading.load(values, path, compute_dtype)
     return make(values, whisper_size, compute_dtype)

@@ -170,7 +170,7 @@ def test_recognition_gives_a_table_and_json_last():
     assert figures["function"] == "serve"
     assert figures["utterances_per_call"] == 2
     assert figures["host_operations"] == []
-    assert "text is made of them on the host" in done.stdout
+    assert "the host makes text of them" in done.stdout
 
 
 @pytest.mark.tpu_compiler

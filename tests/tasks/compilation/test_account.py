@@ -2,7 +2,6 @@
 
 import pytest
 
-from params import conformer
 from tasks.compilation import account, programs
 from tests import tiny
 from tpu.aot import compiler, topology
@@ -50,17 +49,16 @@ def made(monkeypatch):
 
 
 def training(num_submodels=None, **train):
-    return account.training(
-        None, tiny.experiment(**train), CHIP, 16000, 8, num_submodels, False
+    job = account.TrainingJob(
+        None, tiny.experiment(**train), CHIP, 16000, 8, num_submodels
     )
+    return account.training(job, confirm=False)
 
 
-def serving(monkeypatch, num_rows, row_bytes):
-    def serve_program(base, experiment, rows, *others):
-        return Program(rows * row_bytes)
-
-    monkeypatch.setattr(programs, "serve_program", serve_program)
-    return account.serving(None, conformer.Tiny(), CHIP, 16000, num_rows, 1)
+def serving(num_rows, row_bytes):
+    return account.serving(
+        lambda rows: Program(rows * row_bytes), CHIP, num_rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,17 +89,15 @@ def test_too_many_are_told_what_may_take_turns(made):
         (2**34, "not one utterance fits: lower --seconds"),
     ],
 )
-def test_a_call_that_does_not_fit_is_told_what_does(
-    monkeypatch, row_bytes, remedy
-):
-    found = serving(monkeypatch, 64, row_bytes)
+def test_a_call_that_does_not_fit_is_told_what_does(row_bytes, remedy):
+    found = serving(64, row_bytes)
     assert found.problem.endswith(remedy)
     assert found.rows
     assert found.figures["excess_bytes"] == 64 * row_bytes - AVAILABLE
 
 
-def test_a_call_that_fits_is_told_its_rate(monkeypatch):
-    found = serving(monkeypatch, 8, 2**20)
+def test_a_call_that_fits_is_told_its_rate():
+    found = serving(8, 2**20)
     assert found.problem is None
     seconds = 1e12 / 197e12
     assert found.figures["utterances_per_second"] == pytest.approx(8 / seconds)

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from params import conformer
+from tasks.asr.batches import schedule
 from tasks.asr.data import preparation
-from tasks.asr.training import model_directory, task, trainer
+from tasks.asr.training import feed, sharding, task
 from tasks.compilation import programs
 from tests import tiny
 from tests.tasks.compilation import program_cases
@@ -20,19 +21,21 @@ def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
     experiment = tiny.experiment(cache_activations=cached)
     corpus = preparation.prepare(base, experiment, manifest, "", False)
     job = task.SubmodelTask(base, experiment, corpus.speakers)
-    directory = model_directory.ModelDirectory(str(tmp_path / "run"))
-    directory.prepare()
-    recorder = _Recorder(job)
-    run = trainer.Trainer(
-        recorder, corpus.train, {}, directory, lambda *_: None
+    places = experiment.train.speakers_per_step
+    batches = feed.Feed(
+        job,
+        corpus.train,
+        sharding.single(len(corpus.speakers), places),
+        (1.0,),
+        str(tmp_path / "activations"),
     )
-    with pytest.raises(_EnoughError):
-        run.run()
-    batch = recorder.batch
-    width = batch["tokens"].shape[-1]
-    specs = programs.batch_specs(
-        job, experiment.train.speakers_per_step, 32000, width
+    first = next(
+        schedule.training_groups(
+            batches.schedules, {0: 0, 1: 0}, {0: 1, 1: 1}, places
+        )
     )
+    ((batch,),) = batches.load([first])
+    specs = programs.batch_specs(job, places, 32000, batch["tokens"].shape[-1])
     assert {name: spec.shape.as_list() for name, spec in specs.items()} == {
         name: list(value.shape) for name, value in batch.items()
     }
@@ -41,36 +44,28 @@ def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
     }
 
 
-class _EnoughError(Exception):
-    """The batch is there."""
+@pytest.fixture(scope="module")
+def batches():
+    """Two batches of the training step."""
+    specs = program_cases.program("conformer", "train").specs
+    return [program_cases.arrays(specs, seed=seed) for seed in (0, 1)]
 
 
-class _Recorder:
-    """A task that keeps its first batch and trains no further."""
-
-    def __init__(self, job):
-        self._job = job
-
-    def __getattr__(self, name):
-        return getattr(self._job, name)
-
-    def train_step(self, batch):
-        self.batch = batch
-        raise _EnoughError
-
-
-def test_the_program_is_the_tasks_own_step():
-    made = program_cases.program("conformer", "train")
-    arrays = program_cases.arrays(made.specs)
-    job = task.SubmodelTask(
+@pytest.fixture(scope="module")
+def losses(batches):
+    """The losses of the task's own step, on one batch after the other."""
+    job = programs.training_job(
         program_cases.base("conformer"),
         program_cases.experiment(),
-        [f"s{i}" for i in range(program_cases.NUM_SLOTS)],
+        program_cases.NUM_SLOTS,
     )
-    # Without a trained value every Submodel is the base: so are the losses.
-    losses, _ = tf.function(made.function)(*arrays.values())
-    expected, _ = job.train_step(arrays)
-    tf.debugging.assert_near(losses, expected, rtol=1e-5)
+    return tf.stack([job.train_step(batch)[0] for batch in batches])
+
+
+def test_the_program_is_the_tasks_own_step(batches, losses):
+    made = program_cases.program("conformer", "train")
+    found, _ = made.function(*batches[0].values())
+    tf.debugging.assert_near(found, losses[0], rtol=1e-5)
     assert made.num_utterances == 4
     assert made.seconds == 1.0
 
@@ -104,7 +99,7 @@ def test_more_places_than_submodels_are_refused():
         )
 
 
-def test_many_steps_of_a_call_are_the_steps_one_by_one():
+def test_many_steps_of_a_call_are_the_steps_one_by_one(batches, losses):
     experiment = program_cases.experiment()
     experiment = dataclasses.replace(
         experiment,
@@ -118,18 +113,15 @@ def test_many_steps_of_a_call_are_the_steps_one_by_one():
         *(base.max_samples, program_cases.TOKENS),
     )
     one = program_cases.program("conformer", "train")
-    batches = [program_cases.arrays(one.specs, seed=seed) for seed in (0, 1)]
-    job = programs.training_job(base, experiment, program_cases.NUM_SLOTS)
-    expected = [job.train_step(batch)[0] for batch in batches]
     # The last one is not taken.
     stacked = [
         tf.stack([batches[0][name], batches[1][name], batches[1][name]])
         for name in one.specs
     ]
     assert list(made.specs) == [*one.specs, "count"]
-    losses, _ = tf.function(made.function)(*stacked, tf.constant(2))
-    tf.debugging.assert_near(losses[:2], tf.stack(expected), rtol=1e-5)
-    assert not losses[2].numpy().any()
+    found, _ = tf.function(made.function)(*stacked, tf.constant(2))
+    tf.debugging.assert_near(found[:2], losses, rtol=1e-5)
+    assert not found[2].numpy().any()
     assert made.num_utterances == one.num_utterances
     assert (made.num_steps, one.num_steps) == (3, 1)
 

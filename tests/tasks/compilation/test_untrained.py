@@ -52,6 +52,7 @@ def test_a_conformer_is_the_experiments():
     assert not base.trainable
 
 
+@pytest.mark.slow
 def test_conformer_l_has_the_papers_118_million_parameters():
     # Gulati et al. 2020, table 1, with its decoder; here a CTC head.
     experiment = registry.get("conformer.LibriSpeechL128")
