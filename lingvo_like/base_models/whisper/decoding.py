@@ -5,14 +5,17 @@ suppressed tokens are excluded before the softmax, the first token is neither
 blank nor the end, and beams are ranked by their mean log probability.
 """
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.base_models.whisper import encoder_decoder
-from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
+
+if TYPE_CHECKING:
+    # The tokenizer needs TensorFlow, and the search runs on JAX without it.
+    from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
 Tensor: TypeAlias = tensor_types.Tensor
 State: TypeAlias = dict[str, Tensor]
@@ -34,7 +37,7 @@ class Rules:
 
     def __init__(
         self,
-        tokenizer: whisper_tokenizer.WhisperTokenizer,
+        tokenizer: "whisper_tokenizer.WhisperTokenizer",
         vocabulary_size: int,
     ) -> None:
         self.prompt = tokenizer.prompt
