@@ -31,9 +31,21 @@ hypothesis.settings.load_profile("house")
 
 @pytest.fixture(autouse=True)
 def _seeds():
-    """The same random streams for a test alone and after others."""
+    """The same random streams for a test alone and after others.
+
+    Keras draws the seeds of layers and initializers from `random`.
+    """
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _keras_seed():
+    """TensorFlow's own streams start anew with each module.
+
+    Not with each test: setting TensorFlow's seed drops all its compiled
+    functions, which cost a second or two each to make again.
+    """
     keras = sys.modules.get("keras")
     if keras is not None:
         keras.utils.set_random_seed(0)
