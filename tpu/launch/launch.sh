@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs a command on every worker of a Cloud TPU, from asking for the TPU to
-# giving it back. tpu/launch/README.md is the guide; `tpu/launch/launch.sh help` lists all.
+# Creates a Cloud TPU, runs a command on its workers, and deletes the TPU.
+# tpu/launch/README.md is the guide; `tpu/launch/launch.sh help` lists the steps.
 set -euo pipefail
 
-# The exit status of a watch after which `resume` can do something.
+# The exit status of `watch` if `resume` can help.
 readonly TRY_AGAIN=75
-# What a run has for saving itself when it is stopped.
+# How long a run that is stopped may take to save itself.
 readonly STOP_SECONDS=300
-# What tasks.train ends with after a SIGTERM, from which it goes on.
+# The exit status of tasks.train after a SIGTERM; it can go on from there.
 readonly SAVED=143
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,10 +17,10 @@ root=$(cd "$here/../.." && pwd)
 temporary=$(mktemp -d)
 : >"$temporary/errors"
 half_made=false
-# Questions are asked inside of $(...); what a dry run prints goes past it.
+# Questions are asked inside $(...); what a dry run prints has to bypass that.
 exec 3>&1
 
-# attempt WHAT COMMAND...: carries it out; a failure is one message.
+# attempt WHAT COMMAND...: runs the command; a failure becomes one message.
 attempt() {
     local what=$1
     shift
@@ -33,11 +33,11 @@ attempt() {
     fi
 }
 
-# The message of a failure, from what gcloud or a worker said of it.
+# explain WHAT: fails with a message made from the output of gcloud or a worker.
 explain() {
     local all reason hint=""
     all=$(cat "$temporary/errors")
-    # A worker's own message says more than what led to it.
+    # A worker's own message says more than gcloud's about it.
     reason=$(grep -m 1 '^error: ' <<<"$all" || grep -m 1 -i error <<<"$all" ||
         grep -m 1 . <<<"$all" || echo "no reason was given")
     reason=${reason#ERROR: }
@@ -48,12 +48,12 @@ explain() {
     *PERMISSION_DENIED* | *"does not have"* | *AccessDenied* | *" 403"*)
         hint=". The account lacks a role; tpu/launch/README.md lists them" ;;
     *RESOURCE_EXHAUSTED* | *"no more capacity"* | *uota*)
-        hint=". Ask in the queue (without --vm), elsewhere, or for less" ;;
+        hint=". Queue the request (without --vm), or ask in another zone or for less" ;;
     esac
     fail "$what failed: ${reason#error: }$hint"
 }
 
-# A question to gcloud: prints the answer, nothing if there is no such thing.
+# ask COMMAND...: prints gcloud's answer; nothing if there is no such TPU.
 ask() {
     local what="looking for $name"
     if "$dry_run"; then
@@ -63,7 +63,7 @@ ask() {
     fi
 }
 
-# queued STEP ..., node STEP ...: gcloud's words about the TPU.
+# queued ask, node ask: the state of the queued resource, and of the VM.
 queued() {
     "$@" "${tpus[@]}" queued-resources describe "$name" "${place[@]}" \
         '--format=value(state.state)'
@@ -74,7 +74,7 @@ node() {
         '--format=value(state)'
 }
 
-# What the TPU is: in the queue, or else as a VM; nothing if it is nowhere.
+# The state of the TPU, in the queue or else as a VM; nothing if it is absent.
 state() {
     local answer
     answer=$(queued ask) || exit
@@ -96,13 +96,13 @@ default_runtime_version() {
     v5litepod-*) echo v2-alpha-tpuv5-lite ;;
     v[234]-*) echo tpu-ubuntu2204-base ;;
     *)
-        fail "no accelerator type '$accelerator_type' is known here; there" \
-            "are v2-8, v3-8, v4-8, v5litepod-4, v5p-8, v6e-4 and larger ones." \
-            "For another, give --runtime_version=... too" ;;
+        fail "unknown accelerator type '$accelerator_type'. Known are v2-8," \
+            "v3-8, v4-8, v5litepod-4, v5p-8, v6e-4 and larger ones; for" \
+            "another, give --runtime_version=... too" ;;
     esac
 }
 
-# Writes and removes a small object: to be able to read is not enough.
+# Writes and removes a small object: permission to read is not enough.
 check_bucket() {
     local probe
     probe=$bucket/.launch-$$-$RANDOM
@@ -117,9 +117,9 @@ create() {
     [ -z "$bucket" ] || check_bucket
     there=$(state)
     ! lost "$there" ||
-        fail "$name is there, but $there: take step 'resume' or 'delete'"
+        fail "$name exists, but is $there: run step 'resume' or 'delete'"
     if [ -n "$there" ]; then
-        echo "$name is there already: $there"
+        echo "$name exists already: $there"
         return
     fi
     options=("${place[@]}" "--accelerator-type=$accelerator_type")
@@ -130,21 +130,21 @@ create() {
         attempt "creating $name" "${tpus[@]}" tpu-vm create "$name" \
             "${options[@]}" "--version=$runtime_version"
     else
-        attempt "asking for $name" "${tpus[@]}" queued-resources create \
+        attempt "requesting $name" "${tpus[@]}" queued-resources create \
             "$name" "--node-id=$name" "${options[@]}" \
             "--runtime-version=$runtime_version"
     fi
     half_made=false
 }
 
-# A request that fails or is interrupted half-way leaves nothing that costs.
+# A request that fails or is interrupted must leave nothing that costs money.
 leave() {
     local status=$?
     trap - EXIT
     if "$half_made" && ! "$dry_run" &&
         ! grep -qi 'already.exists' "$temporary/errors"; then
         (remove) >/dev/null 2>&1 ||
-            echo "error: $name may be half made: take step 'delete'" >&2
+            echo "error: $name may be half made: run step 'delete'" >&2
     fi
     rm -rf "$temporary"
     exit "$status"
@@ -176,26 +176,26 @@ wait_until_ready() {
         READY | ACTIVE)
             echo "$name is ready"
             return ;;
-        "") fail "there is no $name in $zone; take step 'create'" ;;
+        "") fail "there is no $name in $zone; run step 'create'" ;;
         esac
-        ! lost "$there" || fail "$name will not become ready, it is $there:" \
-            "take step 'resume' or 'delete'"
+        ! lost "$there" || fail "$name will not become ready: it is $there." \
+            "Run step 'resume' or 'delete'"
         [ $((polls * poll_seconds)) -lt $((wait_minutes * 60)) ] ||
             fail "$name is still $there after $wait_minutes minutes, and keeps" \
-                "its place: take step 'wait' again, or 'delete'"
+                "its place: run step 'wait' again, or 'delete'"
         echo "$name: $there"
         sleep "$poll_seconds"
         polls=$((polls + 1))
     done
 }
 
-# on_workers WHAT CALL...: has every worker call a function of worker.sh.
+# on_workers WHAT CALL...: calls a function of worker.sh on every worker.
 on_workers() {
     local what=$1 ssh
     shift
     ssh=("${tpus[@]}" tpu-vm ssh "$name" "${place[@]}" --worker=all)
     if "$dry_run"; then
-        # shellcheck disable=SC2016 # for whoever pastes it into a shell
+        # shellcheck disable=SC2016 # the shell that it is pasted into expands it
         printf '%s "--command=$(cat %q)"%q\n' "$(quoted "${ssh[@]}")" \
             "$here/worker.sh" $'\n'"$(quoted "$@")" >&3
     else
@@ -225,7 +225,7 @@ fetch() {
 }
 
 run() {
-    # All are asked before any is started.
+    # All workers are checked before any is started.
     on_workers "looking at the workers" ready_to_run ${bucket:+"$bucket"}
     if ! (on_workers "starting" start_run "$(quoted "${command[@]}")"); then
         stop
@@ -234,25 +234,25 @@ run() {
     "$dry_run" || echo "started on every worker of $name"
 }
 
-# stop [asked]: by whoever calls the step, or on the way to another one.
+# stop [asked]: `asked` if the user called the step, not another step.
 stop() {
     on_workers "stopping" stop_run "$STOP_SECONDS" "$@"
 }
 
 again() {
-    printf 'error: %s: take step '"'resume'"'\n' "$*" >&2
+    printf 'error: %s: run step '"'resume'"'\n' "$*" >&2
     exit "$TRY_AGAIN"
 }
 
-# What the workers tell, a line each, into the file `told`.
+# Writes a line from each worker into the file `told`.
 hear() {
     (on_workers "asking the workers" tell) >"$temporary/answers" || return
-    # None at all is no answer either, whatever ssh says.
+    # No line at all is no answer either, even if ssh succeeds.
     grep -o 'submodels: .*' "$temporary/answers" >"$temporary/told" ||
         "$dry_run"
 }
 
-# Whether a worker tells that it is so.
+# told STATE: whether any worker is in this state, a regular expression.
 told() {
     grep -qE "^submodels: [^ ]+ ($1) " "$temporary/told"
 }
@@ -273,12 +273,12 @@ watch() {
         ! told died || again "the command was killed on a worker"
         ! told "finished $SAVED" ||
             again "the command saved itself and ended on a worker"
-        ! told stopped || fail "the command was stopped: take step" \
-            "'resume' for it to go on"
-        ! told 'nothing|absent' || fail "no command runs: take step 'run'"
+        ! told stopped || fail "the command was stopped: run step" \
+            "'resume' to continue it"
+        ! told 'nothing|absent' || fail "no command runs: run step 'run'"
         ! told 'finished [1-9][0-9]*' ||
             fail "the command failed on a worker; ~/submodels-run/log there" \
-                "tells why. Where others still run, take step 'stop'"
+                "says why. If others still run, run step 'stop'"
         told running || break
         sleep "$poll_seconds"
     done
@@ -290,7 +290,8 @@ resume() {
     there=$(state)
     if [[ $there == READY || $there == ACTIVE ]]; then
         hear || fail "a worker of $name does not answer, yet it is $there." \
-            "Wait a little; if it stays so, take step 'delete', then 'resume'"
+            "Wait a little; if that does not help, run step 'delete', then" \
+            "'resume'"
         if told running && ! told "$unfinished"; then
             echo "nothing to resume: the command runs on every worker"
             return

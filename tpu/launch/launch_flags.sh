@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2034 # what is set here launch.sh reads
-# The steps, flags and messages of tpu/launch/launch.sh, which reads this file.
+# shellcheck shell=bash disable=SC2034 # launch.sh reads what is set here
+# The steps and flags of tpu/launch/launch.sh, and the checks of both.
 
 readonly STEPS="create wait install copy fetch run watch stop resume delete help"
 readonly FLAGS="name zone project accelerator_type runtime_version spot vm
@@ -16,31 +16,31 @@ help() {
 usage: tpu/launch/launch.sh STEP --name=NAME --zone=ZONE [--FLAG=VALUE ...] [-- COMMAND]
 
 steps
-  create    asks for the TPU: in the queue, or with --vm at once
-  wait      waits until it is ready
-  install   brings this code and TensorFlow for TPUs to every worker
+  create    requests the TPU: in the queue, or at once with --vm
+  wait      waits until the TPU is ready
+  install   installs this code and TensorFlow for TPUs on every worker
   copy      copies the folder --data to --bucket
-  fetch     copies it from the bucket to ~/data of every worker
+  fetch     copies the data from the bucket to ~/data on every worker
   run       starts COMMAND on every worker, in ~/submodels
   watch     prints the last line of every worker's log until all have finished
-  stop      ends the run, which may save itself first
-  resume    puts back whatever is gone, and starts COMMAND again
-  delete    gives the TPU back; the bucket stays
-  help      prints this
+  stop      stops the run, which may save itself first
+  resume    restores whatever is missing, and starts COMMAND again
+  delete    deletes the TPU; the bucket stays
+  help      prints this help
 
 flags
   --name, --zone, --project, --bucket
-                       also as TPU_NAME, TPU_ZONE, TPU_PROJECT and TPU_BUCKET
-                       in the environment
+                       or TPU_NAME, TPU_ZONE, TPU_PROJECT and TPU_BUCKET in
+                       the environment
   --accelerator_type   such as v5litepod-8; for create and resume
-  --runtime_version    the plain one of the accelerator type by default
-  --spot               cheaper, and may be taken away
-  --vm                 at once or not at all, past the queue
-  --service_account    whom the workers act as
-  --tensorflow         2.20 (the default) or 2.19
-  --wait_minutes       600 by default
-  --poll_seconds       30 by default
-  --dry_run            prints every command and carries out none
+  --runtime_version    default: the plain one for the accelerator type
+  --spot               a cheaper TPU, which may be preempted
+  --vm                 create the TPU at once, or fail, instead of queueing
+  --service_account    the account of the workers
+  --tensorflow         2.20 (default) or 2.19
+  --wait_minutes       how long to wait (default: 600)
+  --poll_seconds       how often to look (default: 30)
+  --dry_run            print every command, and run none
 EOF
 }
 
@@ -49,7 +49,7 @@ fail() {
     exit 1
 }
 
-# Those of the candidates that are within two edits (Levenshtein) of a word.
+# near WORD CANDIDATES...: the candidates within two edits (Levenshtein).
 near() {
     local word=$1
     shift
@@ -70,16 +70,16 @@ near() {
         END { print found }'
 }
 
-# unknown KIND WORD CANDIDATES...: fails, naming the near ones, or else all.
+# unknown KIND WORD CANDIDATES...: fails; suggests the near ones, or lists all.
 unknown() {
     local kind=$1 word=$2 close
     shift 2
     close=$(near "$word" "$@")
     [ -z "$close" ] || fail "unknown $kind '$word'. Did you mean: $close?"
-    fail "unknown $kind '$word'. There are: $*"
+    fail "unknown $kind '$word'. Known: $*"
 }
 
-# The words of a command as a shell reads them again.
+# quoted COMMAND...: the command as a line that a shell reads back.
 quoted() {
     local text
     text=$(printf '%q ' "$@")
@@ -103,7 +103,7 @@ set_flag() {
     spot | vm | dry_run)
         [ "$1" != "--$flag" ] || value=true
         [[ $value == true || $value == false ]] ||
-            fail "--$flag is true or false. Received: '$value'." ;;
+            fail "--$flag must be true or false. Received: '$value'." ;;
     *)
         [[ $1 == *=* && -n $value ]] ||
             fail "--$flag needs a value: --$flag=..." ;;
@@ -122,8 +122,8 @@ parse() {
             break ;;
         --*) set_flag "$1" ;;
         *)
-            [ -z "$step" ] || fail "one step at a time: '$step', and '$1'." \
-                "The command for the workers comes after --"
+            [ -z "$step" ] || fail "give one step, not '$step' and '$1'. The" \
+                "command for the workers comes after --"
             step=$1 ;;
         esac
         shift
@@ -136,16 +136,17 @@ parse() {
 check() {
     bucket=${bucket%/}
     [[ -z $name || $name =~ ^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$ ]] ||
-        fail "--name begins with a letter and has lower-case letters, digits" \
-            "and, but for its end, -. Received: '$name'."
+        fail "--name must begin with a lower-case letter, continue with" \
+            "lower-case letters, digits and -, and not end with -." \
+            "Received: '$name'."
     [[ -z $bucket || $bucket =~ ^gs://[^/]+ ]] ||
-        fail "--bucket is an address such as gs://mine/speech." \
+        fail "--bucket must be an address such as gs://mine/speech." \
             "Received: '$bucket'."
     [[ $tensorflow == 2.19 || $tensorflow == 2.20 ]] ||
-        fail "--tensorflow is 2.19 or 2.20: no other has wheels for TPUs." \
+        fail "--tensorflow must be 2.19 or 2.20, which have wheels for TPUs." \
             "Received: '$tensorflow'."
     [[ $wait_minutes$poll_seconds =~ ^[0-9]+$ ]] ||
-        fail "--wait_minutes and --poll_seconds are whole numbers." \
+        fail "--wait_minutes and --poll_seconds must be whole numbers." \
             "Received: '$wait_minutes', '$poll_seconds'."
     case $step in
     copy) need bucket data ;;
@@ -154,12 +155,12 @@ check() {
     fetch) need name zone bucket ;;
     *) need name zone ;;
     esac
-    [[ $step != copy || -d $data ]] || fail "--data: no folder '$data'"
+    [[ $step != copy || -d $data ]] || fail "--data: there is no folder '$data'"
     if [[ $step == run || $step == resume ]] && [ ${#command[@]} -eq 0 ]; then
-        fail "step '$step' needs the command for the workers:" \
+        fail "step '$step' needs a command for the workers:" \
             "tpu/launch/launch.sh $step ... -- python -m tasks.train ..."
     fi
     "$dry_run" || type gcloud >/dev/null 2>&1 ||
-        fail "gcloud is not on the PATH. Install the Google Cloud CLI, or" \
-            "see what would be done with --dry_run"
+        fail "gcloud is not on the PATH. Install the Google Cloud CLI, or use" \
+            "--dry_run to see the commands"
 }

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What tpu/launch/launch.sh has a worker of the TPU do. The text of this file travels
-# in the command, with a call of one of its functions after it. It owns these
-# in the home folder: submodels (the code), submodels-venv, submodels-installed
-# (there once installing is through), submodels-run (of the last command) and
-# data.
+# The functions that tpu/launch/launch.sh calls on the workers of a TPU. Each ssh
+# command holds the text of this file, and a call of one function after it.
+# In the home folder they own submodels (the code), submodels-venv,
+# submodels-installed (made when the installation is complete), submodels-run
+# (about the last command) and data.
 set -euo pipefail
 cd "$HOME"
 
@@ -12,7 +12,7 @@ problem() {
     exit 1
 }
 
-# Whether the last command still runs: the process of that number is ours.
+# Whether the last command still runs: the process with its number is ours.
 alive() {
     local pid
     [ -s submodels-run/pid ] || return 1
@@ -22,7 +22,7 @@ alive() {
 
 install_code() {
     local tensorflow=$1 venv=submodels-venv/bin keras_hub=0.32
-    ! alive || problem "a command runs here; take step 'stop' first"
+    ! alive || problem "a command is running here; run step 'stop' first"
     rm -rf submodels-installed submodels.new
     mkdir submodels.new
     tar -xzf submodels.tar.gz -C submodels.new
@@ -36,12 +36,12 @@ install_code() {
     if [ "$tensorflow" = 2.20 ]; then
         $venv/pip install --quiet --editable './submodels[tpu]'
     else
-        # Later ones ask for a later tensorflow-text.
+        # Later versions require a later tensorflow-text.
         keras_hub=0.31
         $venv/pip install --quiet --editable ./submodels \
             "tensorflow-tpu==$tensorflow.*" kagglehub regex 'sentencepiece<0.2.2'
     fi
-    # They ask for the package tensorflow, which would overwrite that for TPUs.
+    # They require the package tensorflow, which would overwrite the one for TPUs.
     $venv/pip install --quiet --no-deps \
         "tensorflow-text==$tensorflow.*" "keras-hub==$keras_hub.*"
     $venv/python -c 'import keras_hub, tensorflow, tensorflow_text'
@@ -53,12 +53,12 @@ fetch_data() {
     gcloud storage rsync --recursive "$1" data
 }
 
-# ready_to_run [BUCKET]: fails where a command could not begin.
+# ready_to_run [BUCKET]: fails if a command could not start.
 ready_to_run() {
     local probe
     [ -e submodels-installed ] ||
-        problem "the code is not installed; take step 'install'"
-    ! alive || problem "a command runs already; take step 'watch' or 'stop'"
+        problem "the code is not installed; run step 'install'"
+    ! alive || problem "a command is running already; run step 'watch' or 'stop'"
     check_single_host
     [ $# -gt 0 ] || return 0
     probe=$1/.launch-$(hostname)-$$
@@ -69,7 +69,7 @@ ready_to_run() {
     fi
 }
 
-# metadata NAME: what the TPU VM's metadata server says of this worker.
+# metadata NAME: an attribute of this worker, from the metadata server.
 metadata() {
     local at=${GCE_METADATA_HOST:-metadata.google.internal}
     curl -fsS -m 30 --retry 3 -H 'Metadata-Flavor: Google' \
@@ -77,17 +77,17 @@ metadata() {
         problem "the metadata server does not say what '$1' is"
 }
 
-# A job trains on one host: the workers of several would each train all of it,
-# and write over each other.
+# A job trains on one host: several workers would each train the whole job, and
+# overwrite each other's results.
 check_single_host() {
     local endpoints
     endpoints=$(metadata worker-network-endpoints)
     [[ $endpoints != *,* ]] ||
-        problem "a command runs on one host, and this TPU has several; create" \
-            "one of a single host, such as --accelerator_type=v5litepod-8"
+        problem "a command runs on one host, but this TPU has several; create" \
+            "one with a single host, such as --accelerator_type=v5litepod-8"
 }
 
-# start_run COMMAND: one string, as a shell reads it.
+# start_run COMMAND: starts a command, given as one line for a shell.
 start_run() {
     rm -rf submodels-run
     mkdir submodels-run
@@ -104,11 +104,12 @@ start_run() {
     echo $! >submodels-run/pid
 }
 
-# stop_run SECONDS [asked]: SIGTERM, so that it may save itself; SIGKILL after
-# that. What somebody asked to stop is not for `resume` to put back by itself.
+# stop_run SECONDS [asked]: sends SIGTERM, so that the command can save itself,
+# and SIGKILL after SECONDS. `asked` marks a stop that the user wanted: a loop
+# of `watch` and `resume` must not undo it.
 stop_run() {
     local pid tenths=0
-    # Another worker's stop may have ended it already, or its machine has.
+    # It may have ended already, with another worker or with its machine.
     if [ "${2:-}" = asked ] && [ -e submodels-run/pid ] &&
         { [ ! -e submodels-run/exit_code ] ||
             grep -qx 143 submodels-run/exit_code; }; then
@@ -124,7 +125,7 @@ stop_run() {
     ! alive || kill -KILL -- "-$pid"
 }
 
-# One line: host, state and the end of the log.
+# tell: prints a line with the host, the state and the end of the log.
 tell() {
     local what=nothing last=""
     if alive; then
@@ -138,7 +139,7 @@ tell() {
     elif [ ! -e submodels-installed ]; then
         what=absent
     fi
-    # Progress bars write over their line.
+    # Progress bars overwrite their line.
     [ ! -e submodels-run/log ] ||
         last=$(tail -c 400 submodels-run/log | tr '\b' '\r' | tr '\r' '\n' |
             grep . | tail -n 1 | cut -c 1-200) || true

@@ -83,14 +83,14 @@ def test_create_again_makes_no_second(cloud):
     cloud.is_there("WAITING_FOR_RESOURCES")
     done = cloud.launch("create", ACCELERATOR)
     assert done.returncode == 0
-    assert done.stdout == "ann is there already: WAITING_FOR_RESOURCES\n"
+    assert done.stdout == "ann exists already: WAITING_FOR_RESOURCES\n"
     assert cloud.calls() == [launching.describe()]
 
 
 @pytest.mark.parametrize("state", ["SUSPENDED", "FAILED", "PREEMPTED"])
 def test_what_was_taken_away_is_not_taken_for_there(cloud, state):
     cloud.is_there(state)
-    assert f"but {state}: take step 'resume'" in error(
+    assert f"but is {state}: run step 'resume'" in error(
         cloud.launch("create", ACCELERATOR)
     )
     assert f"it is {state}" in error(cloud.launch("wait"))
@@ -109,7 +109,7 @@ def test_a_request_that_fails_leaves_nothing(cloud):
     message = error(cloud.launch("create", ACCELERATOR, "--vm"))
     assert message.startswith("error: creating ann failed: (gcloud) RESOURCE_")
     assert message.endswith(
-        "Ask in the queue (without --vm), elsewhere, or for less"
+        "Queue the request (without --vm), or ask in another zone or for less"
     )
     assert cloud.calls()[-1] == [*VM, "delete", "ann", ZONE, "--quiet"]
 
@@ -182,7 +182,7 @@ def test_wait_asks_until_it_is_ready(cloud):
     message = error(cloud.launch("wait", "--wait_minutes=0"))
     assert "still PROVISIONING after 0 minutes" in message
     cloud.answer()
-    assert "take step 'create'" in error(cloud.launch("wait"))
+    assert "run step 'create'" in error(cloud.launch("wait"))
 
 
 def test_install_sends_the_code_and_stops_where_that_fails(cloud):
@@ -258,7 +258,7 @@ def test_a_tpu_of_several_hosts_runs_no_command(cloud):
         "unknown:unknown:10.0.0.2,unknown:unknown:10.0.0.3"
     )
     message = error(cloud.launch("run", command=["true"]))
-    assert "a command runs on one host, and this TPU has several" in message
+    assert "a command runs on one host, but this TPU has several" in message
     assert not (home / "submodels-run").exists()
 
 
@@ -273,7 +273,7 @@ def test_a_worker_that_cannot_count_the_hosts_keeps_all_from_starting(cloud):
 def test_a_worker_that_is_not_ready_keeps_all_from_starting(cloud):
     homes = [cloud.worker("0"), cloud.worker("1", installed=False)]
     message = error(cloud.launch("run", command=["true"]))
-    assert "the code is not installed; take step 'install'" in message
+    assert "the code is not installed; run step 'install'" in message
     assert not any((home / "submodels-run").exists() for home in homes)
     cloud.worker("2")
     (homes[1] / "submodels-installed").touch()
@@ -318,8 +318,10 @@ def test_a_stopped_command_may_save_itself_and_a_second_run_is_refused(cloud):
     cloud.launch("run", command=[sys.executable, "-c", program])
     waiting.block_until((home / "begun").exists)
     message = error(cloud.launch("run", command=["true"]))
-    assert "runs already; take step 'watch' or 'stop'" in message
-    assert "runs here; take step 'stop' first" in error(cloud.launch("install"))
+    assert "running already; run step 'watch' or 'stop'" in message
+    assert "is running here; run step 'stop' first" in error(
+        cloud.launch("install")
+    )
     assert cloud.launch("stop").returncode == 0
     assert (home / "saved").exists()
     assert finished(home) == 3
@@ -349,7 +351,7 @@ def told(home, state):
 def test_watch_tells_how_it_ended(cloud):
     cloud.is_there("ACTIVE")
     home = cloud.worker("0")
-    assert "take step 'run'" in error(cloud.launch("watch"))
+    assert "run step 'run'" in error(cloud.launch("watch"))
     told(home, "0")
     done = cloud.launch("watch")
     assert done.returncode == 0
@@ -363,11 +365,11 @@ def test_watch_ends_with_a_status_of_its_own_where_resume_helps(cloud):
     cloud.is_there("ACTIVE")
     done = cloud.launch("watch")
     assert done.returncode == 75
-    assert "killed on a worker: take step 'resume'" in error(done)
+    assert "killed on a worker: run step 'resume'" in error(done)
     cloud.is_there("SUSPENDED")
     done = cloud.launch("watch")
     assert done.returncode == 75
-    assert "ann is SUSPENDED: take step 'resume'" in error(done)
+    assert "ann is SUSPENDED: run step 'resume'" in error(done)
     for no_answer in ("exit 255", "exit 0"):
         cloud.is_there("ACTIVE", **{" ssh ": no_answer})
         assert cloud.launch("watch").returncode == 75
@@ -407,7 +409,7 @@ def test_what_somebody_stopped_is_not_taken_for_preempted(cloud):
     assert finished(home) == 128 + signal.SIGTERM
     done = cloud.launch("watch")
     assert done.returncode == 1
-    assert "was stopped: take step 'resume'" in error(done)
+    assert "was stopped: run step 'resume'" in error(done)
     assert cloud.launch("resume", ACCELERATOR, command=["true"]).stdout == (
         "started on every worker of ann\n"
     )
@@ -530,23 +532,23 @@ def test_a_dry_run_carries_out_nothing_and_prints_what_would_be(cloud, step):
     "words, message",
     [
         (["creat"], "unknown step 'creat'. Did you mean: create?"),
-        (["train"], "There are: create wait install copy fetch run watch"),
+        (["train"], "Known: create wait install copy fetch run watch"),
         (["wait", "--zon=a"], "unknown flag '--zon'. Did you mean: --zone?"),
         (["wait", "--name=ann"], "step 'wait' needs --zone=..."),
         (["create", *launching.NAMED], "needs --accelerator_type=..."),
         (["fetch", *launching.NAMED], "needs --bucket=..."),
-        (["copy", BUCKET, "--data=/no/such"], "no folder '/no/such'"),
-        (["run", *launching.NAMED], "needs the command for the workers"),
+        (["copy", BUCKET, "--data=/no/such"], "there is no folder '/no/such'"),
+        (["run", *launching.NAMED], "needs a command for the workers"),
         (["wait", "--name=Ann B", ZONE], "Received: 'Ann B'."),
         (["wait", "--name"], "--name needs a value"),
         (["wait", "--spot=maybe"], "Received: 'maybe'."),
-        (["wait", "stop"], "one step at a time: 'wait', and 'stop'."),
+        (["wait", "stop"], "give one step, not 'wait' and 'stop'."),
         (["fetch", *launching.NAMED, "--bucket=mine"], "Received: 'mine'."),
         (["wait", *launching.NAMED, "--tensorflow=2.21"], "Received: '2.21'."),
         (["wait", *launching.NAMED, "--poll_seconds=x"], "whole numbers"),
         (
             ["create", *launching.NAMED, "--accelerator_type=v9-8"],
-            "no accelerator type 'v9-8' is known here",
+            "unknown accelerator type 'v9-8'",
         ),
     ],
 )
@@ -605,6 +607,8 @@ def test_a_worker_gets_the_code_and_the_wheels_in_order(
     home = cloud.worker("0", installed=False)
     (home / "submodels" / "stale").touch()
     cloud.executable("on_worker/python3.11", PYTHON)
+    if version == "2.20":
+        cloud.pack_all()
     done = cloud.launch("install", f"--tensorflow={version}")
     assert done.returncode == 0, done.stderr
     assert (home / "called").read_text().splitlines() == [
