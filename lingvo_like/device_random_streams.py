@@ -1,9 +1,11 @@
-"""Random numbers drawn inside of a step, the same on every device.
+"""Random numbers drawn inside a compiled step, the same on every device.
 
-TensorFlow's uniform floats are not: its kernels make them of the low bits of
-a Philox word and XLA of the high ones, and where the algorithm is left open
-XLA reads a negative seed otherwise. The bits themselves are the same.
+TensorFlow's uniform floats differ between devices: its kernels make them of
+the low bits of a Philox word, and XLA of the high bits. Where the algorithm is
+left open, XLA also reads a negative seed differently. The bits are the same.
 """
+
+from collections import abc
 
 import tensorflow as tf
 
@@ -13,22 +15,23 @@ _MANTISSA = 0x7FFFFF
 _ONE = 0x3F800000
 
 
-def uniform(shape, seeds):
-    """Floats in [0, 1), what `tf.random.stateless_uniform` draws on a CPU.
+def uniform(shape: abc.Sequence[int], seeds: tf.Tensor) -> tf.Tensor:
+    """Floats in [0, 1), those of `tf.random.stateless_uniform` on a CPU.
 
     Args:
-        shape: list of int, of what each seed draws.
-        seeds: `[speakers, 2]` int32, as `streams.stateless_seed` gives.
+        shape: of the numbers that each seed draws.
+        seeds: `[speakers, 2]` int32, from `random_streams.stateless_seed`.
 
     Returns:
-        float32 `[speakers, *shape]`.
+        `[speakers, *shape]` float32.
     """
+    # Without bounds, integers use all of their bits.
     bits = tf.stack(
         [
             tf.random.stateless_uniform(
                 shape,
                 seed,
-                minval=None,
+                minval=None,  # pyright: ignore[reportArgumentType]
                 maxval=None,
                 dtype=tf.uint32,
                 alg=_ALGORITHM,
@@ -36,17 +39,16 @@ def uniform(shape, seeds):
             for seed in tf.unstack(seeds)
         ]
     )
-    # A float of [1, 2) whose mantissa they are, less one.
+    # As the mantissa of a float in [1, 2), minus one.
     mantissa = tf.bitwise.bitwise_and(bits, tf.constant(_MANTISSA, tf.uint32))
     ones = tf.constant(_ONE, tf.uint32)
     return tf.bitcast(tf.bitwise.bitwise_or(mantissa, ones), tf.float32) - 1.0
 
 
-def fold_in(seeds, data):
-    """Other seeds `[speakers, 2]`, of streams of their own for each `data`."""
+def fold_in(seeds: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
+    """Seeds `[speakers, 2]` of other streams, separate for each `data`."""
+    # TensorFlow's type stubs lack `tf.random.experimental`.
+    fold = tf.random.experimental.stateless_fold_in  # pyright: ignore
     return tf.stack(
-        [
-            tf.random.experimental.stateless_fold_in(seed, data, _ALGORITHM)
-            for seed in tf.unstack(seeds)
-        ]
+        [fold(seed, data, _ALGORITHM) for seed in tf.unstack(seeds)]
     )

@@ -1,13 +1,19 @@
-"""The only converters between lengths, paddings and masks.
+"""Converts between lengths, paddings and masks; nothing else does.
 
 Paddings follow the speech convention: float, 1 where a frame is padded. Masks
-follow Keras's: True where a frame is valid; they live inside attention only.
+follow Keras's: True where a frame is valid. Masks exist inside attention only.
 """
+
+from typing import TypeAlias
 
 from keras import ops
 
+from lingvo_like import tensor_types
 
-def from_lengths(lengths, max_length):
+Tensor: TypeAlias = tensor_types.Tensor
+
+
+def from_lengths(lengths: Tensor, max_length: int | Tensor) -> Tensor:
     """Lengths `[batch]` int to paddings `[batch, max_length]` float32."""
     frames = ops.arange(max_length, dtype="int32")
     return ops.cast(
@@ -15,20 +21,20 @@ def from_lengths(lengths, max_length):
     )
 
 
-def to_lengths(paddings):
+def to_lengths(paddings: Tensor) -> Tensor:
     """Paddings `[batch, time]` to lengths `[batch]` int32."""
     return ops.cast(ops.sum(1.0 - paddings, axis=-1), "int32")
 
 
-def to_mask(paddings):
+def to_mask(paddings: Tensor) -> Tensor:
     """Paddings `[batch, time]` to a boolean mask, True where valid."""
     return paddings < 0.5
 
 
-def zero_padded(x, paddings):
+def zero_padded(x: Tensor, paddings: Tensor) -> Tensor:
     """`x` `[batch, time, ...]` with its padded frames replaced by zeros.
 
-    A `where`, not a product: zero times the NaN of a padded frame is NaN.
+    A `where`, not a product, because zero times NaN is NaN.
     """
     valid = ops.reshape(
         to_mask(paddings), ops.shape(paddings) + (1,) * (len(x.shape) - 2)

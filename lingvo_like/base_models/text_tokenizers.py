@@ -1,7 +1,9 @@
-"""Text to token ids on the host, and token ids to text in the graph."""
+"""Tokenizers of CTC models: ids on the host, and text in the graph."""
 
+import abc
 import hashlib
 import unicodedata
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -10,26 +12,53 @@ from lingvo_like import files
 
 CHARACTERS = "characters"
 SYMBOLS = " '0123456789abcdefghijklmnopqrstuvwxyz"
-# Punctuation that stands for a symbol of ours, or for a gap between words.
+# Punctuation that is written as one of `SYMBOLS`.
 REPLACEMENTS = {"’": "'", "‘": "'", "`": "'", "-": " ", "–": " ", "—": " "}
 
 
-class Characters(tf.Module):
+class Tokenizer(tf.Module, abc.ABC):
+    """Turns text into token ids and back.
+
+    Attributes:
+        vocabulary_size: the number of token ids, which start at 0.
+    """
+
+    vocabulary_size: int
+
+    @abc.abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Everything that decides ids and texts, as JSON values."""
+
+    @abc.abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text.
+
+        Raises:
+            ValueError: the vocabulary cannot spell it.
+        """
+
+    @abc.abstractmethod
+    def detokenize(
+        self, tokens: tf.Tensor, token_lengths: tf.Tensor
+    ) -> tf.Tensor:
+        """Ids `[batch, max_tokens]` to text, a string tensor `[batch]`."""
+
+
+class Characters(Tokenizer):
     """Lower-case Latin letters, digits, the apostrophe and the space."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(name="characters")
         self.vocabulary_size = len(SYMBOLS)
         self._ids = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 
-    def description(self):
-        """What the tokenizer is, as a JSON-able dict."""
+    def description(self) -> dict[str, Any]:
         return {"kind": CHARACTERS, "symbols": SYMBOLS}
 
-    def tokenize(self, text):
-        """Text to a list of ids.
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text.
 
-        Letters are lower-cased and lose their accents, other punctuation is
+        Letters become lower case and lose their accents, other punctuation is
         dropped, and runs of space become one.
 
         Raises:
@@ -50,56 +79,52 @@ class Characters(tf.Module):
                 )
         return [self._ids[s] for s in " ".join("".join(kept).split())]
 
-    def detokenize(self, tokens, token_lengths):
-        """Ids `[batch, max_tokens]` to text, a string tensor `[batch]`."""
+    def detokenize(
+        self, tokens: tf.Tensor, token_lengths: tf.Tensor
+    ) -> tf.Tensor:
         valid = tf.sequence_mask(token_lengths, tf.shape(tokens)[1])
         symbols = tf.gather(tf.constant(list(SYMBOLS)), tf.maximum(tokens, 0))
         text = tf.strings.reduce_join(tf.where(valid, symbols, ""), axis=-1)
         return tf.strings.strip(tf.strings.regex_replace(text, " +", " "))
 
 
-class SentencePiece(tf.Module):
+class SentencePiece(Tokenizer):
     """A SentencePiece model (Kudo & Richardson 2018), through TensorFlow Text.
 
     Args:
-        model: bytes, the serialised SentencePiece model.
+        model: the serialised SentencePiece model.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: bytes) -> None:
         super().__init__(name="sentence_piece")
         self.model = model
-        self._tokenizer = tf_text.SentencepieceTokenizer(
-            model=model, out_type=tf.int32
-        )
+        # Untyped: TensorFlow Text's hints are wrong.
+        make: Any = tf_text.SentencepieceTokenizer
+        self._tokenizer = make(model=model, out_type=tf.int32)
         self.vocabulary_size = int(self._tokenizer.vocab_size())
 
-    def description(self):
-        """What the tokenizer is, as a JSON-able dict."""
+    def description(self) -> dict[str, Any]:
         return {
             "kind": "sentencepiece",
             "sha256": hashlib.sha256(self.model).hexdigest(),
         }
 
-    def tokenize(self, text):
-        """Text to a list of ids."""
+    def tokenize(self, text: str) -> list[int]:
         return self._tokenizer.tokenize(text).numpy().tolist()
 
-    def detokenize(self, tokens, token_lengths):
-        """Ids `[batch, max_tokens]` to text, a string tensor `[batch]`."""
-        return self._tokenizer.detokenize(
-            tf.RaggedTensor.from_tensor(tokens, lengths=token_lengths)
-        )
+    def detokenize(
+        self, tokens: tf.Tensor, token_lengths: tf.Tensor
+    ) -> tf.Tensor:
+        valid = tf.sequence_mask(token_lengths, tf.shape(tokens)[1])
+        return self._tokenizer.detokenize(tf.ragged.boolean_mask(tokens, valid))
 
 
-def load(vocabulary):
+def load(vocabulary: str) -> Tokenizer:
     """The tokenizer of a vocabulary.
 
     Args:
         vocabulary: "characters", or the path of a SentencePiece model, local
             or `gs://`.
-
-    Returns:
-        `Characters` or `SentencePiece`.
 
     Raises:
         ValueError: the file is missing or is no SentencePiece model.

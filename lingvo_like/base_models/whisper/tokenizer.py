@@ -51,7 +51,7 @@ class WhisperTokenizer:
     def __init__(
         self,
         vocabulary: abc.Mapping[str, int],
-        merges: abc.Sequence[tuple[str, str]],
+        merges: abc.Iterable[abc.Sequence[str]],
         special: abc.Mapping[str, int],
         language: str = "en",
     ) -> None:
@@ -217,8 +217,8 @@ def from_json(text: str | bytes, language: str = "en") -> WhisperTokenizer:
     model = document.get("model", {}) if isinstance(document, dict) else {}
     if "vocab" not in model or "merges" not in model:
         raise ValueError("it holds no BPE vocabulary and merges")
-    merges = [
-        tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair)
+    pairs = [
+        pair.split(" ") if isinstance(pair, str) else pair
         for pair in model["merges"]
     ]
     added = {
@@ -226,7 +226,7 @@ def from_json(text: str | bytes, language: str = "en") -> WhisperTokenizer:
         for token in document.get("added_tokens", [])
     }
     special = {**added, **_special(model["vocab"])}
-    return WhisperTokenizer(model["vocab"], merges, special, language)
+    return WhisperTokenizer(model["vocab"], pairs, special, language)
 
 
 def from_vocabulary(
@@ -243,7 +243,7 @@ def from_vocabulary(
         language: see `WhisperTokenizer`.
     """
     pairs = [
-        tuple(line.split(" "))
+        line.split(" ")
         for line in merges
         if line.strip() and not line.startswith("#version")
     ]
