@@ -5,17 +5,13 @@ suppressed tokens are excluded before the softmax, the first token is neither
 blank nor the end, and beams are ranked by their mean log probability.
 """
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.base_models.whisper import encoder_decoder
-
-if TYPE_CHECKING:
-    # The tokenizer needs TensorFlow, and the search runs on JAX without it.
-    from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
 Tensor: TypeAlias = tensor_types.Tensor
 State: TypeAlias = dict[str, Tensor]
@@ -28,6 +24,15 @@ IMPOSSIBLE = -1e9
 COPIES = 4
 
 
+class Tokens(Protocol):
+    """The ids that a search needs of a tokenizer."""
+
+    prompt: list[int]
+    end_of_text: int
+    suppressed: list[int]
+    suppressed_first: list[int]
+
+
 class Rules:
     """Which tokens may come next.
 
@@ -37,7 +42,7 @@ class Rules:
 
     def __init__(
         self,
-        tokenizer: "whisper_tokenizer.WhisperTokenizer",
+        tokenizer: Tokens,
         vocabulary_size: int,
     ) -> None:
         self.prompt = tokenizer.prompt

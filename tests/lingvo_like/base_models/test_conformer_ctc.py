@@ -321,7 +321,7 @@ def test_saves_and_loads_the_same_model(model, tmp_path):
 def test_a_directory_is_never_rewritten(model, tmp_path):
     directory = str(tmp_path / "base")
     model.save(directory)
-    with pytest.raises(FileExistsError, match="not empty"):
+    with pytest.raises(FileExistsError, match="not an empty"):
         make().save(directory)
     assert conformer_ctc.load(directory).fingerprint() == model.fingerprint()
 

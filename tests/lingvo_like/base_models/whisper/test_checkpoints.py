@@ -364,7 +364,7 @@ def test_missing_package_names_the_extra(monkeypatch):
 
 
 def test_saving_never_overwrites_a_model(base, folder):
-    with pytest.raises(FileExistsError, match="is not empty"):
+    with pytest.raises(FileExistsError, match="not an empty"):
         base.save(folder)
 
 

@@ -3,14 +3,12 @@
 import functools
 
 import keras
-import keras_hub
 import numpy as np
 
 from lingvo_like.base_models.whisper import (
     checkpoints,
     encoder_decoder,
     huggingface,
-    kerashub,
 )
 from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
@@ -98,6 +96,11 @@ def weights(base):
 
 def backbone(base):
     """A backbone of KerasHub with a base's dimensions and weights."""
+    # Late: it takes seconds to import, and few tests need it.
+    import keras_hub
+
+    from lingvo_like.base_models.whisper import kerashub
+
     dimensions = base.dimensions
     result = keras_hub.models.WhisperBackbone(
         vocabulary_size=dimensions.vocabulary_size,
