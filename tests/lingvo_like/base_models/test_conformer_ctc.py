@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lingvo_like import files
 from lingvo_like.base_models import conformer_ctc
 from params import schema
 
@@ -397,7 +398,7 @@ def test_nothing_is_left_of_a_save_that_failed(model, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(tf.io.gfile, "rename", fail)
+    monkeypatch.setattr(files, "write_atomically", fail)
     with pytest.raises(OSError, match="no space left"):
         model.save(str(tmp_path / "base"))
     assert list(tmp_path.iterdir()) == []
