@@ -100,11 +100,10 @@ class LocalFiles:
         }
         return kinds.get(stat.S_IFMT(mode), "other")
 
-    def make_root(self) -> None:
-        os.makedirs(self.root, exist_ok=True)
-
     def make_folder(self, path: str) -> None:
         """Makes a folder and those above it, and syncs the new ones."""
+        if not path:
+            return os.makedirs(self.root, exist_ok=True)
         parent = posixpath.dirname(path)
         if parent and self.kind(parent) is None:
             self.make_folder(parent)
@@ -244,9 +243,6 @@ class RemoteFiles:
             if tf.io.gfile.isdir(self.full(path)):
                 return "folder"
             return "file" if tf.io.gfile.exists(self.full(path)) else None
-
-    def make_root(self) -> None:
-        self.make_folder("")
 
     def make_folder(self, path: str) -> None:
         with self._naming(path):

@@ -87,15 +87,6 @@ def pointer_path(folder: str) -> str:
     return f"{folder}/{POINTER}"
 
 
-def record_path(folder: str, number: int, sha256: str) -> str:
-    return f"{folder}/v{number:06d}-{sha256[:12]}.json"
-
-
-def blob_path(folder: str, sha256: str) -> str:
-    """Path of a Submodel's file."""
-    return f"{folder}/{sha256}{submodel_file.SUFFIX}"
-
-
 def parse_record(name: str) -> tuple[int, str] | None:
     """Number and first digits of the SHA-256 in the name of a record's file.
 

@@ -8,6 +8,7 @@ import json
 from lingvo_like import files, hyperparams, json_values
 from lingvo_like.store import filesystem, layout
 from lingvo_like.store import gate as gate_lib
+from lingvo_like.submodel import file as submodel_file
 
 FORMAT_VERSION = 1
 _MAX_BYTES = 1 << 16
@@ -75,11 +76,11 @@ class Version:
 
     @property
     def record_path(self) -> str:
-        return layout.record_path(self.folder, self.number, self.sha256)
+        return f"{self.folder}/v{self.number:06d}-{self.sha256[:12]}.json"
 
     @property
     def blob_path(self) -> str:
-        return layout.blob_path(self.folder, self.sha256)
+        return f"{self.folder}/{self.sha256}{submodel_file.SUFFIX}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +160,7 @@ def write_marker(tree: filesystem.Files) -> None:
     Raises:
         ValueError: the folder holds something else.
     """
-    tree.make_root()
+    tree.make_folder("")
     names = [
         name
         for name in tree.list("")

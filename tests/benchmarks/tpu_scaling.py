@@ -74,8 +74,9 @@ class Bench:
         )
         report = made.compile(self.target.name)
         print(
-            f"{num_slots} Submodels on a chip, {places} in its step, "
-            f"{time.perf_counter() - start:.0f} s: {report}",
+            f"{num_slots} Submodels on a chip, {places} in its step: "
+            f"{time.perf_counter() - start:.0f} s, "
+            f"{report.hbm_fraction:.1%} of a chip's HBM",
             file=sys.stderr,
             flush=True,
         )

@@ -167,13 +167,3 @@ class CompileReport:
                 f"the arithmetic alone {self.compute_seconds * 1e3:,.3f} ms",
             ),
         ]
-
-    def __str__(self):
-        return (
-            f"{self.topology.name}: compiled in {self.compile_seconds:.1f} s; "
-            f"{self.memory_bytes / 2**20:.1f} MiB "
-            f"({self.hbm_fraction:.1%} of a chip); "
-            f"{self.flops / 1e9:.1f} GFLOP, "
-            f"{self.bytes_accessed / 1e6:.1f} MB accessed; "
-            f"about {self.roofline_seconds * 1e3:.3f} ms ({self.bound})"
-        )
