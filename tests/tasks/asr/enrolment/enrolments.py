@@ -70,6 +70,11 @@ def space(base, encoder=False, seed=0, speakers=("old1", "old2", "old3")):
     )
 
 
+def changed(space, **tensors):
+    """The space with other tensors, by their names in a file."""
+    return dataclasses.replace(space, tensors=space.tensors | tensors)
+
+
 def speech(base, folder, speakers, utterances, **kwargs):
     """Dict of speaker to `SpeakerUtterances`, of recordings made here."""
     path = tiny.recordings(folder, speakers, utterances, **kwargs)

@@ -218,7 +218,7 @@ def test_an_embedding_starts_at_the_mean_where_the_prediction_is_worse(
 ):
     def embedding(mean, mode):
         (each,) = enrol.enrol(
-            dataclasses.replace(spaces[True], mean_embedding=mean),
+            enrolments.changed(spaces[True], mean_embedding=mean),
             base,
             {"ann": speech["ann"]},
             mode=mode,
@@ -260,7 +260,8 @@ def starting(base, spaces, speech, known, neighbors, **changes):
     space = spaces[True]
     metadata = dataclasses.replace(space.metadata, speakers=tuple(known))
     space = dataclasses.replace(
-        space, embeddings=np.stack(list(known.values())), metadata=metadata
+        enrolments.changed(space, embeddings=np.stack(list(known.values()))),
+        metadata=metadata,
     )
     values = dataclasses.replace(
         enrolments.QUICK,
@@ -486,7 +487,7 @@ def test_nothing_is_kept_that_is_worse_than_the_base(base, spaces, speech):
         enrolments.QUICK, embedding_learning_rate=1e4, embedding_evaluations=1
     )
     far = np.full_like(spaces[False].mean_embedding, 50.0)
-    space = dataclasses.replace(spaces[False], mean_embedding=far)
+    space = enrolments.changed(spaces[False], mean_embedding=far)
     (each,) = enrol.enrol(space, base, {"ann": speech["ann"]}, values=values)
     assert each.judgements["embedding"].loss > each.judgements["base"].loss
     assert each.mode == "" and each.tensors is None
