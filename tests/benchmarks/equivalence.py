@@ -85,14 +85,10 @@ def fine_tune_all(base_path, values, arguments, corpus, data):
                     eval_every_steps=10**9,
                 ),
                 values.augment,
-                speech,
-                {},
             )
-        else:
-            trainer.start_over(speech)
         for name, weight in base.named_weights().items():
             weight.assign(start[name])
-        trainer.run()
+        trainer.run(speech)
         totals |= jobs.word_errors(
             base,
             {slot: data[slot]},

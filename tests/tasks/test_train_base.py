@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from params import registry
+from tasks.asr.bases import job
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -21,16 +23,13 @@ def run(binary, *flags):
 
 
 def test_a_whisper_is_not_trained_from_scratch(tmp_path):
-    done = run(
-        "train_base",
-        "--experiment=whisper.Stacked",
-        f"--train_manifest={tmp_path}/train.jsonl",
-        f"--model_dir={tmp_path}/run",
-    )
-    assert done.returncode == 1
-    assert done.stderr == (
-        "error: a Whisper is not trained from scratch here; give --base\n"
-    )
+    with pytest.raises(ValueError, match="not trained from scratch here"):
+        job.train(
+            "whisper.Stacked",
+            registry.get("whisper.Stacked"),
+            str(tmp_path / "train.jsonl"),
+            str(tmp_path / "run"),
+        )
 
 
 @pytest.mark.slow

@@ -7,35 +7,108 @@ encoder on 30 s, on the 30 s model's own text: self-distillation on speech that
 needs no labels, as FUTO's whisper-acft did.
 """
 
+import os
+from collections import abc
+
 import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
 
+from lingvo_like import files, random_streams
 from lingvo_like import paddings as paddings_lib
-from lingvo_like import random_streams
+from lingvo_like.base_models.whisper import model as whisper
+from params import schema
 from tasks.asr.batches import input_pipeline, padded_audio, schedule
+from tasks.asr.data import inspection, manifest, rejections
+from tasks.asr.training import model_directory
+
+# Of the random streams: one order of all utterances.
+STREAM_KEY = "context"
 
 
-def shorten(teacher, student, utterances, values):
+def make_short_base(
+    base_path: str,
+    manifests: abc.Iterable[str],
+    output_dir: str,
+    values: schema.ContextShortening,
+    *,
+    language: str = "en",
+    strict: bool = False,
+) -> None:
+    """Writes the short-context base model of a pretrained Whisper.
+
+    Args:
+        base_path: the Whisper to start from.
+        manifests: JSONL manifests of any speech.
+        output_dir: folder to write, new or empty.
+        language: of the speech.
+        strict: refuse if any utterance is unusable.
+
+    Raises:
+        ValueError: the folder is not empty, or there is nothing to learn from.
+        OSError: a file cannot be read or written.
+    """
+    output_dir = output_dir.rstrip("/")
+    if os.path.exists(output_dir) and os.listdir(output_dir):
+        raise ValueError(
+            f"{output_dir} exists and is not empty; name a new --output_dir"
+        )
+    model_directory.check_writable(
+        os.path.dirname(output_dir) or ".", "the folder of --output_dir"
+    )
+    teacher = whisper.load(base_path, "full", language)
+    student = whisper.load(base_path, "short", language, allow_unshortened=True)
+    decoding = inspection.Decoding(teacher.seconds(teacher.max_samples))
+    utterances, left_out = [], rejections.Rejections()
+    for path in manifests:
+        usable, unusable = inspection.read(path, decoding=decoding)
+        utterances += usable
+        left_out.extend(unusable)
+    print(left_out.describe(), end="")
+    if strict:
+        left_out.raise_if_any("the manifests")
+    if not utterances:
+        raise ValueError(
+            f"{', '.join(manifests)}: nothing usable to learn from: "
+            f"{left_out.summary() or 'no lines'}"
+        )
+    losses = shorten(teacher, student, utterances, values)
+    student.save(output_dir)
+    files.write_atomically(
+        os.path.join(output_dir, "left_out.txt"),
+        left_out.describe(examples=None).encode(),
+    )
+    print(
+        f"{len(utterances)} utterances, {values.num_steps} steps, loss "
+        f"{losses[0]:.4f} to {losses[-1]:.4f}\nbase model: {output_dir}\n"
+        f"fingerprint: {student.fingerprint()}"
+    )
+
+
+def shorten(
+    teacher: whisper.Whisper,
+    student: whisper.Whisper,
+    utterances: abc.Sequence[manifest.Utterance],
+    values: schema.ContextShortening,
+) -> list[float]:
     """Tunes the student's encoder weights in place.
 
     Args:
-        teacher: a frozen `Whisper` of full audio context.
-        student: a `Whisper` of short audio context with the same weights.
-        utterances: sequence of `manifest.Utterance`; the text is not used.
-        values: `schema.ContextShortening`.
+        teacher: frozen, of full audio context.
+        student: of short audio context, with the same weights.
+        utterances: their texts are not used.
 
     Returns:
-        list of float, the loss at each step.
+        The loss of each step.
     """
     targets = [
         _target(teacher, utterance)
         for utterance in tqdm.tqdm(utterances, desc="30 s encoder", unit="utt")
     ]
-    data = schedule.MinibatchSchedule(
+    planned = schedule.MinibatchSchedule(
         slot=0,
-        stream_key="context",
+        stream_key=STREAM_KEY,
         num_samples=[teacher.num_samples(u.duration) for u in utterances],
         bucket_samples=lambda length: length,
         utterances_per_minibatch=values.utterances_per_step,
@@ -48,7 +121,7 @@ def shorten(teacher, student, utterances, values):
     progress = tqdm.trange(values.num_steps, desc="short encoder", unit="step")
     for index in progress:
         batch = _batch(
-            student, utterances, targets, data.minibatch(index), values
+            student, utterances, targets, planned.minibatch(index), values
         )
         losses.append(float(step(*batch)))
         progress.set_postfix(loss=f"{np.mean(losses[-20:]):.4f}")
@@ -84,7 +157,7 @@ def _hidden_states(base, tokens, encoded):
 
 
 def _batch(student, utterances, targets, minibatch, values):
-    draw = random_streams.generator("context", values.seed, minibatch.step)
+    draw = random_streams.generator(STREAM_KEY, values.seed, minibatch.step)
     extra = draw.random() * values.max_extra_seconds * student.sample_rate
     bucket = student.bucket_samples(
         min(int(minibatch.bucket + extra), student.max_samples)

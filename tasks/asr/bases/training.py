@@ -1,53 +1,55 @@
-"""Trains all the weights of a base model, on everybody's utterances.
+"""Trains all the weights of a base model, on the utterances of all speakers.
 
 From scratch for a Conformer; from pretrained weights, for one speaker, it is
 the full fine-tuning that Submodels are compared with.
 """
 
 import time
+from collections import abc
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
 
+from lingvo_like.base_models import base_model
+from params import schema
 from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.data import manifest
 from tasks.asr.training import checkpoint, task
 
 CHECKPOINT_SECONDS = 300
 # Of the random streams: one order of the utterances of all speakers.
 STREAM_KEY = "everyone"
 
+UtterancesBySpeaker = abc.Mapping[str, abc.Sequence[manifest.Utterance]]
+
 
 class BaseTrainer:
-    """AdamW over every weight of a base model.
+    """AdamW over every weight of a base model; compiled once for all runs.
 
     Args:
-        base: a `BaseModel`; left frozen again by `run`.
-        values: `schema.BaseTraining`.
-        augment: `schema.Augment`.
-        train_data: dict of speaker to a list of `Utterance`.
-        dev_data: the same, or empty for none.
-        checkpoints: str, folder of checkpoints; empty for none.
+        base: left frozen again by `run`.
     """
 
     def __init__(
-        self, base, values, augment, train_data, dev_data, checkpoints=""
+        self,
+        base: base_model.BaseModel,
+        values: schema.BaseTraining,
+        augment: schema.Augment,
     ):
         self._base = base
         self._values = values
         self._augment = augment
-        self._train = self._together(train_data)
-        self._dev = self._together(dev_data) if dev_data else {}
-        self._checkpoints = checkpoints
         base.trainable = True
         self._variables = base.trainable_variables
-        rate = values.learning_rate
+        schedules: Any = keras.optimizers.schedules
         self._optimizer = keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(
+            schedules.CosineDecay(
                 0.0,
                 max(1, values.num_steps - values.warmup_steps),
-                warmup_target=rate,
+                warmup_target=values.learning_rate,
                 warmup_steps=values.warmup_steps,
                 alpha=0.01,
             ),
@@ -56,40 +58,10 @@ class BaseTrainer:
             beta_2=0.98,
         )
         self._optimizer.build(self._variables)
-        self.history = []
-
-    def _together(self, data):
-        utterances = [u for speaker in sorted(data) for u in data[speaker]]
-        return input_pipeline.TokenizedUtterances(
-            utterances=tuple(utterances),
-            tokens=tuple(each.tokens for each in utterances),
-        )
-
-    def _pieces(self, data):
-        values, base = self._values, self._base
-        planned = schedule.MinibatchSchedule(
-            0,
-            STREAM_KEY,
-            data.num_samples(base),
-            base.bucket_samples,
-            values.utterances_per_step,
-            values.seed,
-            self._augment.speed_factors,
-        )
-        loader = input_pipeline.Loader(
-            {0: data},
-            base.sample_rate,
-            base.max_tokens,
-            1,
-            values.utterances_per_step,
-            self._augment,
-            values.seed,
-        )
-        return planned, loader
 
     @property
-    def state(self):
-        """Dict of name to variable: what a checkpoint holds."""
+    def state(self) -> dict[str, Any]:
+        """The variables of a checkpoint, by name."""
         state = {
             f"weight/{name}": weight.value
             for name, weight in self._base.named_weights().items()
@@ -98,18 +70,38 @@ class BaseTrainer:
             state[f"optimizer/{index:05d}"] = variable.value
         return state
 
-    def run(self):
-        """Trains to the last step, going on from a checkpoint if there is one.
+    def run(
+        self,
+        train_data: UtterancesBySpeaker,
+        dev_data: UtterancesBySpeaker | None = None,
+        checkpoints: str = "",
+    ) -> list[dict[str, float]]:
+        """Trains to the last step, from the newest checkpoint if there is one.
+
+        Without a checkpoint, training starts with the weights that the base
+        has now and with empty moments.
+
+        Args:
+            dev_data: for the dev loss; may be empty.
+            checkpoints: folder of checkpoints; empty for none.
 
         Returns:
-            list of dicts {step, train_loss, dev_loss}.
+            The step, train_loss and dev_loss of each evaluation.
         """
-        first = 0
-        if self._checkpoints:
-            saved = checkpoint.restore(self._checkpoints, self.state)
+        for variable in self._optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        first, history = 0, []
+        if checkpoints:
+            saved = checkpoint.restore(checkpoints, self.state)
             if saved is not None:
-                first, self.history = saved["step"], saved["history"]
-        planned, loader = self._pieces(self._train)
+                first, history = saved["step"], saved["history"]
+
+        def save(step):
+            if checkpoints:
+                state = {"step": step, "history": history}
+                checkpoint.save(checkpoints, self.state, state)
+
+        planned, loader = self._schedule_and_loader(train_data)
         groups = [
             schedule.Group(m.bucket, (m,))
             for m in map(
@@ -127,47 +119,53 @@ class BaseTrainer:
         for index, batch in enumerate(bar, start=first + 1):
             losses.append(float(self._step(batch)))
             bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
-            due = index % self._values.eval_every_steps == 0
-            if due or index == self._values.num_steps:
-                self._record(index, losses)
+            is_due = index % self._values.eval_every_steps == 0
+            if is_due or index == self._values.num_steps:
+                history.append(self._evaluation(index, losses, dev_data))
                 losses = []
-            if time.monotonic() - saved_at > CHECKPOINT_SECONDS or due:
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS or is_due:
                 saved_at = time.monotonic()
-                self._save(index)
-        self._save(self._values.num_steps)
+                save(index)
+        save(self._values.num_steps)
         self._base.trainable = False
-        return self.history
+        return history
 
-    def start_over(self, train_data):
-        """Gets ready to train the same base again, compiled once for all.
+    def _schedule_and_loader(self, data: UtterancesBySpeaker):
+        values, base = self._values, self._base
+        utterances = [u for speaker in sorted(data) for u in data[speaker]]
+        tokenized = input_pipeline.TokenizedUtterances(
+            utterances=tuple(utterances),
+            tokens=tuple(each.tokens for each in utterances),
+        )
+        planned = schedule.MinibatchSchedule(
+            slot=0,
+            stream_key=STREAM_KEY,
+            num_samples=tokenized.num_samples(base),
+            bucket_samples=base.bucket_samples,
+            utterances_per_minibatch=values.utterances_per_step,
+            seed=values.seed,
+            speed_factors=self._augment.speed_factors,
+        )
+        loader = input_pipeline.Loader(
+            {0: tokenized},
+            base.sample_rate,
+            base.max_tokens,
+            1,
+            values.utterances_per_step,
+            self._augment,
+            values.seed,
+        )
+        return planned, loader
 
-        Moments, schedule and history begin again; weights are the caller's.
-
-        Args:
-            train_data: dict of speaker to a list of `Utterance`.
-        """
-        self._train = self._together(train_data)
-        self.history = []
-        for variable in self._optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
-
-    def _save(self, step):
-        if self._checkpoints:
-            checkpoint.save(
-                self._checkpoints,
-                self.state,
-                {"step": step, "history": self.history},
-            )
-
-    def _record(self, step, losses):
+    def _evaluation(self, step, losses, dev_data):
         row = {"step": step, "train_loss": float(np.mean(losses))}
-        if self._dev:
-            row["dev_loss"] = self._dev_loss()
-        self.history.append(row)
+        if dev_data:
+            row["dev_loss"] = self._dev_loss(dev_data)
         tqdm.tqdm.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
+        return row
 
-    def _dev_loss(self):
-        planned, loader = self._pieces(self._dev)
+    def _dev_loss(self, dev_data):
+        planned, loader = self._schedule_and_loader(dev_data)
         groups = schedule.evaluation_groups({0: planned}, 1)
         total = count = 0.0
         for batch in input_pipeline.dataset(loader.batch, groups):
@@ -205,7 +203,7 @@ class BaseTrainer:
         gradients = tape.gradient(
             loss,
             [v.value for v in self._variables],
-            unconnected_gradients="zero",
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         self._optimizer.apply(gradients, self._variables)
         return loss

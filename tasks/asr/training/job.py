@@ -69,56 +69,46 @@ def train(
     base_path = base_path or (saved or {}).get("base", "")
     if not base_path:
         raise ValueError("--base is missing: a new run needs a base model")
-    directory.open(replicas.processes)
-    with replicas.scope():
-        base = base_loading.load(
-            experiment.base, base_path, experiment.train.compute_dtype
+    with directory.open(replicas.processes):
+        with replicas.scope():
+            base = base_loading.load(
+                experiment.base, base_path, experiment.train.compute_dtype
+            )
+        corpus = preparation.prepare(
+            base,
+            experiment,
+            train_manifest,
+            dev_manifest,
+            strict,
+            checked_in=directory.path,
         )
-    corpus = preparation.prepare(
-        base,
-        experiment,
-        train_manifest,
-        dev_manifest,
-        strict,
-        checked_in=directory.path,
-    )
-    if corpus.left_out and is_chief:
-        print(corpus.left_out.describe(), file=sys.stderr)
-    _check_speakers(speakers, corpus, train_manifest)
-    origin = _origin(name, base)
-    description = run_description.describe(
-        name, experiment, base_path, origin.base_fingerprint, corpus.digests
-    )
-    _check_agreement(
-        directory,
-        saved,
-        description,
-        experiment,
-        replicas,
-        speakers,
-        space_from,
-    )
-    # Nothing of the run is written until the whole job has been made.
-    state = job_state.create(base, experiment, corpus.train, replicas)
-    run = trainer.Trainer(
-        state,
-        corpus.train,
-        corpus.dev,
-        directory,
-        origin,
-        [corpus.speakers.index(each) for each in speakers] or None,
-    )
-    if is_chief:
-        _check_space(directory, state)
-    _start(state, directory, corpus, origin, space_from)
-    if is_chief:
-        _describe_run(directory, corpus, description)
-        print(_summary(state))
-    run.run()
-    if is_chief:
-        _finish(state, directory, corpus, origin, speakers)
-    # No process ends before the chief has written everything.
-    replicas.processes.gather()
+        if corpus.left_out and is_chief:
+            print(corpus.left_out.describe(), file=sys.stderr)
+        selected = _slots(speakers, corpus, train_manifest)
+        origin = _origin(name, base)
+        description = run_description.describe(
+            name, experiment, base_path, origin.base_fingerprint, corpus.digests
+        )
+        _check_processes(replicas, description, speakers, space_from)
+        if saved is not None:
+            run_description.check_agreement(
+                model_dir, saved, description, experiment
+            )
+        # Nothing of the run is written until the whole job has been made.
+        state = job_state.create(base, experiment, corpus.train, replicas)
+        if is_chief:
+            _check_space(directory, state)
+        _start(state, directory, corpus, origin, space_from)
+        if is_chief:
+            _describe_run(directory, corpus, description)
+            print(_summary(state))
+        trainer.Trainer(
+            state, corpus.train, corpus.dev, directory, origin, selected
+        ).run()
+        if is_chief:
+            _finish(state, directory, corpus, origin, speakers)
+        # No process ends before the chief has written everything.
+        replicas.processes.gather()
     return directory
 
 
@@ -141,42 +131,37 @@ def _check_request(
     space_training.check_request(experiment.space, space_from, list(speakers))
 
 
-def _check_speakers(
+def _slots(
     speakers: abc.Sequence[str],
     corpus: preparation.Corpus,
     train_manifest: str,
-) -> None:
+) -> list[int] | None:
+    """The slots of the speakers asked for; None for all."""
     unknown = sorted(set(speakers) - set(corpus.speakers))
     if unknown:
         raise ValueError(
             f"--speakers names {', '.join(unknown)}, who have nothing to "
             f"train on in {train_manifest}"
         )
+    return [corpus.speakers.index(each) for each in speakers] or None
 
 
-def _check_agreement(
-    directory: model_directory.ModelDirectory,
-    saved: dict[str, Any] | None,
-    description: dict[str, Any],
-    experiment: schema.Experiment,
+def _check_processes(
     replicas: replicas_lib.Replicas,
+    description: dict[str, Any],
     speakers: abc.Sequence[str],
     space_from: str,
 ) -> None:
-    """Refuses processes that differ, and a folder of another run."""
     replicas.processes.check_same(
         "the experiment, the base model, the recordings and the flags",
         description
         | {
+            # Each machine may have it at a path of its own.
             "base": "",
             "speakers": sorted(speakers),
             "space_from": space_from,
         },
     )
-    if saved is not None:
-        run_description.check_agreement(
-            directory.path, saved, description, experiment
-        )
 
 
 def _origin(name: str, base: base_model.BaseModel) -> submodel_files.Origin:

@@ -11,6 +11,7 @@ tensorboard/      the same as curves
 evaluation/       results.json, hypotheses.jsonl, report.html
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -18,7 +19,6 @@ import posixpath
 import secrets
 import shutil
 import time
-import weakref
 from collections import abc
 from typing import Any
 
@@ -79,18 +79,23 @@ class ModelDirectory:
         """The path of a speaker's Submodel file."""
         return posixpath.join(self.submodels, submodel_file.file_name(speaker))
 
-    def open(self, processes: processes_lib.Processes | None = None) -> None:
-        """Locks the folder, and shows that all processes can write to it.
+    @contextlib.contextmanager
+    def open(
+        self, processes: processes_lib.Processes | None = None
+    ) -> abc.Iterator[None]:
+        """Where a job trains: the folder is locked, and all can write to it.
 
         Raises:
             OSError: another run is using the folder, or a process cannot write
                 to it.
         """
         processes = processes or processes_lib.Processes()
-        if processes.is_chief:
-            self.lock()
-            self.prepare()
-        self.check_shared(processes)
+        with contextlib.ExitStack() as stack:
+            if processes.is_chief:
+                stack.enter_context(self.lock())
+                self.prepare()
+            self.check_shared(processes)
+            yield
 
     def prepare(self) -> None:
         """Makes the folders, and removes what a killed process was writing.
@@ -104,8 +109,9 @@ class ModelDirectory:
                 if name.startswith(files.TEMPORARY_PREFIX):
                     tf.io.gfile.remove(posixpath.join(folder, name))
 
-    def lock(self) -> None:
-        """Keeps other processes of this machine out while this object lives.
+    @contextlib.contextmanager
+    def lock(self) -> abc.Iterator[None]:
+        """Keeps other processes of this machine out of the folder.
 
         A process that is killed leaves no lock behind.
 
@@ -115,12 +121,13 @@ class ModelDirectory:
         """
         check_writable(self.path, "the model directory")
         if "://" in self.path:
+            yield
             return
         descriptor = os.open(self.path, os.O_RDONLY)
-        weakref.finalize(self, os.close, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(descriptor)
             raise OSError(
                 f"{self.path}: another process is training in it; wait until "
                 f"it has finished, or name another --model_dir"
@@ -128,6 +135,10 @@ class ModelDirectory:
         except OSError as error:
             # Some network file systems lock no folders.
             logging.warning("%s: not locked: %s", self.path, error.strerror)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def check_shared(self, processes: processes_lib.Processes) -> None:
         """Shows that all processes of a job write to the same folder.

@@ -248,12 +248,12 @@ def test_a_disk_without_room_for_submodels_is_told_at_once(
 
 def test_one_process_trains_in_a_directory_at_a_time(tmp_path):
     path = str(tmp_path / "run")
-    first = model_directory.ModelDirectory(path)
-    first.lock()
-    with pytest.raises(OSError, match="another process is training in it"):
-        model_directory.ModelDirectory(path).lock()
-    del first
-    model_directory.ModelDirectory(path).lock()
+    with model_directory.ModelDirectory(path).lock():
+        with pytest.raises(OSError, match="another process is training in it"):
+            with model_directory.ModelDirectory(path).lock():
+                pass
+    with model_directory.ModelDirectory(path).lock():
+        pass
 
 
 def test_what_a_killed_process_was_writing_is_removed(directory):
