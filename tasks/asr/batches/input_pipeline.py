@@ -215,6 +215,9 @@ def dataset(load, groups):
 
     return (
         tf.data.Dataset.range(len(groups))
-        .map(to_tensors, num_parallel_calls=min(os.cpu_count(), _MAX_THREADS))
+        .map(
+            to_tensors,
+            num_parallel_calls=min(os.cpu_count() or 1, _MAX_THREADS),
+        )
         .prefetch(_PREFETCHED)
     )

@@ -67,7 +67,7 @@ class Rejections(list):
             for reason, group in self.by_reason().items()
         )
 
-    def describe(self, examples=3):
+    def describe(self, examples: int | None = 3) -> str:
         """A readable account, grouped by reason.
 
         Args:

@@ -149,9 +149,11 @@ class JobState:
         if self.sharding.replicas.is_plain or name not in self.variables:
             return
         embeddings = self.variables[name]
-        shared = np.zeros(tuple(embeddings.shape), np.float32)
-        own = [embeddings.slots.tolist(), np.asarray(embeddings).tolist()]
-        for slots, rows in self._processes.gather(own):
+        own = np.asarray(embeddings)
+        shared = np.zeros((len(self.speakers), own.shape[1]), np.float32)
+        for slots, rows in self._processes.gather(
+            [embeddings.slots.tolist(), own.tolist()]
+        ):
             shared[slots] = rows
         embeddings.assign(shared)
 
