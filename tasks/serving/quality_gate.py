@@ -1,7 +1,7 @@
 """Turns what `tasks.evaluate` measured into evidence for the store's gate."""
 
 from lingvo_like import files, hyperparams, json_values
-from lingvo_like.store import store as submodel_store
+from lingvo_like.store import gate as store_gate
 
 _MAX_BYTES = 1 << 30
 # Names in a speaker's row of results.json, and in `Gate`.
@@ -18,18 +18,20 @@ class Results:
     """The figures of each speaker in a results.json.
 
     Args:
-        path: str, local or `gs://`.
+        path: local path or `gs://`.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not what `tasks.evaluate` writes, or the Submodels
-            were compared with another base model than their own.
+        ValueError: it is not from `tasks.evaluate`, or the Submodels were
+            compared with another base model than their own.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         self.path = path
         try:
-            results = json_values.strict_json(files.read(path, _MAX_BYTES))
+            results = json_values.strict_json(
+                files.read(path, _MAX_BYTES).decode()
+            )
             self._base_fingerprint = results["details"]["base_fingerprint"]
             compared = results["details"]["compared_fingerprint"]
             self._sha256 = results["submodel_sha256"]
@@ -48,35 +50,32 @@ class Results:
                 "--compare_with"
             )
 
-    def gate(self, speaker):
+    def gate(self, speaker: str) -> store_gate.Gate:
         """The evidence on a speaker's Submodel.
 
         Args:
-            speaker: str, as in the Submodel's metadata.
-
-        Returns:
-            `submodel_store.Gate`.
+            speaker: id, as in the Submodel's metadata.
 
         Raises:
-            GateError: nothing was measured, or no interval.
+            GateError: nothing was measured, or there is no interval.
             ValueError: the speaker's row is damaged.
         """
         row = self._rows.get(speaker)
         if row is None:
-            raise submodel_store.GateError(
+            raise store_gate.GateError(
                 f"{self.path} has no figures on {speaker!r}; evaluate the "
                 "Submodel on the speaker's dev utterances"
             )
         try:
             interval = row["intervals"]["change_points"]
             if interval is None:
-                raise submodel_store.GateError(
+                raise store_gate.GateError(
                     f"{self.path} has no interval of the change of "
                     f"{speaker!r}; evaluate with bootstrap resamples"
                 )
             low, high = interval
             return hyperparams.from_dict(
-                submodel_store.Gate,
+                store_gate.Gate,
                 {
                     "source": self.path,
                     "speaker": speaker,
@@ -88,7 +87,7 @@ class Results:
                     **{name: row[name] for name in _FIGURES},
                 },
             )
-        except submodel_store.GateError:
+        except store_gate.GateError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(

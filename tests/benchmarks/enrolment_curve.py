@@ -10,9 +10,8 @@ import numpy as np
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import inspection
-from tasks.asr.enrolment import files as enrolment_files
-from tasks.asr.enrolment import job as enrolment_job
-from tasks.asr.enrolment import plan as enrolment_plan
+from tasks.asr.enrolment import job as job_lib
+from tasks.asr.enrolment import plan, recordings
 from tasks.asr.training import model_directory
 from tests.benchmarks import jobs
 from tpu.distribute import replicas
@@ -36,7 +35,7 @@ def curve(arguments, folder, run):
     for `full`, whose lengths are rounded up to less.
     """
     space, _, base = load(arguments, run)
-    train, _, _ = enrolment_files.read_speech(
+    train, _, _ = recordings.read(
         base, str(folder / "train.jsonl"), "", [], 0.3
     )
     test = jobs.test_data(base, folder / "test.jsonl", list(train))
@@ -98,11 +97,11 @@ class _Modes:
 
     @functools.cached_property
     def _job(self):
-        return enrolment_job.Job(
+        return job_lib.Job(
             **self._arguments,
             dev={},
-            mode=enrolment_plan.AUTO,
-            values=enrolment_plan.Values(full_min_utterances=1),
+            mode=plan.AUTO,
+            values=plan.Values(full_min_utterances=1),
             replicas=replicas.Replicas(),
         )
 
@@ -132,7 +131,7 @@ class _Kept:
             "slots": arguments.slots,
         }
         # Rows of other values of the enrolment are measured again.
-        self._enrolment = dataclasses.asdict(enrolment_plan.Values())
+        self._enrolment = dataclasses.asdict(plan.Values())
         self._rows = {}
         if self._path.exists():
             found = json.loads(self._path.read_text())

@@ -16,9 +16,7 @@ from lingvo_like.stack import stack
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.batches import padded_audio
-from tasks.asr.enrolment import enrol
-from tasks.asr.enrolment import files as enrolment_files
-from tasks.asr.enrolment import plan as enrolment_plan
+from tasks.asr.enrolment import destination, enrol, plan, recordings
 from tasks.serving import client
 from tests.benchmarks import enrolment_costs, enrolment_curve
 from tests.benchmarks.serving import direct, server_process, users
@@ -27,14 +25,14 @@ from tests.benchmarks.serving import direct, server_process, users
 def same(arguments, folder, run):
     """Materialised against embedding, alone against together, and kills."""
     space, _, base = enrolment_curve.load(arguments, run)
-    train, _, _ = enrolment_files.read_speech(
+    train, _, _ = recordings.read(
         base, str(folder / "train.jsonl"), "", [], 0.3
     )
     few = {
         speaker: enrolment_curve.first(data, 3)
         for speaker, data in list(train.items())[:4]
     }
-    values = enrolment_plan.Values()
+    values = plan.Values()
     together = enrol.enrol(space, base, few, mode="embedding", values=values)
     speaker = together[-1].speaker
     (alone,) = enrol.enrol(
@@ -212,9 +210,7 @@ def _served(space, exports, work_dir, enrolled, clips):
     store = work_dir / "store"
     for each in enrolled:
         submodel_store.SubmodelStore(str(store)).publish(
-            submodel_file.to_bytes(
-                enrolment_files.make_submodel(each, space, 0)
-            ),
+            submodel_file.to_bytes(destination.make_submodel(each, space, 0)),
             users.TENANT,
             each.speaker,
         )

@@ -1,7 +1,6 @@
 """`python -m tasks.enroll` as a user meets it."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -59,13 +58,6 @@ def test_a_mistake_in_the_command_is_one_line_at_once(flags, message):
     assert message in done.stderr
 
 
-def test_a_space_that_is_not_there_is_one_line(tmp_path):
-    done = enroll(f"--space={tmp_path}/none", f"--manifest={tmp_path}/m")
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "cannot load a space" in done.stderr
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     result = tmp_path_factory.mktemp("enroll")
@@ -112,47 +104,3 @@ def test_speakers_enrol_and_are_published_and_cannot_be_taken_twice(folder):
     assert "taken already: ann" in again.stderr.splitlines()[-1]
     for path, data in before.items():
         assert pathlib.Path(path).read_bytes() == data
-
-
-@pytest.mark.slow
-def test_another_base_than_the_spaces_is_refused_and_nothing_written(
-    folder, tmp_path
-):
-    tiny.base(seed=1).save(str(tmp_path / "other"))
-    out = tmp_path / "out"
-    done = enroll(*flags(folder, base=tmp_path / "other", output_dir=out))
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: the space is of another base model")
-    assert not list((out / "submodels").iterdir())
-
-
-@pytest.mark.slow
-def test_another_space_is_compared_with_and_nothing_is_written(folder):
-    other = folder / "other.safetensors"
-    space_file.save(str(other), enrolments.space(tiny.base(), seed=1))
-    out = folder / "nothing"
-    done = enroll(
-        *flags(folder, compare_with_space=other, output_dir=out, speaker="bob")
-    )
-    assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout.splitlines()[-1])
-    assert row["speaker"] == "bob" and "gains" in row
-    assert not os.path.exists(out)
-
-
-@pytest.mark.slow
-def test_recordings_that_do_not_fit_together_are_an_error(folder, tmp_path):
-    """A base model of random weights takes bob's transcripts for wrong.
-
-    What ann's embedding learns in a few steps more helps her held-out speech.
-    """
-    steps = "--set=embedding_steps=8"
-    done = enroll(*flags(folder, output_dir=tmp_path), steps)
-    assert done.returncode == 1
-    ann, bob = json.loads(done.stdout.splitlines()[-1])["speakers"]
-    assert not ann["warnings"] and "error" not in ann
-    assert bob["warnings"] and bob["mode"] and "check" in bob["error"]
-    kept = [path.name for path in (tmp_path / "submodels").iterdir()]
-    assert kept == [submodel_file.file_name("ann")]
-    assert done.stderr.splitlines()[-1] == "error: enrolled 1 of 2"

@@ -1,18 +1,17 @@
-"""The experiments of an enrolment: those of the space, made short."""
+"""The experiments of an enrolment: the space's own, made short."""
 
 import dataclasses
 
 import numpy as np
 
 from lingvo_like import hyperparams
+from lingvo_like.space import file as space_file
 from params import registry, schema
+from tasks.asr.enrolment import plan
 
 
-def of_space(space):
-    """The `schema.Experiment` that a space was trained by.
-
-    Args:
-        space: `space.Space`.
+def of_space(space: space_file.Space) -> schema.Experiment:
+    """The experiment that a space was trained by.
 
     Raises:
         ValueError: the experiment is not registered, or has other values now.
@@ -24,18 +23,21 @@ def of_space(space):
     )
 
 
-def embedding(trained, space, values):
+def embedding(
+    trained: schema.Experiment, space: space_file.Space, values: plan.Values
+) -> schema.Experiment:
     """The experiment that learns embeddings alone.
 
-    No decay pulls a newcomer to the base model and nothing is dropped out: few
-    steps from a good start, and the held-out loss, keep it from overfitting.
+    There is no weight decay, which would pull a newcomer to the base model,
+    and no dropout. Few steps from a good start, and the held-out loss, prevent
+    overfitting.
 
     Args:
-        trained: `schema.Experiment` of the space.
-        space: `space.Space`.
-        values: `enrolment_plan.Values`.
+        trained: the experiment of the space.
+        space: the space.
+        values: how speakers are enrolled.
     """
-    rate = values.embedding_learning_rate * spread(space)
+    rate = values.embedding_learning_rate * _spread(space)
     result = _short(trained, values.seed, values.embedding_steps, rate, 0)
     return dataclasses.replace(
         result,
@@ -46,8 +48,8 @@ def embedding(trained, space, values):
     )
 
 
-def full(trained, values):
-    """The experiment in which every tensor of a Submodel learns."""
+def full(trained: schema.Experiment, values: plan.Values) -> schema.Experiment:
+    """The experiment that learns every tensor of a Submodel."""
     return dataclasses.replace(
         _short(
             trained,
@@ -76,8 +78,8 @@ def _short(trained, seed, num_steps, learning_rate, warmup_steps):
     )
 
 
-def spread(space):
-    """How far the space's own speakers lie from their mean, per element."""
+def _spread(space):
+    """The distance of the space's own speakers from their mean, per element."""
     if len(space.speakers) > 1:
         found = float(np.sqrt(np.mean(np.var(space.embeddings, axis=0))))
         if found > 0.0:

@@ -1,12 +1,14 @@
-"""Learns the runs of an enrolment, side by side in one job.
+"""Trains the runs of an enrolment side by side in one job.
 
 The step is the task's own. Runs whose next minibatches have one padded length
-share it; a run's minibatches are those of its own key, whoever is beside it.
+share a step. A run's minibatches depend on its own key alone, whoever shares
+its steps.
 """
 
 import collections
 import dataclasses
 import functools
+from collections import abc
 
 import numpy as np
 import tensorflow as tf
@@ -14,61 +16,53 @@ import tensorflow as tf
 from lingvo_like import random_streams
 from lingvo_like.stack import rows as slot_rows
 from tasks.asr.batches import schedule
+from tasks.asr.enrolment import plan
+from tasks.asr.enrolment import speech as speech_lib
+from tasks.asr.training import task as task_lib
+from tpu.distribute import replicas as replicas_lib
 
 # Fewer steps than this are not worth a compilation.
 _WORTH_COMPILING = 6
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The runs after some of their steps.
+    """All runs after some of their steps.
 
     Attributes:
-        step: int.
-        rows: dict of name to `[runs, ...]`, their Submodels' tensors.
-        embeddings: `[runs, embedding_dim]`, or None where there are none.
+        step: number of steps.
+        rows: dict of name to the Submodels' tensors `[runs, ...]`.
+        embeddings: `[runs, embedding_dim]`, or None for runs without a space.
     """
 
     step: int
-    rows: dict
+    rows: dict[str, np.ndarray]
     embeddings: np.ndarray | None = None
-
-
-def on_replicas(replicas, function, is_compiled):
-    """The function on each replica's own argument.
-
-    Args:
-        replicas: `Replicas`.
-        function: of a structure of tensors.
-        is_compiled: bool, where there is one replica; several always are.
-
-    Returns:
-        a function of a list of structures that returns a list.
-    """
-    if not replicas.is_plain:
-        return replicas.replicate(function)
-    step = function
-    if is_compiled:
-        step = tf.function(function, autograph=False)
-    return lambda arguments: [step(argument) for argument in arguments]
 
 
 class Learning:
     """Trains the slots of a task.
 
     Args:
-        task: `SubmodelTask` with a slot for each run, in their order.
-        runs: list of `Run`.
-        speech: `Speech`.
-        utterances: int, of each run in a step.
-        runs_per_step: int.
-        seed: int.
-        replicas: `Replicas` that the task was made on. A run is learned by the
-            replica whose turn it is by its slot; each keeps a row for all.
+        task: a task with a slot for each run, in their order.
+        runs: the runs.
+        speech: the utterances of their speakers.
+        utterances: a run's utterances in a step.
+        runs_per_step: most runs of a step.
+        seed: seed of minibatches and dropout.
+        replicas: the replicas that the task was made on. They take turns: a
+            run's slot says which of them trains it. Each keeps a row for all.
     """
 
     def __init__(
-        self, task, runs, speech, utterances, runs_per_step, seed, replicas
+        self,
+        task: task_lib.SubmodelTask,
+        runs: list[plan.Run],
+        speech: speech_lib.Speech,
+        utterances: int,
+        runs_per_step: int,
+        seed: int,
+        replicas: replicas_lib.Replicas,
     ):
         self._task = task
         self._replicas = replicas
@@ -97,17 +91,17 @@ class Learning:
             each.minibatch(0).bucket for each in self._schedules
         )
         self._most = max(first.values())
-        self._places = even_places(
+        self._places = plan.even_places(
             (-(-count // replicas.num_local) for count in first.values()),
             runs_per_step,
         )
 
     @property
-    def num_going(self):
-        """How many runs have not been stopped."""
+    def num_going(self) -> int:
+        """Number of runs that have not been stopped."""
         return len(self._going)
 
-    def stop(self, speakers):
+    def stop(self, speakers: abc.Container[str]) -> None:
         """Leaves the speakers' runs as they are from now on."""
         self._going = [
             slot
@@ -115,37 +109,41 @@ class Learning:
             if self._runs[slot].speaker not in speakers
         ]
 
-    def run(self, steps, progress):
-        """Trains all runs, and stops to look at them.
+    def run(
+        self, steps: list[int], progress: abc.Callable[[int], object]
+    ) -> abc.Iterator[Snapshot]:
+        """Trains all runs and pauses at some steps.
 
         Args:
-            steps: ascending ints, where to stop.
-            progress: function called after every step of the job with how
-                many runs it took a step further.
+            steps: ascending steps to pause at.
+            progress: called after every step of the job with the number of
+                runs that it trained.
 
         Yields:
-            `Snapshot` at each of `steps`.
+            a snapshot at each of `steps`.
         """
-        step_of_job = on_replicas(
-            self._replicas,
-            functools.partial(
-                type(self._task).train_step.python_function, self._task
-            ),
-            steps[-1] * self._most > (_WORTH_COMPILING - 1) * self._places,
+        step = functools.partial(
+            type(self._task).train_step.python_function, self._task
+        )
+        is_worth_compiling = (
+            steps[-1] * self._most > (_WORTH_COMPILING - 1) * self._places
+        )
+        train = self._replicas.replicate(
+            tf.function(step, autograph=False) if is_worth_compiling else step
         )
         before = 0
         for stop in steps:
             for group in self._groups(before, stop):
-                step_of_job(self._batches(group))
+                train(self._batches(group))
                 progress(sum(map(len, group)))
             before = stop
             yield self.snapshot(stop)
 
     def _groups(self, before, stop):
-        """Yields, for each step of the job, each replica's minibatches.
+        """Yields each replica's minibatches for every step of the job.
 
-        All of one padded length: that of the run furthest behind, so that no
-        rare length is left to runs that have nobody beside them at the end.
+        All have one padded length, that of the run furthest behind. So no run
+        with a rare length is left to finish alone.
         """
         waiting = {
             slot: self._schedules[slot].minibatch(before)
@@ -160,20 +158,20 @@ class Learning:
                 by_bucket.values(), key=lambda each: (each[0].step, -len(each))
             )
             group = [
-                [m for m in chosen if self._owners[m.slot] == replica][
+                [each for each in chosen if self._owners[each.slot] == replica][
                     : self._places
                 ]
                 for replica in range(self._replicas.num_local)
             ]
             yield group
-            for taken in (m for own in group for m in own):
+            for taken in (each for own in group for each in own):
                 del waiting[taken.slot]
                 if taken.step + 1 < stop:
                     waiting[taken.slot] = self._schedules[taken.slot].minibatch(
                         taken.step + 1
                     )
 
-    def snapshot(self, step):
+    def snapshot(self, step: int) -> Snapshot:
         """The runs as they are now."""
         if not self._replicas.is_plain:
             self._agree()
@@ -186,7 +184,7 @@ class Learning:
         )
 
     def _agree(self):
-        """Puts every run's row, which its replica moved, into all copies."""
+        """Copies every run's row from the replica that trains it to all."""
         rows = slot_rows.SlotRows(len(self._runs), self._owners)
         shared_names = self._task.shared_names
         for name, variable in self._task.state_by_name.items():
@@ -194,7 +192,7 @@ class Learning:
                 rows.write_all(variable, rows.read_all(variable))
 
     def _batches(self, group):
-        """Each replica's batch; one that has nobody gets others, inactive."""
+        """Each replica's batch; an idle one gets another's, inactive."""
         some = next(own for own in group if own)
         batches = [self._batch(own or some) for own in group]
         for own, batch in zip(group, batches, strict=True):
@@ -225,19 +223,3 @@ class Learning:
             "seeds": seeds,
         }
         return {name: tf.constant(value) for name, value in batch.items()}
-
-
-def even_places(counts, most):
-    """How many rows share a step so that all take the least time.
-
-    Args:
-        counts: how many there are of each padded length; they never mix.
-        most: int, places at most.
-    """
-    counts = list(counts)
-
-    def cost(places):
-        # An empty place costs what a full one does; a step, about one more.
-        return sum(-(-count // places) for count in counts) * (places + 1)
-
-    return min(range(min(most, max(counts)), 0, -1), key=cost)

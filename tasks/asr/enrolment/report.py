@@ -1,14 +1,14 @@
-"""What an enrolment says: a table, refusals, and who gains by another space."""
+"""The texts of an enrolment: tables, refusals, and gains by another space."""
+
+from collections import abc
+from typing import Any
 
 from tasks import tables
+from tasks.asr.enrolment import results
 
 
-def table(results):
-    """A line for each speaker.
-
-    Args:
-        results: list of `Enrolled`.
-    """
+def table(enrolled: abc.Iterable[results.Enrolled]) -> str:
+    """A table with a line for each speaker."""
     rows = [
         ("speaker", "utterances", "kept", "WER", "base WER", "judged on")
     ] + [
@@ -17,48 +17,53 @@ def table(results):
             str(each.num_utterances),
             each.mode or "nothing",
             _percent(each.best),
-            _percent(each.judgements["base"]),
+            _percent(each.judgements[results.BASE]),
             each.evidence,
         )
-        for each in results
+        for each in enrolled
     ]
     return tables.aligned(rows)
 
 
-def refusal(enrolled):
+def refusal(enrolled: results.Enrolled) -> str:
     """Why a speaker got no Submodel, in one line."""
     tried = ", ".join(
         f"{mode} {_percent(each)}"
         for mode, each in enrolled.judgements.items()
-        if mode != "base"
+        if mode != results.BASE
     )
     reasons = "".join(f"; {each}" for each in enrolled.warnings)
+    base = _percent(enrolled.judgements[results.BASE])
     return (
         f"{enrolled.speaker}: nothing is better than the base model "
-        f"({_percent(enrolled.judgements['base'])} word error rate; {tried}), "
-        f"so nothing was written{reasons}"
+        f"({base} word error rate; {tried}), so nothing was written{reasons}"
     )
 
 
-def doubt(enrolled):
-    """Why a speaker's Submodel is not kept, good as it is, in one line."""
+def doubt(enrolled: results.Enrolled) -> str:
+    """Why a speaker's Submodel is not kept though it is better, in one line."""
     return (
         f"{enrolled.speaker}: {'; '.join(enrolled.warnings)}; nothing was "
         "written (--despite_warnings keeps it)"
     )
 
 
-def comparison(before, after, trained):
-    """Who would gain by a Submodel of another space.
+def comparison(
+    before: abc.Sequence[results.Enrolled],
+    after: abc.Sequence[results.Enrolled],
+    trained: abc.Container[str],
+) -> list[dict[str, Any]]:
+    """Compares what speakers get from two spaces.
 
     Args:
-        before, after: lists of `Enrolled`, of the same speakers in the same
-            order, under the space in use and under the other.
-        trained: ids of those whom the other was trained on: it has learned
-            from what they are judged by.
+        before: results with the space in use.
+        after: results with the other space, of the same speakers in the same
+            order.
+        trained: ids of speakers whom the other space was trained on: it has
+            learned from the utterances that they are judged by.
 
     Returns:
-        list of JSON-able dicts, the largest gain first.
+        JSON-able dicts, the largest gain first.
     """
     rows = []
     for old, new in zip(before, after, strict=True):
@@ -74,7 +79,7 @@ def comparison(before, after, trained):
                 "word_error_rate_after": new.best.word_error_rate,
                 "loss_before": old.best.loss,
                 "loss_after": new.best.loss,
-                "gains": (new.best.improves(old.best) and not new.warnings),
+                "gains": new.best.improves(old.best) and not new.warnings,
                 "trained_it": new.speaker in trained,
             }
         )
@@ -87,7 +92,7 @@ def comparison(before, after, trained):
     )
 
 
-def comparison_table(rows):
+def comparison_table(rows: abc.Iterable[dict[str, Any]]) -> str:
     """The rows of `comparison` as text."""
     return tables.aligned(
         [("speaker", "WER now", "WER then", "loss now", "then", "re-publish")]

@@ -1,41 +1,52 @@
 """The utterances of an enrolment as frozen activations, computed once.
 
-Everything below the lowest adapter is the same in every step, run and mode. An
-utterance is padded to what its own length, or that of the longest beside it in
-its speaker's minibatch, asks for, as in training and serving. Lengths are
-rounded up so that the speakers of a call share few: each compiles once.
+Everything below the lowest adapter is the same in every step, run and mode. As
+in training and serving, an utterance is padded to the bucket of the longest
+utterance in its minibatch. Buckets are rounded up further, so that there are
+few of them: each is compiled.
 
 Letters: s places, u utterances of a place, t time, d model_dim.
 """
 
 import collections
 import math
+from collections import abc
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
+from lingvo_like.base_models import base_model
 from tasks.asr.batches import input_pipeline, padded_audio
 
 # Utterances of one computation.
 _ROWS = 8
+
+_Item = TypeVar("_Item")
 
 
 class Speech:
     """Every utterance of some speakers.
 
     Args:
-        base: frozen `BaseModel`.
-        first_block: int, the first block above the lowest adapter's.
-        speakers: dict of speaker to `SpeakerUtterances`.
-        bucket_seconds: dict of speaker to float, what padded lengths are
-            rounded up to: each speaker's own, whoever else there is.
+        base: a frozen base model.
+        first_block: the first encoder block above the lowest adapter's.
+        speakers: dict of speaker to utterances.
+        bucket_seconds: dict of speaker to the length that padded lengths are
+            rounded up to. It is the speaker's own, whoever else enrols.
 
     Attributes:
-        num_samples: dict of speaker to each utterance's length.
+        num_samples: dict of speaker to the length of each utterance.
     """
 
-    def __init__(self, base, first_block, speakers, bucket_seconds):
+    def __init__(
+        self,
+        base: base_model.BaseModel,
+        first_block: int,
+        speakers: abc.Mapping[str, input_pipeline.TokenizedUtterances],
+        bucket_seconds: abc.Mapping[str, float],
+    ):
         self._base = base
         self._first_block = first_block
         self._speakers = speakers
@@ -51,8 +62,7 @@ class Speech:
             speaker: data.num_samples(base)
             for speaker, data in speakers.items()
         }
-        # By speaker, index and padded length, since a base model may hear the
-        # silence too.
+        # By speaker, index and padded length: a base model may hear silence.
         self._heard = {}
         total = sum(map(len, self.num_samples.values()))
         with tqdm.tqdm(
@@ -65,23 +75,26 @@ class Speech:
                 for bucket, indices in alone.items():
                     self._listen(speaker, indices, bucket, progress.update)
 
-    def bucket_samples(self, speaker, num_samples):
+    def bucket_samples(self, speaker: str, num_samples: int) -> int:
         """The padded length, in samples, of a speaker's utterance."""
-        bucket, grid = (
-            self._base.bucket_samples(num_samples),
-            self._grids[speaker],
-        )
+        bucket = self._base.bucket_samples(num_samples)
+        grid = self._grids[speaker]
         return min(
             math.ceil(bucket / grid) * grid,
             max(bucket, self._base.max_samples),
         )
 
-    def by_bucket(self, items, utterance_of):
-        """Items by the padded length of an utterance of theirs.
+    def by_bucket(
+        self,
+        items: abc.Iterable[_Item],
+        utterance_of: abc.Callable[[_Item], tuple[str, int]],
+    ) -> dict[int, list[_Item]]:
+        """Groups items by the padded length of their utterance.
 
         Args:
-            items: iterable.
-            utterance_of: function of an item to its speaker and index.
+            items: anything.
+            utterance_of: function of an item to the speaker and index of its
+                utterance.
 
         Returns:
             dict of padded length to list of items, each in the items' order.
@@ -93,13 +106,15 @@ class Speech:
             result[self.bucket_samples(speaker, num_samples)].append(item)
         return dict(result)
 
-    def of(self, speaker, indices, bucket):
+    def of(
+        self, speaker: str, indices: abc.Sequence[int], bucket: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Activations `[u, t, d]` and paddings `[u, t]` of some utterances.
 
         Args:
-            speaker: str.
-            indices: of the speaker's utterances.
-            bucket: int, the padded length of all of them.
+            speaker: id.
+            indices: indices of the speaker's utterances.
+            bucket: padded length of all of them, in samples.
         """
         self._listen(
             speaker,
@@ -107,7 +122,8 @@ class Speech:
             bucket,
         )
         found = [self._heard[speaker, i, bucket] for i in indices]
-        return tuple(map(np.stack, zip(*found, strict=True)))
+        activations, paddings = zip(*found, strict=True)
+        return np.stack(activations), np.stack(paddings)
 
     def _listen(self, speaker, indices, bucket, progress=lambda count: None):
         base, utterances = self._base, self._speakers[speaker].utterances
@@ -119,11 +135,11 @@ class Speech:
                 len(some),
                 bucket,
             )
-            # Not compiled: once for each utterance, compiling costs more.
-            found = base.lower(
-                *base.features(tf.constant(audio), tf.constant(lengths)),
-                self._first_block,
+            features, paddings = base.features(
+                tf.constant(audio), tf.constant(lengths)
             )
+            # Not compiled: an utterance is computed once.
+            found = base.lower(features, paddings, self._first_block)
             activations, paddings = map(np.asarray, found)
             for row, index in enumerate(some):
                 self._heard[speaker, index, bucket] = (
@@ -132,14 +148,20 @@ class Speech:
                 )
             progress(len(some))
 
-    def batch(self, items, places, utterances, bucket):
-        """What a step of the task takes of the speech.
+    def batch(
+        self,
+        items: abc.Sequence[tuple[str, abc.Sequence[int]]],
+        places: int,
+        utterances: int,
+        bucket: int,
+    ) -> dict[str, np.ndarray]:
+        """The part of a task's batch that is speech.
 
         Args:
-            items: pairs of speaker and utterance indices.
-            places: int, s; those after the items stay empty.
-            utterances: int, u.
-            bucket: int, the padded length.
+            items: pairs of speaker and indices of utterances.
+            places: s; those after the items stay empty.
+            utterances: u.
+            bucket: padded length in samples.
 
         Returns:
             dict of arrays, as `input_pipeline` describes them.

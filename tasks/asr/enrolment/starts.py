@@ -1,50 +1,69 @@
 """Where the embeddings of an enrolment's runs start.
 
-At the space's mean; at what its speaker encoder predicts; at the speakers of
-the space that are nearest to the better of the two.
+At the space's mean, at the prediction of its speaker encoder, or at the
+speakers of the space that are nearest to the better of the two.
 """
+
+from collections import abc
+from typing import TypeAlias
 
 import numpy as np
 
-from tasks.asr.enrolment import judging as enrolment_judging
+from lingvo_like.space import embedding_space
+from lingvo_like.space import file as space_file
+from tasks.asr.enrolment import judging, learning, plan, results
+from tasks.asr.enrolment import speech as speech_lib
 
-# Rows of runs that are held at once to seek where they start.
+# Rows of runs that are tried at once: they are all held in memory.
 _ROWS_TOGETHER = 128
+
+# Dict of speaker to a dict of utterance index to its held-out loss.
+Losses: TypeAlias = abc.Mapping[str, abc.Mapping[int, float]]
 
 
 class Starts:
-    """Puts the runs where they may start.
+    """Puts the runs at their starts.
 
     Args:
-        space: `space.Space`.
-        stack: `EmbeddingSpace` with a slot for each run, in their order.
-        learning: `Learning` of the stack's task.
-        runs: list of `Run`.
-        speech: `Speech`.
-        num_neighbors: int, speakers of the space that are tried.
+        space: the space.
+        stack: its stack with a slot for each run, in their order.
+        learner: what trains the stack.
+        runs: the runs.
+        speech: the utterances of their speakers.
+        num_neighbors: number of speakers of the space that are tried.
     """
 
-    def __init__(self, space, stack, learning, runs, speech, num_neighbors):
+    def __init__(
+        self,
+        space: space_file.Space,
+        stack: embedding_space.EmbeddingSpace,
+        learner: learning.Learning,
+        runs: list[plan.Run],
+        speech: speech_lib.Speech,
+        num_neighbors: int,
+    ):
         self._space = space
         self._stack = stack
-        self._learning = learning
+        self._learner = learner
         self._runs = runs
         self._speech = speech
         self._num_neighbors = num_neighbors
 
-    def predicted(self):
-        """A `Snapshot` of every run at what the encoder predicts of it.
+    def predicted(self) -> learning.Snapshot:
+        """Puts every run where the encoder predicts it.
 
-        A run predicts from what it learns from, so that what it is judged by
-        stays unheard.
+        A run predicts from what it learns from: what it is judged by stays
+        unheard.
         """
         encoder = self._space.speaker_encoder()
         heard = [
             np.mean(
                 np.concatenate(
                     [
-                        encoder.statistics(
-                            *self._speech.of(run.speaker, indices, bucket)
+                        np.asarray(
+                            encoder.statistics(
+                                *self._speech.of(run.speaker, indices, bucket)
+                            )
                         )
                         for bucket, indices in self._speech.by_bucket(
                             run.train, lambda i, run=run: (run.speaker, i)
@@ -56,13 +75,15 @@ class Starts:
             for run in self._runs
         ]
         self._stack.embeddings.assign(encoder.predict(np.stack(heard)))
-        return self._learning.snapshot(0)
+        return self._learner.snapshot(0)
 
-    def begin_at(self, best):
+    def begin_at(
+        self, best: abc.Mapping[str, tuple[learning.Snapshot, Losses]]
+    ) -> dict[str, abc.Mapping[int, float]]:
         """Puts every run at its speaker's best start.
 
         Args:
-            best: dict of speaker to a `Snapshot` and its losses.
+            best: dict of speaker to a snapshot and its losses.
 
         Returns:
             dict of speaker to the losses there.
@@ -79,21 +100,26 @@ class Starts:
             speaker: losses[speaker] for speaker, (_, losses) in best.items()
         }
 
-    def neighbors(self, judge, before, seeking):
-        """Starts at the space's own speakers nearest to where the runs are.
+    def neighbors(
+        self,
+        judge: judging.Judge,
+        before: Losses,
+        seeking: abc.Collection[str],
+    ) -> list[tuple[learning.Snapshot, Losses]]:
+        """Tries the space's own speakers nearest to where the runs are.
 
-        A run takes, of those and its start so far, the one with the lowest
-        loss on what it learns from, not on what it is judged by; with dev
-        utterances those decide, as of the steps. Which are the nearest is
-        asked once, for where the final run is.
+        A run takes the neighbor, or its start so far, with the lowest loss on
+        what it learns from, not on what it is judged by. Only dev utterances
+        decide here as they do for steps. The neighbors are those nearest to
+        the final run of a speaker.
 
         Args:
-            judge: `Judge` of the runs.
-            before: dict of speaker to the losses where the runs are.
-            seeking: set of the speakers who are put elsewhere.
+            judge: the judge of the runs.
+            before: the losses where the runs are.
+            seeking: the speakers whose runs may move.
 
         Returns:
-            list of one pair of a snapshot and its losses, or of none.
+            a snapshot and its losses, or nothing where there is no neighbor.
         """
         begun = np.array(self._stack.embeddings)
         nearest = {
@@ -104,37 +130,37 @@ class Starts:
         count = max(map(len, nearest.values()), default=0)
         if not count:
             return []
-        # A few rounds rather than one, which would hold every row so often.
-        together = max(1, _ROWS_TOGETHER // len(self._runs))
         tried = [(begun, before)]
+        together = max(1, _ROWS_TOGETHER // len(self._runs))
         for first in range(0, count, together):
             some = [
-                self._moved(begun, nearest, place)
-                for place in range(first, min(first + together, count))
+                self._moved(begun, nearest, rank)
+                for rank in range(first, min(first + together, count))
             ]
             rows = []
             for embeddings in some:
                 self._stack.embeddings.assign(embeddings)
-                rows.append(self._learning.snapshot(0).rows)
-            for embeddings, losses in zip(
-                some, judge.losses(rows, seeking), strict=True
-            ):
-                tried.append((embeddings, {**before, **losses}))
+                rows.append(self._learner.snapshot(0).rows)
+            found = judge.losses(rows, seeking)
+            tried += [
+                (embeddings, {**before, **losses})
+                for embeddings, losses in zip(some, found, strict=True)
+            ]
         chosen, kept = begun.copy(), {s: dict(before[s]) for s in before}
         for slot, run in enumerate(self._runs):
             if run.speaker in seeking:
                 embeddings, losses = min(
-                    tried, key=lambda each, r=run: _mean_loss(r, each[1])
+                    tried, key=lambda each, run=run: _mean_loss(run, each[1])
                 )
                 chosen[slot] = embeddings[slot]
                 for index in run.held_out:
                     kept[run.speaker][index] = losses[run.speaker][index]
         self._stack.embeddings.assign(chosen)
-        return [(self._learning.snapshot(0), kept)]
+        return [(self._learner.snapshot(0), kept)]
 
     def _nearest(self, speaker, embedding):
         """The embeddings nearest to one, of the space's other speakers."""
-        # The speaker's own has heard what the speaker may be judged by.
+        # The speaker's own embedding may have learned the held-out utterances.
         others = [
             known
             for name, known in zip(
@@ -145,21 +171,19 @@ class Starts:
         others.sort(key=lambda known: float(np.linalg.norm(known - embedding)))
         return others[: self._num_neighbors]
 
-    def _moved(self, begun, nearest, place):
-        """All runs' embeddings, with a speaker's at one of the nearest."""
+    def _moved(self, begun, nearest, rank):
+        """All runs' embeddings, each at its speaker's neighbor of a rank."""
         result = begun.copy()
         for slot, run in enumerate(self._runs):
-            if place < len(nearest.get(run.speaker, ())):
-                result[slot] = nearest[run.speaker][place]
+            if rank < len(nearest.get(run.speaker, ())):
+                result[slot] = nearest[run.speaker][rank]
         return result
 
 
 def _mean_loss(run, losses):
-    """The mean loss on what decides where a run starts."""
+    """The mean loss on the utterances that decide where a run starts."""
     indices = run.train
-    # With dev utterances, or where one is all there is.
+    # With dev utterances, or where a single text is all there is.
     if run.is_final and run.held_out:
         indices = run.held_out
-    return enrolment_judging.mean_loss(
-        {index: losses[run.speaker][index] for index in indices}
-    )
+    return results.mean_loss({i: losses[run.speaker][i] for i in indices})

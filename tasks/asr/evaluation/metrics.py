@@ -158,7 +158,9 @@ def _by(rows, group, key):
 def _by_novelty(scored, rows, target_word_error_rate, seed):
     """Groups by kind of phrase, without intervals; `unseen` is both kinds."""
     hard = {row["speaker"] for row in rows if groups.is_moderate_severe(row)}
-    kinds = {novelty: (novelty,) for novelty in scoring.NOVELTIES}
+    kinds: dict[str, tuple[str, ...]] = {
+        novelty: (novelty,) for novelty in scoring.NOVELTIES
+    }
     kinds["unseen"] = scoring.NOVELTIES[1:]
     result = {}
     for name, novelties in kinds.items():

@@ -53,7 +53,7 @@ def write(
         for record in records
     )
     write_file("hypotheses.jsonl", "".join(lines))
-    write_file("left_out.txt", left_out.describe(examples=None))
+    write_file("left_out.txt", left_out.describe(examples=len(left_out)))
     details = {**details, "left_out": len(left_out)}
     results = {**summary, "details": details}
     write_file(

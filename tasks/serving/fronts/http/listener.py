@@ -6,7 +6,6 @@ import resource
 import socket
 import ssl
 from collections import abc
-from typing import Any, cast
 
 import uvicorn
 from starlette import types
@@ -84,48 +83,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _JoinedWrites:
-    """A transport that sends what is written in one turn of the loop at once.
-
-    uvicorn writes a response's head and body apart: two packets, of which each
-    wakes the client.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._waiting: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._send)
-        self._waiting.append(data)
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        data = b"".join(self._waiting)
-        self._waiting.clear()
-        if data:
-            self._transport.write(data)
-
-
 class _Protocol(h11_impl.H11Protocol):
     """Adds what uvicorn has no setting for.
 
     A bound on the time for a head and on connections, the names in a client's
-    certificate, one packet for a short response, and JSON for what is not HTTP.
+    certificate, and JSON for what is not HTTP.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        joined = cast(asyncio.Transport, _JoinedWrites(transport))
-        super().connection_made(joined)
+        super().connection_made(transport)
         # The store and the other ports need file descriptors, too. With TLS,
         # a connection shows up here only after its handshake.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
@@ -188,8 +156,8 @@ def _listen(host: str, port: int) -> list[socket.socket]:
             address = (address[0], at, *address[2:])
             made = socket.create_server(address, family=family)
             sockets.append(made)
-            # Otherwise the second packet of a response waits for the client's
-            # delayed acknowledgement of the first, some 40 ms.
+            # A response's head and body are two writes: the second would wait
+            # for the client's delayed acknowledgement, some 40 ms.
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError:
         for each in sockets:

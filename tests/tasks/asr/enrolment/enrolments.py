@@ -13,14 +13,13 @@ from lingvo_like.space import embedding_space
 from lingvo_like.space import encoder as space_encoder
 from lingvo_like.space import file as space_file
 from params import registry
-from tasks.asr.enrolment import files as enrolment_files
-from tasks.asr.enrolment import plan as enrolment_plan
+from tasks.asr.enrolment import plan, recordings
 from tasks.asr.training import task
 from tests import tiny
 
 EXPERIMENT = "conformer.TinyEmbedding"
 # Few steps and no folds to speak of: what is tested is not how well it learns.
-QUICK = enrolment_plan.Values(
+QUICK = plan.Values(
     embedding_steps=2,
     embedding_utterances=1,
     embedding_neighbors=0,
@@ -70,15 +69,20 @@ def space(base, encoder=False, seed=0, speakers=("old1", "old2", "old3")):
     )
 
 
-def changed(space, **tensors):
-    """The space with other tensors, by their names in a file."""
-    return dataclasses.replace(space, tensors=space.tensors | tensors)
+def changed(space, speakers=None, **tensors):
+    """The space with other speakers, and tensors by their names in a file."""
+    metadata = space.metadata
+    if speakers is not None:
+        metadata = dataclasses.replace(metadata, speakers=tuple(speakers))
+    return dataclasses.replace(
+        space, metadata=metadata, tensors=space.tensors | tensors
+    )
 
 
 def speech(base, folder, speakers, utterances, **kwargs):
     """Dict of speaker to `SpeakerUtterances`, of recordings made here."""
     path = tiny.recordings(folder, speakers, utterances, **kwargs)
-    found, _, left_out = enrolment_files.read_speech(base, path, "", [], 0.0)
+    found, _, left_out = recordings.read(base, path, "", [], 0.0)
     if left_out:
         raise ValueError(left_out.describe())
     return found

@@ -7,13 +7,9 @@ import pytest
 import tensorflow as tf
 import tqdm
 
-from tasks.asr.enrolment import enrol
-from tasks.asr.enrolment import job as enrolment_job
-from tasks.asr.enrolment import judging as enrolment_judging
-from tasks.asr.enrolment import learning as enrolment_learning
-from tasks.asr.enrolment import plan as enrolment_plan
-from tasks.asr.enrolment import speech as enrolment_speech
-from tasks.asr.enrolment import starts as enrolment_starts
+from tasks.asr.enrolment import enrol, judging, learning, plan, starts
+from tasks.asr.enrolment import job as job_lib
+from tasks.asr.enrolment import speech as speech_lib
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 from tpu.distribute import replicas
@@ -60,19 +56,18 @@ def test_a_learned_embedding_lowers_the_held_out_loss_and_is_kept(together):
         assert each.num_utterances == 3
 
 
-def test_a_speaker_comes_out_the_same_whoever_enrols_beside(
+def test_a_speaker_comes_out_the_same_in_a_job_alone(
     base, spaces, speech, together
 ):
-    (alone,) = enrol.enrol(
-        spaces[True], base, {"bob": speech["bob"]}, values=enrolments.QUICK
-    )
-    other = together["bob"]
-    assert (alone.mode, alone.step) == (other.mode, other.step)
-    np.testing.assert_allclose(alone.embedding, other.embedding, atol=1e-5)
-    for name, tensor in alone.tensors.items():
-        np.testing.assert_allclose(tensor, other.tensors[name], atol=1e-5)
-    for index, loss in alone.best.losses.items():
-        assert abs(loss - other.best.losses[index]) < 1e-4
+    values = dataclasses.replace(enrolments.QUICK, speakers_per_job=1)
+    for alone in enrol.enrol(spaces[True], base, speech, values=values):
+        other = together[alone.speaker]
+        assert (alone.mode, alone.step) == (other.mode, other.step)
+        np.testing.assert_allclose(alone.embedding, other.embedding, atol=1e-5)
+        for name, tensor in (alone.tensors or {}).items():
+            np.testing.assert_allclose(tensor, other.tensors[name], atol=1e-5)
+        for index, loss in alone.best.losses.items():
+            assert abs(loss - other.best.losses[index]) < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +108,7 @@ def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
     )
     lengths = {
         speaker: {base.bucket_samples(n) for n in found}
-        for speaker, found in enrolment_speech.Speech(
+        for speaker, found in speech_lib.Speech(
             base, 0, speech, dict.fromkeys(speech, 1.0)
         ).num_samples.items()
     }
@@ -139,12 +134,14 @@ def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
     assert any(each.tensors for each in together)
 
 
-@pytest.mark.parametrize("mode", ["embedding", "full"])
+@pytest.mark.parametrize(
+    "mode", ["embedding", pytest.param("full", marks=pytest.mark.slow)]
+)
 def test_an_utterance_is_padded_as_its_minibatch_and_not_its_speaker_asks(
     uneven, mode
 ):
     base, space, speech = uneven
-    job = enrolment_job.Job(
+    job = job_lib.Job(
         space,
         base,
         {"bob": speech["bob"]},
@@ -172,7 +169,7 @@ def test_a_speaker_is_heard_at_its_own_lengths_whoever_tries_what(uneven):
     )
 
     def lengths(speaker, some):
-        job = enrolment_job.Job(
+        job = job_lib.Job(
             *(space, base, some, {}, "auto", values, replicas.Replicas())
         )
         return {key for key in job._speech._heard if key[0] == speaker}
@@ -191,7 +188,7 @@ def test_a_speaker_is_heard_at_its_own_lengths_whoever_tries_what(uneven):
 
 def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
     def starts(data):
-        job = enrolment_job.Job(
+        job = job_lib.Job(
             spaces[True],
             base,
             {"ann": data},
@@ -213,8 +210,16 @@ def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
     assert {0 in run.train for run in runs} == {True, False}
 
 
+@pytest.fixture(scope="module")
+def good(base, spaces, speech):
+    """Where more learning leads: for each speaker a place of low loss."""
+    values = dataclasses.replace(enrolments.QUICK, embedding_steps=12)
+    found = enrol.enrol(spaces[True], base, speech, values=values)
+    return {each.speaker: np.array(each.embedding, "f4") for each in found}
+
+
 def test_an_embedding_starts_at_the_mean_where_the_prediction_is_worse(
-    base, spaces, speech
+    base, spaces, speech, good
 ):
     def embedding(mean, mode):
         (each,) = enrol.enrol(
@@ -233,35 +238,18 @@ def test_an_embedding_starts_at_the_mean_where_the_prediction_is_worse(
     np.testing.assert_allclose(
         embedding(far, "embedding")[0], predicted, atol=1e-6
     )
-    # Where the learning leads from the prediction is better than that.
-    (each,) = enrol.enrol(
-        spaces[True],
-        base,
-        {"ann": speech["ann"]},
-        mode="embedding",
-        values=dataclasses.replace(enrolments.QUICK, embedding_steps=4),
-    )
-    good = np.array(each.embedding, np.float32)
-    found, better = embedding(good, "embedding")
+    # Where more learning leads is better than the prediction.
+    found, better = embedding(good["ann"], "embedding")
     assert better < worse
-    np.testing.assert_allclose(found, good, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def good(base, spaces, speech):
-    """Where more learning leads: for each speaker a place of low loss."""
-    values = dataclasses.replace(enrolments.QUICK, embedding_steps=16)
-    found = enrol.enrol(spaces[True], base, speech, values=values)
-    return {each.speaker: np.array(each.embedding, "f4") for each in found}
+    np.testing.assert_allclose(found, good["ann"], atol=1e-6)
 
 
 def starting(base, spaces, speech, known, neighbors, **changes):
     """What becomes of speakers who hardly learn beside some known ones."""
-    space = spaces[True]
-    metadata = dataclasses.replace(space.metadata, speakers=tuple(known))
-    space = dataclasses.replace(
-        enrolments.changed(space, embeddings=np.stack(list(known.values()))),
-        metadata=metadata,
+    space = enrolments.changed(
+        spaces[True],
+        known,
+        embeddings=np.stack(list(known.values())),
     )
     values = dataclasses.replace(
         enrolments.QUICK,
@@ -273,19 +261,23 @@ def starting(base, spaces, speech, known, neighbors, **changes):
     return {each.speaker: each for each in found}
 
 
+@pytest.fixture(scope="module")
+def without(base, spaces, speech, good):
+    """Ann, who may start at no speaker of the space."""
+    return starting(base, spaces, {"ann": speech["ann"]}, good, 0)["ann"]
+
+
 def test_an_embedding_may_start_at_the_nearest_speakers(
-    base, spaces, speech, good
+    base, spaces, speech, good, without
 ):
     ann = {"ann": speech["ann"]}
     far = {f"far{i}": np.full_like(good["ann"], 50.0 + i) for i in range(3)}
     known = far | {"near": good["ann"]}
-    without = starting(base, spaces, ann, known, 0)["ann"]
     # More than there are is all of them.
-    for neighbors in (1, 10):
-        each = starting(base, spaces, ann, known, neighbors)["ann"]
-        np.testing.assert_allclose(each.embedding, good["ann"], atol=1e-6)
-        before = without.judgements["embedding"].loss
-        assert each.judgements["embedding"].loss < before
+    each = starting(base, spaces, ann, known, 10)["ann"]
+    np.testing.assert_allclose(each.embedding, good["ann"], atol=1e-6)
+    before = without.judgements["embedding"].loss
+    assert each.judgements["embedding"].loss < before
     # It is not among the nearest two; nobody starts where it is worse.
     near = {f"near{i}": np.array(without.embedding, "f4") for i in range(2)}
     each = starting(base, spaces, ann, near | known, 2)["ann"]
@@ -293,22 +285,20 @@ def test_an_embedding_may_start_at_the_nearest_speakers(
 
 
 def test_nobody_starts_at_the_embedding_of_the_same_speaker(
-    base, spaces, speech, good
+    base, spaces, speech, good, without
 ):
     ann = {"ann": speech["ann"]}
-    without = starting(base, spaces, ann, good, 0)["ann"]
-    known = {"ann": good["ann"]}
-    each = starting(base, spaces, ann, known, 5)["ann"]
+    each = starting(base, spaces, ann, {"ann": good["ann"]}, 5)["ann"]
     assert each.embedding == without.embedding
 
 
 def test_a_neighbor_is_the_same_whoever_else_enrols(base, spaces, speech, good):
     known = {f"known {name}": place for name, place in good.items()}
-    together = starting(base, spaces, speech, known, 2)
-    for speaker, data in speech.items():
-        (alone,) = starting(base, spaces, {speaker: data}, known, 2).values()
-        assert alone.embedding == together[speaker].embedding
-        assert alone.best.errors == together[speaker].best.errors
+    together = starting(base, spaces, speech, known, 2)["bob"]
+    bob = {"bob": speech["bob"]}
+    alone = starting(base, spaces, bob, known, 2)["bob"]
+    assert alone.embedding == together.embedding
+    assert alone.best.errors == together.best.errors
 
 
 def test_what_a_run_is_judged_by_does_not_decide_where_it_starts(
@@ -317,7 +307,7 @@ def test_what_a_run_is_judged_by_does_not_decide_where_it_starts(
     """However good or bad a neighbor is on what a fold leaves out."""
     ann = {"ann": speech["ann"]}
     known = {"near": good["ann"], "far": np.full_like(good["ann"], 50.0)}
-    losses = enrolment_judging.Judge.losses
+    losses = judging.Judge.losses
     starts = {}
 
     def spoiled(judge, candidates, speakers):
@@ -330,15 +320,15 @@ def test_what_a_run_is_judged_by_does_not_decide_where_it_starts(
             found[0]["ann"][1] = found[0]["ann"][2] = -2.0
         return found
 
-    begin = enrolment_job.Job._learn
+    begin = job_lib.Job._learn
 
     def learn(job, learning, *rest):
         starts["embeddings"] = np.array(job._task.stack.embeddings)
         starts["runs"] = list(job._runs)
         return begin(job, learning, *rest)
 
-    monkeypatch.setattr(enrolment_judging.Judge, "losses", spoiled)
-    monkeypatch.setattr(enrolment_job.Job, "_learn", learn)
+    monkeypatch.setattr(judging.Judge, "losses", spoiled)
+    monkeypatch.setattr(job_lib.Job, "_learn", learn)
     starting(base, spaces, ann, known, 2)
     for run, embedding in zip(
         starts["runs"], starts["embeddings"], strict=True
@@ -347,57 +337,63 @@ def test_what_a_run_is_judged_by_does_not_decide_where_it_starts(
         assert is_far == (0 in run.train)
 
 
-@pytest.mark.parametrize("mode", ["embedding", "full"])
 def test_nothing_is_sought_or_learned_where_nothing_is_to_gain(
-    base, spaces, speech, monkeypatch, mode
+    base, spaces, speech, monkeypatch
 ):
-    monkeypatch.setattr(enrolment_learning.Learning, "_batches", None)
-    monkeypatch.setattr(enrolment_starts.Starts, "_moved", None)
+    monkeypatch.setattr(learning.Learning, "_batches", None)
+    monkeypatch.setattr(starts.Starts, "_moved", None)
     values = dataclasses.replace(
         enrolments.QUICK, good_loss=1e9, embedding_neighbors=2
     )
     (each,) = enrol.enrol(
-        spaces[True], base, {"ann": speech["ann"]}, mode=mode, values=values
+        spaces[True], base, {"ann": speech["ann"]}, mode="full", values=values
     )
     assert each.step == 0
 
 
-def test_one_stops_while_another_goes_on_as_if_alone(base, spaces, speech):
-    values = dataclasses.replace(enrolments.QUICK, embedding_steps=4)
+def test_one_stops_while_another_goes_on_as_if_alone(
+    base, spaces, speech, together
+):
     losses = {
-        each.speaker: each.judgements["zero_shot"].loss
-        for each in enrol.enrol(spaces[True], base, speech, values=values)
+        speaker: each.judgements["zero_shot"].loss
+        for speaker, each in together.items()
     }
-    good, worse = sorted(losses, key=losses.get)
-    (unmoved,) = enrol.enrol(
-        spaces[True],
-        base,
-        {good: speech[good]},
-        values=dataclasses.replace(values, good_loss=1e9),
-    )
-    values = dataclasses.replace(
-        values, good_loss=(losses[good] + losses[worse]) / 2
-    )
-    together = {
-        each.speaker: each
-        for each in enrol.enrol(spaces[True], base, speech, values=values)
-    }
-    assert together[good].embedding == unmoved.embedding
-    learned = together[worse].judgements["embedding"]
-    assert learned.loss < losses[worse]
-    for speaker in (good, worse):
-        (alone,) = enrol.enrol(
-            spaces[True], base, {speaker: speech[speaker]}, values=values
+    good, worse = sorted(losses, key=lambda speaker: losses[speaker])
+    values = dataclasses.replace(enrolments.QUICK, embedding_steps=4)
+
+    def enrolled(speakers, good_loss):
+        found = enrol.enrol(
+            spaces[True],
+            base,
+            {speaker: speech[speaker] for speaker in speakers},
+            values=dataclasses.replace(values, good_loss=good_loss),
         )
-        np.testing.assert_allclose(
-            alone.embedding, together[speaker].embedding, atol=1e-5
-        )
-        for name, judgement in alone.judgements.items():
-            expected = together[speaker].judgements[name]
-            assert judgement.loss == pytest.approx(expected.loss, rel=1e-4)
+        return {each.speaker: each for each in found}
+
+    between = (losses[good] + losses[worse]) / 2
+    both = enrolled((good, worse), between)
+    unmoved = enrolled((good,), 1e9)[good]
+    assert both[good].embedding == unmoved.embedding
+    assert both[worse].judgements["embedding"].loss < losses[worse]
+    alone = enrolled((worse,), between)[worse]
+    np.testing.assert_allclose(
+        alone.embedding, both[worse].embedding, atol=1e-5
+    )
+    for name, judgement in alone.judgements.items():
+        expected = both[worse].judgements[name]
+        assert judgement.loss == pytest.approx(expected.loss, rel=1e-4)
 
 
-def test_work_besides_learning_is_shown_too(base, spaces, speech, monkeypatch):
+def test_what_is_kept_is_a_point_of_the_space(spaces, together):
+    for each in together.values():
+        expected = spaces[True].materialise(np.array(each.embedding, "f4"))
+        for name, tensor in expected.items():
+            np.testing.assert_array_equal(each.tensors[name], tensor)
+
+
+def test_zero_shot_learns_nothing_shows_its_work_and_is_what_auto_starts_from(
+    base, spaces, speech, together, monkeypatch
+):
     shown = []
 
     class Bar(tqdm.tqdm):
@@ -406,7 +402,7 @@ def test_work_besides_learning_is_shown_too(base, spaces, speech, monkeypatch):
             shown.append(self)
 
     monkeypatch.setattr(tqdm, "tqdm", Bar)
-    enrol.enrol(
+    (each,) = enrol.enrol(
         spaces[True],
         base,
         {"ann": speech["ann"]},
@@ -419,25 +415,6 @@ def test_work_besides_learning_is_shown_too(base, spaces, speech, monkeypatch):
     }
     for bar in shown:
         assert bar.n == bar.total > 0
-
-
-def test_what_is_kept_is_a_point_of_the_space(spaces, together):
-    for each in together.values():
-        expected = spaces[True].materialise(np.array(each.embedding, "f4"))
-        for name, tensor in expected.items():
-            np.testing.assert_array_equal(each.tensors[name], tensor)
-
-
-def test_zero_shot_learns_nothing_and_is_what_auto_starts_from(
-    base, spaces, speech, together
-):
-    (each,) = enrol.enrol(
-        spaces[True],
-        base,
-        {"ann": speech["ann"]},
-        mode="zero_shot",
-        values=enrolments.QUICK,
-    )
     assert set(each.judgements) == {"base", "zero_shot"}
     assert each.step == 0
     for index, loss in together["ann"].judgements["zero_shot"].losses.items():
@@ -457,27 +434,24 @@ def test_a_full_slot_goes_on_from_the_embedding(base, spaces, speech):
         np.testing.assert_allclose(each.tensors[name], tensor, atol=1e-6)
 
 
-def test_dev_utterances_are_what_a_speaker_is_judged_by(
+def test_dev_utterances_judge_and_a_single_one_is_judged_by_itself(
     base, spaces, speech, tmp_path
 ):
     dev = enrolments.speech(base, tmp_path, ("ann",), 2, seed=3)
-    both = enrol.enrol(
-        spaces[False], base, speech, dev, values=enrolments.QUICK
-    )
-    assert [each.evidence for each in both] == ["dev", "folds"]
-    assert set(both[0].judgements["base"].losses) == {3, 4}
-
-
-def test_one_utterance_is_judged_by_itself_and_says_so(base, spaces, speech):
-    data = speech["ann"]
+    data = speech["bob"]
     one = dataclasses.replace(
         data, utterances=data.utterances[:1], tokens=data.tokens[:1]
     )
-    (each,) = enrol.enrol(
-        spaces[True], base, {"ann": one}, values=enrolments.QUICK
+    ann, bob = enrol.enrol(
+        spaces[False],
+        base,
+        {"ann": speech["ann"], "bob": one},
+        dev,
+        values=enrolments.QUICK,
     )
-    assert each.evidence == "own"
-    assert set(each.best.losses) == {0}
+    assert (ann.evidence, bob.evidence) == ("dev", "own")
+    assert set(ann.judgements["base"].losses) == {3, 4}
+    assert set(bob.best.losses) == {0}
 
 
 def test_nothing_is_kept_that_is_worse_than_the_base(base, spaces, speech):
@@ -519,31 +493,17 @@ def test_nobody_and_a_speaker_without_speech_are_refused(base, spaces, speech):
         enrol.enrol(spaces[False], base, {"ann": empty})
 
 
-def test_many_speakers_go_through_several_jobs_to_the_same(
-    base, spaces, speech, together
-):
-    values = dataclasses.replace(enrolments.QUICK, speakers_per_job=1)
-    for each in enrol.enrol(spaces[True], base, speech, values=values):
-        np.testing.assert_allclose(
-            each.embedding, together[each.speaker].embedding, atol=1e-5
-        )
-
-
 def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
     calls = []
-    batches = enrolment_learning.Learning._batches
+    batches = learning.Learning._batches
 
     def counting(learning, group):
         calls.append(group)
         return batches(learning, group)
 
-    monkeypatch.setattr(enrolment_learning.Learning, "_batches", counting)
+    monkeypatch.setattr(learning.Learning, "_batches", counting)
     # Looks after 1, 2 and 4 steps.
-    for min_gain, patience, expected in (
-        (-1.0, 1, 4),
-        (0.99, 1, 1),
-        (0.99, 2, 2),
-    ):
+    for min_gain, patience, expected in ((-1.0, 1, 4), (0.99, 2, 2)):
         calls.clear()
         values = dataclasses.replace(
             enrolments.QUICK,
@@ -579,8 +539,8 @@ def test_a_text_is_heard_no_further_than_its_transcript_asks(
 
 
 def test_auto_tries_a_full_slot_only_with_data_enough():
-    values = enrolment_plan.Values(full_min_utterances=5)
-    modes = enrolment_plan.modes_to_try
+    values = plan.Values(full_min_utterances=5)
+    modes = plan.modes_to_try
     assert modes("auto", True, 4, values) == ("zero_shot", "embedding")
     assert modes("auto", False, 5, values) == ("embedding", "full")
     assert modes("full", True, 1, values) == ("full",)

@@ -2,33 +2,27 @@
 
 import pytest
 
-from tasks.asr.enrolment import enrol
-from tasks.asr.enrolment import judging as enrolment_judging
-from tasks.asr.enrolment import report as enrolment_report
+from tasks.asr.enrolment import report, results
 
 
 def enrolled(speaker, mode="embedding", errors=2, loss=1.0, warnings=()):
     judgements = {
-        "base": enrolment_judging.Judgement({0: 2.0}, 5, 10),
-        "embedding": enrolment_judging.Judgement({0: loss}, errors, 10),
+        "base": results.Judgement({0: 2.0}, 5, 10),
+        "embedding": results.Judgement({0: loss}, errors, 10),
     }
-    return enrol.Enrolled(
+    return results.Enrolled(
         speaker, mode, {}, (), 4, "folds", judgements, 5, 12.5, warnings
     )
 
 
 def test_the_table_shows_what_each_speaker_keeps():
-    text = enrolment_report.table(
-        [enrolled("ann"), enrolled("bob", "", 7)]
-    ).splitlines()
+    text = report.table([enrolled("ann"), enrolled("bob", "", 7)]).splitlines()
     assert text[1].split() == ("ann 5 embedding 20.0 % 50.0 % folds".split())
     assert text[2].split() == "bob 5 nothing 50.0 % 50.0 % folds".split()
 
 
 def test_a_refusal_is_one_line_with_the_figures_and_the_hints():
-    line = enrolment_report.refusal(
-        enrolled("bob", "", 7, warnings=("check the voice",))
-    )
+    line = report.refusal(enrolled("bob", "", 7, warnings=("check the voice",)))
     assert "\n" not in line
     for part in ("bob", "50.0 %", "embedding 70.0 %", "check the voice"):
         assert part in line
@@ -38,18 +32,18 @@ def test_who_gains_by_another_space_comes_first():
     doubtful = enrolled("cy", errors=0, warnings=("check the voice",))
     before = [enrolled("ann"), enrolled("bob", errors=4), enrolled("cy")]
     after = [enrolled("ann", errors=3), enrolled("bob", errors=1), doubtful]
-    rows = enrolment_report.comparison(before, after, ("bob", "dan"))
+    rows = report.comparison(before, after, ("bob", "dan"))
     # Who would be refused gains nothing.
     assert [(r["speaker"], r["gains"], r["trained_it"]) for r in rows] == [
         ("bob", True, True),
         ("cy", False, False),
         ("ann", False, False),
     ]
-    lines = enrolment_report.comparison_table(rows).splitlines()
+    lines = report.comparison_table(rows).splitlines()
     assert lines[1].endswith("would gain, but trained it")
     assert lines[2].endswith("leave")
 
 
 def test_results_of_other_speakers_are_not_compared():
     with pytest.raises(ValueError, match="'ann' and 'bob'"):
-        enrolment_report.comparison([enrolled("ann")], [enrolled("bob")], ())
+        report.comparison([enrolled("ann")], [enrolled("bob")], ())

@@ -1,23 +1,17 @@
-"""What an enrolment reads, refuses to overwrite, and writes."""
+"""What an enrolment refuses to overwrite, and what it writes."""
 
-import json
 import os
 import time
 
 import numpy as np
 import pytest
-import soundfile
 import tensorflow as tf
 
 from lingvo_like import files
-from lingvo_like.space import file as space_file
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from params import registry
-from tasks.asr.enrolment import enrol
-from tasks.asr.enrolment import files as enrolment_files
-from tasks.asr.enrolment import judging as enrolment_judging
-from tasks.asr.training import model_directory, run_description
+from tasks.asr.enrolment import destination as destination_lib
+from tasks.asr.enrolment import results
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 
@@ -33,9 +27,9 @@ def space(base):
 
 
 def enrolled(space, speaker="ann"):
-    judgement = enrolment_judging.Judgement({0: 1.0}, 1, 4)
+    judgement = results.Judgement({0: 1.0}, 1, 4)
     embedding = tuple(float(x) for x in np.linspace(-1, 1, space.embedding_dim))
-    return enrol.Enrolled(
+    return results.Enrolled(
         speaker,
         "embedding",
         space.materialise(np.array(embedding)),
@@ -50,7 +44,7 @@ def enrolled(space, speaker="ann"):
 
 
 def test_a_result_is_an_ordinary_submodel_file(space, tmp_path):
-    destination = enrolment_files.Destination(str(tmp_path))
+    destination = destination_lib.Destination(str(tmp_path))
     destination.check(space, ["ann"])
     path, version = destination.write(enrolled(space), space, seed=3)
     loaded = submodel_file.load(
@@ -65,7 +59,7 @@ def test_a_result_is_an_ordinary_submodel_file(space, tmp_path):
 
 
 def test_publishing_gives_servers_the_same_bytes(space, tmp_path):
-    destination = enrolment_files.Destination(
+    destination = destination_lib.Destination(
         str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
     )
     destination.check(space, ["ann"])
@@ -78,17 +72,17 @@ def test_publishing_gives_servers_the_same_bytes(space, tmp_path):
 @pytest.mark.parametrize("taken_by", ["file", "store", "space"])
 def test_a_taken_id_is_refused_and_stays_as_it_is(space, tmp_path, taken_by):
     store = str(tmp_path / "store")
-    first = enrolment_files.Destination(str(tmp_path / "out"), store, "clinic")
+    first = destination_lib.Destination(str(tmp_path / "out"), store, "clinic")
     first.check(space, ["ann"])
     path, _ = first.write(enrolled(space), space, seed=0)
     before = files.read(path)
     speaker, second = "ann", first
     if taken_by == "store":
-        second = enrolment_files.Destination(
+        second = destination_lib.Destination(
             str(tmp_path / "other"), store, "clinic"
         )
     if taken_by == "space":
-        speaker, second = "old1", enrolment_files.Destination(str(tmp_path))
+        speaker, second = "old1", destination_lib.Destination(str(tmp_path))
     with pytest.raises(ValueError, match=f"taken already: {speaker} "):
         second.check(space, ["new", speaker])
     assert files.read(path) == before
@@ -96,81 +90,26 @@ def test_a_taken_id_is_refused_and_stays_as_it_is(space, tmp_path, taken_by):
 
 
 def test_replacing_has_to_be_asked_for(space, tmp_path):
-    first = enrolment_files.Destination(str(tmp_path))
+    first = destination_lib.Destination(str(tmp_path))
     first.check(space, ["ann"])
     first.write(enrolled(space), space, seed=0)
-    again = enrolment_files.Destination(str(tmp_path), replace=True)
+    again = destination_lib.Destination(str(tmp_path), replace=True)
     again.check(space, ["ann", "old1"])
 
 
 def test_ids_that_no_store_takes_are_refused_before_any_work(space, tmp_path):
-    destination = enrolment_files.Destination(
+    destination = destination_lib.Destination(
         str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
     )
     with pytest.raises(ValueError):
         destination.check(space, [""])
     with pytest.raises(ValueError, match="needs a tenant"):
-        enrolment_files.Destination(str(tmp_path), "store").check(space, ["a"])
+        destination_lib.Destination(str(tmp_path), "store").check(space, ["a"])
     assert os.listdir(tmp_path) == []
 
 
-def test_an_utterance_too_short_is_left_out_with_its_length(base, tmp_path):
-    path = tiny.recordings(tmp_path, ("ann",), 2)
-    tone = 0.1 * np.sin(np.arange(3200))
-    soundfile.write(tmp_path / "short.wav", tone, 16000)
-    line = {"audio_filepath": "short.wav", "text": "on", "speaker": "ann"}
-    with open(path, "a") as file:
-        file.write(json.dumps(line) + "\n")
-    train, dev, left_out = enrolment_files.read_speech(base, path, "", [], 0.3)
-    assert len(train["ann"].utterances) == 2 and not dev
-    assert "0.20 s, at least 0.3 s" in left_out.describe()
-    assert "speaker has no usable utterance" not in left_out.by_reason()
-    with open(path, "a") as file:
-        file.write(json.dumps(line | {"speaker": "cy", "utt_id": "x"}) + "\n")
-    _, _, left_out = enrolment_files.read_speech(base, path, "", ["ann"], 0.3)
-    (lost,) = left_out.by_reason()["speaker has no usable utterance"]
-    assert lost.utt_id == "cy"
-
-
-def test_a_speaker_with_nothing_usable_is_named(base, tmp_path):
-    path = tiny.recordings(tmp_path, ("ann",), 2)
-    with pytest.raises(ValueError, match="no usable utterance of zoe"):
-        enrolment_files.read_speech(base, path, "", ["ann", "zoe"], 0.3)
-    with pytest.raises(ValueError, match="too short to learn from"):
-        enrolment_files.read_speech(base, path, "", [], 60.0)
-
-
-def test_a_corrupted_space_and_one_of_another_base_are_refused(
-    space, tmp_path, monkeypatch
-):
-    path = str(tmp_path / "space.safetensors")
-    space_file.save(path, space)
-    assert enrolment_files.find_space(path) == (path, "")
-    assert enrolment_files.find_space(str(tmp_path)) == (path, "")
-    # Where somebody stands in the folder of the run.
-    values = registry.get(enrolments.EXPERIMENT)
-    model_directory.ModelDirectory(str(tmp_path)).write_experiment(
-        run_description.describe(
-            enrolments.EXPERIMENT, values, "BASE", "f" * 64, {}
-        )
-    )
-    monkeypatch.chdir(tmp_path)
-    for name in ("space.safetensors", "./space.safetensors", "."):
-        assert enrolment_files.find_space(name)[1] == "BASE"
-    with pytest.raises(ValueError, match="made for another base model"):
-        space_file.load(path, "f" * 64)
-    data = bytearray(files.read(path))
-    data[-5] ^= 1
-    files.write_atomically(path, bytes(data))
-    with pytest.raises(ValueError, match="altered"):
-        space_file.load(path)
-    files.write_atomically(path, bytes(data[: len(data) // 2]))
-    with pytest.raises(ValueError, match="space.safetensors"):
-        space_file.load(path)
-
-
 def test_a_failed_write_leaves_what_was_there(space, tmp_path, monkeypatch):
-    destination = enrolment_files.Destination(str(tmp_path), replace=True)
+    destination = destination_lib.Destination(str(tmp_path), replace=True)
     destination.check(space, ["ann"])
     path, _ = destination.write(enrolled(space), space, seed=0)
     before = files.read(path)
@@ -189,7 +128,7 @@ def test_a_failed_write_leaves_what_was_there(space, tmp_path, monkeypatch):
 def test_a_file_that_fails_after_its_publishing_says_both(
     space, tmp_path, monkeypatch
 ):
-    destination = enrolment_files.Destination(
+    destination = destination_lib.Destination(
         str(tmp_path / "out"), str(tmp_path / "store"), "clinic"
     )
 
@@ -204,7 +143,7 @@ def test_a_file_that_fails_after_its_publishing_says_both(
 
 
 def test_who_is_taken_meanwhile_is_not_overwritten(space, tmp_path):
-    ours, theirs = (enrolment_files.Destination(str(tmp_path)) for _ in "ab")
+    ours, theirs = (destination_lib.Destination(str(tmp_path)) for _ in "ab")
     ours.check(space, ["ann"])
     path, _ = theirs.write(enrolled(space), space, seed=1)
     before = files.read(path)
@@ -214,7 +153,7 @@ def test_who_is_taken_meanwhile_is_not_overwritten(space, tmp_path):
 
 
 def test_what_a_killed_process_was_writing_goes(space, tmp_path):
-    destination = enrolment_files.Destination(str(tmp_path))
+    destination = destination_lib.Destination(str(tmp_path))
     destination.check(space, ["ann"])
     left = tmp_path / "submodels" / f"{files.TEMPORARY_PREFIX}1"
     left.write_bytes(b"half")
@@ -226,22 +165,12 @@ def test_what_a_killed_process_was_writing_goes(space, tmp_path):
     assert not left.exists()
 
 
-def test_a_speaker_without_anything_usable_is_named(base, tmp_path):
-    path = tiny.recordings(tmp_path, ("ann", "bob"), 2)
-    for place in tmp_path.glob("train_1_*.wav"):
-        soundfile.write(place, np.zeros(16000), 16000)
-    found, _, left_out = enrolment_files.read_speech(base, path, "", [], 0.0)
-    assert list(found) == ["ann"]
-    assert "speaker has no usable utterance" in left_out.by_reason()
-    assert "bob" in left_out.describe()
-
-
 @pytest.mark.parametrize("replace", [False, True])
 def test_what_is_no_store_is_refused_before_any_work(space, tmp_path, replace):
     store = tmp_path / "store"
     store.mkdir()
     (store / "letter.txt").write_text("dear")
-    destination = enrolment_files.Destination(
+    destination = destination_lib.Destination(
         str(tmp_path / "out"), str(store), "clinic", replace
     )
     with pytest.raises(ValueError, match="not a Submodel store"):
@@ -253,7 +182,7 @@ def test_a_store_that_cannot_be_written_is_refused_before_any_work(
     space, tmp_path, monkeypatch
 ):
     store = str(tmp_path / "store")
-    destination = enrolment_files.Destination(
+    destination = destination_lib.Destination(
         str(tmp_path / "out"), store, "clinic"
     )
     destination.check(space, ["ann"])
@@ -275,7 +204,7 @@ def test_a_store_that_cannot_be_written_is_refused_before_any_work(
 def test_what_another_process_has_just_written_is_none_of_ours(
     space, tmp_path, monkeypatch
 ):
-    destination = enrolment_files.Destination(str(tmp_path))
+    destination = destination_lib.Destination(str(tmp_path))
     destination.check(space, ["ann"])
     (tmp_path / "submodels" / f"{files.TEMPORARY_PREFIX}1").write_bytes(b"")
 
@@ -284,26 +213,3 @@ def test_what_another_process_has_just_written_is_none_of_ours(
 
     monkeypatch.setattr(tf.io.gfile, "stat", gone)
     destination.check(space, ["ann"])
-
-
-def test_a_recording_to_learn_from_judges_nothing(base, tmp_path):
-    path = tiny.recordings(tmp_path, ("ann",), 2)
-    with open(path) as file:
-        first = json.loads(file.readline())
-    dev = str(tmp_path / "dev.jsonl")
-    with open(dev, "w") as file:
-        own = first | {"duration": 0.5, "utt_id": "own"}
-        other = own | {"offset": 0.5, "utt_id": "more"}
-        for line in (own, other):
-            file.write(json.dumps(line) + "\n")
-    learned = str(tmp_path / "learned.jsonl")
-    with open(learned, "w") as file:
-        file.write(json.dumps(first | {"duration": 0.5}) + "\n")
-    with pytest.raises(ValueError, match="to learn from: own;"):
-        enrolment_files.read_speech(base, learned, dev, [], 0.3)
-    with open(dev, "w") as file:
-        file.write(json.dumps(other) + "\n")
-    _, found, _ = enrolment_files.read_speech(base, learned, dev, [], 0.3)
-    assert [u.utt_id for u in found["ann"].utterances] == ["more"]
-    with pytest.raises(ValueError, match="to learn from: more;"):
-        enrolment_files.read_speech(base, path, dev, [], 0.3)

@@ -1,0 +1,281 @@
+"""Enrols new speakers: from a space and recordings to Submodel files.
+
+`prepare(space, manifest).run(destination)` is the program behind
+`tasks.enroll`. `enrol.enrol` is the part that reads and writes no files.
+"""
+
+import contextlib
+import dataclasses
+import posixpath
+import time
+from collections import abc
+from typing import Any
+
+import tensorflow as tf
+
+from lingvo_like.base_models import base_model
+from lingvo_like.space import file as space_file
+from tasks.asr.bases import loading
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import inspection, rejections
+from tasks.asr.enrolment import destination as destination_lib
+from tasks.asr.enrolment import (
+    enrol,
+    experiments,
+    plan,
+    recordings,
+    report,
+    results,
+)
+from tasks.asr.training import model_directory
+from tpu.distribute import replicas as replicas_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of the speakers.
+
+    Attributes:
+        rows: a JSON-able dict for each speaker of all processes; `error` says
+            why a speaker has no Submodel.
+        enrolled: results of this process's speakers.
+        warnings: doubts about the Submodels of this process that were kept.
+        errors: why speakers of this process have no Submodel.
+        seconds: dict of part of the work to the time that it took.
+    """
+
+    rows: list[dict[str, Any]]
+    enrolled: list[results.Enrolled]
+    warnings: list[str]
+    errors: list[str]
+    seconds: dict[str, float]
+
+    @property
+    def num_refused(self) -> int:
+        """Number of speakers without a Submodel, in all processes."""
+        return sum("error" in row for row in self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Enrolment:
+    """An enrolment that is ready to run.
+
+    Attributes:
+        space: the space.
+        base: its base model.
+        train: dict of speaker to the utterances to learn from.
+        dev: dict of speaker to utterances to be judged by.
+        left_out: what of the manifests cannot be used.
+        lost: speakers of the manifest who have no usable utterance, where all
+            of the manifest is to be enrolled.
+        mode: one of `plan.MODES`, or "auto".
+        values: how speakers are enrolled.
+        replicas: the replicas of this process.
+        job_replicas: the replicas of all processes.
+        seconds: dict of part of the work to the time that it took.
+    """
+
+    space: space_file.Space
+    base: base_model.BaseModel
+    train: dict[str, input_pipeline.SpeakerUtterances]
+    dev: dict[str, input_pipeline.SpeakerUtterances]
+    left_out: rejections.Rejections
+    lost: frozenset[str]
+    mode: str
+    values: plan.Values
+    replicas: replicas_lib.Replicas
+    job_replicas: replicas_lib.Replicas
+    seconds: dict[str, float]
+
+    def run(
+        self,
+        destination: destination_lib.Destination,
+        despite_warnings: bool = False,
+    ) -> Outcome:
+        """Enrols the speakers and writes what they get.
+
+        Args:
+            destination: where Submodels go.
+            despite_warnings: keep Submodels of recordings that do not fit
+                together.
+
+        Raises:
+            ValueError: an id is taken.
+            OSError: nothing can be written to the destination.
+        """
+        processes = self.job_replicas.processes
+        processes.check_same(
+            "the space, the modes and the speakers",
+            [self.space.metadata.sha256, self.mode, list(self.train)],
+        )
+        destination.check(self.space, self.train)
+        # This also keeps processes from writing before all have checked.
+        destination.check_shared(processes)
+        speakers = list(self.train)[processes.index :: processes.count]
+        own = {speaker: self.train[speaker] for speaker in speakers}
+        seconds = dict(self.seconds)
+        with _timed(seconds, "enrolment"):
+            enrolled = self._enrol(self.space, own) if own else []
+        rows, warnings, errors = [], [], []
+        with _timed(seconds, "files"):
+            for each in enrolled:
+                row = each.summary()
+                try:
+                    if not each.mode:
+                        raise ValueError(report.refusal(each))
+                    if each.warnings and not despite_warnings:
+                        raise ValueError(report.doubt(each))
+                    row["path"], version = destination.write(
+                        each, self.space, self.values.seed
+                    )
+                    row["version"] = version.name if version else ""
+                    warnings += [f"{each.speaker}: {w}" for w in each.warnings]
+                except (ValueError, OSError) as error:
+                    # The other speakers go on.
+                    row["error"] = str(error)
+                    errors.append(str(error))
+                rows.append(row)
+            rows = [row for part in processes.gather(rows) for row in part]
+            if processes.is_chief:
+                destination.write_results(rows)
+        # No process leaves before all is written.
+        processes.gather()
+        return Outcome(rows, enrolled, warnings, errors, seconds)
+
+    def compare(self, other_space: str) -> list[dict[str, Any]]:
+        """Lists who would gain by another space; nothing is written.
+
+        Args:
+            other_space: a run that trained a space, or the space's file.
+
+        Returns:
+            rows of `report.comparison`; none in a process that is not the
+            chief.
+
+        Raises:
+            ValueError: the other space is of another base model, or cannot do
+                what the mode asks for.
+        """
+        rows, processes = [], self.job_replicas.processes
+        if processes.is_chief:
+            path, _ = find_space(other_space)
+            other = space_file.load(path, self.space.metadata.base_fingerprint)
+            plan.check_mode(self.mode, bool(other.encoder))
+            before, after = (
+                self._enrol(space, self.train) for space in (self.space, other)
+            )
+            rows = report.comparison(before, after, other.speakers)
+        processes.gather()
+        return rows
+
+    def _enrol(self, space, train):
+        return enrol.enrol(
+            space,
+            self.base,
+            train,
+            self.dev,
+            self.mode,
+            self.values,
+            self.replicas,
+        )
+
+
+def prepare(
+    space: str,
+    manifest: str,
+    *,
+    dev_manifest: str = "",
+    speakers: abc.Sequence[str] = (),
+    mode: str = plan.AUTO,
+    values: plan.Values | None = None,
+    base: str = "",
+    replicas: replicas_lib.Replicas | None = None,
+) -> Enrolment:
+    """Reads and checks all that an enrolment needs.
+
+    Args:
+        space: a run that trained a space, or the space's file.
+        manifest: JSONL manifest of the recordings to learn from.
+        dev_manifest: JSONL manifest to be judged by; folds if empty.
+        speakers: ids; all of the manifest if empty.
+        mode: one of `plan.MODES`, or "auto".
+        values: how speakers are enrolled.
+        base: path of the base model; where the run found it if empty.
+        replicas: the replicas that share the work; None for one. Each process
+            enrols its own speakers.
+
+    Raises:
+        ValueError, OSError: the space, its base model or the manifests cannot
+            be used.
+    """
+    values = values or plan.Values()
+    path, base_path = find_space(space)
+    loaded = space_file.load(path)
+    plan.check_mode(mode, bool(loaded.encoder))
+    experiment = experiments.of_space(loaded)
+    job_replicas = replicas or replicas_lib.Replicas()
+    # The shapes of what a process computes differ from those of the others.
+    own_replicas = job_replicas.of_process()
+    seconds = {}
+    with _timed(seconds, "base model"), own_replicas.scope():
+        model = loading.load(experiment.base, base or base_path)
+    with _timed(seconds, "recordings"):
+        train, dev, left_out = recordings.read(
+            model,
+            manifest,
+            dev_manifest,
+            speakers,
+            values.min_seconds,
+            experiment.data.trim_silence,
+        )
+    lost = frozenset(
+        each.utt_id
+        for each in left_out
+        if not speakers
+        and each.reason == inspection.NOTHING_USABLE
+        and each.where == manifest
+    )
+    return Enrolment(
+        loaded,
+        model,
+        train,
+        dev,
+        left_out,
+        lost,
+        mode,
+        values,
+        own_replicas,
+        job_replicas,
+        seconds,
+    )
+
+
+def find_space(path: str) -> tuple[str, str]:
+    """The path of a space's file, and of the base model that its run found.
+
+    Args:
+        path: a run that trained a space, or the space's file.
+
+    Returns:
+        the file's path, and the base model's or "".
+    """
+    folder = path
+    if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
+        folder = posixpath.dirname(path) or "."
+    else:
+        path = model_directory.ModelDirectory(path).space
+    saved = model_directory.ModelDirectory(folder).read_experiment()
+    return path, saved["base"] if saved else ""
+
+
+def output_dir(space: str) -> str:
+    """The folder of enrolled speakers beside a space."""
+    path, _ = find_space(space)
+    return posixpath.join(posixpath.dirname(path) or ".", "enrolled")
+
+
+@contextlib.contextmanager
+def _timed(seconds, name):
+    start = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - start, 2)

@@ -1,0 +1,115 @@
+"""The recordings that speakers enrol with and are judged by."""
+
+import collections
+import itertools
+from collections import abc
+
+from lingvo_like.base_models import base_model
+from tasks.asr.batches import input_pipeline
+from tasks.asr.data import inspection, preparation, rejections
+
+
+def read(
+    base: base_model.BaseModel,
+    manifest: str,
+    dev_manifest: str,
+    speakers: abc.Collection[str],
+    min_seconds: float,
+    trim_silence: bool = False,
+) -> tuple[
+    dict[str, input_pipeline.SpeakerUtterances],
+    dict[str, input_pipeline.SpeakerUtterances],
+    rejections.Rejections,
+]:
+    """The usable utterances of the speakers to enrol.
+
+    Args:
+        base: the base model that has to take them.
+        manifest: path of the recordings to learn from.
+        dev_manifest: path of recordings to be judged by; none if empty.
+        speakers: ids; all of the manifest if empty.
+        min_seconds: shorter recordings are left out.
+        trim_silence: see `schema.Data`.
+
+    Returns:
+        two dicts of speaker to utterances, to learn from and to be judged by,
+        and what was left out.
+
+    Raises:
+        ValueError: a named speaker has no usable utterance, or nobody has, or
+            a recording is in both manifests.
+        OSError: a manifest is missing.
+    """
+    left_out = rejections.Rejections()
+    train = _read(base, manifest, min_seconds, left_out, trim_silence)
+    missing = sorted(set(speakers) - set(train))
+    more = f" ({left_out.summary()})" if left_out else ""
+    if missing:
+        raise ValueError(
+            f"{manifest}: no usable utterance of {', '.join(missing[:5])}{more}"
+        )
+    if not train:
+        raise ValueError(f"{manifest}: nobody has a usable utterance{more}")
+    dev = {}
+    if dev_manifest:
+        dev = _read(base, dev_manifest, min_seconds, left_out, trim_silence)
+        _check_apart(train, dev, dev_manifest)
+    chosen = tuple(sorted(set(speakers) or train))
+    by_speaker = [
+        {
+            data.speaker: data
+            for data in preparation.by_slot(chosen, each).values()
+        }
+        for each in (train, dev)
+    ]
+    return by_speaker[0], by_speaker[1], left_out
+
+
+def _read(base, path, min_seconds, left_out, trim_silence):
+    """Speakers' usable utterances that are long enough."""
+    speakers = preparation.read_speakers(
+        base, path, left_out, trim_silence=trim_silence
+    )
+    result = {}
+    for speaker, utterances in speakers.items():
+        kept = [u for u in utterances if u.duration >= min_seconds]
+        for utterance in utterances:
+            if utterance.duration < min_seconds:
+                left_out.add(
+                    utterance.audio_filepath,
+                    utterance.utt_id,
+                    "too short to learn from",
+                    f"{utterance.duration:.2f} s, at least {min_seconds:g} s",
+                )
+        if kept:
+            result[speaker] = kept
+        else:
+            left_out.add(path, speaker, inspection.NOTHING_USABLE)
+    return result
+
+
+def _check_apart(train, dev, path):
+    """Refuses to judge by recordings to learn from: it would prove nothing."""
+    learned = collections.defaultdict(list)
+    for utterance in itertools.chain(*train.values()):
+        learned[utterance.audio_filepath].append(utterance)
+    both = sorted(
+        utterance.utt_id
+        for utterance in itertools.chain(*dev.values())
+        # Two utterances may be parts of one recording.
+        for other in learned[utterance.audio_filepath]
+        if utterance.offset < other.offset + other.duration
+        and other.offset < utterance.offset + utterance.duration
+    )
+    if both:
+        raise ValueError(
+            f"{path}: also among the recordings to learn from: "
+            f"{first_names(both)}; name others to judge by, or leave "
+            "--dev_manifest away"
+        )
+
+
+def first_names(names: abc.Sequence[str]) -> str:
+    """The first names as text, and the number of the others."""
+    more = f" and {len(names) - 5} more" if names[5:] else ""
+    return f"{', '.join(names[:5])}{more}"

@@ -1,0 +1,199 @@
+"""Results of an enrolment: how candidates did, and what each speaker got."""
+
+import dataclasses
+from collections import abc
+from typing import Any
+
+import numpy as np
+
+from tasks.asr.enrolment import plan
+
+BASE = "base"
+
+# A held-out loss above the base's by this much is harm, not chance.
+_HARM_RATIO, _HARM_NATS = 1.1, 0.05
+# A loss ratio below this shows that a speaker's other utterances helped.
+_HELPED_RATIO = 0.97
+# Above this error rate and loss ratio, next to nothing was understood.
+_LOST_RATE, _LOST_RATIO = 0.8, 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """One candidate's results on one speaker's held-out utterances.
+
+    Attributes:
+        losses: dict of utterance index to its loss.
+        errors: word errors over all utterances.
+        words: words of all utterances.
+    """
+
+    losses: dict[int, float]
+    errors: int
+    words: int
+
+    def __post_init__(self) -> None:
+        for name in ("errors", "words"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. "
+                    f"Received: {getattr(self, name)}."
+                )
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return mean_loss(self.losses)
+
+    @property
+    def word_error_rate(self) -> float:
+        """Word errors over words, a fraction."""
+        return self.errors / max(1, self.words)
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sort key, best first: errors, and the loss between equal errors."""
+        return self.errors, self.loss
+
+    def improves(self, base: "Judgement") -> bool:
+        """Whether it beats the base model, and is worse in nothing.
+
+        A Submodel that falls silent makes fewer errors than a base model that
+        repeats itself, but its loss is higher.
+        """
+        return (
+            self.errors <= base.errors
+            and self.loss <= base.loss
+            and self.rank < base.rank
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate:
+    """What one mode offers one speaker.
+
+    Attributes:
+        mode: one of `plan.MODES`, or "base".
+        step: the mode's step with the lowest held-out loss.
+        judgement: its results on held-out utterances.
+        embedding: the final run's embedding; empty for the base.
+        tensors: dict of name to the final run's tensors, where the embedding
+            does not determine them.
+    """
+
+    mode: str
+    step: int
+    judgement: Judgement
+    embedding: tuple[float, ...] = ()
+    tensors: dict[str, np.ndarray] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Enrolled:
+    """What one speaker got.
+
+    Attributes:
+        speaker: id.
+        mode: one of `plan.MODES`; "" where nothing improves on the base model
+            (`Judgement.improves`), and there are no tensors.
+        tensors: dict of name to float32 array, or None.
+        embedding: where the Submodel is in the space, or started from.
+        step: step of the mode.
+        evidence: what the error rates were measured on: "dev", "folds" (such
+            as leave-one-out) or "own" (a single text, judged by itself).
+        judgements: dict of mode, and "base", to the judgement.
+        num_utterances: number of utterances that were learned from.
+        seconds_of_speech: their total length.
+        warnings: doubts about the recordings.
+    """
+
+    speaker: str
+    mode: str
+    tensors: dict[str, np.ndarray] | None
+    embedding: tuple[float, ...]
+    step: int
+    evidence: str
+    judgements: dict[str, Judgement]
+    num_utterances: int
+    seconds_of_speech: float
+    warnings: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("mode", ("", *plan.MODES)),
+            ("evidence", plan.EVIDENCE),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(map(repr, choices))}. "
+                    f"Received: {getattr(self, name)!r}."
+                )
+        if not {self.mode or BASE, BASE} <= set(self.judgements):
+            raise ValueError(
+                "`judgements` must hold the base and the mode that is kept. "
+                f"Received: {', '.join(self.judgements)}."
+            )
+
+    @property
+    def best(self) -> Judgement:
+        """The judgement of what the speaker keeps; the base's if nothing."""
+        return self.judgements[self.mode or BASE]
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-able dict without the tensors."""
+        return {
+            "speaker": self.speaker,
+            "mode": self.mode,
+            "evidence": self.evidence,
+            "step": self.step,
+            "num_utterances": self.num_utterances,
+            "seconds_of_speech": round(self.seconds_of_speech, 3),
+            "word_error_rate": {
+                mode: each.word_error_rate
+                for mode, each in self.judgements.items()
+            },
+            "loss": {mode: each.loss for mode, each in self.judgements.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+def mean_loss(losses: abc.Mapping[int, float]) -> float:
+    """The mean of a dict of utterance index to loss."""
+    return float(np.mean(list(losses.values())))
+
+
+def warnings(
+    base: Judgement, best: Judgement, utt_ids: abc.Mapping[int, str]
+) -> tuple[str, ...]:
+    """Doubts about the recordings that the held-out errors raise.
+
+    Args:
+        base: results of the base model.
+        best: results of the best candidate.
+        utt_ids: dict of utterance index to id.
+    """
+    found = []
+    ratios = {i: best.losses[i] / max(base.losses[i], 1e-6) for i in utt_ids}
+    if (
+        best.word_error_rate >= _LOST_RATE
+        and np.median(list(ratios.values())) > _LOST_RATIO
+    ):
+        found.append(
+            f"{100 * best.word_error_rate:.0f} % of the held-out words are "
+            "wrong, and learning from the other utterances does not help: "
+            "check that the transcripts belong to these recordings and are in "
+            "the base model's language"
+        )
+    harmed = [
+        utt_ids[i]
+        for i, ratio in sorted(ratios.items())
+        if ratio > _HARM_RATIO and best.losses[i] > base.losses[i] + _HARM_NATS
+    ]
+    helped = sum(ratio < _HELPED_RATIO for ratio in ratios.values())
+    if harmed and helped >= len(harmed):
+        found.append(
+            f"unlike the speaker's other utterances: {', '.join(harmed[:5])}"
+            f"{' ...' if harmed[5:] else ''}; check their voice, language and "
+            "transcript"
+        )
+    return tuple(found)
