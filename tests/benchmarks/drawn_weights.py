@@ -1,10 +1,10 @@
-"""Weights for a model that a benchmark times without a checkpoint."""
+"""Random weights for a model that a benchmark times without a checkpoint."""
 
 import numpy as np
 
 
 def draw(layer):
-    """Draws every kernel and table of a built Keras layer, which are zeros."""
+    """Draws every kernel and table of a built Keras layer; they were zeros."""
     generator = np.random.default_rng(0)
     for weight in layer.weights:
         if len(weight.shape) > 1:

@@ -1,17 +1,17 @@
-"""Does training together cost anybody anything?
+"""Compares Submodels that trained together with Submodels that trained alone.
 
     python -m tests.benchmarks.equivalence [--base=BASE] [--work_dir=DIR]
 
-Sixteen simulated speakers: their Submodels trained in one job against each
-trained alone in a run of its own, with dropout, SpecAugment and speed
-perturbation on; then the whole model fine-tuned for each speaker on the same
-data, as far as Submodels may trail. Every run takes the same number of
-updates, of the same minibatches.
+The Submodels of 16 simulated speakers are trained in one job, and each of them
+once more in a run of its own, with dropout, SpecAugment and speed perturbation
+on. Then the whole model is fine-tuned for each speaker on the same data, to
+see how far Submodels trail it. Every run makes the same number of updates from
+the same minibatches.
 
-A run alone has the shape of a step that the joint run has, its other places
-empty: then what a speaker's rows compute is the same to the bit, whoever is
-beside them. A program of another shape (--alone_places=1) rounds otherwise,
-which 200 steps of training amplify.
+A run alone has a step of the same shape as the joint run, with its other
+places empty. So what a speaker's rows compute is the same to the bit, whoever
+is beside them. A program of another shape (--alone_places=1) rounds
+differently, and 200 training steps amplify that.
 """
 
 import collections
@@ -32,7 +32,7 @@ AUGMENTATION = (
 
 
 def largest_difference(together, alone):
-    """The largest difference of any tensor, relative to its own scale.
+    """The largest difference between two tensors, relative to their scale.
 
     A tensor's scale is its largest absolute value in the run alone.
     """
@@ -46,7 +46,7 @@ def largest_difference(together, alone):
 
 
 def fine_tune_all(base_path, values, arguments, corpus, data):
-    """Full fine-tuning, speaker by speaker: dict of speaker to errors.
+    """Fine-tunes the whole model for each speaker: dict of speaker to errors.
 
     Each speaker's are kept in the work folder: what was cut off goes on.
     """
@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--speakers", type=int, default=16)
     parser.add_argument("--utterances", type=int, default=1)
     parser.add_argument("--places", type=int, default=2)
-    # The paper's; at 32 Submodels trail full fine-tuning further.
+    # The paper's; at 32, Submodels trail full fine-tuning further.
     parser.add_argument("--bottleneck_dim", type=int, default=64)
     parser.add_argument("--alone_places", type=int, default=0)
     parser.add_argument("--fine_tune_learning_rate", type=float, default=3e-5)
@@ -143,8 +143,8 @@ def main():
     alone_values = jobs.with_train(
         values, speakers_per_step=arguments.alone_places or arguments.places
     )
-    # One stack for all the single runs: a run steps its own slot alone, and
-    # the program compiles once.
+    # All single runs share a stack, so that the program compiles once; a run
+    # steps only its own slot.
     shared = jobs.Job(
         base, alone_values, corpus, f"{arguments.work_dir}/alone/none"
     ).task
@@ -183,7 +183,7 @@ def main():
 
 
 def ratio_interval(above, below, num_bootstrap=1000):
-    """The ratio's 95 % interval, over speakers drawn again.
+    """The 95 % interval of the ratio, by resampling speakers.
 
     Args:
         above, below: dicts of the same speakers to (errors, words), of the

@@ -1,19 +1,20 @@
-"""How fast the input pipeline is, against what a chip can take.
+"""Compares the speed of the input pipeline with what a chip can take.
 
     python -m tests.benchmarks.input_speed --step_examples_per_second=2000
     python -m tests.benchmarks.input_speed --compiled=compiled.json
 
-A corpus of noise, which FLAC has most to do with, is written as 16-bit WAV
-files, packed into TFRecord shards as `tasks.pack_shards` does, and read by the
-trainer's own pipeline (`input_pipeline.Loader` and `dataset`): decoded,
-resampled to the base's rate and put into batches. What counts is processor
-time, of all threads together: it gives what one core can do even where others
-keep the cores busy. The wall-clock figure beside it shows how far the
-pipeline's threads use all cores at once.
+The program makes a corpus of noise, the hardest input for FLAC. It writes it
+as 16-bit WAV files and packs them into TFRecord shards as `tasks.pack_shards`
+does. The trainer's own pipeline (`input_pipeline.Loader` and `dataset`) reads
+them, decodes them, resamples them to the base's rate and makes batches. The
+figure is the processor time of all threads together: it says what one core can
+do, even if other programs keep the cores busy. The wall-clock figure beside it
+shows how far the pipeline's threads use all cores at once.
 
---compiled takes the output of `python -m tasks.aot_compile` for a training step
-(its last line is JSON). The roofline is about the time that a chip needs, and
-so are the cores that follow; its arithmetic alone sets the most that it takes.
+--compiled takes the output of `python -m tasks.aot_compile` for a training
+step (its last line is JSON). The roofline only approximates the time that a
+chip needs, and so the number of cores is approximate too. The time of the
+arithmetic alone gives an upper bound of what the chip can take.
 """
 
 import argparse
@@ -39,7 +40,7 @@ TEXT = "turn on the light"
 
 
 def corpus(folder, sample_rate, seconds, num_utterances, seed=0):
-    """WAV files of one rate: a list of `Utterance`."""
+    """Writes WAV files of one rate, and returns their `Utterance`s."""
     draw = np.random.default_rng(seed)
     result = []
     for number in range(num_utterances):
@@ -59,7 +60,7 @@ def corpus(folder, sample_rate, seconds, num_utterances, seed=0):
 
 
 def packed(folder, utterances, container):
-    """The same utterances in shards."""
+    """Packs the same utterances into shards."""
     folder.mkdir()
     result = shards.pack(
         {"all": utterances}, folder, 256_000_000, container=container
@@ -100,10 +101,10 @@ def pipeline(utterances, base_rate, seconds, num_batches):
 
 
 def measure(utterances, arguments):
-    """Examples a second of one core, and of the machine."""
+    """Examples per second of one core, and of the machine."""
     examples = arguments.num_batches * SPEAKERS * UTTERANCES
     per_core, together = [], []
-    # The first round finds cold files and unloaded libraries.
+    # In the first round files are not cached and libraries not loaded.
     for _ in range(arguments.rounds + 1):
         batches = pipeline(
             utterances,
@@ -122,7 +123,7 @@ def measure(utterances, arguments):
 
 @dataclasses.dataclass(frozen=True)
 class Demand:
-    """What a chip takes: examples a second, of so many seconds or any.
+    """Examples per second that a chip takes, of one duration or of any.
 
     `most` is what it takes where its arithmetic is all that takes time.
     """
@@ -149,8 +150,8 @@ def compiled_demand(path):
         )
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise SystemExit(
-            f"error: {path}: no output of tasks.aot_compile for a training "
-            f"step: {error!r}"
+            f"error: {path}: not the output of tasks.aot_compile for a "
+            f"training step: {error!r}"
         ) from None
 
 
@@ -185,10 +186,14 @@ def main():
     )
     wanted = parser.add_mutually_exclusive_group()
     wanted.add_argument(
-        "--step_examples_per_second", type=float, help="what a chip takes"
+        "--step_examples_per_second",
+        type=float,
+        help="examples per second that a chip takes",
     )
-    wanted.add_argument("--compiled", help="what tasks.aot_compile printed")
-    parser.add_argument("--seconds", type=float, help="of an utterance, or 5")
+    wanted.add_argument(
+        "--compiled", help="file with the output of tasks.aot_compile"
+    )
+    parser.add_argument("--seconds", type=float, help="of an utterance; else 5")
     parser.add_argument(
         "--sample_rates",
         type=lambda text: [int(part) for part in text.split(",")],

@@ -1,16 +1,17 @@
-"""Time of a training step through JAX as the number of Submodels grows.
+"""Times a training step on JAX for a growing number of Submodels.
 
     KERAS_BACKEND=jax python -m tests.benchmarks.jax_step [--rounds=20]
 
-The encoder of Whisper tiny, random weights, a batch of 16 x 5 s of features,
-bottleneck 32 after each block, and the mean square of the encoder's output as
-the loss: the work of tests.benchmarks.step_time, compiled by XLA for whatever
-device JAX has. A step gathers the rows of the batch's Submodels, differentiates
-by these rows alone, moves them (`adamw.AdamW`) and puts them back in place:
-weights and moments are donated, so nothing of the size of the stack is copied.
+The step does the work of `tests.benchmarks.step_time`: the encoder of Whisper
+tiny with random weights, a batch of 16 x 5 s of features, a bottleneck of 32
+after each block, and the mean square of the encoder's output as the loss. XLA
+compiles it for whatever device JAX has. A step gathers the rows of the batch's
+Submodels, differentiates with respect to these rows only, updates them
+(`adamw.AdamW`) and scatters them back in place. Weights and moments are
+donated, so nothing as large as the stack is copied.
 
-Variants take turns and a ratio is the median over rounds. TensorFlow is not
-needed, and never imported.
+The variants take turns, and a ratio is the median over rounds. TensorFlow is
+not needed and never imported.
 """
 
 import argparse
@@ -73,7 +74,7 @@ class Job:
             )
             for name, shape in self._layout.shapes.items()
         }
-        # Buffers of their own: what is donated twice cannot be given twice.
+        # Separate buffers, because each of them is donated.
         self._state = adamw.State(
             jnp.zeros([num_submodels], jnp.int32),
             jnp.zeros([num_submodels], jnp.int32),
@@ -151,7 +152,7 @@ class Job:
 
 
 def run(arguments):
-    """Takes turns; returns the results."""
+    """Runs the variants in turns; returns the results."""
     if arguments.dtype != "float32":
         keras.config.set_dtype_policy(f"mixed_{arguments.dtype}")
     encoder = encoder_decoder.Encoder(DIMENSIONS)
@@ -214,7 +215,7 @@ def main():
         default=[1, 128, 1024],
     )
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=1, help="of a round")
+    parser.add_argument("--steps", type=int, default=1, help="in a round")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--bottleneck_dim", type=int, default=32)

@@ -1,4 +1,4 @@
-"""What the benchmarks of training share: data, jobs and error rates."""
+"""Data, jobs and error rates that the benchmarks of training share."""
 
 import argparse
 import dataclasses
@@ -31,18 +31,18 @@ from tasks.asr.training import (
 from tpu.distribute import replicas as replicas_lib
 
 NORMALIZER = "english"
-# Where benchmarks work, and their base model is, unless told otherwise.
+# The default folder of the benchmarks and their base model.
 FOLDER = "runs/benchmarks"
 
 
 def parser(name, description, default_base=None):
-    """The arguments that every such benchmark has.
+    """An argument parser with the arguments that every such benchmark has.
 
     Args:
-        name: str, the benchmark's.
-        description: str.
-        default_base: str, what comes of --base if it is not given; None for
-            the short-context base model of `short_base`.
+        name: of the benchmark.
+        description: for --help.
+        default_base: of --base; None for the short-context base model of
+            `short_base`.
     """
     result = argparse.ArgumentParser(
         prog=f"python -m tests.benchmarks.{name}",
@@ -64,7 +64,7 @@ def parser(name, description, default_base=None):
 
 
 def parse(from_parser):
-    """The arguments; makes the base model if none was given."""
+    """Parses the arguments, and makes the base model if none was given."""
     arguments = from_parser.parse_args()
     if arguments.base is None:
         arguments.base = str(short_base(pathlib.Path(FOLDER, "short_base")))
@@ -72,7 +72,7 @@ def parse(from_parser):
 
 
 def command(*arguments):
-    """Runs a binary as a user would. Returns its seconds."""
+    """Runs a binary as a user would, and returns its seconds."""
     print(f"$ python -m {shlex.join(arguments)}", flush=True)
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", *arguments], check=True)
@@ -80,10 +80,10 @@ def command(*arguments):
 
 
 def short_base(folder):
-    """The short-context base model in a folder, made if it is not there.
+    """The short-context base model in a folder; it is made if it is missing.
 
-    By the commands that a user would type, of 30 simulated voices and half of
-    a real voice's training phrases: 13 minutes on 2 cores.
+    The commands are those of a user, on 30 simulated voices and half of a real
+    voice's training phrases; they take 13 minutes on 2 cores.
     """
     base = folder / "base"
     if base.is_dir():
@@ -111,7 +111,7 @@ def short_base(folder):
 
 
 def unheard_voices(folder):
-    """Simulated typical voices that `short_base` has not heard."""
+    """Simulates typical voices that `short_base` has not heard."""
     return simulate(
         folder / "typical",
         num_speakers=28,
@@ -124,13 +124,13 @@ def unheard_voices(folder):
 
 
 def fetch_recordings(folder):
-    """The recordings of a real voice: the folder of their manifests."""
+    """Fetches a real voice; returns the folder of its manifests."""
     command("tasks.fetch_recordings", f"--output_dir={folder / 'asterisk'}")
     return folder / "asterisk"
 
 
 def simulate(folder, **flags):
-    """Runs tasks.simulate unless the folder is there; returns the folder."""
+    """Runs tasks.simulate unless the folder exists; returns the folder."""
     arguments = [f"--{name}={value}" for name, value in flags.items()]
     subprocess.run(
         [
@@ -146,7 +146,7 @@ def simulate(folder, **flags):
 
 
 def in_process(module, *flags):
-    """Runs a benchmark again with more flags: the JSON of its last line."""
+    """Runs a benchmark with more flags; returns the JSON of its last line."""
     found = subprocess.run(
         [sys.executable, "-m", module, *sys.argv[1:], *flags],
         stdout=subprocess.PIPE,
@@ -215,7 +215,7 @@ class Job:
         state.restore(self.directory.checkpoints)
 
     def _describe(self, base, values, corpus):
-        """Refuses a folder where a job of other values was."""
+        """Rejects a folder in which a job with other values ran."""
         now = run_description.describe(
             "benchmark", values, "", base.fingerprint(), corpus.digests
         )
@@ -227,7 +227,7 @@ class Job:
         self.directory.write_experiment(now)
 
     def time_steps(self):
-        """A list that gets (bucket, seconds) of each training step to come."""
+        """A list to which each further training step adds (bucket, seconds)."""
         step, found = self.trainer.train_step, []
 
         def timed(batches):

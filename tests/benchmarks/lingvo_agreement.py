@@ -1,32 +1,32 @@
-"""Lingvo's stacked adapter against ours: same weights, same output.
+"""Compares Lingvo's stacked adapter with ours: same weights, same output.
 
     python3.11 -m venv lingvo_venv
     lingvo_venv/bin/pip install lingvo==0.14.2
     lingvo_venv/bin/python -m tests.benchmarks.lingvo_agreement
 
-(from the root; Lingvo has its own pins, hence an environment of its own, which
-holds all that this needs). Runs `MultitaskAdapterEinsumLayer` on small random
-inputs and weights and writes them with its outputs to
-tests/lingvo_like/layers/lingvo_adapter_golden.json, to which a test beside that
-file holds this project's adapters where there is no Lingvo. The last line is a
-JSON object; `max_difference` is that of the outputs. `--check` writes nothing
-and compares Lingvo's outputs with those in the file.
+Run it from the root. Lingvo pins its dependencies, so it needs an environment
+of its own, which has everything that this program needs. The program runs
+`MultitaskAdapterEinsumLayer` on small random inputs and weights, and writes
+these and the outputs to tests/lingvo_like/layers/lingvo_adapter_golden.json. A
+test beside that file holds this project's adapters to it, without Lingvo. The
+last line is a JSON object; `max_difference` is that of the outputs. `--check`
+writes nothing, and compares Lingvo's outputs with those in the file.
 
-Where the definitions coincide: residual bottleneck, layer norm first, ReLU,
-a residual weight, gains stored as offsets from one (`direct_scale` off), a
-task id for each row of the batch. Where they differ:
+The definitions agree in these points: a residual bottleneck, layer norm first,
+ReLU, a residual weight, gains stored as offsets from one (`direct_scale` off),
+and a task id for each row of the batch. They differ in these:
 
-- Lingvo has one layer norm for all tasks, this project one in each slot; its
-  norm is put into every slot here. Training would part them again.
-- Lingvo's epsilon in the norm is 1e-6 by default, this project's 1e-5.
-- Lingvo draws the up projection at random, so that a new adapter changes the
-  base model (`initial_max_change`); this project's is zero.
-- Lingvo's `clip_task_ids` gives an unknown task another one's weights;
-  this project refuses the id.
+- Lingvo has one layer norm for all tasks, this project one in each slot. Here
+  its norm is copied to every slot; training would make them differ.
+- Lingvo's default epsilon in the norm is 1e-6, this project's is 1e-5.
+- Lingvo draws the up projection at random, so a new adapter changes the base
+  model (`initial_max_change`); this project's is zero.
+- Lingvo's `clip_task_ids` gives an unknown task the weights of another one;
+  this project rejects the id.
 - Lingvo takes ids per frame and no embeddings, this project embeddings and no
   ids per frame.
-- `multiply_and_select`, Lingvo's default, multiplies with all tasks' weights
-  before it selects; this project always gathers first.
+- `multiply_and_select`, Lingvo's default, multiplies with the weights of all
+  tasks before it selects; this project always gathers first.
 """
 
 import argparse

@@ -1,13 +1,14 @@
-"""The paper's claim: 128 Submodels for the price of one.
+"""Measures the paper's claim: 128 Submodels for the price of one.
 
     python -m tests.benchmarks.one_job [--base=BASE] [--work_dir=DIR]
 
-Two jobs of the same batch, steps and machine: 128 utterances a step, all of
-one speaker, or one of each of 128 speakers. A job runs from the manifest to
-the Submodel files; what counts is Submodels per CPU-hour, and the word error
-rate of the speaker that both jobs have, on phrases that it never said in
-training. All speech is of one bucket, so that both jobs compute the same; the
-error rate on test utterances of every length is given beside it.
+Two jobs have the same batch size, number of steps and machine: 128 utterances
+in a step, either all of one speaker or one of each of 128 speakers. A job runs
+from the manifest to the Submodel files. The figures are Submodels per
+CPU-hour, and the word error rate of the speaker whom both jobs have, on
+phrases that were not in training. All speech is of one bucket, so both jobs
+compute the same; the error rate on test utterances of every length is given
+too.
 """
 
 import json
@@ -35,7 +36,7 @@ def in_one_bucket(base, path):
 
 
 def run(base, values, folder, name, arguments):
-    """One job. Returns the job, its CPU seconds and its wall seconds."""
+    """Runs a job; returns it, its CPU seconds and its wall-clock seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     corpus = jobs.prepare(base, values, folder, name)
     job = jobs.Job(
@@ -54,7 +55,7 @@ def main():
     parser.add_argument("--learning_rate", type=float, default=2e-3)
     arguments = jobs.parse(parser)
     for used in pathlib.Path(arguments.work_dir).glob("run_*"):
-        # A job that goes on from there would have spent next to nothing.
+        # A job that continues from there would take next to no time.
         parser.error(f"{used} is of an earlier run: remove it")
     shared = jobs.simulate(
         f"{arguments.work_dir}/shared_speaker",

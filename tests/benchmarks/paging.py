@@ -1,19 +1,20 @@
-"""A job of more Submodels than there are rows for, against a job of one step's.
+"""Compares a job that has fewer rows than Submodels with one where all fit.
 
     python -m tests.benchmarks.paging [--base=BASE] [--work_dir=DIR]
 
-The base model is a short-context Whisper or, without --base, a Conformer of two
-blocks and random weights: beside so small a base, what Submodels cost weighs
-most. Their size is a real one all the same, by adapters of 512.
+The base model is a short-context Whisper or, without --base, a Conformer of
+two blocks with random weights: beside so small a base, the cost of Submodels
+weighs most. Adapters of 512 give the Submodels a realistic size.
 
-Simulates 16 speakers, and hands their short utterances out to thousands, one
-each. Trains the Submodels of 128 in one job, where all have rows, and those of
-20,000 in one job, where 256 have rows at a time and the others take turns. Each
-job is a process of its own; that of 128 runs before and after, since the
-machine may be shared, and takes so many steps that it has to read beside them,
-as the other has: what was read before the first step costs a later one nothing.
-Besides the time of a step, what the rest takes of a job: beginning Submodels,
-checkpoints, writing their files.
+The program simulates 16 speakers, and gives each of thousands of speakers one
+of their short utterances. One job trains the Submodels of 128, which all have
+rows. Another trains those of 20,000, of which 256 have rows at a time and the
+others take turns. Each job is a process of its own. The job of 128 runs before
+and after the other, because the machine may be shared. It makes so many steps
+that it has to read during them, as the other job does: what is read before the
+first step costs later steps nothing. Besides the time of a step, the program
+reports the rest of a job: starting Submodels, checkpoints, and writing the
+files.
 """
 
 import json
@@ -34,13 +35,20 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 2.0
 def main():
     parser = jobs.parser("paging", __doc__, default_base="")
     parser.add_argument("--speakers", type=int, default=20_000)
-    parser.add_argument("--step", type=int, default=128, help="speakers of one")
+    parser.add_argument(
+        "--step", type=int, default=128, help="speakers of a step"
+    )
     parser.add_argument("--resident", type=int, default=256, help="rows")
     parser.add_argument("--updates", type=int, default=8, help="of a Submodel")
     parser.add_argument(
-        "--step_updates", type=int, default=100, help="of those of one step"
+        "--step_updates",
+        type=int,
+        default=100,
+        help="of a Submodel in the job of one step",
     )
-    parser.add_argument("--job", type=int, default=0, help="train one, and end")
+    parser.add_argument(
+        "--job", type=int, default=0, help="train only the job of this size"
+    )
     arguments = jobs.parse(parser)
     if arguments.job:
         print(json.dumps(_train(arguments, arguments.job)))
@@ -65,7 +73,7 @@ def main():
             f"{count:>10,} {rows:>6,} {found['step_seconds']:>9.3f} "
             f"{found['resident_gib']:>6.2f} {state:>11.2f}"
         )
-    print("state: weights and moments, if everybody had a row")
+    print("state: weights and moments if every Submodel had a row")
     print(
         json.dumps(
             {
@@ -113,7 +121,7 @@ def _write_manifests(arguments):
 
 
 def _train(arguments, count):
-    """One job, from an empty folder to the Submodels' files."""
+    """Runs a job, from an empty folder to the Submodels' files."""
     num_steps = arguments.updates
     if count == arguments.step:
         num_steps = arguments.step_updates

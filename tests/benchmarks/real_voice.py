@@ -1,11 +1,11 @@
-"""One real human voice, through the commands that a user would type.
+"""Trains and tests a real human voice through the commands of a user.
 
     python -m tests.benchmarks.real_voice [--base=BASE] [--work_dir=DIR]
 
-Fetches the telephone prompts of Debian's asterisk-core-sounds-en-g722 (one
-speaker, CC-BY-SA-3.0), trains her Submodel on the training phrases, and
-recognises the test phrases with Whisper at its 30 s, with the short-context
-base alone, and with the Submodel.
+The program fetches the telephone prompts of Debian's
+asterisk-core-sounds-en-g722 (one speaker, CC-BY-SA-3.0) and trains her
+Submodel on the training phrases. It recognises the test phrases with Whisper
+at its 30 s context, with the short-context base, and with the Submodel.
 """
 
 import json

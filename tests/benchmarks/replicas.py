@@ -1,13 +1,13 @@
-"""Time of a step on 1, 2 and 4 replicas, and what compiles over an epoch.
+"""Times a step on 1, 2 and 4 replicas, and counts compilations over an epoch.
 
     python -m tests.benchmarks.replicas [--base=BASE] [--work_dir=DIR]
 
-Replicas are virtual CPUs, which share the cores of this machine, so a step's
-time is that of the work of all of them: the same for 8 speakers on one replica,
-on two or on four, and twice as much for 16. Each job is a process of its own,
-trains 16 simulated speakers through all their utterances, in all their buckets,
-and takes its turn in every round; a ratio is the median over rounds, since the
-machine may be shared.
+The replicas are virtual CPUs, which share the cores of this machine. So the
+time of a step is that of the work of all replicas: the same for 8 speakers on
+one, two or four replicas, and twice as much for 16. Each job is a process of
+its own. It trains 16 simulated speakers through all their utterances, in all
+their buckets. The jobs take turns in every round, and a ratio is the median
+over rounds, because the machine may be shared.
 """
 
 import collections
@@ -25,7 +25,7 @@ LAYOUTS = ((1, 8), (2, 4), (4, 2), (1, 16), (2, 8), (4, 4))
 def main():
     parser = jobs.parser("replicas", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--layout", default="", help="train one, and end")
+    parser.add_argument("--layout", default="", help="train only this layout")
     arguments = jobs.parse(parser)
     if arguments.layout:
         replicas, places = map(int, arguments.layout.split("x"))
@@ -60,7 +60,7 @@ def main():
         )
         name = f"time_{replicas}x{places}"
         figures[name] = round(seconds[layout], 3)
-    print("time, and work: of a step, over those of 8 speakers on one replica")
+    print("time and work of a step, relative to 8 speakers on one replica")
     figures["recompilations"] = sum(
         found["programs"] - len(found["seconds"])
         for of_round in rounds
@@ -70,7 +70,7 @@ def main():
 
 
 def _ratio(found, one):
-    """Time of a step over that of another job, at equal buckets."""
+    """Time of a step relative to another job, at equal buckets."""
     return statistics.mean(
         found["seconds"][bucket] / one["seconds"][bucket]
         for bucket in one["seconds"]
@@ -85,7 +85,7 @@ def _run(replicas, places):
 
 
 def _train(arguments, num_replicas, places):
-    """Median seconds of a step by bucket, and how many programs there were."""
+    """Median seconds of a step by bucket, and the number of programs."""
     from tpu.distribute import replicas as replicas_lib
     from tpu.distribute import strategy
 
@@ -111,7 +111,7 @@ def _train(arguments, num_replicas, places):
     for bucket, each in steps:
         seconds[bucket].append(each)
     return {
-        # The first of each bucket compiles.
+        # The first step of each bucket compiles.
         "seconds": {
             bucket: statistics.median(each[1:] or each)
             for bucket, each in seconds.items()

@@ -1,12 +1,12 @@
-"""Kills a job again and again and compares its files with an unkilled one's.
+"""Kills a job repeatedly, and compares its files with those of an unkilled one.
 
     python -m tests.benchmarks.resume --kills=20
 
-Trains several speakers on a tiny base with `python -m tasks.train`, once from
-start to end and once under SIGKILLs at random moments: while it starts, while
-it trains, while it writes a checkpoint, while it evaluates. After every kill
-whatever lies under `submodels/` must load. The Submodel files of the two runs
-must be equal byte for byte. The last line is one JSON object.
+The program trains several speakers on a tiny base with `python -m
+tasks.train`: once from start to end, and once with SIGKILLs at random moments,
+while it starts, trains, writes a checkpoint or evaluates. After every kill,
+everything under `submodels/` must load. The Submodel files of both runs must
+be equal byte for byte. The last line is one JSON object.
 """
 
 import collections
@@ -26,15 +26,17 @@ from lingvo_like import files
 from lingvo_like.submodel import file as submodel_file
 from tests import tiny
 
-_KILLS = flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments of the kills.")
+_KILLS = flags.DEFINE_integer(
+    "kills", 20, "How often to kill the job.", lower_bound=1
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments of the kills.")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 400, "Updates of a speaker.")
 
 ROOT = pathlib.Path(__file__).parents[2]
 SPEAKERS = ("ann", "bob", "cy", "dee", "eve")
 # The job prints this when it is ready to train.
 READY = "updates each"
-# Functions on the stack of a process, the innermost of which names its phase.
+# Functions on the stack of a process; the innermost one names its phase.
 PHASES = {
     ("checkpoint.py", "save"): "checkpoint",
     ("checkpoint.py", "restore"): "restore",
@@ -42,7 +44,7 @@ PHASES = {
     ("trainer.py", "_train_leg"): "training",
     ("trainer.py", "run"): "training",
 }
-# Python runs this at its start: it writes where the process is, when asked.
+# Python runs this when it starts; on a signal it writes the stack.
 STACK_WRITER = """
 import faulthandler, os, signal
 faulthandler.register(
@@ -52,7 +54,7 @@ faulthandler.register(
 
 
 class Job:
-    """The command of one run, started as often as needed.
+    """The command of a run, which can be started repeatedly.
 
     Args:
         folder: pathlib.Path with the base and the recordings.
@@ -93,7 +95,7 @@ class Job:
         }
 
     def start(self):
-        """Starts the command; what it prints goes to a file."""
+        """Starts the command; its output goes to a file."""
         self._stack_file.unlink(missing_ok=True)
         with open(self._log, "wb") as log:
             return subprocess.Popen(
@@ -108,7 +110,7 @@ class Job:
         return READY in self._log.read_text(errors="replace")
 
     def wait(self, process, until, seconds=3600.0):
-        """Waits for `until()` or the process's end; the seconds it took.
+        """Waits for `until()` or the end of the process; returns the seconds.
 
         Raises:
             TimeoutError: neither came in time.
@@ -121,8 +123,8 @@ class Job:
         return time.monotonic() - begun
 
     def kill(self, process):
-        """Kills the process; its phase, or None if it had ended before."""
-        # Without the file Python has not begun: the signal would end it.
+        """Kills the process; returns its phase, or None if it had ended."""
+        # Before Python has made the file, this signal would end the process.
         if self._stack_file.exists():
             process.send_signal(signal.SIGUSR1)
             self.wait(process, lambda: "(most recent" in self._stack(), 10.0)
@@ -137,7 +139,7 @@ class Job:
         return self._stack_file.read_text(errors="replace")
 
     def finish(self, process):
-        """Waits for the end; raises a RuntimeError if it is not a good one."""
+        """Waits for the end; raises a RuntimeError if the command failed."""
         if process.wait():
             raise RuntimeError(
                 f"{' '.join(self._command)} failed:\n"
@@ -145,7 +147,7 @@ class Job:
             )
 
     def checkpoints(self):
-        """Folders of checkpoints, and those of them that are complete."""
+        """The folders of checkpoints, and those that are complete."""
         folder = self.model_dir / "checkpoints"
         steps = sorted(path for path in folder.glob("*") if path.name.isdigit())
         return steps, [path for path in steps if (path / "state.json").exists()]
@@ -155,7 +157,7 @@ class Job:
         return max(self.checkpoints()[1], default=None)
 
     def progress(self):
-        """How much of the run is in the newest checkpoint, 0 to 1."""
+        """The part of the run that the newest checkpoint holds, 0 to 1."""
         if self.newest() is None:
             return 0.0
         text = (self.newest() / "state.json").read_text().partition("\n")[2]
@@ -163,7 +165,7 @@ class Job:
         return sum(steps) / (len(steps) * self._num_steps)
 
     def submodels(self):
-        """Dict of file name to bytes; what is hidden is not there."""
+        """The bytes of the files by name, without hidden files."""
         return {
             path.name: path.read_bytes()
             for path in sorted((self.model_dir / "submodels").glob("*"))
@@ -172,7 +174,7 @@ class Job:
 
 
 def phase(stack):
-    """The phase of a process by its stack, as faulthandler writes it."""
+    """The phase of a process, from the stack that faulthandler wrote."""
     for line in stack.splitlines():
         for (file_name, function), name in PHASES.items():
             if f'{file_name}"' in line and line.endswith(f" in {function}"):
@@ -201,7 +203,7 @@ def prepare(folder):
 
 
 def uninterrupted(job):
-    """Runs the job once; seconds to be ready, to a checkpoint, to the end."""
+    """Runs the job; returns seconds until ready, a checkpoint, and the end."""
     process = job.start()
     start_up = job.wait(process, job.is_ready)
     first = job.wait(process, lambda: job.checkpoints()[1])
@@ -251,7 +253,7 @@ def moment(job, process, draw, times, share):
 
 
 def pause(job, process, seconds, until=lambda: False):
-    """Waits so long, or until `until()` or the process's end."""
+    """Waits for a time, for `until()`, or for the end of the process."""
     deadline = time.monotonic() + seconds
     job.wait(process, lambda: time.monotonic() > deadline or until())
 
@@ -267,8 +269,8 @@ def kill_often(job, kills, seed, times):
     print(f"{'kill':>4}  {'phase':<10}  {'done':>5}  Submodels")
     while len(phases) < kills:
         process = job.start()
-        # What is won between the kills must not add up to the whole run, or
-        # the last kills would find nobody.
+        # The progress between kills must not add up to the whole run, or the
+        # last kills would find no process.
         share = 0.8 * (len(phases) + 1) / kills - job.progress()
         moment(job, process, draw, times, share)
         found = job.kill(process)

@@ -1,9 +1,9 @@
-"""What a short-context base costs: its error rate against Whisper at 30 s.
+"""Measures the error rate of a short-context base against Whisper at 30 s.
 
     python -m tests.benchmarks.short_context [--base=BASE] [--work_dir=DIR]
 
-Over 28 simulated speakers and a real voice, or what --manifest names; a base
-model of one's own must not have heard them.
+The speech is that of 28 simulated speakers and of a real voice, or that of
+--manifest. It must not have been used to make the base model.
 """
 
 import json
@@ -15,7 +15,11 @@ from tests.benchmarks import jobs
 def main():
     parser = jobs.parser("short_context", __doc__)
     parser.add_argument("--full_base", default="tiny.en")
-    parser.add_argument("--manifest", default="", help="with commas; or two")
+    parser.add_argument(
+        "--manifest",
+        default="",
+        help="separated by commas; else the simulated and the real speech",
+    )
     parser.add_argument("--per_speaker", type=int, default=10**6)
     arguments = jobs.parse(parser)
     full = jobs.experiment("whisper.Stacked", [])

@@ -1,13 +1,14 @@
-"""Time and memory of a training step as the number of Submodels grows.
+"""Measures the time and memory of a training step as Submodels grow in number.
 
     python -m tests.benchmarks.step_time [--rounds=7] [--no-peft]
 
-The encoder of Whisper tiny, random weights, a batch of 16 x 5 s of features,
-bottleneck 32 after each block; the step is `SubmodelTask.train_step` with the
-mean square of the encoder's output as the loss, so that PEFT on PyTorch can do
-the same work beside it. Variants take turns within a round and a ratio is the
-median over rounds, since the machine may be shared. Each runs in a process of
-its own, which answers on a pipe, so that memory is its own too.
+The encoder is that of Whisper tiny with random weights. The batch is 16 x 5 s
+of features, with a bottleneck of 32 after each block. The step is
+`SubmodelTask.train_step` with the mean square of the encoder's output as the
+loss, so that PEFT on PyTorch can do the same work beside it. The variants take
+turns within a round, and a ratio is the median over rounds, because the
+machine may be shared. Each variant runs in a process of its own, which answers
+on a pipe, so that its memory can be measured.
 """
 
 import argparse
@@ -25,7 +26,7 @@ COUNTS = (1, 128, 1024, 4096)
 
 
 def serve(functions, info):
-    """Answers each line on stdin, a function's name, with its seconds."""
+    """Reads names of functions on stdin; answers with their seconds."""
     import resource
     import time
 
@@ -127,7 +128,7 @@ def serve_submodels(num_submodels):
 
 
 class _NoTokens:
-    """As much of a tokenizer as a model that never decodes asks for."""
+    """The part of a tokenizer that a model uses which never decodes."""
 
     prompt = (0,)
     end_of_text = 1
@@ -176,7 +177,7 @@ def serve_peft():
 
 
 class Peer:
-    """A process that times functions when asked."""
+    """A process that times functions on request."""
 
     def __init__(self, kind):
         self._process = subprocess.Popen(
@@ -210,7 +211,7 @@ class Peer:
 
 
 def run(rounds, with_peft):
-    """Takes turns; returns the results."""
+    """Runs the variants in turns; returns the results."""
     wanted = [("1", f) for f in ("forward", "adapted", "step")]
     wanted += [(str(count), "step") for count in COUNTS[1:]]
     if with_peft:

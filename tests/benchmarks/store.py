@@ -1,19 +1,21 @@
-"""Kills publishes, and resolves among 100,000 Submodels.
+"""Kills publishes, and times resolves among 100,000 Submodels.
 
     python -m tests.benchmarks.store
     python -m tests.benchmarks.store --parts=resolve --submodels=10000
 
 kills: a process publishes for a few speakers and is killed by SIGKILL at a
-random moment inside a publish, again and again. After every kill each speaker
-must resolve to the version before or to the one just being published, whole;
-nothing that was acknowledged may be gone; `verify` may find leftovers alone.
+random moment during a publish, again and again. After every kill each speaker
+must resolve to the previous version or to the one that was being published,
+whole; nothing that was acknowledged may be lost; `verify` may find leftovers
+and nothing else.
 
-resolve: the time of a resolve in a store of 100 and in one of `--submodels`, in
-turns on the same disk: of the same 99 speakers in both, which says what a
-store's size costs, and of any of all, which no cache of the processor holds.
+resolve: times resolves in a store of 100 Submodels and in one of
+`--submodels`, in turns and on the same disk. Resolving the same 99 speakers in
+both shows what the size of a store costs. Resolving any speaker includes those
+who are in no cache of the processor.
 
-Prints tables; the last line is one JSON object, and the exit status is 1 where
-a store was not whole or the larger one is slower.
+The program prints tables, and a JSON object as its last line. The exit status
+is 1 if a store was not whole or the larger one is slower.
 """
 
 import collections
@@ -42,25 +44,27 @@ _KILLS = flags.DEFINE_integer("kills", 200, "How often to kill.", lower_bound=1)
 _SUBMODELS = flags.DEFINE_integer(
     "submodels", 100_000, "Submodels in the larger store.", lower_bound=100
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments and the speakers.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments and the speakers.")
 _WORK_DIR = flags.DEFINE_string(
-    "work_dir", "", "Where the stores are made and removed; temporary if empty."
+    "work_dir",
+    "",
+    "Folder for the stores, which are removed; else a temporary one.",
 )
 
 TENANT = "clinic"
 SPEAKERS = tuple(f"S{number}" for number in range(5))
 FINGERPRINT = "ab" * 32
-# About 100 KB, so that a write takes a while.
+# About 100 KB, so that a write takes some time.
 LARGE = submodel_layout.Layout(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
 SMALL = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0,))
 SMALLER_STORE = 100
 ROUNDS, RESOLVES = 60, 200
-# No slower, but for the noise of a clock.
+# Not slower, apart from the noise of the clock.
 RATIO_AT_MOST = 1.1
 
 
 def content(submodel_layout, value):
-    """The bytes of a Submodel whose values are all `value`."""
+    """The bytes of a Submodel with all values equal to `value`."""
     vector = np.full(submodel_layout.num_values, value, np.float32)
     return submodel_file.to_bytes(
         submodel_file.create(
@@ -96,20 +100,20 @@ class Publisher:
             raise RuntimeError("the publishing process did not begin")
 
     def end(self):
-        """Waits for the end; whether the publish was acknowledged."""
+        """Waits for the end; returns whether the publish was acknowledged."""
         done = os.read(self._read_end, 1) == b"d"
         os.close(self._read_end)
         os.waitpid(self._pid, 0)
         return done
 
     def kill(self):
-        """Kills it; whether the publish had been acknowledged before."""
+        """Kills it; returns whether the publish was acknowledged before."""
         os.kill(self._pid, signal.SIGKILL)
         return self.end()
 
 
 def kill_publishes(store, kills, seed):
-    """Kills publishes, and looks at the store after each.
+    """Kills publishes, and checks the store after each kill.
 
     Returns:
         dict of the figures, and a `Counter` of outcomes.
@@ -157,7 +161,7 @@ def kill_publishes(store, kills, seed):
 
 
 def describe(problems):
-    """What a killed publish left, in words."""
+    """The kinds of files that a killed publish left, for the table."""
     kinds = set()
     for problem in problems:
         name = problem.path.rpartition("/")[2]
@@ -173,9 +177,9 @@ def describe(problems):
 
 
 def fill(root, count):
-    """Writes a store of `count` speakers, as so many publishes leave it.
+    """Writes a store of `count` speakers, as that many publishes would.
 
-    Without their syncs and renames, which would take hours of a disk.
+    It leaves out their syncs and renames, which would take hours on a disk.
     """
     store = submodel_store.SubmodelStore(root)
     first = store.publish(content(SMALL, 1), TENANT, "first")
@@ -200,7 +204,7 @@ def fill(root, count):
 
 
 def time_resolves(folder, count, seed):
-    """Microseconds of resolves in a small and in a large store.
+    """Measures microseconds of resolves in a small and in a large store.
 
     Returns:
         dict of (which speakers, Submodels in the store) to an array, and the
@@ -220,7 +224,7 @@ def time_resolves(folder, count, seed):
     }
     times = {row: [] for row in rows}
     for _ in range(ROUNDS):
-        # In turns: whatever else the machine does slows all of them.
+        # In turns, so that other work on the machine slows all of them.
         for row, size in rows.items():
             store = stores[row[1]]
             for _ in range(RESOLVES):
@@ -260,16 +264,17 @@ def run_resolve(folder):
 
 
 def ratios(small, large, any_speaker, count):
-    """The figures of `resolve`, by the medians of its times.
+    """The figures of `resolve`, from the medians of its times.
 
-    The bound is on what a store's size costs the same speakers; what is in no
-    cache of the processor is slower in any large store, and stated alone.
+    The bound is on the time for the same speakers in a larger store. Resolving
+    any speaker is reported separately: in a large store most of them are in no
+    cache of the processor.
 
     Args:
-        small, large: arrays of microseconds, of the same speakers in the
-            store of 100 and in that of `count`.
-        any_speaker: array of microseconds, of anybody in the larger one.
-        count: int.
+        small, large: microseconds for the same speakers in the store of 100
+            and in that of `count`.
+        any_speaker: microseconds for any speaker in the larger store.
+        count: Submodels in the larger store.
     """
     small, large, anybody = map(np.median, (small, large, any_speaker))
     return {

@@ -1,13 +1,13 @@
-"""What a job of many Submodels costs on a TPU, by its compiler's own figures.
+"""Reports what the TPU compiler says of a job with many Submodels.
 
     python -m tests.benchmarks.tpu_scaling [--topology=v5e:4x4]
 
-The paper's scale: Conformer L, adapters of 64 in each of its 17 blocks, 128
-utterances of 30 s in a step, shared out to the chips of a slice. The training
-step is compiled for a job of 1, 128 and 1,024 Submodels in the same batch, for
-as many as a chip holds, and for 1,024 that share a space; nothing runs, and no
-TPU is needed. Ratios are to the job of one. Needs `pip install -e '.[aot]'`,
-and minutes for each compile.
+The job has the paper's scale: Conformer L, adapters of 64 in each of its 17
+blocks, and 128 utterances of 30 s in a step, shared out to the chips of a
+slice. The training step is compiled for a job of 1, 128 and 1,024 Submodels in
+the same batch, for as many as a chip holds, and for 1,024 that share a space.
+Nothing runs, and no TPU is needed. Ratios are to the job of one Submodel. The
+program needs `pip install -e '.[aot]'`, and minutes for each compilation.
 """
 
 import argparse
@@ -48,11 +48,11 @@ class Bench:
         self.reports = {}
 
     def compile(self, num_slots, space=None):
-        """The report of a chip that holds so many Submodels.
+        """The report of a chip that holds a number of Submodels.
 
         Args:
-            num_slots: int.
-            space: `schema.Space`, in which they are embeddings; or None.
+            num_slots: how many.
+            space: `schema.Space` in which they are embeddings, if any.
         """
         from tasks.compilation import programs
 
@@ -86,12 +86,12 @@ class Bench:
         return report
 
     def slots(self, num_submodels):
-        """Submodels on a chip, of a job of so many."""
+        """Submodels on each chip of a job."""
         return -(-num_submodels // self.target.num_chips)
 
 
 def run(arguments):
-    """Compiles all of it; returns the results."""
+    """Compiles all programs; returns the results."""
     from params import schema
     from tasks.compilation import capacity
 
@@ -103,8 +103,8 @@ def run(arguments):
     def compile_at(num_slots):
         return bench.reports.get(num_slots) or bench.compile(num_slots)
 
-    # That it is nothing says something only where it can be more.
-    # Every chip holds all of a space's embeddings.
+    # A space sums its basis: without it, an all-reduce of 0 bytes would say
+    # nothing. Every chip holds all embeddings of a space.
     space = bench.compile(COUNTS[-1], schema.Space(embedding_dim=EMBEDDING_DIM))
     found = capacity.measure(
         compile_at, largest, bench.utterances, bench.slot_bytes

@@ -1,16 +1,16 @@
-"""Do our Whisper's greedy transcripts agree with faster-whisper's?
+"""Compares our Whisper's greedy transcripts with faster-whisper's.
 
     python -m tests.benchmarks.whisper_agreement [--manifest=DATA/test.jsonl]
 
-The same weights and the same recordings through both, in float32: this
-project's at its 30 s of audio context, and faster-whisper without timestamps,
-temperature fallback, previous text or voice detection. faster-whisper is run
-twice. Given the recording and the silence that fills up its 30 s, it hears
-what ours hears: those figures are the comparison. Given the bare recording, it
-fills the features up with zeros, which is not what silence gives; that column
-shows how much of a difference this makes to its own transcripts.
+Both get the same weights and the same recordings, in float32. This project's
+Whisper runs at its 30 s of audio context; faster-whisper runs without
+timestamps, temperature fallback, previous text or voice detection.
+faster-whisper is run twice. The comparison is with the run that gets the
+recording followed by silence up to 30 s, as ours does. The other run gets the
+bare recording, and fills up the features with zeros, which is not what silence
+gives; its column shows how much that changes faster-whisper's own transcripts.
 
-Words are compared as they are written, case and punctuation included.
+Words are compared as they are written, including case and punctuation.
 """
 
 import argparse
@@ -33,9 +33,7 @@ ENGLISH_PROMPT_TOKENS = 2
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--manifest", default="", help="simulated voices if not given"
-    )
+    parser.add_argument("--manifest", default="", help="else simulated voices")
     parser.add_argument(
         "--base",
         metavar="ENGLISH_ONLY_BASE",
@@ -83,7 +81,7 @@ def theirs(model, recordings, max_tokens, title):
             without_timestamps=True,
             condition_on_previous_text=False,
             vad_filter=False,
-            # CTranslate2 cuts at half of the prompt and these together.
+            # CTranslate2 stops at half the sum of the prompt and this.
             max_new_tokens=2 * max_tokens - ENGLISH_PROMPT_TOKENS,
             compression_ratio_threshold=None,
             log_prob_threshold=None,
