@@ -19,29 +19,43 @@ CREDENTIALS = {
     "south": {"tenant": "south", "speakers": "*", "admin": True},
     "ann": {"tenant": "north", "speakers": ["ann"], "admin": True},
 }
-# Both have an ann; bob is of the south alone.
-VALUES = {("north", "ann"): 1, ("south", "ann"): 2, ("south", "bob"): 3}
+# Both have an ann; only the north has a bea, and only the south a bob.
+VALUES = {
+    ("north", "ann"): 1,
+    ("north", "bea"): 4,
+    ("south", "ann"): 2,
+    ("south", "bob"): 3,
+}
 
 
-@pytest.fixture
-def fronts(tmp_path):
+@pytest.fixture(scope="module")
+def shared_fronts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tenants")
     entries = [
         {"name": who, "token_sha256": _digest(who), **entry}
         for who, entry in CREDENTIALS.items()
     ]
-    access_file = tmp_path / "access.json"
+    access_file = folder / "access.json"
     access_file.write_text(json.dumps({"credentials": entries}))
-    root = str(tmp_path / "store")
+    root = str(folder / "store")
     for (tenant, speaker), value in VALUES.items():
         real_store.publish(root, tenant, speaker, value)
     server = real_store.make_server(root)
     with harness.Fronts(server, access.read(access_file)) as running:
-        running.root = root
         running.run(server.start())
         try:
             yield running
         finally:
             running.run(server.close())
+
+
+@pytest.fixture
+def fronts(shared_fronts):
+    """The shared fronts, with no Submodel loaded."""
+    for tenant in ("north", "south"):
+        for speaker in _listed(shared_fronts, tenant):
+            assert _change(shared_fronts, tenant, speaker, "unload")[0] == 200
+    return shared_fronts
 
 
 def _digest(who):
@@ -142,7 +156,6 @@ def test_a_strangers_speaker_is_as_one_who_is_nowhere(fronts, ask):
 
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_speaker_of_others_is_refused_without_telling_of_it(fronts, ask):
-    real_store.publish(fronts.root, "north", "bea", 4)
     assert _change(fronts, "north", "bea", "pin")[0] == 200
     code, text = ASKS[ask](fronts, "ann", "bea")
     of_nobody = ASKS[ask](fronts, "ann", "zed")
