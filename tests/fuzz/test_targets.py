@@ -32,7 +32,7 @@ def test_a_few_hundred_cases_end_as_intended(name):
         (tensors.invalid('File "/srv/tasks/x.py", line 3'), "message with"),
     ],
 )
-def test_what_must_not_happen_is_found(monkeypatch, error, told):
+def test_faults_are_found(monkeypatch, error, told):
     def broken(data):
         raise error
 

@@ -100,7 +100,7 @@ def store(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_life_from_ready_to_sigterm_under_load(store, tmp_path):
+def test_a_server_lives_from_ready_to_sigterm_under_load(store, tmp_path):
     export_dir = os.path.dirname(example_exports.folder("conformer"))
     log = tmp_path / "access.jsonl"
     process = subprocess.Popen(

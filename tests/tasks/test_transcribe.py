@@ -66,7 +66,9 @@ def served(fronts, tmp_path):
     }
 
 
-def test_files_come_in_order_and_a_bad_one_stops_nobody(run, served, tmp_path):
+def test_files_come_in_order_and_a_bad_one_does_not_stop_the_rest(
+    run, served, tmp_path
+):
     paths = [
         _recording(tmp_path / f"{place}.wav", 0.1 * (place + 1))
         for place in range(3)
@@ -167,7 +169,7 @@ def test_without_a_server_an_export_answers(run, local, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused(run, values, message):
+def test_contradictory_flags_are_refused(run, values, message):
     status, lines, errors = run("a.wav", **values)
     assert (status, lines) == (1, [])
     assert message in errors

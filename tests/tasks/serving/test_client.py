@@ -81,7 +81,7 @@ def test_asks_for_the_speakers_submodel_and_reads_the_answer():
     )
 
 
-def test_nobody_named_is_the_base_signature_and_no_submodel():
+def test_without_a_speaker_the_base_signature_is_asked():
     with serving(Recogniser()) as address, client.Client(address) as asked:
         found = asked.transcribe(np.ones(3, np.float32), None)
     assert found.text == "submodels/base nobody 3 1.0"
@@ -105,7 +105,7 @@ def test_unknown_speaker_is_an_error_with_the_servers_words():
     assert str(error.value) == "no Submodel of unknown"
 
 
-def test_refusal_says_when_to_come_back():
+def test_a_refusal_says_when_to_try_again():
     with serving(Recogniser(busy=1)) as address:
         with client.Client(address) as asked:
             with pytest.raises(client.TranscriptionError) as error:
@@ -114,7 +114,7 @@ def test_refusal_says_when_to_come_back():
     assert error.value.retry_after_seconds == 0.01
 
 
-def test_what_a_server_that_ends_cut_off_may_be_asked_again():
+def test_a_request_cut_off_by_the_servers_end_may_be_repeated():
     recogniser = Recogniser()
     recogniser.refusal = grpc.StatusCode.CANCELLED
     with serving(recogniser) as address, client.Client(address) as asked:
@@ -131,20 +131,20 @@ def test_row_with_a_bad_status_is_an_error_and_not_an_empty_text():
                 asked.transcribe(np.ones(3, np.float32), "F01")
 
 
-def test_no_server_is_said_with_its_address():
+def test_a_missing_server_is_named_by_its_address():
     with client.Client("127.0.0.1:1", timeout_seconds=5) as asked:
         with pytest.raises(client.TranscriptionError, match="127.0.0.1:1"):
             asked.transcribe(np.ones(3, np.float32), "F01")
 
 
-def test_a_recording_too_long_for_a_message_is_said_to_be():
+def test_a_recording_too_long_for_a_message_is_reported():
     with serving(Recogniser()) as address:
         with client.Client(address) as asked:
             with pytest.raises(client.TranscriptionError, match="longer than"):
                 asked.transcribe(np.ones(2_000_000, np.float32), "F01")
 
 
-def test_token_goes_to_loopback_or_over_tls_alone():
+def test_a_token_goes_only_to_loopback_or_over_tls():
     recogniser = Recogniser()
     with serving(recogniser) as address:
         with client.Client(address, token="secret") as asked:
@@ -158,7 +158,7 @@ def test_token_goes_to_loopback_or_over_tls_alone():
 
 
 @pytest.mark.parametrize("field", ["private_key", "certificate_chain"])
-def test_a_clients_certificate_is_for_tls(field):
+def test_a_client_certificate_needs_tls(field):
     with pytest.raises(ValueError, match="root certificates"):
         client.Client("127.0.0.1:1", **{field: b"pem"})
 

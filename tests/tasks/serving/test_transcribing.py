@@ -81,7 +81,9 @@ def made(value):
     )
 
 
-def test_files_come_back_in_order_and_a_bad_one_stops_nobody(tmp_path):
+def test_files_come_back_in_order_and_a_bad_one_does_not_stop_the_rest(
+    tmp_path,
+):
     paths = [recording(tmp_path, f"{n}.wav", 100 * n) for n in (3, 1, 2)]
     (tmp_path / "text.wav").write_text("not audio")
     paths.insert(1, str(tmp_path / "text.wav"))
@@ -104,7 +106,7 @@ def test_files_come_back_in_order_and_a_bad_one_stops_nobody(tmp_path):
     assert found[4][2] == f"{paths[4]}: too long"
 
 
-def test_a_busy_server_is_asked_again_when_it_said(tmp_path):
+def test_a_busy_server_is_asked_again_at_its_time(tmp_path):
     path = recording(tmp_path, "a.wav", 100)
     busy = Busy(times=3)
     ((_, found, error),) = transcribing.transcribe_files(busy, [path], "F01")

@@ -1,4 +1,4 @@
-"""A credential tells who asks; without one nobody gets in."""
+"""A credential identifies its caller; without one nobody gets in."""
 
 import hashlib
 import json
@@ -74,7 +74,7 @@ def test_a_wrong_token_does_not_fall_back_on_the_certificate():
         _control(ANNA, OPS).authenticate("Bearer wrong", ["ops.example"])
 
 
-def test_a_certificate_of_two_callers_is_nobodys():
+def test_a_certificate_that_names_two_callers_is_refused():
     control = _control(OPS, {**OPS, "certificate": "b.example", "name": "b"})
     with pytest.raises(errors.ServingError):
         control.authenticate(None, ["ops.example", "b.example"])
@@ -100,7 +100,9 @@ def test_a_certificate_of_two_callers_is_nobodys():
         ([{k: v for k, v in ANNA.items() if k != "speakers"}], "`speakers`"),
     ],
 )
-def test_a_wrong_file_is_refused_by_the_credential(credentials, message):
+def test_a_wrong_file_is_refused_with_the_credentials_place(
+    credentials, message
+):
     with pytest.raises(ValueError, match=message):
         _control(*credentials)
 

@@ -1,4 +1,4 @@
-"""The access log never holds a request up, and never names anyone."""
+"""The access log never delays a request and never names anyone."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_a_short_key_is_refused():
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_a_full_disk_costs_lines_alone():
+def test_a_full_disk_costs_only_lines():
     log = access_log.AccessLog("/dev/full")
     for _ in range(10):
         log.write(_entry())
@@ -54,7 +54,7 @@ def test_a_full_disk_costs_lines_alone():
     assert log.dropped == 10
 
 
-def test_a_disk_that_hangs_costs_lines_alone(tmp_path, monkeypatch):
+def test_a_disk_that_hangs_costs_only_lines(tmp_path, monkeypatch):
     monkeypatch.setattr(access_log, "MAX_WAITING", 4)
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -90,7 +90,7 @@ def test_only_w3c_traces_are_taken(traceparent, is_known):
     assert bool(entry.answer_headers) == is_known
 
 
-def test_a_line_has_what_and_how_it_ended(tmp_path):
+def test_a_line_tells_what_was_asked_and_how_it_ended(tmp_path):
     path = tmp_path / "log"
     log = access_log.AccessLog(str(path), KEY)
     log.write(_entry(code=errors.Code.NOT_FOUND, http=404, request_bytes=9))

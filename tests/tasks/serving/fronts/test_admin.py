@@ -12,7 +12,7 @@ def _ask(fronts, method, path, name):
     return fronts.http(method, path, None, headers, front="admin")
 
 
-def test_an_administrator_changes_the_own_tenant(fronts):
+def test_an_administrator_changes_only_its_own_tenant(fronts):
     for change in CHANGES:
         code, _, content = _ask(
             fronts, "POST", f"/v1/submodels/anna:{change}", "admin"
@@ -59,7 +59,7 @@ def test_many_are_loaded_in_their_order_each_once(fronts):
     ]
 
 
-def test_one_that_does_not_load_leaves_the_others(fronts):
+def test_a_submodel_that_fails_to_load_leaves_the_others(fronts):
     fronts.server.missing = {"nobody"}
     code, _, content = _load(fronts, b'{"submodel_ids": ["nobody", "anna"]}')
     assert code == 200
@@ -84,14 +84,14 @@ def test_one_that_does_not_load_leaves_the_others(fronts):
         b'{"submodel_ids": [' + b",".join([b'"a"'] * 1001) + b"]}",
     ],
 )
-def test_what_is_no_list_of_names_loads_nothing(fronts, body):
+def test_a_body_without_a_list_of_names_loads_nothing(fronts, body):
     code, _, content = _load(fronts, body)
     assert code == 400
     assert "submodel_ids" in content["error"] or "JSON" in content["error"]
     assert fronts.server.changes == []
 
 
-def test_others_may_not(fronts):
+def test_callers_without_admin_are_refused(fronts):
     assert _load(fronts, b'{"submodel_ids": ["anna"]}', "anna")[0] == 403
     for change in CHANGES:
         path = f"/v1/submodels/anna:{change}"

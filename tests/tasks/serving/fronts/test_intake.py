@@ -70,7 +70,7 @@ def test_no_more_messages_are_on_their_way_than_have_room():
     asyncio.run(run())
 
 
-def test_who_stalls_is_cut_off_once_others_wait(monkeypatch):
+def test_a_stalled_sender_is_cut_off_once_others_wait(monkeypatch):
     monkeypatch.setattr(intake, "CROWDED_SECONDS", 0.05)
 
     async def run():
@@ -109,7 +109,7 @@ def test_who_stalls_is_cut_off_once_others_wait(monkeypatch):
     asyncio.run(run())
 
 
-def test_no_more_wait_than_may(monkeypatch):
+def test_waiting_senders_are_bounded(monkeypatch):
     monkeypatch.setattr(intake, "MAX_WAITING", 3)
 
     async def run():

@@ -1,4 +1,4 @@
-"""Where it is safe to listen, and who TLS says that a client is."""
+"""Where it is safe to listen, and whom TLS identifies."""
 
 import http.client
 import json
@@ -84,7 +84,7 @@ def test_certificates_are_credentials_only_where_they_are_verified():
     assert listening.warnings([], control, listening.Tls("a", "b", "c")) == []
 
 
-def test_half_of_tls_is_refused():
+def test_a_certificate_without_its_key_is_refused():
     for half in ({"certificate": "a"}, {"private_key": "a"}):
         with pytest.raises(ValueError, match="and its private key"):
             listening.Tls(**half)

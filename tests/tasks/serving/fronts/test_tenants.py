@@ -1,4 +1,4 @@
-"""Two tenants on one server, over every port: neither meets the other."""
+"""Two tenants share a server, and neither meets the other on any port."""
 
 import hashlib
 import json
@@ -140,7 +140,7 @@ def test_each_tenant_has_an_ann_of_its_own(fronts):
 
 
 @pytest.mark.parametrize("ask", ASKS)
-def test_a_strangers_speaker_is_as_one_who_is_nowhere(fronts, ask):
+def test_another_tenants_speaker_looks_like_an_unknown_one(fronts, ask):
     # Ready and pinned in the south, where the north might stumble over it.
     assert _change(fronts, "south", "bob", "pin")[0] == 200
     assert _rest(fronts, "south", "bob") == real_store.text(5, 3)
@@ -155,7 +155,7 @@ def test_a_strangers_speaker_is_as_one_who_is_nowhere(fronts, ask):
 
 
 @pytest.mark.parametrize("ask", ASKS)
-def test_a_speaker_of_others_is_refused_without_telling_of_it(fronts, ask):
+def test_a_refusal_does_not_reveal_that_a_speaker_exists(fronts, ask):
     assert _change(fronts, "north", "bea", "pin")[0] == 200
     code, text = ASKS[ask](fronts, "ann", "bea")
     of_nobody = ASKS[ask](fronts, "ann", "zed")
@@ -165,7 +165,7 @@ def test_a_speaker_of_others_is_refused_without_telling_of_it(fronts, ask):
     assert _listed(fronts, "north") == {"bea": True}
 
 
-def test_what_a_tenant_does_with_its_ann_leaves_the_others_alone(fronts):
+def test_a_tenants_changes_leave_the_other_tenants_ann_alone(fronts):
     for tenant in ("north", "south"):
         assert _change(fronts, tenant, "ann", "pin")[0] == 200
     assert _change(fronts, "north", "ann", "unload")[0] == 200

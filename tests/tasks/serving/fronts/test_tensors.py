@@ -31,7 +31,7 @@ def _read(proto, dtype=None):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,), (2, 0)])
-def test_what_tensorflow_writes_is_read_bit_for_bit(dtype, shape):
+def test_tensorflows_protos_are_read_bit_for_bit(dtype, shape):
     import tensorflow as tf
 
     values = np.random.default_rng(1).normal(0, 9, shape).astype(dtype)
@@ -49,7 +49,7 @@ def test_what_tensorflow_writes_is_read_bit_for_bit(dtype, shape):
         np.array(True),
     ],
 )
-def test_what_is_written_tensorflow_reads(array):
+def test_tensorflow_reads_our_protos(array):
     import tensorflow as tf
 
     proto = tensors.to_proto(array)
@@ -100,7 +100,7 @@ def test_one_value_fills_a_shape_without_taking_its_memory():
         ),
     ],
 )
-def test_a_wrong_tensor_is_refused_by_name(proto, message):
+def test_a_wrong_tensor_is_refused_with_the_inputs_name(proto, message):
     with pytest.raises(errors.ServingError, match=message) as caught:
         _read(proto, FLOAT)
     assert caught.value.code is errors.Code.INVALID_ARGUMENT

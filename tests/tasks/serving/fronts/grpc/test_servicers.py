@@ -84,7 +84,9 @@ def _fails(call, *arguments, **named):
     return caught.value
 
 
-def test_who_would_wait_too_long_is_refused_unread(fronts, monkeypatch):
+def test_a_request_that_would_wait_too_long_is_refused_unread(
+    fronts, monkeypatch
+):
     monkeypatch.setattr(fronts.server, "is_full", True)
     unread = predict_pb2.PredictRequest()
     # Read, it would be refused for what it says.
@@ -174,7 +176,7 @@ def test_a_sample_rate_comes_with_the_audio(fronts, signature, sent, seen):
     assert [each.sample_rate for each in utterances] == seen
 
 
-def test_an_output_filter_is_kept_to(fronts):
+def test_an_output_filter_limits_the_outputs(fronts):
     request = _request()
     request.output_filter.append("text")
     response = fronts.prediction().Predict(request, timeout=60, metadata=ANNA)
@@ -273,7 +275,9 @@ AUDIO = np.ones((2, 3), np.float32)
         ),
     ],
 )
-def test_a_wrong_request_is_refused_by_name(fronts, request_, code, message):
+def test_a_wrong_request_is_refused_with_the_inputs_name(
+    fronts, request_, code, message
+):
     error = _fails(fronts.prediction().Predict, request_, metadata=ANNA)
     assert error.code().name == code
     assert message in error.details()
@@ -326,7 +330,7 @@ def test_no_method_answers_without_a_credential(fronts, metadata):
     assert not fronts.server.seen
 
 
-def test_methods_of_tensorflow_serving_that_are_not_here(fronts):
+def test_tensorflow_servings_other_methods_are_unimplemented(fronts):
     call = fronts.channel().unary_unary(
         "/tensorflow.serving.PredictionService/Classify"
     )
@@ -452,7 +456,7 @@ def test_health_checks_do_not_fill_the_server(fronts):
         watch.cancel()
 
 
-def test_checks_that_never_come_keep_those_with_a_credential_out_not(
+def test_stalled_anonymous_checks_do_not_keep_credentialed_ones_out(
     fronts, monkeypatch
 ):
     monkeypatch.setattr(grpc_calls, "OPEN_SECONDS", 1.0)
@@ -478,7 +482,7 @@ def test_checks_that_never_come_keep_those_with_a_credential_out_not(
     assert stub.Check(check, timeout=60).status == serving
 
 
-def test_a_wrong_credential_is_as_none_to_what_is_open(fronts):
+def test_open_methods_treat_a_wrong_credential_as_none(fronts):
     stub = health_pb2_grpc.HealthStub(fronts.channel())
     check = health_pb2.HealthCheckRequest
     wrong = [("authorization", "Bearer nonsense")]
@@ -500,7 +504,7 @@ def test_an_error_says_when_to_try_again(fronts):
     assert trailers["grpc-retry-pushback-ms"] == "1500"
 
 
-def test_a_fault_of_the_server_shows_no_inside(fronts):
+def test_an_internal_error_reveals_nothing(fronts):
     fronts.server.error = RuntimeError("secret inside")
     error = _fails(fronts.prediction().Predict, _request(), metadata=ANNA)
     assert error.code() is grpc.StatusCode.INTERNAL
@@ -538,7 +542,7 @@ def test_a_compressed_message_is_refused_unread(fronts):
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_garbage_is_no_message(fronts):
+def test_garbage_is_refused_as_a_message(fronts):
     stub = fronts.channel().unary_unary(
         "/tensorflow.serving.PredictionService/Predict"
     )

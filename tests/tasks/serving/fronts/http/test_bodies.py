@@ -21,5 +21,5 @@ def test_a_bomb_takes_no_memory():
     assert peak < 1 << 18
 
 
-def test_what_just_fits_is_inflated():
+def test_a_body_that_just_fits_is_inflated():
     assert bodies.inflate(gzip.compress(b"x" * 1000), 1000) == b"x" * 1000

@@ -61,7 +61,7 @@ def test_without_access_control_no_web_page_gets_in():
             assert running.predict(headers=headers)[0] == 403
 
 
-def test_open_are_live_and_ready_alone():
+def test_only_live_and_ready_are_open():
     assert set(gate.OPEN_PATHS) == {"/live", "/ready"}
 
 
@@ -93,13 +93,13 @@ def test_other_methods_and_paths_are_malformed(fronts, method, path):
     assert content["error"].startswith(f"Malformed request: {method} ")
 
 
-def test_there_is_nothing_elsewhere(fronts):
+def test_other_paths_are_not_found(fronts):
     assert fronts.http("GET", "/", None, harness.ANNA)[0] == 404
 
 
 @pytest.mark.parametrize("path", [harness.PREDICT, "/nowhere"])
 @pytest.mark.parametrize("expected", ["100-continue", "a miracle"])
-def test_nothing_is_promised_to_who_shows_no_credential(fronts, path, expected):
+def test_no_body_is_asked_for_without_a_credential(fronts, path, expected):
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
         f"Expect: {expected}\r\n\r\n"

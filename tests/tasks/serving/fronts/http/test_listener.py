@@ -26,7 +26,7 @@ def impatient():
         yield running
 
 
-def test_a_body_is_asked_for_once_it_may_come(fronts):
+def test_a_body_is_asked_for_only_after_the_checks(fronts):
     body = json.dumps(harness.ROWS).encode()
     length = f"Content-Length: {len(body)}"
     with fronts.raw(_head(length, "Expect: 100-Continue")) as connection:
@@ -121,7 +121,7 @@ def test_a_head_that_trickles_in_is_cut_off(impatient):
         b"GET /" + b"\1" * 6000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_refused_shortly(fronts, data):
+def test_bytes_that_are_not_http_get_a_short_refusal(fronts, data):
     with fronts.raw(data) as connection:
         answer = harness.everything(connection, until=b"}")
     head, _, body = answer.partition(b"\r\n\r\n")

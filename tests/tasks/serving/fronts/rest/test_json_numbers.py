@@ -87,7 +87,7 @@ def test_nothing_changes_but_the_type(value, indent):
     ],
 )
 @pytest.mark.parametrize("filler", ["", "1," * 20_000])
-def test_what_is_no_list_of_numbers_is_refused(text, filler):
+def test_other_lists_are_refused(text, filler):
     body = f"[{filler}{text}]".encode()
     with pytest.raises((errors.ServingError, json.JSONDecodeError)):
         json.loads(json_numbers.Numbers().cut(body, 1))
@@ -112,7 +112,7 @@ def test_brackets_cost_no_more_than_their_length(text, count):
     assert time.thread_time() - started < 2
 
 
-def test_nobody_can_write_the_mark():
+def test_no_request_can_forge_a_mark():
     first, second = json_numbers.Numbers(), json_numbers.Numbers()
     rest = first.cut(b"[1,2,3]", 1)
     assert json.loads(rest) == second.restore(json.loads(rest))

@@ -104,7 +104,7 @@ def test_a_gzipped_body_is_read(fronts):
     assert fronts.predict(body, headers)[0] == 200
 
 
-def test_what_inflates_is_never_parsed_on_the_loop(fronts, monkeypatch):
+def test_compressed_bodies_are_never_parsed_on_the_loop(fronts, monkeypatch):
     threads = []
     parse = rest_routes.to_utterances
 
@@ -143,7 +143,9 @@ def test_a_wrong_body_is_refused(fronts, body, message):
     assert not fronts.server.seen
 
 
-def test_who_would_wait_too_long_is_refused_unread(fronts, monkeypatch):
+def test_a_request_that_would_wait_too_long_is_refused_unread(
+    fronts, monkeypatch
+):
     monkeypatch.setattr(fronts.server, "is_full", True)
     # Read, it would be refused for what it says.
     assert _fails(fronts, 429, b"{") == "busy"

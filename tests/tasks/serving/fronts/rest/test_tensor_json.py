@@ -134,7 +134,7 @@ def test_values_become_arrays(value, dtype, shape):
         (["\ud800"], STRING, "not Unicode"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(value, dtype, message):
+def test_a_wrong_value_is_refused_with_the_inputs_name(value, dtype, message):
     with pytest.raises(errors.ServingError, match=message) as caught:
         tensor_json.to_array(value, "x", dtype)
     assert "'x'" in caught.value.message
@@ -217,7 +217,7 @@ def test_long_rows_that_do_not_fit_are_refused(value, message):
         tensor_json.to_array(request.inputs[None], "x", FLOAT)
 
 
-def test_a_long_list_is_no_string_and_no_integer():
+def test_a_long_list_serves_no_string_or_integer_input():
     request = _decode({"inputs": [1] * 1000})
     for dtype in (INT32, STRING):
         with pytest.raises(errors.ServingError, match="a long list"):
