@@ -21,6 +21,12 @@ async def until(condition):
         await asyncio.sleep(_POLL_SECONDS)
 
 
+async def for_others(turns=20):
+    """Lets every other task of the loop go as far as it can by itself."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
 def block_until(condition):
     """As `until`, for a plain function and without a loop."""
     ends_at = time.monotonic() + SECONDS

@@ -6,8 +6,9 @@ import hashlib
 import threading
 
 import numpy as np
+import pytest
 
-from tasks.serving import messages, server
+from tasks.serving import errors, messages, server
 from tasks.serving.queueing import limits
 from tests.tasks.serving import fake_engine
 
@@ -138,6 +139,37 @@ def changed(**changes):
     return dataclasses.replace(LIMITS, **changes)
 
 
+async def ask(running, *utterances, caller=CALLER, spec=SPEC, deadline=None):
+    """The answers alone."""
+    _, answers = await running.predict(caller, spec, utterances, deadline)
+    return answers
+
+
+async def refusal(awaitable):
+    """The `ServingError` that something ends with."""
+    with pytest.raises(errors.ServingError) as caught:
+        await awaitable
+    return caught.value
+
+
+def gauge(running, name):
+    """A metric's value."""
+    return running.registry.get_sample_value(f"submodels_{name}")
+
+
+def sizes(running):
+    """Bytes in rows and in files."""
+    return gauge(running, "row_bytes"), gauge(running, "file_bytes")
+
+
+def num_queued(running):
+    return gauge(running, "queue_requests")
+
+
+def num_stuck(running):
+    return gauge(running, "store_stuck")
+
+
 def utterance(mark, submodel_id=None, samples=10, vector=None):
     """An utterance that `fake_engine.text_of` tells by its mark."""
     audio = np.full(samples, mark, np.float32)
@@ -171,4 +203,4 @@ async def serving(source=None, engine=None, limits=LIMITS, **arguments):
         await running.close()
     # However requests ended, nothing of them may stay counted.
     for name in ("requests_open", "queue_requests", "queue_bytes"):
-        assert running.registry.get_sample_value(f"submodels_{name}") == 0
+        assert gauge(running, name) == 0

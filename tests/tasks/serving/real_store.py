@@ -10,7 +10,7 @@ from tasks.serving.submodels import source as submodel_source
 from tests.tasks.serving import fake_engine, fake_source
 
 LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
-LIMITS = fake_source.changed(row_cache_bytes=1 << 12)
+LIMITS = fake_source.changed(row_cache_bytes=1 << 12, resolve_seconds=0.05)
 MODEL = "asr"
 
 

@@ -99,7 +99,7 @@ def test_a_call_without_a_limit_waits_for_threads_that_come_back():
         given_up.cancel()
         await waiting.until(lambda: pool.stuck == 1)
         task = asyncio.create_task(pool.call(divmod, 7, 2))
-        await asyncio.sleep(0.05)
+        await waiting.for_others()
         assert not task.done()
         hang.may_end.set()
         assert await task == (3, 1)

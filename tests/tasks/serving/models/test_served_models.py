@@ -32,6 +32,7 @@ class Setting:
         self.folders = {"/a": list(folders)}
         self.bad = set()
         self.loaded = []
+        self.looks = 0
         self.is_loading, self.may_load = asyncio.Event(), asyncio.Event()
         self.may_load.set()
         self.now = 1000.0
@@ -43,6 +44,7 @@ class Setting:
         )
 
     def _list(self, path):
+        self.looks += 1
         if "\0" in path:
             raise ValueError("embedded null byte")
         if path not in self.folders:
@@ -123,7 +125,7 @@ def test_a_new_version_takes_over_and_the_old_one_ends_with_its_requests():
             setting.folders["/a"].append("2")
             await setting.reload()
             assert setting.find().version == 2
-            await asyncio.sleep(0.01)
+            await waiting.for_others()
             assert not old.is_closed
             assert setting.states() == {
                 1: State.UNLOADING,
@@ -233,13 +235,14 @@ def test_a_version_with_a_label_keeps_serving_beside_newer_ones():
 
 def test_new_versions_are_found_without_a_reload_and_bad_ones_tried_rarely():
     async def main():
-        setting = Setting(["1"], model_poll_seconds=0.01)
+        setting = Setting(["1"], model_poll_seconds=0.001)
         await setting.reload()
         polling = asyncio.create_task(setting.models.run())
         setting.bad.add("/a/2")
         setting.folders["/a"].append("2")
         await waiting.until(lambda: "/a/2" in setting.loaded)
-        await asyncio.sleep(0.1)
+        looks = setting.looks
+        await waiting.until(lambda: setting.looks > looks + 3)
         assert setting.loaded == ["/a/1", "/a/2"]
         assert setting.serving() == [1]
         setting.folders["/a"].append("3")
@@ -304,7 +307,7 @@ def test_a_reload_that_fails_drops_nothing_and_takes_up_nothing_broken():
         for _ in range(2):
             refused = await setting.refusal(name="new", base_path="/b")
             assert "does not load" in refused.message
-            await asyncio.sleep(0.01)
+            await waiting.for_others()
             assert setting.find(name="old") is old and not old.is_closed
             assert setting.models.ready
             assert not setting.models.is_available("new")

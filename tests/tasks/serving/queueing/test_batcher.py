@@ -225,7 +225,7 @@ def test_closing_fails_what_waits_and_finishes_what_runs():
         closing = asyncio.create_task(setting.batcher.close())
         outcome = await waits.future
         assert outcome.code is errors.Code.UNAVAILABLE
-        await asyncio.sleep(0.02)
+        await waiting.for_others()
         assert not closing.done()
         setting.engine.may_run.set()
         assert (await running.future)[0] == fake_source.text(1, 1)
