@@ -12,6 +12,7 @@ record of a TFRecord file (`tasks.pack_shards` makes them).
 import contextlib
 import math
 
+import av
 import numpy as np
 import soxr
 
@@ -47,8 +48,7 @@ def seconds(path: str) -> float:
     with decoder.opened(path) as recording:
         end = recording.promised
         if not recording.header_is_plausible:
-            end = sum(block.shape[1] for _, block in recording.blocks())
-            recording.check_end(end)
+            end = recording.end(sum(f.samples for _, f in recording.frames()))
         return end / recording.sample_rate
 
 
@@ -161,20 +161,39 @@ def _stretch(
 ) -> np.ndarray:
     """Samples `start` to `stop` as they are stored: `[channels, samples]`."""
     rate, name = recording.sample_rate, recording.name
-    wanted, end = [], 0
-    for position, block in recording.blocks(start):
-        end = position + block.shape[1]
+    # One array for all frames: most of them have a hundredth of a second.
+    queue, first, end = av.AudioFifo(), None, 0
+    for position, frame in recording.frames(start):
+        end = position + frame.samples
         if end > start:
-            wanted.append(
-                block[:, max(0, start - position) : min(stop, end) - position]
-            )
+            first = position if first is None else first
+            # The queue would look for gaps between frames.
+            frame.pts = None
+            try:
+                queue.write(frame)
+            except ValueError:
+                raise rejections.UnusableError(
+                    "audio is damaged", "its format changes within it", name
+                ) from None
         if min(end, stop) - start > max_seconds * rate:
             raise rejections.UnusableError(
                 TOO_LONG, f"over {max_seconds:g} s", name
             )
         if end >= stop:
-            return np.concatenate(wanted, axis=1)
-    recording.check_end(end)
+            break
+    else:
+        end = recording.end(end)
+        _check_stretch(recording, start, stop, end)
+    first = first or 0
+    samples = _channels(queue.read())
+    return samples[:, max(0, start - first) : min(stop, end) - first]
+
+
+def _check_stretch(
+    recording: decoder.Recording, start: int, stop: float, end: int
+) -> None:
+    """Raises if a recording that ends at `end` does not hold the stretch."""
+    rate, name = recording.sample_rate, recording.name
     length = f"in a file of {end / rate:.2f} s"
     if start >= end:
         raise rejections.UnusableError(
@@ -188,7 +207,13 @@ def _stretch(
             f"{stop / rate:.2f} s {length}",
             name,
         )
-    return np.concatenate(wanted, axis=1)
+
+
+def _channels(frame: av.AudioFrame) -> np.ndarray:
+    samples = frame.to_ndarray()
+    if frame.format.is_planar:
+        return samples
+    return samples.reshape(-1, frame.layout.nb_channels).T
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ from collections import abc
 import av
 import av.container
 import av.error
-import numpy as np
 
 from tasks.asr.data import rejections, tfrecord
 
@@ -75,15 +74,14 @@ class Recording:
             return False
         return self.is_flac or self._promised_bytes <= self.container.size
 
-    def blocks(self, start: int = 0) -> abc.Iterator[tuple[int, np.ndarray]]:
+    def frames(self, start: int = 0) -> abc.Iterator[tuple[int, av.AudioFrame]]:
         """Decodes.
 
         Args:
             start: the first sample that is wanted. Earlier ones may come.
 
         Yields:
-            the place of a block's first sample, and the block as it is stored:
-            `[channels, samples]`.
+            the place of a frame's first sample, and the frame.
 
         Raises:
             UnusableError: what follows is damaged.
@@ -96,19 +94,10 @@ class Recording:
                 self.container.seek(int(seconds * av.time_base))
                 position = None
             for frame in self._frames():
-                if frame.sample_rate != self.sample_rate:
-                    raise rejections.UnusableError(
-                        "audio is damaged",
-                        "the sample rate changes within it",
-                        self.name,
-                    )
                 if position is None:
                     position = round((frame.time or 0) * self.sample_rate)
-                block = _channels(frame)
-                if self._is_vorbis and self.promised:
-                    block = block[:, : self.promised - position]
-                yield position, block
-                position += block.shape[1]
+                yield position, frame
+                position += frame.samples
         except av.error.FFmpegError as error:
             raise rejections.UnusableError(
                 "audio is damaged",
@@ -116,24 +105,31 @@ class Recording:
                 self.name,
             ) from None
 
-    def check_end(self, end: int) -> None:
-        """Raises `UnusableError` if the recording should not end at `end`.
+    def end(self, num_decoded: int) -> int:
+        """The length in samples of a recording that is decoded to its end.
 
         A header without a length, or with one that nobody can have meant,
         promises nothing.
+
+        Raises:
+            UnusableError: the header promised more, or nothing is there.
         """
         slack = TOLERANCE_SECONDS * self.sample_rate
         is_promise = self._promised_bytes < _UNKNOWN_BYTES
-        if is_promise and self.promised > end + slack:
+        if is_promise and self.promised > num_decoded + slack:
             raise rejections.UnusableError(
                 "audio is truncated",
-                f"{self.promised} samples promised, {end} there",
+                f"{self.promised} samples promised, {num_decoded} there",
                 self.name,
             )
-        if not end:
+        if not num_decoded:
             raise rejections.UnusableError(
                 "no samples in the audio file", where=self.name
             )
+        # Vorbis's last packet may hold more samples than the recording.
+        if self._is_vorbis and self.promised:
+            return min(self.promised, num_decoded)
+        return num_decoded
 
     @property
     def _codec(self) -> av.AudioCodecContext:
@@ -236,13 +232,6 @@ def _checked(name: str, container: av.container.InputContainer) -> Recording:
 
 def _counts_samples(codec: str) -> bool:
     return codec.startswith("pcm_") or codec == "flac"
-
-
-def _channels(frame: av.AudioFrame) -> np.ndarray:
-    samples = frame.to_ndarray()
-    if frame.format.is_planar:
-        return samples
-    return samples.reshape(-1, frame.layout.nb_channels).T
 
 
 def _file(name: str, source: str | bytes) -> typing.BinaryIO:

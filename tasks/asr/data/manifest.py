@@ -15,6 +15,7 @@ with its recordings.
 import collections
 import dataclasses
 import difflib
+import functools
 import io
 import json
 import os
@@ -219,17 +220,24 @@ def _normal(path: str) -> str:
 
 def _check_keys(fields: dict) -> None:
     # Other tools have their own keys; a misspelt one of ours is an error.
-    for key in fields:
-        near = difflib.get_close_matches(key, _KEYS, 1, cutoff=0.85)
-        if key not in _KEYS and near and near[0] not in fields:
+    for key in fields.keys() - set(_KEYS):
+        near = _meant(key)
+        if near and near not in fields:
             raise rejections.UnusableError(
-                f"unknown key `{key}`", f"did you mean `{near[0]}`?"
+                f"unknown key `{key}`", f"did you mean `{near}`?"
             )
     for key in _REQUIRED:
         if key not in fields:
             raise rejections.UnusableError(
                 f"no `{key}`", f"keys: {', '.join(fields)}"
             )
+
+
+# Every line of a manifest has the same keys.
+@functools.lru_cache(maxsize=1024)
+def _meant(key: str) -> str | None:
+    near = difflib.get_close_matches(key, _KEYS, 1, cutoff=0.85)
+    return near[0] if near else None
 
 
 def _label(fields: dict, key: str) -> str:

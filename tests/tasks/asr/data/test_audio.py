@@ -238,12 +238,14 @@ def test_decoding_stops_at_the_limit(tmp_path, monkeypatch):
     path = str(tmp_path / "a.wav")
     soundfile.write(path, tone(30.0), 16000)
     decoded = []
-    channels = decoder._channels
-    monkeypatch.setattr(
-        decoder,
-        "_channels",
-        lambda frame: decoded.append(frame.samples) or channels(frame),
-    )
+    frames = decoder.Recording.frames
+
+    def counted(recording, start):
+        for position, frame in frames(recording, start):
+            decoded.append(frame.samples)
+            yield position, frame
+
+    monkeypatch.setattr(decoder.Recording, "frames", counted)
     with pytest.raises(rejections.UnusableError, match="too long: over 2 s"):
         audio.load(path, max_seconds=2.0)
     assert sum(decoded) < 2.5 * 16000
