@@ -2,18 +2,19 @@
 
 import json
 import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
-from absl import flags
-from absl.testing import flagsaver
 
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks import transcribe
 from tests.tasks.serving import example_exports, fake_server, harness
 
+ROOT = pathlib.Path(__file__).parents[2]
 RATE = 16000
 
 
@@ -25,23 +26,17 @@ def fronts():
         yield running
 
 
-@pytest.fixture
-def run(capsys):
+def run(*paths, **values):
     """Runs the binary: exit status, lines of stdout, text of stderr."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-
-    def run(*paths, **values):
-        status = 0
-        with flagsaver.flagsaver(**values):
-            try:
-                transcribe.main(["transcribe", *map(str, paths)])
-            except SystemExit as error:
-                status = error.code
-        captured = capsys.readouterr()
-        return status, captured.out.splitlines(), captured.err
-
-    return run
+    # In a process of its own: two binaries of one process share their flags.
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.transcribe", *map(str, paths)]
+        + [f"--{name}={value}" for name, value in values.items()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout.splitlines(), done.stderr
 
 
 def _samples(seconds=0.5, seed=0):
@@ -66,9 +61,7 @@ def served(fronts, tmp_path):
     }
 
 
-def test_files_come_in_order_and_a_bad_one_does_not_stop_the_rest(
-    run, served, tmp_path
-):
+def test_files_come_in_order_and_a_bad_one_is_skipped(served, tmp_path):
     paths = [
         _recording(tmp_path / f"{place}.wav", 0.1 * (place + 1))
         for place in range(3)
@@ -80,7 +73,8 @@ def test_files_come_in_order_and_a_bad_one_does_not_stop_the_rest(
     assert len(errors.splitlines()) == 1 and str(paths[1]) in errors
 
 
-def test_json_names_what_answered(run, served, tmp_path):
+@pytest.mark.slow
+def test_json_names_what_answered(served, tmp_path):
     path = _recording(tmp_path / "a.wav")
     status, lines, errors = run(path, submodel_id="anna", json=True, **served)
     assert status == 0, errors
@@ -91,7 +85,8 @@ def test_json_names_what_answered(run, served, tmp_path):
     assert found["served_by"] == "submodel"
 
 
-def test_the_servers_refusal_is_one_line(run, served, tmp_path):
+@pytest.mark.slow
+def test_the_servers_refusal_is_one_line(served, tmp_path):
     path = _recording(tmp_path / "a.wav")
     status, lines, errors = run(path, submodel_id="ben", **served)
     assert (status, lines) == (1, [])
@@ -125,7 +120,7 @@ def local(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_without_a_server_an_export_answers(run, local, tmp_path):
+def test_without_a_server_an_export_answers(local, tmp_path):
     folder, row = local
     path = _recording(tmp_path / "a.wav")
     export = example_exports.folder("conformer")
@@ -169,11 +164,11 @@ def test_without_a_server_an_export_answers(run, local, tmp_path):
         ),
     ],
 )
-def test_contradictory_flags_are_refused(run, values, message):
+def test_contradictory_flags_are_refused(values, message):
     status, lines, errors = run("a.wav", **values)
     assert (status, lines) == (1, [])
     assert message in errors
 
 
-def test_no_recording_is_a_mistake(run):
+def test_no_recording_is_a_mistake():
     assert "name at least one recording" in run(base=True)[2]

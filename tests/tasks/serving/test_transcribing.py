@@ -81,7 +81,7 @@ def made(value):
     )
 
 
-def test_files_come_back_in_order_and_a_bad_one_does_not_stop_the_rest(
+def test_files_come_in_order_and_a_bad_one_is_skipped(
     tmp_path,
 ):
     paths = [recording(tmp_path, f"{n}.wav", 100 * n) for n in (3, 1, 2)]

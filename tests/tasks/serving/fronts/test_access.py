@@ -100,9 +100,7 @@ def test_a_certificate_that_names_two_callers_is_refused():
         ([{k: v for k, v in ANNA.items() if k != "speakers"}], "`speakers`"),
     ],
 )
-def test_a_wrong_file_is_refused_with_the_credentials_place(
-    credentials, message
-):
+def test_a_wrong_file_is_refused(credentials, message):
     with pytest.raises(ValueError, match=message):
         _control(*credentials)
 

@@ -84,9 +84,7 @@ def _fails(call, *arguments, **named):
     return caught.value
 
 
-def test_a_request_that_would_wait_too_long_is_refused_unread(
-    fronts, monkeypatch
-):
+def test_a_request_is_refused_unread_where_it_would_wait(fronts, monkeypatch):
     monkeypatch.setattr(fronts.server, "is_full", True)
     unread = predict_pb2.PredictRequest()
     # Read, it would be refused for what it says.
@@ -275,9 +273,7 @@ AUDIO = np.ones((2, 3), np.float32)
         ),
     ],
 )
-def test_a_wrong_request_is_refused_with_the_inputs_name(
-    fronts, request_, code, message
-):
+def test_a_wrong_request_is_refused(fronts, request_, code, message):
     error = _fails(fronts.prediction().Predict, request_, metadata=ANNA)
     assert error.code().name == code
     assert message in error.details()

@@ -143,9 +143,7 @@ def test_a_wrong_body_is_refused(fronts, body, message):
     assert not fronts.server.seen
 
 
-def test_a_request_that_would_wait_too_long_is_refused_unread(
-    fronts, monkeypatch
-):
+def test_a_request_is_refused_unread_where_it_would_wait(fronts, monkeypatch):
     monkeypatch.setattr(fronts.server, "is_full", True)
     # Read, it would be refused for what it says.
     assert _fails(fronts, 429, b"{") == "busy"
