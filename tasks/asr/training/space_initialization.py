@@ -1,131 +1,155 @@
-"""Where a space starts: from Submodels that are there, or from what it hears.
-
-Nothing here is repeated when a run goes on from a checkpoint.
-"""
+"""The starting point of a space, which a resumed run does not compute again."""
 
 import posixpath
+from collections import abc
 
 import numpy as np
 import tensorflow as tf
 
+from lingvo_like.space import embedding_space
+from lingvo_like.space import encoder as space_encoder
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.batches import padded_audio
+from tasks.asr.batches import input_pipeline, padded_audio
 from tasks.asr.training import model_directory
+from tasks.asr.training import task as task_lib
 
-# Utterances of a speaker that the encoder hears before training.
+# Utterances of each speaker that the encoder hears before training.
 UTTERANCES = 4
 
+SpeakersBySlot = abc.Mapping[int, input_pipeline.SpeakerUtterances]
 
-def initialize(job, data, base_fingerprint, space_from=""):
-    """Puts a new space where its experiment wants it.
+
+def initialize(
+    task: task_lib.SubmodelTask,
+    data: SpeakersBySlot,
+    base_fingerprint: str,
+    space_from: str = "",
+) -> str:
+    """Puts a new space where its experiment wants it to start.
 
     Args:
-        job: `task.SubmodelTask` of a space, as it was made.
-        data: dict of slot to `SpeakerUtterances`, all of the job's.
-        base_fingerprint: str.
-        space_from: the run to start from, of slots or of a space; "" for
-            none.
+        task: of a space, as it was made.
+        data: utterances of all slots.
+        base_fingerprint: of the base model.
+        space_from: the run to start from, of slots or of a space; "" for none.
 
     Returns:
-        str, a line that says what it starts from.
+        A line that says where the space starts.
 
     Raises:
-        ValueError: the run holds no Submodels, no space, or not this job's
-            kind.
+        ValueError: the run holds no Submodels or no space, or they do not fit
+            this task.
     """
-    space, values = job.stack, job.experiment.space
-    said = "basis and embeddings start from noise"
+    space = task.stack
+    if not isinstance(space, embedding_space.EmbeddingSpace):
+        raise ValueError("only a space of embeddings has a place to start")
+    values = task.experiment.space
     if values.initializer == "space":
-        path = model_directory.ModelDirectory(space_from).space
-        stored = space_file.load(path, base_fingerprint)
-        known, where = from_space(space, stored), "at its mean"
-        newcomers = [
-            slot
-            for slot, speaker in enumerate(space.speakers)
-            if speaker not in stored.speakers
-        ]
-        if values.speaker_encoder and newcomers:
-            embeddings = np.array(space.embeddings)
-            embeddings[newcomers] = predict(space, listen(job, data, newcomers))
-            space.set_embeddings(embeddings)
-            where = "where its encoder puts them"
-        return (
-            f"basis and {known} of {space.num_slots} embeddings start from "
-            f"{path}, the others {where}"
-        )
-    if values.speaker_encoder:
-        heard = listen(job, data)
+        return _continue_space(task, space, data, base_fingerprint, space_from)
+    started = "basis and embeddings start from noise"
+    if space.encoder:
+        heard = listen(task, space.encoder, data)
         space.encoder.adapt(heard)
         if values.initializer == "encoder":
             space.encoder.spread(
-                predict(space, heard),
+                predict(space.encoder, heard),
                 values.initial_scale / np.sqrt(space.embedding_dim),
             )
-            space.set_embeddings(predict(space, heard))
-            said = "embeddings start where the speaker encoder puts them"
+            space.set_embeddings(predict(space.encoder, heard))
+            started = "embeddings start where the speaker encoder puts them"
     if values.initializer == "stack":
         share = from_submodels(
             space, load_submodels(space_from, base_fingerprint, space)
         )
-        said = (
+        started = (
             f"basis starts from {space_from}: {space.embedding_dim} "
             f"directions hold {100 * share:.1f} % of its Submodels"
         )
-    return said
+    return started
 
 
-def listen(job, data, slots=None):
-    """What the speaker encoder hears of each speaker `[slots, 2 model_dim]`.
+def _continue_space(task, space, data, base_fingerprint, space_from):
+    path = model_directory.ModelDirectory(space_from).space
+    stored = space_file.load(path, base_fingerprint)
+    known, where = from_space(space, stored), "at its mean"
+    newcomers = [
+        slot
+        for slot, speaker in enumerate(space.speakers)
+        if speaker not in stored.speakers
+    ]
+    if space.encoder and newcomers:
+        heard = listen(task, space.encoder, data, newcomers)
+        embeddings = np.array(space.embeddings)
+        embeddings[newcomers] = predict(space.encoder, heard)
+        space.set_embeddings(embeddings)
+        where = "where its encoder puts them"
+    return (
+        f"basis and {known} of {space.num_slots} embeddings start from "
+        f"{path}, the others {where}"
+    )
 
-    From the first utterances of each speaker, padded by their own longest.
+
+def listen(
+    task: task_lib.SubmodelTask,
+    encoder: space_encoder.SpaceEncoder,
+    data: SpeakersBySlot,
+    slots: abc.Iterable[int] | None = None,
+) -> np.ndarray:
+    """The speaker encoder's input for each slot, `[slots, 2 model_dim]`.
+
+    It comes from the first utterances of each speaker, padded to the longest of
+    that speaker's own.
 
     Args:
-        job: `task.SubmodelTask` of a space.
-        data: dict of slot to `SpeakerUtterances`.
-        slots: list of ints, whom to hear; None for all.
+        task: gives the frozen activations.
+        encoder: of the space.
+        data: utterances by slot.
+        slots: whom to hear; None for all.
     """
-    base, encoder = job.base, job.stack.encoder
-    heard = []
-    for slot in range(job.stack.num_slots) if slots is None else slots:
+    base, heard = task.base, []
+    for slot in range(task.stack.num_slots) if slots is None else slots:
         samples = [
             padded_audio.read_samples(utterance, base.sample_rate)
             for utterance in data[slot].utterances[:UTTERANCES]
         ]
         bucket = base.bucket_samples(max(map(len, samples)))
         audio, lengths = padded_audio.pad(samples, UTTERANCES, bucket)
-        activations, paddings = job.lower(
+        activations, paddings = task.lower(
             tf.constant(audio), tf.constant(lengths)
         )
-        weights = (lengths > 0).astype(np.float32)
-        heard.append(
-            encoder.statistics(activations, paddings, tf.constant([weights]))
-        )
+        weights = tf.constant([(lengths > 0).astype(np.float32)])
+        heard.append(encoder.statistics(activations, paddings, weights))
     return np.concatenate([np.asarray(each) for each in heard])
 
 
-def predict(space, heard):
-    """The embeddings `[n, embedding_dim]` that the encoder predicts now."""
-    return np.asarray(
-        space.encoder.predict(space.encoder.tensors(), tf.constant(heard))
-    )
+def predict(
+    encoder: space_encoder.SpaceEncoder, heard: np.ndarray
+) -> np.ndarray:
+    """The embeddings `[n, embedding_dim]` that the encoder now predicts."""
+    return np.asarray(encoder.predict(encoder.tensors(), tf.constant(heard)))
 
 
-def load_submodels(path, base_fingerprint, space):
-    """The Submodels of a run: dict of speaker to packed vector.
+def load_submodels(
+    path: str,
+    base_fingerprint: str,
+    space: embedding_space.EmbeddingSpace,
+) -> dict[str, np.ndarray]:
+    """The Submodels of a run, as packed vectors by speaker.
 
     Args:
-        path: str, the run's folder.
-        base_fingerprint: str, of the base model that they have to be for.
-        space: `EmbeddingSpace` whose layout and residual weight they share.
+        path: the run's folder.
+        base_fingerprint: the base model that they must be for.
+        space: has the layout and the residual weight that they must have.
 
     Raises:
-        ValueError: there are none, of another base, layout or weight, or
-            they did not start alike.
+        ValueError: there are none; they are for another base, layout or weight;
+            or they did not start from one point.
     """
     directory = model_directory.ModelDirectory(path)
     saved = directory.read_experiment()
-    # Of Submodels that began apart, no sum is like any of them.
+    # A sum of Submodels that started from different points is like none of
+    # them.
     if saved and not saved["values"]["adapter"]["shared_start"]:
         raise ValueError(
             f"{path}: its Submodels began at different points, and no space "
@@ -144,7 +168,7 @@ def load_submodels(path, base_fingerprint, space):
             f"{folder}: no Submodels to start a space from; --space_from "
             f"takes the folder of a run of tasks.train"
         )
-    result = {}
+    vectors = {}
     for name in names:
         source = posixpath.join(folder, name)
         loaded = submodel_file.load(source, base_fingerprint, space.layout)
@@ -154,92 +178,92 @@ def load_submodels(path, base_fingerprint, space):
                 f"{space.residual_weight}. Received: "
                 f"{loaded.metadata.residual_weight}."
             )
-        result[loaded.metadata.speaker] = loaded.vector
-    return result
+        vectors[loaded.metadata.speaker] = loaded.vector
+    return vectors
 
 
-def from_space(space, stored):
-    """Takes up a trained space, to fit it again.
+def from_space(
+    space: embedding_space.EmbeddingSpace, stored: space_file.Space
+) -> int:
+    """Continues a trained space, so that it can be trained again.
 
-    Submodels that it gave stay as they are: they are files of their own.
+    Submodels that were made from it stay as they are: they are files of their
+    own.
 
     Args:
-        space: `EmbeddingSpace`, initialised.
-        stored: `space.Space`.
+        space: initialised.
+        stored: where to continue. Speakers that it does not have start at its
+            mean.
 
     Returns:
-        how many of the speakers were of it; the others start at its mean.
+        How many of the speakers it has.
 
     Raises:
-        ValueError: it is of another kind; says which value has to change.
+        ValueError: the two do not fit; the message names the value to change.
     """
+    metadata = stored.metadata
     encoder = space.encoder.config if space.encoder else None
-    for name, found, wanted in (
+    stored_encoder = metadata.encoder["config"] if stored.encoder else None
+    for name, received, expected in (
         ("adapter", space.layout, stored.layout),
         (
             "adapter.residual_weight",
             space.residual_weight,
-            stored.metadata.residual_weight,
+            metadata.residual_weight,
         ),
         ("space.embedding_dim", space.embedding_dim, stored.embedding_dim),
-        (
-            "space.normalization",
-            space.normalization,
-            stored.metadata.normalization,
-        ),
-        (
-            "space.speaker_encoder",
-            encoder,
-            stored.metadata.encoder["config"] if stored.encoder else None,
-        ),
+        ("space.normalization", space.normalization, metadata.normalization),
+        ("space.speaker_encoder", encoder, stored_encoder),
     ):
-        if found != wanted:
+        if received != expected:
             raise ValueError(
                 f"`{name}` must be as in the space that this one starts from, "
-                f"{wanted}. Received: {found}."
+                f"{expected}. Received: {received}."
             )
     own = dict(zip(stored.speakers, stored.embeddings, strict=True))
+    mean = stored.mean_embedding
     space.set_basis(stored.basis)
-    space.set_embeddings(
-        np.stack([own.get(s, stored.mean_embedding) for s in space.speakers])
-    )
+    space.set_embeddings([own.get(s, mean) for s in space.speakers])
     if space.encoder:
         space.encoder.set_weights(stored.encoder)
     return len(own.keys() & set(space.speakers))
 
 
-def from_submodels(space, vectors):
+def from_submodels(
+    space: embedding_space.EmbeddingSpace,
+    vectors: abc.Mapping[str, np.ndarray],
+) -> float:
     """Spans a space by the top singular directions of Submodels.
 
-    The packed Submodels `X = U S V` are summed up about zero and not about
-    their mean, so that the zero embedding stays the base. Embeddings get the
-    scale of drawn ones, elements the rest. Directions beyond the Submodels'
-    rank keep their drawn elements, and embeddings of zero in them.
+    The singular value decomposition `X = U S V` of the packed Submodels is
+    about zero and not about their mean, so that the zero embedding stays the
+    base. Embeddings get the scale of drawn ones, elements the rest. Directions
+    beyond the rank of the Submodels keep their drawn elements and have
+    embeddings of zero.
 
     Args:
-        space: `EmbeddingSpace`, initialised.
-        vectors: dict of speaker to packed Submodel `[num_values]`; speakers
-            of the space that are not among them start at the mean.
+        space: initialised.
+        vectors: packed Submodels `[num_values]` by speaker. Speakers of the
+            space without one start at the mean.
 
     Returns:
-        the share of the squares of the Submodels' values that is kept.
+        The share of the Submodels' sum of squares that is kept.
     """
     stacked = np.stack(list(vectors.values()))
     left, sizes, right = np.linalg.svd(stacked, full_matrices=False)
     rank = int(np.sum(sizes > 1e-6 * sizes[0])) if sizes[0] else 0
     kept = min(rank, space.embedding_dim)
-    # Left vectors have a mean square of 1 / speakers.
+    # Left singular vectors have a mean square of 1 / speakers.
     scale = space.initial_scale * np.sqrt(len(stacked) / space.embedding_dim)
     points = np.zeros((len(stacked), space.embedding_dim), np.float32)
     points[:, :kept] = scale * left[:, :kept]
+    elements = (sizes[:kept, None] / scale * right[:kept]).astype(np.float32)
     basis = {k: v.numpy() for k, v in space.basis.variables_by_name.items()}
-    for element in range(kept):
-        vector = (sizes[element] / scale * right[element]).astype(np.float32)
-        for name, tensor in space.layout.unpack(vector).items():
-            basis[name][element] = tensor
+    for name, tensor in space.layout.unpack(elements).items():
+        basis[name][:kept] = tensor
     space.set_basis(basis)
     own = dict(zip(vectors, points, strict=True))
     mean = points.mean(axis=0)
-    space.set_embeddings(np.stack([own.get(s, mean) for s in space.speakers]))
+    space.set_embeddings([own.get(s, mean) for s in space.speakers])
     squares = np.square(sizes)
     return float(squares[:kept].sum() / max(squares.sum(), 1e-30))

@@ -1,12 +1,18 @@
-"""What a space adds to a training job: its refusals, and what it leaves."""
+"""The flags and the output files that only a job of a space has."""
 
 import posixpath
+from collections import abc
+from typing import Any
 
 import numpy as np
 
 from lingvo_like import files, hyperparams
-from lingvo_like.space import embeddings
+from lingvo_like.space import embedding_space, embeddings
 from lingvo_like.space import file as space_file
+from params import schema
+from tasks.asr.batches import input_pipeline
+from tasks.asr.training import model_directory
+from tasks.asr.training import task as task_lib
 
 PROJECTOR_CONFIG = """\
 embeddings {
@@ -17,46 +23,58 @@ embeddings {
 """
 
 
-def check_request(space, space_from, selected):
+def check_request(
+    space: schema.Space, space_from: str, selected: abc.Sequence[str]
+) -> None:
     """Refuses flags that do not go with the experiment's space.
 
     Args:
-        space: `schema.Space`.
-        space_from: str, --space_from.
-        selected: list of str, --speakers.
+        space: hyperparameters of the space.
+        space_from: --space_from.
+        selected: --speakers.
 
     Raises:
-        ValueError: says what to do instead.
+        ValueError: the message says what to do instead.
     """
     if bool(space_from) != (space.initializer in ("stack", "space")):
         raise ValueError(
-            "--space_from names the run that a space starts from: it goes "
-            "with --set=space.initializer=stack or space, and that with it"
+            "--space_from names the run that a space starts from: give it "
+            "together with --set=space.initializer=stack or space, or not at "
+            "all"
         )
     if space.embedding_dim and selected:
         raise ValueError(
-            "--speakers would move the basis, which is everybody's, by some "
-            "of its speakers; enrol speakers in a trained space instead, with "
-            "tasks.enroll"
+            "--speakers would move the basis, which all speakers share, by "
+            "some of them only; enrol speakers in a trained space instead, "
+            "with tasks.enroll"
         )
 
 
-def write(directory, job, data, name, base_fingerprint, base_description):
+def write(
+    directory: model_directory.ModelDirectory,
+    task: task_lib.SubmodelTask,
+    data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+    name: str,
+    base_fingerprint: str,
+    base_description: abc.Mapping[str, Any],
+) -> None:
     """Writes the space beside the Submodels, and TensorBoard's projector.
 
     Args:
-        directory: `ModelDirectory`.
-        job: `task.SubmodelTask` of a space, trained.
-        data: dict of slot to `SpeakerUtterances`.
-        name: str, the experiment's registered name.
-        base_fingerprint: str.
-        base_description: JSON-able dict.
+        directory: of the run.
+        task: of a space, trained.
+        data: utterances by slot.
+        name: registered name of the experiment.
+        base_fingerprint: of the base model.
+        base_description: the base model's frontend and tokenizer.
     """
+    if not isinstance(task.stack, embedding_space.EmbeddingSpace):
+        raise ValueError("only a space of embeddings is written")
     space = space_file.create(
-        job.stack,
+        task.stack,
         base_fingerprint=base_fingerprint,
         experiment=name,
-        values=hyperparams.to_dict(job.experiment),
+        values=hyperparams.to_dict(task.experiment),
         base_description=base_description,
         training={
             "speakers": len(data),
@@ -64,7 +82,7 @@ def write(directory, job, data, name, base_fingerprint, base_description):
             "train_seconds_of_speech": round(
                 sum(u.duration for d in data.values() for u in d.utterances), 3
             ),
-            "seed": job.experiment.train.seed,
+            "seed": task.experiment.train.seed,
         },
     )
     space_file.save(directory.space, space)
@@ -75,13 +93,17 @@ def write(directory, job, data, name, base_fingerprint, base_description):
     write_projector(directory.tensorboard, space, severities)
 
 
-def write_projector(folder, space, severities):
-    """Writes what TensorBoard's embedding projector shows.
+def write_projector(
+    folder: str,
+    space: space_file.Space,
+    severities: abc.Mapping[str, str | None],
+) -> None:
+    """Writes the embeddings for TensorBoard's embedding projector.
 
     Args:
-        folder: str, a log directory of TensorBoard.
-        space: `space.Space`.
-        severities: dict of speaker to severity or None.
+        folder: a log directory of TensorBoard.
+        space: whose embeddings to show.
+        severities: severity by speaker, or None.
     """
     points = np.asarray(
         embeddings.normalize(space.embeddings, space.metadata.normalization)
@@ -102,6 +124,6 @@ def write_projector(folder, space, severities):
         files.write_atomically(posixpath.join(folder, name), text.encode())
 
 
-def _cell(text):
-    """A name that stays in its cell of a table."""
+def _cell(text: str) -> str:
+    """A name without tabs or line breaks, for a cell of a table."""
     return " ".join(str(text).split()) or "?"

@@ -1,15 +1,22 @@
-"""The step: where base model, stack, optimiser and loss meet.
+"""The training step, where base model, Submodels, optimizer and loss meet.
 
-A single-replica view of training: nothing here knows of devices, files or
-time. Batches are those of `input_pipeline`.
+This is a single-replica view of training: nothing here knows devices, files or
+time. `input_pipeline` makes the batches.
+
+Letters in shapes: s speakers of a step, u utterances of a speaker.
 """
+
+from collections import abc
 
 import tensorflow as tf
 
-from lingvo_like import device_random_streams
+from lingvo_like import device_random_streams, tensor_types
+from lingvo_like.base_models import base_model
 from lingvo_like.layers import spec_augment
-from lingvo_like.stack import trainable
+from lingvo_like.space import file as space_file
+from lingvo_like.stack import rows, trainable
 from lingvo_like.submodel import layout as submodel_layout
+from params import schema
 from tasks.asr.training import stacks
 
 
@@ -17,22 +24,32 @@ class SubmodelTask:
     """Trains the Submodels of one job and scores them on dev.
 
     Args:
-        base: a frozen `BaseModel`.
-        experiment: `schema.Experiment`.
-        speakers: sequence of speaker ids, the slots.
-        space: `space.Space` that is kept as it is, while embeddings of the
-            speakers are learned in it; None to train what the experiment says.
-        slot_rows: `SlotRows`, where the slots' rows are on the replicas that
-            share the job; None where it has one replica.
+        base: a frozen base model.
+        experiment: what is trained, and how.
+        speakers: speaker ids; a speaker's slot is its position.
+        space: keeps this space and learns only embeddings of the speakers.
+        slot_rows: the rows of the slots, where replicas share the job.
 
     Attributes:
-        stack: the `Stack`, or the `EmbeddingSpace`.
-        optimizer: its `SlotAdamW` or `SpaceAdamW`.
-        first_block: int, the first block above the lowest adapter's; what is
-            below never changes and needs no gradient.
+        first_block: the first block above the lowest adapter; everything below
+            never changes and needs no gradient.
+
+    Raises:
+        ValueError: the base model is not frozen, an adapter follows a block
+            that it does not have, or the space has another layout.
     """
 
-    def __init__(self, base, experiment, speakers, space=None, slot_rows=None):
+    stack: trainable.TrainableSubmodels
+    optimizer: trainable.SubmodelOptimizer
+
+    def __init__(
+        self,
+        base: base_model.BaseModel,
+        experiment: schema.Experiment,
+        speakers: abc.Sequence[str],
+        space: space_file.Space | None = None,
+        slot_rows: rows.SlotRows | None = None,
+    ) -> None:
         if base.trainable:
             raise ValueError("the base model of Submodels must be frozen")
         self.base = base
@@ -44,7 +61,7 @@ class SubmodelTask:
         )
 
     @property
-    def state_by_name(self):
+    def state_by_name(self) -> dict[str, rows.Variable]:
         """Every variable that a checkpoint must hold, by name."""
         state = {
             f"weight/{name}": variable
@@ -65,17 +82,22 @@ class SubmodelTask:
         }
 
     @tf.function(autograph=False)
-    def lower(self, audio, lengths):
-        """What is frozen: audio `[rows, samples]` to activations, paddings."""
+    def lower(
+        self, audio: tf.Tensor, lengths: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Audio `[b, samples]` to the frozen activations and their paddings."""
         features, paddings = self.base.features(audio, lengths)
         return self.base.lower(features, paddings, self.first_block)
 
     @tf.function(autograph=False)
-    def train_step(self, batch):
+    def train_step(
+        self, batch: tensor_types.TensorsByName
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """One update of every active place.
 
         Returns:
-            losses `[s]`, each speaker's own mean, and gradient norms `[s]`.
+            Losses `[s]`, each the mean over the speaker's own utterances, and
+            gradient norms `[s]`.
         """
         activations, paddings = self._activations(batch, augment=True)
         trainables = self.stack.trainables(batch["row_indices"])
@@ -93,7 +115,7 @@ class SubmodelTask:
                 trainables, inputs
             )
             losses = self._losses(batch, activations, paddings, weights, masks)
-            # A sum, so that a speaker's gradient is that of its own mean.
+            # A sum, so that each speaker's gradient is that of its own loss.
             total = tf.reduce_sum(losses) + selection_loss
         gradients = tape.gradient(total, trainables)
         norms = self.optimizer.update(
@@ -102,16 +124,17 @@ class SubmodelTask:
         return losses, norms
 
     @tf.function(autograph=False)
-    def train_steps(self, batches, count):
+    def train_steps(
+        self, batches: tensor_types.TensorsByName, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Many updates in one call.
 
         Args:
-            batches: dict like a batch, each tensor with a leading axis of
-                steps.
-            count: int32 scalar, how many of them to take.
+            batches: a batch whose tensors have a leading axis of steps.
+            count: int32 scalar, how many of the steps to take.
 
         Returns:
-            losses and gradient norms `[steps, s]`, zero after `count`.
+            Losses and gradient norms `[steps, s]`, zero after `count`.
         """
         steps, places = batches["row_indices"].shape
         found = [
@@ -141,8 +164,10 @@ class SubmodelTask:
         return tuple(array.stack() for array in found)
 
     @tf.function(autograph=False)
-    def losses(self, batch):
-        """Each speaker's mean loss `[s]`, and the weight it has `[s]`."""
+    def losses(
+        self, batch: tensor_types.TensorsByName
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Each speaker's mean loss `[s]`, and the weight of the mean `[s]`."""
         activations, paddings = self._activations(batch, augment=False)
         weights = self.stack.select(batch["row_indices"])
         losses = self._losses(batch, activations, paddings, weights, None)
@@ -187,25 +212,26 @@ class SubmodelTask:
         return tf.reduce_sum(losses * counted, axis=1) / tf.maximum(total, 1.0)
 
     def _dropout_masks(self, seeds, activations):
-        """Each speaker's own stream: dict of block to `[s, rows, k]`."""
+        """Masks `[s, u * time, bottleneck_dim]` by block, or None.
+
+        Each speaker's masks come from its own seed.
+        """
         rate = self.experiment.adapter.dropout_rate
         if not rate:
             return None
         speakers = seeds.shape[0]
         blocks = self.stack.layout.blocks
-        rows = activations.shape[0] // speakers * activations.shape[1]
-        shape = [len(blocks), rows, self.stack.layout.bottleneck_dim]
+        frames = activations.shape[0] // speakers * activations.shape[1]
+        shape = [len(blocks), frames, self.stack.layout.bottleneck_dim]
         draws = device_random_streams.uniform(shape, seeds)
         kept = tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
         return {block: kept[:, i] for i, block in enumerate(blocks)}
 
 
-def layout_of(base, adapter):
-    """The `Layout` of an experiment's Submodels on a base model.
-
-    Args:
-        base: a `BaseModel`.
-        adapter: `schema.Adapter`.
+def layout_of(
+    base: base_model.BaseModel, adapter: schema.Adapter
+) -> submodel_layout.Layout:
+    """The layout of an experiment's Submodels on a base model.
 
     Raises:
         ValueError: an adapter follows a block that the base does not have.
@@ -224,16 +250,20 @@ def layout_of(base, adapter):
     )
 
 
-def augment_features(features, paddings, freq_masks, time_masks):
+def augment_features(
+    features: tensor_types.Tensor,
+    paddings: tensor_types.Tensor,
+    freq_masks: tensor_types.Tensor,
+    time_masks: tensor_types.Tensor,
+) -> tensor_types.Tensor:
     """SpecAugment (Park et al. 2019) with bounds from the input pipeline.
 
     Args:
         features: `[b, time, num_bins]`.
         paddings: `[b, time]`.
-        freq_masks: `[b, masks, 2]`, start in [0, 1] of the room, and width
-            in bins.
-        time_masks: `[b, masks, 2]`, start in [0, 1] of the valid frames' room,
-            and width in frames.
+        freq_masks: `[b, masks, 2]`, the start as a fraction of the possible
+            starts, and the width in bins.
+        time_masks: `[b, masks, 2]`, the same over the valid frames.
     """
     if not freq_masks.shape[1] and not time_masks.shape[1]:
         return features
@@ -241,14 +271,14 @@ def augment_features(features, paddings, freq_masks, time_masks):
     frames = tf.reduce_sum(1.0 - paddings, axis=1)[:, None]
     bounds = []
     for masks, room in ((freq_masks, bins), (time_masks, frames)):
-        # At most a third of what is there, or short words vanish.
+        # A mask covers at most a third, so that short words do not vanish.
         widths = tf.minimum(masks[..., 1], tf.floor(room / 3.0))
         starts = tf.floor(masks[..., 0] * (room - widths + 1.0))
         bounds += [tf.cast(starts, tf.int32), tf.cast(widths, tf.int32)]
     return spec_augment.apply(features, *bounds)
 
 
-def _merge(tensor):
+def _merge(tensor: tensor_types.Tensor) -> tf.Tensor:
     """`[s, u, ...]` to `[s * u, ...]`."""
     shape = tensor.shape
     return tf.reshape(tensor, [shape[0] * shape[1], *shape[2:]])
