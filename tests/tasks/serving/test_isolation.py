@@ -149,6 +149,46 @@ def test_a_row_that_waits_for_the_engine_is_not_written_over(
     assert is_right == is_counted
 
 
+def test_a_row_stays_whole_until_the_last_utterance_of_its_request():
+    source = fake_source.FakeSource()
+    for number, speaker in enumerate(SPEAKERS):
+        source.publish(speaker, 1 + number)
+
+    class Halting(fake_engine.FakeEngine):
+        """Halts at an utterance of mark 8, until it `may_run`."""
+
+        def transcribe(self, audio, *others):
+            if audio[0, 0] == 8:
+                self.may_run.clear()
+            return super().transcribe(audio, *others)
+
+    async def main():
+        engine = Halting()
+        limits = fake_source.changed(batch_size=1, row_cache_bytes=2 * 24)
+        async with fake_source.serving(source, engine, limits) as running:
+            request = asyncio.create_task(
+                fake_source.ask(
+                    running,
+                    fake_source.utterance(1, SPEAKERS[0]),
+                    fake_source.utterance(8),
+                    fake_source.utterance(2, SPEAKERS[0]),
+                )
+            )
+            # The first utterance is answered and the third still waits.
+            await waiting.until(lambda: len(engine.calls) == 2)
+            await waiting.for_others()
+            for speaker in SPEAKERS[1:]:
+                await running.load(fake_source.CALLER, speaker)
+            engine.may_run.set()
+            return [each.text for each in await request]
+
+    assert asyncio.run(main()) == [
+        fake_source.text(1, 1),
+        fake_source.text(8, 0),
+        fake_source.text(2, 1),
+    ]
+
+
 def in_use(running):
     """How often rows are held."""
     return sum(each.in_use for each in running.loaded(fake_source.CALLER))
