@@ -75,7 +75,7 @@ def main(_):
         for flag in its_flags:
             if flag.present and function != _FUNCTION.value:
                 cli.fail(
-                    f"--{flag.name} is of --function={function}. "
+                    f"--{flag.name} belongs to --function={function}. "
                     f"Received: --function={_FUNCTION.value}."
                 )
     experiment = hyperparams.override(

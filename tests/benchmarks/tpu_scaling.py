@@ -44,7 +44,7 @@ class Bench:
         self.num_values = task.layout_of(
             self.base, self.experiment.adapter
         ).num_values
-        self.slot_bytes = None
+        self.slot_bytes = 0
         self.reports = {}
 
     def compile(self, num_slots, space=None):

@@ -53,7 +53,7 @@ def aot_compile(*flags):
                 *("--experiment=conformer.Tiny", "--topology=v5e-4"),
                 *("--function=serve", "--num_submodels=9"),
             ],
-            "--num_submodels is of --function=train. Received: --function=s",
+            "--num_submodels belongs to --function=train. Received: --",
         ),
     ],
 )
