@@ -33,6 +33,8 @@ def run(*paths, **values):
         [sys.executable, "-m", "tasks.transcribe", *map(str, paths)]
         + [f"--{name}={value}" for name, value in values.items()],
         cwd=ROOT,
+        # The binary itself keeps TensorFlow's log quiet.
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
