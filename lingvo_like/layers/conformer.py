@@ -1,7 +1,10 @@
 """The Conformer block (Gulati et al. 2020, arXiv 2005.08100)."""
 
+from typing import Any, TypeAlias
+
 import keras
 
+from lingvo_like import tensor_types
 from lingvo_like.layers import (
     feed_forward,
     lconv,
@@ -9,26 +12,25 @@ from lingvo_like.layers import (
     relative_attention,
 )
 
+Tensor: TypeAlias = tensor_types.Tensor
+
 
 class ConformerBlock(keras.layers.Layer):
     """Half a feed-forward, attention, convolution, half a feed-forward.
 
-    Equation 1 of the paper, each module with its own layer norm in front, and
-    a layer norm behind the whole. A valid frame's result depends on valid
-    frames only, of the same row.
+    Equation 1 of the paper. Each module starts with its own layer norm, and a
+    layer norm ends the block. A valid frame's result depends on the valid
+    frames of the same row alone.
 
     Args:
-        model_dim: int, width of input and output.
-        num_heads: int, heads of the attention.
-        kernel_size: int, frames of the depthwise convolution.
-        feed_forward_expansion: int, width inside the feed-forwards over
-            `model_dim`.
-        dropout_rate: float, dropout of every module in training.
+        kernel_size: frames of the depthwise convolution.
+        feed_forward_expansion: inner width of the feed-forward modules,
+            divided by `model_dim`.
+        dropout_rate: of every module, in training.
 
     Call arguments:
-        x: `[batch, time, model_dim]`. Padded frames may hold anything finite.
+        x: `[batch, time, model_dim]`; padded frames may hold anything finite.
         paddings: `[batch, time]`.
-        training: bool.
 
     Returns:
         `[batch, time, model_dim]`.
@@ -36,13 +38,13 @@ class ConformerBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        model_dim,
-        num_heads,
-        kernel_size=32,
-        feed_forward_expansion=4,
-        dropout_rate=0.0,
-        **kwargs,
-    ):
+        model_dim: int,
+        num_heads: int,
+        kernel_size: int = 32,
+        feed_forward_expansion: int = 4,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.model_dim = model_dim
         self.num_heads = num_heads
@@ -69,7 +71,7 @@ class ConformerBlock(keras.layers.Layer):
             dtype=self.dtype_policy, name="norm"
         )
 
-    def _feed_forward(self, name):
+    def _feed_forward(self, name: str) -> feed_forward.FeedForward:
         return feed_forward.FeedForward(
             self.model_dim,
             self.feed_forward_expansion,
@@ -78,7 +80,7 @@ class ConformerBlock(keras.layers.Layer):
             name=name,
         )
 
-    def build(self, x_shape, paddings_shape=None):
+    def build(self, x_shape: Any, paddings_shape: Any = None) -> None:
         self.first_feed_forward.build(x_shape)
         self.attention.build(x_shape)
         self.convolution.build(x_shape)
@@ -86,14 +88,16 @@ class ConformerBlock(keras.layers.Layer):
         self.norm.build(x_shape)
         self.built = True
 
-    def call(self, x, paddings, training=False):
+    def call(
+        self, x: Tensor, paddings: Tensor, training: bool = False
+    ) -> Tensor:
         x = x + 0.5 * self.first_feed_forward(x, training=training)
         x = x + self.attention(x, paddings, training=training)
         x = x + self.convolution(x, paddings, training=training)
         x = x + 0.5 * self.second_feed_forward(x, training=training)
         return self.norm(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model_dim": self.model_dim,

@@ -1,30 +1,39 @@
 """The feed-forward module of a Conformer block."""
 
+from typing import Any, TypeAlias
+
 import keras
 from keras import ops
 
+from lingvo_like import tensor_types
 from lingvo_like.layers import normalization
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 
 class FeedForward(keras.layers.Layer):
     """Layer norm, expansion, swish, projection (Gulati et al. 2020, 2.3).
 
-    The half step and the residual belong to the block.
+    The block adds the half step and the residual.
 
     Args:
-        model_dim: int, width of input and output.
-        expansion: int, width of the middle over `model_dim`.
-        dropout_rate: float, dropout after each product in training.
+        expansion: inner width, divided by `model_dim`.
+        dropout_rate: after each product, in training.
 
     Call arguments:
         x: `[batch, time, model_dim]`.
-        training: bool.
 
     Returns:
         `[batch, time, model_dim]`.
     """
 
-    def __init__(self, model_dim, expansion=4, dropout_rate=0.0, **kwargs):
+    def __init__(
+        self,
+        model_dim: int,
+        expansion: int = 4,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.model_dim = model_dim
         self.expansion = expansion
@@ -45,18 +54,18 @@ class FeedForward(keras.layers.Layer):
             dropout_rate, dtype=self.dtype_policy, name="outer_dropout"
         )
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self.norm.build(x_shape)
         self.expand.build(x_shape)
         self.project.build((*x_shape[:-1], self.model_dim * self.expansion))
         self.built = True
 
-    def call(self, x, training=False):
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         x = ops.silu(self.expand(self.norm(x)))
         x = self.project(self.inner_dropout(x, training=training))
         return self.outer_dropout(x, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model_dim": self.model_dim,

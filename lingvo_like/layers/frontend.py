@@ -1,30 +1,38 @@
 """Log-mel features of audio, with their paddings."""
 
+from typing import Any, TypeAlias
+
 import keras
 import numpy as np
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
 
-# Added to the mel energies before the logarithm: about -100 dB of full scale
-# for a frame of 25 ms, so digital silence stays finite.
+Tensor: TypeAlias = tensor_types.Tensor
+
+# Added to the mel energies before the logarithm, so that digital silence stays
+# finite: about -100 dB of full scale for a frame of 25 ms.
 ENERGY_FLOOR = 1e-6
-# Smallest deviation that a bin is divided by, in nepers of energy.
+# The smallest deviation that a bin is divided by, in nepers of energy.
 DEVIATION_FLOOR = 1e-2
 
 
 def mel_matrix(
-    num_bins, num_frequencies, sample_rate, lower_edge_hertz, upper_edge_hertz
-):
+    num_bins: int,
+    num_frequencies: int,
+    sample_rate: int,
+    lower_edge_hertz: float,
+    upper_edge_hertz: float,
+) -> np.ndarray:
     """Triangular filters, evenly spaced on the HTK mel scale.
 
     Args:
-        num_bins: int, number of filters.
-        num_frequencies: int, bins of the spectrum, from 0 Hz to half the
-            sample rate.
-        sample_rate: int, in hertz.
-        lower_edge_hertz: float, where the first filter starts.
-        upper_edge_hertz: float, where the last filter ends.
+        num_bins: the number of filters.
+        num_frequencies: bins of the spectrum, from 0 Hz to half the sample
+            rate.
+        lower_edge_hertz: where the first filter starts.
+        upper_edge_hertz: where the last filter ends.
 
     Returns:
         `[num_frequencies, num_bins]` float32.
@@ -51,32 +59,31 @@ def mel_matrix(
     return filters
 
 
-def hertz_to_mel(hertz):
+def hertz_to_mel(hertz: float | np.ndarray) -> np.ndarray:
     """The HTK formula, 1127 ln(1 + f / 700)."""
     return 1127.0 * np.log1p(np.asarray(hertz, "float64") / 700.0)
 
 
 class LogMelFrontend(keras.layers.Layer):
-    """Log-mel features, each bin brought to mean 0 and deviation 1.
+    """Log-mel features, each bin normalised to mean 0 and deviation 1.
 
-    Mean and deviation are those of the utterance's own valid frames, so the
-    level and the channel of a recording cancel, and zero is the value that
-    says nothing. Frame i covers the samples from `i * frame_step` on; there
-    are `ceil(samples / frame_step)` frames, of which the first
+    Mean and deviation are those of the utterance's own valid frames, so that
+    the level and the channel of a recording cancel, and zero is neutral. Frame
+    i starts at sample `i * frame_step`. There are
+    `ceil(samples / frame_step)` frames, of which the first
     `ceil(length / frame_step)` hold signal.
 
     Args:
-        sample_rate: int, in hertz.
-        num_bins: int, mel filters.
-        frame_length_ms: float, length of a Hann window.
-        frame_step_ms: float, distance between windows.
-        lower_edge_hertz: float, lower edge of the lowest filter.
-        upper_edge_hertz: float, upper edge of the highest filter.
+        sample_rate: in hertz.
+        num_bins: mel filters.
+        frame_length_ms: length of a Hann window.
+        frame_step_ms: distance between windows.
+        lower_edge_hertz: lower edge of the lowest filter.
+        upper_edge_hertz: upper edge of the highest filter.
 
     Call arguments:
         audio: `[batch, samples]` float32 in [-1, 1].
-        lengths: `[batch]` int32, valid samples; what lies past them is not
-            looked at.
+        lengths: `[batch]` int32, valid samples; the others are ignored.
 
     Returns:
         features `[batch, time, num_bins]` float32, zero where padded, and
@@ -89,15 +96,15 @@ class LogMelFrontend(keras.layers.Layer):
 
     def __init__(
         self,
-        sample_rate=16000,
-        num_bins=80,
-        frame_length_ms=25.0,
-        frame_step_ms=10.0,
-        lower_edge_hertz=80.0,
-        upper_edge_hertz=7600.0,
-        **kwargs,
-    ):
-        # No autocast: audio in bfloat16 keeps 8 bits of 16, and sums of
+        sample_rate: int = 16000,
+        num_bins: int = 80,
+        frame_length_ms: float = 25.0,
+        frame_step_ms: float = 10.0,
+        lower_edge_hertz: float = 80.0,
+        upper_edge_hertz: float = 7600.0,
+        **kwargs: Any,
+    ) -> None:
+        # No autocast: bfloat16 keeps 8 of the audio's 16 bits, and sums of
         # paddings are wrong beyond 256 frames.
         super().__init__(autocast=False, **kwargs)
         for name, value in (
@@ -133,22 +140,22 @@ class LogMelFrontend(keras.layers.Layer):
             upper_edge_hertz,
         )
 
-    def num_frames(self, num_samples):
-        """Frames of `num_samples`: an int, or an int tensor."""
+    def num_frames(self, num_samples: Any) -> Any:
+        """The number of frames of so many samples: int, or int tensor."""
         return (num_samples + self.frame_step - 1) // self.frame_step
 
-    def call(self, audio, lengths):
+    def call(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         audio = ops.cast(audio, "float32")
         num_samples = ops.shape(audio)[1]
         audio = paddings_lib.zero_padded(
             audio, paddings_lib.from_lengths(lengths, num_samples)
         )
         num_frames = self.num_frames(num_samples)
-        # Keras centres the window in `fft_length` samples; with this much
+        # Keras centres the window in `fft_length` samples: with this much
         # silence in front, frame i starts at sample `i * frame_step`.
         before = (self.fft_length - self.frame_length) // 2
         total = (num_frames - 1) * self.frame_step + self.fft_length
-        # Enough whatever the length, which a graph may not know.
+        # Enough for any length, which a graph may not know.
         after = self.fft_length
         audio = ops.pad(audio, ((0, 0), (before, after)))[:, :total]
         real, imaginary = ops.stft(
@@ -170,7 +177,7 @@ class LogMelFrontend(keras.layers.Layer):
             ops.log(energies + ENERGY_FLOOR), paddings
         ), paddings
 
-    def _normalize(self, features, paddings):
+    def _normalize(self, features: Tensor, paddings: Tensor) -> Tensor:
         features = paddings_lib.zero_padded(features, paddings)
         valid = (1.0 - paddings)[:, :, None]
         count = ops.maximum(ops.sum(valid, axis=1, keepdims=True), 1.0)
@@ -179,7 +186,7 @@ class LogMelFrontend(keras.layers.Layer):
         variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / count
         return centred / ops.sqrt(variance + DEVIATION_FLOOR**2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "sample_rate": self.sample_rate,

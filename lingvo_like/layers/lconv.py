@@ -1,39 +1,48 @@
 """The convolution module of a Conformer block."""
 
+from typing import Any, TypeAlias
+
 import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
 from lingvo_like.layers import normalization
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 
 class LightConv(keras.layers.Layer):
     """Pointwise, GLU, depthwise, norm, swish, pointwise (Gulati et al. 2020).
 
-    The norm after the depthwise convolution is a layer norm where the paper
-    has a batch norm: a batch norm lets the rows of a batch, and so speakers,
-    see each other in training, and carries the statistics of typical speech
-    into the frozen model that atypical speakers then use.
+    Where the paper has a batch norm, a layer norm follows the depthwise
+    convolution. A batch norm would let the rows of a batch, and so the
+    speakers, see each other in training, and would carry the statistics of
+    typical speech into the frozen model that atypical speakers use.
 
     The depthwise convolution sees `(kernel_size - 1) // 2` frames to the left
-    and `kernel_size // 2` to the right, so an even kernel (the paper's 32)
-    is centred half a frame late. Padded frames are zeroed before it.
+    and `kernel_size // 2` to the right, so that an even kernel (the paper's
+    32) is centred half a frame late. Padded frames are zeroed before it.
 
     Args:
-        model_dim: int, width of input and output.
-        kernel_size: int, frames that the depthwise convolution spans.
-        dropout_rate: float, dropout of the output in training.
+        kernel_size: frames that the depthwise convolution spans.
+        dropout_rate: of the output, in training.
 
     Call arguments:
         x: `[batch, time, model_dim]`.
         paddings: `[batch, time]`.
-        training: bool.
 
     Returns:
         `[batch, time, model_dim]`, without the residual.
     """
 
-    def __init__(self, model_dim, kernel_size=32, dropout_rate=0.0, **kwargs):
+    def __init__(
+        self,
+        model_dim: int,
+        kernel_size: int = 32,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.model_dim = model_dim
         self.kernel_size = kernel_size
@@ -62,7 +71,7 @@ class LightConv(keras.layers.Layer):
             dropout_rate, dtype=self.dtype_policy, name="dropout"
         )
 
-    def build(self, x_shape, paddings_shape=None):
+    def build(self, x_shape: Any, paddings_shape: Any = None) -> None:
         self.norm.build(x_shape)
         self.expand.build(x_shape)
         self.depthwise.build(x_shape)
@@ -70,7 +79,9 @@ class LightConv(keras.layers.Layer):
         self.project.build(x_shape)
         self.built = True
 
-    def call(self, x, paddings, training=False):
+    def call(
+        self, x: Tensor, paddings: Tensor, training: bool = False
+    ) -> Tensor:
         x = ops.glu(self.expand(self.norm(x)), axis=-1)
         x = paddings_lib.zero_padded(x, paddings)
         left, right = (self.kernel_size - 1) // 2, self.kernel_size // 2
@@ -78,7 +89,7 @@ class LightConv(keras.layers.Layer):
         x = self.project(ops.silu(self.depthwise_norm(x)))
         return self.dropout(x, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model_dim": self.model_dim,

@@ -1,21 +1,24 @@
 """Layer norm with its closed-form gradient."""
 
+from typing import Any, TypeAlias
+
 import keras
 from keras import ops
 
+from lingvo_like import tensor_types
 
-def standardize(x, epsilon):
-    """The last axis with mean 0 and variance 1, in float32.
+Tensor: TypeAlias = tensor_types.Tensor
 
-    The gradient is written out: differentiating mean and variance one
-    operation at a time walks the activations three times as often.
+
+def standardize(x: Tensor, epsilon: float) -> Tensor:
+    """Gives the last axis mean 0 and variance 1, in float32.
+
+    The gradient is written out because automatic differentiation of mean and
+    variance passes over the activations three times as often.
 
     Args:
         x: `[..., model_dim]`, any float type.
         epsilon: added to the variance.
-
-    Returns:
-        the shape of `x`, float32.
     """
 
     @ops.custom_gradient
@@ -41,7 +44,9 @@ def standardize(x, epsilon):
     return function(ops.cast(x, "float32"))
 
 
-def layer_norm(x, gamma, beta, epsilon=1e-5):
+def layer_norm(
+    x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float = 1e-5
+) -> Tensor:
     """Normalises the last axis, in float32 (Ba et al. 2016, arXiv 1607.06450).
 
     Args:
@@ -51,7 +56,7 @@ def layer_norm(x, gamma, beta, epsilon=1e-5):
         epsilon: added to the variance.
 
     Returns:
-        the shape and type of `x`.
+        a tensor of the shape and type of `x`.
     """
     gamma = ops.cast(ops.convert_to_tensor(gamma), "float32")
     beta = ops.cast(ops.convert_to_tensor(beta), "float32")
@@ -62,17 +67,17 @@ class LayerNorm(keras.layers.Layer):
     """Layer norm over the last axis, computed in float32.
 
     Args:
-        epsilon: float, added to the variance.
+        epsilon: added to the variance.
 
     Call arguments:
         x: `[..., model_dim]`; the output has its shape and type.
     """
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         shape = (input_shape[-1],)
         self.gamma = self.add_weight(
             name="gamma", shape=shape, initializer="ones", autocast=False
@@ -81,11 +86,11 @@ class LayerNorm(keras.layers.Layer):
             name="beta", shape=shape, initializer="zeros", autocast=False
         )
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return layer_norm(x, self.gamma, self.beta, self.epsilon)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,24 +1,28 @@
 """Self-attention with relative positions (Transformer-XL)."""
 
 import math
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
 from lingvo_like.layers import normalization
 
-# What a padded key adds to its logit: exp of it is exactly 0 in float32, and
-# a row that is padded throughout still has a finite softmax.
+Tensor: TypeAlias = tensor_types.Tensor
+
+# The logit of a padded key. Its exponential is exactly 0 in float32, and a row
+# of padded keys alone still has a finite softmax.
 MASKED_LOGIT = -1e9
 
 
-def relative_positions(time, model_dim):
+def relative_positions(time: Any, model_dim: int) -> Tensor:
     """Sinusoids of the distances `time - 1` down to `-(time - 1)`.
 
     Args:
-        time: int, frames.
-        model_dim: int, even.
+        time: number of frames, int or int scalar.
+        model_dim: even.
 
     Returns:
         `[2 * time - 1, model_dim]` float32: sines, then cosines.
@@ -32,15 +36,15 @@ def relative_positions(time, model_dim):
     return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
 
 
-def relative_shift(logits):
-    """Logits by distance to logits by key (Dai et al. 2019, appendix B).
+def relative_shift(logits: Tensor) -> Tensor:
+    """Turns logits by distance into logits by key (Dai et al. 2019, app. B).
 
     Args:
         logits: `[batch, heads, time, 2 * time - 1]`, the last axis in the
             order of `relative_positions`.
 
     Returns:
-        `[batch, heads, time, time]`; entry (i, j) is that of distance i - j.
+        `[batch, heads, time, time]`, where entry (i, j) is of distance i - j.
     """
     _, heads, time, distances = ops.shape(logits)
     x = ops.pad(logits, ((0, 0), (0, 0), (0, 0), (1, 0)))
@@ -55,24 +59,26 @@ class RelativeAttention(keras.layers.Layer):
     section 3.3): content and distance, each with a learned bias per head.
 
     Args:
-        model_dim: int, width of input and output, even.
-        num_heads: int, divides `model_dim`.
-        dropout_rate: float, dropout of the weights and of the output in
-            training.
+        dropout_rate: of the weights and of the output, in training.
 
     Call arguments:
         x: `[batch, time, model_dim]`.
         paddings: `[batch, time]`; padded frames are not attended to.
-        training: bool.
 
     Returns:
         `[batch, time, model_dim]`, without the residual.
 
     Raises:
-        ValueError: `num_heads` does not divide `model_dim`, or it is odd.
+        ValueError: `model_dim` is odd or no multiple of `num_heads`.
     """
 
-    def __init__(self, model_dim, num_heads, dropout_rate=0.0, **kwargs):
+    def __init__(
+        self,
+        model_dim: int,
+        num_heads: int,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if model_dim % num_heads or model_dim % 2:
             raise ValueError(
@@ -86,7 +92,7 @@ class RelativeAttention(keras.layers.Layer):
         self.norm = normalization.LayerNorm(
             dtype=self.dtype_policy, name="norm"
         )
-        # One product for all three reads the activations once.
+        # One product for all three, which reads the activations once.
         self.query_key_value = self._dense(3 * model_dim, "query_key_value")
         self.position = self._dense(model_dim, "position", use_bias=False)
         self.output_projection = self._dense(model_dim, "output_projection")
@@ -97,12 +103,14 @@ class RelativeAttention(keras.layers.Layer):
             dropout_rate, dtype=self.dtype_policy, name="output_dropout"
         )
 
-    def _dense(self, units, name, use_bias=True):
+    def _dense(
+        self, units: int, name: str, use_bias: bool = True
+    ) -> keras.layers.Dense:
         return keras.layers.Dense(
             units, use_bias=use_bias, dtype=self.dtype_policy, name=name
         )
 
-    def build(self, x_shape, paddings_shape=None):
+    def build(self, x_shape: Any, paddings_shape: Any = None) -> None:
         self.norm.build(x_shape)
         self.query_key_value.build(x_shape)
         self.position.build((None, self.model_dim))
@@ -116,7 +124,9 @@ class RelativeAttention(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x, paddings, training=False):
+    def call(
+        self, x: Tensor, paddings: Tensor, training: bool = False
+    ) -> Tensor:
         # b batch, h head, t query time, s key time, r distance, d head_dim.
         time = ops.shape(x)[1]
         heads = (-1, time, 3, self.num_heads, self.head_dim)
@@ -139,14 +149,14 @@ class RelativeAttention(keras.layers.Layer):
         x = ops.reshape(x, (-1, time, self.model_dim))
         return self.output_dropout(self.output_projection(x), training=training)
 
-    def _softmax(self, logits, paddings):
+    def _softmax(self, logits: Tensor, paddings: Tensor) -> Tensor:
         mask = paddings_lib.to_mask(paddings)[:, None, None, :]
         return ops.softmax(ops.where(mask, logits, MASKED_LOGIT), axis=-1)
 
-    def _cast(self, x):
+    def _cast(self, x: Tensor) -> Tensor:
         return ops.cast(x, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model_dim": self.model_dim,

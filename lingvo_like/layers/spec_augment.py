@@ -1,17 +1,29 @@
-"""SpecAugment's masks (Park et al. 2019, arXiv 1904.08779), bounds given.
+"""Applies SpecAugment's masks (Park et al. 2019, arXiv 1904.08779).
 
-The random numbers are drawn by the input pipeline, from streams keyed by
-speaker and step, so that a speaker's masks never depend on its neighbours.
+The input pipeline draws them from random streams keyed by speaker and step, so
+that a speaker's masks never depend on its neighbours.
 """
+
+from typing import TypeAlias
 
 from keras import ops
 
+from lingvo_like import tensor_types
 
-def apply(features, freq_starts, freq_widths, time_starts, time_widths):
+Tensor: TypeAlias = tensor_types.Tensor
+
+
+def apply(
+    features: Tensor,
+    freq_starts: Tensor,
+    freq_widths: Tensor,
+    time_starts: Tensor,
+    time_widths: Tensor,
+) -> Tensor:
     """Sets bands of bins and of frames in each utterance to 0.
 
-    For the features of `LogMelFrontend` 0 is the utterance's mean; in the range
-    of Whisper's it is what Hugging Face's SpecAugment takes too.
+    In the features of `LogMelFrontend` 0 is the utterance's mean. For Whisper's
+    features, Hugging Face's SpecAugment uses 0 too.
 
     Args:
         features: `[batch, time, num_bins]` float.
@@ -21,8 +33,8 @@ def apply(features, freq_starts, freq_widths, time_starts, time_widths):
         time_widths: `[batch, time_masks]` int, frames of each; 0 masks none.
 
     Returns:
-        features of the same shape and dtype; frames that are padded stay as
-        they are where no mask covers them.
+        features of the same shape and dtype. Padded frames outside the masks
+        are unchanged.
     """
     masked_bins = _covered(freq_starts, freq_widths, features.shape[2])
     masked_frames = _covered(time_starts, time_widths, features.shape[1])
@@ -30,7 +42,7 @@ def apply(features, freq_starts, freq_widths, time_starts, time_widths):
     return ops.where(masked, ops.zeros_like(features), features)
 
 
-def _covered(starts, widths, length):
+def _covered(starts: Tensor, widths: Tensor, length: int) -> Tensor:
     """Masks `[batch, masks]` to `[batch, length]`, True where one covers."""
     positions = ops.arange(length, dtype="int32")[None, None, :]
     starts = ops.cast(starts, "int32")[:, :, None]

@@ -1,17 +1,22 @@
-"""Convolutional subsampling: four feature frames become one activation."""
+"""Convolutional subsampling of four feature frames to one activation."""
+
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib
+from lingvo_like import tensor_types
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 FACTOR = 4
 
 
-def subsample_paddings(paddings):
+def subsample_paddings(paddings: Tensor) -> Tensor:
     """Paddings `[batch, time]` to `[batch, ceil(time / 4)]`.
 
-    An output frame is valid if the input frame it is centred on is.
+    An output frame is valid if the input frame at its centre is.
     """
     return paddings[:, ::FACTOR]
 
@@ -19,25 +24,26 @@ def subsample_paddings(paddings):
 class ConvSubsampling(keras.layers.Layer):
     """Two 3x3 convolutions of stride 2 and a projection (Gulati et al. 2020).
 
-    The zeros around the input are laid explicitly, one on each side: "same"
-    padding would lay them by the parity of the padded length, and the same
-    utterance would come out differently in another bucket.
+    The input is surrounded by one zero on each side explicitly. "same" padding
+    would depend on the parity of the padded length, and the same utterance
+    would come out differently in another bucket.
 
     Args:
-        model_dim: int, channels of the convolutions and width of the output.
-        dropout_rate: float, dropout of the output in training.
+        model_dim: channels of the convolutions and width of the output.
+        dropout_rate: of the output, in training.
 
     Call arguments:
         features: `[batch, time, num_bins]`; num_bins is static.
         paddings: `[batch, time]`.
-        training: bool.
 
     Returns:
         activations `[batch, ceil(time / 4), model_dim]`. Their paddings are
         `subsample_paddings(paddings)`.
     """
 
-    def __init__(self, model_dim, dropout_rate=0.0, **kwargs):
+    def __init__(
+        self, model_dim: int, dropout_rate: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.model_dim = model_dim
         self.dropout_rate = dropout_rate
@@ -50,7 +56,7 @@ class ConvSubsampling(keras.layers.Layer):
             dropout_rate, dtype=self.dtype_policy, name="dropout"
         )
 
-    def _conv(self, name):
+    def _conv(self, name: str) -> keras.layers.Conv2D:
         return keras.layers.Conv2D(
             self.model_dim,
             3,
@@ -62,9 +68,9 @@ class ConvSubsampling(keras.layers.Layer):
             name=name,
         )
 
-    def build(self, features_shape, paddings_shape=None):
+    def build(self, features_shape: Any, paddings_shape: Any = None) -> None:
         batch, _, num_bins = features_shape
-        # Time stays open: Keras knows nothing of the zeros laid around it.
+        # Time is left open: Keras does not know of the zeros around it.
         self.first_conv.build((batch, None, num_bins, 1))
         num_bins = -(-num_bins // 2)
         self.second_conv.build((batch, None, num_bins, self.model_dim))
@@ -72,7 +78,9 @@ class ConvSubsampling(keras.layers.Layer):
         self.projection.build((batch, None, num_bins * self.model_dim))
         self.built = True
 
-    def call(self, features, paddings, training=False):
+    def call(
+        self, features: Tensor, paddings: Tensor, training: bool = False
+    ) -> Tensor:
         x = features[:, :, :, None]
         x = self.first_conv(_surrounded(x, paddings))
         x = self.second_conv(_surrounded(x, paddings[:, ::2]))
@@ -80,7 +88,7 @@ class ConvSubsampling(keras.layers.Layer):
         x = ops.reshape(x, (-1, time, x.shape[2] * x.shape[3]))
         return self.dropout(self.projection(x), training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model_dim": self.model_dim,
@@ -88,6 +96,6 @@ class ConvSubsampling(keras.layers.Layer):
         }
 
 
-def _surrounded(x, paddings):
+def _surrounded(x: Tensor, paddings: Tensor) -> Tensor:
     x = paddings_lib.zero_padded(x, paddings)
     return ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -85,32 +85,27 @@ def with_loops(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("beam_size", [1, 2, 4])
-def test_cached_search_agrees_with_a_plain_one(with_loops, seed, beam_size):
-    base = ending(seed)
-    encoded, paddings = encoded_by(base)
-    tokens, lengths, scores = base.decode(encoded, paddings, beam_size)
-    for row in range(len(LENGTHS)):
-        here = encoded[row : row + 1]
-        if beam_size == 1:
-            ids, score = plain_greedy(base, here)
-        else:
-            ids, score = plain_beam(base, here, beam_size)
-        assert tokens[row, : lengths[row]].numpy().tolist() == ids
-        np.testing.assert_allclose(scores[row], score, atol=1e-4)
-        rest = tokens[row, lengths[row] :].numpy()
-        assert (rest == base.tokenizer.end_of_text).all()
-
-
-def test_some_small_bases_end_their_texts_and_some_are_cut(with_loops):
-    # Else the comparison above would leave one of the two unseen.
-    lengths = set()
+def test_cached_search_agrees_with_a_plain_one(with_loops, beam_size):
+    found = set()
     for seed in range(2):
         base = ending(seed)
-        lengths.update(base.decode(*encoded_by(base), 4)[1].numpy().tolist())
-    assert base.max_tokens in lengths
-    assert min(lengths) < base.max_tokens
+        encoded, paddings = encoded_by(base)
+        tokens, lengths, scores = base.decode(encoded, paddings, beam_size)
+        for row in range(len(LENGTHS)):
+            here = encoded[row : row + 1]
+            if beam_size == 1:
+                ids, score = plain_greedy(base, here)
+            else:
+                ids, score = plain_beam(base, here, beam_size)
+            assert tokens[row, : lengths[row]].numpy().tolist() == ids
+            np.testing.assert_allclose(scores[row], score, atol=1e-4)
+            rest = tokens[row, lengths[row] :].numpy()
+            assert (rest == base.tokenizer.end_of_text).all()
+        found.update(lengths.numpy().tolist())
+    # Both texts that end by themselves and texts that are cut off.
+    assert min(found) < base.max_tokens
+    assert base.max_tokens in found or beam_size < 4
 
 
 def test_a_row_goes_no_further_than_its_limit(with_loops):
@@ -144,13 +139,13 @@ def test_a_limit_beyond_the_room_changes_nothing():
 
 
 def test_eager_and_graph_agree():
-    base = whisper_bases.small()
+    base = whisper_bases.small(max_tokens=3)
     encoded, paddings = encoded_by(base)
-    for beam_size in (1, 3):
-        eager = base.decode(encoded, paddings, beam_size)
-        graph = tf.function(base.decode)(encoded, paddings, beam_size)
-        np.testing.assert_array_equal(eager[0], graph[0])
-        assert graph[0].shape == (len(LENGTHS), base.max_tokens)
+    # Exports compare greedy search.
+    eager = base.decode(encoded, paddings, 3)
+    graph = tf.function(base.decode)(encoded, paddings, 3)
+    np.testing.assert_array_equal(eager[0], graph[0])
+    assert graph[0].shape == (len(LENGTHS), base.max_tokens)
 
 
 def test_suppressed_tokens_never_come():
