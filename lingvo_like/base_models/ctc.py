@@ -1,20 +1,27 @@
-"""Connectionist temporal classification: loss and decoding.
+"""The loss and the searches of connectionist temporal classification.
 
 Graves et al. 2006, "Connectionist Temporal Classification". The blank is
-class 0; token ids start from 1.
+class 0; token ids start at 1.
 """
+
+from collections import abc
+from typing import Any, TypeAlias
 
 from keras import ops
 
+from lingvo_like import tensor_types
+
+Tensor: TypeAlias = tensor_types.Tensor
+
 BLANK = 0
-# The logarithm of 0, finite: infinity less infinity is NaN.
+# The logarithm of 0. Finite, because infinity minus infinity is NaN.
 LOG_ZERO = -1e9
 
 
-def frames_needed(tokens):
-    """Fewest frames that can spell `tokens`, a list of ids.
+def frames_needed(tokens: list[int]) -> int:
+    """The smallest number of frames that can spell a list of token ids.
 
-    One for each token and one for the blank between two equal neighbours.
+    One for each token, and one for the blank between equal neighbours.
     """
     repeats = sum(
         left == right for left, right in zip(tokens, tokens[1:], strict=False)
@@ -22,12 +29,14 @@ def frames_needed(tokens):
     return len(tokens) + repeats
 
 
-def negative_log_likelihood(logits, lengths, tokens, token_lengths):
-    """-log p(tokens | logits), summed over all alignments.
+def negative_log_likelihood(
+    logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor
+) -> Tensor:
+    """-log p(tokens | logits), where p is the sum over all alignments.
 
     Tokens that need more frames than the utterance has have no alignment and
     an infinite loss. Their loss and gradient are 0 here, so that one such row
-    cannot turn a whole job into NaN; `frames_needed` says beforehand which
+    cannot turn a whole job into NaN. `frames_needed` tells beforehand which
     rows those are.
 
     Args:
@@ -39,7 +48,7 @@ def negative_log_likelihood(logits, lengths, tokens, token_lengths):
     Returns:
         `[batch]` float32, not normalised.
     """
-    # No more tokens than frames: the lattice has no use for the others.
+    # Tokens beyond the number of frames are of no use to the lattice.
     tokens = tokens[:, : ops.shape(logits)[1]]
     max_tokens = ops.shape(tokens)[1]
     fits = ops.logical_and(
@@ -57,7 +66,7 @@ def negative_log_likelihood(logits, lengths, tokens, token_lengths):
     return ops.where(fits, loss(_emissions(logits, states)), 0.0)
 
 
-def _emissions(logits, states):
+def _emissions(logits: Tensor, states: Tensor) -> Tensor:
     """Log probability `[time, batch, states]` of each state's class."""
     num_classes = logits.shape[2]
     log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
@@ -69,18 +78,20 @@ def _emissions(logits, states):
     return ops.transpose(emissions, (2, 0, 1))
 
 
-def _lattice_loss(states, lengths, token_lengths):
+def _lattice_loss(
+    states: Tensor, lengths: Tensor, token_lengths: Tensor
+) -> abc.Callable[[Tensor], Any]:
     """The loss as a function of emissions `[time, batch, states]`.
 
     Graves et al. 2006, section 4.1, in logarithms: a state is reached from
-    itself, from the one before, and, if it is a token other than the last
-    one, from the token before that. The gradient is the paper's own (minus
-    the posterior of each state), not that of the loops: XLA cannot turn
-    these around, and it needs two loops in place of three.
+    itself, from the state before it, and, if it is a token that differs from
+    the token before, from that token. The gradient is the paper's (minus the
+    posterior of each state). Differentiating the loops would take three loops
+    instead of two, and XLA cannot do it.
     """
     columns = ops.arange(ops.shape(states)[1], dtype="int32")[None, :]
     start = ops.where(columns == 0, 0.0, LOG_ZERO)
-    # A path ends in the last blank or token; without tokens, in the blank.
+    # A path ends in the last blank or token, or in the blank without tokens.
     last = 2 * token_lengths[:, None]
     end = ops.where(
         ops.logical_or(columns == last, columns == last - 1), 0.0, LOG_ZERO
@@ -90,8 +101,8 @@ def _lattice_loss(states, lengths, token_lengths):
     )
     skips = ops.where(skips, 0.0, LOG_ZERO)
 
-    # The frame is carried: Keras scans several inputs only where the graph
-    # knows their length.
+    # The frame is part of the state because Keras scans several inputs only
+    # where the graph knows their length.
     def forward(state, emission):
         alphas, frame = state
         before = [
@@ -116,7 +127,7 @@ def _lattice_loss(states, lengths, token_lengths):
 
     @ops.custom_gradient
     def loss(emissions):
-        # None in a graph that does not know it: then the scan asks its input.
+        # None in a graph that does not know it; the scan then asks its input.
         time = emissions.shape[0]
         initial = start + ops.zeros_like(end)
         first = ops.zeros((), dtype="int32")
@@ -142,12 +153,12 @@ def _lattice_loss(states, lengths, token_lengths):
     return loss
 
 
-def _padded(x, before, after):
+def _padded(x: Tensor, before: int, after: int) -> Tensor:
     """`x` `[batch, states]` with impossible states on either side."""
     return ops.pad(x, ((0, 0), (before, after)), constant_values=LOG_ZERO)
 
 
-def _frames_needed(tokens, token_lengths):
+def _frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
     both = (
         ops.arange(1, ops.shape(tokens)[1], dtype="int32")
         < token_lengths[:, None]
@@ -156,15 +167,17 @@ def _frames_needed(tokens, token_lengths):
     return token_lengths + ops.sum(ops.cast(repeats, "int32"), axis=1)
 
 
-def greedy_decode(logits, lengths, max_tokens):
-    """The best class of each frame, repeats merged, blanks dropped.
+def greedy_decode(
+    logits: Tensor, lengths: Tensor, max_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """The best class of each frame, with repeats merged and blanks dropped.
 
-    No shape depends on the data, so it compiles for any device.
+    No shape depends on the data, so that it compiles for any device.
 
     Args:
         logits: `[batch, time, classes]`.
         lengths: `[batch]` int32, valid frames.
-        max_tokens: int; what comes after so many tokens is cut.
+        max_tokens: the number of tokens after which a text is cut.
 
     Returns:
         tokens `[batch, max_tokens]` int32, `BLANK` past their end, and
@@ -181,24 +194,26 @@ def greedy_decode(logits, lengths, max_tokens):
     return _cut(ops.take_along_axis(best, order, axis=1), count, max_tokens)
 
 
-def beam_decode(logits, lengths, max_tokens, beam_size):
+def beam_decode(
+    logits: Tensor, lengths: Tensor, max_tokens: int, beam_size: int
+) -> tuple[Tensor, Tensor]:
     """Beam search over token prefixes, without a language model.
 
-    The backend's own search: on TensorFlow a CPU kernel, which a graph that
-    runs on a GPU calls back for and a TPU program cannot hold.
+    This is the backend's own search. On TensorFlow it is a CPU kernel: a graph
+    on a GPU goes back to the CPU for it, and a TPU program cannot contain it.
 
     Args:
         logits: `[batch, time, classes]`.
         lengths: `[batch]` int32, valid frames.
-        max_tokens: int; what comes after so many tokens is cut.
-        beam_size: int, prefixes kept.
+        max_tokens: the number of tokens after which a text is cut.
+        beam_size: the number of prefixes kept.
 
     Returns:
         tokens `[batch, max_tokens]` int32, `BLANK` past their end, and
         lengths `[batch]` int32.
     """
-    # A row of no frames makes the kernel fail; one frame of pure blank is
-    # the same utterance.
+    # The kernel fails on a row without frames, which equals a frame of pure
+    # blank.
     empty = (lengths < 1)[:, None, None]
     blank = ops.one_hot(BLANK, logits.shape[2], dtype="float32") * 100.0
     logits = ops.where(empty, blank[None, None, :], logits)
@@ -215,8 +230,10 @@ def beam_decode(logits, lengths, max_tokens, beam_size):
     return _cut(tokens, count, max_tokens)
 
 
-def _cut(tokens, count, max_tokens):
-    """Tokens at the front of each row to exactly `max_tokens` columns."""
+def _cut(
+    tokens: Tensor, count: Tensor, max_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Brings left-aligned tokens to exactly `max_tokens` columns."""
     tokens = ops.pad(tokens, ((0, 0), (0, max_tokens)))[:, :max_tokens]
     count = ops.minimum(count, max_tokens)
     columns = ops.arange(max_tokens, dtype="int32")[None, :]

@@ -1,31 +1,37 @@
-"""Lean pre-norm Transformer blocks, as Whisper's (Radford et al. 2022).
+"""Lean pre-norm Transformer blocks, those of Whisper (Radford et al. 2022).
 
-Plain operations chosen for speed: one product for query, key and value;
+They use plain operations for speed: one product for query, key and value;
 attention as two batched products around a float32 softmax; every dense product
-in two dimensions. Keys carry no bias: it would not change a softmax.
+in two dimensions. Keys have no bias because it would not change a softmax.
 
 Inside attention, queries and values are `[batch, heads, time, head_dim]` and
 keys `[batch, heads, head_dim, time]`, so that no product transposes again.
 """
 
 import math
+from collections import abc
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
+from lingvo_like import tensor_types
 from lingvo_like.layers import normalization
 
-# Not the smallest float: a row that is masked everywhere must stay finite.
+Tensor: TypeAlias = tensor_types.Tensor
+
+# The score of a masked key. Not the smallest float, because a row that is
+# masked everywhere must stay finite.
 MASKED = -1e9
 
 
-def linear(x, kernel, bias=None):
+def linear(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ kernel + bias` on the last axis, as one two-dimensional product.
 
     Args:
         x: `[..., input_dim]`.
         kernel: `[input_dim, output_dim]`.
-        bias: `[output_dim]`, or None.
+        bias: `[output_dim]`.
 
     Returns:
         `[..., output_dim]` of the type of `x`.
@@ -39,11 +45,11 @@ def linear(x, kernel, bias=None):
 
 
 @ops.custom_gradient
-def gelu(x):
+def gelu(x: Tensor) -> Any:
     """The exact GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 
-    x times the normal distribution function, which the gradient keeps instead
-    of computing it again: two thirds of the time of `keras.ops.gelu` on CPU.
+    That is x times the normal distribution function. The gradient reuses the
+    function's value: two thirds of the time of `keras.ops.gelu` on CPU.
     """
     distribution = 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
 
@@ -56,14 +62,18 @@ def gelu(x):
     return x * distribution, gradient
 
 
-def split_heads(x, num_heads, transposed=False):
-    """`[batch, time, dim]` to heads, with time last where `transposed`."""
+def split_heads(x: Tensor, num_heads: int, transposed: bool = False) -> Tensor:
+    """`[batch, time, dim]` to `[batch, heads, time, head_dim]`.
+
+    Args:
+        transposed: exchanges the last two axes of the result.
+    """
     batch, time, dim = ops.shape(x)
     x = ops.reshape(x, (batch, time, num_heads, dim // num_heads))
     return ops.transpose(x, (0, 2, 3, 1) if transposed else (0, 2, 1, 3))
 
 
-def merge_heads(x):
+def merge_heads(x: Tensor) -> Tensor:
     """`[batch, heads, time, head_dim]` to `[batch, time, dim]`."""
     batch, heads, time, head_dim = ops.shape(x)
     return ops.reshape(
@@ -71,7 +81,9 @@ def merge_heads(x):
     )
 
 
-def attend(query, key, value, mask=None):
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Scaled dot-product attention (Vaswani et al. 2017, equation 1).
 
     Args:
@@ -79,7 +91,7 @@ def attend(query, key, value, mask=None):
         key: `[batch, heads, head_dim, source_time]`.
         value: `[batch, heads, source_time, head_dim]`.
         mask: boolean, broadcast to `[batch, heads, time, source_time]`; True
-            where attention is allowed. None allows it everywhere.
+            where attention is allowed; None allows it everywhere.
 
     Returns:
         `[batch, heads, time, head_dim]`.
@@ -92,21 +104,23 @@ def attend(query, key, value, mask=None):
     return ops.matmul(weights, value)
 
 
-def causal_mask(time):
-    """Boolean `[time, time]`: True where a query may see a key."""
+def causal_mask(time: int) -> Tensor:
+    """Boolean `[time, time]`, True where a query may see a key."""
     positions = ops.arange(time)
     return positions[:, None] >= positions[None, :]
 
 
-def named_weights(layer, sublayers):
+def named_weights(
+    layer: keras.layers.Layer, sublayers: abc.Sequence[keras.layers.Layer]
+) -> dict[str, keras.Variable]:
     """Weights by names that do not depend on where the layer was built.
 
     Args:
-        layer: a built Keras layer.
-        sublayers: its sublayers, each with a name of its own.
+        layer: must be built.
+        sublayers: the layer's own, with different names.
 
     Returns:
-        dict of `sublayer/weight` and, for its own, `weight`, to variables.
+        variables by `weight`, for the layer's own, or `sublayer/weight`.
     """
     inner = {id(weight) for sub in sublayers for weight in sub.weights}
     named = {w.name: w for w in layer.weights if id(w) not in inner}
@@ -118,13 +132,19 @@ def named_weights(layer, sublayers):
 
 
 class _Block(keras.layers.Layer):
-    """What encoder and decoder blocks share: their shape and weights.
+    """Self attention's weights, and the feed-forward network.
 
-    Kernels are zeros until pretrained ones are assigned: to draw those of a
-    large model, which nobody would see, takes a minute.
+    Kernels are zeros until pretrained ones are assigned. Drawing the initial
+    kernels of a large model, only to replace them, takes a minute.
     """
 
-    def __init__(self, model_dim, num_heads, feed_forward_dim, **kwargs):
+    def __init__(
+        self,
+        model_dim: int,
+        num_heads: int,
+        feed_forward_dim: int,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if model_dim % num_heads:
             raise ValueError(
@@ -138,22 +158,22 @@ class _Block(keras.layers.Layer):
         self.feed_forward_norm = self._norm("feed_forward_norm")
 
     @property
-    def sublayers(self):
-        """Layers inside this one that own weights."""
+    def sublayers(self) -> list[keras.layers.Layer]:
+        """The inner layers that own weights."""
         return [self.attention_norm, self.feed_forward_norm]
 
-    def _norm(self, name):
+    def _norm(self, name: str) -> normalization.LayerNorm:
         return normalization.LayerNorm(dtype=self.dtype_policy, name=name)
 
-    def _kernel(self, name, input_dim, output_dim):
+    def _kernel(self, name: str, input_dim: int, output_dim: int) -> Any:
         return self.add_weight(
             name=name, shape=(input_dim, output_dim), initializer="zeros"
         )
 
-    def _bias(self, name, dim):
+    def _bias(self, name: str, dim: int) -> Any:
         return self.add_weight(name=name, shape=(dim,), initializer="zeros")
 
-    def build(self, input_shape, *args):
+    def build(self, input_shape: Any, *args: Any) -> None:
         dim, inner = self.model_dim, self.feed_forward_dim
         self.attention_norm.build((None, None, dim))
         self.query_key_value_kernel = self._kernel(
@@ -169,8 +189,8 @@ class _Block(keras.layers.Layer):
         self.contract_kernel = self._kernel("contract_kernel", inner, dim)
         self.contract_bias = self._bias("contract_bias", dim)
 
-    def _query_key_value(self, x):
-        """The three inputs of self attention, in heads."""
+    def _query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The three inputs of self attention, by head."""
         query_bias = ops.convert_to_tensor(self.query_bias)
         value_bias = ops.convert_to_tensor(self.value_bias)
         bias = ops.concatenate(
@@ -184,12 +204,12 @@ class _Block(keras.layers.Layer):
             split_heads(value, self.num_heads),
         )
 
-    def _feed_forward(self, x):
+    def _feed_forward(self, x: Tensor) -> Tensor:
         y = self.feed_forward_norm(x)
         y = gelu(linear(y, self.expand_kernel, self.expand_bias))
         return x + linear(y, self.contract_kernel, self.contract_bias)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model_dim": self.model_dim,
@@ -202,55 +222,50 @@ class EncoderBlock(_Block):
     """Self attention over every frame, then a feed-forward network.
 
     Args:
-        model_dim: int, width of the activations.
-        num_heads: int, attention heads.
-        feed_forward_dim: int, inner width of the feed-forward network.
+        feed_forward_dim: inner width of the feed-forward network.
 
     Call arguments:
         x: `[batch, time, model_dim]`; the output has its shape.
     """
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         query, key, value = self._query_key_value(self.attention_norm(x))
         attended = merge_heads(attend(query, key, value))
         x = x + linear(attended, self.output_kernel, self.output_bias)
         return self._feed_forward(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         return tuple(input_shape)
 
 
 class DecoderBlock(_Block):
-    """Causal self attention, attention to the encoder, feed-forward network.
+    """Self attention, attention to the encoder, and a feed-forward network.
 
     Args:
-        model_dim: int, width of the activations.
-        num_heads: int, attention heads.
-        feed_forward_dim: int, inner width of the feed-forward network.
+        feed_forward_dim: inner width of the feed-forward network.
 
     Call arguments:
         x: `[batch * beams, time, model_dim]`.
-        source: what `source` made of the encoder's output.
+        source: keys and values of the encoder's output, from `source`.
         mask: boolean `[time, source_time]` of the self attention.
-        cache: None, or the keys `[batch * beams, heads, head_dim, length]` and
-            values `[batch * beams, heads, length, head_dim]` so far; then
+        cache: None; or the keys `[batch * beams, heads, head_dim, length]` and
+            values `[batch * beams, heads, length, head_dim]` so far, where
             `time` is 1.
-        position: int scalar, where in the cache this step goes.
+        position: int scalar, the place of this step in the cache.
 
     Returns:
         the output, of the shape of `x`, and the keys and values attended to.
     """
 
-    def __init__(self, model_dim, num_heads, feed_forward_dim, **kwargs):
-        super().__init__(model_dim, num_heads, feed_forward_dim, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.source_norm = self._norm("source_norm")
 
     @property
-    def sublayers(self):
-        """Layers inside this one that own weights."""
+    def sublayers(self) -> list[keras.layers.Layer]:
         return [*super().sublayers, self.source_norm]
 
-    def build(self, input_shape, *args):
+    def build(self, input_shape: Any, *args: Any) -> None:
         super().build(input_shape)
         dim = self.model_dim
         self.source_norm.build((None, None, dim))
@@ -265,7 +280,7 @@ class DecoderBlock(_Block):
         )
         self.source_output_bias = self._bias("source_output_bias", dim)
 
-    def source(self, encoded):
+    def source(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the encoder's output, computed once.
 
         Args:
@@ -284,7 +299,14 @@ class DecoderBlock(_Block):
             split_heads(value, self.num_heads),
         )
 
-    def call(self, x, source, mask, cache=None, position=0):
+    def call(
+        self,
+        x: Tensor,
+        source: tuple[Tensor, Tensor],
+        mask: Tensor,
+        cache: tuple[Tensor, Tensor] | None = None,
+        position: int | Tensor = 0,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         query, key, value = self._query_key_value(self.attention_norm(x))
         if cache is not None:
             here = ops.arange(cache[0].shape[-1]) == position
@@ -295,11 +317,13 @@ class DecoderBlock(_Block):
         x = x + self._attend_to_source(self.source_norm(x), source)
         return self._feed_forward(x), (key, value)
 
-    def _attend_to_source(self, x, source):
+    def _attend_to_source(
+        self, x: Tensor, source: tuple[Tensor, Tensor]
+    ) -> Tensor:
         shape = ops.shape(x)
         query = linear(x, self.source_query_kernel, self.source_query_bias)
-        # The beams of an utterance are so many queries to one source, whose
-        # keys and values need no copy for each.
+        # The beams of an utterance query the same source, whose keys and values
+        # are not copied for each beam.
         query = ops.reshape(query, (ops.shape(source[0])[0], -1, shape[-1]))
         attended = merge_heads(
             attend(split_heads(query, self.num_heads), *source)
