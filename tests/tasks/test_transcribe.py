@@ -27,18 +27,22 @@ def fronts():
 
 
 def run(*paths, **values):
-    """Runs the binary: exit status, lines of stdout, text of stderr."""
+    """Runs the binary: exit status, lines of stdout, errors of stderr."""
     # In a process of its own: two binaries of one process share their flags.
     done = subprocess.run(
         [sys.executable, "-m", "tasks.transcribe", *map(str, paths)]
         + [f"--{name}={value}" for name, value in values.items()],
         cwd=ROOT,
-        # The binary itself keeps TensorFlow's log quiet.
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
-    return done.returncode, done.stdout.splitlines(), done.stderr
+    # TensorFlow has first words of its own.
+    errors = [
+        line
+        for line in done.stderr.splitlines(keepends=True)
+        if line.startswith(("error:", "Traceback"))
+    ]
+    return done.returncode, done.stdout.splitlines(), "".join(errors)
 
 
 def _samples(seconds=0.5, seed=0):
