@@ -4,8 +4,6 @@ from collections import abc
 
 import prometheus_client
 
-from tasks.serving import errors
-
 _SECONDS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     *(1, 2, 5, 10, 20, 60),
@@ -17,7 +15,7 @@ _FRACTIONS = tuple(tenth / 10 for tenth in range(11))
 class Metrics:
     """Counters, gauges and histograms, all named `submodels_...`.
 
-    Methods may be called from any thread.
+    They may be used from any thread.
 
     Args:
         registry: a new one if None.
@@ -29,12 +27,16 @@ class Metrics:
         registry = registry or prometheus_client.CollectorRegistry()
         self.registry = registry
 
-        def counter(name: str, text: str, *labels: str):
+        def counter(
+            name: str, text: str, *labels: str
+        ) -> prometheus_client.Counter:
             return prometheus_client.Counter(
                 f"submodels_{name}", text, labels, registry=registry
             )
 
-        def histogram(name: str, text: str, buckets: tuple, *labels: str):
+        def histogram(
+            name: str, text: str, buckets: tuple, *labels: str
+        ) -> prometheus_client.Histogram:
             return prometheus_client.Histogram(
                 f"submodels_{name}",
                 text,
@@ -43,49 +45,46 @@ class Metrics:
                 buckets=buckets,
             )
 
-        self._requests = counter(
+        self.requests = counter(
             "requests", "Requests, by how they ended.", "model", "code"
         )
-        self._latency = histogram(
+        self.request_seconds = histogram(
             "request_seconds",
             "From a request that has been read to its successful answer.",
             _SECONDS,
             "model",
         )
-        self._wait = histogram(
-            "queue_seconds",
-            "From the queue to the engine.",
-            _SECONDS,
-            "model",
+        self.queue_seconds = histogram(
+            "queue_seconds", "From the queue to the engine.", _SECONDS, "model"
         )
-        self._engine = histogram(
+        self.engine_seconds = histogram(
             "engine_seconds", "One call of the engine.", _SECONDS, "model"
         )
-        self._batch = histogram(
+        self.batch_size = histogram(
             "batch_size", "Utterances in a call.", _BATCH_SIZES, "model"
         )
-        self._padding = histogram(
+        self.padding_fraction = histogram(
             "padding_fraction",
             "The part of a batch's audio that is padding.",
             _FRACTIONS,
             "model",
         )
-        self._failed_calls = counter(
+        self.failed_engine_calls = counter(
             "failed_engine_calls", "Calls that raised.", "model"
         )
-        self._lookups = counter(
+        self.lookups = counter(
             "lookups", "Submodels, by where they were found.", "tier"
         )
-        self._evictions = counter(
+        self.evictions = counter(
             "evictions", "Submodels evicted to make room.", "tier"
         )
-        self._loads = histogram(
+        self.load_seconds = histogram(
             "load_seconds", "From a missing row to a ready one.", _SECONDS
         )
-        self._fallbacks = counter(
+        self.fallbacks = counter(
             "fallbacks", "Utterances that the base answered instead."
         )
-        self._refusals = counter(
+        self.refusals = counter(
             "refusals", "Requests refused without being served.", "reason"
         )
 
@@ -97,40 +96,3 @@ class Metrics:
             f"submodels_{name}", text, registry=self.registry
         )
         gauge.set_function(function)
-
-    def answered(self, model: str, code: errors.Code, seconds: float) -> None:
-        self._requests.labels(model, code.name).inc()
-        if code is errors.Code.OK:
-            self._latency.labels(model).observe(seconds)
-
-    def waited(self, model: str, seconds: float) -> None:
-        self._wait.labels(model).observe(seconds)
-
-    def called_engine(
-        self,
-        model: str,
-        seconds: float,
-        batch_size: int,
-        padding_fraction: float,
-    ) -> None:
-        self._engine.labels(model).observe(seconds)
-        self._batch.labels(model).observe(batch_size)
-        self._padding.labels(model).observe(padding_fraction)
-
-    def engine_failed(self, model: str) -> None:
-        self._failed_calls.labels(model).inc()
-
-    def found(self, tier: str) -> None:
-        self._lookups.labels(tier).inc()
-
-    def evicted(self, tier: str) -> None:
-        self._evictions.labels(tier).inc()
-
-    def loaded(self, seconds: float) -> None:
-        self._loads.observe(seconds)
-
-    def fell_back(self) -> None:
-        self._fallbacks.inc()
-
-    def refused(self, reason: str) -> None:
-        self._refusals.labels(reason).inc()

@@ -10,7 +10,7 @@ from tasks.serving import metrics as serving_metrics
 from tasks.serving.exports import description as export_description
 from tasks.serving.models import served_models, versions
 from tasks.serving.queueing import admission as queueing_admission
-from tasks.serving.queueing import batcher
+from tasks.serving.queueing import fair_queues
 from tasks.serving.queueing import limits as serving_limits
 from tasks.serving.submodels import cache, provider, ready
 
@@ -98,7 +98,7 @@ class Predictor:
         places = self._admit(model, tenant, utterances, seconds)
         deadline = time.monotonic() + seconds
         handles: dict[str, cache.RowHandle | None] = {}
-        queued: list[batcher.QueuedUtterance] = []
+        queued: list[fair_queues.QueuedUtterance] = []
         try:
             handles = await self._acquire(model.submodels, tenant, utterances)
             for utterance, place in zip(utterances, places, strict=True):
@@ -192,7 +192,7 @@ class Predictor:
         elif utterance.submodel_id is not None:
             handle = handles[utterance.submodel_id]
             if handle is None:
-                self._metrics.fell_back()
+                self._metrics.fallbacks.inc()
             else:
                 version = handle.version.name
                 served_by = messages.SERVED_BY_SUBMODEL
@@ -219,7 +219,7 @@ def _to_queue(
     handle: cache.RowHandle | None,
     place: queueing_admission.Place,
     deadline: float,
-) -> batcher.QueuedUtterance:
+) -> fair_queues.QueuedUtterance:
     """An utterance for the batcher, with a hold of its own on its Submodel."""
     hold = None if handle is None else handle.copy()
     vector = utterance.vector
@@ -231,7 +231,7 @@ def _to_queue(
         if hold is not None:
             hold.release()
 
-    return batcher.QueuedUtterance(
+    return fair_queues.QueuedUtterance(
         tenant=tenant,
         audio=utterance.audio,
         vector=vector,

@@ -45,7 +45,7 @@ class Server:
 
     def __init__(
         self,
-        submodel_source: source.Source | None,
+        submodel_source: source.StoreSource | None,
         engine_factory: abc.Callable[[str], export_engine.Engine],
         models: list[messages.ModelConfig],
         limits: serving_limits.Limits | None = None,
@@ -63,7 +63,7 @@ class Server:
         self._metrics = serving_metrics.Metrics(registry)
         self._admission = admission.Admission(limits, self._metrics)
         self._submodels = provider.SubmodelProvider(
-            submodel_source or source.NoSource(), limits, self._metrics
+            submodel_source, limits, self._metrics
         )
         self._loader = loader.ModelLoader(
             engine_factory, self._submodels, limits, self._metrics
@@ -141,7 +141,7 @@ class Server:
         try:
             self._predictor.check_room(caller.tenant)
         except errors.ServingError as error:
-            self._metrics.answered("", error.code, 0.0)
+            self._metrics.requests.labels("", error.code.name).inc()
             raise
 
     async def predict(
@@ -180,7 +180,11 @@ class Server:
             logging.exception("a request failed")
             raise errors.internal("the server failed on this request") from None
         finally:
-            self._metrics.answered(name, code, time.monotonic() - started)
+            self._metrics.requests.labels(name, code.name).inc()
+            if code is errors.Code.OK:
+                self._metrics.request_seconds.labels(name).observe(
+                    time.monotonic() - started
+                )
 
     async def load(
         self, caller: messages.Caller, speaker: str
@@ -292,7 +296,7 @@ class Server:
     def _request(self) -> abc.Iterator[None]:
         """Counts a request, which a drain then waits for."""
         if not self._is_open:
-            self._metrics.refused("closing")
+            self._metrics.refusals.labels("closing").inc()
             raise errors.not_serving()
         self._requests += 1
         self._idle.clear()

@@ -1,6 +1,7 @@
 """Threads for calls that block, some of which may never return."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import queue
 import threading
@@ -11,8 +12,8 @@ from typing import Any
 class ThreadPool:
     """A bounded pool of daemon threads, called from one asyncio loop.
 
-    Threads of `concurrent.futures` are joined at exit, so one that hangs in a
-    store would keep the process from ending. Daemon threads do not.
+    The threads of `concurrent.futures` are joined at exit, so one that hangs
+    in a store would keep the process from ending. Daemon threads do not.
 
     Args:
         name: prefix of the threads' names.
@@ -26,7 +27,7 @@ class ThreadPool:
         self._name = name
         self._max_threads = max_threads
         self._num_threads = 0
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs = queue.SimpleQueue()
         self.stuck = 0
 
     async def call(
@@ -48,7 +49,7 @@ class ThreadPool:
         # A call without a time limit is known to end, so it waits its turn.
         if seconds is not None and self.stuck >= self._max_threads:
             raise TimeoutError(f"all threads of {self._name} hang")
-        job = _Job(asyncio.get_running_loop(), function, args)
+        job = concurrent.futures.Future()
         if self._num_threads < self._max_threads:
             self._num_threads += 1
             threading.Thread(
@@ -57,89 +58,38 @@ class ThreadPool:
                 name=f"{self._name}-{self._num_threads}",
                 daemon=True,
             ).start()
-        self._jobs.put(job)
+        self._jobs.put((job, function, args))
         try:
             async with asyncio.timeout(seconds):
-                return await job.future
+                return await asyncio.wrap_future(job)
         finally:
-            if not job.future.done() or job.future.cancelled():
-                self._abandon(job)
+            # What no thread has begun is cancelled and never runs.
+            if not job.done() and not job.cancel():
+                self.stuck += 1
+                loop = asyncio.get_running_loop()
+                job.add_done_callback(lambda _: self._unstick(loop))
 
     def close(self) -> None:
         """Lets the threads end once they have finished the calls they got."""
         for _ in range(self._num_threads):
             self._jobs.put(None)
 
-    def _abandon(self, job: "_Job") -> None:
-        if job.claim("caller"):
-            return
-        self.stuck += 1
-        job.when_ended(self._unstick)
+    def _unstick(self, loop: asyncio.AbstractEventLoop) -> None:
+        def unstick() -> None:
+            self.stuck -= 1
 
-    def _unstick(self) -> None:
-        self.stuck -= 1
-
-
-class _Job:
-    """A call that either a thread starts or its caller takes back."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        function: abc.Callable[..., Any],
-        args: tuple,
-    ) -> None:
-        self._loop = loop
-        self.future: asyncio.Future = loop.create_future()
-        self._function = function
-        self._args = args
-        self._lock = threading.Lock()
-        self._owner: str | None = None
-        self._has_ended = False
-        self._callback: abc.Callable[[], None] | None = None
-
-    def claim(self, owner: str) -> bool:
-        """Whether the job belongs to `owner`: the first to claim it has it."""
-        with self._lock:
-            if self._owner is None:
-                self._owner = owner
-            return self._owner == owner
-
-    def when_ended(self, callback: abc.Callable[[], None]) -> None:
-        """Runs the callback on the loop once the thread is free again."""
-        with self._lock:
-            self._callback = callback
-            has_ended = self._has_ended
-        if has_ended:
-            callback()
-
-    def run(self) -> None:
-        result = error = None
-        try:
-            result = self._function(*self._args)
-        except BaseException as raised:
-            error = raised
-        with self._lock:
-            self._has_ended = True
-            callback = self._callback
-        # A closed loop raises: nobody waits for the result any more.
+        # A closed loop raises: nobody counts any more.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._settle, result, error)
-            if callback is not None:
-                self._loop.call_soon_threadsafe(callback)
-
-    def _settle(self, result: Any, error: BaseException | None) -> None:
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(error)
+            loop.call_soon_threadsafe(unstick)
 
 
-def _work(jobs: "queue.SimpleQueue[_Job | None]") -> None:
-    while (job := jobs.get()) is not None:
-        if job.claim("thread"):
-            job.run()
+def _work(jobs: queue.SimpleQueue) -> None:
+    while (entry := jobs.get()) is not None:
+        job, function, args = entry
+        if job.set_running_or_notify_cancel():
+            try:
+                job.set_result(function(*args))
+            except BaseException as error:
+                job.set_exception(error)
         # Otherwise the result stays in memory until the next job comes.
-        del job
+        del entry, job, function, args

@@ -52,7 +52,7 @@ class Admission:
             seconds: time left until the deadline.
         """
         if wait > min(self._limits.queue_seconds, seconds):
-            self._metrics.refused("wait")
+            self._metrics.refusals.labels("wait").inc()
             raise errors.resource_exhausted(
                 f"busy: the answer would take more than {wait:.1f} s",
                 _retry_after(wait),
@@ -80,41 +80,17 @@ class Admission:
         # At least one: a share of a short queue is not nothing.
         share_count = max(1, int(limits.tenant_share * limits.queue_requests))
         share_bytes = int(limits.tenant_share * limits.queue_bytes)
-        server, share = "the server takes", "a tenant's share of the queue is"
-        for reason, inside, more, limit, what in (
-            (
-                "queue_requests",
-                self.requests,
-                count,
-                limits.queue_requests,
-                f"{server} {limits.queue_requests} utterances at a time",
-            ),
-            (
-                "queue_bytes",
-                self.bytes,
-                num_bytes,
-                limits.queue_bytes,
-                f"{server} {limits.queue_bytes} bytes at a time",
-            ),
-            (
-                "tenant_share",
-                tenant_count,
-                count,
-                share_count,
-                f"{share} {share_count} utterances",
-            ),
-            (
-                "tenant_share",
-                tenant_bytes,
-                num_bytes,
-                share_bytes,
-                f"{share} {share_bytes} bytes",
-            ),
+        for reason, inside, more, limit in (
+            ("queue_requests", self.requests, count, limits.queue_requests),
+            ("queue_bytes", self.bytes, num_bytes, limits.queue_bytes),
+            ("tenant_share", tenant_count, count, share_count),
+            ("tenant_share", tenant_bytes, num_bytes, share_bytes),
         ):
             if inside + more > limit:
-                self._metrics.refused(reason)
+                self._metrics.refusals.labels(reason).inc()
                 raise errors.resource_exhausted(
-                    f"busy: {what}, and this request has {more}",
+                    f"busy: by `{reason}` at most {limit} may be in the "
+                    f"server, and this request has {more}",
                     # What can never fit is not worth another try.
                     _retry_after(wait) if more <= limit else None,
                 )

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import threading
 import time
 from collections import abc
@@ -17,45 +16,10 @@ from tasks.serving.exports import engine as export_engine
 from tasks.serving.queueing import fair_queues
 from tasks.serving.queueing import limits as serving_limits
 
+_Batch = list[fair_queues.QueuedUtterance]
+_Outcomes = list[tuple[fair_queues.QueuedUtterance, object]]
 # How much of the speed measured so far each batch takes away.
 _DECAY = 0.3
-
-
-@dataclasses.dataclass(eq=False)
-class QueuedUtterance:
-    """One utterance on its way through the engine.
-
-    Args:
-        audio: `[samples]` float32.
-        vector: `[num_values]` float32, a packed Submodel that stays as it is
-            until `on_end`. Utterances that share the array share a row of the
-            batch.
-        deadline: monotonic seconds.
-        on_end: called once, on the loop, when the batcher no longer needs
-            audio and vector.
-        future: gets `(text, score, status)`, or a `ServingError` as its
-            result: nobody may be left to retrieve an exception.
-    """
-
-    tenant: str
-    audio: np.ndarray
-    vector: np.ndarray
-    deadline: float
-    on_end: abc.Callable[[], None]
-    future: asyncio.Future
-    bucket: int = 0
-    cost: float = 0.0
-    queued_at: float = 0.0
-    tag: float = 0.0
-    has_ended: bool = False
-
-    def end(self, outcome: object = None) -> None:
-        """On the loop: gives back what it holds; a second call does nothing."""
-        if not self.has_ended:
-            self.has_ended = True
-            self.on_end()
-        if not self.future.done():
-            self.future.set_result(outcome)
 
 
 class Batcher:
@@ -85,12 +49,10 @@ class Batcher:
         self._loop = loop
         self._clock = clock
         self._condition = threading.Condition()
-        self._queues: fair_queues.FairQueues[QueuedUtterance] = (
-            fair_queues.FairQueues(
-                len(engine.description.bucket_limits),
-                limits.batch_size,
-                limits.batch_delay_seconds,
-            )
+        self._queues = fair_queues.FairQueues(
+            len(engine.description.bucket_limits),
+            limits.batch_size,
+            limits.batch_delay_seconds,
         )
         # By thread: when its call of the engine began, and the call's cost.
         self._running: dict[int, tuple[float, float]] = {}
@@ -134,7 +96,7 @@ class Batcher:
             seconds_per_cost = self._seconds / self._cost
         return ahead * seconds_per_cost / self._limits.engine_calls
 
-    def add(self, utterance: QueuedUtterance) -> None:
+    def add(self, utterance: fair_queues.QueuedUtterance) -> None:
         """Queues an utterance; its future gets the answer.
 
         Raises:
@@ -153,7 +115,7 @@ class Batcher:
             utterance.end()
             raise errors.not_serving()
 
-    def discard(self, utterance: QueuedUtterance) -> None:
+    def discard(self, utterance: fair_queues.QueuedUtterance) -> None:
         """Takes back an utterance that nobody waits for any more.
 
         If the engine already has it, it ends when the engine is done.
@@ -179,7 +141,7 @@ class Batcher:
         while (batch := self._take()) is not None:
             self._serve(batch)
 
-    def _take(self) -> list[QueuedUtterance] | None:
+    def _take(self) -> _Batch | None:
         with self._condition:
             while not self._is_closed:
                 batch, expired, wait = self._queues.take(self._clock())
@@ -189,7 +151,7 @@ class Batcher:
                 self._condition.wait(wait)
         return None
 
-    def _serve(self, batch: list[QueuedUtterance]) -> None:
+    def _serve(self, batch: _Batch) -> None:
         """Serves a batch; halves a failing one until the culprits are alone."""
         now = self._clock()
         self._expire([each for each in batch if each.deadline <= now])
@@ -199,7 +161,7 @@ class Batcher:
         try:
             answers = self._call(batch)
         except Exception:
-            self._metrics.engine_failed(self._name)
+            self._metrics.failed_engine_calls.labels(self._name).inc()
             if len(batch) > 1:
                 half = len(batch) // 2
                 self._serve(batch[:half])
@@ -209,7 +171,7 @@ class Batcher:
             answers = [errors.internal("the engine failed on this utterance")]
         self._post(list(zip(batch, answers, strict=True)))
 
-    def _call(self, batch: list[QueuedUtterance]) -> list[tuple]:
+    def _call(self, batch: _Batch) -> list[tuple]:
         started = self._clock()
         cost = sum(each.cost for each in batch)
         thread = threading.get_ident()
@@ -239,7 +201,10 @@ class Batcher:
         return answers
 
     def _measure(
-        self, batch: list[QueuedUtterance], started: float, cost: float
+        self,
+        batch: _Batch,
+        started: float,
+        cost: float,
     ) -> None:
         seconds = self._clock() - started
         with self._condition:
@@ -248,16 +213,18 @@ class Batcher:
             self._seconds = (1 - _DECAY) * self._seconds + seconds
             self._cost = (1 - _DECAY) * self._cost + cost
         samples = sum(len(each.audio) for each in batch)
-        self._metrics.called_engine(
-            self._name, seconds, len(batch), 1 - samples / cost
-        )
+        metrics, name = self._metrics, self._name
+        metrics.engine_seconds.labels(name).observe(seconds)
+        metrics.batch_size.labels(name).observe(len(batch))
+        metrics.padding_fraction.labels(name).observe(1 - samples / cost)
         for each in batch:
-            self._metrics.waited(self._name, started - each.queued_at)
+            waited = started - each.queued_at
+            metrics.queue_seconds.labels(name).observe(waited)
 
-    def _expire(self, utterances: list[QueuedUtterance]) -> None:
+    def _expire(self, utterances: _Batch) -> None:
         self._post([(each, errors.deadline_exceeded()) for each in utterances])
 
-    def _post(self, outcomes: list[tuple[QueuedUtterance, object]]) -> None:
+    def _post(self, outcomes: _Outcomes) -> None:
         if outcomes:
             # A closed loop raises: nobody waits any more.
             with contextlib.suppress(RuntimeError):
@@ -265,7 +232,8 @@ class Batcher:
 
 
 def to_arrays(
-    batch: list[QueuedUtterance], description: export_description.Description
+    batch: _Batch,
+    description: export_description.Description,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A batch of one bucket as the engine takes it.
 
@@ -295,6 +263,6 @@ def to_arrays(
     return audio, lengths, np.stack(vectors), index
 
 
-def _end(outcomes: list[tuple[QueuedUtterance, object]]) -> None:
+def _end(outcomes: _Outcomes) -> None:
     for utterance, outcome in outcomes:
         utterance.end(outcome)

@@ -1,25 +1,54 @@
 """The order in which utterances are served: fair to tenants, by bucket."""
 
+import asyncio
+import dataclasses
 import heapq
 import itertools
-from typing import Generic, Protocol, TypeVar
+from collections import abc
+
+import numpy as np
 
 
-class Queueable(Protocol):
-    """What the queues read of an item, and the `tag` that they give it."""
+@dataclasses.dataclass(eq=False)
+class QueuedUtterance:
+    """One utterance on its way through the queues and the engine.
+
+    The batcher sets `bucket`, `cost` and `queued_at`, the queues set `tag`.
+
+    Args:
+        audio: `[samples]` float32.
+        vector: `[num_values]` float32, a packed Submodel that stays as it is
+            until `on_end`. Utterances that share the array share a row of the
+            batch.
+        deadline: monotonic seconds.
+        on_end: called once, on the loop, when the batcher no longer needs
+            audio and vector.
+        future: gets `(text, score, status)`, or a `ServingError` as its
+            result: nobody may be left to retrieve an exception.
+    """
 
     tenant: str
-    bucket: int
-    cost: float
+    audio: np.ndarray
+    vector: np.ndarray
     deadline: float
-    queued_at: float
-    tag: float
+    on_end: abc.Callable[[], None]
+    future: asyncio.Future
+    bucket: int = 0
+    cost: float = 0.0
+    queued_at: float = 0.0
+    tag: float = 0.0
+    has_ended: bool = False
+
+    def end(self, outcome: object = None) -> None:
+        """On the loop: gives back what it holds; a second call does nothing."""
+        if not self.has_ended:
+            self.has_ended = True
+            self.on_end()
+        if not self.future.done():
+            self.future.set_result(outcome)
 
 
-Item = TypeVar("Item", bound=Queueable)
-
-
-class FairQueues(Generic[Item]):
+class FairQueues:
     """A queue for each length bucket, from which batches are taken.
 
     Start-time fair queueing (Goyal, Vin and Cheng, 1996): an item's tag is the
@@ -34,7 +63,7 @@ class FairQueues(Generic[Item]):
     def __init__(
         self, num_buckets: int, batch_size: int, delay_seconds: float
     ) -> None:
-        self._heaps: list[list[tuple[float, int, Item]]] = [
+        self._heaps: list[list[tuple[float, int, QueuedUtterance]]] = [
             [] for _ in range(num_buckets)
         ]
         self._batch_size = batch_size
@@ -47,13 +76,13 @@ class FairQueues(Generic[Item]):
     def __len__(self) -> int:
         return sum(map(len, self._heaps))
 
-    def add(self, item: Item) -> None:
+    def add(self, item: QueuedUtterance) -> None:
         item.tag = self.start_of(item.tenant)
         self._finish[item.tenant] = item.tag + item.cost
         entry = item.tag, next(self._order), item
         heapq.heappush(self._heaps[item.bucket], entry)
 
-    def remove(self, item: Item) -> bool:
+    def remove(self, item: QueuedUtterance) -> bool:
         """Takes an item out; False if it is not here.
 
         Its tenant is not charged for it: items added after it move forward by
@@ -100,7 +129,9 @@ class FairQueues(Generic[Item]):
             if other <= tag
         )
 
-    def take(self, now: float) -> tuple[list[Item], list[Item], float | None]:
+    def take(
+        self, now: float
+    ) -> tuple[list[QueuedUtterance], list[QueuedUtterance], float | None]:
         """Takes out the next batch and everything that has expired.
 
         Returns:
@@ -129,14 +160,14 @@ class FairQueues(Generic[Item]):
         count = min(len(heap), self._batch_size)
         return [heapq.heappop(heap)[2] for _ in range(count)], expired, None
 
-    def clear(self) -> list[Item]:
+    def clear(self) -> list[QueuedUtterance]:
         """Takes out everything that waits."""
         items = [item for heap in self._heaps for _, _, item in heap]
         for heap in self._heaps:
             heap.clear()
         return items
 
-    def _take_expired(self, now: float) -> list[Item]:
+    def _take_expired(self, now: float) -> list[QueuedUtterance]:
         expired = [
             item
             for heap in self._heaps

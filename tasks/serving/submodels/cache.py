@@ -12,6 +12,7 @@ from collections import abc
 
 import numpy as np
 
+from lingvo_like.store import records
 from tasks.serving.submodels import source
 
 Owner = tuple[str, str]
@@ -71,7 +72,7 @@ class RowCache:
         """Bytes of rows that hold something, dropped ones included."""
         return (self.num_rows - len(self._unused)) * self.row_bytes
 
-    def acquire(self, version: source.Version) -> "RowHandle | None":
+    def acquire(self, version: records.Version) -> "RowHandle | None":
         """A hold of the version's row; None if it is not here."""
         entry = self._entries.get(source.owner_of(version))
         if entry is None or entry.version.sha256 != version.sha256:
@@ -79,7 +80,7 @@ class RowCache:
         self._entries.move_to_end(source.owner_of(version))
         return RowHandle(self, entry, version)
 
-    def insert(self, version: source.Version, vector: np.ndarray) -> None:
+    def insert(self, version: records.Version, vector: np.ndarray) -> None:
         """Copies a Submodel in, in place of its owner's other version.
 
         Args:
@@ -108,11 +109,11 @@ class RowCache:
         if self._is_free(entry):
             self._wipe(entry)
 
-    def versions(self) -> list[source.Version]:
+    def versions(self) -> list[records.Version]:
         """What is here, the least recently used first."""
         return [entry.version for entry in self._entries.values()]
 
-    def holders(self, version: source.Version) -> int:
+    def holders(self, version: records.Version) -> int:
         """How many handles hold a version's row; 0 if it is not here."""
         entry = self._entries.get(source.owner_of(version))
         if entry is None or entry.version.sha256 != version.sha256:
@@ -150,7 +151,7 @@ class RowCache:
 @dataclasses.dataclass(eq=False)
 class _Entry:
     row: int
-    version: source.Version
+    version: records.Version
     holders: int = 0
     is_dropped: bool = False
 
@@ -163,7 +164,7 @@ class RowHandle:
     """
 
     def __init__(
-        self, rows: RowCache, entry: _Entry, version: source.Version
+        self, rows: RowCache, entry: _Entry, version: records.Version
     ) -> None:
         self.version = version
         self.vector = rows.view(entry)
@@ -204,7 +205,7 @@ class FileCache:
             collections.OrderedDict()
         )
 
-    def get(self, version: source.Version) -> bytes | None:
+    def get(self, version: records.Version) -> bytes | None:
         owner = source.owner_of(version)
         sha256, data = self._files.get(owner, (None, None))
         if sha256 != version.sha256:
@@ -212,7 +213,7 @@ class FileCache:
         self._files.move_to_end(owner)
         return data
 
-    def put(self, version: source.Version, data: bytes) -> None:
+    def put(self, version: records.Version, data: bytes) -> None:
         """Keeps a file, in place of its owner's other one; not if too large."""
         owner = source.owner_of(version)
         self.forget(owner)

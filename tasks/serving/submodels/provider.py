@@ -8,6 +8,7 @@ from collections import abc
 
 from absl import logging
 
+from lingvo_like.store import records
 from tasks.serving import errors, messages
 from tasks.serving import metrics as serving_metrics
 from tasks.serving.exports import description as export_description
@@ -28,12 +29,13 @@ class SubmodelProvider:
     Runs on one asyncio loop.
 
     Args:
+        submodel_source: None if base models are served without Submodels.
         clock: gives monotonic seconds.
     """
 
     def __init__(
         self,
-        submodel_source: source.Source,
+        submodel_source: source.StoreSource | None,
         limits: serving_limits.Limits,
         metrics: serving_metrics.Metrics,
         clock: abc.Callable[[], float] = time.monotonic,
@@ -60,6 +62,10 @@ class SubmodelProvider:
             ServingError: INVALID_ARGUMENT, not an id; PERMISSION_DENIED;
                 FAILED_PRECONDITION, there are no Submodels here.
         """
+        if self._source is None:
+            raise errors.failed_precondition(
+                "this server has base models only, no store of Submodels"
+            )
         try:
             self._source.check_id("speaker", speaker)
         except ValueError as error:
@@ -258,7 +264,7 @@ class SubmodelProvider:
         )
 
     def _forget(
-        self, owner: cache.Owner, current: source.Version | None
+        self, owner: cache.Owner, current: records.Version | None
     ) -> None:
         """Drops what the store no longer stands by."""
         keep = None if current is None else current.sha256
@@ -269,7 +275,7 @@ class SubmodelProvider:
             submodels.forget(owner, keep)
 
     def _describe(
-        self, submodels: ready.ReadySubmodels, version: source.Version
+        self, submodels: ready.ReadySubmodels, version: records.Version
     ) -> messages.LoadedSubmodel:
         return messages.LoadedSubmodel(
             submodel_id=version.speaker,

@@ -3,6 +3,7 @@
 import numpy as np
 from absl import logging
 
+from lingvo_like.store import records
 from tasks.serving import errors, threads
 from tasks.serving import metrics as serving_metrics
 from tasks.serving.exports import description as export_description
@@ -28,7 +29,7 @@ class SubmodelReader:
 
     def __init__(
         self,
-        source: submodel_source.Source,
+        source: submodel_source.StoreSource | None,
         limits: serving_limits.Limits,
         metrics: serving_metrics.Metrics,
     ) -> None:
@@ -38,12 +39,13 @@ class SubmodelReader:
         self.store = threads.ThreadPool("store", limits.store_threads)
         self.parsers = threads.ThreadPool("parse", _PARSE_THREADS)
         self.files = cache.FileCache(
-            limits.file_cache_bytes, lambda: metrics.evicted("file")
+            limits.file_cache_bytes,
+            lambda: metrics.evictions.labels("file").inc(),
         )
 
     async def read(
         self,
-        version: submodel_source.Version,
+        version: records.Version,
         description: export_description.Description,
     ) -> tuple[np.ndarray, bytes]:
         """A Submodel's packed vector `[num_values]` float32, and its file.
@@ -73,7 +75,7 @@ class SubmodelReader:
         except OSError:
             logging.exception("the store failed to read a Submodel")
             raise errors.unavailable("the store fails") from None
-        self._metrics.found(tier)
+        self._metrics.lookups.labels(tier).inc()
         return vector, data
 
     def close(self) -> None:
@@ -82,7 +84,7 @@ class SubmodelReader:
 
 
 def _check_size(
-    version: submodel_source.Version,
+    version: records.Version,
     description: export_description.Description,
 ) -> None:
     value_bytes = np.dtype(np.float32).itemsize * description.num_values

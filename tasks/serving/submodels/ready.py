@@ -7,11 +7,12 @@ from collections import abc
 import cachetools
 from absl import logging
 
+from lingvo_like.store import records
 from tasks.serving import errors
 from tasks.serving import metrics as serving_metrics
 from tasks.serving.exports import description as export_description
 from tasks.serving.queueing import limits as serving_limits
-from tasks.serving.submodels import cache, reader, source
+from tasks.serving.submodels import cache, reader
 
 # Wrong files that are remembered, so that they are not read by each request.
 _MAX_REFUSED = 10_000
@@ -56,7 +57,7 @@ class ReadySubmodels:
             description.num_values,
             limits.row_cache_bytes,
             is_pinned,
-            lambda: metrics.evicted("row"),
+            lambda: metrics.evictions.labels("row").inc(),
         )
         self._reader = submodel_reader
         self._metrics = metrics
@@ -66,7 +67,7 @@ class ReadySubmodels:
             _MAX_REFUSED, limits.resolve_seconds, timer=clock
         )
 
-    async def acquire(self, version: source.Version) -> cache.RowHandle:
+    async def acquire(self, version: records.Version) -> cache.RowHandle:
         """A hold of a version's row; many who wait for it load it once.
 
         Raises:
@@ -76,7 +77,7 @@ class ReadySubmodels:
         """
         handle = self.rows.acquire(version)
         if handle is not None:
-            self._metrics.found("row")
+            self._metrics.lookups.labels("row").inc()
             return handle
         key = _key(version)
         refused = self._refused.get(key)
@@ -111,7 +112,7 @@ class ReadySubmodels:
                 flight.is_dropped |= sha256 != keep
 
     def refuse(
-        self, version: source.Version, reason: object
+        self, version: records.Version, reason: object
     ) -> errors.ServingError:
         """The error for a file that cannot be used, remembered for a moment."""
         error = errors.failed_precondition(
@@ -121,7 +122,7 @@ class ReadySubmodels:
         self._refused[_key(version)] = error
         return error
 
-    async def _fly(self, version: source.Version, flight: "_Flight") -> None:
+    async def _fly(self, version: records.Version, flight: "_Flight") -> None:
         started = self._clock()
         error = None
         try:
@@ -130,13 +131,13 @@ class ReadySubmodels:
                 raise reader.GoneError
             self._reader.files.put(version, data)
             self.rows.insert(version, vector)
-            self._metrics.loaded(self._clock() - started)
+            self._metrics.load_seconds.observe(self._clock() - started)
         except (errors.ServingError, reader.GoneError) as raised:
             error = raised
         except ValueError as raised:
             error = self.refuse(version, raised)
         except cache.NoRoomError:
-            self._metrics.refused("rows")
+            self._metrics.refusals.labels("rows").inc()
             error = errors.resource_exhausted(
                 f"all {self.rows.num_rows} ready Submodels are in use", 1.0
             )
@@ -155,9 +156,9 @@ class _Flight:
     def __init__(self) -> None:
         # The loop itself keeps only a weak reference to the task.
         self.task: asyncio.Task | None = None
-        self.waiters: list[tuple[asyncio.Future, source.Version]] = []
+        self.waiters: list[tuple[asyncio.Future, records.Version]] = []
         self.is_dropped = False
 
 
-def _key(version: source.Version) -> tuple[str, str, str]:
+def _key(version: records.Version) -> tuple[str, str, str]:
     return version.tenant, version.speaker, version.sha256

@@ -7,6 +7,7 @@ from collections import abc
 import cachetools
 from absl import logging
 
+from lingvo_like.store import records
 from tasks.serving import errors, threads
 from tasks.serving.queueing import limits as serving_limits
 from tasks.serving.submodels import cache, source
@@ -34,10 +35,10 @@ class VersionResolver:
 
     def __init__(
         self,
-        submodel_source: source.Source,
+        submodel_source: source.StoreSource | None,
         store: threads.ThreadPool,
         limits: serving_limits.Limits,
-        on_answer: abc.Callable[[cache.Owner, source.Version | None], None],
+        on_answer: abc.Callable[[cache.Owner, records.Version | None], None],
         clock: abc.Callable[[], float] = time.monotonic,
         max_entries: int = MAX_ENTRIES,
     ) -> None:
@@ -52,7 +53,7 @@ class VersionResolver:
         # The last answer took too long: an old one is then taken at once.
         self._is_hanging = False
 
-    async def resolve(self, tenant: str, speaker: str) -> source.Version:
+    async def resolve(self, tenant: str, speaker: str) -> records.Version:
         """The current version of a speaker's Submodel.
 
         Raises:
@@ -144,13 +145,13 @@ class _Entry:
 
     def __init__(self) -> None:
         self.asked_at = float("-inf")
-        self.version: source.Version | None = None
+        self.version: records.Version | None = None
         self.error: errors.ServingError | None = None
         # Why the last question got no answer.
         self.failure: errors.ServingError | None = None
         self.flight: asyncio.Task | None = None
 
-    def current(self) -> source.Version:
+    def current(self) -> records.Version:
         if self.version is None:
             raise (self.error or errors.unavailable(_SILENT)).copy()
         return self.version

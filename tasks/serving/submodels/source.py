@@ -2,46 +2,17 @@
 
 import contextlib
 from collections import abc
-from typing import Protocol
 
 import numpy as np
 from absl import logging
 
+from lingvo_like.store import records
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks.serving import errors
 from tasks.serving.exports import description as export_description
 
 
-class Version(Protocol):
-    """A published Submodel, as the store's records describe it."""
-
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def speaker(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def num_bytes(self) -> int: ...
-    @property
-    def base_fingerprint(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-
-
-class Source(Protocol):
-    """Where Submodels come from; see `StoreSource` for what each raises."""
-
-    def check_id(self, kind: str, text: str) -> None: ...
-    def resolve(self, tenant: str, speaker: str) -> Version: ...
-    def read(self, version: Version) -> bytes: ...
-    def parse(
-        self, data: bytes, description: export_description.Description
-    ) -> np.ndarray: ...
-
-
-def owner_of(version: Version) -> tuple[str, str]:
+def owner_of(version: records.Version) -> tuple[str, str]:
     return version.tenant, version.speaker
 
 
@@ -60,7 +31,7 @@ class StoreSource:
         """Raises a ValueError unless the text may be a `kind`'s id."""
         submodel_store.check_id(kind, text)
 
-    def resolve(self, tenant: str, speaker: str) -> Version:
+    def resolve(self, tenant: str, speaker: str) -> records.Version:
         """The speaker's current version.
 
         Raises:
@@ -70,7 +41,7 @@ class StoreSource:
         with _separating_damage():
             return self._store.resolve(tenant, speaker)
 
-    def read(self, version: Version) -> bytes:
+    def read(self, version: records.Version) -> bytes:
         """The bytes of a version's file, as they were published.
 
         Raises:
@@ -107,26 +78,6 @@ class StoreSource:
                 f"Received: {weight}."
             )
         return loaded.vector
-
-
-class NoSource:
-    """Stands in for a store when base models are served alone."""
-
-    def check_id(self, kind: str, text: str) -> None:
-        raise errors.failed_precondition(
-            "this server has base models only, no store of Submodels"
-        )
-
-    def resolve(self, tenant: str, speaker: str) -> Version:
-        raise LookupError(speaker)
-
-    def read(self, version: Version) -> bytes:
-        raise LookupError(version.speaker)
-
-    def parse(
-        self, data: bytes, description: export_description.Description
-    ) -> np.ndarray:
-        raise ValueError("there is no store of Submodels")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.serving import errors, metrics
-from tasks.serving.queueing import batcher
+from tasks.serving.queueing import batcher, fair_queues
 from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
 
@@ -35,7 +35,7 @@ class Setting:
         )
 
     def item(self, mark, value=1, samples=10, seconds=3600.0, tenant="acme"):
-        return batcher.QueuedUtterance(
+        return fair_queues.QueuedUtterance(
             tenant=tenant,
             audio=np.full(samples, mark, np.float32),
             vector=self._vectors[value],
