@@ -1,11 +1,12 @@
 """Experiments on Conformer-CTC (Gulati et al. 2020), the paper's base."""
 
 import dataclasses
+from typing import Any
 
 from params import schema
 
 
-def _base(**values):
+def _base(**values: Any) -> Any:
     return dataclasses.field(
         default_factory=lambda: schema.ConformerCtc(**values)
     )
@@ -24,9 +25,10 @@ def _spec_augment() -> schema.Augment:
 class LibriSpeechS(schema.Experiment):
     """Conformer S, 16 blocks of 144: trains on LibriSpeech, then Submodels.
 
-    The base: `python -m tasks.train_base --experiment=conformer.LibriSpeechS`
-    on the manifest of `tasks.import_corpus --from=librispeech`. Not trained
-    here: no measured error rate.
+    Train the base with
+    `python -m tasks.train_base --experiment=conformer.LibriSpeechS` on the
+    manifest of `tasks.import_corpus --from=librispeech`. Its error rate has
+    not been measured.
     """
 
     base: schema.ConformerCtc = _base(
@@ -65,9 +67,9 @@ class LibriSpeechL(LibriSpeechS):
 class LibriSpeechL128(LibriSpeechL):
     """`LibriSpeechL` at the paper's scale: 128 Submodels in a step, on a TPU.
 
-    Adapters of 64 after each of the 17 blocks, 1.14 million values, and one
-    utterance of at most 30 s of each speaker: eight on each of 16 chips.
-    Never trained: `python -m tasks.aot_compile` says what it takes.
+    Adapters of 64 after each of the 17 blocks (1.14 million values), and one
+    utterance of at most 30 s of each speaker: eight on each of 16 chips. Never
+    trained; `python -m tasks.aot_compile` tells what it needs.
     """
 
     base: schema.ConformerCtc = _base(

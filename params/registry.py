@@ -1,12 +1,9 @@
-"""Every experiment that a binary can be told to run, by name.
-
-A new experiment is a class in a module of this folder and a line here.
-"""
+"""Every experiment that a binary can run, by name."""
 
 from lingvo_like import hyperparams
-from params import conformer, whisper
+from params import conformer, schema, whisper
 
-EXPERIMENTS = {
+EXPERIMENTS: dict[str, type[schema.Experiment]] = {
     "conformer.LibriSpeechL": conformer.LibriSpeechL,
     "conformer.LibriSpeechL128": conformer.LibriSpeechL128,
     "conformer.LibriSpeechM": conformer.LibriSpeechM,
@@ -24,14 +21,11 @@ EXPERIMENTS = {
 }
 
 
-def get(name):
-    """The experiment registered under a name.
-
-    Returns:
-        an instance of a `schema.Experiment`, with its own values.
+def get(name: str) -> schema.Experiment:
+    """The experiment of a name, with its own values.
 
     Raises:
-        ValueError: none has that name; near ones are listed.
+        ValueError: the name is unknown; the message lists similar ones.
     """
     if name not in EXPERIMENTS:
         raise ValueError(
@@ -41,10 +35,10 @@ def get(name):
     return EXPERIMENTS[name]()
 
 
-def describe():
+def describe() -> str:
     """A line for each experiment: its name and its docstring's first line."""
     width = max(map(len, EXPERIMENTS), default=0)
     return "\n".join(
-        f"{name:<{width}}  {cls.__doc__.strip().splitlines()[0]}"
+        f"{name:<{width}}  {(cls.__doc__ or '').strip().splitlines()[0]}"
         for name, cls in sorted(EXPERIMENTS.items())
     )

@@ -1,6 +1,7 @@
 """Experiments on pretrained Whisper (Radford et al. 2022)."""
 
 import dataclasses
+from typing import Any
 
 from params import schema
 
@@ -9,8 +10,8 @@ from params import schema
 class Stacked(schema.Experiment):
     """Any Whisper at its 30 s of audio context; adapters after every block.
 
-    The plain choice where compute does not matter: nothing about the base
-    changes, and every utterance costs 30 s of encoder.
+    The simplest choice if compute does not matter: the base stays as it is, and
+    every utterance costs 30 s of encoder.
     """
 
 
@@ -18,8 +19,8 @@ class Stacked(schema.Experiment):
 class ShortStacked(schema.Experiment):
     """A Whisper made short by tasks.shorten_context; adapters everywhere.
 
-    An utterance costs its own length, so a step is some eight times cheaper
-    than `Stacked` on phrases of three seconds.
+    An utterance costs its own length: on phrases of three seconds a step is
+    about eight times cheaper than with `Stacked`.
     """
 
     base: schema.Whisper = dataclasses.field(
@@ -29,9 +30,9 @@ class ShortStacked(schema.Experiment):
 
 @dataclasses.dataclass(frozen=True)
 class Demo(ShortStacked):
-    """What tasks.demo trains: `ShortStacked` in a few minutes on two cores.
+    """`ShortStacked` in a few minutes on two cores, for tasks.demo.
 
-    Small groups, so that few places of a step are empty with 16 speakers.
+    Groups are small, so that 16 speakers leave few places of a step empty.
     """
 
     train: schema.Train = dataclasses.field(
@@ -44,11 +45,12 @@ class Demo(ShortStacked):
     )
 
 
-def _space(embedding_dim, **values):
+def _space(embedding_dim: int, **values: Any) -> Any:
     return dataclasses.field(
         default_factory=lambda: schema.Space(
             embedding_dim=embedding_dim,
-            # What a step moves a Submodel by grows with its square root.
+            # A step moves a Submodel by an amount that grows with the square
+            # root of the dimension.
             learning_rate=0.08 / embedding_dim**0.5,
             element_dropout_rate=0.05,
             speaker_dropout_rate=0.1,
@@ -57,7 +59,7 @@ def _space(embedding_dim, **values):
     )
 
 
-def _basis_optimizer(embedding_dim):
+def _basis_optimizer(embedding_dim: int) -> Any:
     return dataclasses.field(
         default_factory=lambda: schema.Optimizer(
             learning_rate=3e-3 / embedding_dim**0.5
@@ -69,7 +71,7 @@ def _basis_optimizer(embedding_dim):
 class ShortEmbedding8(ShortStacked):
     """A space of 8 elements that all speakers share, on a short Whisper.
 
-    For few speakers, or for newcomers with one or two utterances.
+    Suits few speakers, and newcomers with one or two utterances.
     """
 
     space: schema.Space = _space(8)
@@ -96,7 +98,7 @@ class ShortEmbedding32(ShortStacked):
 class ShortEmbedding64(ShortStacked):
     """A space of 64 elements that all speakers share, on a short Whisper.
 
-    For hundreds of speakers and more: a basis of 64 fits 64 of them exactly.
+    Suits hundreds of speakers and more: a basis of 64 fits 64 of them exactly.
     """
 
     space: schema.Space = _space(64)
