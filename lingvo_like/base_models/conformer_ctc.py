@@ -1,5 +1,6 @@
 """The Conformer-CTC base model (Gulati et al. 2020, arXiv 2005.08100)."""
 
+import inspect
 import itertools
 from typing import Any, TypeAlias
 
@@ -21,23 +22,6 @@ Tensor: TypeAlias = tensor_types.Tensor
 
 FORMAT_VERSION = 1
 TOKENIZER_MODEL = "tokenizer.model"
-ARGUMENTS = (
-    "model_dim",
-    "num_blocks",
-    "num_heads",
-    "kernel_size",
-    "feed_forward_expansion",
-    "dropout_rate",
-    "sample_rate",
-    "num_bins",
-    "frame_length_ms",
-    "frame_step_ms",
-    "lower_edge_hertz",
-    "upper_edge_hertz",
-    "buckets_seconds",
-    "vocabulary",
-    "max_tokens",
-)
 # Changing these does not make another base model.
 WITHOUT_EFFECT = ("dropout_rate", "buckets_seconds", "max_tokens")
 
@@ -264,7 +248,13 @@ class ConformerCtc(base_model.BaseModel):
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""
-        return {name: getattr(self, name) for name in ARGUMENTS}
+        return {
+            name: getattr(self, name)
+            for name, parameter in inspect.signature(
+                ConformerCtc
+            ).parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        }
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.arguments()}

@@ -1,7 +1,6 @@
-"""What is fuzzed: functions of bytes that may raise intended errors alone.
+"""Functions of arbitrary bytes that may raise intended errors only.
 
-A target takes bytes from anywhere. What it does not refuse it must take in
-whole; `check` says what became of a case.
+A target either refuses its input with such an error or reads all of it.
 """
 
 import dataclasses
@@ -25,18 +24,18 @@ from tasks.serving.queueing import limits
 MAX_BYTES = 1 << 20
 MAX_UTTERANCES = 64
 LIMITS = limits.Limits(max_request_utterances=MAX_UTTERANCES)
-# Longer than this for some kilobytes is a way to hold a server up.
+# Taking longer for a few kilobytes would be a way to stall a server.
 SLOW_SECONDS = 2.0
 LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "f" * 64
 _READ_AS = (types_pb2.DT_FLOAT, types_pb2.DT_INT32, types_pb2.DT_STRING)
-# What no message to a stranger may hold.
+# No message to a client may contain these.
 _TRACES = ("Traceback", 'File "', "site-packages", ".py")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A case that ended as it must not."""
+    """A case with an outcome that is a bug."""
 
     target: str
     data: bytes
@@ -54,7 +53,7 @@ def json_request(data):
 
 
 def json_base64(data):
-    """A string input in JSON, with whatever stands in `b64`."""
+    """A string input in JSON, with anything in `b64`."""
     text = data.decode("latin-1")
     body = json.dumps({"inputs": {"submodel_id": [{"b64": text}]}})
     request = tensor_json.decode_request(body.encode())
@@ -123,11 +122,7 @@ TARGETS = {
 
 
 def check(name, data):
-    """Runs a case.
-
-    Returns:
-        whether the target took it, and a `Finding` or None.
-    """
+    """Runs a case: whether the target accepted it, and a `Finding` or None."""
     started = time.process_time()
     taken, what = False, None
     try:
@@ -145,7 +140,7 @@ def check(name, data):
 
 
 def message_fault(text):
-    """What a stranger must not be told in a message, or None."""
+    """A fault of a message to a client, or None."""
     if len(text.encode("utf-8", "backslashreplace")) > 1024:
         return f"a message of {len(text)} characters"
     found = [trace for trace in _TRACES if trace in text]
@@ -157,7 +152,7 @@ def _message_fault(error):
         if error.code.http >= 500:
             return f"refused with {error.code.name}"
         return message_fault(error.message)
-    # The server caps it; what it tells must be clean all the same.
+    # The server truncates it; the rest must be clean too.
     return message_fault(errors.capped(error))
 
 

@@ -1,4 +1,4 @@
-"""What a step draws is the same on every device, and as it always was."""
+"""A step draws the same numbers on every device, and always has."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_a_program_of_xla_draws_the_same():
 
 
 def test_the_draws_are_those_of_tensorflows_cpu_kernels():
-    """What changes these changes every Submodel that is trained again."""
+    """A change of these changes every Submodel that is trained again."""
     draws = device_random_streams.uniform([3, 5], SEEDS)
     folded = device_random_streams.fold_in(SEEDS, 1)
     for row, seed in enumerate(SEEDS):

@@ -1,4 +1,4 @@
-"""What trains a Submodel gives on JAX what it gives on TensorFlow.
+"""Training a Submodel computes the same on JAX as on TensorFlow.
 
 Layers, both base models with adapters (encoder, loss, gradient, greedy
 decoding), the speaker encoder and the update of slots. A backend is chosen once
@@ -133,7 +133,7 @@ def gradient(function, tensors):
 
 
 def base_outputs(name, base):
-    """What a base model with adapters of two speakers gives, by name."""
+    """Results of a base model with adapters of two speakers, by name."""
     rng = np.random.default_rng(2)
     layout = submodel_layout.Layout(
         base.model_dim, 4, tuple(range(base.num_blocks))

@@ -10,7 +10,7 @@ from lingvo_like import random_streams
 
 
 def test_known_values():
-    """What changes these changes every Submodel that is trained again."""
+    """A change of these changes every Submodel that is trained again."""
     assert random_streams.stateless_seed("dropout", 0, "ann", 3).tolist() == [
         -400919700,
         -634601836,
@@ -22,7 +22,7 @@ def test_known_values():
 
 
 def test_another_process_draws_the_same():
-    """Whatever its hash seed is, which Python's `hash()` depends on."""
+    """For any hash seed, on which Python's `hash()` depends."""
     program = (
         "from lingvo_like import random_streams as streams;"
         "print(streams.stateless_seed('epoch', 7, 'Jürgen 李', 0).tolist())"

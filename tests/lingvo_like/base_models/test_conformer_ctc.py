@@ -1,5 +1,3 @@
-import dataclasses
-import inspect
 import json
 
 import keras
@@ -9,7 +7,6 @@ import tensorflow as tf
 
 from lingvo_like import files
 from lingvo_like.base_models import conformer_ctc
-from params import schema
 
 RATE = 8000
 ARGUMENTS = {
@@ -63,17 +60,6 @@ def double(x):
 def swap(x):
     # Not a shift: the layer norms downstream would cancel it.
     return x[:, :, ::-1]
-
-
-def test_arguments_are_the_experiments_fields():
-    parameters = dict(
-        inspect.signature(conformer_ctc.ConformerCtc.__init__).parameters
-    )
-    del parameters["self"], parameters["kwargs"]
-    defaults = {name: p.default for name, p in parameters.items()}
-    fields = dataclasses.fields(schema.ConformerCtc)
-    assert defaults == {field.name: field.default for field in fields}
-    assert set(conformer_ctc.ARGUMENTS) == set(defaults)
 
 
 def test_has_nothing_to_train_when_frozen(model):

@@ -77,7 +77,7 @@ def plain_beam(base, encoded, beam_size):
 
 @pytest.fixture
 def with_loops(monkeypatch):
-    """What a search found, as it found it."""
+    """Leaves loops in the texts that a search finds."""
     monkeypatch.setattr(
         decoding,
         "without_loops",
