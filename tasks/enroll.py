@@ -120,14 +120,8 @@ def main(_):
         parts = (f"{name} {each:.1f}" for name, each in seconds.items())
         print(f"{sum(seconds.values()):.1f} s: {', '.join(parts)}")
         print(json.dumps({"seconds": seconds, "speakers": outcome.rows}))
-    if outcome.num_refused or prepared.lost:
-        num_enrolled = len(outcome.rows) - outcome.num_refused
-        lost = ", ".join(sorted(prepared.lost))
-        cli.fail(
-            f"enrolled {num_enrolled} of "
-            f"{len(outcome.rows) + len(prepared.lost)}"
-            + (f"; no usable utterance of {lost}" if lost else "")
-        )
+    if outcome.failure:
+        cli.fail(outcome.failure)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,6 @@ class Destination:
 
         Args:
             space: the space; its own speakers' ids are taken.
-            speakers: ids.
 
         Raises:
             ValueError: names who is taken, and by what.
@@ -129,11 +128,6 @@ class Destination:
     ) -> tuple[str, store_records.Version | None]:
         """Writes a speaker's Submodel, and publishes it.
 
-        Args:
-            enrolled: what the speaker got, with tensors.
-            space: the space that it comes from.
-            seed: seed of the enrolment.
-
         Returns:
             the file's path, and the published version or None.
 
@@ -174,13 +168,7 @@ class Destination:
 def make_submodel(
     enrolled: results.Enrolled, space: space_file.Space, seed: int
 ) -> submodel_file.Submodel:
-    """The Submodel of an enrolled speaker.
-
-    Args:
-        enrolled: what the speaker got, with tensors.
-        space: the space that it comes from.
-        seed: seed of the enrolment.
-    """
+    """The Submodel of an enrolled speaker."""
     if enrolled.tensors is None:
         raise ValueError(f"{enrolled.speaker!r} keeps the base model")
     metadata, base = space.metadata, enrolled.judgements[results.BASE]

@@ -29,8 +29,6 @@ def enrol(
     """Enrols speakers; nothing is written.
 
     Args:
-        space: a space of this base model.
-        base: a frozen base model.
         train: dict of speaker to the utterances to learn from.
         dev: dict of speaker to utterances to be judged by. A speaker who has
             none is judged by folds: by what the utterances lose when they are
@@ -60,23 +58,13 @@ def enrol(
     for speaker, data in train.items():
         if not data.utterances:
             raise ValueError(f"speaker {speaker!r} has no usable utterance")
-    speakers = list(train)
+    replicas = replicas or replicas_lib.Replicas()
     enrolled = []
-    # One job keeps the activations of all its speakers in memory.
-    for start in range(0, len(speakers), values.speakers_per_job):
-        some = {
-            speaker: train[speaker]
-            for speaker in speakers[start : start + values.speakers_per_job]
-        }
-        made = job.Job(
-            space,
-            base,
-            some,
-            dev or {},
-            mode,
-            values,
-            replicas or replicas_lib.Replicas(),
-        )
+    # A job keeps the activations of all its speakers in memory.
+    count = values.speakers_per_job
+    for start in range(0, len(train), count):
+        some = dict(list(train.items())[start : start + count])
+        made = job.Job(space, base, some, dev or {}, mode, values, replicas)
         enrolled += [
             _conclude(made, speaker, candidates)
             for speaker, candidates in made.run().items()

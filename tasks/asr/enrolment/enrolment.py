@@ -41,19 +41,28 @@ class Outcome:
         enrolled: results of this process's speakers.
         warnings: doubts about the Submodels of this process that were kept.
         errors: why speakers of this process have no Submodel.
-        seconds: dict of part of the work to the time that it took.
+        lost: speakers of the manifest who have no usable utterance, where all
+            of the manifest was to be enrolled.
     """
 
     rows: list[dict[str, Any]]
     enrolled: list[results.Enrolled]
     warnings: list[str]
     errors: list[str]
+    lost: frozenset[str]
     seconds: dict[str, float]
 
     @property
-    def num_refused(self) -> int:
-        """Number of speakers without a Submodel, in all processes."""
-        return sum("error" in row for row in self.rows)
+    def failure(self) -> str:
+        """Who has no Submodel, in one line; empty if everybody has one."""
+        enrolled = ["error" not in row for row in self.rows]
+        if all(enrolled) and not self.lost:
+            return ""
+        lost = "; no usable utterance of " + ", ".join(sorted(self.lost))
+        return (
+            f"enrolled {sum(enrolled)} of {len(enrolled) + len(self.lost)}"
+            f"{lost if self.lost else ''}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +70,9 @@ class Enrolment:
     """An enrolment that is ready to run.
 
     Attributes:
-        space: the space.
-        base: its base model.
-        train: dict of speaker to the utterances to learn from.
-        dev: dict of speaker to utterances to be judged by.
-        left_out: what of the manifests cannot be used.
-        lost: speakers of the manifest who have no usable utterance, where all
-            of the manifest is to be enrolled.
+        lost: as for `Outcome`.
         mode: one of `plan.MODES`, or "auto".
-        values: how speakers are enrolled.
-        replicas: the replicas of this process.
         job_replicas: the replicas of all processes.
-        seconds: dict of part of the work to the time that it took.
     """
 
     space: space_file.Space
@@ -95,7 +95,6 @@ class Enrolment:
         """Enrols the speakers and writes what they get.
 
         Args:
-            destination: where Submodels go.
             despite_warnings: keep Submodels of recordings that do not fit
                 together.
 
@@ -140,7 +139,7 @@ class Enrolment:
                 destination.write_results(rows)
         # No process leaves before all is written.
         processes.gather()
-        return Outcome(rows, enrolled, warnings, errors, seconds)
+        return Outcome(rows, enrolled, warnings, errors, self.lost, seconds)
 
     def compare(self, other_space: str) -> list[dict[str, Any]]:
         """Lists who would gain by another space; nothing is written.
@@ -199,7 +198,6 @@ def prepare(
         dev_manifest: JSONL manifest to be judged by; folds if empty.
         speakers: ids; all of the manifest if empty.
         mode: one of `plan.MODES`, or "auto".
-        values: how speakers are enrolled.
         base: path of the base model; where the run found it if empty.
         replicas: the replicas that share the work; None for one. Each process
             enrols its own speakers.
@@ -228,25 +226,26 @@ def prepare(
             values.min_seconds,
             experiment.data.trim_silence,
         )
-    lost = frozenset(
-        each.utt_id
-        for each in left_out
-        if not speakers
-        and each.reason == inspection.NOTHING_USABLE
-        and each.where == manifest
-    )
     return Enrolment(
         loaded,
         model,
         train,
         dev,
         left_out,
-        lost,
+        frozenset() if speakers else _lost(left_out, manifest),
         mode,
         values,
         own_replicas,
         job_replicas,
         seconds,
+    )
+
+
+def _lost(left_out, manifest):
+    return frozenset(
+        each.utt_id
+        for each in left_out
+        if each.reason == inspection.NOTHING_USABLE and each.where == manifest
     )
 
 

@@ -31,11 +31,6 @@ def embedding(
     There is no weight decay, which would pull a newcomer to the base model,
     and no dropout. Few steps from a good start, and the held-out loss, prevent
     overfitting.
-
-    Args:
-        trained: the experiment of the space.
-        space: the space.
-        values: how speakers are enrolled.
     """
     rate = values.embedding_learning_rate * _spread(space)
     result = _short(trained, values.seed, values.embedding_steps, rate, 0)

@@ -33,17 +33,11 @@ class Job:
     """Enrols some speakers side by side.
 
     Args:
-        space: the space.
-        base: a frozen base model.
-        train: dict of speaker to the utterances to learn from.
         dev: dict of speaker to utterances to be judged by; speakers may be
             missing.
         mode: one of `plan.MODES`, or "auto".
-        values: how speakers are enrolled.
-        replicas: the replicas that the base was made on.
 
     Attributes:
-        train: as given.
         data: dict of speaker to the utterances to learn from, then dev.
     """
 
@@ -258,8 +252,6 @@ class Job:
 
         Args:
             found: dict of speaker to a dict of mode to candidate.
-            judge: the judge of the runs.
-            runs: the runs.
             histories: dict of mode to its points.
         """
         best = {mode: _best(each, runs) for mode, each in histories.items()}

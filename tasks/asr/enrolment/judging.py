@@ -31,14 +31,10 @@ class Judge:
     """Losses and texts of held-out utterances.
 
     Args:
-        base: a frozen base model.
         first_block: the encoder block that the speech's activations enter.
         site_functions: function of rows, as `Stack.site_functions`.
-        speech: the utterances of the runs' speakers.
-        runs: the runs.
         normalizer: one of `text.NORMALIZERS`.
         num_losses: number of candidates whose losses will be asked for.
-        replicas: the replicas that share the judging.
     """
 
     def __init__(
@@ -86,7 +82,6 @@ class Judge:
         Args:
             candidates: dicts of name to `[runs, ...]`. Each utterance is
                 judged by the row of the run that held it out.
-            speakers: ids.
 
         Returns:
             for each candidate, a dict of speaker to a dict of utterance index
@@ -126,7 +121,6 @@ class Judge:
 
         Args:
             texts: dict of utterance index to the recognised text.
-            data: the speaker's utterances.
         """
         references, hypotheses = [], []
         for index, hypothesis in texts.items():
@@ -179,7 +173,6 @@ class Judge:
                 the same for any candidates and speakers. For other lengths the
                 parts are even.
             firsts: `_first_alike` of the candidates.
-            speakers: ids.
         """
         num_local = self._replicas.num_local
         for bucket, items in self._items.items():

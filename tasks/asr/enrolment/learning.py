@@ -30,7 +30,6 @@ class Snapshot:
     """All runs after some of their steps.
 
     Attributes:
-        step: number of steps.
         rows: dict of name to the Submodels' tensors `[runs, ...]`.
         embeddings: `[runs, embedding_dim]`, or None for runs without a space.
     """
@@ -45,11 +44,6 @@ class Learning:
 
     Args:
         task: a task with a slot for each run, in their order.
-        runs: the runs.
-        speech: the utterances of their speakers.
-        utterances: a run's utterances in a step.
-        runs_per_step: most runs of a step.
-        seed: seed of minibatches and dropout.
         replicas: the replicas that the task was made on. They take turns: a
             run's slot says which of them trains it. Each keeps a row for all.
     """

@@ -106,7 +106,6 @@ class Run:
 
     Attributes:
         key: what its random streams are drawn by; unique in the job.
-        speaker: id.
         train: indices of the speaker's utterances that it learns from.
         held_out: indices of the utterances that it is judged by.
         is_final: whether its result is what the speaker gets.
@@ -146,7 +145,6 @@ def evidence(texts: abc.Collection[str], num_dev: int) -> str:
     """What a speaker's error rate is measured on, one of `EVIDENCE`.
 
     Args:
-        texts: texts of the utterances to learn from.
         num_dev: number of utterances to be judged by.
     """
     if num_dev:
@@ -160,12 +158,10 @@ def runs(
     """The runs of one speaker, the final one first.
 
     Args:
-        speaker: id.
         texts: texts of the utterances to learn from, which come first. A fold
             leaves out all utterances of a text (of several microphones, say)
             together: a run that has learned one knows the others.
         num_dev: number of utterances to be judged by, which follow.
-        max_folds: most folds.
     """
     num_train = len(texts)
     everything = tuple(range(num_train))
@@ -196,9 +192,6 @@ def modes_to_try(
 
     Args:
         mode: one of `MODES`, or `AUTO`.
-        has_encoder: whether the space has a speaker encoder.
-        num_utterances: number of the speaker's utterances to learn from.
-        values: how speakers are enrolled.
     """
     if mode != AUTO:
         return (mode,)
@@ -215,9 +208,7 @@ def bucket_seconds(
     """The length that a speaker's padded lengths are rounded up to.
 
     Args:
-        modes: the modes that are tried.
         longest: seconds of the speaker's longest utterance.
-        values: how speakers are enrolled.
     """
     if "full" in modes:
         return values.full_bucket_seconds
@@ -240,7 +231,6 @@ def even_places(counts: abc.Iterable[int], most: int) -> int:
 
     Args:
         counts: number of rows of each padded length; lengths never mix.
-        most: most rows of a step.
     """
     counts = list(counts)
 

@@ -24,12 +24,7 @@ def read(
     """The usable utterances of the speakers to enrol.
 
     Args:
-        base: the base model that has to take them.
-        manifest: path of the recordings to learn from.
-        dev_manifest: path of recordings to be judged by; none if empty.
         speakers: ids; all of the manifest if empty.
-        min_seconds: shorter recordings are left out.
-        trim_silence: see `schema.Data`.
 
     Returns:
         two dicts of speaker to utterances, to learn from and to be judged by,

@@ -24,8 +24,6 @@ class Judgement:
 
     Attributes:
         losses: dict of utterance index to its loss.
-        errors: word errors over all utterances.
-        words: words of all utterances.
     """
 
     losses: dict[int, float]
@@ -75,7 +73,6 @@ class Candidate:
     Attributes:
         mode: one of `plan.MODES`, or "base".
         step: the mode's step with the lowest held-out loss.
-        judgement: its results on held-out utterances.
         embedding: the final run's embedding; empty for the base.
         tensors: dict of name to the final run's tensors, where the embedding
             does not determine them.
@@ -93,18 +90,13 @@ class Enrolled:
     """What one speaker got.
 
     Attributes:
-        speaker: id.
         mode: one of `plan.MODES`; "" where nothing improves on the base model
             (`Judgement.improves`), and there are no tensors.
         tensors: dict of name to float32 array, or None.
         embedding: where the Submodel is in the space, or started from.
-        step: step of the mode.
         evidence: what the error rates were measured on: "dev", "folds" (such
             as leave-one-out) or "own" (a single text, judged by itself).
         judgements: dict of mode, and "base", to the judgement.
-        num_utterances: number of utterances that were learned from.
-        seconds_of_speech: their total length.
-        warnings: doubts about the recordings.
     """
 
     speaker: str
@@ -168,8 +160,6 @@ def warnings(
     """Doubts about the recordings that the held-out errors raise.
 
     Args:
-        base: results of the base model.
-        best: results of the best candidate.
         utt_ids: dict of utterance index to id.
     """
     found = []

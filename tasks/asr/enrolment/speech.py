@@ -30,9 +30,7 @@ class Speech:
     """Every utterance of some speakers.
 
     Args:
-        base: a frozen base model.
         first_block: the first encoder block above the lowest adapter's.
-        speakers: dict of speaker to utterances.
         bucket_seconds: dict of speaker to the length that padded lengths are
             rounded up to. It is the speaker's own, whoever else enrols.
 
@@ -92,7 +90,6 @@ class Speech:
         """Groups items by the padded length of their utterance.
 
         Args:
-            items: anything.
             utterance_of: function of an item to the speaker and index of its
                 utterance.
 
@@ -112,8 +109,6 @@ class Speech:
         """Activations `[u, t, d]` and paddings `[u, t]` of some utterances.
 
         Args:
-            speaker: id.
-            indices: indices of the speaker's utterances.
             bucket: padded length of all of them, in samples.
         """
         self._listen(

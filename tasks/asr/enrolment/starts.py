@@ -25,11 +25,7 @@ class Starts:
     """Puts the runs at their starts.
 
     Args:
-        space: the space.
         stack: its stack with a slot for each run, in their order.
-        learner: what trains the stack.
-        runs: the runs.
-        speech: the utterances of their speakers.
         num_neighbors: number of speakers of the space that are tried.
     """
 
@@ -114,7 +110,6 @@ class Starts:
         the final run of a speaker.
 
         Args:
-            judge: the judge of the runs.
             before: the losses where the runs are.
             seeking: the speakers whose runs may move.
 

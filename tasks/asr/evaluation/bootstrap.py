@@ -38,8 +38,6 @@ def speaker_rates(
         speaker: id, which keys the random stream.
         words: `[utterances]` int, at least 1 each.
         errors: `[utterances, 2]` int, of the base and of the Submodel.
-        num_bootstrap: number of resamples.
-        seed: not negative.
 
     Returns:
         `[num_bootstrap, 2]` float64, errors pooled over words.
@@ -70,7 +68,6 @@ def draw_speakers(
         speakers: ids, which key the random stream: the same speakers have the
             same interval whatever their group is called.
         rates: `[speakers, num_bootstrap, 2]`, from `speaker_rates`.
-        seed: not negative.
 
     Returns:
         `[num_bootstrap, speakers, 2]`: each row is one resampled group.

@@ -25,10 +25,7 @@ def transcribe(
         base: the base model of the Submodels.
         compared: the base model that people use without a Submodel; often
             `base`, or the same Whisper at its full audio context.
-        submodels: the Submodels of the speakers.
-        data: dict of slot to a speaker's utterances.
         train_texts: dict of speaker to the texts it trained on.
-        beam_size: 1 for greedy decoding.
         replicas: the replicas that the base models were made on; None for
             one.
 

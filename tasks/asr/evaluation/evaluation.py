@@ -37,17 +37,9 @@ class Evaluation:
         base: the base model of the Submodels.
         compared: the base model without Submodels that they are compared
             with.
-        submodels: the Submodels, checked.
-        data: dict of slot to a speaker's utterances.
-        left_out: what of the test manifest cannot be used.
         train_texts: dict of speaker to the texts it trained on.
-        history: the learning curves.
-        space: the space that the run trained, if any.
-        text: how texts are compared.
-        beam_size: 1 for greedy decoding.
-        details: what is compared with what, for the report.
-        output_dir: the folder of the results.
-        replicas: the replicas that share the work.
+        description: what the run says of itself.
+        compared_with: path of `compared`.
     """
 
     base: base_model.BaseModel
@@ -60,7 +52,9 @@ class Evaluation:
     space: space_file.Space | None
     text: schema.Text
     beam_size: int
-    details: dict[str, Any]
+    description: dict[str, Any]
+    compared_with: str
+    test_manifest: str
     output_dir: str
     replicas: replicas_lib.Replicas
 
@@ -99,13 +93,26 @@ class Evaluation:
                 summary,
                 records,
                 self.history,
-                self.details,
+                self._details(),
                 self.left_out,
                 self.space,
             )
         # A process that left before the chief has written would count as dead.
         processes.gather()
         return summary
+
+    def _details(self):
+        return {
+            "experiment": self.description["experiment"],
+            "base": self.description["base"],
+            "base_fingerprint": self.base.fingerprint(),
+            "compared_with": self.compared_with,
+            "compared_fingerprint": self.compared.fingerprint(),
+            "test_manifest": self.test_manifest,
+            "beam_size": self.beam_size,
+            "normalizer": self.text.normalizer,
+            "values_per_submodel": self.submodels.layout.num_values,
+        }
 
 
 def prepare(
@@ -126,7 +133,6 @@ def prepare(
     """Reads and checks all that an evaluation needs.
 
     Args:
-        model_dir: folder of the run.
         test_manifest: path of the JSONL manifest to recognise.
         base: path of the base model; where training found it if empty.
         compare_with: path of the Whisper to compare with, at its full audio
@@ -134,7 +140,6 @@ def prepare(
         experiment: name that the run's experiment must have, if any.
         overrides: values that the run must have, such as `train.seed=0`.
         speakers: ids; all of the manifest if empty.
-        beam_size: 1 for greedy decoding.
         normalizer: one of `text.NORMALIZERS`; the run's own if empty.
         strict: refuse if any utterance is unusable.
         output_dir: folder of the results; MODEL_DIR/evaluation if empty.
@@ -152,24 +157,45 @@ def prepare(
     output_dir = output_dir or directory.evaluation
     if replicas.processes.is_chief:
         model_directory.check_writable(output_dir, "--output_dir")
-    history, train_texts = directory.read_history(), directory.read_texts()
     with replicas.scope():
         model = _load_base(values, saved, base)
         compared = _load_compared(values, compare_with) or model
-    fingerprint = model.fingerprint()
+    trim_silence = values.data.trim_silence
     data, left_out = recordings.read(
-        model,
-        test_manifest,
-        speakers,
-        strict,
-        normalizer,
-        values.data.trim_silence,
+        model, test_manifest, speakers, strict, normalizer, trim_silence
     )
+    return Evaluation(
+        base=model,
+        compared=compared,
+        submodels=_read_submodels(directory, model, values, data, replicas),
+        data=data,
+        left_out=left_out,
+        train_texts=directory.read_texts(),
+        history=directory.read_history(),
+        space=_load_space(directory, model),
+        text=dataclasses.replace(values.text, normalizer=normalizer),
+        beam_size=beam_size,
+        description=saved,
+        compared_with=compare_with or saved["base"],
+        test_manifest=test_manifest,
+        output_dir=output_dir,
+        replicas=replicas,
+    )
+
+
+def _load_space(directory, base):
+    """The space that the run trained; None for a run that trained slots."""
+    if not tf.io.gfile.exists(directory.space):
+        return None
+    return space_file.load(directory.space, base.fingerprint())
+
+
+def _read_submodels(directory, base, values, data, replicas):
     submodels = tested_submodels.read(
         directory,
         [each.speaker for each in data.values()],
-        fingerprint,
-        task.layout_of(model, values.adapter),
+        base.fingerprint(),
+        task.layout_of(base, values.adapter),
     )
     replicas.processes.check_same(
         "the Submodels and the recordings",
@@ -178,44 +204,7 @@ def prepare(
             [u.utt_id for each in data.values() for u in each.utterances],
         ],
     )
-    return Evaluation(
-        base=model,
-        compared=compared,
-        submodels=submodels,
-        data=data,
-        left_out=left_out,
-        train_texts=train_texts,
-        history=history,
-        space=load_space(directory, fingerprint),
-        text=dataclasses.replace(values.text, normalizer=normalizer),
-        beam_size=beam_size,
-        details={
-            "experiment": saved["experiment"],
-            "base": saved["base"],
-            "base_fingerprint": fingerprint,
-            "compared_with": compare_with or saved["base"],
-            "compared_fingerprint": compared.fingerprint(),
-            "test_manifest": test_manifest,
-            "beam_size": beam_size,
-            "normalizer": normalizer,
-            "values_per_submodel": submodels.layout.num_values,
-        },
-        output_dir=output_dir,
-        replicas=replicas,
-    )
-
-
-def load_space(
-    directory: model_directory.ModelDirectory, base_fingerprint: str
-) -> space_file.Space | None:
-    """The space that the run trained; None for a run that trained slots.
-
-    Raises:
-        SpaceError: the file is damaged, or of another base model.
-    """
-    if not tf.io.gfile.exists(directory.space):
-        return None
-    return space_file.load(directory.space, base_fingerprint)
+    return submodels
 
 
 def _read_run(directory, experiment, overrides):

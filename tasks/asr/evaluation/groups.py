@@ -33,13 +33,6 @@ def speaker(
 ) -> tuple[dict[str, Any], np.ndarray]:
     """One speaker's row.
 
-    Args:
-        scored: all utterances of the speaker.
-        train_minutes: minutes of training speech, if known.
-        target_word_error_rate: fraction that counts as success.
-        num_bootstrap: resamples of the intervals.
-        seed: seed of the resampling.
-
     Returns:
         the row, a JSON-able dict, and its resampled error rates
         `[num_bootstrap, 2]`. Intervals are over the speaker's utterances.
@@ -107,8 +100,6 @@ def group(
             wanted; may be empty.
         resampled: error rates `[num_bootstrap, 2]` of each row; empty where
             no intervals are wanted.
-        target_word_error_rate: fraction that counts as success.
-        seed: seed of the resampling.
 
     Returns:
         JSON-able dict: `num_speakers`, `num_utterances`, `num_words`, the

@@ -8,6 +8,7 @@ positive change is harm.
 """
 
 import collections
+import functools
 from collections import abc
 from typing import Any
 
@@ -27,7 +28,6 @@ def summarize(
     """Scores every speaker and sums the speakers up.
 
     Args:
-        records: the transcribed utterances, at least one.
         normalizer: one of `text.NORMALIZERS`.
         target_word_error_rate: fraction; a speaker's success is a rate of at
             most this (Tobin & Tomanek, arXiv 2110.04612).
@@ -37,52 +37,30 @@ def summarize(
         seed: seed of the resampling, not negative.
 
     Returns:
-        JSON-able dict. Figures that are undefined, such as the relative
-        reduction of a speaker whom the base never mishears, are None. The
-        groups `overall`, `typical`, `moderate_severe`,
-        `moderate_severe_given` and those in `by_severity` have the keys of
-        `groups.group`. `typical` goes by the given severity;
-        `moderate_severe` by the base's measured error rate, given controls
-        left out. `typical_change_points` is the mean of the typical speakers'
-        changes; each speaker has one vote.
+        JSON-able dict, in which undefined figures are None, such as the
+        relative reduction of a speaker whom the base never mishears. Groups
+        have the keys of `groups.group`. `typical` goes by the given severity;
+        `moderate_severe` by the base's measured error rate, without controls.
 
     Raises:
         ValueError: no record, one given twice, a speaker of two severities, an
             unknown normaliser, or a negative number.
     """
-    for name, value in (
-        ("target_word_error_rate", target_word_error_rate),
-        ("num_bootstrap", num_bootstrap),
-        ("seed", seed),
-    ):
-        if not value >= 0:
-            raise ValueError(
-                f"`{name}` must not be negative. Received: {value}."
-            )
+    _check_not_negative(
+        target_word_error_rate=target_word_error_rate,
+        num_bootstrap=num_bootstrap,
+        seed=seed,
+    )
     scoring.check(records)
     scored, empty = scoring.score(records, normalizer)
     by_speaker = _by_speaker(scored)
+    figures = (target_word_error_rate, num_bootstrap, seed)
     speakers = [
-        groups.speaker(
-            by_speaker[speaker],
-            train_minutes.get(speaker),
-            target_word_error_rate,
-            num_bootstrap,
-            seed,
-        )
-        for speaker in sorted(by_speaker)
+        groups.speaker(by_speaker[each], train_minutes.get(each), *figures)
+        for each in sorted(by_speaker)
     ]
-
-    def group(belongs):
-        chosen = [(row, rates) for row, rates in speakers if belongs(row)]
-        return groups.group(
-            [row for row, _ in chosen],
-            [rates for _, rates in chosen],
-            target_word_error_rate,
-            seed,
-        )
-
     rows = [row for row, _ in speakers]
+    group = functools.partial(_group, speakers, target_word_error_rate, seed)
     return {
         "normalizer": normalizer,
         "target_word_error_rate": target_word_error_rate,
@@ -104,11 +82,30 @@ def summarize(
     }
 
 
+def _check_not_negative(**values):
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(
+                f"`{name}` must not be negative. Received: {value}."
+            )
+
+
 def _by_speaker(scored):
     result = collections.defaultdict(list)
     for item in scored:
         result[item.record.speaker].append(item)
     return result
+
+
+def _group(speakers, target_word_error_rate, seed, belongs):
+    """The group of the speakers whose row `belongs` to it."""
+    chosen = [(row, rates) for row, rates in speakers if belongs(row)]
+    return groups.group(
+        [row for row, _ in chosen],
+        [rates for _, rates in chosen],
+        target_word_error_rate,
+        seed,
+    )
 
 
 def _left_out(empty, by_speaker):

@@ -20,13 +20,10 @@ def read(
     """The test manifest's speakers, by slot, and what was left out.
 
     Args:
-        base: the base model that has to take the utterances.
-        path: the manifest.
         selected: speaker ids; all of the manifest if empty.
         strict: refuse if any utterance is unusable.
         normalizer: one of `text.NORMALIZERS`. An utterance without a word
             under it has no error rate and is left out.
-        trim_silence: see `schema.Data`.
 
     Raises:
         ValueError: nothing is usable, a selected speaker has nothing usable,

@@ -32,17 +32,7 @@ def write(
     left_out: rejections.Rejections,
     space: space_file.Space | None = None,
 ) -> None:
-    """Writes all files into a folder, `results.json` and the page last.
-
-    Args:
-        directory: the folder.
-        summary: dict from `metrics.summarize`.
-        records: every utterance.
-        history: the learning curves.
-        details: what was compared with what.
-        left_out: what was left out of the test manifest.
-        space: the space that the report draws a map of, if any.
-    """
+    """Writes all files into a folder, `results.json` and the page last."""
 
     def write_file(name, text):
         files.write_atomically(posixpath.join(directory, name), text.encode())

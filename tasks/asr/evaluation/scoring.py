@@ -22,17 +22,12 @@ class Transcribed:
     """One utterance as said, as the base heard it and as the Submodel did.
 
     Attributes:
-        speaker: id.
         utt_id: unique within the speaker.
         severity: label that the corpus or the user gives, or None. `typical`
             marks a control.
         novelty: one of `NOVELTIES`, against what the speaker's Submodel was
             trained on.
-        reference: what was said.
-        base_hypothesis: what the base model heard.
-        submodel_hypothesis: what the base model heard with the Submodel.
         duration: seconds.
-        simulated: whether a synthesiser spoke.
     """
 
     speaker: str
@@ -110,7 +105,6 @@ def word_errors(
 
     Args:
         references: normalised texts, none empty.
-        hypotheses: normalised texts.
     """
     if not references:
         return []
@@ -134,7 +128,6 @@ def score(
     """Counts the words and the errors of every utterance.
 
     Args:
-        records: the utterances.
         normalizer: one of `text.NORMALIZERS`.
 
     Returns:

@@ -10,11 +10,7 @@ _COLUMNS = (
 
 
 def text(summary: dict[str, Any]) -> str:
-    """Lines of at most 96 columns: speakers by given severity, then medians.
-
-    Args:
-        summary: dict from `metrics.summarize`.
-    """
+    """Lines of at most 96 columns: speakers by given severity, then medians."""
     by_severity = collections.defaultdict(list)
     for row in summary["speakers"]:
         by_severity[row["severity"]].append(row)

@@ -20,10 +20,6 @@ class TestedSubmodels:
     """The Submodels of a run's speakers; none of them is in memory.
 
     Attributes:
-        directory: the run.
-        base_fingerprint: fingerprint of the Submodels' base model.
-        layout: what every Submodel looks like.
-        residual_weight: the residual weight that all of them have.
         train_minutes: dict of speaker to minutes of training speech.
         sha256: dict of speaker to the SHA-256 of the Submodel's content.
     """
@@ -53,10 +49,6 @@ class TestedSubmodels:
     ) -> None:
         """Puts speakers' Submodels into the first places, in order.
 
-        Args:
-            places: what `stack` returned.
-            speakers: ids.
-
         Raises:
             ValueError: a Submodel has changed since it was checked.
         """
@@ -79,10 +71,8 @@ def read(
     """Reads the speakers' files once, to know that all of them can be used.
 
     Args:
-        directory: the run.
         speakers: ids, at least one.
         base_fingerprint: the base model that every Submodel must be made for.
-        layout: what every Submodel must look like.
 
     Raises:
         ValueError: a speaker has no Submodel, or one that cannot be used.

@@ -17,9 +17,7 @@ class Transcriber:
     """A base model that turns batches into texts, alone or with Submodels.
 
     Args:
-        base: `BaseModel`.
         stack: the `Stack` of the Submodels; None for the base model alone.
-        beam_size: 1 for greedy decoding.
         replicas: `Replicas` that base and stack were made on; None for one.
     """
 
@@ -48,10 +46,8 @@ class Transcriber:
         """The text of every utterance.
 
         Args:
-            speakers: dict of slot to `SpeakerUtterances`.
             places: speakers of a batch.
             utterances: utterances of each speaker in a batch.
-            title: title of the progress bar.
 
         Returns:
             dict of slot and index of the utterance to text and score; the

@@ -22,7 +22,6 @@ def losses(
     Args:
         history: dicts with `speaker`, `step` and `train_loss`, `dev_loss`,
             both or neither.
-        severities: dict of speaker to given severity.
 
     Returns:
         None where there is no finite loss.

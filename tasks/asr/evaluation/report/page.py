@@ -38,13 +38,10 @@ def write(
 
     Args:
         path: local path or `gs://`.
-        summary: dict from `metrics.summarize`.
         history: dicts with `speaker`, `step` and `train_loss`, `dev_loss` or
             both; may be empty.
-        title: heading of the page.
         details: what was evaluated (experiment, base model and its
             fingerprint, manifests); nested dicts are flattened.
-        space: the space that the Submodels come from, if any.
 
     Raises:
         OSError: the file cannot be written; names the path.

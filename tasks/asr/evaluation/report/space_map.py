@@ -51,12 +51,7 @@ def project(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def speaker_map(
     space: space_file.Space, rows: list[dict[str, Any]]
 ) -> figure_lib.Figure:
-    """The speakers of a space in the plane, by severity and by gain.
-
-    Args:
-        space: the space.
-        rows: speakers' rows, as `groups.speaker` makes them.
-    """
+    """The speakers of a space in the plane, by severity and by gain."""
     coordinates, shares = project(_points(space))
     by_speaker = {row["speaker"]: row for row in rows}
     found = [by_speaker.get(speaker) for speaker in space.speakers]
@@ -108,10 +103,6 @@ def neighbours(
     space: space_file.Space, rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The nearest speakers of the evaluated speakers, for a table.
-
-    Args:
-        space: the space.
-        rows: speakers' rows, as `groups.speaker` makes them.
 
     Returns:
         dicts of `speaker`, `severity`, and `nearest`, pairs of a speaker and

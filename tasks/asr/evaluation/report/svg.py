@@ -106,7 +106,6 @@ def element(figure: figure_lib.Figure, salt: str) -> str:
     """The figure as an SVG element that refers to nothing outside of it.
 
     Args:
-        figure: the figure.
         salt: name of the figure, unique in the page; the ids of clip paths
             and markers are made from it.
     """
