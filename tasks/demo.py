@@ -27,7 +27,9 @@ _BASE = flags.DEFINE_string("base", "tiny.en", "The Whisper to start from.")
 _SEED = flags.DEFINE_integer("seed", 7, "Of the simulated speakers.")
 
 
-def steps(output, base, seed):
+def steps(
+    output: str, base: str, seed: int
+) -> list[tuple[str, str | None, list[str]]]:
     """The demo's commands: (title, what it writes, arguments)."""
     voices = os.path.join(output, "typical_voices")
     speech = os.path.join(output, "speech")
@@ -100,7 +102,7 @@ def steps(output, base, seed):
     ]
 
 
-def _check_same(output, request):
+def _check_same(output: str, request: dict[str, object]) -> None:
     """Refuses a folder whose parts are another demo's."""
     path = os.path.join(output, "demo.json")
     if not os.path.exists(path):
@@ -116,7 +118,7 @@ def _check_same(output, request):
         )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     output = _OUTPUT_DIR.value
     os.makedirs(output, exist_ok=True)
     _check_same(output, {"base": _BASE.value, "seed": _SEED.value})

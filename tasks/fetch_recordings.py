@@ -29,7 +29,7 @@ _PACKAGES_DIR = flags.DEFINE_string(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     try:
         fractions = tuple(float(share) for share in _FRACTIONS.value)
     except ValueError:

@@ -83,14 +83,11 @@ _OPTIONS = (
 )
 
 
-def main(argv):
-    del argv
+def main(_: list[str]) -> None:
     if _LIST_CORPORA.value:
         print(_listing())
         return
-    for flag in (_FROM, _ROOT, _OUTPUT):
-        if not flag.value:
-            raise ValueError(f"--{flag.name} is missing; --help explains it")
+    name, root, output = map(_given, (_FROM, _ROOT, _OUTPUT))
     labels = {}
     if _SEVERITY_TABLE.value:
         labels = common.read_labels(_SEVERITY_TABLE.value)
@@ -99,24 +96,30 @@ def main(argv):
         for name in _OPTIONS
         if flags.FLAGS[name].value is not None
     }
-    utterances, left_out = registry.read(_FROM.value, _ROOT.value, **given)
+    utterances, left_out = registry.read(name, root, **given)
     utterances = common.with_labels(utterances, labels)
     if _LOWERCASE.value:
         utterances = [_lowered(each) for each in utterances]
-    account = f"{_OUTPUT.value}.left_out.txt"
-    folder = os.path.dirname(_OUTPUT.value)
+    account = f"{output}.left_out.txt"
+    folder = os.path.dirname(output)
     files.write_together(
         {
-            account: left_out.describe(examples=None) or "Nothing left out.\n",
-            _OUTPUT.value: manifest.dumps(utterances, folder),
+            account: left_out.account(),
+            output: manifest.dumps(utterances, folder),
         }
     )
     print(_summary(utterances, labels), end="")
     print(left_out.describe(), end="")
-    print(f"Manifest: {_OUTPUT.value}\nLeft out, all of it: {account}")
+    print(f"Manifest: {output}\nLeft out, all of it: {account}")
 
 
-def _listing():
+def _given(flag: flags.FlagHolder[str | None]) -> str:
+    if not flag.value:
+        raise ValueError(f"--{flag.name} is missing; --help explains it")
+    return flag.value
+
+
+def _listing() -> str:
     parts = []
     for name in registry.CORPORA:
         options = ", ".join(f"--{each}" for each in registry.options(name))
@@ -127,13 +130,15 @@ def _listing():
     return "\n".join(parts)
 
 
-def _lowered(utterance):
+def _lowered(utterance: manifest.Utterance) -> manifest.Utterance:
     if not utterance.text.isupper():
         return utterance
     return dataclasses.replace(utterance, text=utterance.text.lower())
 
 
-def _summary(utterances, labels):
+def _summary(
+    utterances: list[manifest.Utterance], labels: common.Labels
+) -> str:
     speakers = {each.speaker: each.severity for each in utterances}
     minutes = sum(each.duration for each in utterances) / 60
     lines = [

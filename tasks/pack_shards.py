@@ -44,8 +44,7 @@ _STRICT = flags.DEFINE_bool(
 )
 
 
-def main(argv):
-    del argv
+def main(_: list[str]) -> None:
     paths = _by_name(_MANIFEST.value)
     with files.new_folder(_OUTPUT_DIR.value) as folder:
         parts, left_out = {}, {}
@@ -63,11 +62,11 @@ def main(argv):
             left_out[name] = rejections.Rejections(
                 left_out[name] + packed.left_out[name]
             )
-            account = left_out[name].describe(examples=None)
-            for file, text in (
-                (name, manifest.dumps(utterances, folder)),
-                (f"{name}.left_out.txt", account or "Nothing left out.\n"),
-            ):
+            texts = {
+                name: manifest.dumps(utterances, folder),
+                f"{name}.left_out.txt": left_out[name].account(),
+            }
+            for file, text in texts.items():
                 (folder / file).write_text(text, encoding="utf-8")
     for name, utterances in packed.utterances.items():
         print(f"{name}: {len(utterances)} utterances")
@@ -79,7 +78,7 @@ def main(argv):
     )
 
 
-def _by_name(paths):
+def _by_name(paths: list[str]) -> dict[str, str]:
     """The manifests by the names that they get in the output folder."""
     named = {}
     for path in paths:
@@ -95,7 +94,11 @@ def _by_name(paths):
     return named
 
 
-def _check(path, utterances, left_out):
+def _check(
+    path: str,
+    utterances: list[manifest.Utterance],
+    left_out: rejections.Rejections,
+) -> None:
     if _STRICT.value:
         left_out.raise_if_any(f"manifest {path}")
     if not utterances:

@@ -68,7 +68,7 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     request = corpus.Request(
         num_speakers=_NUM_SPEAKERS.value,
         severities=tuple(_SEVERITIES.value),
@@ -93,7 +93,7 @@ def main(_):
     )
 
 
-def _voice_range():
+def _voice_range() -> tuple[int, int]:
     first, _, last = _VOICES.value.partition(":")
     try:
         return int(first), int(last)

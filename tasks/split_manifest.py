@@ -51,8 +51,7 @@ _STRICT = flags.DEFINE_bool(
 )
 
 
-def main(argv):
-    del argv
+def main(_: list[str]) -> None:
     try:
         fractions = tuple(float(share) for share in _FRACTIONS.value)
     except ValueError:
@@ -79,9 +78,8 @@ def main(argv):
         paths[name]: manifest.dumps(part, folder)
         for name, part in parts.items()
     }
-    account = left_out.describe(examples=None) or "Nothing left out.\n"
     files.write_together(
-        {**texts, os.path.join(folder, "left_out.txt"): account}
+        {**texts, os.path.join(folder, "left_out.txt"): left_out.account()}
     )
     print(report.describe(), end="")
     print(f"Written to {folder}")

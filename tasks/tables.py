@@ -1,15 +1,18 @@
 """Tables of plain text."""
 
+from collections import abc
 
-def aligned(rows):
+
+def aligned(rows: abc.Iterable[abc.Sequence[str]]) -> str:
     """Rows as text whose columns begin below each other.
 
     Args:
-        rows: list of sequences of as many strings each.
+        rows: all of one length.
 
     Returns:
-        str without a newline at its end.
+        lines without a newline after the last.
     """
+    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -23,7 +23,7 @@ _COLUMNS = {
 }
 
 
-def read(root, speaker=""):
+def read(root: str | os.PathLike, speaker: str = "") -> common.Imported:
     """Imports every metadata table below a folder.
 
     Args:

@@ -1,14 +1,16 @@
-"""What every importer shares: candidates, text files, labels.
+"""Shared by all importers: candidates, text files, labels.
 
 An importer is a function of the corpus's folder and of its own keyword
-options. It returns the usable utterances and a `rejections.Rejections` that
-accounts for everything else that looked like data.
+options. It returns the usable utterances and names everything else that looked
+like data.
 """
 
 import csv
 import dataclasses
 import os
 import pathlib
+import typing
+from collections import abc
 
 from tasks.asr.data import inspection, manifest, rejections
 
@@ -18,6 +20,12 @@ AUDIO_EXTENSIONS = (
 )
 
 
+# What an importer returns: the usable utterances, and what is left out.
+Imported = tuple[list[manifest.Utterance], rejections.Rejections]
+# A speaker to the severity and the etiology.
+Labels = dict[str, tuple[str, str]]
+
+
 class Collector:
     """Gathers the candidates of a corpus and the account of the rest.
 
@@ -25,24 +33,34 @@ class Collector:
         root: the corpus's folder; places in the account are relative to it.
     """
 
-    def __init__(self, root):
+    def __init__(self, root: str | os.PathLike) -> None:
         self.root = pathlib.Path(root)
         self.left_out = rejections.Rejections()
         self._places = []
         self._candidates = []
 
-    def reject(self, path, reason, detail="", utt_id=""):
-        """Accounts for something that cannot be used."""
+    def reject(
+        self,
+        path: str | os.PathLike,
+        reason: str,
+        detail: str = "",
+        utt_id: str = "",
+    ) -> None:
+        """Leaves out by name something that cannot be used."""
         self.left_out.add(self._place(path), utt_id, reason, detail)
 
-    def add(self, path, text, speaker, utt_id, **fields):
+    def add(
+        self,
+        path: str | os.PathLike,
+        text: str,
+        speaker: str,
+        utt_id: str,
+        **fields: typing.Any,
+    ) -> None:
         """Adds a candidate; its audio is looked at by `finish`.
 
         Args:
-            path: audio file.
-            text: transcript; an empty one is accounted for.
-            speaker: speaker id.
-            utt_id: utterance id.
+            text: the transcript; an empty one is left out by name.
             **fields: further fields of `manifest.Utterance`; the duration is
                 the file's unless it is given.
         """
@@ -58,14 +76,14 @@ class Collector:
             )
         )
 
-    def finish(self, min_seconds=0.0):
-        """Reads the headers, drops what is unusable.
+    def finish(self, min_seconds: float = 0.0) -> Imported:
+        """Measures the recordings and drops what is unusable.
 
         Args:
             min_seconds: shorter utterances are left out.
 
         Returns:
-            the usable utterances and the account, as an importer returns them.
+            the usable utterances, and what is left out.
         """
         usable = inspection.measure(
             self._places, self._candidates, self.left_out
@@ -83,8 +101,8 @@ class Collector:
                 long_enough.append(each)
         return long_enough, self.left_out
 
-    def read_text(self, path):
-        """The text of a file, or None after accounting for why not."""
+    def read_text(self, path: str | os.PathLike) -> str | None:
+        """The text of a file, or None where it is left out by name."""
         try:
             return pathlib.Path(path).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
@@ -93,19 +111,19 @@ class Collector:
             self.reject(path, "text file cannot be read", error.strerror or "")
         return None
 
-    def _place(self, path):
+    def _place(self, path: str | os.PathLike) -> str:
         path = os.path.abspath(path)
         root = os.path.abspath(self.root)
         inside = os.path.commonpath([root, path]) == root
         return os.path.relpath(path, root) if inside else path
 
 
-def folders(path):
+def folders(path: str | os.PathLike) -> list[pathlib.Path]:
     """The visible folders in a folder, in order of name; [] if it is none."""
     return [each for each in entries(path) if each.is_dir()]
 
 
-def entries(path):
+def entries(path: str | os.PathLike) -> list[pathlib.Path]:
     """What is in a folder, in order of name, without hidden files.
 
     Hidden ones are other systems' (`._0001.wav` beside `0001.wav`).
@@ -118,7 +136,7 @@ def entries(path):
     )
 
 
-def audio_files(path):
+def audio_files(path: str | os.PathLike) -> list[pathlib.Path]:
     """The audio files in a folder, in order of name."""
     return [
         each
@@ -127,7 +145,7 @@ def audio_files(path):
     ]
 
 
-def split_name(folder_name):
+def split_name(folder_name: str) -> str:
     """A folder name's meaning: "train", "dev", "test", or "" if none."""
     words = folder_name.lower().replace("_", "-").split("-")
     for split, names in {
@@ -140,7 +158,7 @@ def split_name(folder_name):
     return ""
 
 
-def read_labels(path):
+def read_labels(path: str | os.PathLike) -> Labels:
     """Reads a user's table of speakers.
 
     Args:
@@ -161,7 +179,7 @@ def read_labels(path):
         ) from None
 
 
-def _read_labels(path):
+def _read_labels(path: str | os.PathLike) -> Labels:
     labels = {}
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
@@ -189,11 +207,12 @@ def _read_labels(path):
     return labels
 
 
-def with_labels(utterances, labels):
+def with_labels(
+    utterances: abc.Iterable[manifest.Utterance], labels: Labels
+) -> list[manifest.Utterance]:
     """Utterances with the labels of their speakers.
 
     Args:
-        utterances: `manifest.Utterance` values.
         labels: as `read_labels` returns them; a label there wins over the
             corpus's own, an empty one does not.
     """

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import abc
 
 import numpy as np
 import soundfile
@@ -34,19 +35,24 @@ LICENSE = (
 SAMPLE_RATE = 16000
 _SHORTEST_SECONDS = 0.25
 _DOWNLOAD_SECONDS = 900
-# What the transcripts put between brackets is described, not spoken.
+# Words between brackets describe a sound that nobody speaks.
 _DESCRIPTION = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _SPOKEN_SYMBOLS = {"*": "star", "#": "pound"}
 
 
-def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
+def fetch(
+    output_dir: str | os.PathLike,
+    fractions: tuple[float, ...] = (0.7, 0.1, 0.2),
+    seed: int = 0,
+    packages_dir: str | None = None,
+) -> tuple[dict, rejections.Rejections, bool]:
     """Writes the recordings as FLAC with manifests into a new folder.
 
     Args:
         output_dir: local folder, absent or empty, or made by the very same
             request, which is then left as it is.
         fractions: shares of the phrases in train, dev and test.
-        seed: integer; another seed, another choice of phrases.
+        seed: another seed chooses other phrases.
         packages_dir: folder with the two .deb files; downloaded if None.
 
     Returns:
@@ -79,7 +85,7 @@ def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
         copyright_file = _only(root, f"{AUDIO_PACKAGE}/copyright")
         shutil.copy(copyright_file, folder / "COPYRIGHT")
         (folder / "left_out.txt").write_text(
-            left_out.describe(examples=None), encoding="utf-8"
+            left_out.account(), encoding="utf-8"
         )
         metadata = {
             "notice": LICENSE,
@@ -94,7 +100,7 @@ def fetch(output_dir, fractions=(0.7, 0.1, 0.2), seed=0, packages_dir=None):
     return metadata, left_out, True
 
 
-def read_texts(path):
+def read_texts(path: str | os.PathLike) -> dict[str, str]:
     """The transcripts, `key: text` a line, as a dictionary.
 
     Args:
@@ -107,7 +113,7 @@ def read_texts(path):
         }
 
 
-def spoken_text(text):
+def spoken_text(text: str) -> str:
     """A transcript without descriptions and trailing dots; "" if none is left.
 
     Symbols that are read aloud become words: `*` star, `#` pound.
@@ -120,20 +126,20 @@ def spoken_text(text):
 
 
 @contextlib.contextmanager
-def _unpacked(packages_dir):
+def _unpacked(packages_dir: str | None) -> abc.Iterator[pathlib.Path]:
     """Yields a temporary folder with the content of both packages."""
     with tempfile.TemporaryDirectory(prefix="recordings-") as scratch:
         scratch = pathlib.Path(scratch)
+        packages = pathlib.Path(packages_dir or scratch)
         if packages_dir is None:
             _run(
                 ["apt-get", "download", AUDIO_PACKAGE, TEXT_PACKAGE],
                 scratch,
                 "check the network, or run `apt-get update` as root first",
             )
-            packages_dir = scratch
         root = scratch / "root"
         for package in (AUDIO_PACKAGE, TEXT_PACKAGE):
-            archive = _only(pathlib.Path(packages_dir), f"{package}_*.deb")
+            archive = _only(packages, f"{package}_*.deb")
             _run(
                 ["dpkg-deb", "-x", str(archive.absolute()), str(root)],
                 scratch,
@@ -142,7 +148,7 @@ def _unpacked(packages_dir):
         yield root
 
 
-def _run(command, folder, remedy):
+def _run(command: list[str], folder: str | os.PathLike, remedy: str) -> None:
     tool = command[0]
     if shutil.which(tool) is None:
         raise ValueError(
@@ -177,7 +183,7 @@ def _run(command, folder, remedy):
         )
 
 
-def _only(folder, pattern):
+def _only(folder: pathlib.Path, pattern: str) -> pathlib.Path:
     """The one path below `folder` that ends with the pattern."""
     found = sorted(folder.rglob(pattern)) if folder.is_dir() else []
     if not found:
@@ -188,7 +194,12 @@ def _only(folder, pattern):
     return found[-1]
 
 
-def _convert(sounds, texts, folder, left_out):
+def _convert(
+    sounds: pathlib.Path,
+    texts: abc.Mapping[str, str],
+    folder: pathlib.Path,
+    left_out: rejections.Rejections,
+) -> list[manifest.Utterance]:
     """Decodes and writes what is usable; returns the utterances."""
     (folder / "audio").mkdir()
     utterances = []
@@ -222,7 +233,7 @@ def _convert(sounds, texts, folder, left_out):
     return utterances
 
 
-def _text_of(key, texts):
+def _text_of(key: str, texts: abc.Mapping[str, str]) -> str:
     if key not in texts:
         raise rejections.UnusableError("no transcript")
     text = spoken_text(texts[key])

@@ -5,10 +5,13 @@
 The app keeps one person's recordings; several people's lie in one folder each.
 """
 
+import os
+import pathlib
+
 from tasks.asr.corpora import common
 
 
-def read(root, speaker=""):
+def read(root: str | os.PathLike, speaker: str = "") -> common.Imported:
     """Imports what the app uploaded.
 
     Args:
@@ -45,20 +48,22 @@ def read(root, speaker=""):
     return collector.finish()
 
 
-def _phrases_folder(folder):
+def _phrases_folder(folder: pathlib.Path) -> pathlib.Path | None:
     for candidate in (folder / "data", folder):
         if any(_is_phrase(each) for each in common.folders(candidate)):
             return candidate
     return None
 
 
-def _is_phrase(folder):
+def _is_phrase(folder: pathlib.Path) -> bool:
     return folder.name.isdecimal() and any(
         (folder / name).exists() for name in ("phrase.txt", "recording.wav")
     )
 
 
-def _add_speaker(collector, folder, speaker):
+def _add_speaker(
+    collector: common.Collector, folder: pathlib.Path, speaker: str
+) -> None:
     phrases = []
     for each in common.folders(folder):
         if each.name.isdecimal():

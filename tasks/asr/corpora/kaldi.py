@@ -9,7 +9,7 @@ import os
 from tasks.asr.corpora import common
 
 
-def read(root, audio_root=""):
+def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
     """Imports a Kaldi data folder.
 
     Args:

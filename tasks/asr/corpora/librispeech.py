@@ -3,10 +3,12 @@
 <split>/<spk>/<chap>/{<spk>-<chap>-<utt>.flac,<spk>-<chap>.trans.txt}
 """
 
+import os
+
 from tasks.asr.corpora import common
 
 
-def read(root):
+def read(root: str | os.PathLike) -> common.Imported:
     """Imports LibriSpeech.
 
     Args:

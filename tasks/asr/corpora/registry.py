@@ -2,10 +2,12 @@
 
 import inspect
 import os
+from collections import abc
 
 from lingvo_like import hyperparams
 from tasks.asr.corpora import (
     audiofolder,
+    common,
     euphonia,
     kaldi,
     librispeech,
@@ -14,7 +16,7 @@ from tasks.asr.corpora import (
     uaspeech,
 )
 
-CORPORA = {
+CORPORA: dict[str, abc.Callable[..., common.Imported]] = {
     "audiofolder": audiofolder.read,
     "euphonia": euphonia.read,
     "kaldi": kaldi.read,
@@ -25,17 +27,19 @@ CORPORA = {
 }
 
 
-def layout(name):
+def layout(name: str) -> str:
     """The first lines of a corpus's module: its name and its layout."""
-    return inspect.getmodule(CORPORA[name]).__doc__.rstrip()
+    return (inspect.getdoc(inspect.getmodule(CORPORA[name])) or "").rstrip()
 
 
-def options(name):
+def options(name: str) -> list[str]:
     """The keyword options that a corpus's importer takes."""
     return list(inspect.signature(CORPORA[name]).parameters)[1:]
 
 
-def read(name, root, **given):
+def read(
+    name: str, root: str | os.PathLike, **given: object
+) -> common.Imported:
     """Imports a corpus.
 
     Args:
@@ -44,7 +48,7 @@ def read(name, root, **given):
         **given: options of that importer.
 
     Returns:
-        utterances and `rejections.Rejections`.
+        the usable utterances, and what is left out.
 
     Raises:
         ValueError: no such corpus or option, or nothing usable below `root`.

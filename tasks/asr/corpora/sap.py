@@ -7,13 +7,16 @@ in transcripts are read as utils/normalizer of xiuwenz2/SAPC-template does.
 """
 
 import json
+import os
 import pathlib
 import re
 
 from tasks.asr.corpora import common
 
 
-def read(root, keep_disfluencies=False):
+def read(
+    root: str | os.PathLike, keep_disfluencies: bool = False
+) -> common.Imported:
     """Imports the project's folders.
 
     Args:
@@ -32,7 +35,7 @@ def read(root, keep_disfluencies=False):
     return collector.finish()
 
 
-def _speakers(root):
+def _speakers(root: pathlib.Path) -> list[pathlib.Path]:
     for stage in ("processed", "raw"):
         if common.folders(root / stage):
             root = root / stage
@@ -46,13 +49,13 @@ def _speakers(root):
     return found
 
 
-def _is_speaker(folder):
+def _is_speaker(folder: pathlib.Path) -> bool:
     # Not any JSON: a split may have one of its own beside the speakers.
     own = folder / f"{folder.name}.json"
     return own.exists() or bool(common.audio_files(folder))
 
 
-def _json_files(folder):
+def _json_files(folder: pathlib.Path) -> list[pathlib.Path]:
     return [each for each in common.entries(folder) if each.suffix == ".json"]
 
 
@@ -126,7 +129,7 @@ def _add_item(collector, folder, item, named, keep_disfluencies, fields):
         collector.add(audio, text, folder.name, stem, **fields)
 
 
-def clean(transcript, keep_disfluencies=False):
+def clean(transcript: str, keep_disfluencies: bool = False) -> str | None:
     """A transcript without its marks.
 
     `#dis` at the start and `[noise]` go; `{w:2}` and `{u:...}` are words that

@@ -8,6 +8,8 @@ controls. What is left out follows local/torgo_data_prep.sh and conf/bad_utts
 of idiap/torgo_asr.
 """
 
+import os
+import pathlib
 import re
 
 from tasks.asr.corpora import common
@@ -21,7 +23,9 @@ _SPEAKER = re.compile(r"[FM]C?\d\d")
 _READ_AS = re.compile(r"\s*\[\s*as in\b[^\]]*\]", re.IGNORECASE)
 
 
-def read(root, mic="head", strip_comments=False):
+def read(
+    root: str | os.PathLike, mic: str = "head", strip_comments: bool = False
+) -> common.Imported:
     """Imports TORGO, with or without its group folders.
 
     Args:
@@ -50,7 +54,7 @@ def read(root, mic="head", strip_comments=False):
     return collector.finish(MIN_SECONDS)
 
 
-def _speakers(root):
+def _speakers(root: pathlib.Path) -> list[pathlib.Path]:
     if _SPEAKER.fullmatch(root.resolve().name):
         return [root]
     found = []
@@ -128,7 +132,7 @@ def _add_mic(collector, session, mic, prompts, recordings, strip_comments):
         )
 
 
-def _transcript(prompt, strip_comments):
+def _transcript(prompt: str, strip_comments: bool) -> tuple[str, str]:
     """The words of a prompt, and why it has none that were surely said."""
     text = " ".join(prompt.split())
     if "input/images" in text or re.search(r"\.jpe?g\b", text, re.IGNORECASE):

@@ -10,7 +10,9 @@ blocks 1 and 3 train and block 2 tests (ffxiong/uaspeech,
 s5/local/prepare_uaspeech_data.sh), so only the UW words of the test are new.
 """
 
+import os
 import re
+from collections import abc
 
 from tasks.asr.corpora import common
 
@@ -23,7 +25,9 @@ _NAME = re.compile(
 )
 
 
-def read(root, mic="", audio_version="original"):
+def read(
+    root: str | os.PathLike, mic: str = "", audio_version: str = "original"
+) -> common.Imported:
     """Imports UASpeech.
 
     Args:
@@ -129,7 +133,7 @@ def _words(collector, speaker):
     return words
 
 
-def _label(columns):
+def _label(columns: abc.Sequence[str]) -> str:
     # HTK: [start [end]] label [score], times in units of 100 ns.
     while len(columns) > 1 and columns[0].isdecimal():
         columns = columns[1:]

@@ -185,7 +185,7 @@ def _stretch(
         end = recording.end(end)
         _check_stretch(recording, start, stop, end)
     first = first or 0
-    samples = _channels(queue.read())
+    samples = _channels(queue)
     return samples[:, max(0, start - first) : min(stop, end) - first]
 
 
@@ -209,7 +209,10 @@ def _check_stretch(
         )
 
 
-def _channels(frame: av.AudioFrame) -> np.ndarray:
+def _channels(queue: av.AudioFifo) -> np.ndarray:
+    frame = queue.read()
+    if frame is None:
+        return np.zeros((1, 0), np.float32)
     samples = frame.to_ndarray()
     if frame.format.is_planar:
         return samples

@@ -205,7 +205,7 @@ def _tokens(
             f"{len(tokens)} tokens, base.max_tokens is {base.max_tokens}",
         )
     num_samples = int(utterance.duration * base.sample_rate * fastest)
-    if not base.fits(num_samples, tokens):
+    if not base.fits(num_samples, list(tokens)):
         raise rejections.UnusableError(
             "too short for its transcript",
             f"{utterance.duration:.2f} s for {len(tokens)} tokens",

@@ -1,4 +1,4 @@
-"""What was left out and why: nothing unusable goes away silently."""
+"""What is left out and why. Nothing unusable goes away silently."""
 
 import collections
 import dataclasses
@@ -41,26 +41,28 @@ class Rejection:
     reason: str
     detail: str = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [self.where, self.utt_id, self.detail]
         return "  ".join(part for part in parts if part)
 
 
-class Rejections(list):
+class Rejections(list[Rejection]):
     """A list of `Rejection` that can describe itself."""
 
-    def add(self, where, utt_id, reason, detail=""):
+    def add(
+        self, where: str, utt_id: str, reason: str, detail: str = ""
+    ) -> None:
         """Appends one rejection."""
         self.append(Rejection(where, utt_id, reason, detail))
 
-    def by_reason(self):
-        """A dict of reason to its rejections, the commonest reason first."""
+    def by_reason(self) -> dict[str, list[Rejection]]:
+        """The rejections of each reason, the commonest reason first."""
         groups = collections.defaultdict(list)
         for rejection in self:
             groups[rejection.reason].append(rejection)
         return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
-    def summary(self):
+    def summary(self) -> str:
         """One line: each reason with its count and its first place."""
         return "; ".join(
             f"{len(group)} x {reason} (first: {group[0]})"
@@ -90,11 +92,15 @@ class Rejections(list):
                 lines.append(f"  {'':>{width}}    ... and {more} more")
         return "\n".join(lines) + "\n"
 
-    def raise_if_any(self, subject):
+    def account(self) -> str:
+        """Everything that is left out, as the text of a file."""
+        return self.describe(examples=None) or "Nothing left out.\n"
+
+    def raise_if_any(self, subject: str) -> None:
         """Raises a ValueError that names the first few, if there are any.
 
         Args:
-            subject: what was being read, for the message.
+            subject: what has them, for the message.
         """
         if not self:
             return

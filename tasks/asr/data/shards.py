@@ -16,51 +16,64 @@ import concurrent.futures
 import dataclasses
 import io
 import math
+import os
 import pathlib
+import typing
+from collections import abc
 
 import numpy as np
 import soundfile
 import tqdm
 
-from tasks.asr.data import audio, rejections, tfrecord
+from tasks.asr.data import audio, manifest, rejections, tfrecord
 
 # Utterances that wait for their turn in a shard, all of them in memory.
 _AT_ONCE = 64
 # Seconds in a manifest have four digits.
 _MANIFEST_STEP = 1e-4
 
-# What samples of 16 or 24 bits are kept in.
+# Samples of 16 or 24 bits are kept in one of these.
 CONTAINERS = ("FLAC", "WAV")
+
+# A path, an offset and a duration.
+_Cut: typing.TypeAlias = tuple[str, float, float]
+# A record's address and its duration, or why there is none.
+_Result: typing.TypeAlias = tuple[str, float] | rejections.UnusableError
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """What `pack` has made.
+    """The result of `pack`.
 
     Attributes:
-        utterances: dict of part to its packed `Utterance` values, in order.
-        left_out: dict of part to its `Rejections`.
+        utterances: of each part, in order.
+        left_out: of each part.
         num_shards, num_records, num_bytes: of all shards together.
         seconds: length of all records.
     """
 
-    utterances: dict
-    left_out: dict
+    utterances: dict[str, list[manifest.Utterance]]
+    left_out: dict[str, rejections.Rejections]
     num_shards: int
     num_records: int
     num_bytes: int
     seconds: float
 
 
-def pack(parts, folder, max_bytes, num_threads=8, container="FLAC"):
+def pack(
+    parts: abc.Mapping[str, abc.Sequence[manifest.Utterance]],
+    folder: str | os.PathLike,
+    max_bytes: int,
+    num_threads: int = 8,
+    container: str = "FLAC",
+) -> Packed:
     """Writes shards and points utterances to their records.
 
     A recording that several utterances or parts name with the same offset and
     duration is packed once.
 
     Args:
-        parts: dict of a part's name to its `Utterance` values, as they come
-            from `manifest.read`.
+        parts: names and their utterances, as `inspection.read` returns them.
         folder: where shard-00000.tfrecord and so on are written.
         max_bytes: a shard's greatest size; a longer recording gets a shard of
             its own.
@@ -109,17 +122,22 @@ def pack(parts, folder, max_bytes, num_threads=8, container="FLAC"):
     )
 
 
-def encode(path, offset=0.0, duration=None, container="FLAC"):
+def encode(
+    path: str,
+    offset: float = 0.0,
+    duration: float | None = None,
+    container: str = "FLAC",
+) -> tuple[bytes, float]:
     """One recording as the bytes of an audio file.
 
     Args:
-        path: audio file, or a record's address.
+        path: of a file, or a record's address.
         offset: seconds to skip.
         duration: seconds to keep; None keeps all to the end.
         container: one of `CONTAINERS`.
 
     Returns:
-        bytes, and the duration by which a manifest's line gets from them
+        the bytes, and the duration by which a manifest's line gets from them
         exactly the samples that `audio.load` gets from `path`.
 
     Raises:
@@ -138,17 +156,17 @@ def encode(path, offset=0.0, duration=None, container="FLAC"):
         if not missing and _decodes_to(whole, samples):
             return whole, to_the_end
         # What a manifest's rounding cuts off is not worth a file of floats.
-        rounded = duration is not None and duration == round(duration, 4)
-        if rounded and missing <= _MANIFEST_STEP * sample_rate:
+        is_rounded = duration is not None and duration == round(duration, 4)
+        if is_rounded and missing <= _MANIFEST_STEP * sample_rate:
             if _decodes_to(whole, samples):
-                return whole, duration
+                return whole, duration or to_the_end
     return _bytes(samples, sample_rate, "WAV", "FLOAT"), to_the_end
 
 
 class _Shards:
     """The files, one after the other."""
 
-    def __init__(self, folder, max_bytes):
+    def __init__(self, folder: str | os.PathLike, max_bytes: int) -> None:
         self._folder = pathlib.Path(folder)
         self._max_bytes = max_bytes
         self._file = None
@@ -156,7 +174,7 @@ class _Shards:
         self.num_shards = 0
         self.total_bytes = 0
 
-    def add(self, data):
+    def add(self, data: bytes) -> str:
         """Writes a record and returns its address."""
         record = tfrecord.framed(data)
         full = self._shard_bytes + len(record) > self._max_bytes
@@ -172,20 +190,22 @@ class _Shards:
         self.total_bytes += len(record)
         return address
 
-    def close(self):
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-def _cut(utterance):
+def _cut(utterance: manifest.Utterance) -> _Cut:
     return utterance.audio_filepath, utterance.offset, utterance.duration
 
 
-def _write(cuts, shards, num_threads, container):
+def _write(
+    cuts: list[_Cut], shards: _Shards, num_threads: int, container: str
+) -> dict[_Cut, _Result]:
     """A dict of each cut to (address, duration) or to its error."""
 
-    def attempt(cut):
+    def attempt(cut: _Cut) -> tuple[bytes, float] | rejections.UnusableError:
         try:
             return encode(*cut, container=container)
         except rejections.UnusableError as error:
@@ -211,7 +231,9 @@ def _write(cuts, shards, num_threads, container):
     return results
 
 
-def _whole_numbers(samples, sample_rate, container):
+def _whole_numbers(
+    samples: np.ndarray, sample_rate: int, container: str
+) -> bytes | None:
     """A file of 16 or else 24 bits; None if neither holds them exactly."""
     for subtype, bits, dtype in (
         ("PCM_16", 16, np.int16),
@@ -234,7 +256,9 @@ def _whole_numbers(samples, sample_rate, container):
     return None
 
 
-def _bytes(samples, sample_rate, container, subtype):
+def _bytes(
+    samples: np.ndarray, sample_rate: int, container: str, subtype: str
+) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(
         buffer, samples, sample_rate, format=container, subtype=subtype
@@ -242,14 +266,14 @@ def _bytes(samples, sample_rate, container, subtype):
     return buffer.getvalue()
 
 
-def _own_bytes(path):
+def _own_bytes(path: str) -> bytes:
     place = tfrecord.parse(path)
     if place is not None:
         return tfrecord.read(*place)
     return pathlib.Path(path).read_bytes()
 
 
-def _decodes_to(data, samples):
+def _decodes_to(data: bytes, samples: np.ndarray) -> bool:
     """Whether the bytes alone, with no file name to help, are the samples."""
     try:
         decoded, _ = audio.load(data)

@@ -10,6 +10,9 @@ import collections
 import dataclasses
 import hashlib
 import unicodedata
+from collections import abc
+
+from tasks.asr.data import manifest
 
 SPLITS = ("train", "dev", "test")
 # Each speaker's own phrases, or the same test phrases for everybody.
@@ -18,8 +21,12 @@ BY = ("speaker_phrases", "phrases")
 EXISTING = ("keep", "keep_test", "ignore")
 
 
-def phrase_key(text):
-    """What makes two transcripts one phrase: letters, not how they are set.
+# A speaker and what the speaker says, as `phrase_key` has it.
+_Phrase = tuple[str, str]
+
+
+def phrase_key(text: str) -> str:
+    """The letters of a text: equal for two transcripts of one phrase.
 
     Case, punctuation, spacing and apostrophes fold away; words stay apart.
     A text of punctuation alone is its own key.
@@ -29,7 +36,7 @@ def phrase_key(text):
     return " ".join(letters.split()) or " ".join(folded.split())
 
 
-def _fold(character):
+def _fold(character: str) -> str:
     if character in "'’‘ʼ`":
         return ""
     return " " if unicodedata.category(character)[0] in "PSZC" else character
@@ -37,7 +44,7 @@ def _fold(character):
 
 @dataclasses.dataclass
 class Report:
-    """What a reader of the splits should know.
+    """Facts about the splits that their reader should know.
 
     Attributes:
         counts: `{split: number of utterances}`.
@@ -53,7 +60,7 @@ class Report:
     absent: dict[str, tuple[str, ...]]
     repeated: dict[str, int]
 
-    def describe(self):
+    def describe(self) -> str:
         """Lines of text that end in a newline."""
         lines = [
             "  ".join(f"{name} {count}" for name, count in self.counts.items())
@@ -79,7 +86,9 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def _listing(title, details, examples=10):
+def _listing(
+    title: str, details: abc.Mapping[str, str], examples: int = 10
+) -> list[str]:
     if not details:
         return []
     lines = [f"{len(details)} {title}:"]
@@ -93,19 +102,18 @@ def _listing(title, details, examples=10):
 
 
 def assign(
-    utterances,
-    fractions=(0.8, 0.1, 0.1),
-    seed=0,
-    by="speaker_phrases",
-    existing="keep",
-):
+    utterances: abc.Sequence[manifest.Utterance],
+    fractions: tuple[float, ...] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    by: str = "speaker_phrases",
+    existing: str = "keep",
+) -> tuple[dict[str, list[manifest.Utterance]], Report]:
     """Puts every utterance into a split.
 
     Args:
-        utterances: `manifest.Utterance` values.
         fractions: shares of a speaker's phrases in train, dev and test; they
             sum to 1. A share above 0 gets at least one phrase.
-        seed: int; another seed, another choice of phrases.
+        seed: another seed chooses other phrases.
         by: "speaker_phrases" chooses among each speaker's own phrases;
             "phrases" holds the same phrases out for all speakers.
         existing: "keep" leaves utterances that have a split where they are;
@@ -137,7 +145,7 @@ def assign(
     return splits, _report(splits, fractions, too_few)
 
 
-def _check(fractions, by, existing):
+def _check(fractions: tuple[float, ...], by: str, existing: str) -> None:
     if len(fractions) != 3 or not all(0 <= share <= 1 for share in fractions):
         raise ValueError(
             "fractions must be three shares, of train, dev and test, between "
@@ -159,18 +167,20 @@ def _check(fractions, by, existing):
             )
 
 
-def _without_test(fractions):
+def _without_test(fractions: tuple[float, ...]) -> tuple[float, ...]:
     train, dev, _ = fractions
     return (train / (train + dev), dev / (train + dev), 0.0)
 
 
-def _is_kept(utterance, existing):
+def _is_kept(utterance: manifest.Utterance, existing: str) -> bool:
     if existing == "keep":
         return bool(utterance.split)
     return existing == "keep_test" and utterance.split == "test"
 
 
-def _divide(utterances, existing):
+def _divide(
+    utterances: abc.Iterable[manifest.Utterance], existing: str
+) -> tuple[dict[_Phrase, str], list[_Phrase]]:
     """The kept split of each phrase, and the phrases that have none yet."""
     kept, free = {}, {}
     for each in utterances:
@@ -189,11 +199,13 @@ def _divide(utterances, existing):
     return kept, list(free)
 
 
-def _phrase_of(utterance):
+def _phrase_of(utterance: manifest.Utterance) -> _Phrase:
     return utterance.speaker, phrase_key(utterance.text)
 
 
-def _by_speaker(phrases, fractions, seed):
+def _by_speaker(
+    phrases: abc.Iterable[_Phrase], fractions: tuple[float, ...], seed: int
+) -> tuple[dict[_Phrase, str], dict[str, int]]:
     of_speaker = collections.defaultdict(list)
     for speaker, key in phrases:
         of_speaker[speaker].append(key)
@@ -212,7 +224,9 @@ def _by_speaker(phrases, fractions, seed):
     return chosen, too_few
 
 
-def _by_phrase(phrases, fractions, seed):
+def _by_phrase(
+    phrases: abc.Sequence[_Phrase], fractions: tuple[float, ...], seed: int
+) -> tuple[dict[_Phrase, str], dict[str, int]]:
     keys = list(dict.fromkeys(key for _, key in phrases))
     num_needed = sum(share > 0 for share in fractions)
     if len(keys) < num_needed:
@@ -223,14 +237,14 @@ def _by_phrase(phrases, fractions, seed):
     return {phrase: split_of[phrase[1]] for phrase in phrases}, {}
 
 
-def _ranked(keys, prefix):
-    def rank(key):
+def _ranked(keys: abc.Iterable[str], prefix: str) -> list[str]:
+    def rank(key: str) -> bytes:
         return hashlib.sha256(f"{prefix}\0{key}".encode()).digest()
 
     return sorted(keys, key=rank)
 
 
-def _names(num_phrases, fractions):
+def _names(num_phrases: int, fractions: tuple[float, ...]) -> list[str]:
     """The split of each rank: test first, then dev, the rest is train."""
     num_test, num_dev = (
         max(1, round(share * num_phrases)) if share else 0
@@ -246,7 +260,11 @@ def _names(num_phrases, fractions):
     return ["test"] * num_test + ["dev"] * num_dev + ["train"] * num_train
 
 
-def _report(splits, fractions, too_few):
+def _report(
+    splits: abc.Mapping[str, abc.Sequence[manifest.Utterance]],
+    fractions: tuple[float, ...],
+    too_few: dict[str, int],
+) -> Report:
     phrases = {name: collections.defaultdict(set) for name in SPLITS}
     for name, members in splits.items():
         for each in members:
@@ -274,12 +292,12 @@ def _report(splits, fractions, too_few):
 class Heard:
     """The phrases and words of a speaker's training transcripts."""
 
-    def __init__(self, train_texts):
+    def __init__(self, train_texts: abc.Iterable[str]) -> None:
         self._phrases = {phrase_key(text) for text in train_texts}
         self._words = {word for key in self._phrases for word in key.split()}
 
-    def novelty(self, text):
-        """How new a text is to who has heard these.
+    def novelty(self, text: str) -> str:
+        """How new a text is to somebody who has heard these.
 
         Returns:
             "seen_phrase"; "unseen_phrase" where all its words are seen; or

@@ -1,10 +1,11 @@
-"""How transcripts and hypotheses are made comparable before they are scored.
+"""Makes transcripts and hypotheses comparable before they are scored.
 
 A word error rate means nothing without its normaliser, so every report stores
 the name of the one that was used.
 """
 
 import functools
+from collections import abc
 
 from whisper_normalizer import basic, english
 
@@ -13,11 +14,11 @@ from lingvo_like import hyperparams
 _TORGO_DELETED = str.maketrans("", "", '.,?!:;"')
 
 
-def _none(text):
+def _none(text: str) -> str:
     return text
 
 
-def _torgo(text):
+def _torgo(text: str) -> str:
     return text.upper().translate(_TORGO_DELETED)
 
 
@@ -34,7 +35,7 @@ NORMALIZERS = tuple(_MAKERS)
 
 
 @functools.cache
-def _normalizer(name):
+def _normalizer(name: str) -> abc.Callable[[str], str]:
     if name not in _MAKERS:
         raise ValueError(
             f"unknown text normalizer {name!r}. "
@@ -45,17 +46,17 @@ def _normalizer(name):
 
 # A phrase is compared once for each of its recordings and systems.
 @functools.lru_cache(maxsize=65536)
-def normalize(text, normalizer):
+def normalize(text: str, normalizer: str) -> str:
     """The text as it is compared.
 
     Args:
-        text: str, a transcript or a hypothesis.
+        text: a transcript or a hypothesis.
         normalizer: one of `NORMALIZERS`. `none` changes nothing; `basic` and
             `english` are Whisper's (Radford et al. 2022, appendix C); `torgo`
             is upper case without `.,?!:;"`.
 
     Returns:
-        str, words parted by single spaces; empty where nothing is left.
+        words parted by single spaces; empty where nothing is left.
 
     Raises:
         ValueError: `normalizer` is unknown.

@@ -1,4 +1,4 @@
-"""A simulated corpus: audio, manifests and the account of how it was made."""
+"""Makes a simulated corpus: audio, manifests and a record of the making."""
 
 import collections
 import concurrent.futures
@@ -7,7 +7,9 @@ import io
 import json
 import multiprocessing
 import os
+import pathlib
 import signal
+from collections import abc
 
 import soundfile
 import tqdm
@@ -23,14 +25,13 @@ _NOTICE = (
 )
 _UTTERANCES_PER_TASK = 8
 
+# An utterance and how it was said, as phonemes.
+_Spoken = tuple[manifest.Utterance, str]
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """Everything that the bytes of a simulated corpus depend on.
-
-    Raises:
-        ValueError: on construction, for a value that makes no corpus.
-    """
+    """Everything that the bytes of a simulated corpus depend on."""
 
     num_speakers: int = 16
     # Speakers take these in turn: one name may stand twice.
@@ -48,7 +49,7 @@ class Request:
     speaker_prefix: str = "SIM"
     split: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("num_speakers", "utterances_per_speaker"):
             _check_at_least(self, name, 1)
         for name in ("dev_utterances", "test_utterances"):
@@ -73,8 +74,8 @@ class Request:
             )
         self.texts("")
 
-    def speakers(self):
-        """The `voices.Speaker`s; each is the same however many there are."""
+    def speakers(self) -> list[voices.Speaker]:
+        """Each speaker is the same, however many there are."""
         variants = voices.VARIANTS[self.first_voice : self.last_voice]
         return [
             voices.draw(
@@ -87,8 +88,8 @@ class Request:
             for index in range(self.num_speakers)
         ]
 
-    def texts(self, speaker):
-        """What the speaker of an id says: a list of `(text, split)`."""
+    def texts(self, speaker: str) -> list[tuple[str, str]]:
+        """The texts of a speaker, each with its split."""
         return prompts.draw(
             voices.stream(self.seed, speaker, "prompts"),
             self.utterances_per_speaker,
@@ -96,13 +97,13 @@ class Request:
             self.test_utterances if self.split else 0,
         )
 
-    def as_json(self):
+    def as_json(self) -> dict:
         """A dictionary of JSON values, the engine's version included."""
         values = dataclasses.asdict(self) | {"engine": synthesis.engine()}
         return json.loads(json.dumps(values))
 
 
-def _check_at_least(request, name, least):
+def _check_at_least(request: Request, name: str, least: int) -> None:
     value = getattr(request, name)
     if value < least:
         raise ValueError(
@@ -110,7 +111,11 @@ def _check_at_least(request, name, least):
         )
 
 
-def simulate(request, output_dir, num_processes=None):
+def simulate(
+    request: Request,
+    output_dir: str | os.PathLike,
+    num_processes: int | None = None,
+) -> tuple[dict, bool]:
     """Writes a corpus into a new folder, or finds the same one there.
 
     The folder holds audio/, manifest.jsonl, simulation.json and, if the
@@ -118,10 +123,9 @@ def simulate(request, output_dir, num_processes=None):
     the request and the engine alone, not on `num_processes`.
 
     Args:
-        request: a `Request`.
         output_dir: local folder, absent or empty, or made by the very same
             request, which is then left as it is.
-        num_processes: how many worker processes; every core by default.
+        num_processes: worker processes; every core by default.
 
     Returns:
         `(metadata, made)`: the content of simulation.json, and whether it was
@@ -164,8 +168,12 @@ def simulate(request, output_dir, num_processes=None):
     return metadata, True
 
 
-def _homophones(speaker, lexicon, spoken):
-    """Texts that one speaker's processes made one, and what that costs."""
+def _homophones(
+    speaker: voices.Speaker,
+    lexicon: phonology.Lexicon,
+    spoken: abc.Iterable[_Spoken],
+) -> dict:
+    """Texts that a speaker's processes make equal, and the errors they cost."""
     rates = speaker.processes
     all_fire = dict.fromkeys(rates, 1.0)
     phrases, words = prompts.phrases(), prompts.words()
@@ -186,7 +194,12 @@ def _homophones(speaker, lexicon, spoken):
     }
 
 
-def _record(request, speakers, folder, num_processes):
+def _record(
+    request: Request,
+    speakers: abc.Iterable[voices.Speaker],
+    folder: pathlib.Path,
+    num_processes: int | None,
+) -> tuple[phonology.Lexicon, list[_Spoken]]:
     """Writes the audio; returns the lexicon and `(utterance, phonemes)`s."""
     plan = []
     for speaker in speakers:
@@ -227,7 +240,7 @@ class _Workers(concurrent.futures.ProcessPoolExecutor):
             ) from error
 
 
-def _workers(num_processes):
+def _workers(num_processes: int | None) -> _Workers:
     return _Workers(
         num_processes or os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),
@@ -237,7 +250,12 @@ def _workers(num_processes):
     )
 
 
-def _utterances(plan, seed, lexicon, folder):
+def _utterances(
+    plan: abc.Iterable[tuple[voices.Speaker, int, str, str]],
+    seed: int,
+    lexicon: phonology.Lexicon,
+    folder: str,
+) -> list[_Spoken]:
     """A worker's task: utterances and how each was said."""
     results = []
     for speaker, number, text, split in plan:

@@ -6,7 +6,8 @@ al., arXiv 2201.11571). A phoneme is a string of espeak-ng's ASCII notation,
 with stress marks in front: `'aI`, `tS`, `@`.
 """
 
-import re
+import typing
+from collections import abc
 
 from tasks.asr.evaluation import scoring
 
@@ -34,29 +35,45 @@ PROCESSES = (
     "centralise",
 )
 
-_STRESS = re.compile(r"^([',%=]*)(.*)$")
+# A word to its phonemes.
+Lexicon = dict[str, list[str]]
+
+_STRESS_MARKS = "',%="
 _VOWEL_START = frozenset("iIeEaAoOuUV30@")
 
 
-def split_stress(phoneme):
+class Random(typing.Protocol):
+    """As much of a `numpy.random.Generator` as is used here."""
+
+    def random(self) -> float:
+        """A number of at least 0 and below 1."""
+        ...
+
+
+def split_stress(phoneme: str) -> tuple[str, str]:
     """`'aI` to `("'", "aI")`: the stress marks and the sound."""
-    return _STRESS.match(phoneme).groups()
+    sound = phoneme.lstrip(_STRESS_MARKS)
+    return phoneme[: len(phoneme) - len(sound)], sound
 
 
-def is_vowel(phoneme):
+def is_vowel(phoneme: str) -> bool:
     """Whether a phoneme is a vowel or a diphthong."""
     sound = split_stress(phoneme)[1]
     return bool(sound) and sound[0] in _VOWEL_START
 
 
-def apply(phonemes, rates, rng):
+def apply(
+    phonemes: abc.Sequence[str],
+    rates: abc.Mapping[str, float],
+    rng: Random,
+) -> list[str]:
     """A word as a speaker with these processes says it.
 
     Args:
         phonemes: the word's phonemes, a sequence of strings.
         rates: dictionary from a name in `PROCESSES` to the probability that
             it changes a phoneme (for final_deletion: the word) open to it.
-        rng: a `numpy.random.Generator`. Processes of rate 1 always fire.
+        rng: processes of rate 1 always fire, whatever it draws.
 
     Returns:
         A list of phonemes, never empty for a word that has some.
@@ -82,7 +99,12 @@ def apply(phonemes, rates, rng):
     return said or list(phonemes)
 
 
-def _substitute(phonemes, table, rate, rng):
+def _substitute(
+    phonemes: list[str],
+    table: dict[str, str],
+    rate: float,
+    rng: Random,
+) -> list[str]:
     said = []
     for phoneme in phonemes:
         stress, sound = split_stress(phoneme)
@@ -92,7 +114,9 @@ def _substitute(phonemes, table, rate, rng):
     return said
 
 
-def _reduce_clusters(phonemes, rate, rng):
+def _reduce_clusters(
+    phonemes: list[str], rate: float, rng: Random
+) -> list[str]:
     """Drops a consonant that stands before another, keeping the last one."""
     said = []
     for index, phoneme in enumerate(phonemes):
@@ -108,12 +132,14 @@ def _reduce_clusters(phonemes, rate, rng):
 class _Never:
     """A stand-in for a generator with which only rates of 1 fire."""
 
-    def random(self):
+    def random(self) -> float:
         # The largest float below 1: `random() < rate` only for a rate of 1.
         return 1.0 - 2.0**-53
 
 
-def collisions(phrases, lexicon, rates):
+def collisions(
+    phrases: abc.Iterable[str], lexicon: Lexicon, rates: abc.Mapping[str, float]
+) -> list[list[str]]:
     """Phrases that a speaker's processes make identical in phonemes.
 
     Args:
@@ -137,7 +163,9 @@ def collisions(phrases, lexicon, rates):
     return [group for group in said.values() if len(group) > 1]
 
 
-def error_bounds(spoken):
+def error_bounds(
+    spoken: abc.Iterable[tuple[str, abc.Hashable]],
+) -> dict[str, float]:
     """The lowest error rates of any recogniser that hears phonemes alone.
 
     Utterances with the same phonemes must get the same hypothesis, which is

@@ -6,6 +6,8 @@ speaker never said in training is mostly made of words that they did say.
 
 import itertools
 
+import numpy as np
+
 _LIGHTS = (
     "kitchen lights",
     "bedroom lights",
@@ -38,7 +40,7 @@ _TAILS = (
 )
 
 
-def phrases():
+def phrases() -> list[str]:
     """All 368 phrases, lower case without punctuation, in a fixed order."""
     return [
         " ".join(part for part in (verb, "the", thing, tail) if part)
@@ -47,12 +49,14 @@ def phrases():
     ]
 
 
-def words():
+def words() -> list[str]:
     """Every word of the grammar, sorted."""
     return sorted({word for phrase in phrases() for word in phrase.split()})
 
 
-def draw(rng, num_utterances, num_dev, num_test):
+def draw(
+    rng: np.random.Generator, num_utterances: int, num_dev: int, num_test: int
+) -> list[tuple[str, str]]:
     """What one speaker says, with the phrases of dev and test held out.
 
     Test and dev are drawn first, so that asking for more utterances only

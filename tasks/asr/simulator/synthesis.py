@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
+from collections import abc
 
 import numpy as np
 import soxr
@@ -32,7 +33,7 @@ _SYNTH_CALLBACK = ctypes.CFUNCTYPE(
 )
 
 
-def engine():
+def engine() -> str:
     """The installed engine's name and version.
 
     Raises:
@@ -55,7 +56,7 @@ def engine():
 
 
 @functools.cache
-def _espeak():
+def _espeak() -> tuple[ctypes.CDLL, int]:
     """The library, initialised, and its sample rate."""
     engine()
     loader = importlib.import_module("espeakng_loader")
@@ -82,7 +83,7 @@ def _espeak():
     return library, sample_rate
 
 
-def _in_child(function, *args):
+def _in_child(function: abc.Callable[..., bytes], *args: object) -> bytes:
     """The bytes that `function(*args)` returns in a forked child."""
     _espeak()
     read_end, write_end = os.pipe()
@@ -108,8 +109,8 @@ def _in_child(function, *args):
     return answer
 
 
-def lexicon(words):
-    """Dictionary from each word to its phonemes, a list of strings."""
+def lexicon(words: abc.Sequence[str]) -> phonology.Lexicon:
+    """Each word's phonemes."""
     answer = _in_child(_phonemes, tuple(words)).decode()
     return {
         word: [phoneme for phoneme in line.split("_") if phoneme.strip(": \n")]
@@ -117,7 +118,7 @@ def lexicon(words):
     }
 
 
-def _phonemes(words):
+def _phonemes(words: abc.Iterable[str]) -> bytes:
     library, _ = _espeak()
     library.espeak_SetVoiceByName(b"en-us")
     lines = []
@@ -131,14 +132,17 @@ def _phonemes(words):
     return b"\n".join(lines)
 
 
-def pronounce(speaker, text, word_phonemes, rng):
+def pronounce(
+    speaker: voices.Speaker,
+    text: str,
+    word_phonemes: phonology.Lexicon,
+    rng: np.random.Generator,
+) -> tuple[str, str]:
     """How the speaker says a text this time.
 
     Args:
-        speaker: a `voices.Speaker`.
         text: words of `word_phonemes`, separated by blanks.
         word_phonemes: what `lexicon` returns.
-        rng: a `numpy.random.Generator`.
 
     Returns:
         `(phonemes, script)`: the words' phonemes alone, a string to compare,
@@ -156,13 +160,14 @@ def pronounce(speaker, text, word_phonemes, rng):
     return " | ".join(words), " ".join(script)
 
 
-def synthesize(speaker, script, rng):
+def synthesize(
+    speaker: voices.Speaker, script: str, rng: np.random.Generator
+) -> np.ndarray:
     """The audio of a script as the speaker says it.
 
     Args:
-        speaker: a `voices.Speaker`.
         script: phonemes, as `pronounce` returns them.
-        rng: a `numpy.random.Generator`, for the noise.
+        rng: for the noise.
 
     Returns:
         `[samples]` int16 at `SAMPLE_RATE`.
@@ -181,7 +186,7 @@ def synthesize(speaker, script, rng):
     return np.round(audio).astype(np.int16)
 
 
-def _speak(speaker, script):
+def _speak(speaker: voices.Speaker, script: str) -> bytes:
     library, _ = _espeak()
     chunks = []
 
@@ -212,14 +217,18 @@ def _speak(speaker, script):
     return b"".join(chunks)
 
 
-def utterance(speaker, text, number, seed, word_phonemes):
+def utterance(
+    speaker: voices.Speaker,
+    text: str,
+    number: int,
+    seed: int,
+    word_phonemes: phonology.Lexicon,
+) -> tuple[str, np.ndarray]:
     """One utterance, from streams of its own: (seed, speaker, utterance).
 
     Args:
-        speaker: a `voices.Speaker`.
-        text: what they say.
-        number: which utterance of the speaker this is.
-        seed: integer seed of the corpus.
+        number: counts the speaker's utterances.
+        seed: of the corpus.
         word_phonemes: what `lexicon` returns.
 
     Returns:

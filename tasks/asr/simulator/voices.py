@@ -1,4 +1,4 @@
-"""Who a simulated speaker is: a voice, a severity and what it brings.
+"""A simulated speaker: a voice, a severity and what follows from it.
 
 The rates follow from a severity, but how hard a speaker is to recognise does
 not follow from the rates: bin speakers by the measured error rate of a base
@@ -7,6 +7,7 @@ model, and never read the severity as clinical evidence.
 
 import dataclasses
 import hashlib
+from collections import abc
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Speaker:
     warp: float
 
 
-def stream(*key):
+def stream(*key: object) -> np.random.Generator:
     """The random stream of a key: the same in every process and release."""
     digest = hashlib.sha256("|".join(map(str, key)).encode()).digest()
     return np.random.Generator(
@@ -65,7 +66,9 @@ def stream(*key):
     )
 
 
-def check_known(names, known, what):
+def check_known(
+    names: abc.Iterable[str], known: abc.Iterable[str], what: str
+) -> None:
     """Raises a ValueError that lists near names for the first unknown one."""
     for name in names:
         if name not in known:
@@ -75,19 +78,22 @@ def check_known(names, known, what):
             )
 
 
-def draw(seed, speaker, severity, variant, processes=phonology.PROCESSES):
+def draw(
+    seed: int,
+    speaker: str,
+    severity: str,
+    variant: str,
+    processes: abc.Sequence[str] = phonology.PROCESSES,
+) -> Speaker:
     """Draws a speaker's parameters; the same call gives the same speaker.
 
     Args:
-        seed: integer seed of the corpus.
+        seed: of the corpus.
         speaker: the speaker's id; with the seed it keys the random stream.
         severity: a name in `SEVERITIES`.
         variant: a name in `VARIANTS`.
         processes: the processes to choose from, names in
             `phonology.PROCESSES`.
-
-    Returns:
-        A `Speaker`.
 
     Raises:
         ValueError: an unknown severity, variant or process.
