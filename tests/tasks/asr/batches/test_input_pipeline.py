@@ -68,3 +68,13 @@ def test_speech_at_another_speed_has_another_length(speakers, factor):
     for row, length in enumerate(changed["lengths"][0]):
         assert np.abs(changed["audio"][0, row, :length]).max() > 0.1
         assert not changed["audio"][0, row, length:].any()
+
+
+def test_an_empty_place_has_an_absent_slots_row(speakers):
+    data = dict(enumerate([speakers[0], speakers[1], speakers[1]]))
+    loader = input_pipeline.Loader(data, 16000, 64, 3, 2, AUGMENT, 0)
+    minibatch = schedule.Minibatch(1, "bob", 0, (0, 1), (1.0, 1.0), BUCKET)
+    found = loader.batch(schedule.Group(BUCKET, (minibatch,)))
+    assert found["row_indices"].tolist() == [1, 0, 2]
+    assert found["active"].tolist() == [True, False, False]
+    assert found["weights"][1:].sum() == 0.0

@@ -13,21 +13,41 @@ import safetensors.numpy
 import tensorflow as tf
 
 from lingvo_like.base_models import conformer_ctc
+from lingvo_like.stack import rows as slot_rows
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.batches import input_pipeline
+from tasks.asr.batches import placement, schedule
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     checkpoint,
     job_state,
     model_directory,
     preemption,
+    sharding,
     submodel_files,
     trainer,
 )
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
+from tpu.distribute import replicas
 
 SPEAKERS = ("ann", "bob", "cy")
+AUGMENT = {
+    "speed_factors": (0.9, 1.0, 1.1),
+    "num_freq_masks": 1,
+    "num_time_masks": 1,
+    "freq_mask_max_bins": 5,
+    "time_mask_max_frames": 5,
+}
+# So fast that some are done before others.
+TURNS = {
+    "learning_rate": 0.2,
+    "num_steps": 8,
+    "eval_every_steps": 2,
+    "patience": 1,
+    "speakers_per_step": 2,
+}
+# Tasks that were made before, with the values of their variables then.
+_TASKS = {}
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +64,27 @@ def manifests(tmp_path_factory):
     )
 
 
-AUGMENT = {
-    "speed_factors": (0.9, 1.0, 1.1),
-    "num_freq_masks": 1,
-    "num_time_masks": 1,
-    "freq_mask_max_bins": 5,
-    "time_mask_max_frames": 5,
-}
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seven")
+    names = [f"s{i}" for i in range(7)]
+    return (
+        tiny.recordings(folder, names, 3),
+        tiny.recordings(folder, names, 2, seed=1, name="dev"),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_tasks():
+    yield
+    _TASKS.clear()
 
 
 def make(
     base,
     manifests,
     folder,
-    only=None,
+    only="",
     augment=True,
     dev=True,
     learning_rate=None,
@@ -79,17 +106,52 @@ def make(
     corpus = preparation.prepare(
         base, experiment, manifests[0], manifests[1] if dev else ""
     )
-    if only is not None:
+    if only:
         corpus = keep(corpus, only)
     directory = model_directory.ModelDirectory(str(folder))
     directory.prepare()
     return trainer.Trainer(
-        job_state.create(base, experiment, corpus.train),
+        new_state(base, experiment, corpus.train),
         corpus.train,
         corpus.dev,
         directory,
         submodel_files.Origin("conformer.Tiny", "0" * 64),
     )
+
+
+def new_state(base, experiment, data):
+    """A new job, whose steps are compiled once for all tests."""
+    in_graph = dataclasses.replace(
+        experiment,
+        train=dataclasses.replace(
+            experiment.train,
+            checkpoint_every_seconds=0,
+            eval_every_steps=1,
+            patience=0,
+            steps_per_call=1,
+            submodel_dtype="float32",
+        ),
+    )
+    key = (id(base), len(data), in_graph)
+    if key not in _TASKS:
+        state = job_state.create(base, experiment, data)
+        start = {k: np.array(v) for k, v in state.task.state_by_name.items()}
+        _TASKS[key] = base, state.task, state.sharding.slot_rows, start
+        return state
+    _, task, rows, start = _TASKS[key]
+    task.experiment = experiment
+    shards = sharding.shard(replicas.Replicas(), base, experiment, data)
+    for name, variable in task.state_by_name.items():
+        variable.assign(start[name])
+    if isinstance(rows, slot_rows.PooledRows):
+        slots = range(len(data))
+        rows.leave(slots)
+        taken = rows.take(placement.in_turn(slots, (), shards.places_of))
+        task.stack.start(
+            taken, experiment.train.seed, experiment.adapter.shared_start
+        )
+        task.optimizer.reset(rows, taken)
+    return job_state.JobState(task, dataclasses.replace(shards, slot_rows=rows))
 
 
 def restore(run):
@@ -118,14 +180,25 @@ def tensors(folder, speaker):
     return safetensors.numpy.load(data)
 
 
+@pytest.fixture(scope="module")
+def whole(base, manifests, tmp_path_factory):
+    """The folder of a job that ran to its end."""
+    folder = tmp_path_factory.mktemp("whole")
+    before = base.fingerprint()
+    assert not base.trainable_variables
+    make(base, manifests, folder).run()
+    # Training never touches the base.
+    assert base.fingerprint() == before
+    return folder
+
+
 def test_a_submodel_comes_out_the_same_alone_and_with_others(
-    base, manifests, tmp_path
+    base, manifests, whole, tmp_path
 ):
     """With dropout, SpecAugment and speed perturbation on."""
-    make(base, manifests, tmp_path / "all").run()
-    make(base, manifests, tmp_path / "one", only="bob").run()
-    together = tensors(tmp_path / "all", "bob")
-    alone = tensors(tmp_path / "one", "bob")
+    make(base, manifests, tmp_path, only="bob").run()
+    together = tensors(whole, "bob")
+    alone = tensors(tmp_path, "bob")
     moved = 0.0
     for name, value in alone.items():
         scale = np.abs(value).max() + 1e-6
@@ -140,9 +213,9 @@ def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
     """Whisper hears the padding, whose length is then the speaker's own."""
     base = whisper_bases.small(audio_context="short")
     before = base.fingerprint()
-    together = make(base, manifests, tmp_path / "all", num_steps=4)
+    together = make(base, manifests, tmp_path / "all")
     together.run()
-    alone = make(base, manifests, tmp_path / "one", num_steps=4)
+    alone = make(base, manifests, tmp_path / "one")
     alone._selected = [1]
     alone.run()
     name = submodel_file.file_name("bob")
@@ -155,36 +228,27 @@ def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
 
 
 def test_files_are_of_the_dtype_asked_for(base, manifests, tmp_path):
-    make(base, manifests, tmp_path, num_steps=1, submodel_dtype="float16").run()
+    make(base, manifests, tmp_path, submodel_dtype="float16").run()
+    assert len(files(tmp_path)) == len(SPEAKERS)
     for name in files(tmp_path):
         loaded = submodel_file.load(tmp_path / "submodels" / name)
         assert loaded.metadata.dtype == "float16"
 
 
 def test_the_same_program_gives_the_same_bits_alone_and_with_others(
-    base, manifests, tmp_path
+    base, manifests, whole, tmp_path
 ):
-    make(base, manifests, tmp_path / "all").run()
     for slot, speaker in enumerate(SPEAKERS):
         alone = make(base, manifests, tmp_path / speaker)
         alone._selected = [slot]
         alone.run()
         name = submodel_file.file_name(speaker)
-        assert files(tmp_path / speaker) == {
-            name: files(tmp_path / "all")[name]
-        }
+        assert files(tmp_path / speaker) == {name: files(whole)[name]}
 
 
-def test_training_never_touches_the_base(base, manifests, tmp_path):
-    before = base.fingerprint()
-    assert not base.trainable_variables
-    make(base, manifests, tmp_path).run()
-    assert base.fingerprint() == before
-
-
-def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
-    make(base, manifests, tmp_path / "whole").run()
-    expected = files(tmp_path / "whole")
+def test_an_interrupted_run_ends_in_the_same_bytes(
+    base, manifests, whole, tmp_path
+):
     for stop_after in (1, 7):
         folder = tmp_path / f"cut{stop_after}"
         run = make(base, manifests, folder, checkpoint_every_seconds=0)
@@ -194,7 +258,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(base, manifests, tmp_path):
         again = make(base, manifests, folder)
         assert restore(again)
         again.run()
-        assert files(folder) == expected, stop_after
+        assert files(folder) == files(whole), stop_after
 
 
 def interrupt(run, after):
@@ -211,10 +275,9 @@ def interrupt(run, after):
 
 
 def test_sigterm_saves_first_and_the_rest_ends_in_the_same_bytes(
-    base, manifests, tmp_path
+    base, manifests, whole, tmp_path
 ):
-    make(base, manifests, tmp_path / "whole").run()
-    run = make(base, manifests, tmp_path / "cut")
+    run = make(base, manifests, tmp_path)
     original = run.train_step
 
     def step(batches):
@@ -225,22 +288,27 @@ def test_sigterm_saves_first_and_the_rest_ends_in_the_same_bytes(
     run.train_step = step
     with pytest.raises(preemption.Stopped):
         run.run()
-    again = make(base, manifests, tmp_path / "cut")
+    again = make(base, manifests, tmp_path)
     assert restore(again)
     # Nothing that was done is done again.
     assert again.state.job_step == run.state.job_step == 4
     again.run()
-    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+    assert files(tmp_path) == files(whole)
 
 
-def test_many_steps_of_a_call_give_the_bits_of_single_ones(manifests, tmp_path):
+def test_each_bucket_compiles_once_and_calls_of_many_steps_give_the_same_bits(
+    manifests, tmp_path
+):
     base = tiny.base(buckets_seconds=(1.0, 1.6))
-    make(base, manifests, tmp_path / "single").run()
-    run = make(base, manifests, tmp_path / "many", steps_per_call=3)
-    run.run()
+    single = make(base, manifests, tmp_path / "single")
+    single.run()
+    for step in (single.state.task.train_step, single.state.task.losses):
+        assert step.experimental_get_tracing_count() == 2
+    many = make(base, manifests, tmp_path / "many", steps_per_call=3)
+    many.run()
     assert files(tmp_path / "many") == files(tmp_path / "single")
     # One program for each bucket, however many steps a call has left.
-    assert run.train_steps.tracing_count == 2
+    assert many.train_steps.tracing_count == 2
 
 
 def test_with_the_base_in_bfloat16_what_learns_stays_in_float32(
@@ -249,10 +317,10 @@ def test_with_the_base_in_bfloat16_what_learns_stays_in_float32(
     base.save(str(tmp_path / "base"))
     half = conformer_ctc.load(str(tmp_path / "base"), dtype="mixed_bfloat16")
     assert half.fingerprint() == base.fingerprint()
-    run = make(half, manifests, tmp_path / "half", num_steps=4)
+    run = make(half, manifests, tmp_path / "half", num_steps=8)
     (batch,) = next(
         run._train.load(
-            trainer.schedule.training_groups(
+            schedule.training_groups(
                 run._train.schedules,
                 dict.fromkeys(range(3), 0),
                 dict.fromkeys(range(3), 1),
@@ -266,7 +334,7 @@ def test_with_the_base_in_bfloat16_what_learns_stays_in_float32(
     assert losses.dtype == norms.dtype == tf.float32
     for name, variable in run.state.task.state_by_name.items():
         assert variable.dtype in (tf.float32, tf.int32), name
-    exact = make(base, manifests, tmp_path / "exact", num_steps=4)
+    exact = make(base, manifests, tmp_path / "exact")
     expected, _ = exact.state.task.train_step(batch)
     np.testing.assert_allclose(losses, expected, rtol=0.05)
     assert not np.array_equal(losses, expected)
@@ -296,7 +364,7 @@ def test_cached_activations_give_the_same_submodels(base, manifests, tmp_path):
 def test_the_file_holds_the_best_weights_and_not_the_last(
     base, manifests, tmp_path
 ):
-    run = make(base, manifests, tmp_path, patience=2, num_steps=40)
+    run = make(base, manifests, tmp_path, patience=2, eval_every_steps=2)
     scripted = iter([5.0, 3.0, 4.0, 4.5])
 
     def dev_losses(slots):
@@ -306,14 +374,14 @@ def test_the_file_holds_the_best_weights_and_not_the_last(
     run._dev_losses = dev_losses
     run.run()
     for state in run.state.speakers:
-        assert state.best_step == 4
-        assert state.steps == 12
+        assert state.best_step == 2
+        assert state.steps == 6
         assert state.finished
     for speaker in SPEAKERS:
         loaded = submodel_file.load(
             str(tmp_path / "submodels" / submodel_file.file_name(speaker))
         )
-        assert loaded.metadata.training["step"] == 4
+        assert loaded.metadata.training["step"] == 2
         assert loaded.metadata.training["dev_loss"] == 3.0
         assert loaded.metadata.training["base_dev_loss"] == 5.0
 
@@ -327,7 +395,7 @@ def test_speaker_without_dev_keeps_its_last_weights(base, manifests, tmp_path):
     )
 
 
-def test_only_selected_speakers_train(base, manifests, tmp_path):
+def test_only_selected_speakers_train(base, manifests, whole, tmp_path):
     run = make(base, manifests, tmp_path)
     run._selected = [1]
     before = run.state.task.stack.read(0)
@@ -339,27 +407,18 @@ def test_only_selected_speakers_train(base, manifests, tmp_path):
     assert restore(rest)
     rest.run()
     assert len(files(tmp_path)) == 3
-    make(base, manifests, tmp_path / "whole").run()
     np.testing.assert_allclose(
         tensors(tmp_path, "ann")["block_01/up_kernel"],
-        tensors(tmp_path / "whole", "ann")["block_01/up_kernel"],
+        tensors(whole, "ann")["block_01/up_kernel"],
         atol=1e-5,
     )
-
-
-def test_nothing_compiles_again_after_each_bucket_was_seen(manifests, tmp_path):
-    base = tiny.base(buckets_seconds=(1.0, 1.6))
-    run = make(base, manifests, tmp_path, num_steps=40)
-    run.run()
-    for step in (run.state.task.train_step, run.state.task.losses):
-        assert step.experimental_get_tracing_count() == 2
 
 
 def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
     run = make(base, manifests, tmp_path)
     group = next(
         iter(
-            trainer.schedule.training_groups(
+            schedule.training_groups(
                 run._train.schedules,
                 dict.fromkeys(range(3), 0),
                 dict.fromkeys(range(3), 1),
@@ -387,17 +446,14 @@ def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
     np.testing.assert_array_equal(losses.numpy(), again.numpy())
 
 
-def test_history_and_checkpoint_are_there_at_the_end(base, manifests, tmp_path):
-    run = make(base, manifests, tmp_path)
-    run.run()
-    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+def test_history_and_checkpoint_are_there_at_the_end(base, manifests, whole):
+    lines = (whole / "history.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["step"] for row in rows} == {0, 4, 8}
     assert all("dev_loss" in row for row in rows)
-    assert checkpoint.restore(
-        str(tmp_path / "checkpoints"), run.state.task.state_by_name
-    )
-    (events,) = (tmp_path / "tensorboard").iterdir()
+    task = make(base, manifests, whole).state.task
+    assert checkpoint.restore(str(whole / "checkpoints"), task.state_by_name)
+    (events,) = (whole / "tensorboard").iterdir()
     curves = collections.Counter(
         value.tag
         for event in tf.compat.v1.train.summary_iterator(str(events))
@@ -412,89 +468,60 @@ def test_history_and_checkpoint_are_there_at_the_end(base, manifests, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def seven(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("seven")
-    names = [f"s{i}" for i in range(7)]
-    return (
-        tiny.recordings(folder, names, 3),
-        tiny.recordings(folder, names, 2, seed=1, name="dev"),
-    )
-
-
-def test_more_speakers_than_places_all_finish(base, seven, tmp_path):
-    make(base, seven, tmp_path, num_steps=4).run()
-    assert len(files(tmp_path)) == 7
-
-
-# So fast that some are done before others.
-TURNS = {
-    "learning_rate": 0.2,
-    "num_steps": 8,
-    "eval_every_steps": 2,
-    "patience": 1,
-    "speakers_per_step": 2,
-}
+def row_each(base, seven, tmp_path_factory):
+    """The files of more speakers than places, who have a row each."""
+    folder = tmp_path_factory.mktemp("row_each")
+    run = make(base, seven, folder, **TURNS)
+    run.run()
+    assert len({state.steps for state in run.state.speakers}) > 1
+    assert len(files(folder)) == 7
+    return files(folder)
 
 
 def test_speakers_who_take_turns_come_out_as_with_a_row_each(
-    base, seven, tmp_path
+    base, seven, row_each, tmp_path
 ):
-    make(base, seven, tmp_path / "all", **TURNS).run()
-    run = make(base, seven, tmp_path / "turns", resident_speakers=3, **TURNS)
+    run = make(base, seven, tmp_path, resident_speakers=3, **TURNS)
+    for variable in run.state.task.state_by_name.values():
+        assert variable.shape[0] == 3
     run.run()
-    for variable in run.state.variables.values():
-        assert variable._variable.shape[0] == 3
-    assert len({state.steps for state in run.state.speakers}) > 1
-    expected = files(tmp_path / "all")
-    assert len(expected) == 7
-    assert files(tmp_path / "turns") == expected
+    assert files(tmp_path) == row_each
 
 
-def test_turns_that_were_cut_off_go_on_to_the_same_bytes(base, seven, tmp_path):
-    turns = TURNS | {"resident_speakers": 3, "checkpoint_every_seconds": 0}
-    make(base, seven, tmp_path / "whole", **turns).run()
-    expected = files(tmp_path / "whole")
-    folder = tmp_path / "cut"
-    for stop_after in (1, 16):
-        run = make(base, seven, folder, **turns)
+def test_turns_that_were_cut_off_go_on_to_the_same_bytes(
+    base, seven, row_each, tmp_path
+):
+    turns = TURNS | {"resident_speakers": 3}
+    for stop_after in (1, 12):
+        run = make(base, seven, tmp_path, checkpoint_every_seconds=0, **turns)
         restore(run)
         interrupt(run, stop_after)
         with pytest.raises(KeyboardInterrupt):
             run.run()
-    last = make(base, seven, folder, **turns)
+    last = make(base, seven, tmp_path, **turns)
     assert restore(last)
     assert 0 < sum(state.finished for state in last.state.speakers) < 7
     last.run()
-    assert files(folder) == expected
+    assert files(tmp_path) == row_each
 
 
-def test_who_finds_no_row_after_a_pause_begins_again(base, seven, tmp_path):
-    turns = TURNS | {"checkpoint_every_seconds": 0}
-    make(base, seven, tmp_path / "whole", **turns).run()
-    folder = tmp_path / "cut"
-    run = make(base, seven, folder, resident_speakers=6, **turns)
+def test_who_finds_no_row_after_a_pause_begins_again(
+    base, seven, row_each, tmp_path
+):
+    run = make(
+        base,
+        seven,
+        tmp_path,
+        resident_speakers=3,
+        checkpoint_every_seconds=0,
+        **TURNS,
+    )
     interrupt(run, 4)
     with pytest.raises(KeyboardInterrupt):
         run.run()
-    fewer = make(base, seven, folder, resident_speakers=2, **turns)
+    fewer = make(base, seven, tmp_path, resident_speakers=2, **TURNS)
     assert restore(fewer)
     begun = {row["speaker"] for row in fewer.state.history}
     assert len(begun) == 2
     fewer.run()
-    assert files(folder) == files(tmp_path / "whole")
-
-
-def test_loader_gives_an_empty_place_an_absent_slot(base, manifests):
-    corpus = preparation.prepare(base, tiny.experiment(), *manifests)
-    loader = input_pipeline.Loader(
-        corpus.train, 16000, 64, 3, 2, tiny.experiment().augment, 0
-    )
-    data = trainer.schedule.MinibatchSchedule(
-        1, "bob", [16000] * 5, base.bucket_samples, 2, 0
-    )
-    minibatch = data.minibatch(0)
-    group = trainer.schedule.Group(minibatch.bucket, (minibatch,))
-    batch = loader.batch(group)
-    assert batch["row_indices"].tolist() == [1, 0, 2]
-    assert batch["active"].tolist() == [True, False, False]
-    assert batch["weights"][1:].sum() == 0.0
+    assert files(tmp_path) == row_each
