@@ -24,67 +24,47 @@ class Metrics:
     def __init__(
         self, registry: prometheus_client.CollectorRegistry | None = None
     ) -> None:
-        registry = registry or prometheus_client.CollectorRegistry()
-        self.registry = registry
-
-        def counter(
-            name: str, text: str, *labels: str
-        ) -> prometheus_client.Counter:
-            return prometheus_client.Counter(
-                f"submodels_{name}", text, labels, registry=registry
-            )
-
-        def histogram(
-            name: str, text: str, buckets: tuple, *labels: str
-        ) -> prometheus_client.Histogram:
-            return prometheus_client.Histogram(
-                f"submodels_{name}",
-                text,
-                labels,
-                registry=registry,
-                buckets=buckets,
-            )
-
-        self.requests = counter(
+        self.registry = registry or prometheus_client.CollectorRegistry()
+        self.requests = self._counter(
             "requests", "Requests, by how they ended.", "model", "code"
         )
-        self.request_seconds = histogram(
+        self.request_seconds = self._histogram(
             "request_seconds",
             "From a request that has been read to its successful answer.",
             _SECONDS,
             "model",
         )
-        self.queue_seconds = histogram(
+        self.queue_seconds = self._histogram(
             "queue_seconds", "From the queue to the engine.", _SECONDS, "model"
         )
-        self.engine_seconds = histogram(
+        self.engine_seconds = self._histogram(
             "engine_seconds", "One call of the engine.", _SECONDS, "model"
         )
-        self.batch_size = histogram(
+        self.batch_size = self._histogram(
             "batch_size", "Utterances in a call.", _BATCH_SIZES, "model"
         )
-        self.padding_fraction = histogram(
+        self.padding_fraction = self._histogram(
             "padding_fraction",
             "The part of a batch's audio that is padding.",
             _FRACTIONS,
             "model",
         )
-        self.failed_engine_calls = counter(
+        self.failed_engine_calls = self._counter(
             "failed_engine_calls", "Calls that raised.", "model"
         )
-        self.lookups = counter(
+        self.lookups = self._counter(
             "lookups", "Submodels, by where they were found.", "tier"
         )
-        self.evictions = counter(
+        self.evictions = self._counter(
             "evictions", "Submodels evicted to make room.", "tier"
         )
-        self.load_seconds = histogram(
+        self.load_seconds = self._histogram(
             "load_seconds", "From a missing row to a ready one.", _SECONDS
         )
-        self.fallbacks = counter(
+        self.fallbacks = self._counter(
             "fallbacks", "Utterances that the base answered instead."
         )
-        self.refusals = counter(
+        self.refusals = self._counter(
             "refusals", "Requests refused without being served.", "reason"
         )
 
@@ -96,3 +76,21 @@ class Metrics:
             f"submodels_{name}", text, registry=self.registry
         )
         gauge.set_function(function)
+
+    def _counter(
+        self, name: str, text: str, *labels: str
+    ) -> prometheus_client.Counter:
+        return prometheus_client.Counter(
+            f"submodels_{name}", text, labels, registry=self.registry
+        )
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple, *labels: str
+    ) -> prometheus_client.Histogram:
+        return prometheus_client.Histogram(
+            f"submodels_{name}",
+            text,
+            labels,
+            registry=self.registry,
+            buckets=buckets,
+        )

@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What an exported base is and what it takes.
+    """An exported base: its identity, and the inputs that it takes.
 
     Attributes:
         base_fingerprint: a Submodel must have the same.

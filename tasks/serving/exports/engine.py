@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections import abc as collections_abc
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Engine(abc.ABC):
     """
 
     description: export_description.Description
-    signatures: Mapping[str, Any] = {}
+    signatures: collections_abc.Mapping[str, Any] = {}
     compile_count: int = 0
 
     @abc.abstractmethod

@@ -1,6 +1,7 @@
 """Exports the base model of a training run."""
 
 import os
+from typing import Any
 
 from lingvo_like import files
 from lingvo_like.submodel import file as submodel_file
@@ -44,16 +45,7 @@ def export(
     if target.exists():
         raise ValueError(f"{target} exists; leave --version out for the next")
     model_directory.check_writable(export_dir, "--export_dir")
-    directory = model_directory.ModelDirectory(model_dir)
-    saved = directory.read_experiment()
-    if saved is None:
-        raise ValueError(
-            f"{directory.experiment} is missing: there is no run to export"
-        )
-    run_description.check_program(directory.path, saved, run_description.TRAIN)
-    experiment = directory.saved_values(
-        saved, registry.get(saved["experiment"])
-    )
+    saved, experiment = _read_run(model_dir)
     base_path = base_path or saved["base"]
     base = base_loading.load(experiment.base, base_path)
     fingerprint = base.fingerprint()
@@ -76,6 +68,20 @@ def export(
         fingerprint,
         saved["experiment"],
         submodel,
+    )
+
+
+def _read_run(model_dir: str) -> tuple[dict, Any]:
+    """The description of a training run, and its experiment's values."""
+    directory = model_directory.ModelDirectory(model_dir)
+    saved = directory.read_experiment()
+    if saved is None:
+        raise ValueError(
+            f"{directory.experiment} is missing: there is no run to export"
+        )
+    run_description.check_program(directory.path, saved, run_description.TRAIN)
+    return saved, directory.saved_values(
+        saved, registry.get(saved["experiment"])
     )
 
 

@@ -82,7 +82,7 @@ def text(description: export_description.Description, name: str) -> str:
 def summary(
     description: export_description.Description, path: str, num_bytes: int
 ) -> str:
-    """What was exported, in a few lines for a terminal."""
+    """An export in a few lines for a terminal."""
     lines = [f"exported: {path} ({num_bytes / 2**20:,.0f} MiB)"]
     for name, signature in description.signatures.items():
         lines.append(f"  {name}({', '.join(signature['inputs'])})")

@@ -6,7 +6,7 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What one server takes on, beyond which it refuses.
+    """Bounds on one server's work; it refuses whatever exceeds them.
 
     An utterance counts as queued from its admission to its answer.
 

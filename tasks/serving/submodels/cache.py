@@ -110,7 +110,7 @@ class RowCache:
             self._wipe(entry)
 
     def versions(self) -> list[records.Version]:
-        """What is here, the least recently used first."""
+        """The versions that are here, the least recently used first."""
         return [entry.version for entry in self._entries.values()]
 
     def holders(self, version: records.Version) -> int:

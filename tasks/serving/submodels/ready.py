@@ -19,7 +19,7 @@ _MAX_REFUSED = 10_000
 
 
 def key_of(description: export_description.Description) -> tuple:
-    """What exports that take the same Submodels have in common."""
+    """The same for all exports that take the same Submodels."""
     return (
         description.base_fingerprint,
         description.model_dim,

@@ -1,4 +1,4 @@
-"""What the tests of serving have in common."""
+"""Fixtures that the tests of serving share."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def patient(monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Nobody waits for the next look at what nobody asks for."""
+    """The server looks for new and erased versions all the time."""
     monkeypatch.setattr(provider, "TICK_SECONDS", 0.01)
 
 

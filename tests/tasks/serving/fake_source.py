@@ -181,7 +181,7 @@ def vector(value):
 
 
 def text(mark, value, samples=10):
-    """What the fake engine answers to `utterance` with a Submodel's value."""
+    """The fake engine's answer to `utterance` with a Submodel's value."""
     return fake_engine.text_of(np.full(samples, mark), np.full(6, value))
 
 

@@ -40,6 +40,6 @@ def make_server(root, limits=LIMITS):
 
 
 def text(mark, value, samples=10):
-    """What it answers to audio of one mark with a Submodel of one value."""
+    """Its answer to audio of one mark with a Submodel of one value."""
     audio = np.full(samples, mark, np.float32)
     return fake_engine.text_of(audio, np.full(LAYOUT.num_values, value))

@@ -1,4 +1,4 @@
-"""What is counted, and that it names no user."""
+"""Metrics count what happens and name no user."""
 
 import asyncio
 
