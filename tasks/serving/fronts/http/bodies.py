@@ -8,7 +8,7 @@ from starlette import requests
 
 from tasks.serving import errors
 from tasks.serving.fronts import tensors
-from tasks.serving.fronts.http import responses
+from tasks.serving.fronts.http import gate, responses
 
 
 async def read(
@@ -17,7 +17,7 @@ async def read(
     max_bytes: int,
     seconds: float,
 ) -> bytes:
-    """A request's body as it was sent; `decoded` inflates it.
+    """A request's body as it was sent, perhaps compressed.
 
     Args:
         reserve: of `intake.Intake.reservation`; counts each part.
@@ -53,25 +53,20 @@ async def read(
     return b"".join(chunks)
 
 
-def is_plain(encoding: str) -> bool:
-    """Whether a Content-Encoding leaves a body as it is."""
-    return encoding.strip().lower() in ("", "identity")
-
-
-def decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """A body without its Content-Encoding.
+def encoding(request: requests.Request) -> str:
+    """The body's compression: "gzip", or empty for none.
 
     Raises:
-        errors.ServingError: INVALID_ARGUMENT: the encoding is not gzip, or
-            `inflate` refuses the body.
+        errors.ServingError: INVALID_ARGUMENT, the encoding is another.
     """
-    if is_plain(encoding):
-        return body
-    if encoding.strip().lower() == "gzip":
-        return inflate(body, max_bytes)
+    value = gate.single_header(request.headers, "Content-Encoding") or ""
+    if value.strip().lower() in ("", "identity"):
+        return ""
+    if value.strip().lower() == "gzip":
+        return "gzip"
     raise tensors.invalid(
-        "Content-Encoding must be gzip or absent. Received: "
-        f"{tensors.show(encoding)}."
+        f"Content-Encoding must be gzip or absent. Received: "
+        f"{tensors.show(value)}."
     )
 
 

@@ -107,6 +107,8 @@ class _Rest:
         entry = request.state.entry
         limits = self._intake.limits
         self._server.check_room(caller)
+        encoding = bodies.encoding(request)
+        user = gate.single_header(request.headers, "X-Submodel-Id")
         with self._intake.reservation(caller.tenant) as reserve:
             body = await bodies.read(
                 request,
@@ -114,19 +116,13 @@ class _Rest:
                 limits.max_request_bytes,
                 self._intake.body_seconds,
             )
-            encoding = (
-                gate.single_header(request.headers, "Content-Encoding") or ""
+            # Nobody knows yet how much a compressed body holds: it is never
+            # parsed on the loop.
+            num_bytes = (
+                intake_lib.MAX_INLINE_BYTES + 1 if encoding else len(body)
             )
-            is_plain = bodies.is_plain(encoding)
             rows, is_row_format = await self._intake.parse(
-                # Nobody knows yet how much a compressed body holds: it is
-                # never parsed on the loop.
-                len(body) if is_plain else intake_lib.MAX_INLINE_BYTES + 1,
-                to_utterances,
-                body,
-                encoding,
-                gate.single_header(request.headers, "X-Submodel-Id"),
-                limits,
+                num_bytes, to_utterances, body, encoding, user, limits
             )
             # JSON is several times as long as what it holds.
             del body
@@ -169,11 +165,16 @@ def to_utterances(
 ) -> tuple[list[messages.Utterance], bool]:
     """A body's utterances, and whether the response is in row format.
 
+    Args:
+        encoding: of `bodies.encoding`.
+        user: str, the Submodel id in a header, or None.
+
     Raises:
         errors.ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, what is
             wrong with the body.
     """
-    body = bodies.decoded(body, encoding, limits.max_request_bytes)
+    if encoding:
+        body = bodies.inflate(body, limits.max_request_bytes)
     request = tensor_json.decode_request(body)
     plain = {
         utterances.SOLE_INPUT if name is None else name: value
