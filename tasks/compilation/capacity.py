@@ -120,8 +120,12 @@ def _below(refused, least, slot_bytes, attempt):
         return None
     if attempt == _ATTEMPTS - 1:
         return least
-    # Each attempt goes further, since the size was too optimistic before.
-    step = math.ceil(error.excess_bytes * 2**attempt / slot_bytes)
+    # Each attempt goes further, since the size was too optimistic before. The
+    # compiler rounds the excess, even to nothing.
+    step = max(
+        math.ceil(error.excess_bytes * 2**attempt / slot_bytes),
+        math.ceil(high * _PRECISION),
+    )
     return max(least, high - step)
 
 

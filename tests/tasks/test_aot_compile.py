@@ -183,7 +183,8 @@ def test_what_does_not_fit_is_one_line_with_the_largest_that_does():
         "--num_submodels=24000",
     )
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
+    # TensorFlow writes notices too.
+    assert done.stderr.count("error: ") == 1
     assert "GiB too much; the largest number found to fit is" in done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     turns = f"train.resident_speakers={figures['submodels_per_job']}"

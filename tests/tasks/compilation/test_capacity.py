@@ -67,6 +67,22 @@ def test_memory_that_is_no_straight_line_still_has_a_largest_number(num_slots):
     assert found.most == 91
 
 
+def test_an_excess_that_is_rounded_to_nothing_still_leads_to_what_fits():
+    chip = Chip(slot=1)
+
+    def rounded(num_slots):
+        try:
+            return chip(num_slots)
+        except compiler.DoesNotFitError as error:
+            # As a message of two digits gives it.
+            needed = round(error.needed_bytes, -2)
+            raise compiler.DoesNotFitError("", needed, AVAILABLE) from None
+
+    found = capacity.measure(rounded, 739, 2, 1)
+    assert found.most == 700
+    assert found.confirmed
+
+
 def test_a_batch_that_does_not_fit_holds_no_submodel():
     found = capacity.measure(Chip(fixed=999), 4, 4, SLOT)
     assert found.report is None
