@@ -33,7 +33,7 @@ import soundfile
 
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.data import manifest, shards
+from tasks.asr.data import manifest, preparation, shards
 
 SPEAKERS, UTTERANCES = 4, 4
 TEXT = "turn on the light"
@@ -75,7 +75,7 @@ def pipeline(utterances, base_rate, seconds, num_batches):
     speakers = {}
     for slot in range(SPEAKERS):
         own = tuple(u for u in utterances if u.speaker == f"s{slot}")
-        speakers[slot] = input_pipeline.TokenizedUtterances(
+        speakers[slot] = preparation.TokenizedUtterances(
             own, ((1, 2, 3),) * len(own)
         )
     augment = schema.Augment()

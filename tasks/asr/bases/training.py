@@ -16,7 +16,7 @@ import tqdm
 from lingvo_like.base_models import base_model
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.data import manifest
+from tasks.asr.data import manifest, preparation
 from tasks.asr.training import checkpoint, task
 
 CHECKPOINT_SECONDS = 300
@@ -133,7 +133,7 @@ class BaseTrainer:
     def _schedule_and_loader(self, data: UtterancesBySpeaker):
         values, base = self._values, self._base
         utterances = [u for speaker in sorted(data) for u in data[speaker]]
-        tokenized = input_pipeline.TokenizedUtterances(
+        tokenized = preparation.TokenizedUtterances(
             utterances=tuple(utterances),
             tokens=tuple(each.tokens for each in utterances),
         )

@@ -16,16 +16,13 @@ speaker; everything random in it comes from streams of (seed, speaker, step).
     time_masks     [s, u, masks, 2] float32, the same, width in frames
 """
 
-import dataclasses
 import os
 
 import numpy as np
 import tensorflow as tf
 
 from lingvo_like import random_streams
-from lingvo_like.base_models import base_model
 from tasks.asr.batches import padded_audio
-from tasks.asr.data import manifest
 
 TOKEN_BUCKET = 8
 # Threads that make batches, each of which may hold one that is ready: a TPU
@@ -33,26 +30,6 @@ TOKEN_BUCKET = 8
 _MAX_THREADS = 16
 # Batches more that are ready before they are asked for.
 _PREFETCHED = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenizedUtterances:
-    """Utterances with the tokens of their transcripts."""
-
-    utterances: tuple[manifest.Utterance, ...]
-    tokens: tuple[tuple[int, ...], ...]
-
-    def num_samples(self, base: base_model.BaseModel) -> list[int]:
-        """The length of each utterance, in samples."""
-        return [base.num_samples(u.duration) for u in self.utterances]
-
-
-@dataclasses.dataclass(frozen=True)
-class SpeakerUtterances(TokenizedUtterances):
-    """One speaker's utterances."""
-
-    speaker: str
-    slot: int
 
 
 class Loader:

@@ -12,12 +12,32 @@ from collections import abc
 
 from lingvo_like.base_models import base_model
 from params import schema
-from tasks.asr.batches import input_pipeline
 from tasks.asr.data import inspection, manifest, rejections
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizedUtterances:
+    """Utterances with the tokens of their transcripts."""
+
+    utterances: tuple[manifest.Utterance, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    def num_samples(self, base: base_model.BaseModel) -> list[int]:
+        """The length of each utterance, in samples."""
+        return [base.num_samples(u.duration) for u in self.utterances]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeakerUtterances(TokenizedUtterances):
+    """One speaker's utterances."""
+
+    speaker: str
+    slot: int
+
 
 # A speaker to the speaker's utterances, with their tokens.
 BySpeaker = dict[str, list[manifest.Utterance]]
-BySlot = dict[int, input_pipeline.SpeakerUtterances]
+BySlot = dict[int, SpeakerUtterances]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +244,7 @@ def by_slot(
         utterances: by speaker, as `read_speakers` returns them.
     """
     return {
-        slot: input_pipeline.SpeakerUtterances(
+        slot: SpeakerUtterances(
             speaker=speaker,
             slot=slot,
             utterances=tuple(utterances[speaker]),

@@ -12,7 +12,7 @@ from collections import abc
 
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
-from tasks.asr.batches import input_pipeline
+from tasks.asr.data import preparation
 from tasks.asr.enrolment import job, plan, results
 from tpu.distribute import replicas as replicas_lib
 
@@ -20,8 +20,8 @@ from tpu.distribute import replicas as replicas_lib
 def enrol(
     space: space_file.Space,
     base: base_model.BaseModel,
-    train: abc.Mapping[str, input_pipeline.SpeakerUtterances],
-    dev: abc.Mapping[str, input_pipeline.SpeakerUtterances] | None = None,
+    train: abc.Mapping[str, preparation.SpeakerUtterances],
+    dev: abc.Mapping[str, preparation.SpeakerUtterances] | None = None,
     mode: str = plan.AUTO,
     values: plan.Values | None = None,
     replicas: replicas_lib.Replicas | None = None,

@@ -16,8 +16,7 @@ import tensorflow as tf
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from tasks.asr.bases import loading
-from tasks.asr.batches import input_pipeline
-from tasks.asr.data import inspection, rejections
+from tasks.asr.data import inspection, preparation, rejections
 from tasks.asr.enrolment import destination as destination_lib
 from tasks.asr.enrolment import (
     enrol,
@@ -77,8 +76,8 @@ class Enrolment:
 
     space: space_file.Space
     base: base_model.BaseModel
-    train: dict[str, input_pipeline.SpeakerUtterances]
-    dev: dict[str, input_pipeline.SpeakerUtterances]
+    train: dict[str, preparation.SpeakerUtterances]
+    dev: dict[str, preparation.SpeakerUtterances]
     left_out: rejections.Rejections
     lost: frozenset[str]
     mode: str

@@ -10,8 +10,7 @@ import tqdm
 from lingvo_like.base_models import base_model
 from lingvo_like.space import embedding_space
 from lingvo_like.space import file as space_file
-from tasks.asr.batches import input_pipeline
-from tasks.asr.data import text
+from tasks.asr.data import preparation, text
 from tasks.asr.enrolment import (
     experiments,
     judging,
@@ -24,7 +23,7 @@ from tasks.asr.enrolment import (
 from tasks.asr.training import task
 from tpu.distribute import replicas as replicas_lib
 
-Utterances: TypeAlias = input_pipeline.TokenizedUtterances
+Utterances: TypeAlias = preparation.TokenizedUtterances
 # A snapshot of all runs, and its held-out losses.
 _Point: TypeAlias = tuple[learning.Snapshot, starts.Losses]
 

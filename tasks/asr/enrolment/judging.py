@@ -10,8 +10,7 @@ import tqdm
 
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
-from tasks.asr.batches import input_pipeline
-from tasks.asr.data import text
+from tasks.asr.data import preparation, text
 from tasks.asr.enrolment import plan
 from tasks.asr.enrolment import speech as speech_lib
 from tasks.asr.evaluation import scoring
@@ -115,7 +114,7 @@ class Judge:
     def errors(
         self,
         texts: abc.Mapping[int, str],
-        data: input_pipeline.TokenizedUtterances,
+        data: preparation.TokenizedUtterances,
     ) -> tuple[int, int]:
         """Word errors and words of one speaker.
 

@@ -5,7 +5,6 @@ import itertools
 from collections import abc
 
 from lingvo_like.base_models import base_model
-from tasks.asr.batches import input_pipeline
 from tasks.asr.data import inspection, preparation, rejections
 
 
@@ -17,8 +16,8 @@ def read(
     min_seconds: float,
     trim_silence: bool = False,
 ) -> tuple[
-    dict[str, input_pipeline.SpeakerUtterances],
-    dict[str, input_pipeline.SpeakerUtterances],
+    dict[str, preparation.SpeakerUtterances],
+    dict[str, preparation.SpeakerUtterances],
     rejections.Rejections,
 ]:
     """The usable utterances of the speakers to enrol.

@@ -19,6 +19,7 @@ import tqdm
 
 from lingvo_like.base_models import base_model
 from tasks.asr.batches import input_pipeline, padded_audio
+from tasks.asr.data import preparation
 
 # Utterances of one computation.
 _ROWS = 8
@@ -42,7 +43,7 @@ class Speech:
         self,
         base: base_model.BaseModel,
         first_block: int,
-        speakers: abc.Mapping[str, input_pipeline.TokenizedUtterances],
+        speakers: abc.Mapping[str, preparation.TokenizedUtterances],
         bucket_seconds: abc.Mapping[str, float],
     ):
         self._base = base

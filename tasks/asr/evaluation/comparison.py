@@ -3,8 +3,7 @@
 from collections import abc
 
 from lingvo_like.base_models import base_model
-from tasks.asr.batches import input_pipeline
-from tasks.asr.data import splits
+from tasks.asr.data import preparation, splits
 from tasks.asr.evaluation import scoring, tested_submodels
 from tasks.asr.recognition import transcription
 from tpu.distribute import replicas as replicas_lib
@@ -14,7 +13,7 @@ def transcribe(
     base: base_model.BaseModel,
     compared: base_model.BaseModel,
     submodels: tested_submodels.TestedSubmodels,
-    data: dict[int, input_pipeline.SpeakerUtterances],
+    data: dict[int, preparation.SpeakerUtterances],
     train_texts: abc.Mapping[str, abc.Iterable[str]],
     beam_size: int = 1,
     replicas: replicas_lib.Replicas | None = None,

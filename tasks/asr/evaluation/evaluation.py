@@ -16,8 +16,7 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from params import registry, schema
 from tasks.asr.bases import loading
-from tasks.asr.batches import input_pipeline
-from tasks.asr.data import rejections, text
+from tasks.asr.data import preparation, rejections, text
 from tasks.asr.evaluation import (
     comparison,
     metrics,
@@ -45,7 +44,7 @@ class Evaluation:
     base: base_model.BaseModel
     compared: base_model.BaseModel
     submodels: tested_submodels.TestedSubmodels
-    data: dict[int, input_pipeline.SpeakerUtterances]
+    data: dict[int, preparation.SpeakerUtterances]
     left_out: rejections.Rejections
     train_texts: dict[str, list[str]]
     history: list[dict[str, Any]]

@@ -4,7 +4,6 @@ import collections
 from collections import abc
 
 from lingvo_like.base_models import base_model
-from tasks.asr.batches import input_pipeline
 from tasks.asr.data import manifest, preparation, rejections, text
 from tasks.asr.evaluation import severity as severity_lib
 
@@ -16,7 +15,7 @@ def read(
     strict: bool = False,
     normalizer: str = "none",
     trim_silence: bool = False,
-) -> tuple[dict[int, input_pipeline.SpeakerUtterances], rejections.Rejections]:
+) -> tuple[dict[int, preparation.SpeakerUtterances], rejections.Rejections]:
     """The test manifest's speakers, by slot, and what was left out.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tasks.asr.batches import activation_cache, input_pipeline, schedule
+from tasks.asr.data import preparation
 from tasks.asr.training import sharding as sharding_lib
 from tasks.asr.training import task as task_lib
 
@@ -28,7 +29,7 @@ class Feed:
     def __init__(
         self,
         task: task_lib.SubmodelTask,
-        data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+        data: abc.Mapping[int, preparation.SpeakerUtterances],
         sharding: sharding_lib.Sharding,
         speed_factors: tuple[float, ...],
         activations: str,

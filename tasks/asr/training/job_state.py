@@ -10,7 +10,8 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import embedding_space
 from lingvo_like.stack import rows as slot_rows
 from params import schema
-from tasks.asr.batches import input_pipeline, placement, schedule
+from tasks.asr.batches import placement, schedule
+from tasks.asr.data import preparation
 from tasks.asr.training import (
     checkpoint,
     sharding,
@@ -213,7 +214,7 @@ class JobState:
 def create(
     base: base_model.BaseModel,
     experiment: schema.Experiment,
-    data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+    data: abc.Mapping[int, preparation.SpeakerUtterances],
     replicas: replicas_lib.Replicas | None = None,
 ) -> JobState:
     """A new job, at the start of every speaker.

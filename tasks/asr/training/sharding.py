@@ -8,7 +8,8 @@ import numpy as np
 from lingvo_like.base_models import base_model
 from lingvo_like.stack import rows as slot_rows
 from params import schema
-from tasks.asr.batches import input_pipeline, placement, schedule
+from tasks.asr.batches import placement, schedule
+from tasks.asr.data import preparation
 from tpu.distribute import replicas as replicas_lib
 
 
@@ -95,7 +96,7 @@ def shard(
     replicas: replicas_lib.Replicas,
     base: base_model.BaseModel,
     experiment: schema.Experiment,
-    data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+    data: abc.Mapping[int, preparation.SpeakerUtterances],
 ) -> Sharding:
     """The `Sharding` of a job.
 
@@ -162,7 +163,7 @@ def steps_per_call(experiment: schema.Experiment, num_replicas: int) -> int:
 def speaker_schedule(
     base: base_model.BaseModel,
     values: schema.Train,
-    data: input_pipeline.SpeakerUtterances,
+    data: preparation.SpeakerUtterances,
     place: int = 0,
     speed_factors: tuple[float, ...] = (1.0,),
 ) -> schedule.MinibatchSchedule:

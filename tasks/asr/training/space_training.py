@@ -10,7 +10,7 @@ from lingvo_like import files, hyperparams
 from lingvo_like.space import embedding_space, embeddings
 from lingvo_like.space import file as space_file
 from params import schema
-from tasks.asr.batches import input_pipeline
+from tasks.asr.data import preparation
 from tasks.asr.training import model_directory
 from tasks.asr.training import task as task_lib
 
@@ -53,7 +53,7 @@ def check_request(
 def write(
     directory: model_directory.ModelDirectory,
     task: task_lib.SubmodelTask,
-    data: abc.Mapping[int, input_pipeline.SpeakerUtterances],
+    data: abc.Mapping[int, preparation.SpeakerUtterances],
     name: str,
     base_fingerprint: str,
     base_description: abc.Mapping[str, Any],

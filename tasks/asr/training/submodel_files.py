@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.batches import input_pipeline
+from tasks.asr.data import preparation
 from tasks.asr.training import speaker_state
 from tasks.asr.training import task as task_lib
 
@@ -28,7 +28,7 @@ def write(
     path: str,
     origin: Origin,
     task: task_lib.SubmodelTask,
-    data: input_pipeline.SpeakerUtterances,
+    data: preparation.SpeakerUtterances,
     state: speaker_state.SpeakerState,
 ) -> None:
     """Writes the Submodel that the stack of a job holds for a speaker now.

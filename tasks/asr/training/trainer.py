@@ -14,7 +14,8 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like import files
-from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.batches import schedule
+from tasks.asr.data import preparation
 from tasks.asr.training import (
     feed,
     job_state,
@@ -28,7 +29,7 @@ from tasks.asr.training import (
 # Groups that several processes evaluate before they ask whether to stop.
 _GROUPS_PER_CHECK = 16
 
-SpeakersBySlot = abc.Mapping[int, input_pipeline.SpeakerUtterances]
+SpeakersBySlot = abc.Mapping[int, preparation.SpeakerUtterances]
 
 
 class Trainer:

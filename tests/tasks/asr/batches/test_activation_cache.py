@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tasks.asr.batches import activation_cache, input_pipeline, schedule
-from tasks.asr.data import inspection
+from tasks.asr.batches import activation_cache, schedule
+from tasks.asr.data import inspection, preparation
 from tests import tiny
 
 BUCKET = 16000
@@ -45,9 +45,7 @@ class Lower:
 def speakers(tmp_path):
     path = tiny.recordings(tmp_path, ("ann",), 3)
     utterances, _ = inspection.read(path)
-    return {
-        0: input_pipeline.TokenizedUtterances(tuple(utterances), ((1,),) * 3)
-    }
+    return {0: preparation.TokenizedUtterances(tuple(utterances), ((1,),) * 3)}
 
 
 def _group(*indices):

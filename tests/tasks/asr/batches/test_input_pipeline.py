@@ -5,7 +5,7 @@ import pytest
 
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.data import inspection
+from tasks.asr.data import inspection, preparation
 from tests import tiny
 
 BUCKET = 48000
@@ -18,7 +18,7 @@ def speakers(tmp_path_factory):
     path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann", "bob"), 2)
     utterances, _ = inspection.read(path)
     return {
-        slot: input_pipeline.TokenizedUtterances(
+        slot: preparation.TokenizedUtterances(
             tuple(u for u in utterances if u.speaker == name),
             ((1,),) * 2,
         )

@@ -10,7 +10,14 @@ import tensorflow as tf
 
 from params import schema
 from tasks.asr.batches import input_pipeline, schedule
-from tasks.asr.data import audio, inspection, manifest, rejections, shards
+from tasks.asr.data import (
+    audio,
+    inspection,
+    manifest,
+    preparation,
+    rejections,
+    shards,
+)
 
 MEGABYTE = 1_000_000
 
@@ -149,7 +156,7 @@ def corpus(tmp_path):
 def batch(utterances):
     """A training batch of both speakers, with speed perturbation and masks."""
     speakers = {
-        slot: input_pipeline.TokenizedUtterances(
+        slot: preparation.TokenizedUtterances(
             utterances=tuple(u for u in utterances if u.speaker == speaker),
             tokens=((1, 2),) * 4,
         )
