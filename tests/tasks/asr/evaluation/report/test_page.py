@@ -178,7 +178,7 @@ def test_headlines_tables_and_details_are_shown():
     ).text
     assert "100.0 % → 25.0 %" in text
     assert "75.0 %" in text
-    assert "no speaker was given as typical" in text
+    assert "no speaker is labelled as typical" in text
     assert "Phrases seen in training" in text
     assert "base.fingerprint" in text and "abc123" in text
     assert "200" in text and "basic" in text
