@@ -8,6 +8,8 @@ that need the base model itself belong to `tasks.asr.bases.loading`.
 
 import dataclasses
 
+from params import section
+
 # Written out here because the modules that implement them load TensorFlow; a
 # test compares both.
 AUDIO_CONTEXTS = ("full", "short")
@@ -19,42 +21,11 @@ SUBMODEL_DTYPES = ("float32", "float16")
 TEXT_NORMALIZERS = ("none", "basic", "english", "torgo")
 
 
-class _Section:
-    """Checks of values, with the names that `--set` gives them."""
-
-    # The section's name in an experiment.
-    _name = ""
-
-    def _path(self, field: str) -> str:
-        return f"`{self._name}.{field}`" if self._name else f"`{field}`"
-
-    def _check_range(
-        self, lowest: float, *fields: str, below: float | None = None
-    ) -> None:
-        for field in fields:
-            value = getattr(self, field)
-            # NaN fails this comparison too.
-            if not value >= lowest or (below is not None and value >= below):
-                limit = "" if below is None else f" and below {below}"
-                raise ValueError(
-                    f"{self._path(field)} must be at least {lowest}{limit}. "
-                    f"Received: {value}."
-                )
-
-    def _check_choice(self, field: str, choices: tuple[str, ...]) -> None:
-        value = getattr(self, field)
-        if value not in choices:
-            raise ValueError(
-                f"{self._path(field)} must be one of {', '.join(choices)}. "
-                f"Received: {value!r}."
-            )
-
-
 @dataclasses.dataclass(frozen=True)
-class Whisper(_Section):
+class Whisper(section.Section):
     """A pretrained Whisper, read from `--base`."""
 
-    _name = "base"
+    section_name = "base"
 
     # "full" is the 30 s of audio context that Whisper was trained on. "short"
     # pads to the utterance and needs a base made by tasks.shorten_context.
@@ -63,15 +34,15 @@ class Whisper(_Section):
     max_tokens: int = 64
 
     def __post_init__(self) -> None:
-        self._check_choice("audio_context", AUDIO_CONTEXTS)
-        self._check_range(1, "max_tokens")
+        self.check_choice("audio_context", AUDIO_CONTEXTS)
+        self.check_range(1, "max_tokens")
 
 
 @dataclasses.dataclass(frozen=True)
-class ConformerCtc(_Section):
+class ConformerCtc(section.Section):
     """A Conformer encoder with a CTC head (Gulati et al. 2020)."""
 
-    _name = "base"
+    section_name = "base"
 
     model_dim: int = 144
     num_blocks: int = 16
@@ -92,7 +63,7 @@ class ConformerCtc(_Section):
     max_tokens: int = 400
 
     def __post_init__(self) -> None:
-        self._check_range(
+        self.check_range(
             1,
             "model_dim",
             "num_blocks",
@@ -103,17 +74,17 @@ class ConformerCtc(_Section):
             "num_bins",
             "max_tokens",
         )
-        self._check_range(0.0, "dropout_rate", below=1.0)
-        self._check_range(
+        self.check_range(0.0, "dropout_rate", below=1.0)
+        self.check_range(
             0.0, "frame_length_ms", "frame_step_ms", "lower_edge_hertz"
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Adapter(_Section):
+class Adapter(section.Section):
     """The residual adapters of every Submodel of the job."""
 
-    _name = "adapter"
+    section_name = "adapter"
 
     bottleneck_dim: int = 32
     # Encoder blocks that an adapter follows; empty means every block.
@@ -125,18 +96,18 @@ class Adapter(_Section):
     shared_start: bool = False
 
     def __post_init__(self) -> None:
-        self._check_range(1, "bottleneck_dim")
-        self._check_range(0.0, "dropout_rate", below=1.0)
+        self.check_range(1, "bottleneck_dim")
+        self.check_range(0.0, "dropout_rate", below=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Space(_Section):
+class Space(section.Section):
     """The space of learned speaker embeddings, or none.
 
     With a space, `optimizer` trains the basis that all speakers share.
     """
 
-    _name = "space"
+    section_name = "space"
 
     # The number of elements of the basis; 0 gives each speaker a slot instead.
     embedding_dim: int = 0
@@ -168,24 +139,24 @@ class Space(_Section):
     prediction_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        self._check_range(0, "embedding_dim")
-        self._check_range(
+        self.check_range(0, "embedding_dim")
+        self.check_range(
             0.0,
             "initial_scale",
             "learning_rate",
             "weight_decay",
             "encoder_learning_rate",
         )
-        self._check_range(
+        self.check_range(
             0.0,
             "element_dropout_rate",
             "speaker_dropout_rate",
             "prediction_rate",
             below=1.0,
         )
-        self._check_range(1, "encoder_dim")
-        self._check_choice("normalization", NORMALIZATIONS)
-        self._check_choice("initializer", INITIALIZERS)
+        self.check_range(1, "encoder_dim")
+        self.check_choice("normalization", NORMALIZATIONS)
+        self.check_choice("initializer", INITIALIZERS)
         if not self.embedding_dim:
             if self.speaker_encoder or self.initializer != "noise":
                 raise ValueError(
@@ -212,10 +183,10 @@ class Space(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer(_Section):
+class Optimizer(section.Section):
     """AdamW with a schedule. For Submodels every value holds per slot."""
 
-    _name = "optimizer"
+    section_name = "optimizer"
 
     learning_rate: float = 2e-3
     warmup_steps: int = 10
@@ -229,12 +200,12 @@ class Optimizer(_Section):
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        self._check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
-        self._check_range(0, "warmup_steps")
-        self._check_range(0.0, "beta_1", "beta_2", below=1.0)
+        self.check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
+        self.check_range(0, "warmup_steps")
+        self.check_range(0.0, "beta_1", "beta_2", below=1.0)
         # With zero, a tensor without a gradient would be divided by zero.
-        self._check_range(1e-30, "epsilon")
-        self._check_choice("decay", DECAYS)
+        self.check_range(1e-30, "epsilon")
+        self.check_choice("decay", DECAYS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,10 +218,10 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class Augment(_Section):
+class Augment(section.Section):
     """Augmentation, drawn from random streams keyed by (speaker, step)."""
 
-    _name = "augment"
+    section_name = "augment"
 
     speed_factors: tuple[float, ...] = (1.0,)
     num_freq_masks: int = 0
@@ -259,7 +230,7 @@ class Augment(_Section):
     time_mask_max_frames: int = 25
 
     def __post_init__(self) -> None:
-        self._check_range(
+        self.check_range(
             0,
             "num_freq_masks",
             "freq_mask_max_bins",
@@ -276,10 +247,10 @@ class Augment(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(_Section):
+class Train(section.Section):
     """How a job runs. Steps are a speaker's own, not the job's."""
 
-    _name = "train"
+    section_name = "train"
 
     seed: int = 0
     num_steps: int = 200
@@ -308,7 +279,7 @@ class Train(_Section):
     min_utterances: int = 1
 
     def __post_init__(self) -> None:
-        self._check_range(
+        self.check_range(
             0,
             "num_steps",
             "resident_speakers",
@@ -316,15 +287,15 @@ class Train(_Section):
             "checkpoint_every_seconds",
             "min_utterances",
         )
-        self._check_range(
+        self.check_range(
             1,
             "speakers_per_step",
             "utterances_per_speaker",
             "steps_per_call",
             "eval_every_steps",
         )
-        self._check_choice("compute_dtype", COMPUTE_DTYPES)
-        self._check_choice("submodel_dtype", SUBMODEL_DTYPES)
+        self.check_choice("compute_dtype", COMPUTE_DTYPES)
+        self.check_choice("submodel_dtype", SUBMODEL_DTYPES)
         residents = self.resident_speakers
         if residents and residents < self.speakers_per_step:
             raise ValueError(
@@ -335,10 +306,10 @@ class Train(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Text(_Section):
+class Text(section.Section):
     """How transcripts and hypotheses are compared."""
 
-    _name = "text"
+    section_name = "text"
 
     # "none", "basic", "english" or "torgo".
     normalizer: str = "english"
@@ -346,15 +317,15 @@ class Text(_Section):
     target_word_error_rate: float = 0.15
 
     def __post_init__(self) -> None:
-        self._check_choice("normalizer", TEXT_NORMALIZERS)
-        self._check_range(0.0, "target_word_error_rate")
+        self.check_choice("normalizer", TEXT_NORMALIZERS)
+        self.check_range(0.0, "target_word_error_rate")
 
 
 @dataclasses.dataclass(frozen=True)
-class BaseTraining(_Section):
+class BaseTraining(section.Section):
     """How tasks.train_base trains all the weights of a base model."""
 
-    _name = "base_training"
+    section_name = "base_training"
 
     seed: int = 0
     num_steps: int = 1000
@@ -367,9 +338,9 @@ class BaseTraining(_Section):
     eval_every_steps: int = 500
 
     def __post_init__(self) -> None:
-        self._check_range(0, "num_steps", "warmup_steps")
-        self._check_range(1, "utterances_per_step", "eval_every_steps")
-        self._check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
+        self.check_range(0, "num_steps", "warmup_steps")
+        self.check_range(1, "utterances_per_step", "eval_every_steps")
+        self.check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -413,7 +384,7 @@ class Experiment:
 
 
 @dataclasses.dataclass(frozen=True)
-class ContextShortening(_Section):
+class ContextShortening(section.Section):
     """Audio-context fine-tuning, which makes a short-context Whisper once."""
 
     seed: int = 0
@@ -426,6 +397,6 @@ class ContextShortening(_Section):
     max_extra_seconds: float = 2.0
 
     def __post_init__(self) -> None:
-        self._check_range(1, "num_steps", "utterances_per_step")
-        self._check_range(0.0, "learning_rate", "max_extra_seconds")
-        self._check_range(0, "warmup_steps")
+        self.check_range(1, "num_steps", "utterances_per_step")
+        self.check_range(0.0, "learning_rate", "max_extra_seconds")
+        self.check_range(0, "warmup_steps")

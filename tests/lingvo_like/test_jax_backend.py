@@ -265,6 +265,7 @@ def test_what_trains_on_jax_needs_no_tensorflow():
     modules = [
         "paddings",
         "base_models.ctc",
+        "base_models.whisper.beam_search",
         "base_models.whisper.decoding",
         "base_models.whisper.encoder_decoder",
         "stack.adamw",

@@ -124,7 +124,7 @@ def test_every_experiment_of_the_package_is_registered():
     folder = pathlib.Path(params.__file__).parent
     found = set()
     for path in folder.glob("*.py"):
-        if path.stem in ("__init__", "schema", "registry"):
+        if path.stem in ("__init__", "schema", "section", "registry"):
             continue
         module = importlib.import_module(f"params.{path.stem}")
         found |= {

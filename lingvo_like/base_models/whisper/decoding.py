@@ -1,11 +1,11 @@
-"""Batched greedy search and beam search over a Whisper decoder, in the graph.
+"""The rules of a search over a Whisper decoder, and batched greedy search.
 
 The scores and rules are OpenAI's (whisper/decoding.py), without timestamps:
-suppressed tokens are excluded before the softmax, the first token is neither
-blank nor the end, and beams are ranked by their mean log probability.
+suppressed tokens are excluded before the softmax, and the first token is
+neither blank nor the end.
 """
 
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from keras import ops
@@ -14,7 +14,6 @@ from lingvo_like import tensor_types
 from lingvo_like.base_models.whisper import encoder_decoder
 
 Tensor: TypeAlias = tensor_types.Tensor
-State: TypeAlias = dict[str, Tensor]
 
 # The log probability of an excluded token. Finite, so that sums stay ordered
 # and free of NaN.
@@ -64,7 +63,7 @@ class Rules:
         )
 
 
-def _write(tokens: Tensor, index: Tensor, token: Tensor) -> Tensor:
+def write(tokens: Tensor, index: Tensor, token: Tensor) -> Tensor:
     """`tokens` `[..., max_tokens]` with `token` `[...]` put at `index`."""
     here = ops.arange(tokens.shape[-1]) == index
     return ops.where(here, token[..., None], tokens)
@@ -101,7 +100,7 @@ def greedy(
         over = ops.logical_or(ended, step >= limits)
         total = total + ops.where(over, 0.0, ops.max(scores, axis=-1))
         token = ops.where(over, end, token)
-        tokens = _write(tokens, step, token)
+        tokens = write(tokens, step, token)
         reached = ops.logical_and(token == end, step < limits)
         return token, tokens, ops.logical_or(ended, reached), total
 
@@ -168,192 +167,3 @@ def without_loops(
     return ops.where(
         ops.arange(room, dtype="int32") < kept[:, None], tokens, end
     ), kept
-
-
-def _mean(total: Tensor, lengths: Tensor) -> Tensor:
-    # OpenAI's ranking: the end counts in the sum but not in the length.
-    return total / ops.cast(ops.maximum(lengths, 1), "float32")
-
-
-class _BeamSearch:
-    """One step of the beam search; the axis of beams follows the batch.
-
-    Of the best `2 * beams` continuations, those among the first `beams` that
-    end the text become hypotheses, and the best of the others live on. (There
-    are always enough: a beam has only one continuation that ends it.) An
-    utterance is done when it has `beams` hypotheses; only the best is kept.
-    """
-
-    def __init__(self, rules: Rules, max_tokens: int, beam_size: int) -> None:
-        self.rules = rules
-        self.max_tokens = max_tokens
-        self.beam_size = beam_size
-
-    def initial(self, batch: Any) -> State:
-        """Live beams, of which only the first counts, and no hypothesis."""
-        beams, end = self.beam_size, self.rules.end_of_text
-        alone = np.full((1, beams), IMPOSSIBLE, "float32")
-        alone[0, 0] = 0.0
-        tokens = ops.full((batch, beams, self.max_tokens), end, dtype="int32")
-        return {
-            "tokens": tokens,
-            "total": ops.broadcast_to(
-                ops.convert_to_tensor(alone), (batch, beams)
-            ),
-            "best_tokens": tokens[:, 0],
-            "best_total": ops.full((batch,), IMPOSSIBLE, dtype="float32"),
-            "best_rank": ops.full((batch,), 2 * IMPOSSIBLE, dtype="float32"),
-            "count": ops.zeros((batch,), dtype="int32"),
-        }
-
-    def done(self, state: State) -> Tensor:
-        """`[batch]` bool: whether an utterance has hypotheses enough."""
-        return state["count"] >= self.beam_size
-
-    def choose(
-        self, step: Tensor, logits: Tensor, state: State, first: bool = False
-    ) -> tuple[State, Tensor, Tensor]:
-        """Continues every beam by one token.
-
-        Args:
-            step: int scalar, the token's place.
-            logits: `[batch * beams, vocabulary_size]`.
-
-        Returns:
-            the state, and for each live beam its token and the row of the
-            caches that it continues, both `[batch * beams]` int32.
-        """
-        beams, end = self.beam_size, self.rules.end_of_text
-        batch, vocabulary_size = ops.shape(state["total"])[0], logits.shape[-1]
-        scores = ops.reshape(
-            self.rules.log_probabilities(logits, first),
-            (batch, beams, vocabulary_size),
-        )
-        scores = ops.reshape(
-            scores + state["total"][..., None], (batch, beams * vocabulary_size)
-        )
-        total, choice = ops.top_k(scores, 2 * beams)
-        choice = ops.cast(choice, "int32")
-        parent, token = choice // vocabulary_size, choice % vocabulary_size
-        history = ops.take_along_axis(
-            state["tokens"], parent[..., None], axis=1
-        )
-        state = self._harvest(step, total, token, history, state)
-        # Sorted stably by (ended, rank), so that ended candidates go last.
-        rank = ops.arange(2 * beams)[None] + 2 * beams * ops.cast(
-            token == end, "int32"
-        )
-        order = ops.argsort(rank, axis=-1)[:, :beams]
-        parent, token, total = (
-            ops.take_along_axis(x, order, axis=1)
-            for x in (parent, token, total)
-        )
-        history = ops.take_along_axis(history, order[..., None], axis=1)
-        state["tokens"] = _write(history, step, token)
-        state["total"] = total
-        rows = ops.arange(batch, dtype="int32")[:, None] * beams + parent
-        return state, ops.reshape(token, (-1,)), ops.reshape(rows, (-1,))
-
-    def _harvest(
-        self,
-        step: Tensor,
-        total: Tensor,
-        token: Tensor,
-        history: Tensor,
-        state: State,
-    ) -> State:
-        """Takes the hypotheses among the first `beams` candidates."""
-        beams = self.beam_size
-        ended = token[:, :beams] == self.rules.end_of_text
-        ended = ops.logical_and(ended, total[:, :beams] > 0.5 * IMPOSSIBLE)
-        ended = ops.logical_and(
-            ended, ops.logical_not(self.done(state))[:, None]
-        )
-        ranks = ops.where(ended, _mean(total[:, :beams], step), 2 * IMPOSSIBLE)
-        best = ops.argmax(ranks, axis=-1)[:, None]
-        state = self._keep_better(
-            state,
-            ops.take_along_axis(ranks, best, axis=1)[:, 0],
-            ops.take_along_axis(total, best, axis=1)[:, 0],
-            ops.take_along_axis(history, best[..., None], axis=1)[:, 0],
-        )
-        count = ops.sum(ops.cast(ended, "int32"), axis=-1)
-        return {**state, "count": state["count"] + count}
-
-    def _keep_better(
-        self, state: State, rank: Tensor, total: Tensor, tokens: Tensor
-    ) -> State:
-        better = rank > state["best_rank"]
-        return {
-            **state,
-            "best_rank": ops.where(better, rank, state["best_rank"]),
-            "best_total": ops.where(better, total, state["best_total"]),
-            "best_tokens": ops.where(
-                better[:, None], tokens, state["best_tokens"]
-            ),
-        }
-
-    def result(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, lengths and scores; unfinished beams compete as they are."""
-        end = self.rules.end_of_text
-        total = state["total"][:, 0]
-        rank = _mean(total, self.max_tokens)
-        cut = ops.logical_and(
-            ops.logical_not(self.done(state)), rank > state["best_rank"]
-        )
-        rank = ops.where(cut, rank, 2 * IMPOSSIBLE)
-        state = self._keep_better(state, rank, total, state["tokens"][:, 0])
-        tokens = state["best_tokens"]
-        lengths = ops.sum(ops.cast(tokens != end, "int32"), axis=-1)
-        scored = lengths + ops.cast(ops.logical_not(cut), "int32")
-        return tokens, lengths, _mean(state["best_total"], scored)
-
-
-def beam(
-    decoder: encoder_decoder.Decoder,
-    encoded: Tensor,
-    rules: Rules,
-    max_tokens: int,
-    beam_size: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Beam search, ranked by mean log probability; returns what `greedy` does.
-
-    Args:
-        encoded: `[batch, source_time, model_dim]`.
-        beam_size: beams of an utterance, and hypotheses that it needs.
-    """
-    search = _BeamSearch(rules, max_tokens, beam_size)
-    prompt_length = len(rules.prompt)
-    logits, sources, caches = decoder.start(
-        encoded, rules.prompt, prompt_length + max_tokens
-    )
-    logits = ops.repeat(logits, beam_size, axis=0)
-    caches = [
-        tuple(ops.repeat(part, beam_size, axis=0) for part in cache)
-        for cache in caches
-    ]
-    state, token, _ = search.choose(
-        0, logits, search.initial(ops.shape(encoded)[0]), first=True
-    )
-
-    def proceed(step, token, state, caches):
-        return ops.logical_not(ops.all(search.done(state)))
-
-    def advance(step, token, state, caches):
-        logits, caches = decoder.step(
-            token, prompt_length + step - 1, sources, caches
-        )
-        state, token, rows = search.choose(step, logits, state)
-        caches = [
-            tuple(ops.take(part, rows, axis=0) for part in cache)
-            for cache in caches
-        ]
-        return step + 1, token, state, caches
-
-    _, _, state, _ = ops.while_loop(
-        proceed,
-        advance,
-        (ops.convert_to_tensor(1), token, state, caches),
-        maximum_iterations=max_tokens - 1,
-    )
-    return search.result(state)

@@ -10,6 +10,7 @@ from lingvo_like import paddings as paddings_lib
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import (
+    beam_search,
     checkpoints,
     decoding,
     encoder_decoder,
@@ -200,7 +201,7 @@ class Whisper(base_model.BaseModel):
                 self.decoder, encoded, self._rules, self.max_tokens, limits
             )
         else:
-            tokens, lengths, scores = decoding.beam(
+            tokens, lengths, scores = beam_search.search(
                 self.decoder, encoded, self._rules, self.max_tokens, beam_size
             )
         tokens, lengths = decoding.without_loops(

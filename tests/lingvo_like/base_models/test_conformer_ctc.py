@@ -254,6 +254,7 @@ def test_a_saved_model_answers_with_the_same_text(model, tmp_path):
     np.testing.assert_allclose(other, scores, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_learns_a_few_utterances_by_heart():
     model = make(num_blocks=2, model_dim=32, dropout_rate=0.0)
     texts = ["on", "off", "stop"]
