@@ -1,26 +1,28 @@
 """The frozen activations below the lowest adapter, computed once and kept.
 
-They are a function of the recording and its padded length alone, so each is a
-file named by both; a run that resumes finds what it had, and a recording that
-was made again in the meantime is another one.
+They are a function of the recording and of its padded length alone, so each is
+a file named after both. A run that resumes finds its files, and a recording
+that was replaced in the meantime has another name.
 """
 
 import collections
 import hashlib
 import os
 import shutil
+from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
 from lingvo_like import files
-from tasks.asr.batches import padded_audio
-from tasks.asr.data import tfrecord
+from tasks.asr.batches import input_pipeline, padded_audio, schedule
+from tasks.asr.data import preparation, tfrecord
 
-# Rows of one computation, always, so that it compiles once for each bucket.
+# Rows of every computation, so that it compiles once for each bucket.
 ROWS = 8
-# What has to stay free on the disk.
+# Stays free on the disk.
 SPARE_BYTES = 16 * 2**20
 
 
@@ -28,25 +30,24 @@ class ActivationCache:
     """Serves batches whose lower activations come from files.
 
     Args:
-        directory: str, a local folder.
-        lower: function of audio `[rows, samples]` and lengths `[rows]` that
-            returns activations and paddings.
-        loader: `input_pipeline.Loader` for everything but the audio.
-        speakers: dict of slot to `SpeakerUtterances`.
-        sample_rate: int.
-        model_dim: int, the base model's.
-        shape: (places, utterances of a speaker).
+        directory: a local folder.
+        lower: from audio `[rows, samples]` and lengths `[rows]` to activations
+            and paddings.
+        loader: of everything but the audio.
+        speakers: by slot.
+        sample_rate, model_dim: the base model's.
+        shape: places, and utterances of a speaker.
     """
 
     def __init__(
         self,
-        directory,
-        lower,
-        loader,
-        speakers,
-        sample_rate,
-        model_dim,
-        shape,
+        directory: str,
+        lower: abc.Callable[[tf.Tensor, tf.Tensor], tuple[Any, Any]],
+        loader: input_pipeline.Loader,
+        speakers: abc.Mapping[int, preparation.TokenizedUtterances],
+        sample_rate: int,
+        model_dim: int,
+        shape: tuple[int, int],
     ):
         self._directory = directory
         self._lower = lower
@@ -58,15 +59,15 @@ class ActivationCache:
         os.makedirs(directory, exist_ok=True)
         self._known = set(os.listdir(directory))
         self._stats = {}
-        # Frames of a bucket, where somebody asked for a batch of nobody.
+        # Frames of each bucket that has a batch without a speaker.
         self._frames = {}
 
-    def compute(self, groups):
+    def compute(self, groups: abc.Iterable[schedule.Group]) -> None:
         """Computes what these groups need and the folder lacks.
 
         Raises:
-            OSError: it does not fit on the disk; said once the first rows
-                show how much it is.
+            OSError: the files do not fit on the disk. The first rows show how
+                large they are.
         """
         missing = collections.defaultdict(dict)
         for group in groups:
@@ -90,7 +91,7 @@ class ActivationCache:
                     part = rows[i : i + ROWS]
                     computed = self._computed(bucket, part)
                     if not is_checked:
-                        # Activations are as many as the samples, in blocks.
+                        # Activations grow with the samples.
                         self._check_space(computed[0].nbytes * samples / bucket)
                         is_checked = True
                     for (name, _), row in zip(part, computed, strict=False):
@@ -99,7 +100,7 @@ class ActivationCache:
                         self._known.add(name)
                     progress.update(len(part))
 
-    def batch(self, group):
+    def batch(self, group: schedule.Group) -> dict[str, np.ndarray]:
         """The group's batch, with activations in place of the audio."""
         batch = self._loader.batch(group, with_audio=False)
         if not group.minibatches:
@@ -136,7 +137,7 @@ class ActivationCache:
         return self._speakers[minibatch.slot].utterances[index]
 
     def _computed(self, bucket, rows):
-        """Activations and paddings of some rows, `[ROWS, time, dim + 1]`."""
+        """Activations and paddings of some rows `[ROWS, time, dim + 1]`."""
         audio, lengths = padded_audio.read(
             (utterance for _, utterance in rows),
             self._sample_rate,
@@ -186,7 +187,7 @@ class ActivationCache:
     def _stat(self, path):
         """Size and time of a recording's file, or of the shard that has it.
 
-        As they were at first: a run looks at each file once.
+        A run looks at each file once.
         """
         record = tfrecord.parse(path)
         path = record[0] if record else path

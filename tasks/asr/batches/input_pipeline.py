@@ -1,14 +1,15 @@
 """From groups of minibatches to batches of tensors, in parallel.
 
 A batch is a dict. Letters: s places (speakers of a step), u utterances of a
-speaker; everything random in it comes from streams of (seed, speaker, step).
+speaker. Everything random in it comes from streams of (seed, key, step), the
+key being the minibatch's: a speaker's id.
 
     audio          [s, u, samples] float32, zero past each length
     lengths        [s, u] int32, samples
     tokens         [s, u, tokens] int32
     token_lengths  [s, u] int32
-    weights        [s, u] float32, 0 where an utterance is only filling
-    slots          [s] int32, all different in training
+    weights        [s, u] float32, 0 where there is no utterance
+    row_indices    [s] int32, all different in training
     active         [s] bool, False where a place is empty
     seeds          [s, 2] int32, for dropout
     freq_masks     [s, u, masks, 2] float32, (start, width): start in [0, 1],
@@ -17,18 +18,23 @@ speaker; everything random in it comes from streams of (seed, speaker, step).
 """
 
 import os
+from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from lingvo_like import random_streams
-from tasks.asr.batches import padded_audio
+from lingvo_like.stack import rows as slot_rows_lib
+from params import schema
+from tasks.asr.batches import padded_audio, schedule
+from tasks.asr.data import preparation
 
 TOKEN_BUCKET = 8
-# Threads that make batches, each of which may hold one that is ready: a TPU
-# VM has hundreds of processors, and its batches are of gigabytes.
+# Each thread may hold a batch that is ready. A TPU VM has hundreds of
+# processors, and its batches have gigabytes.
 _MAX_THREADS = 16
-# Batches more that are ready before they are asked for.
+# Batches that are ready before they are asked for, besides those of threads.
 _PREFETCHED = 2
 
 
@@ -36,27 +42,25 @@ class Loader:
     """Reads one group at a time.
 
     Args:
-        speakers: dict of slot to `TokenizedUtterances`.
-        sample_rate: int, the base model's.
-        max_tokens: int, the base model's.
-        places: int, s.
-        utterances_per_speaker: int, u.
-        augment: `schema.Augment`, used for training minibatches only.
-        seed: int.
-        slot_rows: `SlotRows`, where a step finds the slots; a slot is its own
-            row if None.
+        speakers: by slot.
+        sample_rate, max_tokens: the base model's.
+        places: s.
+        utterances_per_speaker: u.
+        augment: of training minibatches; evaluation has none.
+        slot_rows: where a step finds the slots. If None, a slot is its own
+            row.
     """
 
     def __init__(
         self,
-        speakers,
-        sample_rate,
-        max_tokens,
-        places,
-        utterances_per_speaker,
-        augment,
-        seed,
-        slot_rows=None,
+        speakers: abc.Mapping[int, preparation.TokenizedUtterances],
+        sample_rate: int,
+        max_tokens: int,
+        places: int,
+        utterances_per_speaker: int,
+        augment: schema.Augment,
+        seed: int,
+        slot_rows: slot_rows_lib.SlotRows | None = None,
     ):
         self._speakers = speakers
         self._rows = sorted(speakers)
@@ -65,7 +69,7 @@ class Loader:
             self._rows = range(slot_rows.num_rows)
             self._row_of = slot_rows.row_index
         self._sample_rate = sample_rate
-        # One width for the whole job: what a batch compiles for is its bucket.
+        # One width for the whole job, so that a step compiles once a bucket.
         self._token_bucket = token_bucket(
             (t for data in speakers.values() for t in data.tokens), max_tokens
         )
@@ -74,8 +78,10 @@ class Loader:
         self._augment = augment
         self._seed = seed
 
-    def batch(self, group, with_audio=True):
-        """A group as a dict of arrays; see the module's docstring."""
+    def batch(
+        self, group: schedule.Group, with_audio: bool = True
+    ) -> dict[str, np.ndarray]:
+        """A group as a batch; see the module's docstring."""
         shape = (self._places, self._utterances)
         augment = self._augment
         batch = {
@@ -102,8 +108,8 @@ class Loader:
         return batch
 
     def _row_indices(self, group):
-        # An empty place borrows a slot that is absent, since a step's slots
-        # must differ, and hands it back as it was.
+        # An empty place has the row of an absent slot, since the rows of a
+        # step must differ. The step leaves that row as it is.
         taken = {place: self._row_of(each.slot) for place, each in group.placed}
         present = set(taken.values())
         absent = (row for row in self._rows if row not in present)
@@ -156,21 +162,23 @@ class Loader:
             batch[name][place, ..., 1] = draw.integers(0, largest + 1, shape)
 
 
-def token_bucket(transcripts, max_tokens):
+def token_bucket(
+    transcripts: abc.Iterable[abc.Sequence[int]], max_tokens: int
+) -> int:
     """The static number of tokens that holds every transcript."""
     longest = max((len(tokens) for tokens in transcripts), default=1)
     return min(-(-max(1, longest) // TOKEN_BUCKET) * TOKEN_BUCKET, max_tokens)
 
 
-def dataset(load, groups):
-    """A `tf.data.Dataset` of batches, loaded in parallel and in order.
+def dataset(
+    load: abc.Callable[[Any], dict[str, np.ndarray]],
+    groups: abc.Iterable[Any],
+) -> abc.Iterable[dict[str, tf.Tensor]]:
+    """A dataset of batches, loaded in parallel and in order.
 
     Args:
-        load: function of a group that returns a dict of arrays.
-        groups: sequence of `schedule.Group`.
-
-    Returns:
-        A dataset of dicts of tensors, one for each group.
+        load: makes a batch of a group.
+        groups: anything that `load` takes.
     """
     groups = list(groups)
     if not groups:

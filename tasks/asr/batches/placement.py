@@ -1,20 +1,18 @@
 """Where speakers train: places in a step, rows of a stack, replicas."""
 
 import collections
+from collections import abc
 
 import numpy as np
 
 from lingvo_like import random_streams
 
 
-def assign_places(num_slots, places):
-    """A fixed place for each slot: evenly many, in no order.
+def assign_places(num_slots: int, places: int) -> list[int]:
+    """A fixed place for each slot, by slot: evenly many, at random.
 
-    Speakers with long utterances often follow one another at equal distances;
-    a place of their own would leave its neighbours empty.
-
-    Returns:
-        list of int, by slot.
+    In order they would not do. Speakers with long utterances often follow one
+    another at equal distances, and would all share one place.
     """
     order = random_streams.generator("places", num_slots).permutation(num_slots)
     result = [0] * num_slots
@@ -23,17 +21,21 @@ def assign_places(num_slots, places):
     return result
 
 
-def in_turn(waiting, present, places):
-    """Who comes first where rows are fewer than speakers.
+def in_turn(
+    waiting: abc.Iterable[int],
+    present: abc.Iterable[int],
+    places: abc.Sequence[int],
+) -> list[int]:
+    """The order in which speakers get rows, where rows are scarce.
 
     Args:
         waiting: slots that have no row.
         present: slots that have one.
-        places: list by slot of its place among those of all replicas.
+        places: by slot, its place among those of all replicas.
 
     Returns:
-        `waiting` as a list, so that places have as many speakers each,
-        whoever of them a row is free for.
+        `waiting`, ordered so that all places have equally many speakers,
+        however many rows there are.
     """
     counts = collections.Counter(places[slot] for slot in present)
     ranks = []
@@ -43,22 +45,22 @@ def in_turn(waiting, present, places):
     return [slot for _, slot in sorted(ranks)]
 
 
-def assign_replicas(costs, place_of, num_replicas):
-    """A fixed replica for each slot, so that all have as much to do.
+def assign_replicas(
+    costs: abc.Sequence[abc.Mapping[int, float]],
+    place_of: abc.Sequence[int],
+    num_replicas: int,
+) -> list[int]:
+    """A fixed replica for each slot, by slot, so that work is even.
 
     Replicas take their steps together, each step of one bucket, and a replica
-    that has nobody for the bucket waits. So the heaviest speakers choose first,
-    and each takes the replica that has the least of the buckets of this
-    speaker, at the speaker's place; none gets more slots than its even share.
+    that has no speaker for the bucket waits. So the most expensive speakers
+    choose first. Each takes the replica that has the least work in the
+    speaker's buckets at the speaker's place. No replica gets more slots than
+    its even share.
 
     Args:
-        costs: list by slot of dicts of bucket to work, as
-            `MinibatchSchedule.cost_by_bucket`.
-        place_of: list of int, by slot, as `assign_places`.
-        num_replicas: int.
-
-    Returns:
-        list of int, by slot.
+        costs: by slot, `MinibatchSchedule.cost_by_bucket`.
+        place_of: by slot, from `assign_places`.
     """
     share = -(-len(costs) // num_replicas)
     column = {

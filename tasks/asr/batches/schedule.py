@@ -1,14 +1,15 @@
-"""Who trains on what, and with whom: minibatches and their grouping.
+"""The minibatches of each speaker, and how they are grouped into steps.
 
-A speaker's minibatches are a pure function of (seed, speaker, step), so a
+A speaker's minibatches are a pure function of (seed, speaker, step). So a
 Submodel sees the same data alone and among thousands, and the position in the
-data is nothing but each speaker's step count. Grouping only decides which
-minibatches share a step of the accelerator; it has no memory either, so a run
-that resumes from the counts goes on exactly as it would have.
+data is no more than each speaker's step count. Grouping decides which
+minibatches share a step of the accelerator. It has no memory either, so a run
+that resumes from the counts continues exactly as it would have.
 """
 
 import collections
 import dataclasses
+from collections import abc
 
 import numpy as np
 
@@ -20,13 +21,12 @@ class Minibatch:
     """One speaker's share of one step.
 
     Attributes:
-        slot: int, the speaker's slot.
-        stream_key: str, the key of the random streams.
-        step: int, the speaker's own step that this is for, from 0; -1 for
-            evaluation.
+        slot: the speaker's.
+        stream_key: the key of the random streams.
+        step: the speaker's own step, from 0; -1 for evaluation.
         utterances: indices into the speaker's utterances.
         speed_factors: one for each utterance.
-        bucket: int, the padded length in samples.
+        bucket: the padded length in samples.
     """
 
     slot: int
@@ -42,9 +42,9 @@ class Group:
     """Minibatches of one bucket that share a step.
 
     Attributes:
-        bucket: int, the padded length in samples.
+        bucket: the padded length in samples.
         minibatches: of different speakers.
-        places: the place of each in the step; in order if empty.
+        places: the place of each minibatch in the step; in order if empty.
     """
 
     bucket: int
@@ -52,38 +52,35 @@ class Group:
     places: tuple[int, ...] = ()
 
     @property
-    def placed(self):
+    def placed(self) -> tuple[tuple[int, Minibatch], ...]:
         """Pairs of place and minibatch."""
         places = self.places or range(len(self.minibatches))
         return tuple(zip(places, self.minibatches, strict=True))
 
 
 class MinibatchSchedule:
-    """One speaker's utterances as the schedule sees them: their lengths.
+    """The minibatches of one speaker's utterances.
 
     Args:
-        slot: int.
-        stream_key: str, the key of the random streams: the speaker's id, where
-            the utterances are one speaker's.
+        stream_key: the key of the random streams: the speaker's id, where the
+            utterances are one speaker's.
         num_samples: length of each utterance at the base's sample rate.
         bucket_samples: the base model's function from a length to a bucket.
-        utterances_per_minibatch: int.
-        seed: int.
-        speed_factors: tuple of floats to draw from.
-        place: int, the speaker's place in every training step; where replicas
-            share steps, `places` of the first come before those of the next.
+        speed_factors: to draw from.
+        place: the speaker's place in every training step. Where replicas share
+            steps, the places of the first come before those of the next.
     """
 
     def __init__(
         self,
-        slot,
-        stream_key,
-        num_samples,
-        bucket_samples,
-        utterances_per_minibatch,
-        seed,
-        speed_factors=(1.0,),
-        place=0,
+        slot: int,
+        stream_key: str,
+        num_samples: abc.Iterable[int],
+        bucket_samples: abc.Callable[[int], int],
+        utterances_per_minibatch: int,
+        seed: int,
+        speed_factors: abc.Iterable[float] = (1.0,),
+        place: int = 0,
     ):
         self.slot = slot
         self.place = place
@@ -96,7 +93,7 @@ class MinibatchSchedule:
         self._epoch = None
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         return -(-len(self.num_samples) // self._size)
 
     def cost_by_bucket(self) -> dict[int, float]:
@@ -106,13 +103,13 @@ class MinibatchSchedule:
         made of neighbours in length.
         """
         lengths = sorted(self.num_samples, reverse=True)
-        result = collections.Counter()
+        result = collections.defaultdict(float)
         for longest in lengths[:: self._size]:
             bucket = self._bucket_samples(longest)
             result[bucket] += bucket / self.steps_per_epoch
         return dict(result)
 
-    def minibatch(self, step):
+    def minibatch(self, step: int) -> Minibatch:
         """The speaker's minibatch at its own `step`, from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
@@ -126,8 +123,8 @@ class MinibatchSchedule:
         )
         return self._make(step, utterances, factors)
 
-    def evaluation_minibatches(self):
-        """All utterances once, each batch of one bucket, as recorded."""
+    def evaluation_minibatches(self) -> list[Minibatch]:
+        """Every utterance once, at its recorded speed and in its bucket."""
         by_bucket = collections.defaultdict(list)
         for index, length in enumerate(self.num_samples):
             by_bucket[self._bucket_samples(length)].append(index)
@@ -167,18 +164,17 @@ class MinibatchSchedule:
         )
 
 
-def stretched_samples(num_samples, factor):
-    """Upper bound of an utterance's length after a change of speed."""
+def stretched_samples(num_samples: int, factor: float) -> int:
+    """An upper bound of an utterance's length after a change of speed."""
     return num_samples if factor == 1.0 else int(num_samples / factor) + 1
 
 
-def split(group, num_replicas, places):
-    """What each replica has of a group: list of `Group`, some of nobody.
+def split(group: Group, num_replicas: int, places: int) -> list[Group]:
+    """The part of a group that each replica has; some may be empty.
 
     Args:
-        group: `Group` whose places are those of all replicas, in order.
-        num_replicas: int.
-        places: int, of each replica.
+        group: its places are those of all replicas, in order.
+        places: of each replica.
     """
     parts = [[] for _ in range(num_replicas)]
     for place, minibatch in group.placed:
@@ -193,31 +189,42 @@ def split(group, num_replicas, places):
     ]
 
 
-def training_groups(speakers, steps, stop_at, places):
+def training_groups(
+    speakers: abc.Mapping[int, MinibatchSchedule],
+    steps: abc.Mapping[int, int],
+    stop_at: abc.Mapping[int, int],
+    places: int,
+) -> abc.Iterator[Group]:
     """The `Group`s of `training_calls`, one after the other."""
     for groups in training_calls(speakers, steps, stop_at, places, 1):
         yield from groups
 
 
-def training_calls(speakers, steps, stop_at, places, steps_per_call):
+def training_calls(
+    speakers: abc.Mapping[int, MinibatchSchedule],
+    steps: abc.Mapping[int, int],
+    stop_at: abc.Mapping[int, int],
+    places: int,
+    steps_per_call: int,
+) -> abc.Iterator[list[Group]]:
     """Groups for every minibatch between `steps` and `stop_at`.
 
-    Each next group is a function of the counts alone: those furthest behind
-    go first, in the bucket that can fill the places. A speaker always has the
-    same place, since the place decides how a row's sums are rounded: with it,
-    what a speaker computes is the same to the bit, whoever is beside it.
+    Each group is a function of the counts alone: the speakers furthest behind
+    go first, in a bucket that can fill the places. A speaker always has the
+    same place, since the place decides how a row's sums are rounded. So what a
+    speaker computes is the same to the bit, whoever is beside it.
 
     Args:
-        speakers: dict of slot to `MinibatchSchedule`.
-        steps: dict of slot to the speaker's steps so far.
-        stop_at: dict of slot to the step to stop before.
-        places: int, speakers of one step, over all replicas.
-        steps_per_call: int, groups that may be handed over at once; those
-            after the first have the first one's bucket, and fill it.
+        speakers: by slot.
+        steps: by slot, the speaker's steps so far.
+        stop_at: by slot, the step to stop before.
+        places: speakers of one step, over all replicas.
+        steps_per_call: groups that may be handed over at once. Those after the
+            first have the bucket of the first, and fill it.
 
     Yields:
-        lists of `Group`s, a speaker's own steps in order. What follows a list
-        is a function of the counts after it.
+        The groups of a call, each speaker's steps in order. What follows a
+        call is a function of the counts after it.
     """
     steps = dict(steps)
     pending = {
@@ -230,7 +237,7 @@ def training_calls(speakers, steps, stop_at, places, steps_per_call):
         by_bucket = collections.defaultdict(list)
         for slot in sorted(pending, key=lambda slot: (steps[slot], slot)):
             by_bucket[pending[slot].bucket].append(slot)
-        # Insertion order is by the speaker that is furthest behind.
+        # In the order of the speaker that is furthest behind.
         chosen = {
             bucket: {speakers[slot].place: slot for slot in reversed(slots)}
             for bucket, slots in by_bucket.items()
@@ -261,17 +268,18 @@ def training_calls(speakers, steps, stop_at, places, steps_per_call):
         yield call
 
 
-def evaluation_groups(speakers, places, num_replicas=None):
+def evaluation_groups(
+    speakers: abc.Mapping[int, MinibatchSchedule],
+    places: int,
+    num_replicas: int | None = None,
+) -> list[Group]:
     """Groups that hold every utterance of `speakers` once.
 
     Args:
-        speakers: dict of slot to `MinibatchSchedule`.
-        places: int, of each replica.
-        num_replicas: int, replicas that each take their own speakers alone,
-            known by their places; None where anybody may take any place.
-
-    Returns:
-        list of `Group`.
+        speakers: by slot.
+        places: of each replica.
+        num_replicas: replicas that each take only their own speakers, known
+            by their places; None where any speaker may take any place.
     """
     by_bucket = collections.defaultdict(lambda: collections.defaultdict(list))
     for data in speakers.values():

@@ -22,6 +22,13 @@ class TokenizedUtterances:
     utterances: tuple[manifest.Utterance, ...]
     tokens: tuple[tuple[int, ...], ...]
 
+    def __post_init__(self) -> None:
+        if len(self.tokens) != len(self.utterances):
+            raise ValueError(
+                f"`tokens` must be as many as the {len(self.utterances)} "
+                f"utterances. Received: {len(self.tokens)}."
+            )
+
     def num_samples(self, base: base_model.BaseModel) -> list[int]:
         """The length of each utterance, in samples."""
         return [base.num_samples(u.duration) for u in self.utterances]

@@ -74,7 +74,7 @@ class Feed:
             )
 
     def load(
-        self, groups: abc.Sequence[schedule.Group]
+        self, groups: abc.Iterable[schedule.Group]
     ) -> abc.Iterator[Batches]:
         """Yields the batches of a group, one for each local replica."""
         return self._load([[group] for group in groups], self._batches)

@@ -1,17 +1,23 @@
-"""What TensorBoard shows of a job: each speaker's losses, and all together."""
+"""Writes learning curves for TensorBoard: of each speaker, and of all."""
+
+from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tasks.asr.training import speaker_state
+
 _LOSSES = ("train_loss", "dev_loss")
 
 
-def log_speaker(writer, row):
+def log_speaker(
+    writer: tf.summary.SummaryWriter, row: abc.Mapping[str, Any]
+) -> None:
     """One speaker's losses at an evaluation.
 
     Args:
-        writer: a `tf.summary` writer.
-        row: dict of the history: "speaker", "step", and the losses there are.
+        row: of the history: "speaker", "step", and the losses there are.
     """
     with writer.as_default():
         for name in _LOSSES:
@@ -21,14 +27,17 @@ def log_speaker(writer, row):
                 )
 
 
-def log_all(writer, rows, states, job_step):
+def log_all(
+    writer: tf.summary.SummaryWriter,
+    rows: abc.Sequence[abc.Mapping[str, Any]],
+    states: abc.Sequence[speaker_state.SpeakerState],
+    job_step: int,
+) -> None:
     """Means over the speakers of an evaluation, and how far the job is.
 
     Args:
-        writer: a `tf.summary` writer.
-        rows: list of dicts of the history.
-        states: list of `SpeakerState`, everybody's.
-        job_step: int.
+        rows: of the history, from this evaluation.
+        states: of all speakers.
     """
     with writer.as_default():
         for name in _LOSSES:

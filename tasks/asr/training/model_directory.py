@@ -40,6 +40,7 @@ _METADATA_BYTES = 8192
 _CACHED_SECONDS = 60.0
 # The types of what `experiment.json` must hold.
 _DESCRIPTION_TYPES = {
+    "program": str,
     "experiment": str,
     "values": dict,
     "base": str,

@@ -1,31 +1,31 @@
-"""Being asked to stop: what a machine that is taken away sends first."""
+"""SIGTERM, which precedes the loss of a preemptible machine."""
 
 import signal
 import threading
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and has saved all that it had."""
+    """The run was asked to stop, and has saved everything."""
 
 
 class Notice:
-    """Takes SIGTERM while it is entered, and says whether one came.
+    """Catches SIGTERM while it is entered.
 
     Attributes:
-        given: bool.
+        given: whether a SIGTERM came.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.given = False
         self._before = None
 
-    def __enter__(self):
-        # Python hands signals to the main thread alone.
+    def __enter__(self) -> "Notice":
+        # Only the main thread may handle signals.
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._take)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
 

@@ -1,29 +1,33 @@
-"""What a run says of itself, and whether a later command agrees with it."""
+"""Describes a run, and checks that a later command agrees with it."""
+
+from collections import abc
+from typing import Any
 
 from lingvo_like import hyperparams
+from params import schema
 
 TRAIN = "tasks.train"
 TRAIN_BASE = "tasks.train_base"
 
 
 def describe(
-    name,
-    experiment,
-    base_path,
-    base_fingerprint,
-    data_digests,
-    program=TRAIN,
-):
-    """What `experiment.json` holds.
+    name: str,
+    experiment: schema.Experiment,
+    base_path: str,
+    base_fingerprint: str,
+    data_digests: abc.Mapping[str, str],
+    program: str = TRAIN,
+) -> dict[str, Any]:
+    """The contents of `experiment.json`.
 
     Args:
-        name: str, the experiment's registered name.
-        experiment: `schema.Experiment`, resolved.
-        base_path: str, as given; where it was found, not what it is.
-        base_fingerprint: str, what it is.
-        data_digests: dict of speaker, in slot order, to the SHA-256 of its
-            training and dev utterances.
-        program: str, the binary whose run it is.
+        name: the experiment's registered name.
+        experiment: with all overrides.
+        base_path: where the base model was found.
+        base_fingerprint: identifies the base model.
+        data_digests: speaker, in slot order, to the SHA-256 of the training
+            and dev utterances.
+        program: the binary whose run it is.
     """
     return {
         "program": program,
@@ -35,13 +39,15 @@ def describe(
     }
 
 
-def check_program(directory, saved, program):
-    """Refuses a directory that is the run of another binary.
+def check_program(
+    directory: str, saved: abc.Mapping[str, Any], program: str
+) -> None:
+    """Refuses the run of another binary.
 
     Raises:
         ValueError: names both.
     """
-    found = saved.get("program", TRAIN)
+    found = saved["program"]
     if found != program:
         raise ValueError(
             f"{directory} holds a run of {found}, not of {program}; name "
@@ -49,14 +55,19 @@ def check_program(directory, saved, program):
         )
 
 
-def check_agreement(directory, saved, now, template):
-    """Refuses to go on in a directory that belongs to another run.
+def check_agreement(
+    directory: str,
+    saved: abc.Mapping[str, Any],
+    now: abc.Mapping[str, Any],
+    template: schema.Experiment,
+) -> None:
+    """Refuses to continue in a directory that belongs to another run.
 
     Args:
-        directory: str, named in the message.
-        saved: dict from `ModelDirectory.read_experiment`.
-        now: dict from `describe`.
-        template: `schema.Experiment` of the run now.
+        directory: named in the message.
+        saved: from `ModelDirectory.read_experiment`.
+        now: from `describe`.
+        template: the experiment now.
 
     Raises:
         ValueError: with every difference.
@@ -90,5 +101,5 @@ def check_agreement(directory, saved, now, template):
     if lines:
         raise ValueError(
             f"{directory} holds another run: {'; '.join(lines)}. Use the same "
-            f"settings to go on with it, or another --model_dir."
+            f"settings to continue it, or another --model_dir."
         )

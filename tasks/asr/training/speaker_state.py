@@ -1,7 +1,8 @@
-"""What is known of one speaker's training, besides its tensors."""
+"""What is known of one speaker's training, besides the tensors."""
 
 import dataclasses
 import math
+from collections import abc
 
 
 @dataclasses.dataclass
@@ -9,16 +10,15 @@ class SpeakerState:
     """One speaker's counts and losses.
 
     Attributes:
-        steps: int, updates so far.
-        evaluated_at: int, the step of the last evaluation; -1 before any.
-        best_step: int, the step whose weights are in the Submodel file; -1
-            while there is none.
-        best_loss: float or None, the dev loss there.
-        base_loss: float or None, the dev loss before any update.
-        worse: int, evaluations since the best.
-        finished: bool.
-        skipped: int, updates with a gradient that was not finite, up to the
-            last evaluation.
+        steps: updates so far.
+        evaluated_at: the step of the last evaluation; -1 before any.
+        best_step: the step whose weights are in the Submodel file; -1 while
+            there is none.
+        best_loss: the dev loss at that step.
+        base_loss: the dev loss before any update.
+        worse: evaluations since the best.
+        skipped: updates with a gradient that was not finite, up to the last
+            evaluation.
         loss_sum, loss_count: of the training losses since the last evaluation.
     """
 
@@ -33,12 +33,12 @@ class SpeakerState:
     loss_sum: float = 0.0
     loss_count: int = 0
 
-    def boundary(self, num_steps, every):
-        """Where the speaker's current leg ends.
+    def boundary(self, num_steps: int, every: int) -> int:
+        """The step at which the speaker's current leg ends.
 
         Args:
-            num_steps: int, updates in all.
-            every: int, updates between evaluations.
+            num_steps: updates in all.
+            every: updates between evaluations.
         """
         if self.evaluated_at < self.steps and (
             self.steps % every == 0 or self.steps == num_steps
@@ -46,18 +46,20 @@ class SpeakerState:
             return self.steps
         return min((self.steps // every + 1) * every, num_steps)
 
-    def conclude(self, dev_loss, num_steps, patience):
-        """Takes up an evaluation at the steps that there are now.
+    def conclude(
+        self, dev_loss: float | None, num_steps: int, patience: int
+    ) -> bool:
+        """Records an evaluation of the current weights.
 
         Args:
-            dev_loss: float, or None where there is no dev data; one that is
-                not finite is never better.
-            num_steps: int, updates in all.
-            patience: int, evaluations without a better one before the end; 0
-                for no early end.
+            dev_loss: None where there is no dev data. One that is not finite is
+                never the best.
+            num_steps: updates in all.
+            patience: evaluations without a better one before training ends
+                early; 0 for never.
 
         Returns:
-            whether the weights of now are the ones to keep.
+            Whether the current weights are the ones to keep.
         """
         self.evaluated_at = self.steps
         at_end = self.steps >= num_steps
@@ -81,15 +83,8 @@ class SpeakerState:
         return keeps
 
 
-def warnings(states):
-    """What a user should know of speakers whose training is over.
-
-    Args:
-        states: dict of speaker to `SpeakerState`.
-
-    Returns:
-        tuple of str.
-    """
+def warnings(states: abc.Mapping[str, SpeakerState]) -> tuple[str, ...]:
+    """Warnings about speakers whose training has ended."""
     found = (
         (
             "had updates skipped, since a gradient was not finite",
