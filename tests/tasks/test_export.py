@@ -101,7 +101,9 @@ def test_an_export_says_what_it_is(run, opened):
 def test_the_binary_says_what_to_do_next(run, tmp_path):
     done = export(model_dir=run / "run", export_dir=tmp_path / "exports")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # TensorFlow says what it finds on this machine, and nothing of the graph.
+    for line in done.stderr.splitlines():
+        assert line.startswith(("WARNING: All log", "I0000", "E0000")), line
     assert f"exported: {tmp_path / 'exports' / '1'}" in done.stdout
     assert "next: python -m tasks.serve" in done.stdout
 
