@@ -20,11 +20,9 @@ from tasks import cli, tables
 from tpu.aot import topology
 
 _EXPERIMENT = flags.DEFINE_string(
-    "experiment", "", "Name of an experiment; see tasks.train."
+    "experiment", "", "Its name; see tasks.train."
 )
-_SET = flags.DEFINE_multi_string(
-    "set", [], "Override of one value, such as adapter.bottleneck_dim=64."
-)
+_SET = flags.DEFINE_multi_string("set", [], "Overrides; see tasks.train.")
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "", "A TPU by Cloud TPU's name or its compiler's: v5e:2x2."
 )
@@ -34,32 +32,30 @@ _FUNCTION = flags.DEFINE_enum(
 _NUM_SUBMODELS = flags.DEFINE_integer(
     "num_submodels",
     None,
-    "Of the job, on all chips; else those of one step.",
+    "train: Submodels of the job; else those of a step.",
     1,
 )
-_SECONDS = flags.DEFINE_float(
-    "seconds", None, "Audio of an utterance; else the longest bucket.", 0.1
-)
 _NUM_TOKENS = flags.DEFINE_integer(
-    "num_tokens", None, "Of the longest transcript; else the base's maximum.", 1
-)
-_NUM_ROWS = flags.DEFINE_integer(
-    "num_rows", 16, "Utterances of a call, with --function=serve.", 1
-)
-_BEAM_SIZE = flags.DEFINE_integer(
-    "beam_size", 1, "1 for greedy decoding, with --function=serve.", 1
-)
-_BASE = flags.DEFINE_string(
-    "base", "", "A base model; if empty, one that is not trained."
-)
-_WHISPER_SIZE = flags.DEFINE_string(
-    "whisper_size", "tiny.en", "Which Whisper, if --base is empty."
+    "num_tokens", None, "train: of the longest transcript; else the maximum.", 1
 )
 _CONFIRM = flags.DEFINE_bool(
     "confirm",
     True,
-    "Find the largest number of Submodels that fit by compiling up to six more "
-    "programs; else compute it.",
+    "train: find how many Submodels fit by compiling up to six more programs; "
+    "else compute it.",
+)
+_NUM_ROWS = flags.DEFINE_integer(
+    "num_rows", 16, "serve: utterances of a call.", 1
+)
+_BEAM_SIZE = flags.DEFINE_integer(
+    "beam_size", 1, "serve: 1 for greedy decoding.", 1
+)
+_SECONDS = flags.DEFINE_float(
+    "seconds", None, "Audio of an utterance; else the longest bucket.", 0.1
+)
+_BASE = flags.DEFINE_string("base", "", "A base model; else an untrained one.")
+_WHISPER_SIZE = flags.DEFINE_string(
+    "whisper_size", "tiny.en", "Which Whisper, if --base is empty."
 )
 _OF_FUNCTION = {
     "train": (_NUM_SUBMODELS, _NUM_TOKENS, _CONFIRM),
