@@ -3,7 +3,7 @@
 They hold values only: tasks build layers and pipelines from them. A field that
 is named like a layer's argument is that argument. Each class refuses values
 that no run could use, also after an override, which builds it anew. Checks
-that need the base model itself belong to `tasks.asr.bases.loading`.
+that need the base model itself belong to `tasks.asr.base_loading`.
 """
 
 import dataclasses

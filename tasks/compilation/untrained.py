@@ -5,7 +5,7 @@ from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import encoder_decoder
 from lingvo_like.base_models.whisper import model as whisper
 from params import schema
-from tasks.asr.bases import loading as base_loading
+from tasks.asr import base_loading
 
 # Radford et al. 2022, table 1, and the configurations that OpenAI published
 # for large-v3 and its fast variant: width, heads, encoder and decoder blocks.
@@ -75,7 +75,7 @@ def make(
         values: the base model of an experiment.
         whisper_size: one of `WHISPER_SIZES`. Its checkpoint, not its
             experiment, decides the size of a Whisper.
-        compute_dtype: see `bases.loading.load`.
+        compute_dtype: see `base_loading.load`.
 
     Returns:
         The base model. A Whisper has no tokenizer: it gives tokens and no text.

@@ -16,7 +16,7 @@ from lingvo_like import hyperparams
 from lingvo_like.stack import stack
 from lingvo_like.submodel import file as submodel_file
 from params import registry
-from tasks.asr.bases import loading as base_loading
+from tasks.asr import base_loading
 from tasks.asr.data import preparation
 from tasks.asr.evaluation import recordings, scoring
 from tasks.asr.recognition import transcription

@@ -19,7 +19,7 @@ from lingvo_like.space import embedding_space
 from lingvo_like.stack import adamw, stack
 from lingvo_like.submodel import layout as submodel_layout
 from params import registry, schema
-from tasks.asr.bases import loading as base_loading
+from tasks.asr import base_loading
 from tasks.asr.training import stacks
 from tests.lingvo_like.base_models.whisper import whisper_bases
 

@@ -7,7 +7,8 @@ import keras
 
 from lingvo_like import files
 from params import schema
-from tasks.asr.bases import loading, training
+from tasks.asr import base_loading
+from tasks.asr.bases import training
 from tasks.asr.data import preparation, rejections
 from tasks.asr.training import model_directory, run_description
 
@@ -44,11 +45,11 @@ def train(
     saved = directory.read_experiment()
     with directory.open():
         if base_path:
-            base = loading.load(experiment.base, base_path)
+            base = base_loading.load(experiment.base, base_path)
         else:
             # After an interruption without a checkpoint, the same start.
             keras.utils.set_random_seed(experiment.base_training.seed)
-            base = loading.create(experiment.base)
+            base = base_loading.create(experiment.base)
         left_out = rejections.Rejections()
         train_data, dev_data = (
             preparation.read_speakers(
@@ -101,7 +102,9 @@ def train(
         lines = "".join(json.dumps(row) + "\n" for row in history)
         files.write_atomically(directory.history, lines.encode())
         output = os.path.join(directory.path, "base")
-        done = os.path.isdir(output) and loading.load(experiment.base, output)
+        done = os.path.isdir(output) and base_loading.load(
+            experiment.base, output
+        )
         if not done or done.fingerprint() != base.fingerprint():
             base.save(output)
         print(f"base model: {output}\nfingerprint: {base.fingerprint()}")

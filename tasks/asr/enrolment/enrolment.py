@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
-from tasks.asr.bases import loading
+from tasks.asr import base_loading
 from tasks.asr.data import inspection, preparation, rejections
 from tasks.asr.enrolment import destination as destination_lib
 from tasks.asr.enrolment import (
@@ -215,7 +215,7 @@ def prepare(
     own_replicas = job_replicas.of_process()
     seconds = {}
     with _timed(seconds, "base model"), own_replicas.scope():
-        model = loading.load(experiment.base, base or base_path)
+        model = base_loading.load(experiment.base, base or base_path)
     with _timed(seconds, "recordings"):
         train, dev, left_out = recordings.read(
             model,

@@ -15,7 +15,7 @@ import tensorflow as tf
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from params import registry, schema
-from tasks.asr.bases import loading
+from tasks.asr import base_loading
 from tasks.asr.data import preparation, rejections, text
 from tasks.asr.evaluation import (
     comparison,
@@ -221,7 +221,7 @@ def _read_run(directory, experiment, overrides):
 
 def _load_base(values, saved, path):
     path = path or saved["base"]
-    base = loading.load(values.base, path)
+    base = base_loading.load(values.base, path)
     found, wanted = base.fingerprint(), saved["base_fingerprint"]
     if found != wanted:
         raise ValueError(
@@ -242,4 +242,4 @@ def _load_compared(values, path):
     whisper = schema.Whisper(
         language=values.base.language, max_tokens=values.base.max_tokens
     )
-    return loading.load(whisper, path)
+    return base_loading.load(whisper, path)

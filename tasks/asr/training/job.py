@@ -9,7 +9,7 @@ from absl import logging
 
 from lingvo_like.base_models import base_model
 from params import schema
-from tasks.asr.bases import loading as base_loading
+from tasks.asr import base_loading
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     job_state,

@@ -6,7 +6,7 @@ from typing import Any
 from lingvo_like import files
 from lingvo_like.submodel import file as submodel_file
 from params import registry
-from tasks.asr.bases import loading as base_loading
+from tasks.asr import base_loading
 from tasks.asr.training import model_directory, run_description, task
 from tasks.serving.exports import description as export_description
 from tasks.serving.exports import folder, signatures, warmup

@@ -6,7 +6,7 @@ import pytest
 
 from lingvo_like.base_models import conformer_ctc
 from params import conformer
-from tasks.asr.bases import loading as base_loading
+from tasks.asr import base_loading
 from tests import tiny
 
 VALUES = conformer.Tiny().base
