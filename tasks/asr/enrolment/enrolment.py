@@ -32,7 +32,7 @@ from tpu.distribute import replicas as replicas_lib
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of the speakers.
+    """The outcome of an enrolment.
 
     Attributes:
         rows: a JSON-able dict for each speaker of all processes; `error` says
@@ -53,7 +53,7 @@ class Outcome:
 
     @property
     def failure(self) -> str:
-        """Who has no Submodel, in one line; empty if everybody has one."""
+        """A line on the speakers without a Submodel; empty if there are none."""
         enrolled = ["error" not in row for row in self.rows]
         if all(enrolled) and not self.lost:
             return ""

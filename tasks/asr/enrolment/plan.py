@@ -142,7 +142,7 @@ def check_mode(mode: str, has_encoder: bool) -> None:
 
 
 def evidence(texts: abc.Collection[str], num_dev: int) -> str:
-    """What a speaker's error rate is measured on, one of `EVIDENCE`.
+    """The evidence for a speaker's error rate, one of `EVIDENCE`.
 
     Args:
         num_dev: number of utterances to be judged by.

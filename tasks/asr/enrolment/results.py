@@ -68,7 +68,7 @@ class Judgement:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
-    """What one mode offers one speaker.
+    """One mode's offer to one speaker.
 
     Attributes:
         mode: one of `plan.MODES`, or "base".
@@ -87,7 +87,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Enrolled:
-    """What one speaker got.
+    """One speaker's result.
 
     Attributes:
         mode: one of `plan.MODES`; "" where nothing improves on the base model

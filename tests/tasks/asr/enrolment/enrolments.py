@@ -1,4 +1,4 @@
-"""What tests of enrolment start from: a space that was never trained, speech.
+"""A space that was never trained, and speech, for tests of enrolment.
 
 The elements of its basis are drawn, so that every point of it is another
 Submodel and an embedding has something to learn.

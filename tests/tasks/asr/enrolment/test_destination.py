@@ -1,4 +1,4 @@
-"""What an enrolment refuses to overwrite, and what it writes."""
+"""An enrolment writes whole files and overwrites nobody."""
 
 import os
 import time

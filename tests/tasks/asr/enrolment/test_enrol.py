@@ -245,7 +245,7 @@ def test_an_embedding_starts_at_the_mean_where_the_prediction_is_worse(
 
 
 def starting(base, spaces, speech, known, neighbors, **changes):
-    """What becomes of speakers who hardly learn beside some known ones."""
+    """Enrols speakers who hardly learn in a space of some known ones."""
     space = enrolments.changed(
         spaces[True],
         known,

@@ -1,4 +1,4 @@
-"""What speakers enrol with, and what is left out."""
+"""The recordings of an enrolment, and those that are left out."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What held-out errors say of candidates and of a speaker's recordings."""
+"""Held-out errors judge candidates and a speaker's recordings."""
 
 import pytest
 

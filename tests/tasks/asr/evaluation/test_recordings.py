@@ -1,4 +1,4 @@
-"""Whose recordings are evaluated, and what is left out."""
+"""The recordings of an evaluation, and those that are left out."""
 
 import json
 import pathlib
