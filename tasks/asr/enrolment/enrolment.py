@@ -53,7 +53,7 @@ class Outcome:
 
     @property
     def failure(self) -> str:
-        """A line on the speakers without a Submodel; empty if there are none."""
+        """A line on the speakers without a Submodel; empty without any."""
         enrolled = ["error" not in row for row in self.rows]
         if all(enrolled) and not self.lost:
             return ""

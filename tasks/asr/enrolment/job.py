@@ -95,7 +95,7 @@ class Job:
         )
 
     def evidence(self, speaker: str) -> str:
-        """The evidence for the speaker's error rates, one of `plan.EVIDENCE`."""
+        """The evidence for a speaker's error rate, one of `plan.EVIDENCE`."""
         return plan.evidence(self._texts(speaker), self._num_dev(speaker))
 
     def tensors(self, candidate: results.Candidate) -> dict[str, np.ndarray]:
