@@ -1,17 +1,19 @@
-"""Prints what Submodel files hold; one in full, several as a table.
+"""Prints the content of Submodel files: one in full, several as a table.
 
     python -m tasks.inspect_submodel RUN/submodels/F01.safetensors
     python -m tasks.inspect_submodel RUN/submodels/*.safetensors
     python -m tasks.inspect_submodel --json RUN/submodels/*.safetensors
 
 Every file is checked as a server checks it. With --json each file is one line
-of JSON. A file that is not a whole Submodel is one line on stderr, and the
-exit status is 1.
+of JSON. A file that is not a valid Submodel is one line on stderr, and the exit
+status is then 1.
 """
 
 import json
 import posixpath
 import sys
+from collections import abc
+from typing import Any
 
 from absl import flags
 
@@ -36,7 +38,7 @@ _TABLE_COLUMNS = (
 
 
 @cli.takes_arguments
-def main(argv):
+def main(argv: list[str]) -> None:
     paths = argv[1:]
     if not paths:
         cli.fail("name at least one Submodel file; see --help")
@@ -53,7 +55,7 @@ def main(argv):
         for one in found:
             print(json.dumps(one))
     elif len(paths) == 1:
-        print("\n".join(_in_full(one) for one in found), end="")
+        print("".join(map(in_full, found)), end="")
     elif found:
         print(_table(found))
     for error in errors[:-1]:
@@ -62,11 +64,11 @@ def main(argv):
         cli.fail(errors[-1])
 
 
-def inspect(path):
-    """All about a Submodel file, as a JSON-able dict.
+def inspect(path: str) -> dict[str, Any]:
+    """A Submodel file's metadata, sizes and norms, as JSON values.
 
     Raises:
-        SubmodelError: it is not a whole Submodel.
+        SubmodelError: it is not a valid Submodel.
     """
     import numpy as np
     import tensorflow as tf
@@ -101,7 +103,8 @@ def inspect(path):
     }
 
 
-def _in_full(found):
+def in_full(found: dict[str, Any]) -> str:
+    """The text about one file, from `inspect`."""
     metadata = found["metadata"]
     lines = [found["file"]]
     for key in (
@@ -139,27 +142,27 @@ def _in_full(found):
     return "\n".join(lines) + "\n"
 
 
-def _total(found):
+def _total(found: dict[str, Any]) -> str:
     total = f"{found['num_values']:,} values in {found['num_bytes']:,} bytes"
     if found["percent_of_base"] is not None:
         total += f", {found['percent_of_base']:.3g} % of the base model"
     return total
 
 
-def _table(found):
+def _table(found: abc.Iterable[dict[str, Any]]) -> str:
     rows = [[name for name, _ in _TABLE_COLUMNS]]
     for one in found:
         rows.append([_printable(column(one)) for _, column in _TABLE_COLUMNS])
     return tables.aligned(rows)
 
 
-def _printable(value):
-    """One line, whatever a speaker is called: no control characters."""
+def _printable(value: object) -> str:
+    """The value on one line, without control characters."""
     text = str(value)
     return text if text.isprintable() else json.dumps(text)
 
 
-def _short(value, max_length=60):
+def _short(value: object, max_length: int = 60) -> str:
     text = json.dumps(value, ensure_ascii=False)
     text = text if text.isprintable() else json.dumps(value)
     if len(text) <= max_length:
@@ -167,7 +170,7 @@ def _short(value, max_length=60):
     return f"{text[:max_length]}... ({len(text)} characters)"
 
 
-def _flat(values, prefix=""):
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
@@ -177,7 +180,7 @@ def _flat(values, prefix=""):
     return flat
 
 
-def _ranges(blocks):
+def _ranges(blocks: abc.Iterable[int]) -> str:
     """`[0, 1, 2, 5]` as `0-2,5`."""
     ranges = []
     for block in blocks:
