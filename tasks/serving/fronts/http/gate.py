@@ -64,25 +64,34 @@ class Gate:
             scope, receive, send, entry.answer_headers
         )
         try:
-            try:
-                await self._serve(route, scope, exchange)
-            except asyncio.CancelledError:
-                entry.code = errors.Code.CANCELLED
-                task = asyncio.current_task()
-                if not exchange.client_left or task is None:
-                    raise
-                task.uncancel()
-            except Exception as caught:
-                error = access_log.as_serving_error(caught, entry)
-                if exchange.status is not None:
-                    # A second response would read as the rest of the first.
-                    raise
-                response = responses.from_error(error)
-                await response(scope, exchange.receive, exchange.send)
+            await self._answer(route, scope, exchange, entry)
+        except asyncio.CancelledError:
+            entry.code = errors.Code.CANCELLED
+            task = asyncio.current_task()
+            if not exchange.client_left or task is None:
+                raise
+            task.uncancel()
         finally:
             entry.http = exchange.status
             self._log.write(entry)
             await exchange.finish()
+
+    async def _answer(
+        self,
+        route: routing.Route | None,
+        scope: types.Scope,
+        exchange: exchange_lib.Exchange,
+        entry: access_log.Entry,
+    ) -> None:
+        try:
+            await self._serve(route, scope, exchange)
+        except Exception as caught:
+            error = access_log.as_serving_error(caught, entry)
+            if exchange.status is not None:
+                # A second response would read as the rest of the first.
+                raise
+            response = responses.from_error(error)
+            await response(scope, exchange.receive, exchange.send)
 
     async def _serve(
         self,
