@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import resource
 import socket
 import ssl
@@ -13,6 +14,8 @@ from uvicorn.protocols.http import h11_impl
 
 from tasks.serving.fronts.http import gate
 
+# A name such as localhost may have an IPv6 address where there is no IPv6.
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _NOT_HTTP = b'{"error": "the request is not HTTP"}'
 _BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
@@ -150,17 +153,26 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     sockets: list[socket.socket] = []
+    absent = None
     try:
         for family, _, _, _, address in dict.fromkeys(found):
             at = sockets[0].getsockname()[1] if sockets else port
             address = (address[0], at, *address[2:])
-            made = socket.create_server(address, family=family)
+            try:
+                made = socket.create_server(address, family=family)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+                continue
             sockets.append(made)
-            # A response's head and body are two writes: the second would wait
-            # for the client's delayed acknowledgement, some 40 ms.
+            # Otherwise the second packet of a response waits for the client's
+            # delayed acknowledgement of the first, some 40 ms.
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError:
         for each in sockets:
             each.close()
         raise
+    if absent is not None and not sockets:
+        raise absent
     return sockets

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 
 import pytest
@@ -197,3 +198,40 @@ def test_a_body_that_breaks_off_gives_its_bytes_back(fronts):
     with fronts.raw(not_chunks) as connection:
         assert b" 400 " in harness.everything(connection)
     waiting.block_until(lambda: fronts.intake.num_bytes == 0)
+
+
+def test_all_addresses_of_a_host_that_are_there_are_listened_on(monkeypatch):
+    # 192.0.2.1 is reserved for documentation: no machine has it.
+    hosts = ["192.0.2.1", "127.0.0.1", "127.0.0.2"]
+    monkeypatch.setattr(
+        listener.socket,
+        "getaddrinfo",
+        lambda *_, **__: [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0))
+            for host in hosts
+        ],
+    )
+
+    async def answers():
+        running = listener.Listener(_ok, header_seconds=60, grace_seconds=1)
+        port = await running.start("a.name", 0)
+        found = []
+        for host in hosts[1:]:
+            client = socket.socket()
+            client.connect((host, port))
+            reader, writer = await asyncio.open_connection(sock=client)
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            found.append(await reader.read())
+            writer.close()
+        await running.stop()
+        return found
+
+    assert all(each.endswith(b"ok") for each in asyncio.run(answers()))
+    del hosts[1:]
+    with pytest.raises(OSError, match="192.0.2.1"):
+        asyncio.run(answers())
+
+
+async def _ok(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
