@@ -89,8 +89,8 @@ class Admission:
             if inside + more > limit:
                 self._metrics.refusals.labels(reason).inc()
                 raise errors.resource_exhausted(
-                    f"busy: by `{reason}` at most {limit} may be in the "
-                    f"server, and this request has {more}",
+                    f"busy: `{reason}` allows {limit} at a time, with this "
+                    f"request there would be {inside + more}",
                     # What can never fit is not worth another try.
                     _retry_after(wait) if more <= limit else None,
                 )

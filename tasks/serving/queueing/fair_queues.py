@@ -73,9 +73,6 @@ class FairQueues:
         self._finish: dict[str, float] = {}
         self._order = itertools.count()
 
-    def __len__(self) -> int:
-        return sum(map(len, self._heaps))
-
     def add(self, item: QueuedUtterance) -> None:
         item.tag = self.start_of(item.tenant)
         self._finish[item.tenant] = item.tag + item.cost

@@ -164,8 +164,10 @@ def test_a_description_of_another_graph_is_refused(copy):
         saved_model.SavedModelEngine(copy)
 
 
-def test_a_closed_engine_says_so(copy):
-    opened = saved_model.SavedModelEngine(copy, warm_up=False)
+def test_a_closed_engine_says_so():
+    opened = saved_model.SavedModelEngine(
+        example_exports.folder("conformer"), warm_up=False
+    )
     opened.close()
     with pytest.raises(ValueError, match="is closed"):
         opened.predict("base", {})

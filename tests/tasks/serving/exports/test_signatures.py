@@ -205,12 +205,12 @@ def test_inputs_of_different_rows_are_refused_as_a_whole():
 
 
 def test_a_folded_submodel_is_that_submodel():
-    made = example_exports.recognizer("short")
-    row = example_exports.rows("short", 2)[0]
+    made = example_exports.recognizer("conformer")
+    row = example_exports.rows("conformer", 2)[0]
     function = made.signatures(row)["serving_default"]
     audio, length = example_exports.utterances(LENGTHS)
     folded = function(tf.constant(audio), tf.constant(length))
-    mixed = grouped("short", audio, length, row[None], [0] * 4)
+    mixed = grouped("conformer", audio, length, row[None], [0] * 4)
     np.testing.assert_array_equal(folded["text"], mixed["text"])
     np.testing.assert_allclose(folded["score"], mixed["score"], atol=1e-5)
 

@@ -163,7 +163,7 @@ def test_every_item_comes_out_once(kinds):
         assert len({item.bucket for item in batch}) == 1
         served += batch
     assert sorted(item.name for item in served) == [item.name for item in items]
-    assert len(queues) == 0
+    assert queues.clear() == []
 
 
 @hypothesis.settings(max_examples=50, derandomize=True)
