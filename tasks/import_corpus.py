@@ -8,8 +8,6 @@ corpora; they come from your own table, a CSV of speaker,severity[,etiology].
 --list_corpora shows the layouts that are known and the options they take.
 """
 
-import collections
-import dataclasses
 import os
 
 from absl import flags
@@ -85,7 +83,7 @@ _OPTIONS = (
 
 def main(_: list[str]) -> None:
     if _LIST_CORPORA.value:
-        print(_listing())
+        print(registry.listing())
         return
     name, root, output = map(_given, (_FROM, _ROOT, _OUTPUT))
     labels = {}
@@ -99,7 +97,7 @@ def main(_: list[str]) -> None:
     utterances, left_out = registry.read(name, root, **given)
     utterances = common.with_labels(utterances, labels)
     if _LOWERCASE.value:
-        utterances = [_lowered(each) for each in utterances]
+        utterances = common.lowercased(utterances)
     account = f"{output}.left_out.txt"
     folder = os.path.dirname(output)
     files.write_together(
@@ -108,7 +106,7 @@ def main(_: list[str]) -> None:
             output: manifest.dumps(utterances, folder),
         }
     )
-    print(_summary(utterances, labels), end="")
+    print(common.summary(utterances, labels), end="")
     print(left_out.describe(), end="")
     print(f"Manifest: {output}\nLeft out, all of it: {account}")
 
@@ -117,52 +115,6 @@ def _given(flag: flags.FlagHolder[str | None]) -> str:
     if not flag.value:
         raise ValueError(f"--{flag.name} is missing; --help explains it")
     return flag.value
-
-
-def _listing() -> str:
-    parts = []
-    for name in registry.CORPORA:
-        options = ", ".join(f"--{each}" for each in registry.options(name))
-        parts.append(
-            f"--from={name}\n{registry.layout(name)}\n"
-            f"Options: {options or 'none'}\n"
-        )
-    return "\n".join(parts)
-
-
-def _lowered(utterance: manifest.Utterance) -> manifest.Utterance:
-    if not utterance.text.isupper():
-        return utterance
-    return dataclasses.replace(utterance, text=utterance.text.lower())
-
-
-def _summary(
-    utterances: list[manifest.Utterance], labels: common.Labels
-) -> str:
-    speakers = {each.speaker: each.severity for each in utterances}
-    minutes = sum(each.duration for each in utterances) / 60
-    lines = [
-        f"{len(utterances)} utterances of {len(speakers)} speakers, "
-        f"{minutes:.1f} minutes"
-    ]
-    for title, values in {
-        "Splits": (each.split or "none" for each in utterances),
-        "Speakers by severity": (
-            severity or "no label" for severity in speakers.values()
-        ),
-    }.items():
-        counts = collections.Counter(values)
-        lines.append(
-            f"{title}: "
-            + ", ".join(f"{name} {counts[name]}" for name in sorted(counts))
-        )
-    strangers = sorted(labels.keys() - speakers.keys())
-    if strangers:
-        lines.append(
-            "In the severity table and not in the manifest: "
-            + ", ".join(strangers)
-        )
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

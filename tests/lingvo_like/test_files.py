@@ -288,3 +288,15 @@ def test_full_disk_leaves_all_old_files(tmp_path, monkeypatch):
         files.write_together({str(path): "new" for path in paths})
     assert [path.read_text() for path in paths] == ["old", "old"]
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
+
+
+def test_a_changed_file_has_another_size_or_time(tmp_path):
+    assert files.size_and_time(tmp_path / "a") is None
+    assert files.size_and_time("ram://files_time_test/a") is None
+    tf.io.gfile.makedirs("ram://files_time_test")
+    for path in (str(tmp_path / "a"), "ram://files_time_test/a"):
+        files.write_atomically(path, b"12")
+        before = files.size_and_time(path)
+        assert before and before[0] == 2
+        files.write_atomically(path, b"123")
+        assert files.size_and_time(path) != before

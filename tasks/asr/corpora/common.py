@@ -5,6 +5,7 @@ options. It returns the usable utterances and names everything else that looked
 like data.
 """
 
+import collections
 import csv
 import dataclasses
 import os
@@ -224,3 +225,43 @@ def with_labels(
         )
         for each in utterances
     ]
+
+
+def lowercased(
+    utterances: abc.Iterable[manifest.Utterance],
+) -> list[manifest.Utterance]:
+    """Utterances whose transcripts are not all capitals any more."""
+    return [
+        dataclasses.replace(each, text=each.text.lower())
+        if each.text.isupper()
+        else each
+        for each in utterances
+    ]
+
+
+def summary(utterances: list[manifest.Utterance], labels: Labels) -> str:
+    """What was imported, as lines for a terminal."""
+    speakers = {each.speaker: each.severity for each in utterances}
+    minutes = sum(each.duration for each in utterances) / 60
+    lines = [
+        f"{len(utterances)} utterances of {len(speakers)} speakers, "
+        f"{minutes:.1f} minutes"
+    ]
+    for title, values in {
+        "Splits": (each.split or "none" for each in utterances),
+        "Speakers by severity": (
+            severity or "no label" for severity in speakers.values()
+        ),
+    }.items():
+        counts = collections.Counter(values)
+        lines.append(
+            f"{title}: "
+            + ", ".join(f"{name} {counts[name]}" for name in sorted(counts))
+        )
+    strangers = sorted(labels.keys() - speakers.keys())
+    if strangers:
+        lines.append(
+            "In the severity table and not in the manifest: "
+            + ", ".join(strangers)
+        )
+    return "\n".join(lines) + "\n"

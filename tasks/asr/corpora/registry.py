@@ -37,6 +37,17 @@ def options(name: str) -> list[str]:
     return list(inspect.signature(CORPORA[name]).parameters)[1:]
 
 
+def listing() -> str:
+    """The layouts of all corpora, and the options of their importers."""
+    parts = []
+    for name in CORPORA:
+        taken = ", ".join(f"--{each}" for each in options(name))
+        parts.append(
+            f"--from={name}\n{layout(name)}\nOptions: {taken or 'none'}\n"
+        )
+    return "\n".join(parts)
+
+
 def read(
     name: str, root: str | os.PathLike, **given: object
 ) -> common.Imported:

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from lingvo_like.base_models import base_model, text_tokenizers
-from tasks.asr.data import preparation
+from params import schema
+from tasks.asr.data import audio, preparation
 from tests import tiny
 
 
@@ -281,3 +282,43 @@ def test_the_digest_changes_with_the_recordings_of_that_speaker_alone(folder):
     after = prepare(folder).digests
     assert before["ann"] != after["ann"]
     assert before["bob"] == after["bob"]
+
+
+def test_a_second_start_prepares_the_same_without_decoding(folder, monkeypatch):
+    append(folder, silence(folder)[0])
+
+    def prepared():
+        return preparation.prepare(
+            Base(),
+            tiny.experiment(),
+            str(folder / "train.jsonl"),
+            checked_in=str(folder),
+        )
+
+    first = prepared()
+    monkeypatch.delattr(audio, "load")
+    assert prepared() == first
+    assert len(first.left_out) == 1
+
+
+def test_tokens_go_with_their_utterances(folder):
+    data = prepare(folder).train[0]
+    tokenize = Base().tokenize
+    assert [each.text for each in data.utterances] == ["on", "off", "go"]
+    for utterance, tokens in zip(data.utterances, data.tokens, strict=True):
+        assert list(tokens) == list(utterance.tokens)
+        assert list(tokens) == list(tokenize(utterance.text))
+
+
+def test_silence_is_trimmed_where_the_experiment_says_so(folder):
+    pytest.importorskip("tensorflow_io")
+    quiet = np.zeros(16000)
+    name = sound(folder, np.concatenate([quiet, noise(1.0), quiet]))
+    append(folder, line(audio_filepath=name))
+    plain = tiny.experiment()
+    trimming = dataclasses.replace(plain, data=schema.Data(trim_silence=True))
+    durations = [
+        prepare(folder, experiment=each).train[0].utterances[-1].duration
+        for each in (plain, trimming)
+    ]
+    assert durations == [3.0, pytest.approx(1.2, abs=0.01)]
