@@ -57,7 +57,6 @@ class SpaceAdamW(tf.Module):
             self._shared[embedding_space.ENCODER] = (encoder, 1)
         self.steps = embeddings.steps
         self.skipped = embeddings.skipped
-        self.learning_rate_scale = embeddings.learning_rate_scale
 
     @property
     def state_by_name(self) -> dict[str, rows.Variable]:

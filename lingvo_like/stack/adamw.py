@@ -1,10 +1,9 @@
 """The arithmetic of AdamW over slots, each slot an optimizer of its own.
 
 Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with moments, step
-count, schedule, clipping and learning-rate scale per slot. These are functions
-of tensors in `keras.ops`. The owner of the stack gathers a step's rows before
-them and puts them back afterwards, under TensorFlow (`optimizer.SlotAdamW`) as
-under JAX.
+count, schedule and clipping per slot. These are functions of tensors in
+`keras.ops`. The owner of the stack gathers a step's rows before them and puts
+them back afterwards, under TensorFlow (`optimizer.SlotAdamW`) as under JAX.
 """
 
 import dataclasses
@@ -29,14 +28,12 @@ class State(NamedTuple):
     Attributes:
         steps: `[speakers]` int32, updates that each slot has had.
         skipped: `[speakers]` int32, those whose gradient was not finite.
-        learning_rate_scale: `[speakers]` float32.
         first_moments: `[speakers, ...]` by name.
         second_moments: `[speakers, ...]` by name.
     """
 
     steps: tensor_types.Tensor
     skipped: tensor_types.Tensor
-    learning_rate_scale: tensor_types.Tensor
     first_moments: tensor_types.TensorsByName
     second_moments: tensor_types.TensorsByName
 
@@ -141,7 +138,6 @@ class AdamW:
             )
         if learning_rate is None:
             learning_rate = self.learning_rate_at(steps)
-        rate = learning_rate * state.learning_rate_scale
         # Bias correction counts the updates that moved the moments.
         moved = ops.cast(ops.maximum(steps - skipped, 1), "float32")
         corrections = (
@@ -157,10 +153,10 @@ class AdamW:
                 state.second_moments[name],
                 [
                     ops.reshape(x, [-1] + [1] * (len(before.shape) - 1))
-                    for x in (taken, clip, rate, *corrections)
+                    for x in (taken, clip, learning_rate, *corrections)
                 ],
             )
-        state = State(steps, skipped, state.learning_rate_scale, first, second)
+        state = State(steps, skipped, first, second)
         return Update(new, state, norms)
 
     def _moved(

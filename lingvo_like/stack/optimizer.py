@@ -26,7 +26,6 @@ class SlotAdamW(tf.Module):
         steps: variable `[rows]` int32, updates that each slot has had.
         skipped: variable `[rows]` int32, updates whose gradient was not finite;
             such an update counts, and leaves weights and moments as they are.
-        learning_rate_scale: variable `[rows]` float32.
         first_moments, second_moments: variables `[rows, ...]` by name.
         shared_names: names of the variables that all slots share: none.
     """
@@ -48,9 +47,6 @@ class SlotAdamW(tf.Module):
         self.skipped = tf.Variable(
             tf.zeros([num_rows], tf.int32), name="skipped"
         )
-        self.learning_rate_scale = tf.Variable(
-            tf.ones([num_rows]), name="learning_rate_scale"
-        )
 
     def _like_variables(self, prefix: str) -> dict[str, slot_rows_lib.Variable]:
         return {
@@ -65,11 +61,7 @@ class SlotAdamW(tf.Module):
     @property
     def state_by_name(self) -> dict[str, slot_rows_lib.Variable]:
         """Every variable of the optimizer by a stable name."""
-        state = {
-            "steps": self.steps,
-            "skipped": self.skipped,
-            "learning_rate_scale": self.learning_rate_scale,
-        }
+        state = {"steps": self.steps, "skipped": self.skipped}
         for name in self._variables:
             state[f"first_moment/{name}"] = self.first_moments[name]
             state[f"second_moment/{name}"] = self.second_moments[name]
@@ -85,13 +77,9 @@ class SlotAdamW(tf.Module):
             slots: slots that have rows.
         """
         for variable in self.state_by_name.values():
-            value = 1 if variable is self.learning_rate_scale else 0
-            values = np.full(
-                (len(slots), *variable.shape[1:]),
-                value,
-                variable.dtype.as_numpy_dtype,
-            )
-            slot_rows.write(variable, slots, values)
+            shape = (len(slots), *variable.shape[1:])
+            zeros = np.zeros(shape, variable.dtype.as_numpy_dtype)
+            slot_rows.write(variable, slots, zeros)
 
     def update(
         self,
@@ -117,7 +105,6 @@ class SlotAdamW(tf.Module):
         before = adamw.State(
             tf.gather(self.steps, row_indices),
             tf.gather(self.skipped, row_indices),
-            tf.gather(self.learning_rate_scale, row_indices),
             selection.select(self.first_moments, row_indices),
             selection.select(self.second_moments, row_indices),
         )

@@ -78,7 +78,6 @@ class Job:
         self._state = adamw.State(
             jnp.zeros([num_submodels], jnp.int32),
             jnp.zeros([num_submodels], jnp.int32),
-            jnp.ones([num_submodels]),
             {name: jnp.zeros_like(x) for name, x in self._stack.items()},
             {name: jnp.zeros_like(x) for name, x in self._stack.items()},
         )

@@ -201,8 +201,7 @@ def update_outputs():
     )
     update = compiled(rule.update)
     counts = np.zeros([4], "int32")
-    scale = np.array([1, 1, 0.5, 1], "float32")
-    state = adamw.State(counts, counts, scale, zeros, zeros)
+    state = adamw.State(counts, counts, zeros, zeros)
     weights = normal()
     result = {}
     for step in range(4):

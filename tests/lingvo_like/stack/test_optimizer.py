@@ -120,16 +120,6 @@ def test_schedule_goes_by_the_slots_own_steps():
     assert np.all(early == 0.0)
 
 
-def test_learning_rate_scale_is_of_one_slot():
-    variables, opt = make()
-    opt.learning_rate_scale.assign([1.0, 0.0, 1.0, 1.0])
-    before = variables["a"].numpy()
-    step(variables, opt, [0, 1], gradients([0, 1], 0))
-    after = variables["a"].numpy()
-    np.testing.assert_array_equal(before[1], after[1])
-    assert np.any(before[0] != after[0])
-
-
 def test_gradient_that_is_not_finite_is_skipped_and_counted():
     variables, opt = make()
     grads = gradients([0, 1], 0)
@@ -146,10 +136,8 @@ def test_gradient_that_is_not_finite_is_skipped_and_counted():
 def test_reset_forgets_one_slot_only():
     variables, opt = make()
     step(variables, opt, [0, 1], gradients([0, 1], 0))
-    opt.learning_rate_scale.assign([0.5, 0.5, 1.0, 1.0])
     kept = snapshot(variables, opt, 1)
     opt.reset(slot_rows.SlotRows(4), [0])
-    assert opt.learning_rate_scale.numpy()[0] == 1.0
     assert_same(kept, snapshot(variables, opt, 1))
     assert opt.steps.numpy()[0] == 0
     assert np.all(opt.first_moments["a"].numpy()[0] == 0.0)

@@ -75,7 +75,7 @@ def test_a_submodels_bytes_are_its_weights_moments_and_counters():
     layout = task.layout_of(
         program_cases.base("conformer"), program_cases.experiment().adapter
     )
-    assert made.slot_bytes == 3 * 4 * layout.num_values + 3 * 4
+    assert made.slot_bytes == 3 * 4 * layout.num_values + 2 * 4
 
 
 def test_a_stack_that_is_not_read_takes_no_memory():
