@@ -197,9 +197,10 @@ def _new_folder(path: str) -> abc.Iterator[str]:
         with _naming("write", path):
             system.makedirs(unfinished)
     except OSError as error:
+        reason = (error.strerror or "").partition(": ")[2]
         raise OSError(
             error.errno,
-            f"cannot write the folder: {error.strerror.partition(': ')[2]}; "
+            f"cannot write the folder: {reason}; "
             "name an output folder in a place where you may write",
             path,
         ) from None

@@ -68,7 +68,7 @@ class SpeakerEncoder(keras.layers.Layer):
         # which is the base.
         self.project = keras.layers.Dense(
             embedding_dim,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),  # pyright: ignore[reportArgumentType]
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             dtype="float32",
             name="project",
         )
@@ -132,9 +132,9 @@ class SpeakerEncoder(keras.layers.Layer):
         """
         if weights is None:
             return ops.mean(statistics, axis=1)
-        weights = ops.cast(weights, "float32")[..., None]
-        kept = ops.where(weights > 0.0, statistics * weights, 0.0)
-        total = ops.maximum(ops.sum(weights, axis=1), EPSILON)
+        shares = ops.cast(weights, "float32")[..., None]
+        kept = ops.where(shares > 0.0, statistics * shares, 0.0)
+        total = ops.maximum(ops.sum(shares, axis=1), EPSILON)
         return ops.sum(kept, axis=1) / total
 
     def predict(self, statistics: tensor_types.Tensor) -> tensor_types.Tensor:

@@ -9,6 +9,7 @@ of them. With a frozen basis, each embedding depends on its own speaker alone.
 """
 
 from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -234,7 +235,8 @@ class EmbeddingSpace(stack.SpeakerSlots):
         )
 
     def _predict(self, trainables, heard):
-        return self.encoder.predict(without_prefix(ENCODER, trainables), heard)
+        encoder: Any = self.encoder
+        return encoder.predict(without_prefix(ENCODER, trainables), heard)
 
     def _replace(self, trainables, draws, heard):
         """Puts the mean or the prediction in place of some embeddings."""
