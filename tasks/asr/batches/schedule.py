@@ -189,23 +189,12 @@ def split(group: Group, num_replicas: int, places: int) -> list[Group]:
     ]
 
 
-def training_groups(
-    speakers: abc.Mapping[int, MinibatchSchedule],
-    steps: abc.Mapping[int, int],
-    stop_at: abc.Mapping[int, int],
-    places: int,
-) -> abc.Iterator[Group]:
-    """The `Group`s of `training_calls`, one after the other."""
-    for groups in training_calls(speakers, steps, stop_at, places, 1):
-        yield from groups
-
-
 def training_calls(
     speakers: abc.Mapping[int, MinibatchSchedule],
     steps: abc.Mapping[int, int],
     stop_at: abc.Mapping[int, int],
     places: int,
-    steps_per_call: int,
+    steps_per_call: int = 1,
 ) -> abc.Iterator[list[Group]]:
     """Groups for every minibatch between `steps` and `stop_at`.
 

@@ -30,11 +30,11 @@ def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
         str(tmp_path / "activations"),
     )
     first = next(
-        schedule.training_groups(
+        schedule.training_calls(
             batches.schedules, {0: 0, 1: 0}, {0: 1, 1: 1}, places
         )
     )
-    ((batch,),) = batches.load([first])
+    ((batch,),) = batches.load(first)
     specs = programs.batch_specs(job, places, 32000, batch["tokens"].shape[-1])
     assert {name: spec.shape.as_list() for name, spec in specs.items()} == {
         name: list(value.shape) for name, value in batch.items()

@@ -214,14 +214,14 @@ def renamed_speakers(manifests, folder):
 
 
 def batch_of(run, speakers=2):
-    groups = trainer.schedule.training_groups(
+    calls = trainer.schedule.training_calls(
         run.trainer._train.schedules,
         dict.fromkeys(range(3), 0),
         dict.fromkeys(range(speakers), 1)
         | dict.fromkeys(range(speakers, 3), 0),
         2,
     )
-    (batch,) = next(iter(run.trainer._train.load([next(iter(groups))])))
+    (batch,) = next(iter(run.trainer._train.load(next(calls))))
     return batch
 
 

@@ -158,6 +158,17 @@ def restore(run):
     return run.state.restore(run._directory.checkpoints)
 
 
+def first_batch(run):
+    calls = schedule.training_calls(
+        run._train.schedules,
+        dict.fromkeys(range(3), 0),
+        dict.fromkeys(range(3), 1),
+        2,
+    )
+    (batch,) = next(run._train.load(next(calls)))
+    return batch
+
+
 def keep(corpus, speaker):
     slot = corpus.speakers.index(speaker)
     return dataclasses.replace(
@@ -318,16 +329,7 @@ def test_with_the_base_in_bfloat16_what_learns_stays_in_float32(
     half = conformer_ctc.load(str(tmp_path / "base"), dtype="mixed_bfloat16")
     assert half.fingerprint() == base.fingerprint()
     run = make(half, manifests, tmp_path / "half", num_steps=8)
-    (batch,) = next(
-        run._train.load(
-            schedule.training_groups(
-                run._train.schedules,
-                dict.fromkeys(range(3), 0),
-                dict.fromkeys(range(3), 1),
-                2,
-            )
-        )
-    )
+    batch = first_batch(run)
     activations, _ = run.state.task._activations(batch, augment=False)
     assert activations.dtype == tf.bfloat16
     losses, norms = run.state.task.train_step(batch)
@@ -416,17 +418,7 @@ def test_only_selected_speakers_train(base, manifests, whole, tmp_path):
 
 def test_padding_of_a_batch_never_changes_the_losses(base, manifests, tmp_path):
     run = make(base, manifests, tmp_path)
-    group = next(
-        iter(
-            schedule.training_groups(
-                run._train.schedules,
-                dict.fromkeys(range(3), 0),
-                dict.fromkeys(range(3), 1),
-                2,
-            )
-        )
-    )
-    (batch,) = next(iter(run._train.load([group])))
+    batch = first_batch(run)
     losses, _ = run.state.task.losses(batch)
     audio = batch["audio"].numpy()
     for place in range(2):
