@@ -8,7 +8,7 @@ that need the base model itself belong to `tasks.asr.base_loading`.
 
 import dataclasses
 
-from params import section
+from params import checked_values
 
 # Written out here because the modules that implement them load TensorFlow; a
 # test compares both.
@@ -22,7 +22,7 @@ TEXT_NORMALIZERS = ("none", "basic", "english", "torgo")
 
 
 @dataclasses.dataclass(frozen=True)
-class Whisper(section.Section):
+class Whisper(checked_values.Section):
     """A pretrained Whisper, read from `--base`."""
 
     section_name = "base"
@@ -39,7 +39,7 @@ class Whisper(section.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class ConformerCtc(section.Section):
+class ConformerCtc(checked_values.Section):
     """A Conformer encoder with a CTC head (Gulati et al. 2020)."""
 
     section_name = "base"
@@ -81,7 +81,7 @@ class ConformerCtc(section.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Adapter(section.Section):
+class Adapter(checked_values.Section):
     """The residual adapters of every Submodel of the job."""
 
     section_name = "adapter"
@@ -101,7 +101,7 @@ class Adapter(section.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Space(section.Section):
+class Space(checked_values.Section):
     """The space of learned speaker embeddings, or none.
 
     With a space, `optimizer` trains the basis that all speakers share.
@@ -183,7 +183,7 @@ class Space(section.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer(section.Section):
+class Optimizer(checked_values.Section):
     """AdamW with a schedule. For Submodels every value holds per slot."""
 
     section_name = "optimizer"
@@ -218,7 +218,7 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class Augment(section.Section):
+class Augment(checked_values.Section):
     """Augmentation, drawn from random streams keyed by (speaker, step)."""
 
     section_name = "augment"
@@ -247,7 +247,7 @@ class Augment(section.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(section.Section):
+class Train(checked_values.Section):
     """How a job runs. Steps are a speaker's own, not the job's."""
 
     section_name = "train"
@@ -306,7 +306,7 @@ class Train(section.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Text(section.Section):
+class Text(checked_values.Section):
     """How transcripts and hypotheses are compared."""
 
     section_name = "text"
@@ -322,7 +322,7 @@ class Text(section.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class BaseTraining(section.Section):
+class BaseTraining(checked_values.Section):
     """How tasks.train_base trains all the weights of a base model."""
 
     section_name = "base_training"
@@ -384,7 +384,7 @@ class Experiment:
 
 
 @dataclasses.dataclass(frozen=True)
-class ContextShortening(section.Section):
+class ContextShortening(checked_values.Section):
     """Audio-context fine-tuning, which makes a short-context Whisper once."""
 
     seed: int = 0

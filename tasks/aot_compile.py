@@ -82,7 +82,8 @@ def main(_):
     from tpu.aot import compiler
 
     compiler.check_installed()
-    from tasks.compilation import account, programs, untrained
+    from tasks.compilation import figures as figures_lib
+    from tasks.compilation import programs, untrained
 
     # An export computes in float32.
     is_serving = _FUNCTION.value == "serve"
@@ -93,7 +94,7 @@ def main(_):
     seconds = _SECONDS.value
     num_samples = base.num_samples(seconds) if seconds else base.max_samples
     if is_serving:
-        found = account.serving(
+        found = figures_lib.serving(
             lambda num_rows: programs.serve_program(
                 base, experiment, num_rows, num_samples, _BEAM_SIZE.value
             ),
@@ -101,11 +102,11 @@ def main(_):
             _NUM_ROWS.value,
         )
     else:
-        job = account.TrainingJob(
+        job = figures_lib.TrainingJob(
             *(base, experiment, target, num_samples),
             *(_NUM_TOKENS.value, _NUM_SUBMODELS.value),
         )
-        found = account.training(job, _CONFIRM.value)
+        found = figures_lib.training(job, _CONFIRM.value)
     print(tables.aligned(found.rows))
     figures = {
         "experiment": _EXPERIMENT.value,

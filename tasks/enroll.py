@@ -81,10 +81,10 @@ def main(_):
 
     values = hyperparams.override(plan.Values(), _SET.value)
     # Late, so that --help and a mistyped value answer at once.
-    from tasks.asr.enrolment import destination, enrolment, report
+    from tasks.asr.enrolment import destination, program, report
 
     seconds = {"imports": round(time.monotonic() - _STARTED, 2)}
-    prepared = enrolment.prepare(
+    prepared = program.prepare(
         _SPACE.value,
         _MANIFEST.value,
         dev_manifest=_DEV_MANIFEST.value,
@@ -103,7 +103,7 @@ def main(_):
         return
     outcome = prepared.run(
         destination.Destination(
-            _OUTPUT_DIR.value or enrolment.output_dir(_SPACE.value),
+            _OUTPUT_DIR.value or program.output_dir(_SPACE.value),
             _PUBLISH.value,
             _TENANT.value,
             _REPLACE.value,

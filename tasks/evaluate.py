@@ -54,10 +54,10 @@ def main(_):
         if not flag.value:
             cli.fail(f"--{flag.name} is missing; see --help")
     # Late, so that --help answers at once.
-    from tasks.asr.evaluation import evaluation, table
+    from tasks.asr.evaluation import program, table
 
     replicas = devices.replicas()
-    prepared = evaluation.prepare(
+    prepared = program.prepare(
         _MODEL_DIR.value,
         _TEST_MANIFEST.value,
         base=_BASE.value,

@@ -10,7 +10,7 @@ recordings are licensed CC-BY-SA-3.0; the full text is written beside them.
 from absl import flags
 
 from tasks import cli
-from tasks.asr.corpora import debian_recordings
+from tasks.asr.corpora import fetch_debian
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder to make: audio and manifests.", required=True
@@ -24,8 +24,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "Another seed, another choice.")
 _PACKAGES_DIR = flags.DEFINE_string(
     "packages_dir",
     None,
-    f"Folder with the .deb files of {debian_recordings.AUDIO_PACKAGE} and "
-    f"{debian_recordings.TEXT_PACKAGE}, where they cannot be downloaded.",
+    f"Folder with the .deb files of {fetch_debian.AUDIO_PACKAGE} and "
+    f"{fetch_debian.TEXT_PACKAGE}, where they cannot be downloaded.",
 )
 
 
@@ -38,7 +38,7 @@ def main(_: list[str]) -> None:
             f"Received: {','.join(_FRACTIONS.value)}"
         ) from None
     output_dir = _OUTPUT_DIR.value
-    metadata, left_out, made = debian_recordings.fetch(
+    metadata, left_out, made = fetch_debian.fetch(
         output_dir, fractions, _SEED.value, _PACKAGES_DIR.value
     )
     if not made:

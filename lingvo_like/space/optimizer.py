@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from lingvo_like import tensor_types
 from lingvo_like.space import embedding_space, replica_sums
-from lingvo_like.stack import optimizer, rows
+from lingvo_like.stack import rows, slot_adamw
 
 _OWN = "embedding/"
 
@@ -36,9 +36,9 @@ class SpaceAdamW(tf.Module):
     def __init__(
         self,
         space: embedding_space.EmbeddingSpace,
-        embeddings: optimizer.SlotAdamW,
-        basis: optimizer.SlotAdamW | None = None,
-        encoder: optimizer.SlotAdamW | None = None,
+        embeddings: slot_adamw.SlotAdamW,
+        basis: slot_adamw.SlotAdamW | None = None,
+        encoder: slot_adamw.SlotAdamW | None = None,
     ) -> None:
         super().__init__(name="space_adamw")
         if (basis is not None) != space.basis_trainable:
@@ -50,7 +50,7 @@ class SpaceAdamW(tf.Module):
         self.embeddings = embeddings
         self.basis, self.encoder = basis, encoder
         # The optimizer and the number of slots of each part that is shared.
-        self._shared: dict[str, tuple[optimizer.SlotAdamW, int]] = {}
+        self._shared: dict[str, tuple[slot_adamw.SlotAdamW, int]] = {}
         if basis is not None:
             self._shared[embedding_space.BASIS] = (basis, space.embedding_dim)
         if encoder is not None:

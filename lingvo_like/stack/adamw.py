@@ -3,19 +3,17 @@
 Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with moments, step
 count, schedule and clipping per slot. These are functions of tensors in
 `keras.ops`. The owner of the stack gathers a step's rows before them and puts
-them back afterwards, under TensorFlow (`optimizer.SlotAdamW`) as under JAX.
+them back afterwards, under TensorFlow (`slot_adamw.SlotAdamW`) as under JAX.
 """
 
 import dataclasses
-import math
 from collections import abc
 from typing import NamedTuple
 
 from keras import ops
 
 from lingvo_like import tensor_types
-
-DECAYS = ("constant", "linear", "cosine")
+from lingvo_like.stack import learning_rate as learning_rate_lib
 
 # Adds a list of tensors. A backend's own function may round differently from
 # one sum after the other.
@@ -60,7 +58,7 @@ class AdamW:
         num_steps: a slot's own steps until the schedule reaches zero.
         learning_rate: the schedule's peak.
         warmup_steps: steps of linear increase.
-        decay: one of `DECAYS`.
+        decay: one of `learning_rate.DECAYS`.
         weight_decay: decoupled; pulls every tensor to zero, the identity.
         clip_norm: largest norm of one slot's gradient over all its tensors; 0
             turns clipping off.
@@ -80,28 +78,19 @@ class AdamW:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.decay not in DECAYS:
-            raise ValueError(
-                f"`decay` must be one of {', '.join(DECAYS)}. "
-                f"Received: {self.decay!r}."
-            )
+        learning_rate_lib.check_decay(self.decay)
 
     def learning_rate_at(
         self, steps: tensor_types.Tensor
     ) -> tensor_types.Tensor:
-        """The schedule at a slot's update count `[speakers]`, first is 1."""
-        steps = ops.cast(steps, "float32")
-        warmup = ops.minimum(1.0, steps / max(1, self.warmup_steps))
-        span = max(1, self.num_steps - self.warmup_steps)
-        # The rate reaches zero one step after the last update.
-        progress = ops.clip((steps - 1.0 - self.warmup_steps) / span, 0.0, 1.0)
-        if self.decay == "linear":
-            rest = ops.subtract(1.0, progress)
-        elif self.decay == "cosine":
-            rest = (ops.cos(progress * math.pi) + 1.0) * 0.5
-        else:
-            rest = ops.ones_like(progress)
-        return warmup * self.learning_rate * rest
+        """The learning rate `[speakers]` of each slot's own update."""
+        return learning_rate_lib.at(
+            steps,
+            self.num_steps,
+            self.learning_rate,
+            self.warmup_steps,
+            self.decay,
+        )
 
     def update(
         self,

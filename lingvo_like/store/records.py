@@ -6,8 +6,7 @@ import datetime
 import json
 
 from lingvo_like import files, hyperparams, json_values
-from lingvo_like.store import filesystem, layout
-from lingvo_like.store import gate as gate_lib
+from lingvo_like.store import filesystem, layout, quality_gate
 from lingvo_like.submodel import file as submodel_file
 
 FORMAT_VERSION = 1
@@ -40,7 +39,7 @@ class Version:
     num_bytes: int
     base_fingerprint: str
     published_at: str
-    gate: gate_lib.Gate | None = None
+    gate: quality_gate.Gate | None = None
 
     def __post_init__(self):
         layout.check_id("tenant", self.tenant)
@@ -230,7 +229,7 @@ def _version(fields):
     # By hand: every resolve does this, and `hyperparams` takes 150 us.
     gate = fields.get("gate")
     if gate is not None:
-        gate = hyperparams.from_dict(gate_lib.Gate, gate)
+        gate = hyperparams.from_dict(quality_gate.Gate, gate)
     return Version(**{**fields, "gate": gate})
 
 

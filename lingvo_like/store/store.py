@@ -28,14 +28,20 @@ import os
 from collections import abc
 
 from lingvo_like import files
-from lingvo_like.store import audit, filesystem, layout, records, verify
-from lingvo_like.store import gate as gate_lib
+from lingvo_like.store import (
+    audit,
+    filesystem,
+    layout,
+    quality_gate,
+    records,
+    verify,
+)
 from lingvo_like.submodel import file as submodel_file
 
 # The words of the store's interface, under one name.
 DamagedStoreError = records.DamagedStoreError
-Gate = gate_lib.Gate
-GateError = gate_lib.GateError
+Gate = quality_gate.Gate
+GateError = quality_gate.GateError
 InvalidIdError = layout.InvalidIdError
 Problem = verify.Problem
 Version = records.Version

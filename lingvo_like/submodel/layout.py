@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import adapter
+from lingvo_like.submodel.kinds import adapter
 
 
 def tensor_name(block: int, name: str) -> str:

@@ -10,8 +10,8 @@ from collections import abc
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import adapter
 from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel.kinds import adapter
 
 SiteFunction = abc.Callable[[tensor_types.Tensor], tensor_types.Tensor]
 

@@ -16,7 +16,7 @@ from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks import tables
 from tasks.asr.training import model_directory
-from tasks.serving import quality_gate
+from tasks.serving import gate_evidence
 
 
 class StoreCommands:
@@ -53,7 +53,7 @@ class StoreCommands:
         """
         if speaker and len(paths) > 1:
             raise ValueError("--speaker is for one file; publish one by one")
-        results = quality_gate.Results(gate) if gate else None
+        results = gate_evidence.Results(gate) if gate else None
 
         def one(path):
             try:

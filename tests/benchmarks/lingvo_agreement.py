@@ -7,8 +7,8 @@
 Run it from the root. Lingvo pins its dependencies, so it needs an environment
 of its own, which has everything that this program needs. The program runs
 `MultitaskAdapterEinsumLayer` on small random inputs and weights, and writes
-these and the outputs to tests/lingvo_like/layers/lingvo_adapter_golden.json. A
-test beside that file holds this project's adapters to it, without Lingvo. The
+these and the outputs to `lingvo_adapter_golden.json` in
+tests/lingvo_like/submodel/kinds. A test beside that file holds this project's adapters to it, without Lingvo. The
 last line is a JSON object; `max_difference` is that of the outputs. `--check`
 writes nothing, and compares Lingvo's outputs with those in the file.
 
@@ -179,8 +179,8 @@ def adapted(golden, case, selector):
         case: dict, one of its cases.
         selector: `[batch]` task ids or `[batch, tasks]` embeddings.
     """
-    from lingvo_like.layers import adapter
     from lingvo_like.submodel import selection
+    from lingvo_like.submodel.kinds import adapter
 
     kind = adapter.Adapter(
         len(golden["weights"]["down_w"][0]),

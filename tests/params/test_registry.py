@@ -14,10 +14,10 @@ import params
 from lingvo_like import hyperparams
 from lingvo_like.base_models import conformer_ctc
 from lingvo_like.base_models.whisper import model as whisper
-from lingvo_like.layers import adapter
 from lingvo_like.space import embedding_space
 from lingvo_like.stack import adamw, stack
 from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel.kinds import adapter
 from params import registry, schema
 from tasks.asr import base_loading
 from tasks.asr.training import stacks

@@ -8,14 +8,14 @@ import pytest
 from lingvo_like import hyperparams, tensor_file
 from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.space import embeddings
-from lingvo_like.stack import adamw
+from lingvo_like.stack import learning_rate
 from params import conformer, schema
 from tasks.asr.data import text
 
 
 def test_the_choices_are_those_of_what_implements_them():
     assert schema.AUDIO_CONTEXTS == whisper.AUDIO_CONTEXTS
-    assert schema.DECAYS == adamw.DECAYS
+    assert schema.DECAYS == learning_rate.DECAYS
     assert schema.NORMALIZATIONS == embeddings.NORMALIZATIONS
     assert schema.SUBMODEL_DTYPES == tuple(tensor_file.DTYPES)
     assert schema.TEXT_NORMALIZERS == text.NORMALIZERS

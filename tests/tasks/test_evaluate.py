@@ -9,7 +9,7 @@ import pytest
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks.asr.evaluation import evaluation
+from tasks.asr.evaluation import program
 from tasks.asr.training import job
 from tests import tiny
 
@@ -96,4 +96,4 @@ def test_what_cannot_be_evaluated_is_refused_before_any_work(
         if name in arguments:
             arguments[name] = str(folder / arguments[name])
     with pytest.raises((ValueError, OSError), match=message):
-        evaluation.prepare(**arguments)
+        program.prepare(**arguments)

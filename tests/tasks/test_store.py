@@ -14,7 +14,7 @@ from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks import cli
 from tests import stored
-from tests.tasks.serving import test_quality_gate as gates
+from tests.tasks.serving import test_gate_evidence as gates
 
 Done = collections.namedtuple("Done", "code out errors")
 

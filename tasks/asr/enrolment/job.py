@@ -11,21 +11,21 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import embedding_space
 from lingvo_like.space import file as space_file
 from tasks.asr.data import preparation, text
+from tasks.asr.enrolment import activations as activations_lib
 from tasks.asr.enrolment import (
     experiments,
     judging,
     learning,
     plan,
     results,
-    speech,
-    starts,
+    starting_points,
 )
 from tasks.asr.training import task
 from tpu.distribute import replicas as replicas_lib
 
 Utterances: TypeAlias = preparation.TokenizedUtterances
 # A snapshot of all runs, and its held-out losses.
-_Point: TypeAlias = tuple[learning.Snapshot, starts.Losses]
+_Point: TypeAlias = tuple[learning.Snapshot, starting_points.Losses]
 
 
 class Job:
@@ -79,13 +79,13 @@ class Job:
                 [run.key for run in self._runs],
                 space=space,
             )
-        self._speech = speech.Speech(
+        self._speech = activations_lib.Speech(
             base, self._task.first_block, self.data, self._bucket_seconds()
         )
         self._learner = self._make_learner(
             self._task, self._runs, values.embedding_utterances
         )
-        self._starts = starts.Starts(
+        self._starts = starting_points.Starts(
             space,
             cast(embedding_space.EmbeddingSpace, self._task.stack),
             self._learner,
@@ -195,7 +195,7 @@ class Job:
         judge: judging.Judge,
         steps: list[int],
         mode: str,
-        before: starts.Losses,
+        before: starting_points.Losses,
     ) -> list[_Point]:
         """Learns on from where the losses are `before`; the points passed."""
         points, looks = [], [before]

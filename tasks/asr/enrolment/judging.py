@@ -11,8 +11,8 @@ import tqdm
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
 from tasks.asr.data import preparation, text
+from tasks.asr.enrolment import activations as activations_lib
 from tasks.asr.enrolment import plan
-from tasks.asr.enrolment import speech as speech_lib
 from tasks.asr.evaluation import scoring
 from tpu.distribute import replicas as replicas_lib
 
@@ -41,7 +41,7 @@ class Judge:
         base: base_model.BaseModel,
         first_block: int,
         site_functions: abc.Callable[[tensor_types.TensorsByName], Any],
-        speech: speech_lib.Speech,
+        speech: activations_lib.Speech,
         runs: list[plan.Run],
         normalizer: str,
         num_losses: int,

@@ -16,8 +16,8 @@ import tensorflow as tf
 from lingvo_like import random_streams
 from lingvo_like.stack import rows as slot_rows
 from tasks.asr.batches import schedule
+from tasks.asr.enrolment import activations as activations_lib
 from tasks.asr.enrolment import plan
-from tasks.asr.enrolment import speech as speech_lib
 from tasks.asr.training import task as task_lib
 from tpu.distribute import replicas as replicas_lib
 
@@ -52,7 +52,7 @@ class Learning:
         self,
         task: task_lib.SubmodelTask,
         runs: list[plan.Run],
-        speech: speech_lib.Speech,
+        speech: activations_lib.Speech,
         utterances: int,
         runs_per_step: int,
         seed: int,

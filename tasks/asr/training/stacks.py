@@ -13,7 +13,7 @@ from lingvo_like.space import embedding_space
 from lingvo_like.space import encoder as space_encoder
 from lingvo_like.space import file as space_file
 from lingvo_like.space import optimizer as space_optimizer
-from lingvo_like.stack import adamw, optimizer, rows, stack, trainable
+from lingvo_like.stack import adamw, rows, slot_adamw, stack, trainable
 from lingvo_like.submodel import layout as submodel_layout
 from params import schema
 
@@ -60,7 +60,7 @@ def slot_optimizer(
     variables_by_name: abc.Mapping[str, rows.Variable],
     experiment: schema.Experiment,
     **changes: Any,
-) -> optimizer.SlotAdamW:
+) -> slot_adamw.SlotAdamW:
     """An experiment's optimizer of variables with a row for each slot.
 
     Args:
@@ -70,7 +70,7 @@ def slot_optimizer(
     """
     values = dataclasses.asdict(experiment.optimizer) | changes
     rule = adamw.AdamW(num_steps=experiment.train.num_steps, **values)
-    return optimizer.SlotAdamW(variables_by_name, rule)
+    return slot_adamw.SlotAdamW(variables_by_name, rule)
 
 
 def _make_space(

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from lingvo_like.space import embedding_space
 from lingvo_like.space import optimizer as space_optimizer
-from lingvo_like.stack import adamw, optimizer
+from lingvo_like.stack import adamw, slot_adamw
 from lingvo_like.submodel import layout as submodel_layout
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0,))
@@ -23,10 +23,10 @@ def make(num_speakers=4, frozen=False, **values):
     space.initialize(seed=0)
     values = {"num_steps": 50, "learning_rate": 0.1} | values
     rule = adamw.AdamW(**values)
-    embeddings = optimizer.SlotAdamW({NAME: space.embeddings}, rule)
+    embeddings = slot_adamw.SlotAdamW({NAME: space.embeddings}, rule)
     basis = None
     if not frozen:
-        basis = optimizer.SlotAdamW(space.basis.variables_by_name, rule)
+        basis = slot_adamw.SlotAdamW(space.basis.variables_by_name, rule)
     return space, space_optimizer.SpaceAdamW(space, embeddings, basis)
 
 
@@ -202,6 +202,6 @@ def test_the_steps_program_does_not_depend_on_the_number_of_speakers():
 def test_a_basis_without_its_optimizer_is_refused():
     space, _ = make()
     rule = adamw.AdamW(num_steps=5)
-    embeddings = optimizer.SlotAdamW({NAME: space.embeddings}, rule)
+    embeddings = slot_adamw.SlotAdamW({NAME: space.embeddings}, rule)
     with pytest.raises(ValueError, match="unless it is frozen"):
         space_optimizer.SpaceAdamW(space, embeddings)

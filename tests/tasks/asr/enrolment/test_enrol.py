@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 import tqdm
 
-from tasks.asr.enrolment import enrol, judging, learning, plan, starts
+from tasks.asr.enrolment import activations as activations_lib
+from tasks.asr.enrolment import enrol, judging, learning, plan
 from tasks.asr.enrolment import job as job_lib
-from tasks.asr.enrolment import speech as speech_lib
+from tasks.asr.enrolment import starting_points as starts
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 from tpu.distribute import replicas
@@ -108,7 +109,7 @@ def test_unlike_speakers_come_out_the_same_in_any_company(uneven, mode):
     )
     lengths = {
         speaker: {base.bucket_samples(n) for n in found}
-        for speaker, found in speech_lib.Speech(
+        for speaker, found in activations_lib.Speech(
             base, 0, speech, dict.fromkeys(speech, 1.0)
         ).num_samples.items()
     }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.stack import adamw, optimizer
+from lingvo_like.stack import adamw, slot_adamw
 from lingvo_like.stack import rows as slot_rows
 
 SLOTS = 4
@@ -19,7 +19,7 @@ def make(**kwargs):
     }
     values = {"num_steps": 50, "learning_rate": 0.1, "decay": "constant"}
     rule = adamw.AdamW(**(values | kwargs))
-    return variables, optimizer.SlotAdamW(variables, rule)
+    return variables, slot_adamw.SlotAdamW(variables, rule)
 
 
 def gradients(slots, seed, scale=1.0):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tasks.compilation import account, programs
+from tasks.compilation import figures as figures_lib
+from tasks.compilation import programs
 from tests import tiny
 from tpu.aot import compiler, topology
 from tpu.aot import report as aot_report
@@ -49,14 +50,14 @@ def made(monkeypatch):
 
 
 def training(num_submodels=None, **train):
-    job = account.TrainingJob(
+    job = figures_lib.TrainingJob(
         None, tiny.experiment(**train), CHIP, 16000, 8, num_submodels
     )
-    return account.training(job, confirm=False)
+    return figures_lib.training(job, confirm=False)
 
 
 def serving(num_rows, row_bytes):
-    return account.serving(
+    return figures_lib.serving(
         lambda rows: Program(rows * row_bytes), CHIP, num_rows
     )
 

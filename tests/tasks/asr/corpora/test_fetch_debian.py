@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr.corpora import debian_recordings
+from tasks.asr.corpora import fetch_debian
 from tasks.asr.data import inspection, splits
 
 TEXTS = """; A comment: not a transcript
@@ -36,7 +36,7 @@ def packages(tmp_path, av):
     """A folder of two packages of the real ones' layout."""
     if shutil.which("dpkg-deb") is None:
         pytest.skip("dpkg-deb, of Debian and Ubuntu")
-    audio = tmp_path / "build" / debian_recordings.AUDIO_PACKAGE
+    audio = tmp_path / "build" / fetch_debian.AUDIO_PACKAGE
     sounds = audio / "usr/share/asterisk/sounds/en_US_f_Allison"
     keys = [
         line.split(":")[0]
@@ -48,11 +48,11 @@ def packages(tmp_path, av):
         path.parent.mkdir(parents=True, exist_ok=True)
         seconds = 0.1 if key == "broken" else 1.0
         path.write_bytes(encode(av, seconds, 200 + 50 * number))
-    doc = audio / "usr/share/doc" / debian_recordings.AUDIO_PACKAGE
+    doc = audio / "usr/share/doc" / fetch_debian.AUDIO_PACKAGE
     doc.mkdir(parents=True)
     (doc / "copyright").write_text("License: CC-BY-SA-3.0\n")
-    text = tmp_path / "build" / debian_recordings.TEXT_PACKAGE
-    doc = text / "usr/share/doc" / debian_recordings.TEXT_PACKAGE
+    text = tmp_path / "build" / fetch_debian.TEXT_PACKAGE
+    doc = text / "usr/share/doc" / fetch_debian.TEXT_PACKAGE
     doc.mkdir(parents=True)
     (doc / "core-sounds-en.txt.gz").write_bytes(gzip.compress(TEXTS.encode()))
     folder = tmp_path / "packages"
@@ -94,9 +94,7 @@ def test_usable_recordings_are_written_and_the_others_accounted_for(
     packages, tmp_path
 ):
     target = tmp_path / "out"
-    metadata, left_out, made = debian_recordings.fetch(
-        target, packages_dir=packages
-    )
+    metadata, left_out, made = fetch_debian.fetch(target, packages_dir=packages)
     assert made
     assert metadata["num_utterances"] == 6
     assert metadata["seconds"] == pytest.approx(6.0, abs=0.1)
@@ -112,16 +110,14 @@ def test_usable_recordings_are_written_and_the_others_accounted_for(
     assert (target / "COPYRIGHT").read_text() == "License: CC-BY-SA-3.0\n"
     assert (
         "CC-BY-SA-3.0"
-        in json.loads((target / debian_recordings.METADATA).read_text())[
-            "notice"
-        ]
+        in json.loads((target / fetch_debian.METADATA).read_text())["notice"]
     )
 
 
 def test_manifests_are_read_without_a_rejection_and_split_by_phrase(
     packages, tmp_path
 ):
-    debian_recordings.fetch(
+    fetch_debian.fetch(
         tmp_path / "out", (0.5, 0.25, 0.25), packages_dir=packages
     )
     split_of = {}
@@ -130,7 +126,7 @@ def test_manifests_are_read_without_a_rejection_and_split_by_phrase(
             str(tmp_path / "out" / f"{split}.jsonl"), strict=True
         )
         for each in utterances:
-            assert each.speaker == debian_recordings.SPEAKER
+            assert each.speaker == fetch_debian.SPEAKER
             assert not each.simulated
             phrase = splits.phrase_key(each.text)
             assert split_of.setdefault(phrase, split) == split
@@ -144,7 +140,7 @@ def test_manifests_are_read_without_a_rejection_and_split_by_phrase(
 
 
 def test_decoded_audio_is_what_was_encoded(packages, tmp_path):
-    debian_recordings.fetch(tmp_path / "out", packages_dir=packages)
+    fetch_debian.fetch(tmp_path / "out", packages_dir=packages)
     samples, rate = soundfile.read(tmp_path / "out/audio/hello-world.flac")
     assert rate == 16000
     # The fifth of the made-up keys: 200 Hz and four steps of 50.
@@ -153,14 +149,14 @@ def test_decoded_audio_is_what_was_encoded(packages, tmp_path):
 
 
 def test_same_request_again_is_left_and_another_refused(packages, tmp_path):
-    debian_recordings.fetch(tmp_path / "out", packages_dir=packages)
-    metadata, _, made = debian_recordings.fetch(
+    fetch_debian.fetch(tmp_path / "out", packages_dir=packages)
+    metadata, _, made = fetch_debian.fetch(
         tmp_path / "out", packages_dir=packages
     )
     assert not made
     assert metadata["num_utterances"] == 6
     with pytest.raises(FileExistsError, match="seed is 0 there and 1 here"):
-        debian_recordings.fetch(tmp_path / "out", seed=1, packages_dir=packages)
+        fetch_debian.fetch(tmp_path / "out", seed=1, packages_dir=packages)
 
 
 def test_damaged_package_leaves_nothing(packages, tmp_path):
@@ -168,19 +164,19 @@ def test_damaged_package_leaves_nothing(packages, tmp_path):
         archive.write_bytes(archive.read_bytes()[:100])
     before = sorted(tmp_path.iterdir())
     with pytest.raises(OSError, match="the package is damaged"):
-        debian_recordings.fetch(tmp_path / "out", packages_dir=packages)
+        fetch_debian.fetch(tmp_path / "out", packages_dir=packages)
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_missing_packages_are_named(av, tmp_path):
     with pytest.raises(FileNotFoundError, match="asterisk-core-sounds-en-g722"):
-        debian_recordings.fetch(tmp_path / "out", packages_dir=tmp_path)
+        fetch_debian.fetch(tmp_path / "out", packages_dir=tmp_path)
 
 
 def test_missing_apt_says_what_to_do_instead(av, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="needs apt-get.*--packages_dir"):
-        debian_recordings.fetch(tmp_path / "out")
+        fetch_debian.fetch(tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -191,12 +187,12 @@ def test_failing_download_shows_its_errors(av, tmp_path, monkeypatch):
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", f"{apt.parent}:/bin:/usr/bin")
     with pytest.raises(OSError, match="failed: E: no network; check the net"):
-        debian_recordings.fetch(tmp_path / "out")
+        fetch_debian.fetch(tmp_path / "out")
 
 
 def test_bad_fractions_are_refused_before_a_download(av, tmp_path):
     with pytest.raises(ValueError, match="must sum to 1"):
-        debian_recordings.fetch(tmp_path / "out", (0.5, 0.1, 0.1))
+        fetch_debian.fetch(tmp_path / "out", (0.5, 0.1, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -211,4 +207,4 @@ def test_bad_fractions_are_refused_before_a_download(av, tmp_path):
     ],
 )
 def test_text_keeps_only_what_is_spoken(text, spoken):
-    assert debian_recordings.spoken_text(text) == spoken
+    assert fetch_debian.spoken_text(text) == spoken

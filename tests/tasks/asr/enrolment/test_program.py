@@ -9,7 +9,7 @@ from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
 from params import registry
 from tasks.asr.enrolment import destination as destination_lib
-from tasks.asr.enrolment import enrolment
+from tasks.asr.enrolment import program
 from tasks.asr.training import model_directory, run_description
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 def prepare(folder, base="base", values=enrolments.QUICK, **changes):
-    return enrolment.prepare(
+    return program.prepare(
         str(folder / "space.safetensors"),
         str(folder / "train.jsonl"),
         base=str(folder / base),
@@ -48,7 +48,7 @@ def prepare(folder, base="base", values=enrolments.QUICK, **changes):
 
 def test_a_space_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="cannot load a space: .*none"):
-        enrolment.prepare(str(tmp_path / "none"), str(tmp_path / "manifest"))
+        program.prepare(str(tmp_path / "none"), str(tmp_path / "manifest"))
 
 
 def test_another_base_than_the_spaces_is_refused_and_nothing_written(
@@ -94,8 +94,8 @@ def test_a_corrupted_space_and_one_of_another_base_are_refused(
 ):
     path = str(tmp_path / "space.safetensors")
     space_file.save(path, space)
-    assert enrolment.find_space(path) == (path, "")
-    assert enrolment.find_space(str(tmp_path)) == (path, "")
+    assert program.find_space(path) == (path, "")
+    assert program.find_space(str(tmp_path)) == (path, "")
     # Where somebody stands in the folder of the run.
     values = registry.get(enrolments.EXPERIMENT)
     model_directory.ModelDirectory(str(tmp_path)).write_experiment(
@@ -105,7 +105,7 @@ def test_a_corrupted_space_and_one_of_another_base_are_refused(
     )
     monkeypatch.chdir(tmp_path)
     for name in ("space.safetensors", "./space.safetensors", "."):
-        assert enrolment.find_space(name)[1] == "BASE"
+        assert program.find_space(name)[1] == "BASE"
     with pytest.raises(ValueError, match="made for another base model"):
         space_file.load(path, "f" * 64)
     data = bytearray(files.read(path))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.layers import adapter
+from lingvo_like.submodel.kinds import adapter
 
 DIM, BOTTLENECK = 6, 3
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from lingvo_like.space import embedding_space
 from lingvo_like.space import file as space_file
+from tasks.asr.enrolment import activations as activations_lib
 from tasks.asr.enrolment import judging, learning, plan, results
-from tasks.asr.enrolment import speech as speech_lib
 
 # Rows of runs that are tried at once: they are all held in memory.
 _ROWS_TOGETHER = 128
@@ -35,7 +35,7 @@ class Starts:
         stack: embedding_space.EmbeddingSpace,
         learner: learning.Learning,
         runs: list[plan.Run],
-        speech: speech_lib.Speech,
+        speech: activations_lib.Speech,
         num_neighbors: int,
     ):
         self._space = space

@@ -7,7 +7,7 @@ import pytest
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.evaluation import metrics, scoring
-from tasks.serving import quality_gate
+from tasks.serving import gate_evidence
 from tests import stored
 
 SAID = "turn the kitchen light on"
@@ -56,7 +56,7 @@ def metadata(speaker="F01", value=0.0):
 
 def test_a_clear_gain_passes(tmp_path):
     heard = [(False, True)] * 15 + [(True, True)] * 5
-    read = quality_gate.Results(results(tmp_path, {"F01": heard}))
+    read = gate_evidence.Results(results(tmp_path, {"F01": heard}))
     gate = read.gate("F01")
     gate.check(metadata())
     assert gate.num_utterances == 20
@@ -80,21 +80,21 @@ def test_a_clear_gain_passes(tmp_path):
     ids=["equal", "worse", "uncertain", "too few"],
 )
 def test_no_shown_gain_is_refused(tmp_path, heard):
-    gate = quality_gate.Results(results(tmp_path, {"F01": heard})).gate("F01")
+    gate = gate_evidence.Results(results(tmp_path, {"F01": heard})).gate("F01")
     with pytest.raises(submodel_store.GateError):
         gate.check(metadata())
 
 
 def test_figures_of_an_earlier_submodel_let_no_later_one_pass(tmp_path):
     path = results(tmp_path, {"F01": [(False, True)] * 9})
-    gate = quality_gate.Results(path).gate("F01")
+    gate = gate_evidence.Results(path).gate("F01")
     gate.check(metadata())
     with pytest.raises(submodel_store.GateError, match="another Submodel"):
         gate.check(metadata(value=1.0))
 
 
 def test_every_speaker_has_figures_of_their_own(tmp_path):
-    read = quality_gate.Results(
+    read = gate_evidence.Results(
         results(
             tmp_path, {"F01": [(False, True)] * 9, "F02": [(True, True)] * 9}
         )
@@ -109,7 +109,7 @@ def test_every_speaker_has_figures_of_their_own(tmp_path):
 def test_without_an_interval_nothing_passes(tmp_path):
     path = results(tmp_path, {"F01": [(False, True)] * 9}, num_bootstrap=0)
     with pytest.raises(submodel_store.GateError, match="no interval"):
-        quality_gate.Results(path).gate("F01")
+        gate_evidence.Results(path).gate("F01")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_another_file_is_named(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(ValueError, match="other.json: not the results.json"):
-        quality_gate.Results(str(path))
+        gate_evidence.Results(str(path))
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,15 @@ def test_a_damaged_row_is_named(tmp_path, key, value):
     summary["speakers"][0][key] = value
     (tmp_path / "results.json").write_text(json.dumps(summary))
     with pytest.raises(ValueError, match="'F01' are damaged"):
-        quality_gate.Results(path).gate("F01")
+        gate_evidence.Results(path).gate("F01")
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing.json"):
-        quality_gate.Results(str(tmp_path / "nothing.json"))
+        gate_evidence.Results(str(tmp_path / "nothing.json"))
 
 
 def test_a_gain_over_another_base_model_is_none(tmp_path):
     path = results(tmp_path, {"F01": [(False, True)] * 20}, compared="0" * 64)
     with pytest.raises(ValueError, match="without --compare_with"):
-        quality_gate.Results(path)
+        gate_evidence.Results(path)

@@ -1,7 +1,7 @@
 """Turns what `tasks.evaluate` measured into evidence for the store's gate."""
 
 from lingvo_like import files, hyperparams, json_values
-from lingvo_like.store import gate as store_gate
+from lingvo_like.store import quality_gate
 
 _MAX_BYTES = 1 << 30
 # Names in a speaker's row of results.json, and in `Gate`.
@@ -50,7 +50,7 @@ class Results:
                 "--compare_with"
             )
 
-    def gate(self, speaker: str) -> store_gate.Gate:
+    def gate(self, speaker: str) -> quality_gate.Gate:
         """The evidence on a speaker's Submodel.
 
         Args:
@@ -62,20 +62,20 @@ class Results:
         """
         row = self._rows.get(speaker)
         if row is None:
-            raise store_gate.GateError(
+            raise quality_gate.GateError(
                 f"{self.path} has no figures on {speaker!r}; evaluate the "
                 "Submodel on the speaker's dev utterances"
             )
         try:
             interval = row["intervals"]["change_points"]
             if interval is None:
-                raise store_gate.GateError(
+                raise quality_gate.GateError(
                     f"{self.path} has no interval of the change of "
                     f"{speaker!r}; evaluate with bootstrap resamples"
                 )
             low, high = interval
             return hyperparams.from_dict(
-                store_gate.Gate,
+                quality_gate.Gate,
                 {
                     "source": self.path,
                     "speaker": speaker,
@@ -87,7 +87,7 @@ class Results:
                     **{name: row[name] for name in _FIGURES},
                 },
             )
-        except store_gate.GateError:
+        except quality_gate.GateError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
