@@ -52,7 +52,7 @@ def test_a_clean_tree_has_no_problem(tree):
         {
             "lingvo_like/hyperparams.py": "import dataclasses\n",
             "lingvo_like/files.py": "from lingvo_like import hyperparams\n",
-            "lingvo_like/submodel/kinds/adapter.py": "from keras import ops\n",
+            "lingvo_like/layers/adapter.py": "from keras import ops\n",
             "params/schema.py": "from lingvo_like import hyperparams\n",
             "tpu/distribute/strategy.py": "import tensorflow as tf\n",
             "tasks/train.py": (

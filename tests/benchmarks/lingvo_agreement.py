@@ -8,9 +8,10 @@ Run it from the root. Lingvo pins its dependencies, so it needs an environment
 of its own, which has everything that this program needs. The program runs
 `MultitaskAdapterEinsumLayer` on small random inputs and weights, and writes
 these and the outputs to `lingvo_adapter_golden.json` in
-tests/lingvo_like/submodel/kinds. A test beside that file holds this project's adapters to it, without Lingvo. The
-last line is a JSON object; `max_difference` is that of the outputs. `--check`
-writes nothing, and compares Lingvo's outputs with those in the file.
+tests/lingvo_like/submodel/kinds. A test beside that file holds this project's
+adapters to it, without Lingvo. The last line is a JSON object;
+`max_difference` is that of the outputs. `--check` writes nothing, and compares
+Lingvo's outputs with those in the file.
 
 The definitions agree in these points: a residual bottleneck, layer norm first,
 ReLU, a residual weight, gains stored as offsets from one (`direct_scale` off),
