@@ -82,8 +82,7 @@ def main(_):
     from tpu.aot import compiler
 
     compiler.check_installed()
-    from tasks.compilation import figures as figures_lib
-    from tasks.compilation import programs, untrained
+    from tasks.compilation import figures as figures_lib, programs, untrained
 
     # An export computes in float32.
     is_serving = _FUNCTION.value == "serve"

@@ -28,8 +28,7 @@ def replicas() -> "replicas_lib.Replicas":
         ValueError, OSError: as `tpu.distribute.strategy.create`.
     """
     # Late, so that --help answers at once.
-    from tpu.distribute import replicas as replicas_lib
-    from tpu.distribute import strategy
+    from tpu.distribute import replicas as replicas_lib, strategy
 
     return replicas_lib.Replicas(
         strategy.create(

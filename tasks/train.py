@@ -74,10 +74,10 @@ def main(_):
         registry.get(_EXPERIMENT.value), _SET.value
     )
     # Late, so that --help and a mistyped name answer at once.
-    from tasks.asr.training import job, preemption
+    from tasks.asr.training import preemption, program as training_program
 
     try:
-        job.train(
+        training_program.train(
             _EXPERIMENT.value,
             experiment,
             _TRAIN_MANIFEST.value,

@@ -43,9 +43,9 @@ def main(_):
         registry.get(_EXPERIMENT.value), _SET.value
     )
     # Late, so that --help and a mistyped name answer at once.
-    from tasks.asr.bases import job
+    from tasks.asr.bases import program as base_program
 
-    job.train(
+    base_program.train(
         _EXPERIMENT.value,
         experiment,
         _TRAIN_MANIFEST.value,

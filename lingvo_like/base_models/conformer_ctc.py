@@ -8,8 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib
-from lingvo_like import tensor_types
+from lingvo_like import paddings as paddings_lib, tensor_types
 from lingvo_like.base_models import (
     base_model,
     ctc,

@@ -5,8 +5,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib
-from lingvo_like import tensor_types
+from lingvo_like import paddings as paddings_lib, tensor_types
 from lingvo_like.layers import normalization
 
 Tensor: TypeAlias = tensor_types.Tensor

@@ -14,8 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib
-from lingvo_like import tensor_types
+from lingvo_like import paddings as paddings_lib, tensor_types
 
 # Added to variances before the root, whose slope at zero is infinite.
 EPSILON = 1e-5

@@ -15,11 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import device_random_streams, random_streams, tensor_types
-from lingvo_like.space import embeddings as embeddings_lib
-from lingvo_like.space import encoder as space_encoder
+from lingvo_like.space import (
+    embeddings as embeddings_lib,
+    encoder as space_encoder,
+)
 from lingvo_like.stack import rows, stack, trainable
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import selection, sites
+from lingvo_like.submodel import layout as submodel_layout, selection, sites
 
 EMBEDDING = "embedding"
 BASIS = "basis/"

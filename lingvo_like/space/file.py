@@ -17,12 +17,13 @@ import numpy as np
 
 from lingvo_like import files, hyperparams, tensor_file, tensor_types
 from lingvo_like.layers import speaker_encoder
-from lingvo_like.space import embedding_space
-from lingvo_like.space import embeddings as embeddings_lib
-from lingvo_like.space import encoder as space_encoder
-from lingvo_like.space import metadata as space_metadata
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import selection
+from lingvo_like.space import (
+    embedding_space,
+    embeddings as embeddings_lib,
+    encoder as space_encoder,
+    metadata as space_metadata,
+)
+from lingvo_like.submodel import layout as submodel_layout, selection
 
 _FORMAT = tensor_file.Format(
     key="space",

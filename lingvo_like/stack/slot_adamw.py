@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import tensor_types
-from lingvo_like.stack import adamw
-from lingvo_like.stack import rows as slot_rows_lib
+from lingvo_like.stack import adamw, rows as slot_rows_lib
 from lingvo_like.submodel import selection
 
 

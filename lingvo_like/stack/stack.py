@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from lingvo_like import random_streams, tensor_types
 from lingvo_like.stack import rows as slot_rows_lib
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import selection, sites
+from lingvo_like.submodel import layout as submodel_layout, selection, sites
 
 # Starting points are drawn in chunks, so that a stack of thousands never has a
 # second copy in memory.

@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from lingvo_like import tensor_types
 from lingvo_like.stack import rows
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import sites
+from lingvo_like.submodel import layout as submodel_layout, sites
 
 
 class StepInputs(NamedTuple):

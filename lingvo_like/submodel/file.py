@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from lingvo_like import files, hyperparams, tensor_file
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import metadata as submodel_metadata
+from lingvo_like.submodel import (
+    layout as submodel_layout,
+    metadata as submodel_metadata,
+)
 
 SUFFIX = ".safetensors"
 MAX_FILE_BYTES = 1 << 29

@@ -4,8 +4,7 @@ import dataclasses
 import math
 from collections import abc
 
-from tpu.aot import compiler
-from tpu.aot import report as aot_report
+from tpu.aot import compiler, report as aot_report
 
 # How many programs to compile after the one that was asked for.
 _ATTEMPTS = 6

@@ -9,8 +9,7 @@ from lingvo_like.base_models import base_model
 from params import schema
 from tasks.asr.training import sharding
 from tasks.compilation import capacity, programs
-from tpu.aot import compiler, topology
-from tpu.aot import report as aot_report
+from tpu.aot import compiler, report as aot_report, topology
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,10 +19,9 @@ from lingvo_like.space import replica_sums
 from lingvo_like.stack import stack as stack_lib
 from params import schema
 from tasks.asr.batches import input_pipeline
-from tasks.asr.training import sharding, stacks, task
+from tasks.asr.training import sharding, stack_and_optimizer, task
 from tasks.serving.exports import signatures
-from tpu.aot import compiler
-from tpu.aot import report as aot_report
+from tpu.aot import compiler, report as aot_report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +102,7 @@ def training_job(
         job.stack = stack_lib.Stack(
             speakers, job.stack.layout, experiment.adapter.residual_weight
         )
-        job.optimizer = stacks.slot_optimizer(
+        job.optimizer = stack_and_optimizer.slot_optimizer(
             job.stack.variables_by_name, experiment
         )
     return job

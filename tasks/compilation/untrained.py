@@ -2,8 +2,7 @@
 
 from lingvo_like import hyperparams
 from lingvo_like.base_models import base_model
-from lingvo_like.base_models.whisper import encoder_decoder
-from lingvo_like.base_models.whisper import model as whisper
+from lingvo_like.base_models.whisper import encoder_decoder, model as whisper
 from params import schema
 from tasks.asr import base_loading
 

@@ -5,13 +5,14 @@ import time
 
 import numpy as np
 
-from tasks.serving import errors, messages
-from tasks.serving import metrics as serving_metrics
+from tasks.serving import errors, messages, metrics as serving_metrics
 from tasks.serving.exports import description as export_description
 from tasks.serving.models import served_models, versions
-from tasks.serving.queueing import admission as queueing_admission
-from tasks.serving.queueing import fair_queues
-from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.queueing import (
+    admission as queueing_admission,
+    fair_queues,
+    limits as serving_limits,
+)
 from tasks.serving.submodels import cache, provider, ready
 
 # Requests with more samples are checked off the loop.

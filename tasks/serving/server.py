@@ -11,12 +11,15 @@ from typing import Any
 import prometheus_client
 from absl import logging
 
-from tasks.serving import errors, messages, predictions
-from tasks.serving import metrics as serving_metrics
+from tasks.serving import (
+    errors,
+    messages,
+    metrics as serving_metrics,
+    predictions,
+)
 from tasks.serving.exports import engine as export_engine
 from tasks.serving.models import loader, served_models
-from tasks.serving.queueing import admission
-from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.queueing import admission, limits as serving_limits
 from tasks.serving.submodels import provider, source
 
 FALLBACKS = ("error", "base")

@@ -13,9 +13,11 @@ from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import audio
 from tasks.serving import client
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import folder as export_folder
-from tasks.serving.exports import saved_model
+from tasks.serving.exports import (
+    description as export_description,
+    folder as export_folder,
+    saved_model,
+)
 
 _MAX_TRIES = 8
 # Path, transcript, and the error where there is no transcript.

@@ -10,8 +10,7 @@ import numpy as np
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import inspection
-from tasks.asr.enrolment import job as job_lib
-from tasks.asr.enrolment import plan, recordings
+from tasks.asr.enrolment import job as job_lib, plan, recordings
 from tasks.asr.training import model_directory
 from tests.benchmarks import jobs
 from tpu.distribute import replicas

@@ -32,7 +32,7 @@ import numpy as np
 import soundfile
 
 from params import schema
-from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import manifest, preparation, shards
 
 SPEAKERS, UTTERANCES = 4, 4
@@ -89,12 +89,14 @@ def pipeline(utterances, base_rate, seconds, num_batches):
         count = len(speakers[slot].utterances)
         chosen = draw.choice(count, UTTERANCES, replace=count < UTTERANCES)
         ones = (1.0,) * UTTERANCES
-        return schedule.Minibatch(
+        return minibatch_schedule.Minibatch(
             slot, f"s{slot}", step, tuple(map(int, chosen)), ones, bucket
         )
 
     groups = [
-        schedule.Group(bucket, tuple(minibatch(s, i) for s in range(SPEAKERS)))
+        minibatch_schedule.Group(
+            bucket, tuple(minibatch(s, i) for s in range(SPEAKERS))
+        )
         for i in range(num_batches)
     ]
     return input_pipeline.dataset(loader.batch, groups)

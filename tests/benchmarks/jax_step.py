@@ -30,8 +30,11 @@ from jax import numpy as jnp  # noqa: E402
 
 from lingvo_like.base_models.whisper import encoder_decoder  # noqa: E402
 from lingvo_like.stack import adamw  # noqa: E402
-from lingvo_like.submodel import layout as submodel_layout  # noqa: E402
-from lingvo_like.submodel import selection, sites  # noqa: E402
+from lingvo_like.submodel import (  # noqa: E402
+    layout as submodel_layout,  # noqa: E402
+    selection,
+    sites,
+)
 from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80

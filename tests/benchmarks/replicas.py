@@ -86,8 +86,7 @@ def _run(replicas, places):
 
 def _train(arguments, num_replicas, places):
     """Median seconds of a step by bucket, and the number of programs."""
-    from tpu.distribute import replicas as replicas_lib
-    from tpu.distribute import strategy
+    from tpu.distribute import replicas as replicas_lib, strategy
 
     found = replicas_lib.Replicas(strategy.create(virtual_cpus=num_replicas))
     values = jobs.experiment(

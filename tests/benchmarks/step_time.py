@@ -48,8 +48,10 @@ def serve_submodels(num_submodels):
     import numpy as np
     import tensorflow as tf
 
-    from lingvo_like.base_models.whisper import encoder_decoder
-    from lingvo_like.base_models.whisper import model as whisper
+    from lingvo_like.base_models.whisper import (
+        encoder_decoder,
+        model as whisper,
+    )
     from params import schema
     from tasks.asr.training import task
     from tests.benchmarks import drawn_weights

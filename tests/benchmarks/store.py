@@ -34,10 +34,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
 
-from lingvo_like.store import layout, records
-from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.store import layout, records, store as submodel_store
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 
 _PARTS = flags.DEFINE_list("parts", ["kills", "resolve"], "Which to run.")
 _KILLS = flags.DEFINE_integer("kills", 200, "How often to kill.", lower_bound=1)

@@ -22,8 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lingvo_like.base_models.whisper import checkpoints
-from lingvo_like.base_models.whisper import model as whisper
+from lingvo_like.base_models.whisper import checkpoints, model as whisper
 from tasks.asr.data import audio, inspection
 from tests.benchmarks import jobs
 

@@ -13,12 +13,13 @@ from google.protobuf import message
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from lingvo_like.submodel import file as submodel_file_lib
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import (
+    file as submodel_file_lib,
+    layout as submodel_layout,
+)
 from tasks.serving import errors
 from tasks.serving.fronts import tensors, utterances
-from tasks.serving.fronts.rest import routes as rest_routes
-from tasks.serving.fronts.rest import tensor_json
+from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 from tasks.serving.queueing import limits
 
 MAX_BYTES = 1 << 20

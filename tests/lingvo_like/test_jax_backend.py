@@ -28,8 +28,7 @@ from lingvo_like.layers import (
     subsampling,
 )
 from lingvo_like.stack import adamw
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import selection, sites
+from lingvo_like.submodel import layout as submodel_layout, selection, sites
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 

@@ -20,7 +20,7 @@ from lingvo_like.submodel import layout as submodel_layout
 from lingvo_like.submodel.kinds import adapter
 from params import registry, schema
 from tasks.asr import base_loading
-from tasks.asr.training import stacks
+from tasks.asr.training import stack_and_optimizer
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 every_experiment = pytest.mark.parametrize("name", registry.EXPERIMENTS)
@@ -76,7 +76,7 @@ def test_an_experiments_values_build_its_stack_and_optimizer(name):
     layout = submodel_layout.Layout(
         8, values.bottleneck_dim, values.blocks or (0, 1)
     )
-    made, parts = stacks.make(layout, experiment, ("F01", "F02"))
+    made, parts = stack_and_optimizer.make(layout, experiment, ("F01", "F02"))
     space = experiment.space
     if not space.embedding_dim:
         assert isinstance(made, stack.Stack)

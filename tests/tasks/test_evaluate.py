@@ -10,7 +10,7 @@ import pytest
 from lingvo_like import hyperparams
 from params import registry
 from tasks.asr.evaluation import program
-from tasks.asr.training import job
+from tasks.asr.training import program as training_program
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     with open(folder / "train.jsonl", "a") as file:
         file.write('{"audio_filepath": "gone.wav", "text": "", "speaker": 1}\n')
     tiny.base().save(str(folder / "base"))
-    job.train(
+    training_program.train(
         "conformer.Tiny",
         hyperparams.override(
             registry.get("conformer.Tiny"),

@@ -9,13 +9,19 @@ import sys
 import numpy as np
 import pytest
 
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 from params import conformer
 from tasks.asr.training import model_directory, run_description
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import folder as export_folder
-from tasks.serving.exports import from_run, readme, saved_model
+from tasks.serving.exports import (
+    description as export_description,
+    folder as export_folder,
+    from_run,
+    readme,
+    saved_model,
+)
 from tests import tiny
 from tests.tasks.serving import example_exports
 

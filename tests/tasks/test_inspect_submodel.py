@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 from tasks import inspect_submodel
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from params import registry
-from tasks.asr.bases import job
+from tasks.asr.bases import program as base_program
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def run(binary, *flags):
 
 def test_a_whisper_is_not_trained_from_scratch(tmp_path):
     with pytest.raises(ValueError, match="not trained from scratch here"):
-        job.train(
+        base_program.train(
             "whisper.Stacked",
             registry.get("whisper.Stacked"),
             str(tmp_path / "train.jsonl"),

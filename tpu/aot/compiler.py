@@ -21,9 +21,7 @@ from collections import abc
 import numpy as np
 import tensorflow as tf
 
-from tpu.aot import hlo
-from tpu.aot import report as aot_report
-from tpu.aot import topology as topologies
+from tpu.aot import hlo, report as aot_report, topology as topologies
 
 # The extra `aot` of setup.cfg.
 VERSIONS = {"jax": "0.10.2", "jaxlib": "0.10.2", "libtpu": "0.0.52"}

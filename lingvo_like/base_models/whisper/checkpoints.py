@@ -17,8 +17,8 @@ from lingvo_like.base_models.whisper import (
     encoder_decoder,
     frontend,
     huggingface,
+    tokenizer as whisper_tokenizer,
 )
-from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
 CTRANSLATE2_FILE = "model.bin"
 SAFETENSORS_FILE = "model.safetensors"

@@ -5,8 +5,7 @@ from typing import TypeAlias
 import numpy as np
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib
-from lingvo_like import tensor_types
+from lingvo_like import paddings as paddings_lib, tensor_types
 
 Tensor: TypeAlias = tensor_types.Tensor
 

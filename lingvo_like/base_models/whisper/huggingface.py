@@ -9,8 +9,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lingvo_like.base_models.whisper import encoder_decoder
-from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
+from lingvo_like.base_models.whisper import (
+    encoder_decoder,
+    tokenizer as whisper_tokenizer,
+)
 
 # By field of `Dimensions`, the key in config.json.
 CONFIG_KEYS = {

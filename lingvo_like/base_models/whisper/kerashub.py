@@ -5,8 +5,11 @@ import re
 import keras_hub
 import numpy as np
 
-from lingvo_like.base_models.whisper import encoder_decoder, huggingface
-from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
+from lingvo_like.base_models.whisper import (
+    encoder_decoder,
+    huggingface,
+    tokenizer as whisper_tokenizer,
+)
 
 # Patterns of KerasHub's variable paths, and Hugging Face's names for them.
 _NAMES = (

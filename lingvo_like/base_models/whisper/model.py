@@ -6,8 +6,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib
-from lingvo_like import tensor_types
+from lingvo_like import paddings as paddings_lib, tensor_types
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import (
     beam_search,
@@ -15,8 +14,8 @@ from lingvo_like.base_models.whisper import (
     decoding,
     encoder_decoder,
     frontend,
+    tokenizer as whisper_tokenizer,
 )
-from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 from lingvo_like.layers import transformer
 
 Tensor: TypeAlias = tensor_types.Tensor

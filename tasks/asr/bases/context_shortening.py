@@ -15,11 +15,14 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lingvo_like import files, random_streams
-from lingvo_like import paddings as paddings_lib
+from lingvo_like import files, paddings as paddings_lib, random_streams
 from lingvo_like.base_models.whisper import model as whisper
 from params import schema
-from tasks.asr.batches import input_pipeline, padded_audio, schedule
+from tasks.asr.batches import (
+    input_pipeline,
+    minibatch_schedule,
+    padded_audio,
+)
 from tasks.asr.data import inspection, manifest, rejections
 from tasks.asr.training import model_directory
 
@@ -106,7 +109,7 @@ def shorten(
         _target(teacher, utterance)
         for utterance in tqdm.tqdm(utterances, desc="30 s encoder", unit="utt")
     ]
-    planned = schedule.MinibatchSchedule(
+    planned = minibatch_schedule.MinibatchSchedule(
         slot=0,
         stream_key=STREAM_KEY,
         num_samples=[teacher.num_samples(u.duration) for u in utterances],

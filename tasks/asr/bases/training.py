@@ -15,7 +15,7 @@ import tqdm
 
 from lingvo_like.base_models import base_model
 from params import schema
-from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import manifest, preparation
 from tasks.asr.training import checkpoint, task
 
@@ -103,7 +103,7 @@ class BaseTrainer:
 
         planned, loader = self._schedule_and_loader(train_data)
         groups = [
-            schedule.Group(m.bucket, (m,))
+            minibatch_schedule.Group(m.bucket, (m,))
             for m in map(
                 planned.minibatch, range(first, self._values.num_steps)
             )
@@ -137,7 +137,7 @@ class BaseTrainer:
             utterances=tuple(utterances),
             tokens=tuple(each.tokens for each in utterances),
         )
-        planned = schedule.MinibatchSchedule(
+        planned = minibatch_schedule.MinibatchSchedule(
             slot=0,
             stream_key=STREAM_KEY,
             num_samples=tokenized.num_samples(base),
@@ -166,7 +166,7 @@ class BaseTrainer:
 
     def _dev_loss(self, dev_data):
         planned, loader = self._schedule_and_loader(dev_data)
-        groups = schedule.evaluation_groups({0: planned}, 1)
+        groups = minibatch_schedule.evaluation_groups({0: planned}, 1)
         total = count = 0.0
         for batch in input_pipeline.dataset(loader.batch, groups):
             losses, weights = (x.numpy() for x in self._score(batch))

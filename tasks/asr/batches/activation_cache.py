@@ -17,7 +17,11 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like import files
-from tasks.asr.batches import input_pipeline, padded_audio, schedule
+from tasks.asr.batches import (
+    input_pipeline,
+    minibatch_schedule,
+    padded_audio,
+)
 from tasks.asr.data import preparation, tfrecord
 
 # Rows of every computation, so that it compiles once for each bucket.
@@ -62,7 +66,7 @@ class ActivationCache:
         # Frames of each bucket that has a batch without a speaker.
         self._frames = {}
 
-    def compute(self, groups: abc.Iterable[schedule.Group]) -> None:
+    def compute(self, groups: abc.Iterable[minibatch_schedule.Group]) -> None:
         """Computes what these groups need and the folder lacks.
 
         Raises:
@@ -100,7 +104,7 @@ class ActivationCache:
                         self._known.add(name)
                     progress.update(len(part))
 
-    def batch(self, group: schedule.Group) -> dict[str, np.ndarray]:
+    def batch(self, group: minibatch_schedule.Group) -> dict[str, np.ndarray]:
         """The group's batch, with activations in place of the audio."""
         batch = self._loader.batch(group, with_audio=False)
         if not group.minibatches:

@@ -27,7 +27,7 @@ import tensorflow as tf
 from lingvo_like import random_streams
 from lingvo_like.stack import rows as slot_rows_lib
 from params import schema
-from tasks.asr.batches import padded_audio, schedule
+from tasks.asr.batches import minibatch_schedule, padded_audio
 from tasks.asr.data import preparation
 
 TOKEN_BUCKET = 8
@@ -79,7 +79,7 @@ class Loader:
         self._seed = seed
 
     def batch(
-        self, group: schedule.Group, with_audio: bool = True
+        self, group: minibatch_schedule.Group, with_audio: bool = True
     ) -> dict[str, np.ndarray]:
         """A group as a batch; see the module's docstring."""
         shape = (self._places, self._utterances)

@@ -17,8 +17,8 @@ import tqdm
 
 from tasks.asr.data import (
     audio,
+    check_cache,
     decoder,
-    kept_checks,
     manifest,
     rejections,
     silence,
@@ -141,7 +141,7 @@ def measure(
 def _collect(
     places: abc.Sequence[str],
     utterances: abc.Sequence[manifest.Utterance],
-    results: abc.Iterable[kept_checks.Result],
+    results: abc.Iterable[check_cache.Result],
     left_out: rejections.Rejections,
 ) -> list[manifest.Utterance]:
     first_places, usable = {}, []
@@ -190,7 +190,7 @@ def _seconds(path: str) -> float | rejections.UnusableError:
 
 def _measured(
     utterance: manifest.Utterance, found: float | rejections.UnusableError
-) -> kept_checks.Result:
+) -> check_cache.Result:
     if isinstance(found, rejections.UnusableError):
         return found
     left = found - utterance.offset
@@ -211,10 +211,10 @@ def _measured(
 
 def _decode_all(
     utterances: abc.Sequence[manifest.Utterance], decoding: Decoding
-) -> list[kept_checks.Result]:
+) -> list[check_cache.Result]:
     """Decodes what no earlier start has decoded."""
     trim = silence.trimmer() if decoding.trim_silence else None
-    kept = kept_checks.KeptChecks(
+    kept = check_cache.KeptChecks(
         decoding.checked_in, decoding.max_seconds, decoding.trim_silence
     )
     results = [kept.find(each) for each in utterances]
@@ -229,14 +229,14 @@ def _decode_all(
         results[place] = result
         kept.add(utterances[place], result)
     kept.save()
-    return typing.cast(list[kept_checks.Result], results)
+    return typing.cast(list[check_cache.Result], results)
 
 
 def _decoded(
     utterance: manifest.Utterance,
     max_seconds: float,
     trim: silence.Trimmer | None,
-) -> kept_checks.Result:
+) -> check_cache.Result:
     path = utterance.audio_filepath
     too_long = "longer than the base model takes"
     if utterance.duration > max_seconds:

@@ -16,8 +16,7 @@ import tensorflow as tf
 
 from lingvo_like import files
 from lingvo_like.space import file as space_file
-from lingvo_like.store import records as store_records
-from lingvo_like.store import store as submodel_store
+from lingvo_like.store import records as store_records, store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.enrolment import recordings, results
 from tasks.asr.training import model_directory

@@ -8,11 +8,10 @@ import numpy as np
 import tqdm
 
 from lingvo_like.base_models import base_model
-from lingvo_like.space import embedding_space
-from lingvo_like.space import file as space_file
+from lingvo_like.space import embedding_space, file as space_file
 from tasks.asr.data import preparation, text
-from tasks.asr.enrolment import activations as activations_lib
 from tasks.asr.enrolment import (
+    activations as activations_lib,
     experiments,
     judging,
     learning,

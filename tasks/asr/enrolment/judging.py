@@ -11,8 +11,7 @@ import tqdm
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
 from tasks.asr.data import preparation, text
-from tasks.asr.enrolment import activations as activations_lib
-from tasks.asr.enrolment import plan
+from tasks.asr.enrolment import activations as activations_lib, plan
 from tasks.asr.evaluation import scoring
 from tpu.distribute import replicas as replicas_lib
 

@@ -15,9 +15,8 @@ import tensorflow as tf
 
 from lingvo_like import random_streams
 from lingvo_like.stack import rows as slot_rows
-from tasks.asr.batches import schedule
-from tasks.asr.enrolment import activations as activations_lib
-from tasks.asr.enrolment import plan
+from tasks.asr.batches import minibatch_schedule
+from tasks.asr.enrolment import activations as activations_lib, plan
 from tasks.asr.training import task as task_lib
 from tpu.distribute import replicas as replicas_lib
 
@@ -66,7 +65,7 @@ class Learning:
         self._utterances = utterances
         self._seed = seed
         self._schedules = [
-            schedule.MinibatchSchedule(
+            minibatch_schedule.MinibatchSchedule(
                 slot=slot,
                 stream_key=run.key,
                 num_samples=[

@@ -17,8 +17,8 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from tasks.asr import base_loading
 from tasks.asr.data import inspection, preparation, rejections
-from tasks.asr.enrolment import destination as destination_lib
 from tasks.asr.enrolment import (
+    destination as destination_lib,
     enrol,
     experiments,
     plan,

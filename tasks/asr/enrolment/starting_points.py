@@ -9,10 +9,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lingvo_like.space import embedding_space
-from lingvo_like.space import file as space_file
-from tasks.asr.enrolment import activations as activations_lib
-from tasks.asr.enrolment import judging, learning, plan, results
+from lingvo_like.space import embedding_space, file as space_file
+from tasks.asr.enrolment import (
+    activations as activations_lib,
+    judging,
+    learning,
+    plan,
+    results,
+)
 
 # Rows of runs that are tried at once: they are all held in memory.
 _ROWS_TOGETHER = 128

@@ -6,8 +6,10 @@ from collections import abc
 import tensorflow as tf
 
 from lingvo_like.stack import stack as stack_lib
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 from tasks.asr.training import model_directory
 
 # Submodels of one stack. Each replica holds the whole stack, whomever it

@@ -9,7 +9,7 @@ import tqdm
 from lingvo_like.base_models import base_model
 from lingvo_like.stack import stack as stack_lib
 from params import schema
-from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tpu.distribute import replicas as replicas_lib
 
 
@@ -64,7 +64,7 @@ class Transcriber:
             seed=0,
         )
         schedules = {
-            slot: schedule.MinibatchSchedule(
+            slot: minibatch_schedule.MinibatchSchedule(
                 slot,
                 data.speaker,
                 data.num_samples(base),
@@ -123,10 +123,10 @@ def _steps(schedules, loader, places, replicas):
     """Yields the groups of this process's replicas, and their batches."""
     local = replicas.local
     parts = [
-        schedule.split(group, replicas.num_replicas, places)[
+        minibatch_schedule.split(group, replicas.num_replicas, places)[
             local.start : local.stop
         ]
-        for group in schedule.evaluation_groups(
+        for group in minibatch_schedule.evaluation_groups(
             schedules, places * replicas.num_replicas
         )
     ]

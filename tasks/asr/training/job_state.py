@@ -10,7 +10,7 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import embedding_space
 from lingvo_like.stack import rows as slot_rows
 from params import schema
-from tasks.asr.batches import placement, schedule
+from tasks.asr.batches import minibatch_schedule, speaker_places
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     checkpoint,
@@ -87,7 +87,7 @@ class JobState:
             return []
         pool.leave(present - unfinished)
         admitted = pool.take(
-            placement.in_turn(
+            speaker_places.in_turn(
                 waiting, present & unfinished, self.sharding.places_of
             )
         )
@@ -104,7 +104,10 @@ class JobState:
     # What is known of the speakers.
 
     def record_step(
-        self, group: schedule.Group, losses: np.ndarray, norms: np.ndarray
+        self,
+        group: minibatch_schedule.Group,
+        losses: np.ndarray,
+        norms: np.ndarray,
     ) -> None:
         """Counts an update of each speaker of a group.
 

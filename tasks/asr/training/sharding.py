@@ -8,7 +8,7 @@ import numpy as np
 from lingvo_like.base_models import base_model
 from lingvo_like.stack import rows as slot_rows
 from params import schema
-from tasks.asr.batches import placement, schedule
+from tasks.asr.batches import minibatch_schedule, speaker_places
 from tasks.asr.data import preparation
 from tpu.distribute import replicas as replicas_lib
 
@@ -41,9 +41,13 @@ class Sharding:
         """The places that a step has on all replicas."""
         return self.places * self.replicas.num_replicas
 
-    def split(self, group: schedule.Group) -> list[schedule.Group]:
+    def split(
+        self, group: minibatch_schedule.Group
+    ) -> list[minibatch_schedule.Group]:
         """The part of a group that each replica of this process has."""
-        parts = schedule.split(group, self.replicas.num_replicas, self.places)
+        parts = minibatch_schedule.split(
+            group, self.replicas.num_replicas, self.places
+        )
         local = self.replicas.local
         return parts[local.start : local.stop]
 
@@ -65,8 +69,8 @@ class Sharding:
         return result
 
     def own(
-        self, group: schedule.Group
-    ) -> list[tuple[int, schedule.Minibatch]]:
+        self, group: minibatch_schedule.Group
+    ) -> list[tuple[int, minibatch_schedule.Minibatch]]:
         """The places and minibatches of a group that this process has."""
         return [
             (place, minibatch)
@@ -84,11 +88,11 @@ def single(
         resident_speakers: slots that have rows at a time; 0 for all.
     """
     places = min(speakers_per_step, num_slots)
-    places_of = placement.assign_places(num_slots, places)
+    places_of = speaker_places.assign_places(num_slots, places)
     rows = slot_rows.SlotRows(num_slots)
     if 0 < resident_speakers < num_slots:
         rows = slot_rows.PooledRows([0] * num_slots, resident_speakers)
-        rows.take(placement.in_turn(range(num_slots), (), places_of))
+        rows.take(speaker_places.in_turn(range(num_slots), (), places_of))
     return Sharding(replicas_lib.Replicas(), places, places_of, rows)
 
 
@@ -112,8 +116,8 @@ def shard(
         )
         return dataclasses.replace(alone, replicas=replicas)
     places = num_places(values, num_slots, num_replicas)
-    place_of = placement.assign_places(num_slots, places)
-    replica_of = placement.assign_replicas(
+    place_of = speaker_places.assign_places(num_slots, places)
+    replica_of = speaker_places.assign_replicas(
         [
             speaker_schedule(base, values, data[slot]).cost_by_bucket()
             for slot in range(num_slots)
@@ -134,7 +138,7 @@ def shard(
             num_rows(values, num_slots, num_replicas),
             replicas.local,
         )
-        rows.take(placement.in_turn(range(num_slots), (), places_of))
+        rows.take(speaker_places.in_turn(range(num_slots), (), places_of))
     return Sharding(replicas, places, places_of, rows)
 
 
@@ -166,9 +170,9 @@ def speaker_schedule(
     data: preparation.SpeakerUtterances,
     place: int = 0,
     speed_factors: tuple[float, ...] = (1.0,),
-) -> schedule.MinibatchSchedule:
+) -> minibatch_schedule.MinibatchSchedule:
     """A speaker's `MinibatchSchedule` in a job."""
-    return schedule.MinibatchSchedule(
+    return minibatch_schedule.MinibatchSchedule(
         slot=data.slot,
         stream_key=data.speaker,
         num_samples=data.num_samples(base),

@@ -6,14 +6,15 @@ from collections import abc
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like.space import embedding_space
-from lingvo_like.space import encoder as space_encoder
-from lingvo_like.space import file as space_file
+from lingvo_like.space import (
+    embedding_space,
+    encoder as space_encoder,
+    file as space_file,
+)
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.batches import padded_audio
 from tasks.asr.data import preparation
-from tasks.asr.training import model_directory
-from tasks.asr.training import task as task_lib
+from tasks.asr.training import model_directory, task as task_lib
 
 # Utterances of each speaker that the encoder hears before training.
 UTTERANCES = 4

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from lingvo_like import files, hyperparams
-from lingvo_like.space import embedding_space, embeddings
-from lingvo_like.space import file as space_file
+from lingvo_like.space import embedding_space, embeddings, file as space_file
 from params import schema
 from tasks.asr.data import preparation
-from tasks.asr.training import model_directory
-from tasks.asr.training import task as task_lib
+from tasks.asr.training import model_directory, task as task_lib
 
 PROJECTOR_CONFIG = """\
 embeddings {

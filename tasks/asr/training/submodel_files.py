@@ -5,8 +5,7 @@ from typing import Any
 
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import preparation
-from tasks.asr.training import speaker_state
-from tasks.asr.training import task as task_lib
+from tasks.asr.training import speaker_state, task as task_lib
 
 
 @dataclasses.dataclass(frozen=True)

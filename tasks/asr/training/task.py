@@ -17,7 +17,7 @@ from lingvo_like.space import file as space_file
 from lingvo_like.stack import rows, trainable
 from lingvo_like.submodel import layout as submodel_layout
 from params import schema
-from tasks.asr.training import stacks
+from tasks.asr.training import stack_and_optimizer
 
 
 class SubmodelTask:
@@ -56,7 +56,7 @@ class SubmodelTask:
         self.experiment = experiment
         layout = layout_of(base, experiment.adapter)
         self.first_block = min(layout.blocks) + 1
-        self.stack, self.optimizer = stacks.make(
+        self.stack, self.optimizer = stack_and_optimizer.make(
             layout, experiment, speakers, space, slot_rows
         )
 

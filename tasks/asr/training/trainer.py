@@ -14,14 +14,14 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like import files
-from tasks.asr.batches import schedule
+from tasks.asr.batches import minibatch_schedule
 from tasks.asr.data import preparation
 from tasks.asr.training import (
-    feed,
     job_state,
     learning_curves,
     model_directory,
     preemption,
+    replica_batches,
     sharding,
     submodel_files,
 )
@@ -65,14 +65,14 @@ class Trainer:
         self._train_data = train_data
         self._selected = sorted(train_data if selected is None else selected)
         self._sharding = state.sharding
-        self._train = feed.Feed(
+        self._train = replica_batches.Feed(
             task,
             train_data,
             self._sharding,
             task.experiment.augment.speed_factors,
             directory.activations,
         )
-        self._dev = feed.Feed(
+        self._dev = replica_batches.Feed(
             task, dev_data, self._sharding, (1.0,), directory.activations
         )
         replicas = self._sharding.replicas
@@ -182,7 +182,7 @@ class Trainer:
     def _train_leg(self, progress):
         slots = self._in_training()
         calls = list(
-            schedule.training_calls(
+            minibatch_schedule.training_calls(
                 {slot: self._train.schedules[slot] for slot in slots},
                 {slot: self.state.speakers[slot].steps for slot in slots},
                 {slot: self._boundary(slot) for slot in slots},
@@ -248,7 +248,7 @@ class Trainer:
 
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
-        groups = schedule.evaluation_groups(
+        groups = minibatch_schedule.evaluation_groups(
             {slot: self._dev.schedules[slot] for slot in slots},
             self._sharding.places,
             self._sharding.replicas.num_replicas,

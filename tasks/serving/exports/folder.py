@@ -10,8 +10,12 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from lingvo_like import files, hyperparams
 from lingvo_like.submodel import file as submodel_file
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import readme, signatures, warmup
+from tasks.serving.exports import (
+    description as export_description,
+    readme,
+    signatures,
+    warmup,
+)
 
 _VERSION = re.compile(r"[0-9]+")
 # A SavedModel holds one graph for each set of tags; this one is for serving.

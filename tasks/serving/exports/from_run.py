@@ -8,8 +8,12 @@ from lingvo_like.submodel import file as submodel_file
 from params import registry
 from tasks.asr import base_loading
 from tasks.asr.training import model_directory, run_description, task
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import folder, signatures, warmup
+from tasks.serving.exports import (
+    description as export_description,
+    folder,
+    signatures,
+    warmup,
+)
 
 
 def export(

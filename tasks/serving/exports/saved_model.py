@@ -10,9 +10,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import engine, warmup
-from tasks.serving.exports import folder as export_folder
+from tasks.serving.exports import (
+    description as export_description,
+    engine,
+    folder as export_folder,
+    warmup,
+)
 
 
 class SavedModelEngine(engine.Engine):

@@ -15,8 +15,7 @@ import tensorflow as tf
 
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import selection, sites
+from lingvo_like.submodel import layout as submodel_layout, selection, sites
 from tasks.serving.exports import statuses
 
 Answer = dict[str, tf.Tensor]

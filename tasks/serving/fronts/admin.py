@@ -15,12 +15,14 @@ from typing import Any
 from starlette import requests, responses, routing
 
 from tasks.serving import server as server_lib
-from tasks.serving.fronts import access, access_log, tensors
-from tasks.serving.fronts import intake as intake_lib
-from tasks.serving.fronts.http import bodies, gate
-from tasks.serving.fronts.http import responses as http_responses
-from tasks.serving.fronts.rest import routes as rest_routes
-from tasks.serving.fronts.rest import tensor_json
+from tasks.serving.fronts import (
+    access,
+    access_log,
+    intake as intake_lib,
+    tensors,
+)
+from tasks.serving.fronts.http import bodies, gate, responses as http_responses
+from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 
 # In one request: the response to so many has some 300 kB.
 MAX_NAMES = 1000

@@ -9,10 +9,14 @@ from collections import abc
 
 from absl import logging
 
-from tasks.serving import errors
-from tasks.serving import server as server_lib
-from tasks.serving.fronts import access, access_log, admin, listening
-from tasks.serving.fronts import intake as intake_lib
+from tasks.serving import errors, server as server_lib
+from tasks.serving.fronts import (
+    access,
+    access_log,
+    admin,
+    intake as intake_lib,
+    listening,
+)
 from tasks.serving.fronts.grpc import servicers
 from tasks.serving.fronts.http import gate, listener
 from tasks.serving.fronts.rest import routes as rest_routes

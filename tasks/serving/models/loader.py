@@ -3,12 +3,10 @@
 import asyncio
 from collections import abc
 
-from tasks.serving import metrics as serving_metrics
-from tasks.serving import threads
+from tasks.serving import metrics as serving_metrics, threads
 from tasks.serving.exports import engine as export_engine
 from tasks.serving.models import versions
-from tasks.serving.queueing import batcher
-from tasks.serving.queueing import limits as serving_limits
+from tasks.serving.queueing import batcher, limits as serving_limits
 from tasks.serving.submodels import provider
 
 _THREADS = 2

@@ -3,8 +3,7 @@
 import collections
 import math
 
-from tasks.serving import errors
-from tasks.serving import metrics as serving_metrics
+from tasks.serving import errors, metrics as serving_metrics
 from tasks.serving.queueing import limits as serving_limits
 
 _MIN_RETRY_SECONDS = 0.1

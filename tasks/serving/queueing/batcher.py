@@ -9,12 +9,12 @@ from collections import abc
 import numpy as np
 from absl import logging
 
-from tasks.serving import errors
-from tasks.serving import metrics as serving_metrics
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import engine as export_engine
-from tasks.serving.queueing import fair_queues
-from tasks.serving.queueing import limits as serving_limits
+from tasks.serving import errors, metrics as serving_metrics
+from tasks.serving.exports import (
+    description as export_description,
+    engine as export_engine,
+)
+from tasks.serving.queueing import fair_queues, limits as serving_limits
 
 _Batch = list[fair_queues.QueuedUtterance]
 _Outcomes = list[tuple[fair_queues.QueuedUtterance, object]]

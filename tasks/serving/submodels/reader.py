@@ -4,12 +4,10 @@ import numpy as np
 from absl import logging
 
 from lingvo_like.store import records
-from tasks.serving import errors, threads
-from tasks.serving import metrics as serving_metrics
+from tasks.serving import errors, metrics as serving_metrics, threads
 from tasks.serving.exports import description as export_description
 from tasks.serving.queueing import limits as serving_limits
-from tasks.serving.submodels import cache
-from tasks.serving.submodels import source as submodel_source
+from tasks.serving.submodels import cache, source as submodel_source
 
 # What a file holds besides its values; see `submodel.MAX_HEADER_BYTES`.
 _MAX_HEADER_BYTES = (1 << 22) + 8

@@ -8,8 +8,7 @@ import cachetools
 from absl import logging
 
 from lingvo_like.store import records
-from tasks.serving import errors
-from tasks.serving import metrics as serving_metrics
+from tasks.serving import errors, metrics as serving_metrics
 from tasks.serving.exports import description as export_description
 from tasks.serving.queueing import limits as serving_limits
 from tasks.serving.submodels import cache, reader

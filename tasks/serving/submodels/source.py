@@ -6,8 +6,7 @@ from collections import abc
 import numpy as np
 from absl import logging
 
-from lingvo_like.store import records
-from lingvo_like.store import store as submodel_store
+from lingvo_like.store import records, store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.serving.exports import description as export_description
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.space import embedding_space, embeddings
-from lingvo_like.space import encoder as space_encoder
+from lingvo_like.space import (
+    embedding_space,
+    embeddings,
+    encoder as space_encoder,
+)
 from lingvo_like.stack import stack, trainable
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import selection
+from lingvo_like.submodel import layout as submodel_layout, selection
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
 SPEAKERS = ("ann", "bob", "cy")

@@ -9,9 +9,12 @@ import pytest
 import safetensors.numpy
 
 from lingvo_like import tensor_file
-from lingvo_like.space import embedding_space, embeddings
-from lingvo_like.space import encoder as space_encoder
-from lingvo_like.space import file as space_file
+from lingvo_like.space import (
+    embedding_space,
+    embeddings,
+    encoder as space_encoder,
+    file as space_file,
+)
 from lingvo_like.submodel import layout as submodel_layout
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))

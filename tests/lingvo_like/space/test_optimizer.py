@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.space import embedding_space
-from lingvo_like.space import optimizer as space_optimizer
+from lingvo_like.space import embedding_space, optimizer as space_optimizer
 from lingvo_like.stack import adamw, slot_adamw
 from lingvo_like.submodel import layout as submodel_layout
 

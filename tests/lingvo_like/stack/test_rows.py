@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.stack import rows as slot_rows
-from lingvo_like.stack import stack
+from lingvo_like.stack import rows as slot_rows, stack
 from lingvo_like.submodel import layout as submodel_layout
 
 

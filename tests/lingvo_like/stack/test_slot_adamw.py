@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.stack import adamw, slot_adamw
-from lingvo_like.stack import rows as slot_rows
+from lingvo_like.stack import adamw, rows as slot_rows, slot_adamw
 
 SLOTS = 4
 

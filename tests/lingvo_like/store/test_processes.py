@@ -15,8 +15,7 @@ import time
 
 import pytest
 
-from lingvo_like.store import filesystem
-from lingvo_like.store import store as submodel_store
+from lingvo_like.store import filesystem, store as submodel_store
 from tests import stored
 
 # What changes the disk, and what waits for others.

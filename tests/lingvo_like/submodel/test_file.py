@@ -13,9 +13,11 @@ import safetensors.numpy
 import tensorflow as tf
 from hypothesis import strategies
 
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import sites
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+    sites,
+)
 from lingvo_like.submodel.kinds import adapter
 
 LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel import selection, sites
+from lingvo_like.submodel import layout as submodel_layout, selection, sites
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
 NUM_SLOTS = 5

@@ -2,11 +2,9 @@
 
 import pytest
 
-from tasks.compilation import figures as figures_lib
-from tasks.compilation import programs
+from tasks.compilation import figures as figures_lib, programs
 from tests import tiny
-from tpu.aot import compiler, topology
-from tpu.aot import report as aot_report
+from tpu.aot import compiler, report as aot_report, topology
 
 CHIP = topology.lookup("v5e-4")
 AVAILABLE = CHIP.chip.program_hbm_bytes

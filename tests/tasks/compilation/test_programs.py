@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from params import conformer
-from tasks.asr.batches import schedule
+from tasks.asr.batches import minibatch_schedule
 from tasks.asr.data import preparation
-from tasks.asr.training import feed, sharding, task
+from tasks.asr.training import replica_batches, sharding, task
 from tasks.compilation import programs
 from tests import tiny
 from tests.tasks.compilation import program_cases
@@ -22,7 +22,7 @@ def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
     corpus = preparation.prepare(base, experiment, manifest, "", False)
     job = task.SubmodelTask(base, experiment, corpus.speakers)
     places = experiment.train.speakers_per_step
-    batches = feed.Feed(
+    batches = replica_batches.Feed(
         job,
         corpus.train,
         sharding.single(len(corpus.speakers), places),
@@ -30,7 +30,7 @@ def test_the_batch_is_that_of_the_input_pipeline(tmp_path, cached):
         str(tmp_path / "activations"),
     )
     first = next(
-        schedule.training_calls(
+        minibatch_schedule.training_calls(
             batches.schedules, {0: 0, 1: 0}, {0: 1, 1: 1}, places
         )
     )

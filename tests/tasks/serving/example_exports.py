@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from lingvo_like.submodel import layout as submodel_layout
-from tasks.serving.exports import folder as export_folder
-from tasks.serving.exports import saved_model, signatures
+from tasks.serving.exports import (
+    folder as export_folder,
+    saved_model,
+    signatures,
+)
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 

@@ -5,8 +5,7 @@ import time
 
 import numpy as np
 
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import engine
+from tasks.serving.exports import description as export_description, engine
 
 SAMPLE_RATE = 100
 FINGERPRINT = "f" * 64

@@ -3,8 +3,10 @@
 import numpy as np
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 from tasks.serving import messages, server
 from tasks.serving.submodels import source as submodel_source
 from tests.tasks.serving import fake_engine, fake_source

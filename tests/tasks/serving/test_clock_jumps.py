@@ -4,8 +4,7 @@ import asyncio
 import datetime
 import time
 
-from lingvo_like.store import records
-from lingvo_like.store import store as submodel_store
+from lingvo_like.store import records, store as submodel_store
 from tests.tasks.serving import fake_source, real_store
 
 JUMPS = (-1e9, 1e9, 0.0, -3600.0, 3600.0)

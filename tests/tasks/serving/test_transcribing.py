@@ -5,8 +5,7 @@ import pytest
 import soundfile
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import file as submodel
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import file as submodel, layout as submodel_layout
 from tasks.serving import client, transcribing
 from tasks.serving.exports import engine
 

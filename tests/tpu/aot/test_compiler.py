@@ -4,8 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tasks.compilation import program_cases
-from tpu.aot import compiler, topology
-from tpu.aot import report as aot_report
+from tpu.aot import compiler, report as aot_report, topology
 
 needs_libtpu = program_cases.needs_aot
 

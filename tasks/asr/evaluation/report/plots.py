@@ -4,8 +4,7 @@ from collections import abc
 from typing import Any
 
 import numpy as np
-from matplotlib import axes as axes_lib
-from matplotlib import figure as figure_lib
+from matplotlib import axes as axes_lib, figure as figure_lib
 
 from tasks.asr.evaluation import severity as severity_lib
 from tasks.asr.evaluation.report import svg

@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-from matplotlib import figure as figure_lib
-from matplotlib import ticker
+from matplotlib import figure as figure_lib, ticker
 
-from lingvo_like.space import embeddings as embeddings_lib
-from lingvo_like.space import file as space_file
+from lingvo_like.space import embeddings as embeddings_lib, file as space_file
 from tasks.asr.evaluation import severity as severity_lib
 from tasks.asr.evaluation.report import svg
 

@@ -11,8 +11,7 @@ import warnings
 from typing import Any
 
 import matplotlib
-from matplotlib import axes as axes_lib
-from matplotlib import figure as figure_lib
+from matplotlib import axes as axes_lib, figure as figure_lib
 
 from tasks.asr.evaluation import severity as severity_lib
 

@@ -21,16 +21,15 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from tasks.serving import errors, messages
-from tasks.serving import server as server_lib
+from tasks.serving import errors, messages, server as server_lib
 from tasks.serving.fronts import (
     access,
     access_log,
+    intake as intake_lib,
     model_messages,
     tensors,
     utterances,
 )
-from tasks.serving.fronts import intake as intake_lib
 from tasks.serving.fronts.grpc import calls
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"

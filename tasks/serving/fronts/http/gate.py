@@ -15,8 +15,7 @@ from starlette import datastructures, requests, routing, types
 
 from tasks.serving import errors, messages
 from tasks.serving.fronts import access, access_log, tensors
-from tasks.serving.fronts.http import exchange as exchange_lib
-from tasks.serving.fronts.http import responses
+from tasks.serving.fronts.http import exchange as exchange_lib, responses
 
 OPEN_PATHS = ("/live", "/ready")
 # In `scope["state"]`: the subject alternative names of a client certificate

@@ -5,12 +5,15 @@ from typing import Any
 import prometheus_client
 from starlette import convertors, requests, responses, routing
 
-from tasks.serving import messages
-from tasks.serving import server as server_lib
-from tasks.serving.fronts import access, access_log, model_messages, utterances
-from tasks.serving.fronts import intake as intake_lib
-from tasks.serving.fronts.http import bodies, gate
-from tasks.serving.fronts.http import responses as http_responses
+from tasks.serving import messages, server as server_lib
+from tasks.serving.fronts import (
+    access,
+    access_log,
+    intake as intake_lib,
+    model_messages,
+    utterances,
+)
+from tasks.serving.fronts.http import bodies, gate, responses as http_responses
 from tasks.serving.fronts.rest import tensor_json
 from tasks.serving.queueing import limits as limits_lib
 

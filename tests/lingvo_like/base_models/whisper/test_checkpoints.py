@@ -14,8 +14,8 @@ from lingvo_like.base_models.whisper import (
     checkpoints,
     ctranslate2,
     huggingface,
+    model as whisper,
 )
-from lingvo_like.base_models.whisper import model as whisper
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 

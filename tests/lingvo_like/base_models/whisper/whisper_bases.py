@@ -9,9 +9,9 @@ from lingvo_like.base_models.whisper import (
     checkpoints,
     encoder_decoder,
     huggingface,
+    model as whisper,
+    tokenizer as whisper_tokenizer,
 )
-from lingvo_like.base_models.whisper import model as whisper
-from lingvo_like.base_models.whisper import tokenizer as whisper_tokenizer
 
 # 3 s of context, so that "full" is cheap.
 FRAMES = 300

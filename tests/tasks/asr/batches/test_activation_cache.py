@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tasks.asr.batches import activation_cache, schedule
+from tasks.asr.batches import activation_cache, minibatch_schedule
 from tasks.asr.data import inspection, preparation
 from tests import tiny
 
@@ -49,10 +49,10 @@ def speakers(tmp_path):
 
 
 def _group(*indices):
-    minibatch = schedule.Minibatch(
+    minibatch = minibatch_schedule.Minibatch(
         0, "ann", 0, indices, (1.0,) * len(indices), BUCKET
     )
-    return schedule.Group(BUCKET, (minibatch,))
+    return minibatch_schedule.Group(BUCKET, (minibatch,))
 
 
 def _cache(tmp_path, speakers, lower):

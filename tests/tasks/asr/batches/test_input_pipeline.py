@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from params import schema
-from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import inspection, preparation
 from tests import tiny
 
@@ -28,10 +28,10 @@ def speakers(tmp_path_factory):
 
 def batch(speakers, step=0, slot=0, factor=1.0, seed=0):
     loader = input_pipeline.Loader(speakers, 16000, 8, 1, 2, AUGMENT, seed)
-    minibatch = schedule.Minibatch(
+    minibatch = minibatch_schedule.Minibatch(
         slot, ("ann", "bob")[slot], step, (0, 1), (factor,) * 2, BUCKET
     )
-    return loader.batch(schedule.Group(BUCKET, (minibatch,)))
+    return loader.batch(minibatch_schedule.Group(BUCKET, (minibatch,)))
 
 
 def test_the_same_step_draws_the_same(speakers):
@@ -73,8 +73,10 @@ def test_speech_at_another_speed_has_another_length(speakers, factor):
 def test_an_empty_place_has_an_absent_slots_row(speakers):
     data = dict(enumerate([speakers[0], speakers[1], speakers[1]]))
     loader = input_pipeline.Loader(data, 16000, 64, 3, 2, AUGMENT, 0)
-    minibatch = schedule.Minibatch(1, "bob", 0, (0, 1), (1.0, 1.0), BUCKET)
-    found = loader.batch(schedule.Group(BUCKET, (minibatch,)))
+    minibatch = minibatch_schedule.Minibatch(
+        1, "bob", 0, (0, 1), (1.0, 1.0), BUCKET
+    )
+    found = loader.batch(minibatch_schedule.Group(BUCKET, (minibatch,)))
     assert found["row_indices"].tolist() == [1, 0, 2]
     assert found["active"].tolist() == [True, False, False]
     assert found["weights"][1:].sum() == 0.0

@@ -9,7 +9,7 @@ import soundfile
 import tensorflow as tf
 
 from params import schema
-from tasks.asr.batches import input_pipeline, schedule
+from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import (
     audio,
     inspection,
@@ -166,10 +166,12 @@ def batch(utterances):
         speakers, 16000, 100, 2, 3, schema.Augment(), seed=7
     )
     minibatches = tuple(
-        schedule.Minibatch(slot, speaker, 5, (3, 0, 2), (1.0, 0.9, 1.1), 10000)
+        minibatch_schedule.Minibatch(
+            slot, speaker, 5, (3, 0, 2), (1.0, 0.9, 1.1), 10000
+        )
         for slot, speaker in enumerate(["ann", "bob"])
     )
-    return loader.batch(schedule.Group(10000, minibatches))
+    return loader.batch(minibatch_schedule.Group(10000, minibatches))
 
 
 def test_a_batch_from_shards_equals_the_batch_from_files(corpus, folder):

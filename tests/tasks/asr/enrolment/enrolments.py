@@ -9,9 +9,11 @@ import dataclasses
 import numpy as np
 
 from lingvo_like import hyperparams
-from lingvo_like.space import embedding_space
-from lingvo_like.space import encoder as space_encoder
-from lingvo_like.space import file as space_file
+from lingvo_like.space import (
+    embedding_space,
+    encoder as space_encoder,
+    file as space_file,
+)
 from params import registry
 from tasks.asr.enrolment import plan, recordings
 from tasks.asr.training import task

@@ -10,8 +10,7 @@ import tensorflow as tf
 from lingvo_like import files
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.enrolment import destination as destination_lib
-from tasks.asr.enrolment import results
+from tasks.asr.enrolment import destination as destination_lib, results
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 

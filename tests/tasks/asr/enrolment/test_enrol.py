@@ -7,10 +7,15 @@ import pytest
 import tensorflow as tf
 import tqdm
 
-from tasks.asr.enrolment import activations as activations_lib
-from tasks.asr.enrolment import enrol, judging, learning, plan
-from tasks.asr.enrolment import job as job_lib
-from tasks.asr.enrolment import starting_points as starts
+from tasks.asr.enrolment import (
+    activations as activations_lib,
+    enrol,
+    job as job_lib,
+    judging,
+    learning,
+    plan,
+    starting_points as starts,
+)
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments
 from tpu.distribute import replicas

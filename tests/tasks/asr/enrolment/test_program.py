@@ -8,8 +8,7 @@ from lingvo_like import files
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
 from params import registry
-from tasks.asr.enrolment import destination as destination_lib
-from tasks.asr.enrolment import program
+from tasks.asr.enrolment import destination as destination_lib, program
 from tasks.asr.training import model_directory, run_description
 from tests import tiny
 from tests.tasks.asr.enrolment import enrolments

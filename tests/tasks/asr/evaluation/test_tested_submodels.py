@@ -5,8 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 from tasks.asr.evaluation import tested_submodels
 from tasks.asr.training import model_directory
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lingvo_like import hyperparams
-from lingvo_like.space import embeddings
-from lingvo_like.space import file as space_file
+from lingvo_like.space import embeddings, file as space_file
 from params import schema
 from tests import tiny
 from tests.tasks.asr.training import test_space_training as spaces

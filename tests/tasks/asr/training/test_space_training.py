@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.space import embedding_space
-from lingvo_like.space import file as space_file
+from lingvo_like.space import embedding_space, file as space_file
 from lingvo_like.submodel import file as submodel_file
 from params import schema
 from tasks.asr.data import preparation
@@ -214,7 +213,7 @@ def renamed_speakers(manifests, folder):
 
 
 def batch_of(run, speakers=2):
-    calls = trainer.schedule.training_calls(
+    calls = trainer.minibatch_schedule.training_calls(
         run.trainer._train.schedules,
         dict.fromkeys(range(3), 0),
         dict.fromkeys(range(speakers), 1)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tasks.asr.batches import schedule
+from tasks.asr.batches import minibatch_schedule
 from tasks.asr.data import preparation, rejections
-from tasks.asr.training import feed, sharding, task
+from tasks.asr.training import replica_batches, sharding, task
 from tests import tiny
 
 BINS, FRAMES, VALID = 30, 60, 45
@@ -74,7 +74,7 @@ def losses(base, utterances, steps, dropout_rate=0.0, masks=0):
     )
     job = task.SubmodelTask(base, experiment, ("ann",))
     data = preparation.by_slot(("ann",), {"ann": utterances})
-    loader = feed.Feed(job, data, sharding.single(1, 1), (1.0,), "")
+    loader = replica_batches.Feed(job, data, sharding.single(1, 1), (1.0,), "")
     minibatch = loader.schedules[0].minibatch(0)
     found = []
     for step in steps:
@@ -85,7 +85,7 @@ def losses(base, utterances, steps, dropout_rate=0.0, masks=0):
                 variable.assign(0.1 * values)
             else:
                 variable.assign(tf.zeros_like(variable))
-        group = schedule.Group(
+        group = minibatch_schedule.Group(
             minibatch.bucket, (dataclasses.replace(minibatch, step=step),)
         )
         ((batch,),) = loader.load([group])

@@ -15,7 +15,7 @@ import tensorflow as tf
 from lingvo_like.base_models import conformer_ctc
 from lingvo_like.stack import rows as slot_rows
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.batches import placement, schedule
+from tasks.asr.batches import minibatch_schedule, speaker_places
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     checkpoint,
@@ -146,7 +146,7 @@ def new_state(base, experiment, data):
     if isinstance(rows, slot_rows.PooledRows):
         slots = range(len(data))
         rows.leave(slots)
-        taken = rows.take(placement.in_turn(slots, (), shards.places_of))
+        taken = rows.take(speaker_places.in_turn(slots, (), shards.places_of))
         task.stack.start(
             taken, experiment.train.seed, experiment.adapter.shared_start
         )
@@ -159,7 +159,7 @@ def restore(run):
 
 
 def first_batch(run):
-    calls = schedule.training_calls(
+    calls = minibatch_schedule.training_calls(
         run._train.schedules,
         dict.fromkeys(range(3), 0),
         dict.fromkeys(range(3), 1),

@@ -8,8 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from tasks.serving.exports import description as export_description
-from tasks.serving.exports import saved_model, warmup
+from tasks.serving.exports import (
+    description as export_description,
+    saved_model,
+    warmup,
+)
 from tests.tasks.serving import example_exports
 
 

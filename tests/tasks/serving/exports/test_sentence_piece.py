@@ -13,8 +13,7 @@ import tensorflow as tf
 from lingvo_like.base_models import conformer_ctc
 from lingvo_like.submodel import layout as submodel_layout
 from params import conformer
-from tasks.serving.exports import folder as export_folder
-from tasks.serving.exports import signatures
+from tasks.serving.exports import folder as export_folder, signatures
 from tests.tasks.serving import example_exports
 
 LENGTHS = [9000, 16000]

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import file as submodel_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 from tasks.serving.submodels import source as submodel_source
 from tests.tasks.serving import fake_engine
 

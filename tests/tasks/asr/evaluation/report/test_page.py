@@ -7,8 +7,7 @@ import re
 import pytest
 
 from tasks.asr.evaluation import metrics, scoring
-from tasks.asr.evaluation.report import page as report_page
-from tasks.asr.evaluation.report import svg
+from tasks.asr.evaluation.report import page as report_page, svg
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 

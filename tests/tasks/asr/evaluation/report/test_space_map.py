@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from lingvo_like.space import embedding_space
-from lingvo_like.space import file as space_file
+from lingvo_like.space import embedding_space, file as space_file
 from lingvo_like.submodel import layout as submodel_layout
 from tasks.asr.evaluation import metrics
-from tasks.asr.evaluation.report import page as report_page
-from tasks.asr.evaluation.report import space_map, svg
+from tasks.asr.evaluation.report import page as report_page, space_map, svg
 from tests.tasks.asr.evaluation.report import test_page as test_report
 
 LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0,))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr.data import audio, inspection, kept_checks
+from tasks.asr.data import audio, check_cache, inspection
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_another_limit_checks_again(folder, decoded):
 )
 def test_a_damaged_file_only_costs_time(folder, decoded, content):
     first = read(folder)
-    (folder / kept_checks.NAME).write_bytes(content)
+    (folder / check_cache.NAME).write_bytes(content)
     decoded.clear()
     assert read(folder) == first
     assert len(decoded) == 4
@@ -107,4 +107,4 @@ def test_a_damaged_file_only_costs_time(folder, decoded, content):
 
 def test_nothing_is_kept_unless_a_folder_is_named(folder):
     inspection.read(folder / "all.jsonl", decoding=inspection.Decoding(2.0))
-    assert kept_checks.NAME not in os.listdir(folder)
+    assert check_cache.NAME not in os.listdir(folder)

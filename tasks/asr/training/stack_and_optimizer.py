@@ -9,10 +9,12 @@ import dataclasses
 from collections import abc
 from typing import Any
 
-from lingvo_like.space import embedding_space
-from lingvo_like.space import encoder as space_encoder
-from lingvo_like.space import file as space_file
-from lingvo_like.space import optimizer as space_optimizer
+from lingvo_like.space import (
+    embedding_space,
+    encoder as space_encoder,
+    file as space_file,
+    optimizer as space_optimizer,
+)
 from lingvo_like.stack import adamw, rows, slot_adamw, stack, trainable
 from lingvo_like.submodel import layout as submodel_layout
 from params import schema

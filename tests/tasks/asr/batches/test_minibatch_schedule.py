@@ -4,7 +4,7 @@ import collections
 
 import pytest
 
-from tasks.asr.batches import schedule
+from tasks.asr.batches import minibatch_schedule
 
 SECOND = 16000
 
@@ -14,7 +14,7 @@ def bucket(length):
 
 
 def speaker(slot, name, lengths, size=2, **kwargs):
-    return schedule.MinibatchSchedule(
+    return minibatch_schedule.MinibatchSchedule(
         slot, name, lengths, bucket, size, 0, place=slot % 2, **kwargs
     )
 
@@ -29,7 +29,7 @@ def three():
 
 
 def run(speakers, steps, stop, places=2):
-    calls = schedule.training_calls(speakers, steps, stop, places)
+    calls = minibatch_schedule.training_calls(speakers, steps, stop, places)
     return [group for (group,) in calls]
 
 
@@ -121,7 +121,7 @@ def test_a_speaker_always_has_the_same_place():
 def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
     speakers = three()
     seen = collections.Counter()
-    for group in schedule.evaluation_groups(speakers, 2):
+    for group in minibatch_schedule.evaluation_groups(speakers, 2):
         for minibatch in group.minibatches:
             for i in minibatch.utterances:
                 length = speakers[minibatch.slot].num_samples[i]
@@ -135,14 +135,16 @@ def test_too_long_an_utterance_is_the_base_models_error():
     def limited(length):
         raise ValueError("too long")
 
-    data = schedule.MinibatchSchedule(0, "ann", [SECOND], limited, 1, 0)
+    data = minibatch_schedule.MinibatchSchedule(
+        0, "ann", [SECOND], limited, 1, 0
+    )
     with pytest.raises(ValueError, match="too long"):
         data.minibatch(0)
 
 
 def of_replicas(speakers, place_of, replica_of, places):
     return {
-        slot: schedule.MinibatchSchedule(
+        slot: minibatch_schedule.MinibatchSchedule(
             slot,
             data.stream_key,
             data.num_samples,
@@ -160,7 +162,7 @@ def test_what_replicas_have_of_a_group_is_the_group():
     place_of, replica_of = [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2]
     data = of_replicas(data, place_of, replica_of, 2)
     (group,) = run(data, dict.fromkeys(data, 0), dict.fromkeys(data, 1), 6)
-    parts = schedule.split(group, 3, 2)
+    parts = minibatch_schedule.split(group, 3, 2)
     assert [[m.slot for m in part.minibatches] for part in parts] == [
         [m.slot for m in group.minibatches if replica_of[m.slot] == r]
         for r in range(3)
@@ -168,8 +170,10 @@ def test_what_replicas_have_of_a_group_is_the_group():
     for part in parts:
         for place, minibatch in part.placed:
             assert place == place_of[minibatch.slot]
-    short = schedule.Group(SECOND, group.minibatches[:1], (5,))
-    assert [len(p.minibatches) for p in schedule.split(short, 3, 2)] == [
+    short = minibatch_schedule.Group(SECOND, group.minibatches[:1], (5,))
+    assert [
+        len(p.minibatches) for p in minibatch_schedule.split(short, 3, 2)
+    ] == [
         0,
         0,
         1,
@@ -179,7 +183,7 @@ def test_what_replicas_have_of_a_group_is_the_group():
 def test_evaluation_stays_on_each_speakers_replica():
     data = of_replicas(three(), [0, 1, 0], [0, 0, 1], 2)
     seen = collections.Counter()
-    for group in schedule.evaluation_groups(data, 2, 2):
+    for group in minibatch_schedule.evaluation_groups(data, 2, 2):
         for place, minibatch in group.placed:
             assert place // 2 == [0, 0, 1][minibatch.slot]
             seen.update((minibatch.slot, i) for i in minibatch.utterances)
@@ -198,7 +202,7 @@ def alike():
 def test_a_call_of_many_steps_has_one_bucket_and_keeps_the_order():
     stop = {0: 6, 1: 6, 2: 6}
     start = dict.fromkeys(stop, 0)
-    calls = list(schedule.training_calls(alike(), start, stop, 2, 3))
+    calls = list(minibatch_schedule.training_calls(alike(), start, stop, 2, 3))
     assert max(map(len, calls)) == 3
     steps = collections.defaultdict(list)
     for call in calls:
@@ -214,9 +218,11 @@ def test_a_call_of_many_steps_has_one_bucket_and_keeps_the_order():
 def test_what_follows_a_call_is_a_function_of_the_counts():
     stop = {0: 6, 1: 6, 2: 6}
     steps = dict.fromkeys(stop, 0)
-    whole = list(schedule.training_calls(alike(), steps, stop, 2, 3))
+    whole = list(minibatch_schedule.training_calls(alike(), steps, stop, 2, 3))
     for done, call in enumerate(whole):
-        rest = list(schedule.training_calls(alike(), steps, stop, 2, 3))
+        rest = list(
+            minibatch_schedule.training_calls(alike(), steps, stop, 2, 3)
+        )
         assert rest == whole[done:]
         for group in call:
             for minibatch in group.minibatches:

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tasks.asr.batches import activation_cache, input_pipeline, schedule
+from tasks.asr.batches import (
+    activation_cache,
+    input_pipeline,
+    minibatch_schedule,
+)
 from tasks.asr.data import preparation
-from tasks.asr.training import sharding as sharding_lib
-from tasks.asr.training import task as task_lib
+from tasks.asr.training import sharding as sharding_lib, task as task_lib
 
 Batches = list[dict[str, Any]]
 
@@ -74,13 +77,15 @@ class Feed:
             )
 
     def load(
-        self, groups: abc.Iterable[schedule.Group]
+        self, groups: abc.Iterable[minibatch_schedule.Group]
     ) -> abc.Iterator[Batches]:
         """Yields the batches of a group, one for each local replica."""
         return self._load([[group] for group in groups], self._batches)
 
     def load_calls(
-        self, calls: abc.Sequence[abc.Sequence[schedule.Group]], steps: int
+        self,
+        calls: abc.Sequence[abc.Sequence[minibatch_schedule.Group]],
+        steps: int,
     ) -> abc.Iterator[Batches]:
         """Yields the batches of a call, stacked, one for each local replica.
 

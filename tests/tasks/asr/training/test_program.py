@@ -6,7 +6,7 @@ import pytest
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks.asr.training import checkpoint, job
+from tasks.asr.training import checkpoint, program as training_program
 from tests import tiny
 
 SPEAKERS = ("ann", "bob")
@@ -26,7 +26,7 @@ def train(folder, name="conformer.Tiny", overrides=(), **changes):
     experiment = hyperparams.override(
         registry.get(name), ["base.buckets_seconds=2.0", *overrides]
     )
-    return job.train(
+    return training_program.train(
         name,
         experiment,
         **{
