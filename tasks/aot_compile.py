@@ -64,9 +64,7 @@ _OF_FUNCTION = {
 
 
 def main(_):
-    for flag in (_EXPERIMENT, _TOPOLOGY):
-        if not flag.value:
-            cli.fail(f"--{flag.name} is missing; see --help")
+    cli.require(_EXPERIMENT, _TOPOLOGY)
     for function, its_flags in _OF_FUNCTION.items():
         for flag in its_flags:
             if flag.present and function != _FUNCTION.value:

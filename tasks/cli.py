@@ -71,6 +71,13 @@ def takes_arguments(main: abc.Callable) -> abc.Callable:
     return main
 
 
+def require(*required: flags.FlagHolder) -> None:
+    """Fails at the first of these flags that is not given or is empty."""
+    for flag in required:
+        if not flag.value:
+            fail(f"--{flag.name} is missing; see --help")
+
+
 def fail(message: object) -> NoReturn:
     """Prints one line to stderr and exits with status 1."""
     lines = (line.strip() for line in str(message).splitlines())

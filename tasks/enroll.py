@@ -71,9 +71,7 @@ _COMPARE_WITH_SPACE = flags.DEFINE_string(
 
 
 def main(_):
-    for flag in (_SPACE, _MANIFEST):
-        if not flag.value:
-            cli.fail(f"--{flag.name} is missing; see --help")
+    cli.require(_SPACE, _MANIFEST)
     if bool(_PUBLISH.value) != bool(_TENANT.value):
         cli.fail("--publish and --tenant go together; see --help")
     from lingvo_like import hyperparams

@@ -50,9 +50,7 @@ _OUTPUT_DIR = flags.DEFINE_string(
 
 
 def main(_):
-    for flag in (_MODEL_DIR, _TEST_MANIFEST):
-        if not flag.value:
-            cli.fail(f"--{flag.name} is missing; see --help")
+    cli.require(_MODEL_DIR, _TEST_MANIFEST)
     # Late, so that --help answers at once.
     from tasks.asr.evaluation import program, table
 

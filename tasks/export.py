@@ -36,9 +36,7 @@ _BEAM_SIZE = flags.DEFINE_integer(
 
 
 def main(_: list[str]) -> None:
-    for flag in (_MODEL_DIR, _EXPORT_DIR):
-        if not flag.value:
-            cli.fail(f"--{flag.name} is missing; see --help")
+    cli.require(_MODEL_DIR, _EXPORT_DIR)
     # Here, so that --help answers at once.
     from tasks.serving.exports import from_run, readme
 

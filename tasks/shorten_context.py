@@ -29,9 +29,7 @@ _LANGUAGE = flags.DEFINE_string("language", "en", "Language of the speech.")
 
 
 def main(_):
-    for flag in (_BASE, _MANIFEST, _OUTPUT_DIR):
-        if not flag.value:
-            cli.fail(f"--{flag.name} is missing; see --help")
+    cli.require(_BASE, _MANIFEST, _OUTPUT_DIR)
     # Late, so that --help answers at once.
     from lingvo_like import hyperparams
     from params import schema

@@ -62,10 +62,9 @@ def main(argv):
     if name not in COMMANDS:
         cli.fail(f"name one of {', '.join(COMMANDS)} first; see --help")
     takes_arguments, command = COMMANDS[name]
-    if not _STORE.value:
-        cli.fail("--store is missing; see --help")
-    if takes_arguments and not _TENANT.value:
-        cli.fail("--tenant is missing; see --help")
+    cli.require(_STORE)
+    if takes_arguments:
+        cli.require(_TENANT)
     if arguments and not takes_arguments:
         cli.fail(f"unexpected argument {arguments[0]!r}; flags start with --")
     # Late, so that --help answers at once.

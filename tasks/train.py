@@ -67,9 +67,7 @@ def main(_):
     if _LIST.value:
         print(registry.describe())
         return
-    for flag in (_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST):
-        if not flag.value:
-            cli.fail(f"--{flag.name} is missing; see --help")
+    cli.require(_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST)
     experiment = hyperparams.override(
         registry.get(_EXPERIMENT.value), _SET.value
     )
