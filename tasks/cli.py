@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections import abc
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 # TensorFlow reads this as it is imported: errors alone are logged, since a
 # machine without a GPU is nothing to warn of. Its first lines come before it
@@ -99,10 +99,11 @@ def expected_message(error: Exception) -> str | None:
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
-    lines = error.message.splitlines() or [type(error).__name__]
+    message: str = cast(Any, error).message
+    lines = message.splitlines() or [type(error).__name__]
     if type(error).__name__ in EXPECTED_TENSORFLOW_ERRORS:
         return lines[0]
-    found = _PYTHON_ERROR.search(error.message)
+    found = _PYTHON_ERROR.search(message)
     if found is None:
         return None
     # TensorFlow keeps the name of the class; a subclass of ValueError that

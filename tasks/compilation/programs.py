@@ -136,7 +136,7 @@ def batch_specs(
         "time_masks": tf.TensorSpec([*shape, augment.num_time_masks, 2]),
     }
     if cached:
-        lower = job.lower.get_concrete_function(
+        lower = job.lower.get_concrete_function(  # pyright: ignore
             tf.TensorSpec([1, num_samples]), tf.TensorSpec([1], tf.int32)
         )
         for name, output in zip(
@@ -197,9 +197,11 @@ def train_program(
         batch = dict(zip(specs, tensors, strict=True))
         with replica_sums.summed_by(_all_reduce(num_replicas)):
             if steps == 1:
-                return job.train_step.python_function(batch)
+                return job.train_step.python_function(batch)  # pyright: ignore
             count = batch.pop("count")
-            return job.train_steps.python_function(batch, count)
+            return job.train_steps.python_function(  # pyright: ignore
+                batch, count
+            )
 
     one, two = (_state_bytes(base, experiment, count) for count in (1, 2))
     return Program(

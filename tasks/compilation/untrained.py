@@ -83,7 +83,8 @@ def make(
         english = whisper_size.endswith(".en")
         base = whisper.Whisper(
             whisper_dimensions(whisper_size),
-            _Tokens((50257, 50362), 50256)
+            # No text is made here, so this part of a tokenizer is enough.
+            _Tokens((50257, 50362), 50256)  # pyright: ignore
             if english
             else _Tokens((50258, 50259, 50360, 50364), 50257),
             audio_context=values.audio_context,
