@@ -7,7 +7,7 @@ WORKERS ?= 2
 DEMO_DIR ?= runs/demo
 
 DEMO_EXTRAS := tensorflow,whisper,simulate,tiny-en,tensorboard
-TEST_EXTRAS := $(DEMO_EXTRAS),serve,test
+TEST_EXTRAS := $(DEMO_EXTRAS),serve,io,test
 ALL_EXTRAS := $(TEST_EXTRAS),aot
 
 # The oldest TensorFlow that is supported, and the newest for TPU VMs.
