@@ -47,7 +47,7 @@ def transcribe_files(
     """Transcribes recordings, several at a time, in their order.
 
     Args:
-        paths: WAV, FLAC, Ogg or MP3 files at any rate.
+        paths: audio files that FFmpeg reads, at any rate.
         speaker: str, whose Submodel to use; None for the base model, or for
             the one that a `Local` holds.
         in_flight: int, recordings to send before waiting for the first.

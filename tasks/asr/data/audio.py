@@ -75,33 +75,21 @@ def load(
             holds samples that are not finite or far outside of [-1, 1].
     """
     with decoder.opened(source) as recording:
-        rate, name = recording.sample_rate, recording.name
+        rate = recording.sample_rate
         start = round(offset * rate)
         stop = math.inf
         if duration is not None:
             stop = start + round(duration * rate)
         if start < 0:
             raise rejections.UnusableError(
-                "offset outside of the audio file", f"{offset:g} s", name
+                "offset outside of the audio file", f"{offset:g} s"
             )
         if stop <= start:
             raise rejections.UnusableError(
-                "zero length", f"duration {duration:g} s", name
+                "zero length", f"duration {duration:g} s"
             )
         mono = _mono(_stretch(recording, start, stop, max_seconds))
-    if not np.isfinite(mono).all():
-        raise rejections.UnusableError(
-            "samples that are not numbers (NaN or infinite)",
-            f"{np.count_nonzero(~np.isfinite(mono))} of {len(mono)}",
-            name,
-        )
-    peak = max(mono.max(), -mono.min())
-    if peak > MAX_AMPLITUDE:
-        raise rejections.UnusableError(
-            "samples far outside of [-1, 1]",
-            f"the peak is {peak:g}; 16-bit integers are divided by 32768",
-            name,
-        )
+        _check_values(mono)
     return mono, rate
 
 
@@ -156,11 +144,25 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     return soxr.resample(samples, float(factor), 1.0)
 
 
+def _check_values(mono: np.ndarray) -> None:
+    odd = np.count_nonzero(~np.isfinite(mono))
+    if odd:
+        raise rejections.UnusableError(
+            "samples that are not numbers (NaN or infinite)",
+            f"{odd} of {len(mono)}",
+        )
+    peak = max(mono.max(), -mono.min())
+    if peak > MAX_AMPLITUDE:
+        raise rejections.UnusableError(
+            "samples far outside of [-1, 1]",
+            f"the peak is {peak:g}; 16-bit integers are divided by 32768",
+        )
+
+
 def _stretch(
     recording: decoder.Recording, start: int, stop: float, max_seconds: float
 ) -> np.ndarray:
     """Samples `start` to `stop` as they are stored: `[channels, samples]`."""
-    rate, name = recording.sample_rate, recording.name
     # One array for all frames: most of them have a hundredth of a second.
     queue, first, end = av.AudioFifo(), None, 0
     for position, frame in recording.frames(start):
@@ -173,39 +175,29 @@ def _stretch(
                 queue.write(frame)
             except ValueError:
                 raise rejections.UnusableError(
-                    "audio is damaged", "its format changes within it", name
+                    "audio is damaged", "its format changes within it"
                 ) from None
-        if min(end, stop) - start > max_seconds * rate:
-            raise rejections.UnusableError(
-                TOO_LONG, f"over {max_seconds:g} s", name
-            )
+        if min(end, stop) - start > max_seconds * recording.sample_rate:
+            raise rejections.UnusableError(TOO_LONG, f"over {max_seconds:g} s")
         if end >= stop:
             break
     else:
         end = recording.end(end)
-        _check_stretch(recording, start, stop, end)
+        _check_stretch(start, stop, end, recording.sample_rate)
     first = first or 0
-    samples = _channels(queue)
-    return samples[:, max(0, start - first) : min(stop, end) - first]
+    return _channels(queue)[:, max(0, start - first) : min(stop, end) - first]
 
 
-def _check_stretch(
-    recording: decoder.Recording, start: int, stop: float, end: int
-) -> None:
+def _check_stretch(start: int, stop: float, end: int, rate: int) -> None:
     """Raises if a recording that ends at `end` does not hold the stretch."""
-    rate, name = recording.sample_rate, recording.name
     length = f"in a file of {end / rate:.2f} s"
     if start >= end:
         raise rejections.UnusableError(
-            "offset outside of the audio file",
-            f"{start / rate:g} s {length}",
-            name,
+            "offset outside of the audio file", f"{start / rate:g} s {length}"
         )
     if end + decoder.TOLERANCE_SECONDS * rate < stop < math.inf:
         raise rejections.UnusableError(
-            "end outside of the audio file",
-            f"{stop / rate:.2f} s {length}",
-            name,
+            "end outside of the audio file", f"{stop / rate:.2f} s {length}"
         )
 
 

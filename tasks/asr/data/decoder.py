@@ -6,7 +6,6 @@ recording.
 """
 
 import contextlib
-import dataclasses
 import io
 import os
 import typing
@@ -41,38 +40,51 @@ _UNKNOWN_BYTES = 1_000_000_000
 _OGG_PAGE_BYTES = 65_307
 
 
-@dataclasses.dataclass(frozen=True)
 class Recording:
     """A recording that is open, with its header checked.
 
     Attributes:
-        name: what errors call it.
-        container: PyAV's container.
         sample_rate: in Hz.
         promised: samples a channel that the header claims; 0 where it claims
             nothing.
+        is_flac: whether it is FLAC.
+
+    Raises:
+        UnusableError: it has no sound, or its sample rate is absurd.
     """
 
-    name: str
-    container: av.container.InputContainer
-    sample_rate: int
-    promised: int
-
-    @property
-    def counts_samples(self) -> bool:
-        """Whether the header's length is a count and not an estimate."""
-        return _counts_samples(self._codec.name)
-
-    @property
-    def is_flac(self) -> bool:
-        return self._codec.name == "flac"
+    def __init__(self, container: av.container.InputContainer) -> None:
+        if not container.streams.audio:
+            raise rejections.UnusableError(
+                "not readable as audio", "it has no sound"
+            )
+        self._container = container
+        self._stream = container.streams.audio[0]
+        self._codec = self._stream.codec_context
+        self._is_vorbis = self._codec.name == "vorbis"
+        self.is_flac = self._codec.name == "flac"
+        self._counts_samples = self.is_flac or self._codec.name.startswith(
+            "pcm_"
+        )
+        self.sample_rate = self._codec.sample_rate
+        if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
+            raise rejections.UnusableError(
+                "a sample rate that no speech has",
+                f"{self.sample_rate} Hz, must be {MIN_SAMPLE_RATE} to "
+                f"{MAX_SAMPLE_RATE} Hz",
+            )
+        length = (self._stream.duration or 0) * (self._stream.time_base or 0)
+        # Elsewhere the length is an estimate, from a bit rate for example.
+        if not self._counts_samples and container.format.name not in _COUNTING:
+            length = 0
+        self.promised = max(0, round(length * self.sample_rate))
 
     @property
     def header_is_plausible(self) -> bool:
         """Whether the header counts samples that the file can hold."""
-        if not self.promised or not self.counts_samples:
+        if not self.promised or not self._counts_samples:
             return False
-        return self.is_flac or self._promised_bytes <= self.container.size
+        return self.is_flac or self._promised_bytes <= self._container.size
 
     def frames(self, start: int = 0) -> abc.Iterator[tuple[int, av.AudioFrame]]:
         """Decodes.
@@ -89,9 +101,9 @@ class Recording:
         position = 0
         try:
             # Elsewhere FFmpeg finds a place only roughly.
-            if start > self.sample_rate and self.counts_samples:
+            if start > self.sample_rate and self._counts_samples:
                 seconds = start / self.sample_rate
-                self.container.seek(int(seconds * av.time_base))
+                self._container.seek(int(seconds * av.time_base))
                 position = None
             for frame in self._frames():
                 if position is None:
@@ -102,7 +114,6 @@ class Recording:
             raise rejections.UnusableError(
                 "audio is damaged",
                 _plain(error, "it is cut off, or not what its header says"),
-                self.name,
             ) from None
 
     def end(self, num_decoded: int) -> int:
@@ -120,31 +131,20 @@ class Recording:
             raise rejections.UnusableError(
                 "audio is truncated",
                 f"{self.promised} samples promised, {num_decoded} there",
-                self.name,
             )
         if not num_decoded:
-            raise rejections.UnusableError(
-                "no samples in the audio file", where=self.name
-            )
+            raise rejections.UnusableError("no samples in the audio file")
         # Vorbis's last packet may hold more samples than the recording.
         if self._is_vorbis and self.promised:
             return min(self.promised, num_decoded)
         return num_decoded
 
     @property
-    def _codec(self) -> av.AudioCodecContext:
-        return self.container.streams.audio[0].codec_context
-
-    @property
-    def _is_vorbis(self) -> bool:
-        return self._codec.name == "vorbis"
-
-    @property
     def _promised_bytes(self) -> int:
         return self.promised * self._codec.format.bytes * self._codec.channels
 
     def _frames(self) -> abc.Iterator[av.AudioFrame]:
-        packets = self.container.demux(self.container.streams.audio[0])
+        packets = self._container.demux(self._stream)
         if self._is_vorbis:
             # FFmpeg's own count of what to skip loses or adds samples at the
             # end. By Vorbis's specification the first packet gives none.
@@ -160,6 +160,8 @@ def opened(
 ) -> abc.Iterator[Recording]:
     """Opens a recording and checks what its header says.
 
+    Errors that are raised while it is open get its name.
+
     Args:
         source: a path, or the bytes of a file.
         max_bytes: of a TFRecord's record, no more than this is read.
@@ -168,40 +170,13 @@ def opened(
         UnusableError: the file is missing or is not audio, its sample rate is
             absurd, or an Ogg file lacks its last page.
     """
-    name = name_of(source)
-    if isinstance(source, str) and (place := tfrecord.parse(source)):
-        source = tfrecord.read(*place, max_bytes)
-    options = {"format_whitelist": _FORMATS}
-    with _file(name, source) as file:
-        beginning = file.read(4)
-        if not beginning:
-            raise rejections.UnusableError(
-                "audio file is empty (0 bytes)", where=name
-            )
-        if beginning in (b"RIFF", b"RF64"):
-            options |= _WAV_OPTIONS
-        if max_bytes is None and beginning == b"RIFF":
-            _check_wav_end(name, file)
-        if max_bytes is None and beginning == b"OggS":
-            _check_ogg_end(name, file)
     try:
-        container = av.open(
-            # FFmpeg takes what stands before a colon for a protocol.
-            f"file:{os.path.abspath(source)}"
-            if isinstance(source, str)
-            else io.BytesIO(source),
-            "r",
-            options=options,
-            metadata_errors="ignore",
-        )
-    except av.error.FFmpegError as error:
+        with _container(source, max_bytes) as container:
+            yield Recording(container)
+    except rejections.UnusableError as error:
         raise rejections.UnusableError(
-            "not readable as audio",
-            _plain(error, "no known format, or a damaged file"),
-            name,
+            error.reason, error.detail, name_of(source)
         ) from None
-    with container:
-        yield _checked(name, container)
 
 
 def name_of(source: str | bytes) -> str:
@@ -209,43 +184,48 @@ def name_of(source: str | bytes) -> str:
     return "the recording" if isinstance(source, bytes) else source
 
 
-def _checked(name: str, container: av.container.InputContainer) -> Recording:
-    if not container.streams.audio:
+def _container(
+    source: str | bytes, max_bytes: int | None
+) -> av.container.InputContainer:
+    if isinstance(source, str) and (place := tfrecord.parse(source)):
+        source = tfrecord.read(*place, max_bytes)
+    options = {"format_whitelist": _FORMATS}
+    with _file(source) as file:
+        beginning = file.read(4)
+        if not beginning:
+            raise rejections.UnusableError("audio file is empty (0 bytes)")
+        if beginning in (b"RIFF", b"RF64"):
+            options |= _WAV_OPTIONS
+        if max_bytes is None and beginning == b"RIFF":
+            _check_wav_end(file)
+        if max_bytes is None and beginning == b"OggS":
+            _check_ogg_end(file)
+    if isinstance(source, bytes):
+        file = io.BytesIO(source)
+    else:
+        # FFmpeg takes what stands before a colon for a protocol.
+        file = f"file:{os.path.abspath(source)}"
+    try:
+        return av.open(file, "r", options=options, metadata_errors="ignore")
+    except av.error.FFmpegError as error:
+        detail = _plain(error, "no known format, or a damaged file")
         raise rejections.UnusableError(
-            "not readable as audio", "it has no sound", name
-        )
-    stream = container.streams.audio[0]
-    rate = stream.codec_context.sample_rate
-    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-        raise rejections.UnusableError(
-            "a sample rate that no speech has",
-            f"{rate} Hz, must be {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz",
-            name,
-        )
-    promised = 0
-    # Elsewhere the length is an estimate, from a bit rate for example.
-    is_count = _counts_samples(stream.codec_context.name)
-    if stream.duration and (is_count or container.format.name in _COUNTING):
-        promised = round(stream.duration * (stream.time_base or 0) * rate)
-    return Recording(name, container, rate, max(0, promised))
+            "not readable as audio", detail
+        ) from None
 
 
-def _counts_samples(codec: str) -> bool:
-    return codec.startswith("pcm_") or codec == "flac"
-
-
-def _file(name: str, source: str | bytes) -> typing.BinaryIO:
+def _file(source: str | bytes) -> typing.BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if "://" in source:
         # One request for each header and each recording would take hours.
         raise rejections.UnusableError(
-            "not a record of a shard", "tasks.pack_shards makes them", name
+            "not a record of a shard", "tasks.pack_shards makes them"
         )
     try:
         # Opening a pipe would wait for its writer.
         if os.path.exists(source) and not os.path.isfile(source):
-            raise rejections.UnusableError("not a file", where=name)
+            raise rejections.UnusableError("not a file")
         return open(source, "rb")
     except FileNotFoundError:
         reason, detail = "audio file is missing", ""
@@ -253,10 +233,10 @@ def _file(name: str, source: str | bytes) -> typing.BinaryIO:
         reason, detail = "audio file may not be read (permissions)", ""
     except OSError as error:
         reason, detail = "audio file may not be read", error.strerror or ""
-    raise rejections.UnusableError(reason, detail, name)
+    raise rejections.UnusableError(reason, detail)
 
 
-def _check_wav_end(name: str, file: typing.BinaryIO) -> None:
+def _check_wav_end(file: typing.BinaryIO) -> None:
     """FFmpeg shortens a WAV file's promise to what is there, and is silent."""
     num_bytes = file.seek(0, os.SEEK_END)
     start, bytes_per_second = 12, 0
@@ -273,14 +253,13 @@ def _check_wav_end(name: str, file: typing.BinaryIO) -> None:
                 raise rejections.UnusableError(
                     "audio is truncated",
                     f"{length} bytes of samples promised, {there} there",
-                    name,
                 )
             return
         # Chunks start at even places.
         start += 8 + length + length % 2
 
 
-def _check_ogg_end(name: str, file: typing.BinaryIO) -> None:
+def _check_ogg_end(file: typing.BinaryIO) -> None:
     """Ogg has no length in its header, but marks a stream's last page."""
     num_bytes = file.seek(0, os.SEEK_END)
     file.seek(max(0, num_bytes - _OGG_PAGE_BYTES))
@@ -294,7 +273,7 @@ def _check_ogg_end(name: str, file: typing.BinaryIO) -> None:
         if len(page) == num_bytes and page[5] & 4:
             return
     raise rejections.UnusableError(
-        "audio is truncated", "its last page is missing", name
+        "audio is truncated", "its last page is missing"
     )
 
 
