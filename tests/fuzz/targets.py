@@ -69,7 +69,7 @@ def tensor_proto(data):
     try:
         proto = tensor_pb2.TensorProto.FromString(data)
     except message.DecodeError:
-        raise tensors.invalid("no TensorProto") from None
+        raise errors.invalid_argument("no TensorProto") from None
     refused = []
     for dtype in _READ_AS:
         try:
@@ -89,7 +89,7 @@ def predict_request(data):
     try:
         request = predict_pb2.PredictRequest.FromString(data)
     except message.DecodeError:
-        raise tensors.invalid("no PredictRequest") from None
+        raise errors.invalid_argument("no PredictRequest") from None
     signature = request.model_spec.signature_name
     inputs = utterances.inputs_of(signature, request.inputs)
     arrays = {

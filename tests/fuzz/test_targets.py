@@ -3,7 +3,6 @@
 import pytest
 
 from tasks.serving import errors
-from tasks.serving.fronts import tensors
 from tests.fuzz import cases, targets
 
 
@@ -28,8 +27,11 @@ def test_a_few_hundred_cases_end_as_intended(name):
         (KeyError("x"), "KeyError"),
         (MemoryError(), "MemoryError"),
         (RecursionError("deep"), "RecursionError"),
-        (errors.ServingError(errors.Code.INTERNAL, "no"), "INTERNAL"),
-        (tensors.invalid('File "/srv/tasks/x.py", line 3'), "message with"),
+        (errors.internal("no"), "INTERNAL"),
+        (
+            errors.invalid_argument('File "/srv/tasks/x.py", line 3'),
+            "message with",
+        ),
     ],
 )
 def test_faults_are_found(monkeypatch, error, told):

@@ -97,9 +97,7 @@ def as_serving_error(error: Exception, entry: Entry) -> errors.ServingError:
     """Notes the error to answer with; the server's log tells of a bug."""
     if not isinstance(error, errors.ServingError):
         logging.error("%s failed", entry.method, exc_info=error)
-        error = errors.ServingError(
-            errors.Code.INTERNAL, "the server failed; its log says why"
-        )
+        error = errors.internal("the server failed; its log says why")
     entry.code = error.code
     return error
 

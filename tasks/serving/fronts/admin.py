@@ -14,13 +14,8 @@ from typing import Any
 
 from starlette import requests, responses, routing
 
-from tasks.serving import server as server_lib
-from tasks.serving.fronts import (
-    access,
-    access_log,
-    intake as intake_lib,
-    tensors,
-)
+from tasks.serving import errors, server as server_lib
+from tasks.serving.fronts import access, access_log, intake as intake_lib
 from tasks.serving.fronts.http import bodies, gate, responses as http_responses
 from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 
@@ -75,13 +70,13 @@ def _load_many(
             )
             names = await intake.parse(len(body), _submodel_ids, body)
             request.state.entry.submodel_ids = frozenset(names)
-            loaded, errors = await server.load_many(caller, names)
+            loaded, failed = await server.load_many(caller, names)
         return http_responses.from_json(
             {
                 "submodels": [dataclasses.asdict(each) for each in loaded],
                 "errors": {
                     name: {"code": each.code.name, "error": each.message}
-                    for name, each in errors.items()
+                    for name, each in failed.items()
                 },
             }
         )
@@ -114,7 +109,7 @@ def _submodel_ids(body: bytes) -> list[str]:
         or max(map(len, names), default=0) > MAX_NAME_CHARACTERS
         or not 1 <= len(names) <= MAX_NAMES
     ):
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             'the body must be {"submodel_ids": [...]} with 1 to '
             f"{MAX_NAMES} strings of at most {MAX_NAME_CHARACTERS} characters"
         )

@@ -80,8 +80,7 @@ class Intake:
                 self.num_bytes + num_bytes > self._max_bytes
                 or self._tenant_bytes[tenant] + num_bytes > self._share
             ):
-                raise errors.ServingError(
-                    errors.Code.RESOURCE_EXHAUSTED,
+                raise errors.resource_exhausted(
                     "too many bytes of requests are being read; try again",
                     retry_after_seconds=1.0,
                 )
@@ -140,8 +139,7 @@ class _Places:
     @contextlib.asynccontextmanager
     async def hold(self) -> abc.AsyncIterator[None]:
         if self._waiting >= MAX_WAITING:
-            raise errors.ServingError(
-                errors.Code.RESOURCE_EXHAUSTED,
+            raise errors.resource_exhausted(
                 "too many requests wait to be read; try again",
                 retry_after_seconds=1.0,
             )

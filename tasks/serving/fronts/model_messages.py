@@ -34,9 +34,11 @@ def to_spec(spec: model_pb2.ModelSpec) -> messages.ModelSpec:
         errors.ServingError: INVALID_ARGUMENT, the name is missing or too long.
     """
     if not spec.name:
-        raise tensors.invalid("the request needs `model_spec` with a name")
+        raise errors.invalid_argument(
+            "the request needs `model_spec` with a name"
+        )
     if max(len(spec.name), len(spec.version_label)) > _MAX_NAME:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"a model's name and label have at most {_MAX_NAME} characters"
         )
     choice = spec.WhichOneof("version_choice")
@@ -65,7 +67,7 @@ def to_utterances(
     inputs = utterances.inputs_of(signature, request.inputs.keys())
     unknown = set(request.output_filter) - set(utterances.OUTPUTS)
     if unknown:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             "`output_filter` names unknown outputs "
             f"{tensors.show_names(unknown)}. There are: "
             f"{tensors.show_names(utterances.OUTPUTS)}."
@@ -205,7 +207,7 @@ def _to_config(
     config: model_server_config_pb2.ModelConfig,
 ) -> messages.ModelConfig:
     if config.model_platform not in ("", "tensorflow"):
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             "`model_platform` must be 'tensorflow'. Received: "
             f"{tensors.show(config.model_platform)}."
         )
@@ -224,7 +226,7 @@ def _to_config(
             labels=dict(config.version_labels),
         )
     except ValueError as error:
-        raise tensors.invalid(str(error)) from None
+        raise errors.invalid_argument(str(error)) from None
 
 
 def _to_json(proto: message.Message) -> dict[str, Any]:

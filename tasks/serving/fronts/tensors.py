@@ -51,7 +51,7 @@ def to_array(
             its dtype, shape, size or number of values.
     """
     if proto.dtype != dtype:
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must be {types_pb2.DataType.Name(dtype)}. "
             f"Received: {_dtype_name(proto.dtype)}."
         )
@@ -61,13 +61,13 @@ def to_array(
     # Zeros are left out: NumPy refuses even the empty [2^62, 2^62, 0].
     room = math.prod(filter(None, shape)) * numpy_dtype.itemsize
     if room > max_bytes:
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} of shape {_show(shape)} is larger than the "
             f"{max_bytes} bytes that a request may have"
         )
     filled = {each.name for each, _ in proto.ListFields()} - _NOT_VALUES
     if len(filled) > 1 or filled - {field, "tensor_content"}:
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have its values in `{field}` or in "
             f"`tensor_content`. Received: {sorted(filled)}."
         )
@@ -97,11 +97,6 @@ def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
     return proto
 
 
-def invalid(message: str) -> errors.ServingError:
-    """The error for a faulty request."""
-    return errors.ServingError(errors.Code.INVALID_ARGUMENT, message)
-
-
 def show(value: object) -> str:
     """A client's value for a message, shortened."""
     # Shortening the text would first write out a whole long list.
@@ -122,15 +117,15 @@ def show_names(names: abc.Iterable[str]) -> str:
 
 def _shape(shape, name):
     if shape.unknown_rank:
-        raise invalid(f"input {name!r} must have a known rank")
+        raise errors.invalid_argument(f"input {name!r} must have a known rank")
     if len(shape.dim) > MAX_RANK:
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have at most {MAX_RANK} dimensions. "
             f"Received: {len(shape.dim)}."
         )
     sizes = tuple(dim.size for dim in shape.dim)
     if any(size < 0 for size in sizes):
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have no negative dimension. Received: "
             f"{_show(sizes)}."
         )
@@ -139,12 +134,12 @@ def _shape(shape, name):
 
 def _from_content(proto, name, dtype, shape, count):
     if dtype.hasobject:
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have its strings in `string_val`, not in "
             "`tensor_content`"
         )
     if len(proto.tensor_content) != count * dtype.itemsize:
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} of shape {_show(shape)} needs "
             f"{count * dtype.itemsize} bytes of `tensor_content`. Received: "
             f"{len(proto.tensor_content)}."
@@ -159,7 +154,7 @@ def _from_content(proto, name, dtype, shape, count):
 
 def _from_values(values, name, dtype, shape, count):
     if len(values) not in (1, count) or (len(values) == 1 and count == 0):
-        raise invalid(
+        raise errors.invalid_argument(
             f"input {name!r} of shape {_show(shape)} needs {count} values, or "
             f"one for all. Received: {len(values)}."
         )

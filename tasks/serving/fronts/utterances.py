@@ -74,8 +74,7 @@ def inputs_of(
     """
     known = SIGNATURES.get(signature_name or DEFAULT_SIGNATURE)
     if known is None:
-        raise errors.ServingError(
-            errors.Code.FAILED_PRECONDITION,
+        raise errors.failed_precondition(
             f"Serving signature key {tensors.show(signature_name)} not "
             f"found. There are: {tensors.show_names(SIGNATURES)}.",
         )
@@ -86,7 +85,7 @@ def inputs_of(
         if each.is_required and name not in names
     }
     if extra or missing:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             "the inputs do not match the signature. Sent extra: "
             f"{tensors.show_names(extra)}. Missing but required: "
             f"{tensors.show_names(missing)}. It takes: "
@@ -116,7 +115,7 @@ def from_arrays(
     """
     for name, each in inputs_of(signature_name, arrays).items():
         if name in arrays and arrays[name].ndim not in each.ranks:
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 f"input {name!r} must have rank "
                 f"{' or '.join(map(str, each.ranks))}. Received: shape "
                 f"{list(arrays[name].shape)}."
@@ -124,12 +123,12 @@ def from_arrays(
     audio = arrays["audio"]
     count, width = audio.shape
     if not 1 <= count <= max_utterances:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"a request must have 1 to {max_utterances} utterances. Received: "
             f"{count}."
         )
     if not width:
-        raise tensors.invalid("input 'audio' must not be empty")
+        raise errors.invalid_argument("input 'audio' must not be empty")
     lengths = arrays.get("length", np.full(count, width, np.int32))
     _check_rows("length", lengths, count)
     _check_range("length", lengths, 1, width)
@@ -204,7 +203,7 @@ def _who(
     nobody: list[Any] = [None] * count
     if signature_name not in ("", DEFAULT_SIGNATURE):
         if user is not None:
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 f"signature {signature_name!r} takes no x-submodel-id; use "
                 f"{DEFAULT_SIGNATURE!r}"
             )
@@ -217,7 +216,7 @@ def _who(
     named = [name for name in ("submodel_id", "submodel") if name in arrays]
     named += [] if user is None else ["x-submodel-id"]
     if len(named) != 1:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             "name the user once, as input 'submodel_id' or 'submodel' or as "
             "header or metadata x-submodel-id; for nobody's, use signature "
             f"'base'. Received: {tensors.show_names(named)}."
@@ -234,7 +233,7 @@ def _who(
 def _for_each(name: str, values: list[Any], count: int) -> list[Any]:
     """A value for each utterance; a single one applies to all."""
     if len(values) not in (1, count):
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have 1 or {count} values. Received: "
             f"{len(values)}."
         )
@@ -243,19 +242,21 @@ def _for_each(name: str, values: list[Any], count: int) -> list[Any]:
 
 def _to_id(value: bytes) -> str:
     if len(value) > _MAX_ID_BYTES:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input 'submodel_id' must have at most {_MAX_ID_BYTES} bytes. "
             f"Received: {len(value)}."
         )
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise tensors.invalid("input 'submodel_id' must be UTF-8") from None
+        raise errors.invalid_argument(
+            "input 'submodel_id' must be UTF-8"
+        ) from None
 
 
 def _check_rows(name: str, array: np.ndarray, count: int) -> None:
     if len(array) != count:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have as many rows as 'audio', {count}. "
             f"Received: {len(array)}."
         )
@@ -264,7 +265,7 @@ def _check_rows(name: str, array: np.ndarray, count: int) -> None:
 def _check_range(name: str, array: np.ndarray, low: int, high: int) -> None:
     wrong = np.flatnonzero((array < low) | (array > high))
     if wrong.size:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must lie in {low} to {high}. Received: "
             f"{array[wrong[0]]} in row {wrong[0]}."
         )

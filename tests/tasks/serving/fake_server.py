@@ -42,9 +42,7 @@ class FakeServer:
 
     def check_room(self, caller):
         if self.is_full:
-            raise errors.ServingError(
-                errors.Code.RESOURCE_EXHAUSTED, "busy", 1.5
-            )
+            raise errors.resource_exhausted("busy", 1.5)
 
     async def predict(self, caller, spec, utterances, deadline=None):
         self._check(spec)
@@ -59,9 +57,7 @@ class FakeServer:
             raise self.error
         for each in utterances:
             if each.submodel_id and not caller.allows(each.submodel_id):
-                raise errors.ServingError(
-                    errors.Code.PERMISSION_DENIED, "not your speaker"
-                )
+                raise errors.permission_denied("not your speaker")
         return 3, [_answer(each) for each in utterances]
 
     def model_status(self, spec):
@@ -118,17 +114,13 @@ class FakeServer:
     def _change(self, what, caller, speaker):
         caller.require_admin()
         if speaker in self.missing:
-            raise errors.ServingError(
-                errors.Code.NOT_FOUND, f"no Submodel of {speaker}"
-            )
+            raise errors.not_found(f"no Submodel of {speaker}")
         self.changes.append((what, caller.tenant, speaker))
         return messages.LoadedSubmodel(speaker, "1-abc", "f" * 64, 16, False, 0)
 
     def _check(self, spec):
         if spec.name != "submodels" or spec.version not in (None, 3):
-            raise errors.ServingError(
-                errors.Code.NOT_FOUND, f"no model {spec.name}"
-            )
+            raise errors.not_found(f"no model {spec.name}")
 
 
 def _answer(utterance):

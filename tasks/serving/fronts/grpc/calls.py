@@ -16,7 +16,7 @@ from google.protobuf import message
 from grpc import aio
 
 from tasks.serving import errors, messages
-from tasks.serving.fronts import access, access_log, intake, tensors
+from tasks.serving.fronts import access, access_log, intake
 
 # Simultaneous calls of methods that need no credential: for all callers
 # without one together, and for each tenant; streams are counted separately.
@@ -191,8 +191,7 @@ class Dispatcher(grpc.GenericRpcHandler):
     def _open_call(self, call: Call, method: Method) -> abc.Iterator[None]:
         key = call.tenant, method.is_stream
         if self._open_calls[key] >= MAX_OPEN_CALLS:
-            raise errors.ServingError(
-                errors.Code.RESOURCE_EXHAUSTED,
+            raise errors.resource_exhausted(
                 "too many health checks at the same time",
                 retry_after_seconds=1.0,
             )
@@ -229,7 +228,9 @@ class Dispatcher(grpc.GenericRpcHandler):
             ):
                 data = await anext(aiter(requests))
         except StopAsyncIteration:
-            raise tensors.invalid("the request has no message") from None
+            raise errors.invalid_argument(
+                "the request has no message"
+            ) from None
         except TimeoutError:
             raise errors.ServingError(
                 errors.Code.DEADLINE_EXCEEDED,
@@ -242,7 +243,7 @@ class Dispatcher(grpc.GenericRpcHandler):
                 len(data), method.request.FromString, data
             )
         except message.DecodeError:
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 f"the message is no {method.request.DESCRIPTOR.full_name}"
             ) from None
         if call.caller is None and not (
@@ -260,7 +261,7 @@ def single(context: aio.ServicerContext, key: str) -> str | None:
     """
     values = _values(context, key)
     if len(values) > 1:
-        raise tensors.invalid(f"the metadata have {key} twice")
+        raise errors.invalid_argument(f"the metadata have {key} twice")
     return values[0] if values else None
 
 

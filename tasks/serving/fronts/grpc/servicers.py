@@ -174,7 +174,7 @@ class GrpcFront:
         # A few are enough for the message, out of perhaps a million.
         fields = list(request.metadata_field[:9])
         if fields != ["signature_def"]:
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 "`metadata_field` must be ['signature_def']. Received: "
                 f"{tensors.show_names(fields)}."
             )

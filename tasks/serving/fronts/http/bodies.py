@@ -64,7 +64,7 @@ def encoding(request: requests.Request) -> str:
         return ""
     if value.strip().lower() == "gzip":
         return "gzip"
-    raise tensors.invalid(
+    raise errors.invalid_argument(
         f"Content-Encoding must be gzip or absent. Received: "
         f"{tensors.show(value)}."
     )
@@ -81,13 +81,13 @@ def inflate(data: bytes, max_bytes: int) -> bytes:
     try:
         content = inflater.decompress(data, max_bytes + 1)
     except zlib.error:
-        raise tensors.invalid("the body is not gzip") from None
+        raise errors.invalid_argument("the body is not gzip") from None
     if len(content) > max_bytes:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"the body inflates to more than {max_bytes} bytes"
         )
     if not inflater.eof or inflater.unused_data:
-        raise tensors.invalid("the body must be one whole gzip member")
+        raise errors.invalid_argument("the body must be one whole gzip member")
     return content
 
 

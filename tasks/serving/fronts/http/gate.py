@@ -137,7 +137,7 @@ def single_header(headers: datastructures.Headers, name: str) -> str | None:
     """
     values = headers.getlist(name)
     if len(values) > 1:
-        raise tensors.invalid(f"the header {name} is there twice")
+        raise errors.invalid_argument(f"the header {name} is there twice")
     return values[0] if values else None
 
 
@@ -175,16 +175,18 @@ def _check_head(request: requests.Request) -> None:
     scope, headers = request.scope, request.headers
     # A parser of HTTP/1 passes "2.0" on; a host that speaks HTTP/2 says "2".
     if scope["http_version"] not in ("1.0", "1.1", "2"):
-        raise tensors.invalid("the request must be HTTP/1.0 or HTTP/1.1")
+        raise errors.invalid_argument(
+            "the request must be HTTP/1.0 or HTTP/1.1"
+        )
     length = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     length += sum(map(len, itertools.chain(*headers.raw)))
     if length > MAX_HEAD_BYTES:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"the request's head must have at most {MAX_HEAD_BYTES} bytes"
         )
     # Two servers that disagree about which one counts see different requests.
     if "transfer-encoding" in headers and "content-length" in headers:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             "Content-Length and Transfer-Encoding exclude each other"
         )
 
@@ -202,8 +204,7 @@ def _refuse_web_pages(headers: datastructures.Headers) -> None:
     except ValueError:
         is_ours = False
     if "origin" in headers or not is_ours:
-        raise errors.ServingError(
-            errors.Code.PERMISSION_DENIED,
+        raise errors.permission_denied(
             "without access control this server answers only requests to "
             "localhost or a loopback address, and none from a web page",
         )
@@ -212,10 +213,8 @@ def _refuse_web_pages(headers: datastructures.Headers) -> None:
 def _nothing_there(scope: types.Scope) -> errors.ServingError:
     if scope["path"].startswith("/v1/"):
         # As TensorFlow Serving answers for an unknown path or method.
-        return tensors.invalid(
+        return errors.invalid_argument(
             f"Malformed request: {scope['method'][:16]} "
             f"{tensors.show(scope['path'])}"
         )
-    return errors.ServingError(
-        errors.Code.NOT_FOUND, "there is nothing at this path"
-    )
+    return errors.not_found("there is nothing at this path")

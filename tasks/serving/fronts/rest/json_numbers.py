@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.serving.fronts import tensors
+from tasks.serving import errors
 
 # Each takes some hundred bytes of memory for one or two on the wire. A request
 # for 64 utterances has fewer than 500.
@@ -46,7 +46,7 @@ class Numbers:
             body.count(b"[") + body.count(b"{") + body.count(b"]")
             > MAX_BRACKETS
         ):
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 f"the JSON must have at most {MAX_BRACKETS} brackets"
             )
         pieces, done, after, close = [], 0, 0, body.find(b"]")
@@ -63,7 +63,7 @@ class Numbers:
         pieces.append(body[done:])
         rest = b"".join(pieces)
         if len(rest) > MAX_REST_BYTES:
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 f"the JSON must have at most {MAX_REST_BYTES} bytes besides "
                 f"long lists of numbers. Received: {len(rest)}."
             )
@@ -98,24 +98,26 @@ def _read_slice(text: bytes) -> np.ndarray:
     try:
         values = json.loads(f"[{text.decode('ascii')}]", parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"JSON parse error in a list of numbers: {error.msg}"
         ) from None
     except ValueError:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             "a list of numbers has other characters or too many digits"
         ) from None
     if not values or not set(map(type, values)) <= {int, float}:
-        raise tensors.invalid("a long list must hold numbers alone")
+        raise errors.invalid_argument("a long list must hold numbers alone")
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, np.float32)
     except OverflowError:
         array = None
     if array is None or not np.all(np.isfinite(array)):
-        raise tensors.invalid("a list has a number that does not fit float32")
+        raise errors.invalid_argument(
+            "a list has a number that does not fit float32"
+        )
     return array
 
 
 def _refuse(constant):
-    raise tensors.invalid(f"{constant} is not a JSON number")
+    raise errors.invalid_argument(f"{constant} is not a JSON number")

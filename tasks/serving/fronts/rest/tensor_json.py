@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tensorflow.core.framework import types_pb2
 
+from tasks.serving import errors
 from tasks.serving.fronts import tensors
 from tasks.serving.fronts.rest import json_numbers
 
@@ -55,13 +56,13 @@ def decode_request(body: bytes) -> PredictRequest:
     """
     content = parse(body)
     if not isinstance(content, dict):
-        raise tensors.invalid("the request must be a JSON object")
+        raise errors.invalid_argument("the request must be a JSON object")
     signature_name = content.get("signature_name", "")
     if not isinstance(signature_name, str):
-        raise tensors.invalid("'signature_name' must be a string")
+        raise errors.invalid_argument("'signature_name' must be a string")
     given = [key for key in ("instances", "inputs") if key in content]
     if len(given) != 1:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             "the request needs 'instances' or 'inputs', one of them"
         )
     if given == ["inputs"]:
@@ -84,7 +85,9 @@ def parse(body: bytes) -> Any:
     def from_pairs(pairs: list[tuple[str, Any]]) -> Any:
         result = dict(pairs)
         if len(result) != len(pairs):
-            raise tensors.invalid("the JSON has an object with a repeated key")
+            raise errors.invalid_argument(
+                "the JSON has an object with a repeated key"
+            )
         return numbers.restore(result)
 
     try:
@@ -94,14 +97,14 @@ def parse(body: bytes) -> Any:
             object_pairs_hook=from_pairs,
         )
     except RecursionError:
-        raise tensors.invalid("the JSON is nested too deeply") from None
+        raise errors.invalid_argument("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
-        raise tensors.invalid("the JSON must be UTF-8") from None
+        raise errors.invalid_argument("the JSON must be UTF-8") from None
     except json.JSONDecodeError as error:
-        raise tensors.invalid(f"JSON parse error: {error}") from None
+        raise errors.invalid_argument(f"JSON parse error: {error}") from None
     except ValueError:
         # Python converts no integers of more than some thousand digits.
-        raise tensors.invalid("a number has too many digits") from None
+        raise errors.invalid_argument("a number has too many digits") from None
 
 
 def to_array(value: Any, name: str, dtype: int) -> np.ndarray:
@@ -131,7 +134,7 @@ def to_array(value: Any, name: str, dtype: int) -> np.ndarray:
     # NumPy would read true as 1, "1" as 1 and null as NaN.
     if not set(map(type, flat)) <= types:
         wrong = next(each for each in flat if type(each) not in types)
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must hold {wanted}. Received: "
             f"{tensors.show(wrong)}."
         )
@@ -141,7 +144,7 @@ def to_array(value: Any, name: str, dtype: int) -> np.ndarray:
     except OverflowError:
         array = None
     if array is None or not np.all(np.isfinite(array)):
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} has a number that does not fit "
             f"{np.dtype(numpy_dtype).name}"
         )
@@ -171,17 +174,19 @@ def response(outputs: dict[str, np.ndarray], is_row_format: bool) -> dict:
 def _columns(instances: Any) -> dict[str | None, Any]:
     """Row format as columns, a list for each input."""
     if not isinstance(instances, list) or not instances:
-        raise tensors.invalid("'instances' must be a list that is not empty")
+        raise errors.invalid_argument(
+            "'instances' must be a list that is not empty"
+        )
     if not all(_is_named(each) for each in instances):
         if any(_is_named(each) for each in instances):
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 "'instances' must all be objects of named inputs, or none"
             )
         return {None: instances}
     names = list(instances[0])
     for place, instance in enumerate(instances):
         if set(instance) != set(names):
-            raise tensors.invalid(
+            raise errors.invalid_argument(
                 f"instance {place} must have the same inputs as the first "
                 f"one: {tensors.show_names(names)}. Received: "
                 f"{tensors.show_names(instance)}."
@@ -200,10 +205,10 @@ def _rows(value, name):
     if not any(isinstance(each, list) for each in value):
         return [value], (len(value),)
     if not all(isinstance(each, list) for each in value):
-        raise tensors.invalid(f"input {name!r} mixes lists with values")
+        raise errors.invalid_argument(f"input {name!r} mixes lists with values")
     _check_lengths(value, name)
     if any(isinstance(each, list) for row in value for each in row):
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have at most {MAX_RANK} dimensions"
         )
     return value, (len(value), len(value[0]))
@@ -219,17 +224,17 @@ def _has_arrays(value):
 def _stack(value, name, dtype):
     """As `to_array`, of a long list or of rows that are long lists."""
     if dtype != types_pb2.DT_FLOAT:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must not be a long list of numbers"
         )
     if isinstance(value, np.ndarray):
         return value
     if not all(isinstance(each, list | np.ndarray) for each in value):
-        raise tensors.invalid(f"input {name!r} mixes lists with values")
+        raise errors.invalid_argument(f"input {name!r} mixes lists with values")
     _check_lengths(value, name)
     rows = [to_array(each, name, dtype) for each in value]
     if any(row.ndim != 1 for row in rows):
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have at most {MAX_RANK} dimensions"
         )
     return np.stack(rows)
@@ -238,7 +243,7 @@ def _stack(value, name, dtype):
 def _check_lengths(rows, name):
     lengths = {len(each) for each in rows}
     if len(lengths) > 1:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} must have rows of the same length; pad them and "
             f"say how long they are in 'length'. Received: from {min(lengths)} "
             f"to {max(lengths)} values."
@@ -253,14 +258,14 @@ def _to_bytes(value, name):
             if isinstance(value["b64"], str):
                 return base64.b64decode(value["b64"], validate=True)
     except UnicodeEncodeError:
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} has a string that is not Unicode"
         ) from None
     except (binascii.Error, ValueError):
-        raise tensors.invalid(
+        raise errors.invalid_argument(
             f"input {name!r} has a 'b64' that is not base64"
         ) from None
-    raise tensors.invalid(
+    raise errors.invalid_argument(
         f'input {name!r} must hold strings or {{"b64": ...}}. Received: '
         f"{tensors.show(value)}."
     )
@@ -290,4 +295,4 @@ def _to_text(value):
 
 
 def _refuse_constant(constant):
-    raise tensors.invalid(f"{constant} is not a JSON number")
+    raise errors.invalid_argument(f"{constant} is not a JSON number")
