@@ -12,6 +12,7 @@ SERVED_BY_SUBMODEL = "submodel"
 SERVED_BY_BASE = "base"
 SERVED_BY_REQUEST = "request"
 _SERVED_BY = (SERVED_BY_SUBMODEL, SERVED_BY_BASE, SERVED_BY_REQUEST)
+_NO_ROLE = "this takes a credential with `{}`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +43,13 @@ class Caller:
 
     def require_admin(self) -> None:
         """Raises PERMISSION_DENIED unless the caller is an administrator."""
-        self._require(self.is_admin, "admin")
+        if not self.is_admin:
+            raise errors.permission_denied(_NO_ROLE.format("admin"))
 
     def require_operator(self) -> None:
         """Raises PERMISSION_DENIED unless the caller operates the server."""
-        self._require(self.is_operator, "operator")
-
-    def _require(self, has_role: bool, role: str) -> None:
-        if not has_role:
-            raise errors.permission_denied(
-                f"this takes a credential with `{role}`"
-            )
+        if not self.is_operator:
+            raise errors.permission_denied(_NO_ROLE.format("operator"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +101,7 @@ class Answer:
         status: "OK", or the reason why there is no text.
         submodel_version: "NUMBER-" and the first twelve digits of the file's
             SHA-256; empty if no Submodel of the store answered.
-        served_by: "submodel", "base" or "request" (the Submodel sent along).
+        served_by: "request" is the Submodel sent along.
     """
 
     text: bytes

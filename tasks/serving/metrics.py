@@ -13,13 +13,7 @@ _FRACTIONS = tuple(tenth / 10 for tenth in range(11))
 
 
 class Metrics:
-    """Counters, gauges and histograms, all named `submodels_...`.
-
-    They may be used from any thread.
-
-    Args:
-        registry: a new one if None.
-    """
+    """Counters, gauges and histograms, named `submodels_...`; thread-safe."""
 
     def __init__(
         self, registry: prometheus_client.CollectorRegistry | None = None

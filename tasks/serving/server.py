@@ -39,7 +39,6 @@ class Server:
         engine_factory: makes a warmed-up engine of an export's path; blocks.
         fallback: "error", or "base": then a user without a Submodel gets the
             base's answer, marked as such.
-        registry: for the metrics; a new one if None.
         list_folder: gives the names in a folder of exports; may block.
 
     Raises:
@@ -104,9 +103,7 @@ class Server:
     @property
     def live(self) -> bool:
         """Whether no engine call is stuck."""
-        return not any(
-            model.batcher.is_stuck for model in self._models.available
-        )
+        return not any(each.batcher.is_stuck for each in self._models.available)
 
     @property
     def ready(self) -> bool:
@@ -154,13 +151,10 @@ class Server:
         utterances: list[messages.Utterance],
         deadline: float | None = None,
     ) -> tuple[int, list[messages.Answer]]:
-        """Recognises utterances.
+        """The version of the model, and an answer for each utterance.
 
         Args:
             deadline: in the loop's time.
-
-        Returns:
-            the version of the model, and an answer for each utterance.
         """
         started = time.monotonic()
         # A name that is not served would be a label of the sender's choice.
@@ -250,11 +244,7 @@ class Server:
     def model_status(
         self, spec: messages.ModelSpec
     ) -> list[messages.VersionStatus]:
-        """The states of a model's versions, the newest first.
-
-        Raises:
-            ServingError: NOT_FOUND.
-        """
+        """See `ServedModels.status`."""
         return self._models.status(spec)
 
     def model_ready(self, name: str) -> bool:
@@ -315,43 +305,40 @@ class Server:
         self._submodels.check_access(caller, speaker)
 
     def _add_gauges(self) -> None:
-        inside, submodels = self._admission, self._submodels
-        reader, models = submodels.reader, self._models
-        for name, text, function in (
-            ("requests_open", "Requests inside.", lambda: self._requests),
-            ("queue_requests", "Utterances inside.", lambda: inside.requests),
-            ("queue_bytes", "Bytes of utterances.", lambda: inside.bytes),
-            (
-                "row_bytes",
-                "Bytes of ready Submodels.",
-                lambda: submodels.row_bytes,
-            ),
-            (
-                "file_bytes",
-                "Bytes of cached Submodel files.",
-                lambda: reader.files.num_bytes,
-            ),
-            (
-                "store_stuck",
-                "Calls of the store that hang.",
-                lambda: reader.store.stuck,
-            ),
-            (
-                "compiles",
-                "Compilations by ready engines; a SavedModel has none left.",
-                lambda: sum(
-                    each.engine.compile_count for each in models.available
-                ),
-            ),
-            (
-                "batch_shapes",
-                "Shapes of batches so far.",
-                lambda: sum(
-                    each.batcher.num_shapes for each in models.available
-                ),
-            ),
-        ):
-            self.watch(name, text, function)
+        watch, inside, models = self.watch, self._admission, self._models
+        submodels, reader = self._submodels, self._submodels.reader
+
+        def total(count: abc.Callable[[Any], int]) -> int:
+            return sum(map(count, models.available))
+
+        watch("requests_open", "Requests inside.", lambda: self._requests)
+        watch("queue_requests", "Utterances inside.", lambda: inside.requests)
+        watch("queue_bytes", "Bytes of utterances.", lambda: inside.bytes)
+        watch(
+            "row_bytes",
+            "Bytes of ready Submodels.",
+            lambda: submodels.row_bytes,
+        )
+        watch(
+            "file_bytes",
+            "Bytes of cached Submodel files.",
+            lambda: reader.files.num_bytes,
+        )
+        watch(
+            "store_stuck",
+            "Calls of the store that hang.",
+            lambda: reader.store.stuck,
+        )
+        watch(
+            "compiles",
+            "Compilations by ready engines; a SavedModel has none left.",
+            lambda: total(lambda each: each.engine.compile_count),
+        )
+        watch(
+            "batch_shapes",
+            "Shapes of batches so far.",
+            lambda: total(lambda each: each.batcher.num_shapes),
+        )
 
 
 async def _restarting(run: abc.Callable[[], abc.Awaitable[None]]) -> None:

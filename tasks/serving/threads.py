@@ -15,10 +15,6 @@ class ThreadPool:
     The threads of `concurrent.futures` are joined at exit, so one that hangs
     in a store would keep the process from ending. Daemon threads do not.
 
-    Args:
-        name: prefix of the threads' names.
-        max_threads: threads are started when they are needed, up to this many.
-
     Attributes:
         stuck: abandoned calls that still hold their threads.
     """

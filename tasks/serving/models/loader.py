@@ -35,11 +35,10 @@ class ModelLoader:
     async def load(
         self, name: str, version: int, path: str
     ) -> versions.ModelVersion:
-        """Loads a version.
+        """Loads a version; raises whatever the factory raises, besides.
 
         Raises:
             ValueError: the export takes no Submodels, or no row of them fits.
-            Exception: whatever the factory raises.
         """
         engine = await self._threads.call(self._engine_factory, path)
         try:

@@ -28,7 +28,6 @@ class ServedModels:
     Args:
         load: loads a version by name, number and path.
         list_folder: gives the names in a folder; may block.
-        clock: gives monotonic seconds.
     """
 
     def __init__(
@@ -156,8 +155,7 @@ class ServedModels:
     async def close(self) -> None:
         """Closes every version once its requests are answered."""
         async with self._lock:
-            for name in list(self._models):
-                self._drop(name)
+            self._drop(list(self._models))
             if self._closing:
                 await asyncio.wait(self._closing)
         self._threads.close()
@@ -175,17 +173,13 @@ class ServedModels:
                 problems += await self._apply(model, config)
             new = {config.name for config in configs}
             if not problems:
-                dropped = old - new
+                self._drop(old - new)
             elif old:
-                dropped = {
+                self._drop(
                     name
                     for name in new - old
                     if not self._models[name].versions
-                }
-            else:
-                dropped = set()
-            for name in dropped:
-                self._drop(name)
+                )
         return problems
 
     async def _apply(
@@ -313,10 +307,11 @@ class ServedModels:
         logging.info("model %s version %s serves", name, number)
         return loaded
 
-    def _drop(self, name: str) -> None:
-        model = self._models.pop(name)
-        for number in list(model.versions):
-            self._retire(model, number)
+    def _drop(self, names: abc.Iterable[str]) -> None:
+        for name in names:
+            model = self._models.pop(name)
+            for number in list(model.versions):
+                self._retire(model, number)
 
     def _retire(self, model: versions.ServedModel, number: int) -> None:
         version = model.versions.pop(number)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections import abc
 
 import numpy as np
@@ -15,6 +16,7 @@ from tasks.serving.submodels import ready
 _MAX_ENDED = 8
 
 
+@dataclasses.dataclass(eq=False)
 class ModelVersion:
     """One version of a base model that is in memory.
 
@@ -29,25 +31,17 @@ class ModelVersion:
             base as it is.
     """
 
-    def __init__(
-        self,
-        name: str,
-        version: int,
-        path: str,
-        engine: export_engine.Engine,
-        batcher: batching.Batcher,
-        submodels: ready.ReadySubmodels,
-        on_close: abc.Callable[["ModelVersion"], abc.Awaitable[None]],
-    ) -> None:
-        self.name = name
-        self.version = version
-        self.path = path
-        self.engine = engine
-        self.batcher = batcher
-        self.submodels = submodels
-        self.description = engine.description
+    name: str
+    version: int
+    path: str
+    engine: export_engine.Engine
+    batcher: batching.Batcher
+    submodels: ready.ReadySubmodels
+    on_close: abc.Callable[["ModelVersion"], abc.Awaitable[None]]
+
+    def __post_init__(self) -> None:
+        self.description = self.engine.description
         self.base_vector = np.zeros(self.description.num_values, np.float32)
-        self._on_close = on_close
         self._leases = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -71,26 +65,28 @@ class ModelVersion:
     async def close(self) -> None:
         """Gives the engine, its threads and its memory back."""
         await self.batcher.close()
-        await self._on_close(self)
+        await self.on_close(self)
 
 
+@dataclasses.dataclass(eq=False)
 class ServedModel:
     """A model by name: its versions, labels and their states.
 
     Attributes:
         versions: those that serve, by number.
         labels: label to number.
-        statuses: number to `VersionStatus`, the latest change last.
+        statuses: by number, the latest change last.
         retry_at: path of an export that did not load to the time from which it
             is tried again.
     """
 
-    def __init__(self, config: messages.ModelConfig) -> None:
-        self.config = config
-        self.versions: dict[int, ModelVersion] = {}
-        self.labels: dict[str, int] = {}
-        self.statuses: dict[int, messages.VersionStatus] = {}
-        self.retry_at: dict[str, float] = {}
+    config: messages.ModelConfig
+    versions: dict[int, ModelVersion] = dataclasses.field(default_factory=dict)
+    labels: dict[str, int] = dataclasses.field(default_factory=dict)
+    statuses: dict[int, messages.VersionStatus] = dataclasses.field(
+        default_factory=dict
+    )
+    retry_at: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def set_state(
         self,
