@@ -1,6 +1,7 @@
 """One request, from its checks to its answers."""
 
 import asyncio
+import dataclasses
 import time
 
 import numpy as np
@@ -19,6 +20,7 @@ from tasks.serving.submodels import cache, provider, ready
 _MAX_SAMPLES_ON_LOOP = 1 << 20
 
 
+@dataclasses.dataclass(frozen=True)
 class Predictor:
     """Serves requests; runs on one asyncio loop.
 
@@ -26,21 +28,12 @@ class Predictor:
         falls_back: whether the base answers a user without a Submodel.
     """
 
-    def __init__(
-        self,
-        models: served_models.ServedModels,
-        submodels: provider.SubmodelProvider,
-        admission: queueing_admission.Admission,
-        limits: serving_limits.Limits,
-        metrics: serving_metrics.Metrics,
-        falls_back: bool,
-    ) -> None:
-        self._models = models
-        self._submodels = submodels
-        self._admission = admission
-        self._limits = limits
-        self._metrics = metrics
-        self._falls_back = falls_back
+    models: served_models.ServedModels
+    submodels: provider.SubmodelProvider
+    admission: queueing_admission.Admission
+    limits: serving_limits.Limits
+    metrics: serving_metrics.Metrics
+    falls_back: bool
 
     async def predict(
         self,
@@ -50,16 +43,16 @@ class Predictor:
         deadline: float | None,
     ) -> tuple[int, list[messages.Answer]]:
         """Recognises utterances; see `Server.predict`."""
-        self._admission.check_count(len(utterances))
+        self.admission.check_count(len(utterances))
         # Access comes before anything is looked up, so that a refusal does
         # not tell by its time what others have.
         for utterance in utterances:
             if utterance.submodel_id is not None:
-                self._submodels.check_access(caller, utterance.submodel_id)
+                self.submodels.check_access(caller, utterance.submodel_id)
         loop = asyncio.get_running_loop()
-        latest = loop.time() + self._limits.request_seconds
+        latest = loop.time() + self.limits.request_seconds
         deadline = latest if deadline is None else min(deadline, latest)
-        with self._models.find(spec).lease() as model:
+        with self.models.find(spec).lease() as model:
             await self._check_contents(model.description, utterances)
             seconds = deadline - loop.time()
             if seconds <= 0:
@@ -79,11 +72,11 @@ class Predictor:
         Raises:
             ServingError: RESOURCE_EXHAUSTED.
         """
-        self._admission.check_wait(
+        self.admission.check_wait(
             min(
                 (
                     model.batcher.expected_wait(tenant)
-                    for model in self._models.available
+                    for model in self.models.available
                 ),
                 default=0.0,
             )
@@ -131,13 +124,13 @@ class Predictor:
         seconds: float,
     ) -> list[queueing_admission.Place]:
         wait = model.batcher.expected_wait(tenant)
-        self._admission.check_wait(wait, seconds)
+        self.admission.check_wait(wait, seconds)
         sizes = [
             each.audio.nbytes
             + (0 if each.vector is None else each.vector.nbytes)
             for each in utterances
         ]
-        return self._admission.enter(tenant, sizes, wait)
+        return self.admission.enter(tenant, sizes, wait)
 
     async def _acquire(
         self,
@@ -146,19 +139,14 @@ class Predictor:
         utterances: list[messages.Utterance],
     ) -> dict[str, cache.RowHandle | None]:
         """Holds by speaker; None where the base answers instead."""
-        speakers = {
-            each.submodel_id
-            for each in utterances
-            if each.submodel_id is not None
-        }
-        if not speakers:
-            return {}
         tasks = {
             speaker: asyncio.create_task(
                 self._acquire_one(submodels, tenant, speaker)
             )
-            for speaker in speakers
+            for speaker in {each.submodel_id for each in utterances} - {None}
         }
+        if not tasks:
+            return {}
         try:
             await asyncio.wait(tasks.values())
             return {speaker: task.result() for speaker, task in tasks.items()}
@@ -172,9 +160,9 @@ class Predictor:
         self, submodels: ready.ReadySubmodels, tenant: str, speaker: str
     ) -> cache.RowHandle | None:
         try:
-            return await self._submodels.acquire(submodels, tenant, speaker)
+            return await self.submodels.acquire(submodels, tenant, speaker)
         except errors.ServingError as error:
-            if error.code is errors.Code.NOT_FOUND and self._falls_back:
+            if error.code is errors.Code.NOT_FOUND and self.falls_back:
                 return None
             raise
 
@@ -193,7 +181,7 @@ class Predictor:
         elif utterance.submodel_id is not None:
             handle = handles[utterance.submodel_id]
             if handle is None:
-                self._metrics.fallbacks.inc()
+                self.metrics.fallbacks.inc()
             else:
                 version = handle.version.name
                 served_by = messages.SERVED_BY_SUBMODEL
@@ -208,7 +196,7 @@ class Predictor:
             _check_shapes(place, utterance, description)
         samples = sum(each.audio.size for each in utterances)
         if samples > _MAX_SAMPLES_ON_LOOP:
-            await self._submodels.reader.parsers.call(_check_finite, utterances)
+            await self.submodels.reader.parsers.call(_check_finite, utterances)
         else:
             _check_finite(utterances)
 
@@ -266,21 +254,18 @@ def _check_shapes(
             f"{len(audio) / rate:.2f} s."
         )
     vector, num_values = utterance.vector, description.num_values
-    if vector is not None and not (
-        _is_vector(vector) and len(vector) == num_values
-    ):
-        raise errors.invalid_argument(
-            f"utterance {place}: the Submodel must be [{num_values}] float32. "
-            f"Received: {_describe(vector)}."
-        )
+    if vector is None or (_is_vector(vector) and len(vector) == num_values):
+        return
+    raise errors.invalid_argument(
+        f"utterance {place}: the Submodel must be [{num_values}] float32. "
+        f"Received: {_describe(vector)}."
+    )
 
 
 def _check_finite(utterances: list[messages.Utterance]) -> None:
     for place, utterance in enumerate(utterances):
-        for name, values in (
-            ("audio", utterance.audio),
-            ("Submodel", utterance.vector),
-        ):
+        arrays = {"audio": utterance.audio, "Submodel": utterance.vector}
+        for name, values in arrays.items():
             if values is None:
                 continue
             is_finite = np.isfinite(values)

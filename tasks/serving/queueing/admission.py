@@ -31,11 +31,7 @@ class Admission:
         self._tenants = collections.defaultdict(lambda: [0, 0])
 
     def check_count(self, count: int) -> None:
-        """Raises INVALID_ARGUMENT unless a request has a right number of rows.
-
-        Args:
-            count: utterances of the request.
-        """
+        """Raises INVALID_ARGUMENT for too many utterances, or for none."""
         limit = self._limits.max_request_utterances
         if not 1 <= count <= limit:
             raise errors.invalid_argument(
@@ -60,15 +56,12 @@ class Admission:
     def enter(
         self, tenant: str, sizes: list[int], wait: float
     ) -> list["Place"]:
-        """Lets the utterances of a request in, all or none.
+        """Lets a request's utterances in, all or none: a `Place` for each.
 
         Args:
             sizes: bytes of each utterance.
             wait: expected seconds until the engine begins; a refused sender is
                 told to come back after them.
-
-        Returns:
-            a `Place` for each utterance, to `leave`.
 
         Raises:
             ServingError: RESOURCE_EXHAUSTED.

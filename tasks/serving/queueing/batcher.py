@@ -27,10 +27,6 @@ class Batcher:
 
     `add`, `discard` and `close` run on the loop. Batches are formed in the
     threads, so that a busy loop does not idle the engine.
-
-    Args:
-        name: of the model, for metrics and threads.
-        clock: gives monotonic seconds.
     """
 
     def __init__(
@@ -180,15 +176,9 @@ class Batcher:
         try:
             arrays = to_arrays(batch, self._engine.description)
             self._shapes.add((arrays[0].shape, arrays[2].shape))
-            transcripts = self._engine.transcribe(*arrays)
-            answers = list(
-                zip(
-                    transcripts.text,
-                    transcripts.score,
-                    transcripts.status,
-                    strict=True,
-                )
-            )
+            found = self._engine.transcribe(*arrays)
+            rows = zip(found.text, found.score, found.status, strict=True)
+            answers = list(rows)
             if len(answers) != len(batch):
                 raise ValueError(
                     f"the engine must answer {len(batch)} utterances. "
@@ -200,12 +190,7 @@ class Batcher:
         self._measure(batch, started, cost)
         return answers
 
-    def _measure(
-        self,
-        batch: _Batch,
-        started: float,
-        cost: float,
-    ) -> None:
+    def _measure(self, batch: _Batch, started: float, cost: float) -> None:
         seconds = self._clock() - started
         with self._condition:
             # Sums that decay, so that full batches count for more than the
@@ -217,9 +202,9 @@ class Batcher:
         metrics.engine_seconds.labels(name).observe(seconds)
         metrics.batch_size.labels(name).observe(len(batch))
         metrics.padding_fraction.labels(name).observe(1 - samples / cost)
+        waits = metrics.queue_seconds.labels(name)
         for each in batch:
-            waited = started - each.queued_at
-            metrics.queue_seconds.labels(name).observe(waited)
+            waits.observe(started - each.queued_at)
 
     def _expire(self, utterances: _Batch) -> None:
         self._post([(each, errors.deadline_exceeded()) for each in utterances])

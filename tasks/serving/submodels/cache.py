@@ -30,10 +30,8 @@ class RowCache:
     would hand the row to the next user.
 
     Args:
-        num_values: of a packed Submodel.
         max_bytes: of all rows together.
         is_pinned: whether an owner's row must not be evicted.
-        on_evict: called at each eviction.
 
     Raises:
         ValueError: not even one row fits.
@@ -189,7 +187,6 @@ class FileCache:
 
     Args:
         max_bytes: of all files together; 0 keeps none.
-        on_evict: called at each eviction.
     """
 
     def __init__(

@@ -29,7 +29,6 @@ class SubmodelProvider:
 
     Args:
         submodel_source: None if base models are served without Submodels.
-        clock: gives monotonic seconds.
     """
 
     def __init__(
@@ -140,17 +139,15 @@ class SubmodelProvider:
                 with its base is served.
         """
         version = await self._resolver.resolve(tenant, speaker)
-        fitting = [
-            each
-            for each in self._ready.values()
-            if each.description.base_fingerprint == version.base_fingerprint
-        ]
+        base = version.base_fingerprint
         loaded = None
         error = errors.failed_precondition(
-            f"no model with the base {version.base_fingerprint[:12]} of the "
-            f"Submodel of {speaker!r} is served"
+            f"no model with the base {base[:12]} of the Submodel of "
+            f"{speaker!r} is served"
         )
-        for submodels in fitting:
+        for submodels in list(self._ready.values()):
+            if submodels.description.base_fingerprint != base:
+                continue
             try:
                 handle = await self.acquire(submodels, tenant, speaker)
             except errors.ServingError as raised:

@@ -11,6 +11,7 @@ from tasks.serving.submodels import cache, source as submodel_source
 
 # What a file holds besides its values; see `submodel.MAX_HEADER_BYTES`.
 _MAX_HEADER_BYTES = (1 << 22) + 8
+_VALUE_BYTES = np.dtype(np.float32).itemsize
 _PARSE_THREADS = 2
 
 
@@ -55,9 +56,14 @@ class SubmodelReader:
         """
         data = self.files.get(version)
         tier = "store" if data is None else "file"
+        limit = _VALUE_BYTES * description.num_values + _MAX_HEADER_BYTES
+        if data is None and version.num_bytes > limit:
+            raise ValueError(
+                f"must have at most {limit} bytes. Received: "
+                f"{version.num_bytes}."
+            )
         try:
             if data is None:
-                _check_size(version, description)
                 data = await self.store.call(
                     self._source.read,
                     version,
@@ -79,15 +85,3 @@ class SubmodelReader:
     def close(self) -> None:
         self.store.close()
         self.parsers.close()
-
-
-def _check_size(
-    version: records.Version,
-    description: export_description.Description,
-) -> None:
-    value_bytes = np.dtype(np.float32).itemsize * description.num_values
-    limit = value_bytes + _MAX_HEADER_BYTES
-    if version.num_bytes > limit:
-        raise ValueError(
-            f"must have at most {limit} bytes. Received: {version.num_bytes}."
-        )

@@ -1,6 +1,7 @@
 """The ready Submodels of one base model, each loaded once for all who wait."""
 
 import asyncio
+import dataclasses
 import time
 from collections import abc
 
@@ -35,7 +36,6 @@ class ReadySubmodels:
 
     Args:
         is_pinned: whether an owner's row must not be evicted.
-        clock: gives monotonic seconds.
 
     Attributes:
         users: model versions that use it.
@@ -149,14 +149,16 @@ class ReadySubmodels:
                 waiter.set_result(error or self.rows.acquire(wanted))
 
 
+@dataclasses.dataclass(eq=False)
 class _Flight:
     """One load, and the futures of those who wait for it."""
 
-    def __init__(self) -> None:
-        # The loop itself keeps only a weak reference to the task.
-        self.task: asyncio.Task | None = None
-        self.waiters: list[tuple[asyncio.Future, records.Version]] = []
-        self.is_dropped = False
+    # The loop itself keeps only a weak reference to the task.
+    task: asyncio.Task | None = None
+    waiters: list[tuple[asyncio.Future, records.Version]] = dataclasses.field(
+        default_factory=list
+    )
+    is_dropped: bool = False
 
 
 def _key(version: records.Version) -> tuple[str, str, str]:

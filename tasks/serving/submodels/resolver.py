@@ -1,6 +1,8 @@
 """Finds out which version of a speaker's Submodel is the current one."""
 
 import asyncio
+import dataclasses
+import math
 import time
 from collections import abc
 
@@ -30,7 +32,6 @@ class VersionResolver:
         store: the threads that call the store.
         on_answer: called with the owner and each answer of the store; the
             version is None if there is none.
-        clock: gives monotonic seconds.
     """
 
     def __init__(
@@ -70,9 +71,8 @@ class VersionResolver:
         elif not self._is_hanging:
             await asyncio.wait({flight}, timeout=PATIENCE_SECONDS)
             self._is_hanging |= not flight.done()
-        if flight.done() and entry.failure is None:
-            return entry.current()
-        if self._may_serve(entry):
+        has_answer = flight.done() and entry.failure is None
+        if has_answer or self._may_serve(entry):
             return entry.current()
         raise (entry.failure or errors.unavailable(_SILENT)).copy()
 
@@ -133,23 +133,21 @@ class VersionResolver:
         entry.error, entry.failure = error, None
         # An entry that was invalidated meanwhile speaks for nobody else.
         is_latest = self._entries.get(owner, entry) is entry
-        is_damaged = isinstance(error, errors.ServingError) and (
-            error.code is not errors.Code.NOT_FOUND
-        )
-        if is_latest and not is_damaged:
+        is_whole = error is None or error.code is errors.Code.NOT_FOUND
+        if is_latest and is_whole:
             self._on_answer(owner, version)
 
 
+@dataclasses.dataclass(eq=False)
 class _Entry:
     """The store's last word: a version, or an error that it stands by."""
 
-    def __init__(self) -> None:
-        self.asked_at = float("-inf")
-        self.version: records.Version | None = None
-        self.error: errors.ServingError | None = None
-        # Why the last question got no answer.
-        self.failure: errors.ServingError | None = None
-        self.flight: asyncio.Task | None = None
+    asked_at: float = -math.inf
+    version: records.Version | None = None
+    error: errors.ServingError | None = None
+    # Why the last question got no answer.
+    failure: errors.ServingError | None = None
+    flight: asyncio.Task | None = None
 
     def current(self) -> records.Version:
         if self.version is None:
