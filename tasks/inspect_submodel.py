@@ -57,7 +57,10 @@ def main(argv: list[str]) -> None:
     elif len(paths) == 1:
         print("".join(map(in_full, found)), end="")
     elif found:
-        print(_table(found))
+        rows = [[name for name, _ in _TABLE_COLUMNS]]
+        for one in found:
+            rows.append([_printable(cell(one)) for _, cell in _TABLE_COLUMNS])
+        print(tables.aligned(rows))
     for error in errors[:-1]:
         print(f"error: {error}", file=sys.stderr)
     if errors:
@@ -138,22 +141,10 @@ def in_full(found: dict[str, Any]) -> str:
         )
         for name, tensor in found["tensors"].items()
     ]
-    lines += ["", tables.aligned(rows), "", _total(found)]
-    return "\n".join(lines) + "\n"
-
-
-def _total(found: dict[str, Any]) -> str:
     total = f"{found['num_values']:,} values in {found['num_bytes']:,} bytes"
     if found["percent_of_base"] is not None:
         total += f", {found['percent_of_base']:.3g} % of the base model"
-    return total
-
-
-def _table(found: abc.Iterable[dict[str, Any]]) -> str:
-    rows = [[name for name, _ in _TABLE_COLUMNS]]
-    for one in found:
-        rows.append([_printable(column(one)) for _, column in _TABLE_COLUMNS])
-    return tables.aligned(rows)
+    return "\n".join([*lines, "", tables.aligned(rows), "", total, ""])
 
 
 def _printable(value: object) -> str:

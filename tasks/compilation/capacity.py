@@ -1,5 +1,6 @@
 """How many Submodels a chip holds, found by compiling."""
 
+import bisect
 import dataclasses
 import math
 from collections import abc
@@ -57,6 +58,7 @@ def measure(
         if error and most < least:
             most = 0
         return Capacity(report, error, most, slot_bytes, False)
+    # The largest number known to fit, and the smallest known not to.
     fits = (num_slots, report) if report else None
     refused = (num_slots, error) if error else None
     for attempt in range(_ATTEMPTS):
@@ -82,14 +84,7 @@ def measure(
 
 
 def _between(fits, refused, slot_bytes):
-    """A number worth compiling above one that fits; None if there is none.
-
-    Args:
-        fits: (number, `CompileReport`).
-        refused: (number, `DoesNotFitError`) of the smallest number known not
-            to fit, or None.
-        slot_bytes: memory of one Submodel.
-    """
+    """A number worth compiling above one that fits; None if there is none."""
     low, report = fits
     room = math.floor(report.free_bytes / slot_bytes)
     if room < 1:
@@ -107,13 +102,7 @@ def _between(fits, refused, slot_bytes):
 
 
 def _below(refused, least, slot_bytes, attempt):
-    """A number below one that does not fit; None if that is the least.
-
-    Args:
-        refused: (number, `DoesNotFitError`).
-        least, slot_bytes: see `measure`.
-        attempt: how many were compiled before.
-    """
+    """A number below one that does not fit; None if that is the least."""
     high, error = refused
     if high <= least:
         return None
@@ -129,20 +118,12 @@ def _below(refused, least, slot_bytes, attempt):
 
 
 def largest(compile_at: abc.Callable[[int], object], at_most: int) -> int:
-    """The largest number from 1 to `at_most` whose program fits; else 0.
+    """The largest number from 1 to `at_most` whose program fits; else 0."""
 
-    Args:
-        compile_at: raises a `DoesNotFitError` beyond some number.
-        at_most: where to begin.
-    """
-    low, high = 0, at_most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _try(compile_at, middle)[0]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    def is_too_large(number: int) -> bool:
+        return _try(compile_at, number)[1] is not None
+
+    return bisect.bisect_left(range(1, at_most + 1), True, key=is_too_large)
 
 
 def _try(compile_at, num_slots):

@@ -215,10 +215,7 @@ def serving(
     """Compiles recognition, from audio to tokens, for one chip.
 
     Args:
-        make_program: function of a number of utterances; see
-            `programs.serve_program`.
-        target: the chips.
-        num_rows: utterances of a call.
+        make_program: of a number of utterances of a call.
     """
 
     def compile_at(rows):

@@ -111,14 +111,7 @@ def training_job(
 def batch_specs(
     job: task.SubmodelTask, places: int, num_samples: int, num_tokens: int
 ) -> dict[str, tf.TensorSpec]:
-    """The shapes of a training batch, as `input_pipeline` makes them.
-
-    Args:
-        job: the training task.
-        places: speakers of a step.
-        num_samples: the bucket.
-        num_tokens: width of the transcripts.
-    """
+    """The shapes of a training batch, as `input_pipeline` makes them."""
     experiment = job.experiment
     shape = (places, experiment.train.utterances_per_speaker)
     augment = experiment.augment
@@ -139,12 +132,11 @@ def batch_specs(
         lower = job.lower.get_concrete_function(  # pyright: ignore
             tf.TensorSpec([1, num_samples]), tf.TensorSpec([1], tf.int32)
         )
-        for name, output in zip(
-            ("activations", "activation_paddings"),
-            lower.structured_outputs,
-            strict=True,
-        ):
-            specs[name] = tf.TensorSpec([*shape, *output.shape[1:]])
+        activations, paddings = lower.structured_outputs
+        specs |= {
+            "activations": tf.TensorSpec([*shape, *activations.shape[1:]]),
+            "activation_paddings": tf.TensorSpec([*shape, *paddings.shape[1:]]),
+        }
     return specs
 
 
@@ -160,18 +152,15 @@ def train_program(
     """The program of one call on a chip: `train.steps_per_call` steps.
 
     Args:
-        base: frozen.
-        experiment: what is trained.
         num_slots: Submodels that the chip holds.
-        places: how many of them are in a step.
+        places: how many of them are in a step, all different.
         num_samples: the bucket.
         num_tokens: of the longest transcript of the job; None for the longest
             that the base model takes.
         num_replicas: chips that train the job together.
 
     Raises:
-        ValueError: there are fewer Submodels than places; all places have
-            different ones.
+        ValueError: there are fewer Submodels than places.
     """
     if num_slots < places:
         raise ValueError(
@@ -248,15 +237,11 @@ def serve_program(
 ) -> Program:
     """Recognition of one bucket's utterances, each with its own Submodel.
 
+    The program's function returns tokens, their lengths and scores.
+
     Args:
-        base: frozen.
-        experiment: its adapters are applied.
         num_rows: utterances of a call.
         num_samples: the bucket.
-        beam_size: 1 for greedy decoding.
-
-    Returns:
-        The program, whose function returns tokens, their lengths and scores.
     """
     num_samples = base.bucket_samples(num_samples)
     recognizer = signatures.Recognizer(

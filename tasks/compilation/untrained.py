@@ -23,12 +23,7 @@ WHISPER_SIZES = (
 
 
 class _Tokens:
-    """The part of a tokenizer that programs use: ids, and no text.
-
-    Args:
-        prompt: the ids that decoding starts from.
-        end_of_text: its id.
-    """
+    """The part of a tokenizer that programs use: ids, and no text."""
 
     def __init__(self, prompt: tuple[int, ...], end_of_text: int):
         self.prompt = list(prompt)
@@ -70,14 +65,12 @@ def make(
 ) -> base_model.BaseModel:
     """A frozen base model with random weights, which computes as a trained one.
 
+    A Whisper has no tokenizer: it gives tokens and no text.
+
     Args:
         values: the base model of an experiment.
         whisper_size: one of `WHISPER_SIZES`. Its checkpoint, not its
             experiment, decides the size of a Whisper.
-        compute_dtype: see `base_loading.load`.
-
-    Returns:
-        The base model. A Whisper has no tokenizer: it gives tokens and no text.
     """
     if isinstance(values, schema.Whisper):
         english = whisper_size.endswith(".en")

@@ -4,6 +4,7 @@ It lies beside saved_model.pb. Reading it takes no TensorFlow, so that clients
 and tools learn the sample rate, the limits and the layout at once.
 """
 
+import bisect
 import dataclasses
 import hashlib
 import os
@@ -124,14 +125,13 @@ class Description:
             raise ValueError(
                 f"an utterance needs at least 1 sample. Received: {num_samples}"
             )
-        for index, limit in enumerate(self.bucket_limits):
-            if num_samples <= limit:
-                return index
-        raise ValueError(
-            f"the utterance lasts {num_samples / self.sample_rate:.2f} s; this "
-            f"base takes at most {self.max_samples / self.sample_rate:g} s. "
-            "Cut it."
-        )
+        if num_samples > self.max_samples:
+            raise ValueError(
+                f"the utterance lasts {num_samples / self.sample_rate:.2f} s; "
+                "this base takes at most "
+                f"{self.max_samples / self.sample_rate:g} s. Cut it."
+            )
+        return bisect.bisect_left(self.bucket_limits, num_samples)
 
 
 def read(folder: str | os.PathLike[str]) -> Description:
@@ -165,14 +165,7 @@ def write(folder: str | os.PathLike[str], description: Description) -> None:
 
 
 def file_digests(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """SHA-256 of every file of an export except its description.
-
-    Returns:
-        path within the folder, with slashes, to hex.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+    """By path, with slashes, the SHA-256 of every file but the description."""
     digests = {}
     for parent, folders, names in os.walk(folder):
         folders.sort()
@@ -195,7 +188,6 @@ def check_files(
 
     Raises:
         ValueError: names the file.
-        OSError: a file cannot be read.
     """
     found = file_digests(folder)
     for name, digest in description.files.items():

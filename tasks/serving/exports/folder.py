@@ -1,5 +1,6 @@
 """Writes an export: a version's folder appears complete or not at all."""
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -47,7 +48,6 @@ def write(
     Args:
         export_dir: local; made if absent.
         version: from 1.
-        experiment: the registered name.
         submodel: to fold in.
 
     Returns:
@@ -71,23 +71,18 @@ def write(
             tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
         name = target.absolute().parent.name
-        graph = read_meta_graph(folder)
-        fields = _fields(recognizer, graph) | {
-            "base_fingerprint": base_fingerprint,
-            "experiment": experiment,
-            "submodel": (
-                {}
-                if submodel is None
-                else hyperparams.to_dict(submodel.metadata)
-            ),
-        }
-        description = export_description.Description(**fields)
+        description = export_description.Description(
+            base_fingerprint=base_fingerprint,
+            experiment=experiment,
+            submodel=hyperparams.to_dict(submodel.metadata) if submodel else {},
+            **_fields(recognizer, read_meta_graph(folder)),
+        )
         warmup.write(folder, name, description, functions)
         (folder / "README.md").write_text(
             readme.text(description, name), encoding="utf-8"
         )
-        description = export_description.Description(
-            **fields, files=export_description.file_digests(folder)
+        description = dataclasses.replace(
+            description, files=export_description.file_digests(folder)
         )
         export_description.write(folder, description)
         _sync(folder)
@@ -172,7 +167,7 @@ def _tensors(infos: Any) -> dict[str, dict]:
 
 def _sync(folder: pathlib.Path) -> None:
     """Makes the files survive a power cut before the folder gets its name."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(parent, name), "rb") as file:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
                 os.fsync(file.fileno())

@@ -1,6 +1,6 @@
 """Exports the base model of a training run."""
 
-import os
+import pathlib
 from typing import Any
 
 from lingvo_like import files
@@ -27,7 +27,6 @@ def export(
     """Writes a version of the base model that a run's Submodels are for.
 
     Args:
-        model_dir: the run's folder.
         export_dir: a local folder, which gets the version's.
         version: the next free one if None.
         base_path: where the base model is; where training found it, if empty.
@@ -91,8 +90,5 @@ def _read_run(model_dir: str) -> tuple[dict, Any]:
 
 def num_bytes(path: str) -> int:
     """The bytes of all files under a folder."""
-    return sum(
-        os.path.getsize(os.path.join(parent, name))
-        for parent, _, names in os.walk(path)
-        for name in names
-    )
+    found = pathlib.Path(path).rglob("*")
+    return sum(each.stat().st_size for each in found if each.is_file())

@@ -15,7 +15,7 @@ description.json holds the same for programs, and the SHA-256 of every file.
 {inputs}
 
 Audio is mono, {sample_rate} samples per second, in [-1, 1] (16-bit integers
-are divided by 32768), at most {max_seconds:g} s ({max_samples} samples).
+are divided by 32768), at most {max_seconds:g} s ({export.max_samples} samples).
 Shorter rows may be padded with anything: only the first `length` samples of a
 row are used. The rows of a call do not influence each other.
 
@@ -29,8 +29,8 @@ row are used. The rows of a call do not influence each other.
 ## Base model
 
 - experiment: {experiment}
-- fingerprint: {base_fingerprint}
-- decoding: {decoding}, at most {max_tokens} tokens
+- fingerprint: {export.base_fingerprint}
+- decoding: {decoding}, at most {export.max_tokens} tokens
 - padded lengths, in samples: {bucket_samples}
 {submodel}
 ## Use
@@ -60,19 +60,17 @@ def text(description: export_description.Description, name: str) -> str:
     """The README of an export of a model with this name."""
     return _TEXT.format(
         name=name,
+        export=description,
+        sample_rate=description.sample_rate,
         what=_what(description.submodel),
         inputs=_inputs(description),
-        sample_rate=description.sample_rate,
         max_seconds=description.max_samples / description.sample_rate,
-        max_samples=description.max_samples,
         experiment=description.experiment or "unknown",
-        base_fingerprint=description.base_fingerprint,
         decoding=(
             "greedy"
             if description.beam_size == 1
             else f"beam search with {description.beam_size} beams"
         ),
-        max_tokens=description.max_tokens,
         bucket_samples=", ".join(map(str, description.bucket_samples)),
         submodel=_submodel(description),
         use=_use(description, name),

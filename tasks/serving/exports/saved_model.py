@@ -62,15 +62,9 @@ class SavedModelEngine(engine.Engine):
         submodels: np.ndarray,
         index: np.ndarray,
     ) -> engine.Transcripts:
-        answer = self.predict(
-            "grouped",
-            {
-                "audio": audio,
-                "length": lengths,
-                "submodels": submodels,
-                "index": index,
-            },
-        )
+        inputs = {"audio": audio, "length": lengths}
+        inputs |= {"submodels": submodels, "index": index}
+        answer = self.predict("grouped", inputs)
         return engine.Transcripts(
             list(answer["text"]),
             answer["score"],
@@ -158,11 +152,7 @@ def _checked_inputs(
     definition: meta_graph_pb2.SignatureDef,
     inputs: abc.Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """A signature's inputs, of the dtypes and shapes that it declares.
-
-    Raises:
-        ValueError: names extra, missing, mistyped and misshapen inputs.
-    """
+    """A signature's inputs, of the dtypes and shapes that it declares."""
     expected = definition.inputs
     extra = sorted(set(inputs) - set(expected))
     missing = sorted(set(expected) - set(inputs))
@@ -181,23 +171,16 @@ def _checked_inputs(
                 f"{name}: the dtype must be {dtype.name}. Received: "
                 f"{array.dtype}."
             )
-        shape = [dim.size for dim in info.tensor_shape.dim]
-        if len(array.shape) != len(shape) or any(
-            size not in (-1, found)
-            for size, found in zip(shape, array.shape, strict=True)
-        ):
-            written = ", ".join("any" if d < 0 else str(d) for d in shape)
+        shape = tf.TensorShape(info.tensor_shape)
+        if not shape.is_compatible_with(array.shape):
+            written = ", ".join("any" if d is None else str(d) for d in shape)
             raise ValueError(
                 f"{name}: the shape must be [{written}]. Received: "
                 f"{list(array.shape)}."
             )
         arrays[name] = array
-    rows = {
-        name: len(array)
-        for name, array in arrays.items()
-        # These have a row for each Submodel, not for each utterance.
-        if name != "submodels"
-    }
+    # `submodels` has a row for each Submodel, not for each utterance.
+    rows = {name: len(arrays[name]) for name in arrays if name != "submodels"}
     if len(set(rows.values())) > 1:
         raise ValueError(
             f"all inputs must have the same number of rows. Received: {rows}."

@@ -7,6 +7,7 @@ and recognised together, so no row depends on another.
 Letters in shapes: b rows of a call, r rows of one bucket, u Submodels.
 """
 
+import bisect
 from collections import abc
 from typing import Any
 
@@ -33,19 +34,12 @@ def bucket_table(
         with n <= limit, and is padded to its samples.
     """
     limits, samples = [], []
-    start = 1
-    while start <= base.max_samples:
-        room = base.bucket_samples(start)
-        low, high = start, base.max_samples
-        while low < high:
-            middle = (low + high + 1) // 2
-            if base.bucket_samples(middle) == room:
-                low = middle
-            else:
-                high = middle - 1
-        limits.append(low)
-        samples.append(room)
-        start = low + 1
+    lengths = range(1, base.max_samples + 1)
+    while lengths:
+        samples.append(base.bucket_samples(lengths[0]))
+        end = bisect.bisect(lengths, samples[-1], key=base.bucket_samples)
+        limits.append(lengths[end - 1])
+        lengths = lengths[end:]
     return tuple(limits), tuple(samples)
 
 
@@ -53,7 +47,6 @@ class Recognizer:
     """A base model as functions of tensors that need no Python any more.
 
     Args:
-        base: a frozen base model.
         layout: of the Submodels that it takes.
         residual_weight: factor of each adapter's branch.
         beam_size: 1 for greedy search.
@@ -233,15 +226,9 @@ class Recognizer:
             (0, tf.fill([count], ""), tf.zeros([count])),
             parallel_iterations=1,
         )
+        overflow = ["the Submodel's values are so large that they overflow"]
         status = statuses.refine(
-            status,
-            [
-                (
-                    tf.math.is_finite(score),
-                    ["the Submodel's values are so large that they overflow"],
-                    None,
-                )
-            ],
+            status, [(tf.math.is_finite(score), overflow, None)]
         )
         good = status == statuses.OK
         return {
@@ -261,7 +248,6 @@ class Recognizer:
         Args:
             audio: `[r, samples]` float32, padded to a bucket.
             lengths: `[r]` int32, valid samples.
-            adapters: what `BaseModel.encode` takes.
 
         Returns:
             Tokens `[r, max_tokens]`, their lengths `[r]` and scores `[r]`.
