@@ -44,7 +44,12 @@ _JSON = flags.DEFINE_bool("json", False, "Print lines of JSON.")
 
 # Every command: whether it takes arguments, and what it does.
 COMMANDS = {
-    "publish": (True, lambda act, paths: publish(act, paths)),
+    "publish": (
+        True,
+        lambda act, paths: act.publish(
+            paths, _MODEL_DIR.value, _SPEAKER.value, _GATE.value
+        ),
+    ),
     "list": (False, lambda act, _: act.list()),
     "show": (True, lambda act, speakers: act.show(speakers)),
     "rollback": (
@@ -76,16 +81,6 @@ def main(argv):
     problem = command(act, arguments)
     if problem:
         cli.fail(problem)
-
-
-def publish(act, paths):
-    from tasks.serving import store_commands
-
-    if _MODEL_DIR.value:
-        paths = paths + store_commands.files_of_run(_MODEL_DIR.value)
-    if not paths:
-        cli.fail("name Submodel files or --model_dir; see --help")
-    return act.publish(paths, _SPEAKER.value, _GATE.value)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,9 @@ class Capacity:
     """How many Submodels fit on a chip.
 
     Attributes:
-        report: of the number asked for; None if it does not fit.
-        error: of the number asked for; None if it fits.
+        report, error: of the number asked for; one of them is None.
         most: the largest number that was found to fit; 0 if the batch alone
             does not.
-        slot_bytes: memory of one Submodel.
         confirmed: whether `most` was compiled, not only computed.
     """
 

@@ -17,9 +17,6 @@ _FIGURES = (
 class Results:
     """The figures of each speaker in a results.json.
 
-    Args:
-        path: local path or `gs://`.
-
     Raises:
         OSError: it cannot be read.
         ValueError: it is not from `tasks.evaluate`, or the Submodels were
@@ -52,9 +49,6 @@ class Results:
 
     def gate(self, speaker: str) -> quality_gate.Gate:
         """The evidence on a speaker's Submodel.
-
-        Args:
-            speaker: id, as in the Submodel's metadata.
 
         Raises:
             GateError: nothing was measured, or there is no interval.

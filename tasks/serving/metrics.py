@@ -1,5 +1,6 @@
 """The server's Prometheus metrics. No label names a user."""
 
+import functools
 from collections import abc
 
 import prometheus_client
@@ -19,47 +20,51 @@ class Metrics:
         self, registry: prometheus_client.CollectorRegistry | None = None
     ) -> None:
         self.registry = registry or prometheus_client.CollectorRegistry()
-        self.requests = self._counter(
-            "requests", "Requests, by how they ended.", "model", "code"
+        place = {"namespace": "submodels", "registry": self.registry}
+        counter = functools.partial(prometheus_client.Counter, **place)
+        histogram = functools.partial(prometheus_client.Histogram, **place)
+        timer = functools.partial(histogram, buckets=_SECONDS)
+        model = ["model"]
+        self.requests = counter(
+            "requests", "Requests, by how they ended.", ["model", "code"]
         )
-        self.request_seconds = self._histogram(
+        self.request_seconds = timer(
             "request_seconds",
             "From a request that has been read to its successful answer.",
-            _SECONDS,
-            "model",
+            model,
         )
-        self.queue_seconds = self._histogram(
-            "queue_seconds", "From the queue to the engine.", _SECONDS, "model"
+        self.queue_seconds = timer(
+            "queue_seconds", "From the queue to the engine.", model
         )
-        self.engine_seconds = self._histogram(
-            "engine_seconds", "One call of the engine.", _SECONDS, "model"
+        self.engine_seconds = timer(
+            "engine_seconds", "One call of the engine.", model
         )
-        self.batch_size = self._histogram(
-            "batch_size", "Utterances in a call.", _BATCH_SIZES, "model"
+        self.batch_size = histogram(
+            "batch_size", "Utterances in a call.", model, buckets=_BATCH_SIZES
         )
-        self.padding_fraction = self._histogram(
+        self.padding_fraction = histogram(
             "padding_fraction",
             "The part of a batch's audio that is padding.",
-            _FRACTIONS,
-            "model",
+            model,
+            buckets=_FRACTIONS,
         )
-        self.failed_engine_calls = self._counter(
-            "failed_engine_calls", "Calls that raised.", "model"
+        self.failed_engine_calls = counter(
+            "failed_engine_calls", "Calls that raised.", model
         )
-        self.lookups = self._counter(
-            "lookups", "Submodels, by where they were found.", "tier"
+        self.lookups = counter(
+            "lookups", "Submodels, by where they were found.", ["tier"]
         )
-        self.evictions = self._counter(
-            "evictions", "Submodels evicted to make room.", "tier"
+        self.evictions = counter(
+            "evictions", "Submodels evicted to make room.", ["tier"]
         )
-        self.load_seconds = self._histogram(
-            "load_seconds", "From a missing row to a ready one.", _SECONDS
+        self.load_seconds = timer(
+            "load_seconds", "From a missing row to a ready one."
         )
-        self.fallbacks = self._counter(
+        self.fallbacks = counter(
             "fallbacks", "Utterances that the base answered instead."
         )
-        self.refusals = self._counter(
-            "refusals", "Requests refused without being served.", "reason"
+        self.refusals = counter(
+            "refusals", "Requests refused without being served.", ["reason"]
         )
 
     def watch(
@@ -70,21 +75,3 @@ class Metrics:
             f"submodels_{name}", text, registry=self.registry
         )
         gauge.set_function(function)
-
-    def _counter(
-        self, name: str, text: str, *labels: str
-    ) -> prometheus_client.Counter:
-        return prometheus_client.Counter(
-            f"submodels_{name}", text, labels, registry=self.registry
-        )
-
-    def _histogram(
-        self, name: str, text: str, buckets: tuple, *labels: str
-    ) -> prometheus_client.Histogram:
-        return prometheus_client.Histogram(
-            f"submodels_{name}",
-            text,
-            labels,
-            registry=self.registry,
-            buckets=buckets,
-        )

@@ -27,7 +27,6 @@ class StoreCommands:
     others go on. An OSError of the store stops all.
 
     Args:
-        store: the store.
         tenant: id; `list` takes all tenants if it is empty.
         as_json: whether to print lines of JSON.
     """
@@ -42,15 +41,19 @@ class StoreCommands:
         self._as_json = as_json
 
     def publish(
-        self, paths: list[str], speaker: str = "", gate: str = ""
+        self, paths: list[str], model_dir: str, speaker: str, gate: str
     ) -> str | None:
         """Publishes Submodel files.
 
         Args:
-            paths: of the files.
+            model_dir: of a run, whose Submodels are published too, or empty.
             speaker: the id to publish for; empty for the one in the file.
             gate: path of a results.json whose figures have to pass, or empty.
         """
+        if model_dir:
+            paths = paths + _files_of_run(model_dir)
+        if not paths:
+            raise ValueError("name Submodel files or --model_dir; see --help")
         if speaker and len(paths) > 1:
             raise ValueError("--speaker is for one file; publish one by one")
         results = gate_evidence.Results(gate) if gate else None
@@ -178,17 +181,12 @@ class StoreCommands:
                 tqdm.tqdm.write(f"error: {item}: {message}", file=sys.stderr)
             except OSError as error:
                 return f"{item}: {error} ({done} before: {index - refused})"
-        return (
-            f"{done} {index + 1 - refused} of {index + 1}" if refused else None
-        )
+        if refused:
+            return f"{done} {len(items) - refused} of {len(items)}"
+        return None
 
 
-def files_of_run(path: str) -> list[str]:
-    """Paths of the Submodel files of a run.
-
-    Raises:
-        ValueError: it has none.
-    """
+def _files_of_run(path: str) -> list[str]:
     folder = model_directory.ModelDirectory(path).submodels
     found = [
         posixpath.join(folder, name)

@@ -51,12 +51,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class DoesNotFitError(ValueError):
-    """The program needs more memory than a chip has.
-
-    Attributes:
-        needed_bytes: memory that the program needs.
-        available_bytes: memory that a program may use on the chip.
-    """
+    """The program needs more memory than one may use on a chip."""
 
     def __init__(self, message: str, needed_bytes: int, available_bytes: int):
         super().__init__(message)
@@ -74,10 +69,8 @@ class Lowered:
 
     Attributes:
         text: StableHLO.
-        specs: the function's arguments.
         captures: the tensors that it reads besides them, in the order of the
             module's further parameters; for a variable, its handle.
-        lower_seconds: how long TensorFlow took to trace and lower it.
     """
 
     text: str
@@ -131,9 +124,6 @@ def compile(
         num_replicas: how many chips run the program together. A sum over them
             is the function's own operation.
 
-    Returns:
-        The report on one chip.
-
     Raises:
         DoesNotFitError: a ValueError; the chip's memory is too small.
         ValueError: the topology is unknown, a shape is not static, or XLA
@@ -149,7 +139,7 @@ def compile(
 def compile_lowered(
     lowered: Lowered, target: topologies.Topology, num_replicas: int = 1
 ) -> aot_report.CompileReport:
-    """Compiles what `lower` returned; see `compile`."""
+    """Compiles what `lower` returned."""
     devices = _devices(target)[:num_replicas]
     start = time.perf_counter()
     executable = _compile_module(lowered.text, devices, target)
@@ -158,13 +148,13 @@ def compile_lowered(
     cost = executable.cost_analysis()
     (compiled,) = executable.hlo_modules()
     module = hlo.Module(compiled.as_serialized_hlo_module_proto())
-    excess = module.loop_excess(_cost) or (0.0, 0.0)
+    more_flops, more_bytes = module.loop_excess(_cost) or (0.0, 0.0)
     return aot_report.CompileReport(
         topology=target,
         lower_seconds=lowered.lower_seconds,
         compile_seconds=seconds,
-        flops=cost["flops"] + excess[0],
-        bytes_accessed=cost["bytes accessed"] + excess[1],
+        flops=cost["flops"] + more_flops,
+        bytes_accessed=cost["bytes accessed"] + more_bytes,
         argument_bytes=memory.argument_size_in_bytes,
         output_bytes=memory.output_size_in_bytes,
         alias_bytes=memory.alias_size_in_bytes,

@@ -7,11 +7,11 @@ loop runs it; `Module.loop_excess` says by how much that is too little.
 # Protocol buffers make their classes when they are imported.
 # pyright: reportAttributeAccessIssue=false
 
-import dataclasses
 import functools
 import math
 import re
 from collections import abc
+from typing import NamedTuple
 
 from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.compiler.xla.service import hlo_pb2
@@ -35,33 +35,21 @@ _PASSING = ("copy", "bitcast", "reshape", "copy-start", "copy-done", "convert")
 _MIRRORED = {"LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Loop:
-    """A while loop.
-
-    Attributes:
-        body: name of the computation that it repeats.
-        trip_count: how often the body runs at most; None if the module does
-            not say.
-    """
+class Loop(NamedTuple):
+    """A while loop: how often its body runs at most, or None if unknown."""
 
     body: str
     trip_count: int | None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Element:
+class _Element(NamedTuple):
     """An element of a loop's state."""
 
     index: int
 
 
 class Module:
-    """A compiled module.
-
-    Args:
-        serialized: bytes of its `HloModuleProto`.
-    """
+    """A compiled module, from the bytes of its `HloModuleProto`."""
 
     def __init__(self, serialized: bytes):
         self._proto = hlo_pb2.HloModuleProto.FromString(serialized)
@@ -120,13 +108,13 @@ class Module:
     ) -> list[float] | None:
         """The cost that is missing where every loop's body counts once.
 
+        A loop of unknown length counts once.
+
         Args:
-            cost: function of a serialized module that returns its figures,
-                in which each loop's body counts once.
+            cost: gives a serialized module's figures, counted in that way.
 
         Returns:
-            What to add to each figure; None if there is no loop. A loop of
-            unknown length counts once.
+            What to add to each figure; None if there is no loop.
         """
 
         @functools.cache
@@ -139,13 +127,10 @@ class Module:
             # The body is part of the count of every computation around it, up
             # to the entry: once in all.
             more = trips * (trip_count or 1) - trips
-            values = [more * x for x in cost_of(body)]
-            excess = [
-                a + b
-                for a, b in zip(
-                    excess or [0.0] * len(values), values, strict=True
-                )
-            ]
+            figures = cost_of(body)
+            excess = excess or [0.0] * len(figures)
+            for place, figure in enumerate(figures):
+                excess[place] += more * figure
         return excess
 
     def _walk(self, computation, parent_trips):
@@ -209,8 +194,6 @@ class Module:
         """The int or `_Element` that a value comes from, or None.
 
         Args:
-            computation: id.
-            operand: id of the instruction that gives the value.
             arguments: sources of the computation's parameters; empty for a
                 condition itself, whose parameter is the loop's state.
         """
@@ -233,11 +216,10 @@ class Module:
             return None
 
         def initial(side):
-            if isinstance(side, _Element):
-                return self._source(
-                    computation, state.operand_ids[side.index], {}
-                )
-            return side
+            if not isinstance(side, _Element):
+                return side
+            operand = state.operand_ids[side.index]
+            return self._source(computation, operand, {})
 
         left, right = sides
         if not isinstance(left, _Element):

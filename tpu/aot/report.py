@@ -10,8 +10,6 @@ class CompileReport:
     """Memory, arithmetic and traffic of the program of one chip.
 
     Attributes:
-        topology: what was compiled for.
-        compile_seconds: time that the TPU compiler took.
         flops: arithmetic of one call, every loop at its longest.
         bytes_accessed: memory traffic of one call as the compiler counts it.
             It includes traffic inside the chip, so HBM sees at most this.
@@ -19,12 +17,10 @@ class CompileReport:
         output_bytes: results and the variables' new values.
         alias_bytes: the part of the output that reuses the arguments' memory.
         temporary_bytes: peak memory of intermediate values.
-        code_bytes: the program itself.
         lower_seconds: time that TensorFlow took to trace and lower.
         collectives: kind to (count, bytes of their results).
         host_operations: what the chip leaves to its host; empty where the
             program runs on the chip alone.
-        host_bytes: memory of the host that the program uses.
         loops: for each loop, how often its body runs at most. None where the
             program does not say; such a body counts once in `flops` and
             `bytes_accessed`.
@@ -102,9 +98,8 @@ class CompileReport:
     @property
     def bound(self) -> str:
         """`"compute"` or `"memory"`, whichever sets the roofline."""
-        if self.compute_seconds >= self.memory_seconds:
-            return "compute"
-        return "memory"
+        is_compute = self.compute_seconds >= self.memory_seconds
+        return "compute" if is_compute else "memory"
 
     def to_dict(self) -> dict:
         """The figures as JSON values."""

@@ -26,8 +26,6 @@ class Description:
     """An exported base: its identity, and the inputs that it takes.
 
     Attributes:
-        base_fingerprint: a Submodel must have the same.
-        experiment: the registered name.
         sample_rate: of all audio, in hertz.
         max_samples: of the longest utterance.
         bucket_limits: ascending; an utterance of n samples falls in the first
@@ -38,7 +36,6 @@ class Description:
         num_values: length of a packed Submodel.
         residual_weight: a Submodel's must be equal: it is part of the graph,
             not of the packed vector.
-        max_tokens: most tokens of a text.
         beam_size: 1 for greedy decoding.
         requires_tensorflow_text: whether the graph has operations of
             TensorFlow Text, which a program that loads it must register.

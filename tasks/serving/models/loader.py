@@ -1,6 +1,7 @@
 """Loads base models: an engine, its queues and the Submodels that fit it."""
 
 import asyncio
+import dataclasses
 from collections import abc
 
 from tasks.serving import metrics as serving_metrics, threads
@@ -12,6 +13,7 @@ from tasks.serving.submodels import provider
 _THREADS = 2
 
 
+@dataclasses.dataclass
 class ModelLoader:
     """Loads versions in threads, beside those that serve.
 
@@ -19,17 +21,12 @@ class ModelLoader:
         engine_factory: makes a warmed-up engine of an export's path; blocks.
     """
 
-    def __init__(
-        self,
-        engine_factory: abc.Callable[[str], export_engine.Engine],
-        submodels: provider.SubmodelProvider,
-        limits: serving_limits.Limits,
-        metrics: serving_metrics.Metrics,
-    ) -> None:
-        self._engine_factory = engine_factory
-        self._submodels = submodels
-        self._limits = limits
-        self._metrics = metrics
+    engine_factory: abc.Callable[[str], export_engine.Engine]
+    submodels: provider.SubmodelProvider
+    limits: serving_limits.Limits
+    metrics: serving_metrics.Metrics
+
+    def __post_init__(self) -> None:
         self._threads = threads.ThreadPool("engines", _THREADS)
 
     async def load(
@@ -40,7 +37,7 @@ class ModelLoader:
         Raises:
             ValueError: the export takes no Submodels, or no row of them fits.
         """
-        engine = await self._threads.call(self._engine_factory, path)
+        engine = await self._threads.call(self.engine_factory, path)
         try:
             if engine.description.submodel:
                 raise ValueError(
@@ -52,12 +49,12 @@ class ModelLoader:
                 version,
                 path,
                 engine,
-                submodels=self._submodels.attach(engine.description),
+                submodels=self.submodels.attach(engine.description),
                 batcher=batcher.Batcher(
                     name,
                     engine,
-                    self._limits,
-                    self._metrics,
+                    self.limits,
+                    self.metrics,
                     asyncio.get_running_loop(),
                 ),
                 on_close=self._unload,
@@ -70,5 +67,5 @@ class ModelLoader:
         self._threads.close()
 
     async def _unload(self, version: versions.ModelVersion) -> None:
-        self._submodels.detach(version.submodels)
+        self.submodels.detach(version.submodels)
         await self._threads.call(version.engine.close)
