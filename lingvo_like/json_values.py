@@ -9,8 +9,7 @@ def canonical_json(value: Any) -> str:
     """JSON text that is always the same for equal values.
 
     Raises:
-        TypeError, ValueError: `value` cannot be written as JSON, or is nested
-            too deeply.
+        TypeError, ValueError: `value` cannot be written as JSON.
     """
     try:
         return json.dumps(

@@ -16,9 +16,8 @@ def _digest(keys: tuple[str | int, ...]) -> bytes:
 
 def generator(*keys: str | int) -> np.random.Generator:
     """A NumPy generator that depends on `keys` alone."""
-    return np.random.Generator(
-        np.random.PCG64(int.from_bytes(_digest(keys)[:16], "big"))
-    )
+    seed = int.from_bytes(_digest(keys)[:16], "big")
+    return np.random.Generator(np.random.PCG64(seed))
 
 
 def stateless_seed(*keys: str | int) -> np.ndarray:

@@ -81,10 +81,6 @@ class Format:
     ) -> tuple[Any, dict[str, dict]]:
         """Reads a file's metadata and its header of tensors.
 
-        Args:
-            data: the whole file.
-            base_fingerprint: the base model that the content must be for.
-
         Raises:
             ValueError: the file is cut off, too long or of another format; a
                 metadata field is missing, unknown or wrong; or the content is

@@ -2,20 +2,13 @@
 
 from typing import Any, TypeAlias
 
-import keras
-
 from lingvo_like import tensor_types
-from lingvo_like.layers import (
-    feed_forward,
-    lconv,
-    normalization,
-    relative_attention,
-)
+from lingvo_like.layers import feed_forward, layer, lconv, relative_attention
 
 Tensor: TypeAlias = tensor_types.Tensor
 
 
-class ConformerBlock(keras.layers.Layer):
+class ConformerBlock(layer.Layer):
     """Half a feed-forward, attention, convolution, half a feed-forward.
 
     Equation 1 of the paper. Each module starts with its own layer norm, and a
@@ -30,10 +23,8 @@ class ConformerBlock(keras.layers.Layer):
 
     Call arguments:
         x: `[batch, time, model_dim]`; padded frames may hold anything finite.
+            The output has its shape.
         paddings: `[batch, time]`.
-
-    Returns:
-        `[batch, time, model_dim]`.
     """
 
     def __init__(
@@ -67,9 +58,7 @@ class ConformerBlock(keras.layers.Layer):
             name="convolution",
         )
         self.second_feed_forward = self._feed_forward("second_feed_forward")
-        self.norm = normalization.LayerNorm(
-            dtype=self.dtype_policy, name="norm"
-        )
+        self.norm = self._norm("norm")
 
     def _feed_forward(self, name: str) -> feed_forward.FeedForward:
         return feed_forward.FeedForward(
@@ -96,13 +85,3 @@ class ConformerBlock(keras.layers.Layer):
         x = x + self.convolution(x, paddings, training=training)
         x = x + 0.5 * self.second_feed_forward(x, training=training)
         return self.norm(x)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model_dim": self.model_dim,
-            "num_heads": self.num_heads,
-            "kernel_size": self.kernel_size,
-            "feed_forward_expansion": self.feed_forward_expansion,
-            "dropout_rate": self.dropout_rate,
-        }

@@ -2,16 +2,15 @@
 
 from typing import Any, TypeAlias
 
-import keras
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import normalization
+from lingvo_like.layers import layer
 
 Tensor: TypeAlias = tensor_types.Tensor
 
 
-class FeedForward(keras.layers.Layer):
+class FeedForward(layer.Layer):
     """Layer norm, expansion, swish, projection (Gulati et al. 2020, 2.3).
 
     The block adds the half step and the residual.
@@ -21,10 +20,7 @@ class FeedForward(keras.layers.Layer):
         dropout_rate: after each product, in training.
 
     Call arguments:
-        x: `[batch, time, model_dim]`.
-
-    Returns:
-        `[batch, time, model_dim]`.
+        x: `[batch, time, model_dim]`; the output has its shape.
     """
 
     def __init__(
@@ -38,21 +34,11 @@ class FeedForward(keras.layers.Layer):
         self.model_dim = model_dim
         self.expansion = expansion
         self.dropout_rate = dropout_rate
-        self.norm = normalization.LayerNorm(
-            dtype=self.dtype_policy, name="norm"
-        )
-        self.expand = keras.layers.Dense(
-            model_dim * expansion, dtype=self.dtype_policy, name="expand"
-        )
-        self.project = keras.layers.Dense(
-            model_dim, dtype=self.dtype_policy, name="project"
-        )
-        self.inner_dropout = keras.layers.Dropout(
-            dropout_rate, dtype=self.dtype_policy, name="inner_dropout"
-        )
-        self.outer_dropout = keras.layers.Dropout(
-            dropout_rate, dtype=self.dtype_policy, name="outer_dropout"
-        )
+        self.norm = self._norm("norm")
+        self.expand = self._dense(model_dim * expansion, "expand")
+        self.project = self._dense(model_dim, "project")
+        self.inner_dropout = self._dropout(dropout_rate, "inner_dropout")
+        self.outer_dropout = self._dropout(dropout_rate, "outer_dropout")
 
     def build(self, x_shape: Any) -> None:
         self.norm.build(x_shape)
@@ -64,11 +50,3 @@ class FeedForward(keras.layers.Layer):
         x = ops.silu(self.expand(self.norm(x)))
         x = self.project(self.inner_dropout(x, training=training))
         return self.outer_dropout(x, training=training)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model_dim": self.model_dim,
-            "expansion": self.expansion,
-            "dropout_rate": self.dropout_rate,
-        }

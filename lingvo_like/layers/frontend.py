@@ -2,11 +2,11 @@
 
 from typing import Any, TypeAlias
 
-import keras
 import numpy as np
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib, tensor_types
+from lingvo_like.layers import layer
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -26,12 +26,7 @@ def mel_matrix(
 ) -> np.ndarray:
     """Triangular filters, evenly spaced on the HTK mel scale.
 
-    Args:
-        num_bins: the number of filters.
-        num_frequencies: bins of the spectrum, from 0 Hz to half the sample
-            rate.
-        lower_edge_hertz: where the first filter starts.
-        upper_edge_hertz: where the last filter ends.
+    The frequencies go from 0 Hz to half the sample rate.
 
     Returns:
         `[num_frequencies, num_bins]` float32.
@@ -63,7 +58,7 @@ def hertz_to_mel(hertz: float | np.ndarray) -> np.ndarray:
     return 1127.0 * np.log1p(np.asarray(hertz, "float64") / 700.0)
 
 
-class LogMelFrontend(keras.layers.Layer):
+class LogMelFrontend(layer.Layer):
     """Log-mel features, each bin normalised to mean 0 and deviation 1.
 
     Mean and deviation are those of the utterance's own valid frames, so that
@@ -73,12 +68,8 @@ class LogMelFrontend(keras.layers.Layer):
     `ceil(length / frame_step)` hold signal.
 
     Args:
-        sample_rate: in hertz.
-        num_bins: mel filters.
+        num_bins: mel filters, from `lower_edge_hertz` to `upper_edge_hertz`.
         frame_length_ms: length of a Hann window.
-        frame_step_ms: distance between windows.
-        lower_edge_hertz: lower edge of the lowest filter.
-        upper_edge_hertz: upper edge of the highest filter.
 
     Call arguments:
         audio: `[batch, samples]` float32 in [-1, 1].
@@ -184,14 +175,3 @@ class LogMelFrontend(keras.layers.Layer):
         centred = (features - mean) * valid
         variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / count
         return centred / ops.sqrt(variance + DEVIATION_FLOOR**2)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "sample_rate": self.sample_rate,
-            "num_bins": self.num_bins,
-            "frame_length_ms": self.frame_length_ms,
-            "frame_step_ms": self.frame_step_ms,
-            "lower_edge_hertz": self.lower_edge_hertz,
-            "upper_edge_hertz": self.upper_edge_hertz,
-        }

@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib, tensor_types
-from lingvo_like.layers import normalization
+from lingvo_like.layers import layer
 
 Tensor: TypeAlias = tensor_types.Tensor
 
 
-class LightConv(keras.layers.Layer):
+class LightConv(layer.Layer):
     """Pointwise, GLU, depthwise, norm, swish, pointwise (Gulati et al. 2020).
 
     Where the paper has a batch norm, a layer norm follows the depthwise
@@ -28,11 +28,9 @@ class LightConv(keras.layers.Layer):
         dropout_rate: of the output, in training.
 
     Call arguments:
-        x: `[batch, time, model_dim]`.
+        x: `[batch, time, model_dim]`; the output, without the residual, has
+            its shape.
         paddings: `[batch, time]`.
-
-    Returns:
-        `[batch, time, model_dim]`, without the residual.
     """
 
     def __init__(
@@ -46,13 +44,9 @@ class LightConv(keras.layers.Layer):
         self.model_dim = model_dim
         self.kernel_size = kernel_size
         self.dropout_rate = dropout_rate
-        self.norm = normalization.LayerNorm(
-            dtype=self.dtype_policy, name="norm"
-        )
+        self.norm = self._norm("norm")
         # Gate and value in one product; `glu` splits them.
-        self.expand = keras.layers.Dense(
-            2 * model_dim, dtype=self.dtype_policy, name="expand"
-        )
+        self.expand = self._dense(2 * model_dim, "expand")
         self.depthwise = keras.layers.DepthwiseConv1D(
             kernel_size,
             padding="valid",
@@ -60,15 +54,9 @@ class LightConv(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="depthwise",
         )
-        self.depthwise_norm = normalization.LayerNorm(
-            dtype=self.dtype_policy, name="depthwise_norm"
-        )
-        self.project = keras.layers.Dense(
-            model_dim, dtype=self.dtype_policy, name="project"
-        )
-        self.dropout = keras.layers.Dropout(
-            dropout_rate, dtype=self.dtype_policy, name="dropout"
-        )
+        self.depthwise_norm = self._norm("depthwise_norm")
+        self.project = self._dense(model_dim, "project")
+        self.dropout = self._dropout(dropout_rate, "dropout")
 
     def build(self, x_shape: Any, paddings_shape: Any = None) -> None:
         self.norm.build(x_shape)
@@ -87,11 +75,3 @@ class LightConv(keras.layers.Layer):
         x = self.depthwise(ops.pad(x, ((0, 0), (left, right), (0, 0))))
         x = self.project(ops.silu(self.depthwise_norm(x)))
         return self.dropout(x, training=training)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model_dim": self.model_dim,
-            "kernel_size": self.kernel_size,
-            "dropout_rate": self.dropout_rate,
-        }

@@ -15,10 +15,6 @@ def standardize(x: Tensor, epsilon: float) -> Tensor:
 
     The gradient is written out because automatic differentiation of mean and
     variance passes over the activations three times as often.
-
-    Args:
-        x: `[..., model_dim]`, any float type.
-        epsilon: added to the variance.
     """
 
     @ops.custom_gradient
@@ -49,14 +45,8 @@ def layer_norm(
 ) -> Tensor:
     """Normalises the last axis, in float32 (Ba et al. 2016, arXiv 1607.06450).
 
-    Args:
-        x: `[..., model_dim]`, any float type.
-        gamma: `[model_dim]` float32 tensor.
-        beta: `[model_dim]` float32 tensor.
-        epsilon: added to the variance.
-
-    Returns:
-        a tensor of the shape and type of `x`.
+    The result has the shape and type of `x`; `gamma` and `beta` are
+    `[model_dim]`.
     """
     gamma = ops.cast(ops.convert_to_tensor(gamma), "float32")
     beta = ops.cast(ops.convert_to_tensor(beta), "float32")
@@ -66,11 +56,7 @@ def layer_norm(
 class LayerNorm(keras.layers.Layer):
     """Layer norm over the last axis, computed in float32.
 
-    Args:
-        epsilon: added to the variance.
-
-    Call arguments:
-        x: `[..., model_dim]`; the output has its shape and type.
+    The output has the shape and type of `x`.
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:

@@ -3,11 +3,10 @@
 import math
 from typing import Any, TypeAlias
 
-import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib, tensor_types
-from lingvo_like.layers import normalization
+from lingvo_like.layers import layer
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -51,7 +50,7 @@ def relative_shift(logits: Tensor) -> Tensor:
     return ops.reshape(x, (-1, heads, time, distances))[:, :, :, :time]
 
 
-class RelativeAttention(keras.layers.Layer):
+class RelativeAttention(layer.Layer):
     """Layer norm and multi-head self-attention over the valid frames.
 
     A logit is `(q + u) k + (q + v) r` (Dai et al. 2019, arXiv 1901.02860,
@@ -61,11 +60,9 @@ class RelativeAttention(keras.layers.Layer):
         dropout_rate: of the weights and of the output, in training.
 
     Call arguments:
-        x: `[batch, time, model_dim]`.
+        x: `[batch, time, model_dim]`; the output, without the residual, has
+            its shape.
         paddings: `[batch, time]`; padded frames are not attended to.
-
-    Returns:
-        `[batch, time, model_dim]`, without the residual.
 
     Raises:
         ValueError: `model_dim` is odd or no multiple of `num_heads`.
@@ -88,26 +85,13 @@ class RelativeAttention(keras.layers.Layer):
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
         self.head_dim = model_dim // num_heads
-        self.norm = normalization.LayerNorm(
-            dtype=self.dtype_policy, name="norm"
-        )
+        self.norm = self._norm("norm")
         # One product for all three, which reads the activations once.
         self.query_key_value = self._dense(3 * model_dim, "query_key_value")
         self.position = self._dense(model_dim, "position", use_bias=False)
         self.output_projection = self._dense(model_dim, "output_projection")
-        self.weights_dropout = keras.layers.Dropout(
-            dropout_rate, dtype=self.dtype_policy, name="weights_dropout"
-        )
-        self.output_dropout = keras.layers.Dropout(
-            dropout_rate, dtype=self.dtype_policy, name="output_dropout"
-        )
-
-    def _dense(
-        self, units: int, name: str, use_bias: bool = True
-    ) -> keras.layers.Dense:
-        return keras.layers.Dense(
-            units, use_bias=use_bias, dtype=self.dtype_policy, name=name
-        )
+        self.weights_dropout = self._dropout(dropout_rate, "weights_dropout")
+        self.output_dropout = self._dropout(dropout_rate, "output_dropout")
 
     def build(self, x_shape: Any, paddings_shape: Any = None) -> None:
         self.norm.build(x_shape)
@@ -142,23 +126,15 @@ class RelativeAttention(keras.layers.Layer):
             "bthd,rhd->bhtr", query + self._cast(self.position_bias), positions
         )
         logits = ops.cast(content + relative_shift(distance), "float32")
-        weights = self._softmax(logits / math.sqrt(self.head_dim), paddings)
-        weights = self.weights_dropout(self._cast(weights), training=training)
+        mask = paddings_lib.to_mask(paddings)[:, None, None, :]
+        logits = ops.where(
+            mask, logits / math.sqrt(self.head_dim), MASKED_LOGIT
+        )
+        weights = self._cast(ops.softmax(logits, axis=-1))
+        weights = self.weights_dropout(weights, training=training)
         x = ops.einsum("bhts,bshd->bthd", weights, value)
         x = ops.reshape(x, (-1, time, self.model_dim))
         return self.output_dropout(self.output_projection(x), training=training)
 
-    def _softmax(self, logits: Tensor, paddings: Tensor) -> Tensor:
-        mask = paddings_lib.to_mask(paddings)[:, None, None, :]
-        return ops.softmax(ops.where(mask, logits, MASKED_LOGIT), axis=-1)
-
     def _cast(self, x: Tensor) -> Tensor:
         return ops.cast(x, self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model_dim": self.model_dim,
-            "num_heads": self.num_heads,
-            "dropout_rate": self.dropout_rate,
-        }

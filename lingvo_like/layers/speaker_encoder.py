@@ -8,27 +8,28 @@ dense layers turn them into a point of the space.
 Letters: s speakers, u utterances of a speaker, t time, d model_dim.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib, tensor_types
+from lingvo_like.layers import layer
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 # Added to variances before the root, whose slope at zero is infinite.
 EPSILON = 1e-5
 
 
-class SpeakerEncoder(keras.layers.Layer):
+class SpeakerEncoder(layer.Layer):
     """Predicts embeddings from a few utterances of each speaker.
 
     Everything is computed in float32, whatever the policy: means and deviations
     over thousands of frames differ by less than bfloat16 resolves.
 
     Args:
-        model_dim: width of the base's activations.
-        embedding_dim: width of an embedding.
         inner_dim: width between the two dense layers.
 
     Call arguments:
@@ -87,9 +88,7 @@ class SpeakerEncoder(keras.layers.Layer):
         self.project.build((None, self.inner_dim))
         self.built = True
 
-    def statistics(
-        self, x: tensor_types.Tensor, paddings: tensor_types.Tensor
-    ) -> tensor_types.Tensor:
+    def statistics(self, x: Tensor, paddings: Tensor) -> Tensor:
         """Mean and deviation over the valid frames of each utterance.
 
         An utterance without a frame gives zeros. Padded frames never count,
@@ -116,10 +115,8 @@ class SpeakerEncoder(keras.layers.Layer):
         return ops.reshape(pooled, (*shape[:-2], 2 * self.model_dim))
 
     def average(
-        self,
-        statistics: tensor_types.Tensor,
-        weights: tensor_types.Tensor | None = None,
-    ) -> tensor_types.Tensor:
+        self, statistics: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """The mean over a speaker's utterances.
 
         Args:
@@ -136,12 +133,12 @@ class SpeakerEncoder(keras.layers.Layer):
         total = ops.maximum(ops.sum(shares, axis=1), EPSILON)
         return ops.sum(kept, axis=1) / total
 
-    def predict(self, statistics: tensor_types.Tensor) -> tensor_types.Tensor:
+    def predict(self, statistics: Tensor) -> Tensor:
         """Embeddings `[s, embedding_dim]` from averages `[s, 2 d]`."""
         x = (ops.cast(statistics, "float32") - self.offset) * self.scale
         return self.project(self.expand(x))
 
-    def adapt(self, statistics: tensor_types.Tensor) -> None:
+    def adapt(self, statistics: Tensor) -> None:
         """Sets the offset and scale of the input from the training speakers.
 
         A few channels of the activations are large for all speakers; the small
@@ -171,22 +168,11 @@ class SpeakerEncoder(keras.layers.Layer):
         self.scale.assign(scale if len(values) > 1 else np.ones_like(scale))
 
     def call(
-        self,
-        x: tensor_types.Tensor,
-        paddings: tensor_types.Tensor,
-        weights: tensor_types.Tensor | None = None,
-    ) -> tensor_types.Tensor:
+        self, x: Tensor, paddings: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         return self.predict(self.average(self.statistics(x, paddings), weights))
 
     def compute_output_shape(
         self, x_shape: tuple, *args: Any, **kwargs: Any
     ) -> tuple:
         return (x_shape[0], self.embedding_dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model_dim": self.model_dim,
-            "embedding_dim": self.embedding_dim,
-            "inner_dim": self.inner_dim,
-        }

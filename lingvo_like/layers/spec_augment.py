@@ -26,15 +26,10 @@ def apply(
     features, Hugging Face's SpecAugment uses 0 too.
 
     Args:
-        features: `[batch, time, num_bins]` float.
-        freq_starts: `[batch, freq_masks]` int, first bin of each mask.
-        freq_widths: `[batch, freq_masks]` int, bins of each; 0 masks none.
-        time_starts: `[batch, time_masks]` int, first frame of each mask.
-        time_widths: `[batch, time_masks]` int, frames of each; 0 masks none.
-
-    Returns:
-        features of the same shape and dtype. Padded frames outside the masks
-        are unchanged.
+        features: `[batch, time, num_bins]` float; the result is like it.
+        freq_starts, freq_widths: `[batch, freq_masks]` int, first bin and
+            number of bins of each mask; 0 bins mask none.
+        time_starts, time_widths: `[batch, time_masks]` int, of frames.
     """
     masked_bins = _covered(freq_starts, freq_widths, features.shape[2])
     masked_frames = _covered(time_starts, time_widths, features.shape[1])

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib, tensor_types
+from lingvo_like.layers import layer
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -20,7 +21,7 @@ def subsample_paddings(paddings: Tensor) -> Tensor:
     return paddings[:, ::FACTOR]
 
 
-class ConvSubsampling(keras.layers.Layer):
+class ConvSubsampling(layer.Layer):
     """Two 3x3 convolutions of stride 2 and a projection (Gulati et al. 2020).
 
     The input is surrounded by one zero on each side explicitly. "same" padding
@@ -36,8 +37,7 @@ class ConvSubsampling(keras.layers.Layer):
         paddings: `[batch, time]`.
 
     Returns:
-        activations `[batch, ceil(time / 4), model_dim]`. Their paddings are
-        `subsample_paddings(paddings)`.
+        `[batch, ceil(time / 4), model_dim]`.
     """
 
     def __init__(
@@ -48,12 +48,8 @@ class ConvSubsampling(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         self.first_conv = self._conv("first_conv")
         self.second_conv = self._conv("second_conv")
-        self.projection = keras.layers.Dense(
-            model_dim, dtype=self.dtype_policy, name="projection"
-        )
-        self.dropout = keras.layers.Dropout(
-            dropout_rate, dtype=self.dtype_policy, name="dropout"
-        )
+        self.projection = self._dense(model_dim, "projection")
+        self.dropout = self._dropout(dropout_rate, "dropout")
 
     def _conv(self, name: str) -> keras.layers.Conv2D:
         return keras.layers.Conv2D(
@@ -86,13 +82,6 @@ class ConvSubsampling(keras.layers.Layer):
         time = ops.shape(x)[1]
         x = ops.reshape(x, (-1, time, x.shape[2] * x.shape[3]))
         return self.dropout(self.projection(x), training=training)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model_dim": self.model_dim,
-            "dropout_rate": self.dropout_rate,
-        }
 
 
 def _surrounded(x: Tensor, paddings: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import keras
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import normalization
+from lingvo_like.layers import layer as layer_lib
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -28,13 +28,7 @@ MASKED = -1e9
 def linear(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ kernel + bias` on the last axis, as one two-dimensional product.
 
-    Args:
-        x: `[..., input_dim]`.
-        kernel: `[input_dim, output_dim]`.
-        bias: `[output_dim]`.
-
-    Returns:
-        `[..., output_dim]` of the type of `x`.
+    Everything is computed in the type of `x`.
     """
     leading = ops.shape(x)[:-1]
     kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
@@ -65,8 +59,7 @@ def gelu(x: Tensor) -> Any:
 def split_heads(x: Tensor, num_heads: int, transposed: bool = False) -> Tensor:
     """`[batch, time, dim]` to `[batch, heads, time, head_dim]`.
 
-    Args:
-        transposed: exchanges the last two axes of the result.
+    `transposed` exchanges the last two axes of the result.
     """
     batch, time, dim = ops.shape(x)
     x = ops.reshape(x, (batch, time, num_heads, dim // num_heads))
@@ -113,14 +106,9 @@ def causal_mask(time: int) -> Tensor:
 def named_weights(
     layer: keras.layers.Layer, sublayers: abc.Sequence[keras.layers.Layer]
 ) -> dict[str, keras.Variable]:
-    """Weights by names that do not depend on where the layer was built.
+    """A built layer's weights, by `name` or `sublayer/name`.
 
-    Args:
-        layer: must be built.
-        sublayers: the layer's own, with different names.
-
-    Returns:
-        variables by `weight`, for the layer's own, or `sublayer/weight`.
+    The names do not depend on where the layer was built.
     """
     inner = {id(weight) for sub in sublayers for weight in sub.weights}
     named = {w.name: w for w in layer.weights if id(w) not in inner}
@@ -131,7 +119,7 @@ def named_weights(
     return named
 
 
-class _Block(keras.layers.Layer):
+class _Block(layer_lib.Layer):
     """Self attention's weights, and the feed-forward network.
 
     Kernels are zeros until pretrained ones are assigned. Drawing the initial
@@ -161,9 +149,6 @@ class _Block(keras.layers.Layer):
     def sublayers(self) -> list[keras.layers.Layer]:
         """The inner layers that own weights."""
         return [self.attention_norm, self.feed_forward_norm]
-
-    def _norm(self, name: str) -> normalization.LayerNorm:
-        return normalization.LayerNorm(dtype=self.dtype_policy, name=name)
 
     def _kernel(self, name: str, input_dim: int, output_dim: int) -> Any:
         return self.add_weight(
@@ -209,23 +194,11 @@ class _Block(keras.layers.Layer):
         y = gelu(linear(y, self.expand_kernel, self.expand_bias))
         return x + linear(y, self.contract_kernel, self.contract_bias)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model_dim": self.model_dim,
-            "num_heads": self.num_heads,
-            "feed_forward_dim": self.feed_forward_dim,
-        }
-
 
 class EncoderBlock(_Block):
     """Self attention over every frame, then a feed-forward network.
 
-    Args:
-        feed_forward_dim: inner width of the feed-forward network.
-
-    Call arguments:
-        x: `[batch, time, model_dim]`; the output has its shape.
+    `x` and the output are `[batch, time, model_dim]`.
     """
 
     def call(self, x: Tensor) -> Tensor:
@@ -241,9 +214,6 @@ class EncoderBlock(_Block):
 class DecoderBlock(_Block):
     """Self attention, attention to the encoder, and a feed-forward network.
 
-    Args:
-        feed_forward_dim: inner width of the feed-forward network.
-
     Call arguments:
         x: `[batch * beams, time, model_dim]`.
         source: keys and values of the encoder's output, from `source`.
@@ -257,8 +227,14 @@ class DecoderBlock(_Block):
         the output, of the shape of `x`, and the keys and values attended to.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        model_dim: int,
+        num_heads: int,
+        feed_forward_dim: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model_dim, num_heads, feed_forward_dim, **kwargs)
         self.source_norm = self._norm("source_norm")
 
     @property

@@ -9,7 +9,7 @@ of them. With a frozen basis, each embedding depends on its own speaker alone.
 """
 
 from collections import abc
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,8 @@ from lingvo_like.space import (
 from lingvo_like.stack import rows, stack, trainable
 from lingvo_like.submodel import layout as submodel_layout, selection, sites
 
+Tensor: TypeAlias = tensor_types.Tensor
+
 EMBEDDING = "embedding"
 BASIS = "basis/"
 ENCODER = "encoder/"
@@ -30,9 +32,10 @@ ENCODER = "encoder/"
 class EmbeddingSpace(stack.SpeakerSlots):
     """The Submodels of speakers, as points in the span of a basis.
 
+    The methods that have no docstring are those of `TrainableSubmodels`.
+
     Args:
         speakers: speaker ids; a speaker's slot is its position.
-        layout: the tensors of one Submodel.
         embedding_dim: number of elements in the basis.
         residual_weight: factor of each adapter's branch.
         normalization: one of `embeddings.NORMALIZATIONS`.
@@ -105,7 +108,6 @@ class EmbeddingSpace(stack.SpeakerSlots):
 
     @property
     def variables_by_name(self) -> dict[str, rows.Variable]:
-        """Every variable by a stable name."""
         encoder = self.encoder.variables_by_name if self.encoder else {}
         return {
             EMBEDDING: self.embeddings,
@@ -116,7 +118,6 @@ class EmbeddingSpace(stack.SpeakerSlots):
 
     @property
     def shared_names(self) -> abc.Set[str]:
-        """Names of the variables that all speakers share."""
         return self.variables_by_name.keys() - {EMBEDDING}
 
     def initialize(self, seed: int) -> None:
@@ -129,19 +130,13 @@ class EmbeddingSpace(stack.SpeakerSlots):
         if self.encoder:
             self.encoder.initialize(seed)
         scale = self.initial_scale / np.sqrt(self.embedding_dim)
-        self.set_embeddings(
-            np.stack(
-                [
-                    random_streams.generator(
-                        "embedding", seed, speaker
-                    ).standard_normal(self.embedding_dim)
-                    * scale
-                    for speaker in self.speakers
-                ]
-            )
-        )
+        embeddings = []
+        for speaker in self.speakers:
+            stream = random_streams.generator("embedding", seed, speaker)
+            embeddings.append(stream.standard_normal(self.embedding_dim))
+        self.set_embeddings(scale * np.stack(embeddings))
 
-    def set_embeddings(self, embeddings: tensor_types.Tensor) -> None:
+    def set_embeddings(self, embeddings: Tensor) -> None:
         """Puts all speakers' `[speakers, embedding_dim]`, and their mean."""
         embeddings = np.asarray(embeddings, np.float32)
         self.embeddings.assign(embeddings)
@@ -152,18 +147,12 @@ class EmbeddingSpace(stack.SpeakerSlots):
         for name, variable in self.basis.variables_by_name.items():
             variable.assign(basis[name])
 
-    def trainables(
-        self, row_indices: tensor_types.Tensor
-    ) -> dict[str, tensor_types.Tensor]:
+    def trainables(self, row_indices: Tensor) -> dict[str, Tensor]:
         """The tensors that a step differentiates by.
 
-        Args:
-            row_indices: `[speakers]` int32.
-
-        Returns:
-            `EMBEDDING`, the speakers' `[speakers, embedding_dim]`; and, unless
-            the basis is frozen, the elements, named `BASIS` + name, and the
-            weights of the speaker encoder, named `ENCODER` + name.
+        They are `EMBEDDING`, the speakers' `[speakers, embedding_dim]`; and,
+        unless the basis is frozen, the elements, named `BASIS` + name, and the
+        weights of the speaker encoder, named `ENCODER` + name.
         """
         result = selection.select({EMBEDDING: self.embeddings}, row_indices)
         if self.basis_trainable:
@@ -172,10 +161,7 @@ class EmbeddingSpace(stack.SpeakerSlots):
                 result |= _prefixed(ENCODER, self.encoder.tensors())
         return result
 
-    def select(
-        self, row_indices: tensor_types.Tensor
-    ) -> dict[str, tensor_types.Tensor]:
-        """The weights `[speakers, ...]` of a batch, by tensor name."""
+    def select(self, row_indices: Tensor) -> dict[str, Tensor]:
         embeddings = selection.select({EMBEDDING: self.embeddings}, row_indices)
         return self._mix(embeddings[EMBEDDING], self._elements())
 
@@ -183,7 +169,7 @@ class EmbeddingSpace(stack.SpeakerSlots):
         self,
         trainables: tensor_types.TensorsByName,
         inputs: trainable.StepInputs,
-    ) -> tuple[dict[str, tensor_types.Tensor], tensor_types.Tensor]:
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """The weights of a training step, and the speaker encoder's loss.
 
         Elements and speakers are dropped by each speaker's own seed. The loss
@@ -212,20 +198,13 @@ class EmbeddingSpace(stack.SpeakerSlots):
             for name, variable in self.basis.variables_by_name.items()
         }
 
-    def _normalize(self, embeddings: tensor_types.Tensor):
+    def _normalize(self, embeddings):
         return embeddings_lib.normalize(embeddings, self.normalization)
 
-    def _mix(
-        self,
-        embeddings: tensor_types.Tensor,
-        elements: tensor_types.TensorsByName,
-        keeping: tensor_types.Tensor = 1.0,
-    ) -> dict[str, tensor_types.Tensor]:
+    def _mix(self, embeddings, elements, keeping: Tensor = 1.0):
         return selection.select(elements, keeping * self._normalize(embeddings))
 
-    def _listen(
-        self, inputs: trainable.StepInputs
-    ) -> tensor_types.Tensor | None:
+    def _listen(self, inputs: trainable.StepInputs) -> Tensor | None:
         """The input of the speaker encoder; None where none is trained."""
         if not self.encoder or not self.basis_trainable:
             return None
@@ -267,13 +246,11 @@ class EmbeddingSpace(stack.SpeakerSlots):
     def site_functions(
         self,
         weights: tensor_types.TensorsByName,
-        dropout_masks: abc.Mapping[int, tensor_types.Tensor] | None = None,
+        dropout_masks: abc.Mapping[int, Tensor] | None = None,
     ) -> dict[int, sites.SiteFunction]:
-        """What a base model calls at each site; see `sites.site_functions`."""
         return self.basis.site_functions(weights, dropout_masks)
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
-        """The tensors of one Submodel."""
         return {
             name: np.asarray(weights[0])
             for name, weights in self.select([slot]).items()

@@ -1,26 +1,24 @@
 """The normalizations of speaker embeddings."""
 
+from typing import TypeAlias
+
 from keras import ops
 
 from lingvo_like import tensor_types
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 NORMALIZATIONS = ("none", "softmax", "unit")
 # The squared length below which "unit" leaves an embedding as it is.
 _EPSILON = 1e-12
 
 
-def normalize(
-    embeddings: tensor_types.Tensor, normalization: str
-) -> tensor_types.Tensor:
-    """Embeddings as they mix the basis.
+def normalize(embeddings: Tensor, normalization: str) -> Tensor:
+    """Learned embeddings `[..., embedding_dim]`, as they mix the basis.
 
     Args:
-        embeddings: `[..., embedding_dim]` float32, as they are learned.
         normalization: "none"; "softmax", which gives weights that add up to
             one; or "unit", which gives length one and leaves zero at zero.
-
-    Returns:
-        `[..., embedding_dim]` float32.
     """
     check_normalization(normalization)
     if normalization == "softmax":

@@ -5,7 +5,7 @@ layer is called with the weights that a step differentiates by.
 """
 
 from collections import abc
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -15,14 +15,11 @@ from lingvo_like import random_streams, tensor_types
 from lingvo_like.layers import speaker_encoder
 from lingvo_like.stack import rows
 
+Tensor: TypeAlias = tensor_types.Tensor
+
 
 class SpaceEncoder(tf.Module):
     """A `SpeakerEncoder` whose weights a step can watch.
-
-    Args:
-        model_dim: width of the base model's activations.
-        embedding_dim: width of the space's embeddings.
-        inner_dim: width between the dense layers.
 
     Attributes:
         layer: `SpeakerEncoder`; its own weights are never read.
@@ -64,7 +61,7 @@ class SpaceEncoder(tf.Module):
                 value *= np.sqrt(2.0 / shape[1]) if inner else 0.01
             variable.assign(value.astype(np.float32))
 
-    def adapt(self, statistics: tensor_types.Tensor) -> None:
+    def adapt(self, statistics: Tensor) -> None:
         """Adapts to statistics `[n, 2 model_dim]`; see `SpeakerEncoder`."""
         self.layer.adapt(statistics)
         weights = weights_by_name(self.layer)
@@ -98,10 +95,10 @@ class SpaceEncoder(tf.Module):
 
     def statistics(
         self,
-        activations: tensor_types.Tensor,
-        paddings: tensor_types.Tensor,
-        utterance_weights: tensor_types.Tensor,
-    ) -> tensor_types.Tensor:
+        activations: Tensor,
+        paddings: Tensor,
+        utterance_weights: Tensor,
+    ) -> Tensor:
         """The encoder's input, averaged over each speaker's utterances.
 
         Args:
@@ -118,10 +115,8 @@ class SpaceEncoder(tf.Module):
         return self.layer.average(each, utterance_weights)
 
     def predict(
-        self,
-        tensors: tensor_types.TensorsByName,
-        statistics: tensor_types.Tensor,
-    ) -> tensor_types.Tensor:
+        self, tensors: tensor_types.TensorsByName, statistics: Tensor
+    ) -> Tensor:
         """Embeddings `[s, embedding_dim]` under the weights `tensors`."""
         weights = weights_by_name(self.layer)
         mapping = [(weights[name], tensors[name][0]) for name in weights]
@@ -139,11 +134,7 @@ def weights_by_name(
 def restored(
     config: abc.Mapping[str, Any], tensors: abc.Mapping[str, np.ndarray]
 ) -> speaker_encoder.SpeakerEncoder:
-    """The `SpeakerEncoder` of a space's file.
-
-    Args:
-        config: from `SpaceEncoder.config`.
-        tensors: weights by name.
+    """The `SpeakerEncoder` of a space's file, with a `SpaceEncoder.config`.
 
     Raises:
         ValueError: the config or the tensors are those of another layer.

@@ -105,10 +105,8 @@ class Space:
     ) -> dict[str, np.ndarray]:
         """The tensors of the Submodel at a point of the space.
 
-        They equal what an `EmbeddingSpace` selects.
-
-        Args:
-            embedding: `[embedding_dim]`, before it is normalized.
+        They equal what an `EmbeddingSpace` selects. The embedding
+        `[embedding_dim]` is not normalized yet.
 
         Raises:
             SpaceError: the embedding has another shape or is not finite.
@@ -180,13 +178,7 @@ def create(
 ) -> Space:
     """The content of an `EmbeddingSpace`, checked and with its checksum.
 
-    Args:
-        space: what was trained.
-        base_fingerprint: the base model that the space is for.
-        experiment: registered name of the experiment.
-        values: hyperparameters of the experiment.
-        base_description: the base model's frontend and tokenizer.
-        training: summary of the training.
+    The other arguments are fields of its `Metadata`.
 
     Raises:
         SpaceError: a value is not finite or not JSON.
@@ -206,12 +198,8 @@ def create(
             name: variable.numpy()[0]
             for name, variable in space.encoder.variables_by_name.items()
         }
-        encoder = {
-            "config": space.encoder.config,
-            "shapes": {
-                name: list(each.shape) for name, each in weights.items()
-            },
-        }
+        shapes = {name: list(each.shape) for name, each in weights.items()}
+        encoder = {"config": space.encoder.config, "shapes": shapes}
         for name, each in weights.items():
             tensors[embedding_space.ENCODER + name] = each
     plain = tensor_file.plain_json
@@ -236,21 +224,14 @@ def create(
         hyperparams.to_dict(metadata)  # Checks the types of all fields.
         tensors = tensor_file.checked_tensors(
             metadata.tensor_shapes,
-            {
-                name: np.array(each, np.float32)
-                for name, each in tensors.items()
-            },
+            {k: np.array(v, np.float32) for k, v in tensors.items()},
         )
         sha256 = tensor_file.checksum(metadata, tensors)
     return Space(tensors, dataclasses.replace(metadata, sha256=sha256))
 
 
 def save(path: str | os.PathLike[str], space: Space) -> None:
-    """Writes a space's file, whole or not at all.
-
-    Args:
-        path: local or `gs://`.
-        space: what to write.
+    """Writes a space's file, local or `gs://`, whole or not at all.
 
     Raises:
         SpaceError: it is too large.
@@ -264,11 +245,7 @@ def save(path: str | os.PathLike[str], space: Space) -> None:
 def load(
     path: str | os.PathLike[str], base_fingerprint: str | None = None
 ) -> Space:
-    """Reads a space.
-
-    Args:
-        path: local or `gs://`.
-        base_fingerprint: the base model that it must be for.
+    """Reads a space, which must be for the base model of this fingerprint.
 
     Raises:
         SpaceError: the file cannot be read, is cut off, altered or of another

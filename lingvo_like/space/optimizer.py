@@ -60,19 +60,16 @@ class SpaceAdamW(tf.Module):
 
     @property
     def state_by_name(self) -> dict[str, rows.Variable]:
-        """Every variable of the optimizer by a stable name."""
+        parts = {_OWN: self.embeddings}
+        parts |= {prefix: part for prefix, (part, _) in self._shared.items()}
         return {
             prefix + name: variable
-            for prefix, part in (
-                (_OWN, self.embeddings),
-                *((prefix, part) for prefix, (part, _) in self._shared.items()),
-            )
+            for prefix, part in parts.items()
             for name, variable in part.state_by_name.items()
         }
 
     @property
     def shared_names(self) -> abc.Set[str]:
-        """Names in `state_by_name` that all speakers share."""
         return {
             name for name in self.state_by_name if not name.startswith(_OWN)
         }
@@ -87,8 +84,7 @@ class SpaceAdamW(tf.Module):
         """One step of the speakers that are active, and of what they share.
 
         Args:
-            row_indices: `[speakers]` int32, all different.
-            active: `[speakers]` bool, False where a place is empty.
+            row_indices, active: see `SlotAdamW.update`.
             trainables: from `EmbeddingSpace.trainables(row_indices)`.
             gradients: like `trainables`, of the sum of the speakers' losses.
 

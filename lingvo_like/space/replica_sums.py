@@ -10,13 +10,13 @@ _sum = contextvars.ContextVar("sum", default=None)
 
 @contextlib.contextmanager
 def summed_by(function):
-    """What is traced inside sums over replicas by a function of its own.
+    """Sums over replicas by another function, in what is traced inside.
 
     A program that is compiled for chips which are not there has no strategy.
 
     Args:
-        function: of a tensor that returns its sum over all replicas; None for
-            that of the strategy.
+        function: returns a tensor's sum over all replicas; None for the
+            strategy's own.
     """
     token = _sum.set(function)
     try:
@@ -26,14 +26,7 @@ def summed_by(function):
 
 
 def over_replicas(tensors):
-    """The sum of each tensor over all replicas of the step that is running.
-
-    Args:
-        tensors: a structure of tensors.
-
-    Returns:
-        a structure like it; where there is one replica, `tensors` itself.
-    """
+    """A structure of tensors, each summed over the step's replicas."""
     if _sum.get() is not None:
         return tf.nest.map_structure(_sum.get(), tensors)
     context = tf.distribute.get_replica_context()

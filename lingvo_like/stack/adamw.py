@@ -8,16 +8,17 @@ them back afterwards, under TensorFlow (`slot_adamw.SlotAdamW`) as under JAX.
 
 import dataclasses
 from collections import abc
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.stack import learning_rate as learning_rate_lib
 
+Tensor: TypeAlias = tensor_types.Tensor
 # Adds a list of tensors. A backend's own function may round differently from
 # one sum after the other.
-AddFunction = abc.Callable[[list], tensor_types.Tensor]
+AddFunction = abc.Callable[[list], Tensor]
 
 
 class State(NamedTuple):
@@ -30,24 +31,18 @@ class State(NamedTuple):
         second_moments: `[speakers, ...]` by name.
     """
 
-    steps: tensor_types.Tensor
-    skipped: tensor_types.Tensor
+    steps: Tensor
+    skipped: Tensor
     first_moments: tensor_types.TensorsByName
     second_moments: tensor_types.TensorsByName
 
 
 class Update(NamedTuple):
-    """The result of a step.
-
-    Attributes:
-        weights: the new weights `[speakers, ...]` by name.
-        state: the new state.
-        norms: `[speakers]`, each speaker's gradient norm before clipping.
-    """
+    """The new weights and state, and each speaker's norm before clipping."""
 
     weights: tensor_types.TensorsByName
     state: State
-    norms: tensor_types.Tensor
+    norms: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +75,7 @@ class AdamW:
     def __post_init__(self) -> None:
         learning_rate_lib.check_decay(self.decay)
 
-    def learning_rate_at(
-        self, steps: tensor_types.Tensor
-    ) -> tensor_types.Tensor:
+    def learning_rate_at(self, steps: Tensor) -> Tensor:
         """The learning rate `[speakers]` of each slot's own update."""
         return learning_rate_lib.at(
             steps,
@@ -95,10 +88,10 @@ class AdamW:
     def update(
         self,
         state: State,
-        active: tensor_types.Tensor,
+        active: Tensor,
         weights: tensor_types.TensorsByName,
         gradients: tensor_types.TensorsByName,
-        learning_rate: tensor_types.Tensor | None = None,
+        learning_rate: Tensor | None = None,
         add: AddFunction = sum,
     ) -> Update:
         """One step of the slots that are active.
@@ -112,7 +105,11 @@ class AdamW:
             learning_rate: float scalar that replaces the schedule.
             add: adds the squares of a speaker's gradients.
         """
-        norms = gradient_norms(gradients, add)
+        squares = [
+            ops.sum(ops.square(ops.reshape(g, (ops.shape(g)[0], -1))), axis=1)
+            for g in gradients.values()
+        ]
+        norms = ops.sqrt(add(squares))
         finite = ops.isfinite(norms)
         counted = ops.cast(active, "int32")
         steps = state.steps + counted
@@ -163,27 +160,8 @@ class AdamW:
         )
         new = before - rate * (direction + self.weight_decay * before)
         # A zero gradient is not "no update", so the old bits are chosen.
-        return tuple(
-            ops.where(taken, value, old)
-            for value, old in (
-                (new, before),
-                (first, first_before),
-                (second, second_before),
-            )
+        return (
+            ops.where(taken, new, before),
+            ops.where(taken, first, first_before),
+            ops.where(taken, second, second_before),
         )
-
-
-def gradient_norms(
-    gradients: tensor_types.TensorsByName, add: AddFunction = sum
-) -> tensor_types.Tensor:
-    """The norm `[speakers]` of each speaker's gradient over all its tensors."""
-    return ops.sqrt(
-        add(
-            [
-                ops.sum(
-                    ops.square(ops.reshape(g, (ops.shape(g)[0], -1))), axis=1
-                )
-                for g in gradients.values()
-            ]
-        )
-    )

@@ -16,7 +16,7 @@ def at(
     warmup_steps: int = 0,
     decay: str = "cosine",
 ) -> tensor_types.Tensor:
-    """The learning rate of each slot's own update.
+    """The learning rate `[speakers]` float32 of each slot's own update.
 
     Args:
         steps: `[speakers]`, the slot's update count; the first update is 1.
@@ -24,9 +24,6 @@ def at(
         peak: the rate after the warmup.
         warmup_steps: updates of linear increase.
         decay: one of `DECAYS`.
-
-    Returns:
-        `[speakers]` float32.
     """
     steps = ops.cast(steps, "float32")
     warmup = ops.minimum(1.0, steps / max(1, warmup_steps))

@@ -25,12 +25,7 @@ def copies(variable: Variable) -> tuple[tf.Variable, ...]:
 
 
 def owners(replica_of: abc.Iterable[int], local: range) -> list[int | None]:
-    """Each slot's replica among those of this process, or None.
-
-    Args:
-        replica_of: for each slot its replica, among those of all processes.
-        local: the replicas of this process.
-    """
+    """Each slot's replica among the `local` ones, this process's, or None."""
     return [r - local.start if r in local else None for r in replica_of]
 
 
@@ -38,7 +33,6 @@ class SlotRows:
     """Every copy has a row for each slot; the owner's is the right one.
 
     Args:
-        num_slots: number of slots.
         owners: for each slot its replica among those of this process, or None
             where another process has it; the first replica if not given.
 
@@ -90,13 +84,7 @@ class SlotRows:
         return np.asarray(tf.gather(copies(variable)[owner], row_index))
 
     def write(self, variable: Variable, slots: Slots, values: Any) -> None:
-        """Puts `[slots, ...]` into the slots' rows that this process has.
-
-        Args:
-            variable: with copies.
-            slots: any slots; those of other processes are left out.
-            values: array `[slots, ...]`.
-        """
+        """Puts `[slots, ...]` into the slots' rows that this process has."""
         for copy in copies(variable):
             self._write(copy, slots, values)
 
@@ -168,13 +156,10 @@ class PooledRows(SlotRows):
         self._list(())
 
     def take(self, slots: abc.Iterable[int]) -> list[int]:
-        """Gives rows to slots, while their replicas have some.
-
-        Args:
-            slots: slots without a row, the first to be served first.
+        """Gives rows to slots that have none, the first to be served first.
 
         Returns:
-            The slots that now have a row.
+            The slots that now have a row: their replicas had one left.
         """
         taken = []
         for slot in slots:
@@ -229,12 +214,7 @@ class PooledRows(SlotRows):
 
 
 class SlotTensor:
-    """A variable of rows as one tensor in the order of the slots.
-
-    Args:
-        variable: with a row for each slot.
-        slot_rows: the rows of the slots.
-    """
+    """A variable of rows as one tensor in the order of the slots."""
 
     def __init__(self, variable: Variable, slot_rows: SlotRows) -> None:
         self._variable = variable
@@ -263,16 +243,9 @@ class SlotTensor:
 
 
 class SharedTensor:
-    """A variable whose copies are all the same, as one tensor.
+    """A variable whose copies are all the same, as one tensor."""
 
-    Args:
-        variable: with or without copies.
-
-    Attributes:
-        slots: None, since the tensor belongs to all slots.
-    """
-
-    slots = None
+    slots = None  # It belongs to all of them.
 
     def __init__(self, variable: Variable) -> None:
         self._copies = copies(variable)

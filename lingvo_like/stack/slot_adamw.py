@@ -59,7 +59,6 @@ class SlotAdamW(tf.Module):
 
     @property
     def state_by_name(self) -> dict[str, slot_rows_lib.Variable]:
-        """Every variable of the optimizer by a stable name."""
         state = {"steps": self.steps, "skipped": self.skipped}
         for name in self._variables:
             state[f"first_moment/{name}"] = self.first_moments[name]
@@ -69,12 +68,7 @@ class SlotAdamW(tf.Module):
     def reset(
         self, slot_rows: slot_rows_lib.SlotRows, slots: slot_rows_lib.Slots
     ) -> None:
-        """Clears moments and counts, for new Submodels in the slots' rows.
-
-        Args:
-            slot_rows: the rows of the variables.
-            slots: slots that have rows.
-        """
+        """Clears moments and counts, for new Submodels in the slots' rows."""
         for variable in self.state_by_name.values():
             shape = (len(slots), *variable.shape[1:])
             zeros = np.zeros(shape, variable.dtype.as_numpy_dtype)

@@ -1,6 +1,7 @@
 """The stack of a job: the Submodels that are trained together."""
 
 from collections import abc
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -9,17 +10,15 @@ from lingvo_like import random_streams, tensor_types
 from lingvo_like.stack import rows as slot_rows_lib
 from lingvo_like.submodel import layout as submodel_layout, selection, sites
 
+Tensor: TypeAlias = tensor_types.Tensor
+
 # Starting points are drawn in chunks, so that a stack of thousands never has a
 # second copy in memory.
 _SLOTS_AT_ONCE = 256
 
 
 class SpeakerSlots(tf.Module):
-    """The slot of each speaker.
-
-    Args:
-        speakers: speaker ids; a speaker's slot is its position.
-        name: name of the module.
+    """The slot of each speaker: the position in `speakers`.
 
     Raises:
         ValueError: there is no speaker, or one appears twice.
@@ -55,9 +54,9 @@ class SpeakerSlots(tf.Module):
 class Stack(SpeakerSlots):
     """The Submodels that are trained together, one in each slot.
 
+    The methods that have no docstring are those of `TrainableSubmodels`.
+
     Args:
-        speakers: speaker ids; a speaker's slot is its position.
-        layout: the tensors of one Submodel.
         residual_weight: factor of each adapter's branch.
         slot_rows: the rows that the slots have; one row for each slot if None.
 
@@ -88,12 +87,7 @@ class Stack(SpeakerSlots):
         }
 
     def initialize(self, seed: int, shared_start: bool = False) -> None:
-        """Draws the starting point of every speaker who has a row here.
-
-        Args:
-            seed: the job's seed.
-            shared_start: whether all speakers draw from one stream.
-        """
+        """Draws the starting point of every speaker who has a row here."""
         self.start(self.slot_rows.slots, seed, shared_start)
 
     def start(
@@ -106,7 +100,6 @@ class Stack(SpeakerSlots):
 
         Args:
             slots: slots that have rows.
-            seed: the job's seed.
             shared_start: whether all speakers draw from one stream.
         """
         deviations = self.layout.initial_deviations
@@ -125,46 +118,34 @@ class Stack(SpeakerSlots):
                     values *= np.float32(deviations[name])
                 self.slot_rows.write(variable, some, values)
 
-    def select(
-        self, row_indices: tensor_types.Tensor
-    ) -> dict[str, tensor_types.Tensor]:
-        """The weights `[speakers, ...]` of a batch, by tensor name."""
+    def select(self, row_indices: Tensor) -> dict[str, Tensor]:
         return selection.select(self.variables_by_name, row_indices)
 
-    def trainables(
-        self, row_indices: tensor_types.Tensor
-    ) -> dict[str, tensor_types.Tensor]:
-        """The tensors that a step differentiates by: the speakers' weights."""
+    def trainables(self, row_indices: Tensor) -> dict[str, Tensor]:
         return self.select(row_indices)
 
     def select_for_training(
         self, trainables: tensor_types.TensorsByName, inputs: object
-    ) -> tuple[tensor_types.TensorsByName, tensor_types.Tensor]:
-        """The weights of a training step, and the loss of selecting them."""
+    ) -> tuple[tensor_types.TensorsByName, Tensor]:
         return trainables, 0.0
 
     def site_functions(
         self,
         weights: tensor_types.TensorsByName,
-        dropout_masks: abc.Mapping[int, tensor_types.Tensor] | None = None,
+        dropout_masks: abc.Mapping[int, Tensor] | None = None,
     ) -> dict[int, sites.SiteFunction]:
-        """What a base model calls at each site; see `sites.site_functions`."""
         return sites.site_functions(
             self.layout, weights, self.residual_weight, dropout_masks
         )
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
-        """The tensors of one Submodel."""
         return {
             name: self.slot_rows.read(variable, slot)
             for name, variable in self.variables_by_name.items()
         }
 
-    def write(
-        self, slot: int, tensors: abc.Mapping[str, tensor_types.Tensor]
-    ) -> None:
+    def write(self, slot: int, tensors: abc.Mapping[str, Tensor]) -> None:
         """Puts the tensors of one Submodel into a slot."""
         for name, variable in self.variables_by_name.items():
-            self.slot_rows.write(
-                variable, [slot], np.asarray(tensors[name])[None]
-            )
+            value = np.asarray(tensors[name])[None]
+            self.slot_rows.write(variable, [slot], value)

@@ -6,7 +6,7 @@ evaluation know only the protocols here.
 """
 
 from collections import abc
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,8 @@ import tensorflow as tf
 from lingvo_like import tensor_types
 from lingvo_like.stack import rows
 from lingvo_like.submodel import layout as submodel_layout, sites
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 
 class StepInputs(NamedTuple):
@@ -65,25 +67,19 @@ class TrainableSubmodels(Protocol):
     @property
     def num_slots(self) -> int: ...
 
-    def slot(self, speaker: str) -> int:
-        """The slot of a speaker."""
-        ...
+    def slot(self, speaker: str) -> int: ...
 
-    def select(
-        self, row_indices: tensor_types.Tensor
-    ) -> tensor_types.TensorsByName:
+    def select(self, row_indices: Tensor) -> tensor_types.TensorsByName:
         """The weights `[speakers, ...]` of a batch, by tensor name."""
         ...
 
-    def trainables(
-        self, row_indices: tensor_types.Tensor
-    ) -> tensor_types.TensorsByName:
+    def trainables(self, row_indices: Tensor) -> tensor_types.TensorsByName:
         """The tensors that a step differentiates by, by name."""
         ...
 
     def select_for_training(
         self, trainables: tensor_types.TensorsByName, inputs: StepInputs
-    ) -> tuple[tensor_types.TensorsByName, tensor_types.Tensor]:
+    ) -> tuple[tensor_types.TensorsByName, Tensor]:
         """The weights that `trainables` stand for, and an extra loss.
 
         Returns:
@@ -95,9 +91,9 @@ class TrainableSubmodels(Protocol):
     def site_functions(
         self,
         weights: tensor_types.TensorsByName,
-        dropout_masks: abc.Mapping[int, tensor_types.Tensor] | None = None,
+        dropout_masks: abc.Mapping[int, Tensor] | None = None,
     ) -> dict[int, sites.SiteFunction]:
-        """What a base model calls at each site."""
+        """What a base model calls at each site; see `sites.site_functions`."""
         ...
 
     def read(self, slot: int) -> dict[str, np.ndarray]:

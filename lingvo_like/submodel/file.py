@@ -70,19 +70,14 @@ def create(
     """Makes a Submodel, checked and with its checksum.
 
     Args:
-        layout: kinds and sites.
         tensors: float32 arrays by name, as the layout says; they are copied.
-        base_fingerprint: the base model that the Submodel specialises.
-        speaker: id of the speaker, not empty.
-        experiment: registered name of the experiment.
-        residual_weight: factor of each adapter's branch.
-        base_description: the base model's frontend and tokenizer.
-        training: summary of the training.
+        **others: fields of its `Metadata`.
 
     Raises:
         SubmodelError: a tensor is missing, not expected or not finite, or a
             value is not JSON.
     """
+    plain = tensor_file.plain_json
     with tensor_file.errors_as(SubmodelError):
         metadata = submodel_metadata.Metadata(
             format_version=submodel_metadata.FORMAT_VERSION,
@@ -93,10 +88,8 @@ def create(
             bottleneck_dim=layout.bottleneck_dim,
             blocks=layout.blocks,
             residual_weight=float(residual_weight),
-            base_description=tensor_file.plain_json(
-                "base_description", base_description
-            ),
-            training=tensor_file.plain_json("training", training),
+            base_description=plain("base_description", base_description),
+            training=plain("training", training),
             dtype="float32",
             sha256="",
         )
@@ -129,25 +122,15 @@ def to_bytes(submodel: Submodel) -> bytes:
     """The content of a file, with values stored as `metadata.dtype`."""
     dtype = submodel.metadata.dtype
     submodel = rounded(submodel, dtype)
+    tensors = {k: v.astype(dtype) for k, v in submodel.tensors.items()}
     with tensor_file.errors_as(SubmodelError):
-        return _FORMAT.to_bytes(
-            submodel.metadata,
-            {
-                name: each.astype(dtype)
-                for name, each in submodel.tensors.items()
-            },
-        )
+        return _FORMAT.to_bytes(submodel.metadata, tensors)
 
 
 def save(
     path: str | os.PathLike[str], submodel: Submodel, dtype: str = "float32"
 ) -> Submodel:
-    """Writes a Submodel's file, whole or not at all.
-
-    Args:
-        path: local or `gs://`.
-        submodel: what to write.
-        dtype: one of `tensor_file.DTYPES`.
+    """Writes a Submodel's file, local or `gs://`, whole or not at all.
 
     Returns:
         The Submodel that `load` will give: rounded, with its own checksum.
@@ -173,8 +156,7 @@ def load(
 
     Args:
         source: a path, local or `gs://`, or a file's bytes.
-        base_fingerprint: the base model that it must be for.
-        layout: the layout that it must have.
+        base_fingerprint, layout: those that it must have, if given.
         is_sealed: whether a store's own SHA-256 of the file has shown that the
             bytes are as they were written; the checksum within is then not
             computed.

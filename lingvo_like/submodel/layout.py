@@ -6,12 +6,15 @@ import math
 import operator
 import types
 from collections import abc
+from typing import TypeAlias
 
 import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.submodel.kinds import adapter
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 
 def tensor_name(block: int, name: str) -> str:
@@ -82,24 +85,19 @@ class Layout:
 
     def weights_at(
         self, block: int, tensors: tensor_types.TensorsByName
-    ) -> dict[str, tensor_types.Tensor]:
+    ) -> dict[str, Tensor]:
         """The tensors of one site, by the names that the kind gives them."""
         return {
             name: tensors[tensor_name(block, name)]
             for name in self.kind.weight_shapes
         }
 
-    def unpack(
-        self, vectors: tensor_types.Tensor
-    ) -> dict[str, tensor_types.Tensor]:
-        """Splits packed Submodels into tensors, exactly.
+    def unpack(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Splits packed Submodels into tensors by name, exactly.
 
         Args:
             vectors: `[num_values]` or `[batch, num_values]` float32; an array,
                 or a tensor of a graph.
-
-        Returns:
-            Tensors by name, with the batch axis in front if there is one.
 
         Raises:
             ValueError: the vectors have another length or dtype.

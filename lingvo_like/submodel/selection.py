@@ -6,16 +6,20 @@ Submodel.
 Einsum letters: s speaker, e slot or element of a basis.
 """
 
+from typing import TypeAlias
+
 import keras
 import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
 
+Tensor: TypeAlias = tensor_types.Tensor
+
 
 def select(
-    stacked: tensor_types.TensorsByName, selector: tensor_types.Tensor
-) -> dict[str, tensor_types.Tensor]:
+    stacked: tensor_types.TensorsByName, selector: Tensor
+) -> dict[str, Tensor]:
     """Returns each speaker's weights `[speakers, ...]`.
 
     Args:
@@ -42,9 +46,7 @@ def select(
     return {name: _gather(rows, selector) for name, rows in stacked.items()}
 
 
-def check_row_indices(
-    row_indices: tensor_types.Tensor, num_rows: int | None
-) -> None:
+def check_row_indices(row_indices: Tensor, num_rows: int | None) -> None:
     """Refuses row indices that are out of range, where they are known.
 
     Values inside a graph are not known here; whoever feeds the graph gets its
@@ -63,9 +65,7 @@ def check_row_indices(
         )
 
 
-def _gather(
-    rows: tensor_types.Tensor, row_indices: tensor_types.Tensor
-) -> tensor_types.Tensor:
+def _gather(rows: Tensor, row_indices: Tensor) -> Tensor:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -75,9 +75,7 @@ def _gather(
 
 
 @ops.custom_gradient
-def _mix(
-    embeddings: tensor_types.Tensor, elements: tensor_types.Tensor
-) -> tensor_types.Tensor:
+def _mix(embeddings: Tensor, elements: Tensor) -> Tensor:
     """Returns `sum_e embeddings[s, e] elements[e]` for each speaker s.
 
     A speaker whose gradient is not finite gives none to the elements, which

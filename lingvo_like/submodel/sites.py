@@ -6,6 +6,7 @@ output of an encoder block and is named by the block's index.
 
 import functools
 from collections import abc
+from typing import TypeAlias
 
 from keras import ops
 
@@ -13,19 +14,19 @@ from lingvo_like import tensor_types
 from lingvo_like.submodel import layout as submodel_layout
 from lingvo_like.submodel.kinds import adapter
 
-SiteFunction = abc.Callable[[tensor_types.Tensor], tensor_types.Tensor]
+Tensor: TypeAlias = tensor_types.Tensor
+SiteFunction = abc.Callable[[Tensor], Tensor]
 
 
 def site_functions(
     layout: submodel_layout.Layout,
     weights: tensor_types.TensorsByName,
     residual_weight: float = 1.0,
-    dropout_masks: abc.Mapping[int, tensor_types.Tensor] | None = None,
+    dropout_masks: abc.Mapping[int, Tensor] | None = None,
 ) -> dict[int, SiteFunction]:
     """Returns what a base model calls at each site.
 
     Args:
-        layout: kinds and sites of the Submodels.
         weights: `[speakers, ...]` by tensor name, wherever they come from: a
             gather, a mix or a file.
         residual_weight: factor of each adapter's branch.
@@ -52,9 +53,9 @@ def site_functions(
 def _apply_by_speaker(
     kind: adapter.Adapter,
     weights: tensor_types.TensorsByName,
-    dropout_mask: tensor_types.Tensor | None,
-    x: tensor_types.Tensor,
-) -> tensor_types.Tensor:
+    dropout_mask: Tensor | None,
+    x: Tensor,
+) -> Tensor:
     speakers = ops.shape(next(iter(weights.values())))[0]
     grouped = ops.reshape(x, (speakers, -1, kind.model_dim))
     return ops.reshape(kind.apply(grouped, weights, dropout_mask), ops.shape(x))

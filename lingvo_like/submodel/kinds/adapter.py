@@ -9,11 +9,14 @@ Einsum letters: s speaker, d model_dim, k bottleneck_dim.
 import dataclasses
 import functools
 import math
+from typing import TypeAlias
 
 from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.layers import normalization
+
+Tensor: TypeAlias = tensor_types.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +26,6 @@ class Adapter:
     `y = x + residual_weight * (relu(norm(x) down + down_bias) up + up_bias)`,
     where each speaker has its own layer norm, projections and biases. The gain
     of the norm is stored as its offset from one, so zeros are the identity.
-
-    Attributes:
-        model_dim: width of the activations.
-        bottleneck_dim: width between the projections.
-        residual_weight: factor of the adapter's branch.
-        epsilon: added to the variance in the layer norm.
 
     Raises:
         ValueError: a width is not positive.
@@ -70,10 +67,10 @@ class Adapter:
 
     def apply(
         self,
-        x: tensor_types.Tensor,
+        x: Tensor,
         weights: tensor_types.TensorsByName,
-        dropout_mask: tensor_types.Tensor | None = None,
-    ) -> tensor_types.Tensor:
+        dropout_mask: Tensor | None = None,
+    ) -> Tensor:
         """Applies each speaker's adapter to that speaker's activations.
 
         Everything is computed in the type of the weights, whatever the base
