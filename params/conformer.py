@@ -1,24 +1,8 @@
 """Experiments on Conformer-CTC (Gulati et al. 2020), the paper's base."""
 
 import dataclasses
-from typing import Any
 
 from params import schema
-
-
-def _base(**values: Any) -> Any:
-    return dataclasses.field(
-        default_factory=lambda: schema.ConformerCtc(**values)
-    )
-
-
-def _spec_augment() -> schema.Augment:
-    return schema.Augment(
-        num_freq_masks=2,
-        freq_mask_max_bins=27,
-        num_time_masks=5,
-        time_mask_max_frames=25,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,25 +15,28 @@ class LibriSpeechS(schema.Experiment):
     not been measured.
     """
 
-    base: schema.ConformerCtc = _base(
+    base: schema.ConformerCtc = schema.ConformerCtc(
         model_dim=144, num_blocks=16, num_heads=4, dropout_rate=0.1
     )
-    base_training: schema.BaseTraining = dataclasses.field(
-        default_factory=lambda: schema.BaseTraining(
-            num_steps=100_000,
-            utterances_per_step=256,
-            learning_rate=2e-3,
-            warmup_steps=10_000,
-        )
+    base_training: schema.BaseTraining = schema.BaseTraining(
+        num_steps=100_000,
+        utterances_per_step=256,
+        learning_rate=2e-3,
+        warmup_steps=10_000,
     )
-    augment: schema.Augment = dataclasses.field(default_factory=_spec_augment)
+    augment: schema.Augment = schema.Augment(
+        num_freq_masks=2,
+        freq_mask_max_bins=27,
+        num_time_masks=5,
+        time_mask_max_frames=25,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class LibriSpeechM(LibriSpeechS):
     """Conformer M, 16 blocks of 256: trains on LibriSpeech, then Submodels."""
 
-    base: schema.ConformerCtc = _base(
+    base: schema.ConformerCtc = schema.ConformerCtc(
         model_dim=256, num_blocks=16, num_heads=4, dropout_rate=0.1
     )
 
@@ -58,7 +45,7 @@ class LibriSpeechM(LibriSpeechS):
 class LibriSpeechL(LibriSpeechS):
     """Conformer L, 17 blocks of 512: trains on LibriSpeech, then Submodels."""
 
-    base: schema.ConformerCtc = _base(
+    base: schema.ConformerCtc = schema.ConformerCtc(
         model_dim=512, num_blocks=17, num_heads=8, dropout_rate=0.1
     )
 
@@ -72,22 +59,18 @@ class LibriSpeechL128(LibriSpeechL):
     trained; `python -m tasks.aot_compile` tells what it needs.
     """
 
-    base: schema.ConformerCtc = _base(
+    base: schema.ConformerCtc = schema.ConformerCtc(
         model_dim=512,
         num_blocks=17,
         num_heads=8,
         dropout_rate=0.1,
         buckets_seconds=(4.0, 8.0, 12.0, 16.0, 24.0, 30.0),
     )
-    adapter: schema.Adapter = dataclasses.field(
-        default_factory=lambda: schema.Adapter(bottleneck_dim=64)
-    )
-    train: schema.Train = dataclasses.field(
-        default_factory=lambda: schema.Train(
-            speakers_per_step=8,
-            utterances_per_speaker=1,
-            compute_dtype="bfloat16",
-        )
+    adapter: schema.Adapter = schema.Adapter(bottleneck_dim=64)
+    train: schema.Train = schema.Train(
+        speakers_per_step=8,
+        utterances_per_speaker=1,
+        compute_dtype="bfloat16",
     )
 
 
@@ -95,7 +78,7 @@ class LibriSpeechL128(LibriSpeechL):
 class Tiny(schema.Experiment):
     """A Conformer of 2 blocks of 32 for tests: trains in a minute on a CPU."""
 
-    base: schema.ConformerCtc = _base(
+    base: schema.ConformerCtc = schema.ConformerCtc(
         model_dim=32,
         num_blocks=2,
         num_heads=2,
@@ -106,21 +89,15 @@ class Tiny(schema.Experiment):
         buckets_seconds=(1.0, 2.0, 4.0),
         max_tokens=64,
     )
-    adapter: schema.Adapter = dataclasses.field(
-        default_factory=lambda: schema.Adapter(bottleneck_dim=8)
+    adapter: schema.Adapter = schema.Adapter(bottleneck_dim=8)
+    base_training: schema.BaseTraining = schema.BaseTraining(
+        num_steps=300, utterances_per_step=8, learning_rate=3e-3
     )
-    base_training: schema.BaseTraining = dataclasses.field(
-        default_factory=lambda: schema.BaseTraining(
-            num_steps=300, utterances_per_step=8, learning_rate=3e-3
-        )
-    )
-    train: schema.Train = dataclasses.field(
-        default_factory=lambda: schema.Train(
-            num_steps=8,
-            speakers_per_step=2,
-            utterances_per_speaker=2,
-            eval_every_steps=4,
-        )
+    train: schema.Train = schema.Train(
+        num_steps=8,
+        speakers_per_step=2,
+        utterances_per_speaker=2,
+        eval_every_steps=4,
     )
 
 
@@ -128,10 +105,8 @@ class Tiny(schema.Experiment):
 class TinyEmbedding(Tiny):
     """`Tiny` with a space of 4 elements instead of a slot for each speaker."""
 
-    space: schema.Space = dataclasses.field(
-        default_factory=lambda: schema.Space(
-            embedding_dim=4,
-            element_dropout_rate=0.05,
-            speaker_dropout_rate=0.1,
-        )
+    space: schema.Space = schema.Space(
+        embedding_dim=4,
+        element_dropout_rate=0.05,
+        speaker_dropout_rate=0.1,
     )

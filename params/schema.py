@@ -347,17 +347,15 @@ class BaseTraining(checked_values.Section):
 class Experiment:
     """Base class of every experiment; its docstring is its description."""
 
-    base: Whisper | ConformerCtc = dataclasses.field(default_factory=Whisper)
-    adapter: Adapter = dataclasses.field(default_factory=Adapter)
-    space: Space = dataclasses.field(default_factory=Space)
-    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    data: Data = dataclasses.field(default_factory=Data)
-    augment: Augment = dataclasses.field(default_factory=Augment)
-    train: Train = dataclasses.field(default_factory=Train)
-    base_training: BaseTraining = dataclasses.field(
-        default_factory=BaseTraining
-    )
-    text: Text = dataclasses.field(default_factory=Text)
+    base: Whisper | ConformerCtc = Whisper()
+    adapter: Adapter = Adapter()
+    space: Space = Space()
+    optimizer: Optimizer = Optimizer()
+    data: Data = Data()
+    augment: Augment = Augment()
+    train: Train = Train()
+    base_training: BaseTraining = BaseTraining()
+    text: Text = Text()
 
     def __post_init__(self) -> None:
         residents = self.train.resident_speakers

@@ -23,9 +23,7 @@ class ShortStacked(schema.Experiment):
     about eight times cheaper than with `Stacked`.
     """
 
-    base: schema.Whisper = dataclasses.field(
-        default_factory=lambda: schema.Whisper(audio_context="short")
-    )
+    base: schema.Whisper = schema.Whisper(audio_context="short")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,36 +33,28 @@ class Demo(ShortStacked):
     Groups are small, so that 16 speakers leave few places of a step empty.
     """
 
-    train: schema.Train = dataclasses.field(
-        default_factory=lambda: schema.Train(
-            num_steps=16,
-            speakers_per_step=2,
-            utterances_per_speaker=4,
-            eval_every_steps=8,
-        )
+    train: schema.Train = schema.Train(
+        num_steps=16,
+        speakers_per_step=2,
+        utterances_per_speaker=4,
+        eval_every_steps=8,
     )
 
 
-def _space(embedding_dim: int, **values: Any) -> Any:
-    return dataclasses.field(
-        default_factory=lambda: schema.Space(
-            embedding_dim=embedding_dim,
-            # A step moves a Submodel by an amount that grows with the square
-            # root of the dimension.
-            learning_rate=0.08 / embedding_dim**0.5,
-            element_dropout_rate=0.05,
-            speaker_dropout_rate=0.1,
-            **values,
-        )
+def _space(embedding_dim: int, **values: Any) -> schema.Space:
+    return schema.Space(
+        embedding_dim=embedding_dim,
+        # A step moves a Submodel by an amount that grows with the square
+        # root of the dimension.
+        learning_rate=0.08 / embedding_dim**0.5,
+        element_dropout_rate=0.05,
+        speaker_dropout_rate=0.1,
+        **values,
     )
 
 
-def _basis_optimizer(embedding_dim: int) -> Any:
-    return dataclasses.field(
-        default_factory=lambda: schema.Optimizer(
-            learning_rate=3e-3 / embedding_dim**0.5
-        )
-    )
+def _basis_optimizer(embedding_dim: int) -> schema.Optimizer:
+    return schema.Optimizer(learning_rate=3e-3 / embedding_dim**0.5)
 
 
 @dataclasses.dataclass(frozen=True)
