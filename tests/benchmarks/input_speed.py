@@ -95,7 +95,7 @@ def pipeline(utterances, base_rate, seconds, num_batches):
 
     groups = [
         minibatch_schedule.Group(
-            bucket, tuple(minibatch(s, i) for s in range(SPEAKERS))
+            bucket, tuple((s, minibatch(s, i)) for s in range(SPEAKERS))
         )
         for i in range(num_batches)
     ]

@@ -103,7 +103,7 @@ class BaseTrainer:
 
         planned, loader = self._schedule_and_loader(train_data)
         groups = [
-            minibatch_schedule.Group(m.bucket, (m,))
+            minibatch_schedule.Group(m.bucket, ((0, m),))
             for m in map(
                 planned.minibatch, range(first, self._values.num_steps)
             )

@@ -22,7 +22,7 @@ from tasks.asr.batches import (
     minibatch_schedule,
     padded_audio,
 )
-from tasks.asr.data import preparation, tfrecord
+from tasks.asr.data import tfrecord
 
 # Rows of every computation, so that it compiles once for each bucket.
 ROWS = 8
@@ -38,9 +38,7 @@ class ActivationCache:
         lower: from audio `[rows, samples]` and lengths `[rows]` to activations
             and paddings.
         loader: of everything but the audio.
-        speakers: by slot.
-        sample_rate, model_dim: the base model's.
-        shape: places, and utterances of a speaker.
+        model_dim: the base model's.
     """
 
     def __init__(
@@ -48,18 +46,12 @@ class ActivationCache:
         directory: str,
         lower: abc.Callable[[tf.Tensor, tf.Tensor], tuple[Any, Any]],
         loader: input_pipeline.Loader,
-        speakers: abc.Mapping[int, preparation.TokenizedUtterances],
-        sample_rate: int,
         model_dim: int,
-        shape: tuple[int, int],
     ):
         self._directory = directory
         self._lower = lower
         self._loader = loader
-        self._speakers = speakers
-        self._sample_rate = sample_rate
         self._model_dim = model_dim
-        self._shape = shape
         os.makedirs(directory, exist_ok=True)
         self._known = set(os.listdir(directory))
         self._stats = {}
@@ -106,29 +98,26 @@ class ActivationCache:
 
     def batch(self, group: minibatch_schedule.Group) -> dict[str, np.ndarray]:
         """The group's batch, with activations in place of the audio."""
-        batch = self._loader.batch(group, with_audio=False)
-        if not group.minibatches:
-            frames = (*self._shape, self._frames[group.bucket])
-            batch["activations"] = np.zeros(
-                (*frames, self._model_dim), np.float32
+        found = {
+            (place, row): self._read(
+                self._file_name(self._utterance(minibatch, index), group.bucket)
             )
-            batch["activation_paddings"] = np.ones(frames, np.float32)
-        for place, minibatch in group.placed:
-            for row, index in enumerate(minibatch.utterances):
-                activations, paddings = self._read(
-                    self._file_name(
-                        self._utterance(minibatch, index), group.bucket
-                    )
-                )
-                if "activations" not in batch:
-                    batch["activations"] = np.zeros(
-                        (*self._shape, *activations.shape), np.float32
-                    )
-                    batch["activation_paddings"] = np.ones(
-                        (*self._shape, *paddings.shape), np.float32
-                    )
-                batch["activations"][place, row] = activations
-                batch["activation_paddings"][place, row] = paddings
+            for place, minibatch in group.placed
+            for row, index in enumerate(minibatch.utterances)
+        }
+        if found:
+            frames = len(next(iter(found.values())))
+        else:
+            frames = self._frames[group.bucket]
+        shape = (*self._loader.shape, frames)
+        activations = np.zeros((*shape, self._model_dim), np.float32)
+        paddings = np.ones(shape, np.float32)
+        for where, both in found.items():
+            activations[where] = both[:, :-1]
+            paddings[where] = both[:, -1]
+        batch = self._loader.batch(group, with_audio=False)
+        batch["activations"] = activations
+        batch["activation_paddings"] = paddings
         return batch
 
     def _count_frames(self, bucket):
@@ -138,13 +127,13 @@ class ActivationCache:
         return paddings.shape[1]
 
     def _utterance(self, minibatch, index):
-        return self._speakers[minibatch.slot].utterances[index]
+        return self._loader.speakers[minibatch.slot].utterances[index]
 
     def _computed(self, bucket, rows):
         """Activations and paddings of some rows `[ROWS, time, dim + 1]`."""
         audio, lengths = padded_audio.read(
             (utterance for _, utterance in rows),
-            self._sample_rate,
+            self._loader.sample_rate,
             ROWS,
             bucket,
         )
@@ -166,26 +155,18 @@ class ActivationCache:
             )
 
     def _read(self, name):
+        """Activations and paddings of a file, as `_computed` has them."""
         path = os.path.join(self._directory, name)
         both = np.fromfile(path, np.float32)
         if not len(both) or len(both) % (self._model_dim + 1):
             raise ValueError(f"{path}: damaged; remove it to compute it again")
-        both = both.reshape(-1, self._model_dim + 1)
-        return both[:, :-1], both[:, -1]
+        return both.reshape(-1, self._model_dim + 1)
 
     def _file_name(self, utterance, bucket):
-        identity = "\x1f".join(
-            map(
-                str,
-                (
-                    utterance.audio_filepath,
-                    utterance.offset,
-                    utterance.duration,
-                    *self._stat(utterance.audio_filepath),
-                ),
-            )
-        )
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        path = utterance.audio_filepath
+        identity = (path, utterance.offset, utterance.duration)
+        text = "\x1f".join(map(str, (*identity, *self._stat(path))))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
         return f"{digest}-{bucket}.f32"
 
     def _stat(self, path):

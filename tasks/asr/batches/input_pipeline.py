@@ -44,11 +44,12 @@ class Loader:
     Args:
         speakers: by slot.
         sample_rate, max_tokens: the base model's.
-        places: s.
-        utterances_per_speaker: u.
         augment: of training minibatches; evaluation has none.
         slot_rows: where a step finds the slots. If None, a slot is its own
             row.
+
+    Attributes:
+        shape: the places and the utterances of a speaker: s and u.
     """
 
     def __init__(
@@ -62,19 +63,18 @@ class Loader:
         seed: int,
         slot_rows: slot_rows_lib.SlotRows | None = None,
     ):
-        self._speakers = speakers
+        self.speakers = speakers
         self._rows = sorted(speakers)
         self._row_of = int
         if slot_rows is not None:
             self._rows = range(slot_rows.num_rows)
             self._row_of = slot_rows.row_index
-        self._sample_rate = sample_rate
+        self.sample_rate = sample_rate
         # One width for the whole job, so that a step compiles once a bucket.
         self._token_bucket = token_bucket(
             (t for data in speakers.values() for t in data.tokens), max_tokens
         )
-        self._places = places
-        self._utterances = utterances_per_speaker
+        self.shape = (places, utterances_per_speaker)
         self._augment = augment
         self._seed = seed
 
@@ -82,19 +82,18 @@ class Loader:
         self, group: minibatch_schedule.Group, with_audio: bool = True
     ) -> dict[str, np.ndarray]:
         """A group as a batch; see the module's docstring."""
-        shape = (self._places, self._utterances)
+        shape, places = self.shape, self.shape[0]
         augment = self._augment
+        samples = group.bucket if with_audio else 0
         batch = {
-            "audio": np.zeros(
-                (*shape, group.bucket if with_audio else 0), np.float32
-            ),
+            "audio": np.zeros((*shape, samples), np.float32),
             "lengths": np.zeros(shape, np.int32),
             "tokens": np.zeros((*shape, self._token_bucket), np.int32),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
             "row_indices": self._row_indices(group),
-            "active": np.zeros([self._places], np.bool_),
-            "seeds": np.zeros((self._places, 2), np.int32),
+            "active": np.zeros([places], np.bool_),
+            "seeds": np.zeros((places, 2), np.int32),
             "freq_masks": np.zeros(
                 (*shape, augment.num_freq_masks, 2), np.float32
             ),
@@ -117,24 +116,20 @@ class Loader:
         return np.array(
             [
                 taken[place] if place in taken else next(absent, some)
-                for place in range(self._places)
+                for place in range(self.shape[0])
             ],
             np.int32,
         )
 
     def _fill(self, batch, place, minibatch, with_audio):
-        data = self._speakers[minibatch.slot]
+        data = self.speakers[minibatch.slot]
         if with_audio:
-            recordings = (
-                padded_audio.read_samples(
-                    data.utterances[index], self._sample_rate, factor
-                )
-                for index, factor in zip(
-                    minibatch.utterances, minibatch.speed_factors, strict=True
-                )
-            )
-            batch["audio"][place], batch["lengths"][place] = padded_audio.pad(
-                recordings, self._utterances, minibatch.bucket
+            batch["audio"][place], batch["lengths"][place] = padded_audio.read(
+                [data.utterances[index] for index in minibatch.utterances],
+                self.sample_rate,
+                self.shape[1],
+                minibatch.bucket,
+                minibatch.speed_factors,
             )
         for row, index in enumerate(minibatch.utterances):
             tokens = data.tokens[index]
@@ -149,17 +144,13 @@ class Loader:
 
     def _draw_masks(self, batch, place, draw):
         augment = self._augment
-        for name, count, largest in (
-            ("freq_masks", augment.num_freq_masks, augment.freq_mask_max_bins),
-            (
-                "time_masks",
-                augment.num_time_masks,
-                augment.time_mask_max_frames,
-            ),
+        for masks, largest in (
+            (batch["freq_masks"][place], augment.freq_mask_max_bins),
+            (batch["time_masks"][place], augment.time_mask_max_frames),
         ):
-            shape = (self._utterances, count)
-            batch[name][place, ..., 0] = draw.random(shape)
-            batch[name][place, ..., 1] = draw.integers(0, largest + 1, shape)
+            shape = masks.shape[:2]
+            masks[..., 0] = draw.random(shape)
+            masks[..., 1] = draw.integers(0, largest + 1, shape)
 
 
 def token_bucket(
@@ -174,12 +165,7 @@ def dataset(
     load: abc.Callable[[Any], dict[str, np.ndarray]],
     groups: abc.Iterable[Any],
 ) -> abc.Iterable[dict[str, tf.Tensor]]:
-    """A dataset of batches, loaded in parallel and in order.
-
-    Args:
-        load: makes a batch of a group.
-        groups: anything that `load` takes.
-    """
+    """The batches that `load` makes of `groups`, in parallel and in order."""
     groups = list(groups)
     if not groups:
         return []

@@ -21,9 +21,7 @@ class Minibatch:
     """One speaker's share of one step.
 
     Attributes:
-        slot: the speaker's.
-        stream_key: the key of the random streams.
-        step: the speaker's own step, from 0; -1 for evaluation.
+        step: the speaker's own, from 0; -1 for evaluation.
         utterances: indices into the speaker's utterances.
         speed_factors: one for each utterance.
         bucket: the padded length in samples.
@@ -39,34 +37,29 @@ class Minibatch:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Minibatches of one bucket that share a step.
+    """Minibatches of different speakers that share a step.
 
     Attributes:
-        bucket: the padded length in samples.
-        minibatches: of different speakers.
-        places: the place of each minibatch in the step; in order if empty.
+        bucket: the padded length of them all, in samples.
+        placed: pairs of a place in the step and the minibatch there.
     """
 
     bucket: int
-    minibatches: tuple[Minibatch, ...]
-    places: tuple[int, ...] = ()
+    placed: tuple[tuple[int, Minibatch], ...]
 
     @property
-    def placed(self) -> tuple[tuple[int, Minibatch], ...]:
-        """Pairs of place and minibatch."""
-        places = self.places or range(len(self.minibatches))
-        return tuple(zip(places, self.minibatches, strict=True))
+    def minibatches(self) -> tuple[Minibatch, ...]:
+        return tuple(minibatch for _, minibatch in self.placed)
 
 
 class MinibatchSchedule:
     """The minibatches of one speaker's utterances.
 
     Args:
-        stream_key: the key of the random streams: the speaker's id, where the
+        stream_key: of the random streams; the speaker's id, where the
             utterances are one speaker's.
         num_samples: length of each utterance at the base's sample rate.
         bucket_samples: the base model's function from a length to a bucket.
-        speed_factors: to draw from.
         place: the speaker's place in every training step. Where replicas share
             steps, the places of the first come before those of the next.
     """
@@ -118,10 +111,8 @@ class MinibatchSchedule:
         draw = random_streams.generator(
             "speed", self._seed, self.stream_key, step
         )
-        factors = tuple(
-            float(f) for f in draw.choice(self._speed_factors, len(utterances))
-        )
-        return self._make(step, utterances, factors)
+        factors = draw.choice(self._speed_factors, len(utterances))
+        return self._make(step, utterances, factors.tolist())
 
     def evaluation_minibatches(self) -> list[Minibatch]:
         """Every utterance once, at its recorded speed and in its bucket."""
@@ -129,9 +120,9 @@ class MinibatchSchedule:
         for index, length in enumerate(self.num_samples):
             by_bucket[self._bucket_samples(length)].append(index)
         return [
-            self._make(-1, indices[i : i + self._size], None)
+            self._make(-1, part, [1.0] * len(part))
             for _, indices in sorted(by_bucket.items())
-            for i in range(0, len(indices), self._size)
+            for part in self._parts(indices)
         ]
 
     def _draw_epoch(self, epoch):
@@ -143,15 +134,16 @@ class MinibatchSchedule:
         # utterances are sorted by length so that little of it is padding.
         order = np.resize(order, self.steps_per_epoch * self._size)
         order = sorted(order.tolist(), key=lambda i: self.num_samples[i])
-        minibatches = [
-            order[i : i + self._size] for i in range(0, len(order), self._size)
-        ]
+        minibatches = self._parts(order)
         return [minibatches[i] for i in draw.permutation(len(minibatches))]
 
+    def _parts(self, indices):
+        size = self._size
+        return [indices[i : i + size] for i in range(0, len(indices), size)]
+
     def _make(self, step, utterances, factors):
-        factors = factors or (1.0,) * len(utterances)
         longest = max(
-            stretched_samples(self.num_samples[i], factor)
+            _stretched(self.num_samples[i], factor)
             for i, factor in zip(utterances, factors, strict=True)
         )
         return Minibatch(
@@ -159,12 +151,12 @@ class MinibatchSchedule:
             stream_key=self.stream_key,
             step=step,
             utterances=tuple(utterances),
-            speed_factors=factors,
+            speed_factors=tuple(factors),
             bucket=self._bucket_samples(longest),
         )
 
 
-def stretched_samples(num_samples: int, factor: float) -> int:
+def _stretched(num_samples, factor):
     """An upper bound of an utterance's length after a change of speed."""
     return num_samples if factor == 1.0 else int(num_samples / factor) + 1
 
@@ -179,14 +171,7 @@ def split(group: Group, num_replicas: int, places: int) -> list[Group]:
     parts = [[] for _ in range(num_replicas)]
     for place, minibatch in group.placed:
         parts[place // places].append((place % places, minibatch))
-    return [
-        Group(
-            group.bucket,
-            tuple(minibatch for _, minibatch in part),
-            tuple(place for place, _ in part),
-        )
-        for part in parts
-    ]
+    return [Group(group.bucket, tuple(part)) for part in parts]
 
 
 def training_calls(
@@ -204,9 +189,8 @@ def training_calls(
     speaker computes is the same to the bit, whoever is beside it.
 
     Args:
-        speakers: by slot.
-        steps: by slot, the speaker's steps so far.
-        stop_at: by slot, the step to stop before.
+        steps: the speaker's steps so far.
+        stop_at: the step to stop before.
         places: speakers of one step, over all replicas.
         steps_per_call: groups that may be handed over at once. Those after the
             first have the bucket of the first, and fill it.
@@ -239,15 +223,9 @@ def training_calls(
             else:
                 yield call
                 call = []
-        taken = chosen[bucket]
-        call.append(
-            Group(
-                bucket,
-                tuple(pending[slot] for slot in taken.values()),
-                tuple(taken),
-            )
-        )
-        for slot in taken.values():
+        placed = [(p, pending[slot]) for p, slot in chosen[bucket].items()]
+        call.append(Group(bucket, tuple(placed)))
+        for slot in chosen[bucket].values():
             steps[slot] += 1
             if steps[slot] < stop_at[slot]:
                 pending[slot] = speakers[slot].minibatch(steps[slot])
@@ -265,7 +243,6 @@ def evaluation_groups(
     """Groups that hold every utterance of `speakers` once.
 
     Args:
-        speakers: by slot.
         places: of each replica.
         num_replicas: replicas that each take only their own speakers, known
             by their places; None where any speaker may take any place.
@@ -280,17 +257,11 @@ def evaluation_groups(
         most = max(map(len, of_replicas.values()))
         for start in range(0, most, places):
             placed = [
-                (replica * places + place, minibatch)
+                pair
                 for replica, minibatches in sorted(of_replicas.items())
-                for place, minibatch in enumerate(
-                    minibatches[start : start + places]
+                for pair in enumerate(
+                    minibatches[start : start + places], replica * places
                 )
             ]
-            groups.append(
-                Group(
-                    bucket,
-                    tuple(minibatch for _, minibatch in placed),
-                    tuple(place for place, _ in placed),
-                )
-            )
+            groups.append(Group(bucket, tuple(placed)))
     return groups

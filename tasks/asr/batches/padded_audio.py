@@ -1,5 +1,6 @@
 """Recordings in the rows of one array, each padded with silence at its end."""
 
+import itertools
 from collections import abc
 
 import numpy as np
@@ -33,8 +34,7 @@ def pad(
     """Pads recordings to one length and cuts off what is longer.
 
     Args:
-        recordings: of `[samples]` float32 each, at most `num_rows` of them.
-        num_rows: the rows without a recording stay empty.
+        recordings: of `[samples]` float32 each; rows without one stay empty.
         bucket: padded length in samples.
 
     Returns:
@@ -54,10 +54,12 @@ def read(
     sample_rate: int,
     num_rows: int,
     bucket: int,
+    speed_factors: abc.Iterable[float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads utterances and pads them; see `pad`."""
-    return pad(
-        (read_samples(utterance, sample_rate) for utterance in utterances),
-        num_rows,
-        bucket,
+    """Reads utterances and pads them; see `read_samples` and `pad`."""
+    factors = speed_factors or itertools.repeat(1.0)
+    recordings = (
+        read_samples(utterance, sample_rate, factor)
+        for utterance, factor in zip(utterances, factors, strict=False)
     )
+    return pad(recordings, num_rows, bucket)

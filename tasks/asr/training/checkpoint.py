@@ -35,19 +35,16 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used."""
 
 
-def _folders(directory: str) -> list[str]:
+def _folders(directory):
     """The folders of checkpoints, complete or not, oldest first."""
     if not tf.io.gfile.isdir(directory):
         return []
     names = [name.strip("/") for name in tf.io.gfile.listdir(directory)]
-    return [
-        posixpath.join(directory, name)
-        for name in sorted(names)
-        if name.isdigit()
-    ]
+    numbers = sorted(name for name in names if name.isdigit())
+    return [posixpath.join(directory, name) for name in numbers]
 
 
-def _complete(directory: str) -> list[str]:
+def _complete(directory):
     return [
         folder
         for folder in _folders(directory)
@@ -64,16 +61,13 @@ def save(
     directory: str,
     variables: VariablesByName,
     state: Any,
-    keep: int = 2,
     processes: processes_lib.Processes | None = None,
 ) -> None:
-    """Writes a checkpoint and removes old ones.
+    """Writes a checkpoint and leaves one older one.
 
     Args:
         directory: of all checkpoints.
-        variables: what has tensors.
-        state: all the rest, as JSON holds it.
-        keep: complete checkpoints to leave.
+        state: all that has no tensors, as JSON holds it.
         processes: that save together; None for this one alone.
     """
     processes = processes or processes_lib.Processes()
@@ -83,25 +77,22 @@ def save(
     tf.io.gfile.makedirs(folder)
     parts = processes.gather(_write_part(folder, variables, processes))
     if processes.is_chief:
-        text = json.dumps(
-            {
-                "format_version": FORMAT_VERSION,
-                "files": {
-                    name: [
-                        part["files"][name]
-                        for part in parts
-                        if name in part["files"]
-                    ]
-                    for name in variables
-                },
-                "slots": [part["slots"] for part in parts],
-                "state": state,
-            }
-        )
+        of_parts = [part["files"] for part in parts]
+        content = {
+            "format_version": FORMAT_VERSION,
+            "files": {
+                name: [found[name] for found in of_parts if name in found]
+                for name in variables
+            },
+            "slots": [part["slots"] for part in parts],
+            "state": state,
+        }
+        text = json.dumps(content).encode()
+        seal = hashlib.sha256(text).hexdigest().encode()
         files.write_atomically(
-            posixpath.join(folder, STATE_FILE), (_seal(text) + text).encode()
+            posixpath.join(folder, STATE_FILE), seal + b"\n" + text
         )
-        kept = _complete(directory)[-keep:]
+        kept = _complete(directory)[-2:]
         for old in _folders(directory):
             if old not in kept:
                 tf.io.gfile.rmtree(old)
@@ -109,11 +100,7 @@ def save(
     processes.gather()
 
 
-def _write_part(
-    folder: str,
-    variables: VariablesByName,
-    processes: processes_lib.Processes,
-) -> dict[str, Any]:
+def _write_part(folder, variables, processes):
     """Writes what this process has, and describes it."""
     part = {"files": {}, "slots": None}
     for index, (name, variable) in enumerate(sorted(variables.items())):
@@ -132,10 +119,6 @@ def _write_part(
     return part
 
 
-def _seal(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest() + "\n"
-
-
 def restore(
     directory: str,
     variables: VariablesByName,
@@ -144,10 +127,8 @@ def restore(
     """Reads the newest complete checkpoint into the variables.
 
     Args:
-        directory: of all checkpoints.
         variables: the checkpoint must hold exactly these.
-        prepare: is given the saved state before the variables' shapes are
-            compared.
+        prepare: is given the saved state before shapes are compared.
 
     Returns:
         The saved state, or None where there is no checkpoint.
@@ -160,7 +141,10 @@ def restore(
     if not complete:
         return None
     folder = complete[-1]
-    saved = _read_state(posixpath.join(folder, STATE_FILE))
+    path = posixpath.join(folder, STATE_FILE)
+    seal, _, text = files.read(path).partition(b"\n")
+    _check_digest(path, text, seal.decode(errors="replace"))
+    saved = json.loads(text)
     if saved.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{folder}: format version {saved.get('format_version')!r}; this "
@@ -184,33 +168,23 @@ def restore(
     return saved["state"]
 
 
-def _read_variable(folder: str, saved: dict, name: str) -> np.ndarray:
+def _read_variable(folder, saved, name):
     """Joins what the processes wrote of a variable."""
-    values = [
-        _read_tensor(posixpath.join(folder, file_name), name, digest)
-        for file_name, digest in saved["files"][name]
-    ]
+    values = []
+    for file_name, digest in saved["files"][name]:
+        path = posixpath.join(folder, file_name)
+        data = files.read(path) if tf.io.gfile.exists(path) else b""
+        _check_digest(path, data, digest)
+        values.append(safetensors.numpy.load(data)[name])
     if len(values) == 1:
         return values[0]
     return np.concatenate(values)[np.argsort(np.concatenate(saved["slots"]))]
 
 
-def _read_state(path: str) -> dict:
-    seal, _, text = files.read(path).partition(b"\n")
-    if hashlib.sha256(text).hexdigest().encode() != seal:
-        raise CheckpointError(_damaged(path))
-    return json.loads(text)
-
-
-def _read_tensor(path: str, name: str, digest: str) -> np.ndarray:
-    data = files.read(path) if tf.io.gfile.exists(path) else b""
+def _check_digest(path, data, digest):
     if hashlib.sha256(data).hexdigest() != digest:
-        raise CheckpointError(_damaged(path))
-    return safetensors.numpy.load(data)[name]
-
-
-def _damaged(path: str) -> str:
-    return (
-        f"{path}: the checkpoint is truncated or was altered; remove the "
-        f"folder {posixpath.dirname(path)} to continue from the one before it"
-    )
+        raise CheckpointError(
+            f"{path}: the checkpoint is truncated or was altered; remove the "
+            f"folder {posixpath.dirname(path)} to continue from the one before "
+            "it"
+        )

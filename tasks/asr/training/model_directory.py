@@ -31,9 +31,8 @@ from params import schema
 from tasks.asr.training import checkpoint
 from tpu.distribute import processes as processes_lib
 
-EXPERIMENT_FILE = "experiment.json"
 # Room for what is written besides checkpoints.
-SPARE_BYTES = 16 * 2**20
+_SPARE_BYTES = 16 * 2**20
 # Of a Submodel file, and what a disk rounds up to.
 _METADATA_BYTES = 8192
 # How long a client of a network file system may show an older listing.
@@ -50,14 +49,9 @@ _DESCRIPTION_TYPES = {
 
 
 class ModelDirectory:
-    """The folder of one run.
-
-    Args:
-        path: a folder or a bucket.
+    """The folder or bucket of one run, with the paths of the files above.
 
     Attributes:
-        experiment, left_out, texts, submodels, space, checkpoints, history,
-            tensorboard, evaluation: paths of the files above.
         activations: folder of the frozen activations, where they are cached.
     """
 
@@ -74,7 +68,7 @@ class ModelDirectory:
         self.history = posixpath.join(path, "history.jsonl")
         self.texts = posixpath.join(path, "train_texts.json")
         self.left_out = posixpath.join(path, "left_out.txt")
-        self.experiment = posixpath.join(path, EXPERIMENT_FILE)
+        self.experiment = posixpath.join(path, "experiment.json")
 
     def submodel(self, speaker: str) -> str:
         """The path of a speaker's Submodel file."""
@@ -95,15 +89,11 @@ class ModelDirectory:
             if processes.is_chief:
                 stack.enter_context(self.lock())
                 self.prepare()
-            self.check_shared(processes)
+            self._check_shared(processes)
             yield
 
     def prepare(self) -> None:
-        """Makes the folders, and removes what a killed process was writing.
-
-        Raises:
-            OSError: they cannot be written.
-        """
+        """Makes the folders, and removes what a killed process was writing."""
         for folder in (self.path, self.submodels, self.checkpoints):
             check_writable(folder, "the model directory")
             for name in tf.io.gfile.listdir(folder):
@@ -115,10 +105,6 @@ class ModelDirectory:
         """Keeps other processes of this machine out of the folder.
 
         A process that is killed leaves no lock behind.
-
-        Raises:
-            OSError: another process has the lock, or the folder cannot be
-                written.
         """
         check_writable(self.path, "the model directory")
         if "://" in self.path:
@@ -141,13 +127,8 @@ class ModelDirectory:
         finally:
             os.close(descriptor)
 
-    def check_shared(self, processes: processes_lib.Processes) -> None:
-        """Shows that all processes of a job write to the same folder.
-
-        Raises:
-            OSError: a process does not see what the first one writes, or
-                cannot write.
-        """
+    def _check_shared(self, processes):
+        """Shows that all processes of a job write to the same folder."""
         if processes.count == 1:
             return
         name = processes.gather(secrets.token_hex(8))[0]
@@ -177,8 +158,7 @@ class ModelDirectory:
 
         Args:
             variables: of a checkpoint.
-            num_submodels: files that there will be.
-            submodel_bytes: weights in each.
+            submodel_bytes: of the weights in a Submodel file.
 
         Raises:
             OSError: says how much is needed and how much is free.
@@ -192,7 +172,7 @@ class ModelDirectory:
         copies = max(1, 3 - checkpoint.count(self.checkpoints))
         missing = num_submodels - len(tf.io.gfile.listdir(self.submodels))
         # Whatever else is written is small beside this.
-        needed = copies * num_bytes + SPARE_BYTES
+        needed = copies * num_bytes + _SPARE_BYTES
         needed += max(0, missing) * (submodel_bytes + _METADATA_BYTES)
         free = shutil.disk_usage(self.path).free
         if free < needed:
@@ -220,9 +200,8 @@ class ModelDirectory:
                 )
             return None
         try:
-            saved = json_values.strict_json(
-                files.read(self.experiment).decode()
-            )
+            text = files.read(self.experiment).decode()
+            saved = json_values.strict_json(text)
             is_intact = all(
                 isinstance(saved[key], kind)
                 for key, kind in _DESCRIPTION_TYPES.items()
@@ -238,22 +217,17 @@ class ModelDirectory:
 
     def write_experiment(self, description: dict[str, Any]) -> None:
         """Writes what `run_description.describe` returned."""
-        files.write_atomically(
-            self.experiment,
-            (json.dumps(description, indent=2) + "\n").encode(),
-        )
+        text = json.dumps(description, indent=2) + "\n"
+        files.write_atomically(self.experiment, text.encode())
 
     def saved_values(
         self, saved: dict[str, Any], template: schema.Experiment
     ) -> schema.Experiment:
-        """The hyperparameters of the run.
-
-        Args:
-            saved: from `read_experiment`.
-            template: the registered experiment of the same name.
+        """The hyperparameters of the run that `read_experiment` returned.
 
         Raises:
-            ValueError: names the file and the key.
+            ValueError: they are not those of the registered `template`; names
+                the file and the key.
         """
         try:
             return hyperparams.from_dict(template, saved["values"])
@@ -310,10 +284,7 @@ class ModelDirectory:
         return rows
 
     def write_texts(self, texts: dict[str, list[str]]) -> None:
-        """Writes the texts that each speaker trained on.
-
-        Evaluation tells seen phrases from unseen ones by them.
-        """
+        """Writes each speaker's texts, by which evaluation knows seen phrases."""
         data = json.dumps(texts, ensure_ascii=False, indent=0)
         files.write_atomically(self.texts, data.encode())
 
@@ -342,11 +313,8 @@ class ModelDirectory:
 def check_writable(folder: str, what: str) -> None:
     """Makes a folder, and shows that files can be written to it.
 
-    Args:
-        what: the folder's name in the message.
-
     Raises:
-        OSError: the folder cannot be written.
+        OSError: `what`, as the message calls it, cannot be written.
     """
     try:
         tf.io.gfile.makedirs(folder)

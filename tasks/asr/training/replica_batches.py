@@ -70,10 +70,7 @@ class Feed:
                 os.path.join(activations, made_by),
                 task.lower,
                 self._loader,
-                data,
-                base.sample_rate,
                 base.model_dim,
-                (sharding.places, values.utterances_per_speaker),
             )
 
     def load(

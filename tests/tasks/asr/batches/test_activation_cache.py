@@ -21,6 +21,12 @@ FRAME = 160
 class Loader:
     """Loads nothing: what is tested is the activations."""
 
+    sample_rate = 16000
+    shape = (1, 2)
+
+    def __init__(self, speakers):
+        self.speakers = speakers
+
     def batch(self, group, with_audio):
         del group, with_audio
         return {}
@@ -52,18 +58,15 @@ def _group(*indices):
     minibatch = minibatch_schedule.Minibatch(
         0, "ann", 0, indices, (1.0,) * len(indices), BUCKET
     )
-    return minibatch_schedule.Group(BUCKET, (minibatch,))
+    return minibatch_schedule.Group(BUCKET, ((0, minibatch),))
 
 
 def _cache(tmp_path, speakers, lower):
     return activation_cache.ActivationCache(
         str(tmp_path / "activations"),
         lower,
-        Loader(),
-        speakers,
-        16000,
+        Loader(speakers),
         MODEL_DIM,
-        (1, 2),
     )
 
 

@@ -31,7 +31,7 @@ def batch(speakers, step=0, slot=0, factor=1.0, seed=0):
     minibatch = minibatch_schedule.Minibatch(
         slot, ("ann", "bob")[slot], step, (0, 1), (factor,) * 2, BUCKET
     )
-    return loader.batch(minibatch_schedule.Group(BUCKET, (minibatch,)))
+    return loader.batch(minibatch_schedule.Group(BUCKET, ((0, minibatch),)))
 
 
 def test_the_same_step_draws_the_same(speakers):
@@ -76,7 +76,7 @@ def test_an_empty_place_has_an_absent_slots_row(speakers):
     minibatch = minibatch_schedule.Minibatch(
         1, "bob", 0, (0, 1), (1.0, 1.0), BUCKET
     )
-    found = loader.batch(minibatch_schedule.Group(BUCKET, (minibatch,)))
+    found = loader.batch(minibatch_schedule.Group(BUCKET, ((0, minibatch),)))
     assert found["row_indices"].tolist() == [1, 0, 2]
     assert found["active"].tolist() == [True, False, False]
     assert found["weights"][1:].sum() == 0.0

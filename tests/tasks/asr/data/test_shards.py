@@ -171,7 +171,8 @@ def batch(utterances):
         )
         for slot, speaker in enumerate(["ann", "bob"])
     )
-    return loader.batch(minibatch_schedule.Group(10000, minibatches))
+    placed = tuple(enumerate(minibatches))
+    return loader.batch(minibatch_schedule.Group(10000, placed))
 
 
 def test_a_batch_from_shards_equals_the_batch_from_files(corpus, folder):

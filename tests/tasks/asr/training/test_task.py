@@ -86,7 +86,7 @@ def losses(base, utterances, steps, dropout_rate=0.0, masks=0):
             else:
                 variable.assign(tf.zeros_like(variable))
         group = minibatch_schedule.Group(
-            minibatch.bucket, (dataclasses.replace(minibatch, step=step),)
+            minibatch.bucket, ((0, dataclasses.replace(minibatch, step=step)),)
         )
         ((batch,),) = loader.load([group])
         found.append(float(job.train_step(batch)[0][0]))
