@@ -89,7 +89,7 @@ class ModelDirectory:
             if processes.is_chief:
                 stack.enter_context(self.lock())
                 self.prepare()
-            self._check_shared(processes)
+            self.check_shared(processes)
             yield
 
     def prepare(self) -> None:
@@ -127,7 +127,7 @@ class ModelDirectory:
         finally:
             os.close(descriptor)
 
-    def _check_shared(self, processes):
+    def check_shared(self, processes: processes_lib.Processes) -> None:
         """Shows that all processes of a job write to the same folder."""
         if processes.count == 1:
             return
@@ -284,7 +284,7 @@ class ModelDirectory:
         return rows
 
     def write_texts(self, texts: dict[str, list[str]]) -> None:
-        """Writes each speaker's texts, by which evaluation knows seen phrases."""
+        """Writes each speaker's texts, by which phrases are seen or unseen."""
         data = json.dumps(texts, ensure_ascii=False, indent=0)
         files.write_atomically(self.texts, data.encode())
 

@@ -2,12 +2,10 @@
 
 import sys
 from collections import abc
-from typing import Any
 
 import numpy as np
 from absl import logging
 
-from lingvo_like.base_models import base_model
 from params import schema
 from tasks.asr import base_loading
 from tasks.asr.data import preparation
@@ -42,7 +40,6 @@ def train(
     Args:
         name: the experiment's registered name.
         experiment: with all overrides.
-        train_manifest: JSONL manifest of the recordings to train on.
         model_dir: folder or bucket of the run.
         base_path: a base model's directory or preset; that of the run in
             `model_dir` if empty.
@@ -51,9 +48,6 @@ def train(
         space_from: the run that a space starts from.
         strict: refuse to train if any utterance is unusable.
         replicas: that share the job; None for one.
-
-    Returns:
-        The folder, with the Submodel files in its `submodels`.
 
     Raises:
         ValueError: the request makes no sense, nothing can be trained, or the
@@ -85,7 +79,11 @@ def train(
         if corpus.left_out and is_chief:
             print(corpus.left_out.describe(), file=sys.stderr)
         selected = _slots(speakers, corpus, train_manifest)
-        origin = _origin(name, base)
+        origin = submodel_files.Origin(
+            name,
+            base.fingerprint(),
+            base.description() | {"num_parameters": base.count_params()},
+        )
         description = run_description.describe(
             name, experiment, base_path, origin.base_fingerprint, corpus.digests
         )
@@ -97,7 +95,12 @@ def train(
         # Nothing of the run is written until the whole job has been made.
         state = job_state.create(base, experiment, corpus.train, replicas)
         if is_chief:
-            _check_space(directory, state)
+            directory.check_space(
+                state.variables.values(),
+                len(state.speakers),
+                state.task.stack.layout.num_values
+                * np.dtype(experiment.train.submodel_dtype).itemsize,
+            )
         _start(state, directory, corpus, origin, space_from)
         if is_chief:
             _describe_run(directory, corpus, description)
@@ -112,12 +115,7 @@ def train(
     return directory
 
 
-def _check_request(
-    experiment: schema.Experiment,
-    model_dir: str,
-    speakers: abc.Sequence[str],
-    space_from: str,
-) -> None:
+def _check_request(experiment, model_dir, speakers, space_from):
     if speakers and experiment.train.resident_speakers:
         raise ValueError(
             "--speakers chooses some of a run, and train.resident_speakers "
@@ -128,14 +126,10 @@ def _check_request(
             "train.cache_activations keeps files on a disk of this machine; "
             "name a folder with --model_dir, or set it to false"
         )
-    space_training.check_request(experiment.space, space_from, list(speakers))
+    space_training.check_request(experiment.space, space_from, speakers)
 
 
-def _slots(
-    speakers: abc.Sequence[str],
-    corpus: preparation.Corpus,
-    train_manifest: str,
-) -> list[int] | None:
+def _slots(speakers, corpus, train_manifest):
     """The slots of the speakers asked for; None for all."""
     unknown = sorted(set(speakers) - set(corpus.speakers))
     if unknown:
@@ -146,51 +140,16 @@ def _slots(
     return [corpus.speakers.index(each) for each in speakers] or None
 
 
-def _check_processes(
-    replicas: replicas_lib.Replicas,
-    description: dict[str, Any],
-    speakers: abc.Sequence[str],
-    space_from: str,
-) -> None:
+def _check_processes(replicas, description, speakers, space_from):
+    # Each machine may have the base model at a path of its own.
+    given = {"base": "", "speakers": sorted(speakers), "space_from": space_from}
     replicas.processes.check_same(
         "the experiment, the base model, the recordings and the flags",
-        description
-        | {
-            # Each machine may have it at a path of its own.
-            "base": "",
-            "speakers": sorted(speakers),
-            "space_from": space_from,
-        },
+        description | given,
     )
 
 
-def _origin(name: str, base: base_model.BaseModel) -> submodel_files.Origin:
-    return submodel_files.Origin(
-        experiment=name,
-        base_fingerprint=base.fingerprint(),
-        base_description=base.description()
-        | {"num_parameters": base.count_params()},
-    )
-
-
-def _check_space(
-    directory: model_directory.ModelDirectory, state: job_state.JobState
-) -> None:
-    stack, values = state.task.stack, state.task.experiment.train
-    directory.check_space(
-        state.variables.values(),
-        len(state.speakers),
-        stack.layout.num_values * np.dtype(values.submodel_dtype).itemsize,
-    )
-
-
-def _start(
-    state: job_state.JobState,
-    directory: model_directory.ModelDirectory,
-    corpus: preparation.Corpus,
-    origin: submodel_files.Origin,
-    space_from: str,
-) -> None:
+def _start(state, directory, corpus, origin, space_from):
     """Continues from the newest checkpoint, or initialises a new space."""
     if state.restore(directory.checkpoints):
         logging.info("continuing from the checkpoint in %s", directory.path)
@@ -203,11 +162,7 @@ def _start(
             print(start)
 
 
-def _describe_run(
-    directory: model_directory.ModelDirectory,
-    corpus: preparation.Corpus,
-    description: dict[str, Any],
-) -> None:
+def _describe_run(directory, corpus, description):
     directory.write_left_out(corpus.left_out.describe(examples=None))
     directory.write_texts(
         {
@@ -218,7 +173,7 @@ def _describe_run(
     directory.write_experiment(description)
 
 
-def _summary(state: job_state.JobState) -> str:
+def _summary(state):
     """One line on what trains, and where."""
     task, replicas = state.task, state.sharding.replicas
     num_speakers, residents = len(state.speakers), len(state.residents)
@@ -234,13 +189,7 @@ def _summary(state: job_state.JobState) -> str:
     return ", ".join(parts)
 
 
-def _finish(
-    state: job_state.JobState,
-    directory: model_directory.ModelDirectory,
-    corpus: preparation.Corpus,
-    origin: submodel_files.Origin,
-    speakers: abc.Sequence[str],
-) -> None:
+def _finish(state, directory, corpus, origin, speakers):
     """Says what came out, and writes the space if there is one."""
     states = dict(zip(corpus.speakers, state.speakers, strict=True))
     for warning in speaker_state.warnings(
@@ -249,12 +198,5 @@ def _finish(
         print(f"warning: {warning}", file=sys.stderr)
     print(f"Submodels: {directory.submodels}")
     if state.task.experiment.space.embedding_dim:
-        space_training.write(
-            directory,
-            state.task,
-            corpus.train,
-            origin.experiment,
-            origin.base_fingerprint,
-            origin.base_description,
-        )
+        space_training.write(directory, state.task, corpus.train, origin)
         print(f"space: {directory.space}")

@@ -2,7 +2,6 @@
 
 import posixpath
 from collections import abc
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,11 @@ from lingvo_like import files, hyperparams
 from lingvo_like.space import embedding_space, embeddings, file as space_file
 from params import schema
 from tasks.asr.data import preparation
-from tasks.asr.training import model_directory, task as task_lib
+from tasks.asr.training import (
+    model_directory,
+    submodel_files,
+    task as task_lib,
+)
 
 PROJECTOR_CONFIG = """\
 embeddings {
@@ -22,14 +25,9 @@ embeddings {
 
 
 def check_request(
-    space: schema.Space, space_from: str, selected: abc.Sequence[str]
+    space: schema.Space, space_from: str, speakers: abc.Sequence[str]
 ) -> None:
-    """Refuses flags that do not go with the experiment's space.
-
-    Args:
-        space: hyperparameters of the space.
-        space_from: --space_from.
-        selected: --speakers.
+    """Refuses --space_from or --speakers that do not go with the space.
 
     Raises:
         ValueError: the message says what to do instead.
@@ -40,7 +38,7 @@ def check_request(
             "together with --set=space.initializer=stack or space, or not at "
             "all"
         )
-    if space.embedding_dim and selected:
+    if space.embedding_dim and speakers:
         raise ValueError(
             "--speakers would move the basis, which all speakers share, by "
             "some of them only; enrol speakers in a trained space instead, "
@@ -52,28 +50,22 @@ def write(
     directory: model_directory.ModelDirectory,
     task: task_lib.SubmodelTask,
     data: abc.Mapping[int, preparation.SpeakerUtterances],
-    name: str,
-    base_fingerprint: str,
-    base_description: abc.Mapping[str, Any],
+    origin: submodel_files.Origin,
 ) -> None:
     """Writes the space beside the Submodels, and TensorBoard's projector.
 
     Args:
-        directory: of the run.
         task: of a space, trained.
         data: utterances by slot.
-        name: registered name of the experiment.
-        base_fingerprint: of the base model.
-        base_description: the base model's frontend and tokenizer.
     """
     if not isinstance(task.stack, embedding_space.EmbeddingSpace):
         raise ValueError("only a space of embeddings is written")
     space = space_file.create(
         task.stack,
-        base_fingerprint=base_fingerprint,
-        experiment=name,
+        base_fingerprint=origin.base_fingerprint,
+        experiment=origin.experiment,
         values=hyperparams.to_dict(task.experiment),
-        base_description=base_description,
+        base_description=origin.base_description,
         training={
             "speakers": len(data),
             "train_utterances": sum(len(d.utterances) for d in data.values()),
@@ -88,21 +80,11 @@ def write(
         each.speaker: each.utterances[0].labelled_severity
         for each in data.values()
     }
-    write_projector(directory.tensorboard, space, severities)
+    _write_projector(directory.tensorboard, space, severities)
 
 
-def write_projector(
-    folder: str,
-    space: space_file.Space,
-    severities: abc.Mapping[str, str | None],
-) -> None:
-    """Writes the embeddings for TensorBoard's embedding projector.
-
-    Args:
-        folder: a log directory of TensorBoard.
-        space: whose embeddings to show.
-        severities: severity by speaker, or None.
-    """
+def _write_projector(folder, space, severities):
+    """Writes the embeddings for TensorBoard's embedding projector."""
     points = np.asarray(
         embeddings.normalize(space.embeddings, space.metadata.normalization)
     )

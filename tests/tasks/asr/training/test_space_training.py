@@ -95,9 +95,7 @@ class Run:
                 self.directory,
                 self.job,
                 self.corpus.train,
-                "conformer.TinyEmbedding",
-                FINGERPRINT,
-                {},
+                submodel_files.Origin("conformer.TinyEmbedding", FINGERPRINT),
             )
         return self
 
