@@ -2,17 +2,15 @@
 
     python -m tasks.enroll --space=RUN --manifest=new.jsonl --speaker=ann
 
-RUN is a folder of tasks.train with a speaker-embedding space, or its file. The
-result for each speaker is an ordinary Submodel file in OUTPUT_DIR/submodels. It
-is judged on --dev_manifest, or on utterances held out in turn. A speaker gets
-nothing who would be served worse than by the base model, or whose recordings
-do not fit together; each is one line on stderr, and an exit status of 1. Many
-speakers are one job: omit --speaker to enrol everybody in the manifest.
+Writes an ordinary Submodel file for each speaker to OUTPUT_DIR/submodels.
+Nothing is written for a speaker who would be served worse than by the base
+model, or whose recordings do not fit together: each is one line on stderr, and
+an exit status of 1.
 
 With --compare_with_space=OTHER nothing is written: it lists who would gain by
 a Submodel of that space, after a basis was fitted again. Both Submodels are
-made anew from these recordings and judged alike; a published one is not read.
-OTHER has heard the speakers that it was trained on, so their gain is marked.
+made anew from these recordings; a published one is not read. OTHER has heard
+the speakers that it was trained on, so their gain is marked.
 """
 
 import json
@@ -99,21 +97,20 @@ def main(_):
             print(report.comparison_table(rows))
             print(json.dumps(rows))
         return
+    output_dir = _OUTPUT_DIR.value or prepared.output_dir
     outcome = prepared.run(
         destination.Destination(
-            _OUTPUT_DIR.value or program.output_dir(_SPACE.value),
-            _PUBLISH.value,
-            _TENANT.value,
-            _REPLACE.value,
+            output_dir, _PUBLISH.value, _TENANT.value, _REPLACE.value
         ),
         _DESPITE_WARNINGS.value,
     )
-    for kind in ("warning", "error"):
-        for line in getattr(outcome, f"{kind}s"):
-            print(f"{kind}: {line}", file=sys.stderr)
+    for line in outcome.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    for line in outcome.errors:
+        print(f"error: {line}", file=sys.stderr)
     if outcome.enrolled:
         print(report.table(outcome.enrolled))
-    if prepared.job_replicas.processes.is_chief:
+    if prepared.replicas.processes.is_chief:
         seconds |= outcome.seconds
         parts = (f"{name} {each:.1f}" for name, each in seconds.items())
         print(f"{sum(seconds.values()):.1f} s: {', '.join(parts)}")

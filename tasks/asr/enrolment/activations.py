@@ -11,7 +11,6 @@ Letters: s places, u utterances of a place, t time, d model_dim.
 import collections
 import math
 from collections import abc
-from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -23,8 +22,6 @@ from tasks.asr.data import preparation
 
 # Utterances of one computation.
 _ROWS = 8
-
-_Item = TypeVar("_Item")
 
 
 class Speech:
@@ -46,8 +43,8 @@ class Speech:
         speakers: abc.Mapping[str, preparation.TokenizedUtterances],
         bucket_seconds: abc.Mapping[str, float],
     ):
-        self._base = base
-        self._first_block = first_block
+        self.base = base
+        self.first_block = first_block
         self._speakers = speakers
         self._grids = {
             speaker: base.num_samples(seconds)
@@ -68,50 +65,33 @@ class Speech:
             total=total, desc="enrolling (recordings)", unit="utt", disable=None
         ) as progress:
             for speaker, lengths in self.num_samples.items():
-                alone = self.by_bucket(
-                    range(len(lengths)), lambda index, s=speaker: (s, index)
-                )
-                for bucket, indices in alone.items():
+                everything = self.by_bucket(speaker, range(len(lengths)))
+                for bucket, indices in everything.items():
                     self._listen(speaker, indices, bucket, progress.update)
 
     def bucket_samples(self, speaker: str, num_samples: int) -> int:
         """The padded length, in samples, of a speaker's utterance."""
-        bucket = self._base.bucket_samples(num_samples)
+        bucket = self.base.bucket_samples(num_samples)
         grid = self._grids[speaker]
         return min(
             math.ceil(bucket / grid) * grid,
-            max(bucket, self._base.max_samples),
+            max(bucket, self.base.max_samples),
         )
 
     def by_bucket(
-        self,
-        items: abc.Iterable[_Item],
-        utterance_of: abc.Callable[[_Item], tuple[str, int]],
-    ) -> dict[int, list[_Item]]:
-        """Groups items by the padded length of their utterance.
-
-        Args:
-            utterance_of: function of an item to the speaker and index of its
-                utterance.
-
-        Returns:
-            dict of padded length to list of items, each in the items' order.
-        """
+        self, speaker: str, indices: abc.Iterable[int]
+    ) -> dict[int, list[int]]:
+        """Groups a speaker's utterances by their padded length in samples."""
         result = collections.defaultdict(list)
-        for item in items:
-            speaker, index = utterance_of(item)
+        for index in indices:
             num_samples = self.num_samples[speaker][index]
-            result[self.bucket_samples(speaker, num_samples)].append(item)
+            result[self.bucket_samples(speaker, num_samples)].append(index)
         return dict(result)
 
     def of(
         self, speaker: str, indices: abc.Sequence[int], bucket: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Activations `[u, t, d]` and paddings `[u, t]` of some utterances.
-
-        Args:
-            bucket: padded length of all of them, in samples.
-        """
+        """Activations `[u, t, d]` and paddings `[u, t]` of some utterances."""
         self._listen(
             speaker,
             [i for i in indices if (speaker, i, bucket) not in self._heard],
@@ -122,7 +102,7 @@ class Speech:
         return np.stack(activations), np.stack(paddings)
 
     def _listen(self, speaker, indices, bucket, progress=lambda count: None):
-        base, utterances = self._base, self._speakers[speaker].utterances
+        base, utterances = self.base, self._speakers[speaker].utterances
         for start in range(0, len(indices), _ROWS):
             some = indices[start : start + _ROWS]
             audio, lengths = padded_audio.read(
@@ -135,7 +115,7 @@ class Speech:
                 tf.constant(audio), tf.constant(lengths)
             )
             # Not compiled: an utterance is computed once.
-            found = base.lower(features, paddings, self._first_block)
+            found = base.lower(features, paddings, self.first_block)
             activations, paddings = map(np.asarray, found)
             for row, index in enumerate(some):
                 self._heard[speaker, index, bucket] = (
@@ -151,16 +131,13 @@ class Speech:
         utterances: int,
         bucket: int,
     ) -> dict[str, np.ndarray]:
-        """The part of a task's batch that is speech.
+        """The speech of a task's batch, as `input_pipeline` describes it.
 
         Args:
             items: pairs of speaker and indices of utterances.
             places: s; those after the items stay empty.
             utterances: u.
             bucket: padded length in samples.
-
-        Returns:
-            dict of arrays, as `input_pipeline` describes them.
         """
         found = [self.of(*item, bucket) for item in items]
         activations, paddings = found[0]
@@ -174,8 +151,9 @@ class Speech:
         }
         for place, (speaker, indices) in enumerate(items):
             count = len(indices)
-            batch["activations"][place, :count] = found[place][0]
-            batch["activation_paddings"][place, :count] = found[place][1]
+            activations, paddings = found[place]
+            batch["activations"][place, :count] = activations
+            batch["activation_paddings"][place, :count] = paddings
             batch["weights"][place, :count] = 1.0
             for row, index in enumerate(indices):
                 tokens = self._speakers[speaker].tokens[index]

@@ -20,7 +20,6 @@ from lingvo_like.store import records as store_records, store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.enrolment import recordings, results
 from tasks.asr.training import model_directory
-from tpu.distribute import processes as processes_lib
 
 # After this long, nobody is writing a temporary file any more.
 _ABANDONED_SECONDS = 3600
@@ -31,9 +30,8 @@ class Destination:
     """Where the Submodels of enrolled speakers go.
 
     Attributes:
-        directory: the folder of the files.
         store: path of a `SubmodelStore` to publish to; none if empty.
-        tenant: the tenant of the speakers in the store.
+        tenant: of the speakers in the store.
         replace: whether speakers who have a Submodel may be enrolled again.
 
     Raises:
@@ -63,9 +61,6 @@ class Destination:
     ) -> None:
         """Refuses taken ids, and what cannot be written, before any work.
 
-        Args:
-            space: the space; its own speakers' ids are taken.
-
         Raises:
             ValueError: names who is taken, and by what.
             OSError: the folder or the store cannot be written.
@@ -89,14 +84,6 @@ class Destination:
                 with contextlib.suppress(tf.errors.NotFoundError):
                     if tf.io.gfile.stat(path).mtime_nsec < long_ago:
                         tf.io.gfile.remove(path)
-
-    def check_shared(self, processes: processes_lib.Processes) -> None:
-        """Checks that all processes of a job write to one folder.
-
-        Raises:
-            OSError: some do not.
-        """
-        model_directory.ModelDirectory(self.directory).check_shared(processes)
 
     def _check_free(self, space, speakers):
         taken = []
@@ -125,10 +112,7 @@ class Destination:
     def write(
         self, enrolled: results.Enrolled, space: space_file.Space, seed: int
     ) -> tuple[str, store_records.Version | None]:
-        """Writes a speaker's Submodel, and publishes it.
-
-        Returns:
-            the file's path, and the published version or None.
+        """Writes a speaker's Submodel; its path and the version published.
 
         Raises:
             ValueError: the id has been taken since `check`.
@@ -155,7 +139,7 @@ class Destination:
         return path, version
 
     def write_results(self, rows: abc.Iterable[dict[str, Any]]) -> None:
-        """Writes a line of JSON for each speaker of the call."""
+        """Writes `enrolment.jsonl`."""
         lines = "".join(
             json.dumps(row, ensure_ascii=False) + "\n" for row in rows
         )
@@ -170,7 +154,7 @@ def make_submodel(
     """The Submodel of an enrolled speaker."""
     if enrolled.tensors is None:
         raise ValueError(f"{enrolled.speaker!r} keeps the base model")
-    metadata, base = space.metadata, enrolled.judgements[results.BASE]
+    metadata = space.metadata
     return submodel_file.create(
         space.layout,
         enrolled.tensors,
@@ -183,9 +167,9 @@ def make_submodel(
             "mode": enrolled.mode,
             "step": enrolled.step,
             "dev_loss": enrolled.best.loss,
-            "base_dev_loss": base.loss,
+            "base_dev_loss": enrolled.base.loss,
             "dev_word_error_rate": enrolled.best.word_error_rate,
-            "base_dev_word_error_rate": base.word_error_rate,
+            "base_dev_word_error_rate": enrolled.base.word_error_rate,
             "evidence": enrolled.evidence,
             "train_utterances": enrolled.num_utterances,
             "train_seconds_of_speech": round(enrolled.seconds_of_speech, 3),

@@ -88,7 +88,7 @@ def _conclude(
         tensors=made.tensors(best) if better else None,
         embedding=best.embedding,
         step=best.step if better else 0,
-        evidence=made.evidence(speaker),
+        evidence=made.evidence[speaker],
         judgements=judgements,
         num_utterances=len(utterances),
         seconds_of_speech=sum(u.duration for u in utterances),

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections import abc
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 import tqdm
 
 from lingvo_like.base_models import base_model
-from lingvo_like.space import embedding_space, file as space_file
+from lingvo_like.space import file as space_file
 from tasks.asr.data import preparation, text
 from tasks.asr.enrolment import (
     activations as activations_lib,
@@ -37,6 +37,7 @@ class Job:
 
     Attributes:
         data: dict of speaker to the utterances to learn from, then dev.
+        evidence: dict of speaker to one of `plan.EVIDENCE`.
     """
 
     def __init__(
@@ -53,24 +54,25 @@ class Job:
         self.data = {s: _joined(train[s], dev.get(s)) for s in train}
         self._replicas = replicas
         self._space, self._base, self._values = space, base, values
-        self._modes = {
-            speaker: plan.modes_to_try(
-                mode, bool(space.encoder), len(data.utterances), values
-            )
-            for speaker, data in train.items()
-        }
         self._experiment = experiments.of_space(space)
         self._normalizer = self._experiment.text.normalizer
-        self._runs = [
-            run
-            for speaker in train
-            for run in plan.runs(
-                speaker,
-                self._texts(speaker),
-                self._num_dev(speaker),
-                values.max_folds,
+        self.evidence, self._modes, self._runs = {}, {}, []
+        bucket_seconds = {}
+        for speaker, data in train.items():
+            texts = [
+                text.normalize(each.text, self._normalizer)
+                for each in data.utterances
+            ]
+            num_dev = len(self.data[speaker].utterances) - len(texts)
+            self.evidence[speaker] = plan.evidence(texts, num_dev)
+            self._runs += plan.runs(speaker, texts, num_dev, values.max_folds)
+            self._modes[speaker] = plan.modes_to_try(
+                mode, bool(space.encoder), len(texts), values
             )
-        ]
+            longest = max(u.duration for u in self.data[speaker].utterances)
+            bucket_seconds[speaker] = plan.bucket_seconds(
+                self._modes[speaker], longest, values
+            )
         with replicas.scope():
             self._task = task.SubmodelTask(
                 base,
@@ -79,23 +81,14 @@ class Job:
                 space=space,
             )
         self._speech = activations_lib.Speech(
-            base, self._task.first_block, self.data, self._bucket_seconds()
+            base, self._task.first_block, self.data, bucket_seconds
         )
         self._learner = self._make_learner(
             self._task, self._runs, values.embedding_utterances
         )
         self._starts = starting_points.Starts(
-            space,
-            cast(embedding_space.EmbeddingSpace, self._task.stack),
-            self._learner,
-            self._runs,
-            self._speech,
-            values.embedding_neighbors,
+            space, self._learner, values.embedding_neighbors
         )
-
-    def evidence(self, speaker: str) -> str:
-        """The evidence for a speaker's error rate, one of `plan.EVIDENCE`."""
-        return plan.evidence(self._texts(speaker), self._num_dev(speaker))
 
     def tensors(self, candidate: results.Candidate) -> dict[str, np.ndarray]:
         """The Submodel's tensors of a candidate that is not the base."""
@@ -142,15 +135,13 @@ class Job:
             self._learn_full(found, _best(histories["embedding"], self._runs))
         return {
             speaker: {
-                mode: candidate
-                for mode, candidate in candidates.items()
-                if mode in (results.BASE, *self._modes[speaker])
+                mode: found[speaker][mode] for mode in (results.BASE, *modes)
             }
-            for speaker, candidates in found.items()
+            for speaker, modes in self._modes.items()
         }
 
     def _learn_embeddings(self, points, judge, steps):
-        """All points of the embeddings, from the best start on."""
+        """The points of the embeddings: starts, neighbors, and steps."""
         before = self._starts.begin_at(_best(points, self._runs))
         points = points + self._starts.neighbors(
             judge, before, self._not_good(before)
@@ -188,14 +179,7 @@ class Job:
         ]
         self._add(found, judge, runs, {"full": history})
 
-    def _learn(
-        self,
-        learner: learning.Learning,
-        judge: judging.Judge,
-        steps: list[int],
-        mode: str,
-        before: starting_points.Losses,
-    ) -> list[_Point]:
+    def _learn(self, learner, judge, steps, mode, before) -> list[_Point]:
         """Learns on from where the losses are `before`; the points passed."""
         points, looks = [], [before]
         patience = getattr(self._values, f"{mode}_patience")
@@ -246,12 +230,7 @@ class Job:
         runs: list[plan.Run],
         histories: dict[str, list[_Point]],
     ) -> None:
-        """Adds each mode's candidate to every speaker of the runs.
-
-        Args:
-            found: dict of speaker to a dict of mode to candidate.
-            histories: dict of mode to its points.
-        """
+        """Adds each mode's best point to every speaker of the runs."""
         best = {mode: _best(each, runs) for mode, each in histories.items()}
         # All modes at once: a decoder's many small steps hardly cost more for
         # more rows.
@@ -284,43 +263,18 @@ class Job:
                     tensors,
                 )
 
-    def _texts(self, speaker):
-        """The normalised texts of the utterances to learn from."""
-        return [
-            text.normalize(each.text, self._normalizer)
-            for each in self.train[speaker].utterances
-        ]
-
-    def _num_dev(self, speaker):
-        return len(self.data[speaker].utterances) - len(
-            self.train[speaker].utterances
-        )
-
-    def _bucket_seconds(self):
-        return {
-            speaker: plan.bucket_seconds(
-                modes,
-                max(u.duration for u in self.data[speaker].utterances),
-                self._values,
-            )
-            for speaker, modes in self._modes.items()
-        }
-
     def _make_learner(self, of_task, runs, utterances):
         return learning.Learning(
             of_task,
             runs,
             self._speech,
             utterances,
-            self._values.runs_per_step,
-            self._values.seed,
+            self._values,
             self._replicas,
         )
 
     def _make_judge(self, runs, num_losses):
         return judging.Judge(
-            self._base,
-            self._task.first_block,
             self._task.stack.site_functions,
             self._speech,
             runs,

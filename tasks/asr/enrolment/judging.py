@@ -9,7 +9,6 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like import tensor_types
-from lingvo_like.base_models import base_model
 from tasks.asr.data import preparation, text
 from tasks.asr.enrolment import activations as activations_lib, plan
 from tasks.asr.evaluation import scoring
@@ -21,7 +20,7 @@ _PLACES = 32
 # and some more: enough to show a base model that repeats itself.
 _COPIES, _SPARE_TOKENS = 4, 8
 
-# Dict of name to tensors `[runs, ...]`.
+# A candidate: dict of name to tensors `[runs, ...]`.
 Rows: TypeAlias = abc.Mapping[str, np.ndarray]
 
 
@@ -29,7 +28,6 @@ class Judge:
     """Losses and texts of held-out utterances.
 
     Args:
-        first_block: the encoder block that the speech's activations enter.
         site_functions: function of rows, as `Stack.site_functions`.
         normalizer: one of `text.NORMALIZERS`.
         num_losses: number of candidates whose losses will be asked for.
@@ -37,8 +35,6 @@ class Judge:
 
     def __init__(
         self,
-        base: base_model.BaseModel,
-        first_block: int,
         site_functions: abc.Callable[[tensor_types.TensorsByName], Any],
         speech: activations_lib.Speech,
         runs: list[plan.Run],
@@ -46,19 +42,19 @@ class Judge:
         num_losses: int,
         replicas: replicas_lib.Replicas,
     ):
-        self._base = base
+        self._base = speech.base
         self._replicas = replicas
-        self._first_block = first_block
         self._site_functions = site_functions
         self._speech = speech
         self._normalizer = normalizer
         self._runs = runs
-        self._items = speech.by_bucket(
-            [(slot, i) for slot, r in enumerate(runs) for i in r.held_out],
-            lambda item: (runs[item[0]].speaker, item[1]),
-        )
+        self._items = collections.defaultdict(list)
+        for slot, run in enumerate(runs):
+            held_out = speech.by_bucket(run.speaker, run.held_out)
+            for bucket, indices in held_out.items():
+                self._items[bucket] += [(slot, index) for index in indices]
         # A decoder's many small operations cost much more uncompiled.
-        self._decode = tf.function(base.decode, autograph=False)
+        self._decode = tf.function(self._base.decode, autograph=False)
         self._text_step = replicas.replicate(self._texts)
         self._eager_loss_step = replicas.replicate(self._losses)
         self._compiled_loss_step = replicas.replicate(
@@ -77,9 +73,7 @@ class Judge:
     ) -> list[dict[str, dict[int, float]]]:
         """The loss of every held-out utterance of some speakers.
 
-        Args:
-            candidates: dicts of name to `[runs, ...]`. Each utterance is
-                judged by the row of the run that held it out.
+        The row of the run that held an utterance out judges it.
 
         Returns:
             for each candidate, a dict of speaker to a dict of utterance index
@@ -115,11 +109,7 @@ class Judge:
         texts: abc.Mapping[int, str],
         data: preparation.TokenizedUtterances,
     ) -> tuple[int, int]:
-        """Word errors and words of one speaker.
-
-        Args:
-            texts: dict of utterance index to the recognised text.
-        """
+        """Word errors and words of one speaker's recognised texts."""
         references, hypotheses = [], []
         for index, hypothesis in texts.items():
             reference = text.normalize(
@@ -167,10 +157,8 @@ class Judge:
         """Yields a padded length, the replicas' parts, and places of a part.
 
         Args:
-            places: dict of padded length to the number of places, where it is
-                the same for any candidates and speakers. For other lengths the
-                parts are even.
-            firsts: `_first_alike` of the candidates.
+            places: dict of padded length to a fixed number of places. Parts of
+                other lengths are even.
         """
         num_local = self._replicas.num_local
         for bucket, items in self._items.items():
@@ -217,7 +205,7 @@ class Judge:
         return self._base.upper(
             batch["activations"],
             batch["activation_paddings"],
-            self._first_block,
+            self._speech.first_block,
             self._site_functions(batch["rows"]),
         )
 
@@ -245,12 +233,6 @@ def _first_alike(candidates):
 
     A mode that found nothing better is where another one is: the same row need
     not be judged twice.
-
-    Args:
-        candidates: dicts of name to `[runs, ...]`.
-
-    Returns:
-        list of lists of candidates' indices.
     """
     num_runs = len(next(iter(candidates[0].values())))
     return [

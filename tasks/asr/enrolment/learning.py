@@ -43,6 +43,7 @@ class Learning:
 
     Args:
         task: a task with a slot for each run, in their order.
+        utterances: of a run in each step.
         replicas: the replicas that the task was made on. They take turns: a
             run's slot says which of them trains it. Each keeps a row for all.
     """
@@ -53,17 +54,16 @@ class Learning:
         runs: list[plan.Run],
         speech: activations_lib.Speech,
         utterances: int,
-        runs_per_step: int,
-        seed: int,
+        values: plan.Values,
         replicas: replicas_lib.Replicas,
     ):
-        self._task = task
+        self.task = task
+        self.runs = runs
+        self.speech = speech
         self._replicas = replicas
         self._owners = [s % replicas.num_local for s in range(len(runs))]
-        self._speech = speech
-        self._runs = runs
         self._utterances = utterances
-        self._seed = seed
+        self._seed = values.seed
         self._schedules = [
             minibatch_schedule.MinibatchSchedule(
                 slot=slot,
@@ -75,7 +75,7 @@ class Learning:
                     speech.bucket_samples, run.speaker
                 ),
                 utterances_per_minibatch=utterances,
-                seed=seed,
+                seed=values.seed,
             )
             for slot, run in enumerate(runs)
         ]
@@ -86,7 +86,7 @@ class Learning:
         self._most = max(first.values())
         self._places = plan.even_places(
             (-(-count // replicas.num_local) for count in first.values()),
-            runs_per_step,
+            values.runs_per_step,
         )
 
     @property
@@ -99,7 +99,7 @@ class Learning:
         self._going = [
             slot
             for slot in self._going
-            if self._runs[slot].speaker not in speakers
+            if self.runs[slot].speaker not in speakers
         ]
 
     def run(
@@ -108,15 +108,12 @@ class Learning:
         """Trains all runs and pauses at some steps.
 
         Args:
-            steps: ascending steps to pause at.
+            steps: ascending steps; each yields a snapshot.
             progress: called after every step of the job with the number of
                 runs that it trained.
-
-        Yields:
-            a snapshot at each of `steps`.
         """
         step = functools.partial(
-            type(self._task).train_step.python_function, self._task
+            type(self.task).train_step.python_function, self.task
         )
         is_worth_compiling = (
             steps[-1] * self._most > (_WORTH_COMPILING - 1) * self._places
@@ -168,8 +165,8 @@ class Learning:
         """The runs as they are now."""
         if not self._replicas.is_plain:
             self._agree()
-        rows = self._task.stack.select(list(range(len(self._runs))))
-        embeddings = getattr(self._task.stack, "embeddings", None)
+        rows = self.task.stack.select(list(range(len(self.runs))))
+        embeddings = getattr(self.task.stack, "embeddings", None)
         return Snapshot(
             step,
             {name: np.asarray(tensor) for name, tensor in rows.items()},
@@ -178,9 +175,9 @@ class Learning:
 
     def _agree(self):
         """Copies every run's row from the replica that trains it to all."""
-        rows = slot_rows.SlotRows(len(self._runs), self._owners)
-        shared_names = self._task.shared_names
-        for name, variable in self._task.state_by_name.items():
+        rows = slot_rows.SlotRows(len(self.runs), self._owners)
+        shared_names = self.task.shared_names
+        for name, variable in self.task.state_by_name.items():
             if name.startswith("weight/") and name not in shared_names:
                 rows.write_all(variable, rows.read_all(variable))
 
@@ -196,7 +193,7 @@ class Learning:
     def _batch(self, minibatches):
         items, seeds = [], np.zeros((self._places, 2), np.int32)
         for place, minibatch in enumerate(minibatches):
-            run = self._runs[minibatch.slot]
+            run = self.runs[minibatch.slot]
             items.append(
                 (run.speaker, [run.train[i] for i in minibatch.utterances])
             )
@@ -205,9 +202,9 @@ class Learning:
             )
         slots = [minibatch.slot for minibatch in minibatches]
         # An empty place borrows an absent slot and hands it back as it was.
-        absent = [s for s in range(len(self._runs)) if s not in slots]
+        absent = [s for s in range(len(self.runs)) if s not in slots]
         slots = slots + absent[: self._places - len(slots)]
-        batch = self._speech.batch(
+        batch = self.speech.batch(
             items, self._places, self._utterances, minibatches[0].bucket
         )
         batch |= {

@@ -9,35 +9,17 @@ import dataclasses
 import math
 from collections import abc
 
+from params import checked_values
+
 MODES = ("zero_shot", "embedding", "full")
 AUTO = "auto"
-# What a speaker's error rate was measured on.
+# What a speaker's error rate is measured on: utterances given for that, folds
+# (such as leave-one-out), or a single text that is judged by itself.
 EVIDENCE = DEV, FOLDS, OWN = "dev", "folds", "own"
-
-_LOWEST = {
-    "embedding_steps": 1,
-    "embedding_utterances": 1,
-    "embedding_neighbors": 0,
-    "full_steps": 1,
-    "full_utterances": 1,
-    "full_min_utterances": 1,
-    "full_warmup_steps": 0,
-    "embedding_evaluations": 1,
-    "full_evaluations": 1,
-    "embedding_patience": 1,
-    "full_patience": 1,
-    "max_folds": 2,
-    "runs_per_step": 1,
-    "speakers_per_job": 1,
-    # Every padded length is compiled.
-    "bucket_seconds": 0.1,
-    "full_bucket_seconds": 0.1,
-}
-_POSITIVE = ("embedding_learning_rate", "full_learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)
-class Values:
+class Values(checked_values.Section):
     """How speakers are enrolled; tuned for seconds, not for minutes.
 
     Raises:
@@ -82,14 +64,26 @@ class Values:
     full_bucket_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, lowest in _LOWEST.items():
-            if getattr(self, name) < lowest:
-                raise ValueError(
-                    f"`{name}` must be at least {lowest}. "
-                    f"Received: {getattr(self, name)}."
-                )
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0:
+        self.check_range(
+            1,
+            "embedding_steps",
+            "embedding_utterances",
+            "embedding_evaluations",
+            "embedding_patience",
+            "full_steps",
+            "full_utterances",
+            "full_min_utterances",
+            "full_evaluations",
+            "full_patience",
+            "runs_per_step",
+            "speakers_per_job",
+        )
+        self.check_range(0, "embedding_neighbors", "full_warmup_steps")
+        self.check_range(2, "max_folds")
+        # Every padded length is compiled.
+        self.check_range(0.1, "bucket_seconds", "full_bucket_seconds")
+        for name in ("embedding_learning_rate", "full_learning_rate"):
+            if not getattr(self, name) > 0:
                 raise ValueError(
                     f"`{name}` must be positive. "
                     f"Received: {getattr(self, name)}."
@@ -117,10 +111,6 @@ class Run:
     held_out: tuple[int, ...]
     is_final: bool
 
-    def __post_init__(self) -> None:
-        if not self.key:
-            raise ValueError("`key` must not be empty.")
-
 
 def check_mode(mode: str, has_encoder: bool) -> None:
     """Refuses a mode that does not exist, or that the space cannot do.
@@ -142,11 +132,7 @@ def check_mode(mode: str, has_encoder: bool) -> None:
 
 
 def evidence(texts: abc.Collection[str], num_dev: int) -> str:
-    """The evidence for a speaker's error rate, one of `EVIDENCE`.
-
-    Args:
-        num_dev: number of utterances to be judged by.
-    """
+    """What a speaker's error rate is measured on, one of `EVIDENCE`."""
     if num_dev:
         return DEV
     return FOLDS if len(set(texts)) > 1 else OWN
@@ -158,41 +144,37 @@ def runs(
     """The runs of one speaker, the final one first.
 
     Args:
-        texts: texts of the utterances to learn from, which come first. A fold
-            leaves out all utterances of a text (of several microphones, say)
-            together: a run that has learned one knows the others.
+        texts: of the utterances to learn from, which come first. A fold leaves
+            out all utterances of a text together: a run that has learned one
+            knows the others.
         num_dev: number of utterances to be judged by, which follow.
     """
-    num_train = len(texts)
-    everything = tuple(range(num_train))
+    everything = tuple(range(len(texts)))
     kind = evidence(texts, num_dev)
     held_out = {
-        DEV: tuple(range(num_train, num_train + num_dev)),
+        DEV: tuple(range(len(texts), len(texts) + num_dev)),
         FOLDS: (),
         OWN: everything,
     }[kind]
     result = [Run(speaker, speaker, everything, held_out, True)]
-    if kind == FOLDS:
-        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        num_folds = min(len(numbers), max_folds)
-        for fold in range(num_folds):
-            held_out = tuple(
-                i for i in everything if numbers[texts[i]] % num_folds == fold
-            )
-            train = tuple(i for i in everything if i not in held_out)
-            key = f"{speaker}\x1ffold{fold}"
-            result.append(Run(key, speaker, train, held_out, False))
+    if kind != FOLDS:
+        return result
+    numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    num_folds = min(len(numbers), max_folds)
+    for fold in range(num_folds):
+        held_out = tuple(
+            i for i in everything if numbers[texts[i]] % num_folds == fold
+        )
+        train = tuple(i for i in everything if i not in held_out)
+        key = f"{speaker}\x1ffold{fold}"
+        result.append(Run(key, speaker, train, held_out, False))
     return result
 
 
 def modes_to_try(
     mode: str, has_encoder: bool, num_utterances: int, values: Values
 ) -> tuple[str, ...]:
-    """The modes that compete for a speaker.
-
-    Args:
-        mode: one of `MODES`, or `AUTO`.
-    """
+    """The modes that compete for a speaker."""
     if mode != AUTO:
         return (mode,)
     modes = ("zero_shot",) if has_encoder else ()

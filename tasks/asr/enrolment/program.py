@@ -40,8 +40,8 @@ class Outcome:
         enrolled: results of this process's speakers.
         warnings: doubts about the Submodels of this process that were kept.
         errors: why speakers of this process have no Submodel.
-        lost: speakers of the manifest who have no usable utterance, where all
-            of the manifest was to be enrolled.
+        lost: speakers without a usable utterance, where the whole manifest was
+            to be enrolled.
     """
 
     rows: list[dict[str, Any]]
@@ -54,14 +54,13 @@ class Outcome:
     @property
     def failure(self) -> str:
         """A line on the speakers without a Submodel; empty without any."""
-        enrolled = ["error" not in row for row in self.rows]
-        if all(enrolled) and not self.lost:
+        enrolled = sum("error" not in row for row in self.rows)
+        wanted = len(self.rows) + len(self.lost)
+        if enrolled == wanted:
             return ""
-        lost = "; no usable utterance of " + ", ".join(sorted(self.lost))
-        return (
-            f"enrolled {sum(enrolled)} of {len(enrolled) + len(self.lost)}"
-            f"{lost if self.lost else ''}"
-        )
+        lost = ", ".join(sorted(self.lost))
+        more = f"; no usable utterance of {lost}" if lost else ""
+        return f"enrolled {enrolled} of {wanted}{more}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +69,8 @@ class Enrolment:
 
     Attributes:
         lost: as for `Outcome`.
-        mode: one of `plan.MODES`, or "auto".
-        job_replicas: the replicas of all processes.
+        replicas: of all processes.
+        output_dir: the usual folder of the results, beside the space.
     """
 
     space: space_file.Space
@@ -83,7 +82,7 @@ class Enrolment:
     mode: str
     values: plan.Values
     replicas: replicas_lib.Replicas
-    job_replicas: replicas_lib.Replicas
+    output_dir: str
     seconds: dict[str, float]
 
     def run(
@@ -101,14 +100,15 @@ class Enrolment:
             ValueError: an id is taken.
             OSError: nothing can be written to the destination.
         """
-        processes = self.job_replicas.processes
+        processes = self.replicas.processes
         processes.check_same(
             "the space, the modes and the speakers",
             [self.space.metadata.sha256, self.mode, list(self.train)],
         )
         destination.check(self.space, self.train)
         # This also keeps processes from writing before all have checked.
-        destination.check_shared(processes)
+        directory = model_directory.ModelDirectory(destination.directory)
+        directory.check_shared(processes)
         speakers = list(self.train)[processes.index :: processes.count]
         own = {speaker: self.train[speaker] for speaker in speakers}
         seconds = dict(self.seconds)
@@ -147,14 +147,13 @@ class Enrolment:
             other_space: a run that trained a space, or the space's file.
 
         Returns:
-            rows of `report.comparison`; none in a process that is not the
-            chief.
+            rows of `report.comparison`, in the chief process only.
 
         Raises:
             ValueError: the other space is of another base model, or cannot do
                 what the mode asks for.
         """
-        rows, processes = [], self.job_replicas.processes
+        rows, processes = [], self.replicas.processes
         if processes.is_chief:
             path, _ = find_space(other_space)
             other = space_file.load(path, self.space.metadata.base_fingerprint)
@@ -174,7 +173,7 @@ class Enrolment:
             self.dev,
             self.mode,
             self.values,
-            self.replicas,
+            self.replicas.of_process(),
         )
 
 
@@ -196,7 +195,7 @@ def prepare(
         manifest: JSONL manifest of the recordings to learn from.
         dev_manifest: JSONL manifest to be judged by; folds if empty.
         speakers: ids; all of the manifest if empty.
-        mode: one of `plan.MODES`, or "auto".
+        mode: one of `plan.MODES`, or `plan.AUTO`.
         base: path of the base model; where the run found it if empty.
         replicas: the replicas that share the work; None for one. Each process
             enrols its own speakers.
@@ -210,11 +209,10 @@ def prepare(
     loaded = space_file.load(path)
     plan.check_mode(mode, bool(loaded.encoder))
     experiment = experiments.of_space(loaded)
-    job_replicas = replicas or replicas_lib.Replicas()
-    # The shapes of what a process computes differ from those of the others.
-    own_replicas = job_replicas.of_process()
+    replicas = replicas or replicas_lib.Replicas()
     seconds = {}
-    with _timed(seconds, "base model"), own_replicas.scope():
+    # The shapes of what a process computes differ from those of the others.
+    with _timed(seconds, "base model"), replicas.of_process().scope():
         model = base_loading.load(experiment.base, base or base_path)
     with _timed(seconds, "recordings"):
         train, dev, left_out = recordings.read(
@@ -225,26 +223,23 @@ def prepare(
             values.min_seconds,
             experiment.data.trim_silence,
         )
+    nothing_usable = frozenset(
+        each.utt_id
+        for each in left_out
+        if each.reason == inspection.NOTHING_USABLE and each.where == manifest
+    )
     return Enrolment(
         loaded,
         model,
         train,
         dev,
         left_out,
-        frozenset() if speakers else _lost(left_out, manifest),
+        frozenset() if speakers else nothing_usable,
         mode,
         values,
-        own_replicas,
-        job_replicas,
+        replicas,
+        posixpath.join(posixpath.dirname(path) or ".", "enrolled"),
         seconds,
-    )
-
-
-def _lost(left_out, manifest):
-    return frozenset(
-        each.utt_id
-        for each in left_out
-        if each.reason == inspection.NOTHING_USABLE and each.where == manifest
     )
 
 
@@ -253,9 +248,6 @@ def find_space(path: str) -> tuple[str, str]:
 
     Args:
         path: a run that trained a space, or the space's file.
-
-    Returns:
-        the file's path, and the base model's or "".
     """
     folder = path
     if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
@@ -264,12 +256,6 @@ def find_space(path: str) -> tuple[str, str]:
         path = model_directory.ModelDirectory(path).space
     saved = model_directory.ModelDirectory(folder).read_experiment()
     return path, saved["base"] if saved else ""
-
-
-def output_dir(space: str) -> str:
-    """The folder of enrolled speakers beside a space."""
-    path, _ = find_space(space)
-    return posixpath.join(posixpath.dirname(path) or ".", "enrolled")
 
 
 @contextlib.contextmanager

@@ -9,34 +9,34 @@ from tasks.asr.enrolment import results
 
 def table(enrolled: abc.Iterable[results.Enrolled]) -> str:
     """A table with a line for each speaker."""
-    rows = [
-        ("speaker", "utterances", "kept", "WER", "base WER", "judged on")
-    ] + [
-        (
-            each.speaker,
-            str(each.num_utterances),
-            each.mode or "nothing",
-            _percent(each.best),
-            _percent(each.judgements[results.BASE]),
-            each.evidence,
-        )
-        for each in enrolled
-    ]
-    return tables.aligned(rows)
+    return tables.aligned(
+        [("speaker", "utterances", "kept", "WER", "base WER", "judged on")]
+        + [
+            (
+                each.speaker,
+                str(each.num_utterances),
+                each.mode or "nothing",
+                _percent(each.best.word_error_rate),
+                _percent(each.base.word_error_rate),
+                each.evidence,
+            )
+            for each in enrolled
+        ]
+    )
 
 
 def refusal(enrolled: results.Enrolled) -> str:
     """Why a speaker got no Submodel, in one line."""
     tried = ", ".join(
-        f"{mode} {_percent(each)}"
+        f"{mode} {_percent(each.word_error_rate)}"
         for mode, each in enrolled.judgements.items()
         if mode != results.BASE
     )
     reasons = "".join(f"; {each}" for each in enrolled.warnings)
-    base = _percent(enrolled.judgements[results.BASE])
     return (
         f"{enrolled.speaker}: nothing is better than the base model "
-        f"({base} word error rate; {tried}), so nothing was written{reasons}"
+        f"({_percent(enrolled.base.word_error_rate)} word error rate; "
+        f"{tried}), so nothing was written{reasons}"
     )
 
 
@@ -53,17 +53,13 @@ def comparison(
     after: abc.Sequence[results.Enrolled],
     trained: abc.Container[str],
 ) -> list[dict[str, Any]]:
-    """Compares what speakers get from two spaces.
+    """Compares what speakers get from two spaces; the largest gain first.
 
     Args:
         before: results with the space in use.
-        after: results with the other space, of the same speakers in the same
-            order.
-        trained: ids of speakers whom the other space was trained on: it has
-            learned from the utterances that they are judged by.
-
-    Returns:
-        JSON-able dicts, the largest gain first.
+        after: results with the other space, in the same order of speakers.
+        trained: speakers whom the other space was trained on: it has learned
+            from the utterances that they are judged by.
     """
     rows = []
     for old, new in zip(before, after, strict=True):
@@ -99,8 +95,8 @@ def comparison_table(rows: abc.Iterable[dict[str, Any]]) -> str:
         + [
             (
                 row["speaker"],
-                f"{100 * row['word_error_rate_before']:.1f} %",
-                f"{100 * row['word_error_rate_after']:.1f} %",
+                _percent(row["word_error_rate_before"]),
+                _percent(row["word_error_rate_after"]),
                 f"{row['loss_before']:.3f}",
                 f"{row['loss_after']:.3f}",
                 ("would gain" if row["gains"] else "leave")
@@ -111,5 +107,5 @@ def comparison_table(rows: abc.Iterable[dict[str, Any]]) -> str:
     )
 
 
-def _percent(judgement):
-    return f"{100 * judgement.word_error_rate:.1f} %"
+def _percent(fraction):
+    return f"{100 * fraction:.1f} %"

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tasks.asr.enrolment import plan
-
 BASE = "base"
 
 # A held-out loss above the base's by this much is harm, not chance.
@@ -24,19 +22,12 @@ class Judgement:
 
     Attributes:
         losses: dict of utterance index to its loss.
+        errors, words: word errors, and the words of the transcripts.
     """
 
     losses: dict[int, float]
     errors: int
     words: int
-
-    def __post_init__(self) -> None:
-        for name in ("errors", "words"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"`{name}` must not be negative. "
-                    f"Received: {getattr(self, name)}."
-                )
 
     @property
     def loss(self) -> float:
@@ -94,8 +85,7 @@ class Enrolled:
             (`Judgement.improves`), and there are no tensors.
         tensors: dict of name to float32 array, or None.
         embedding: where the Submodel is in the space, or started from.
-        evidence: what the error rates were measured on: "dev", "folds" (such
-            as leave-one-out) or "own" (a single text, judged by itself).
+        evidence: one of `plan.EVIDENCE`.
         judgements: dict of mode, and "base", to the judgement.
     """
 
@@ -110,21 +100,10 @@ class Enrolled:
     seconds_of_speech: float
     warnings: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        for name, choices in (
-            ("mode", ("", *plan.MODES)),
-            ("evidence", plan.EVIDENCE),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"`{name}` must be one of {', '.join(map(repr, choices))}. "
-                    f"Received: {getattr(self, name)!r}."
-                )
-        if not {self.mode or BASE, BASE} <= set(self.judgements):
-            raise ValueError(
-                "`judgements` must hold the base and the mode that is kept. "
-                f"Received: {', '.join(self.judgements)}."
-            )
+    @property
+    def base(self) -> Judgement:
+        """The base model's judgement."""
+        return self.judgements[BASE]
 
     @property
     def best(self) -> Judgement:
@@ -157,11 +136,7 @@ def mean_loss(losses: abc.Mapping[int, float]) -> float:
 def warnings(
     base: Judgement, best: Judgement, utt_ids: abc.Mapping[int, str]
 ) -> tuple[str, ...]:
-    """Doubts about the recordings that the held-out errors raise.
-
-    Args:
-        utt_ids: dict of utterance index to id.
-    """
+    """Doubts about the recordings that the held-out errors raise."""
     found = []
     ratios = {i: best.losses[i] / max(base.losses[i], 1e-6) for i in utt_ids}
     if (

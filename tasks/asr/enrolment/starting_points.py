@@ -5,18 +5,12 @@ speakers of the space that are nearest to the better of the two.
 """
 
 from collections import abc
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from lingvo_like.space import embedding_space, file as space_file
-from tasks.asr.enrolment import (
-    activations as activations_lib,
-    judging,
-    learning,
-    plan,
-    results,
-)
+from tasks.asr.enrolment import judging, learning, results
 
 # Rows of runs that are tried at once: they are all held in memory.
 _ROWS_TOGETHER = 128
@@ -29,25 +23,21 @@ class Starts:
     """Puts the runs at their starts.
 
     Args:
-        stack: its stack with a slot for each run, in their order.
+        learner: learns the embeddings, which are put there.
         num_neighbors: number of speakers of the space that are tried.
     """
 
     def __init__(
         self,
         space: space_file.Space,
-        stack: embedding_space.EmbeddingSpace,
         learner: learning.Learning,
-        runs: list[plan.Run],
-        speech: activations_lib.Speech,
         num_neighbors: int,
     ):
         self._space = space
-        self._stack = stack
         self._learner = learner
-        self._runs = runs
-        self._speech = speech
         self._num_neighbors = num_neighbors
+        self._runs = learner.runs
+        self._stack = cast(embedding_space.EmbeddingSpace, learner.task.stack)
 
     def predicted(self) -> learning.Snapshot:
         """Puts every run where the encoder predicts it.
@@ -55,46 +45,32 @@ class Starts:
         A run predicts from what it learns from: what it is judged by stays
         unheard.
         """
-        encoder = self._space.speaker_encoder()
-        heard = [
-            np.mean(
-                np.concatenate(
-                    [
-                        np.asarray(
-                            encoder.statistics(
-                                *self._speech.of(run.speaker, indices, bucket)
-                            )
-                        )
-                        for bucket, indices in self._speech.by_bucket(
-                            run.train, lambda i, run=run: (run.speaker, i)
-                        ).items()
-                    ]
-                ),
-                axis=0,
-            )
-            for run in self._runs
-        ]
+        encoder, speech = self._space.speaker_encoder(), self._learner.speech
+        heard = []
+        for run in self._runs:
+            buckets = speech.by_bucket(run.speaker, run.train)
+            statistics = [
+                encoder.statistics(*speech.of(run.speaker, indices, bucket))
+                for bucket, indices in buckets.items()
+            ]
+            heard.append(np.mean(np.concatenate(statistics), axis=0))
         self._stack.embeddings.assign(encoder.predict(np.stack(heard)))
         return self._learner.snapshot(0)
 
     def begin_at(
         self, best: abc.Mapping[str, tuple[learning.Snapshot, Losses]]
     ) -> dict[str, abc.Mapping[int, float]]:
-        """Puts every run at its speaker's best start.
+        """Puts every run at its speaker's best start; the losses there.
 
         Args:
             best: dict of speaker to a snapshot and its losses.
-
-        Returns:
-            dict of speaker to the losses there.
         """
+        chosen = [
+            cast(np.ndarray, best[run.speaker][0].embeddings)
+            for run in self._runs
+        ]
         self._stack.embeddings.assign(
-            np.stack(
-                [
-                    best[run.speaker][0].embeddings[slot]
-                    for slot, run in enumerate(self._runs)
-                ]
-            )
+            np.stack([each[slot] for slot, each in enumerate(chosen)])
         )
         return {
             speaker: losses[speaker] for speaker, (_, losses) in best.items()
@@ -118,7 +94,7 @@ class Starts:
             seeking: the speakers whose runs may move.
 
         Returns:
-            a snapshot and its losses, or nothing where there is no neighbor.
+            one snapshot and its losses, or nothing without a neighbor.
         """
         begun = np.array(self._stack.embeddings)
         nearest = {

@@ -34,11 +34,9 @@ class Evaluation:
 
     Attributes:
         base: the base model of the Submodels.
-        compared: the base model without Submodels that they are compared
-            with.
+        compared: the base model that they are compared with.
         train_texts: dict of speaker to the texts it trained on.
-        description: what the run says of itself.
-        compared_with: path of `compared`.
+        details: what is evaluated, as the report shows it.
     """
 
     base: base_model.BaseModel
@@ -51,9 +49,7 @@ class Evaluation:
     space: space_file.Space | None
     text: schema.Text
     beam_size: int
-    description: dict[str, Any]
-    compared_with: str
-    test_manifest: str
+    details: dict[str, Any]
     output_dir: str
     replicas: replicas_lib.Replicas
 
@@ -66,8 +62,7 @@ class Evaluation:
         """Transcribes, scores and writes the results.
 
         Returns:
-            the summary, as `metrics.summarize` makes it; None in a process
-            that is not the chief.
+            the summary of `metrics.summarize`, in the chief process only.
         """
         records = comparison.transcribe(
             self.base,
@@ -92,26 +87,13 @@ class Evaluation:
                 summary,
                 records,
                 self.history,
-                self._details(),
+                self.details,
                 self.left_out,
                 self.space,
             )
         # A process that left before the chief has written would count as dead.
         processes.gather()
         return summary
-
-    def _details(self):
-        return {
-            "experiment": self.description["experiment"],
-            "base": self.description["base"],
-            "base_fingerprint": self.base.fingerprint(),
-            "compared_with": self.compared_with,
-            "compared_fingerprint": self.compared.fingerprint(),
-            "test_manifest": self.test_manifest,
-            "beam_size": self.beam_size,
-            "normalizer": self.text.normalizer,
-            "values_per_submodel": self.submodels.layout.num_values,
-        }
 
 
 def prepare(
@@ -163,47 +145,45 @@ def prepare(
     data, left_out = recordings.read(
         model, test_manifest, speakers, strict, normalizer, trim_silence
     )
+    base_fingerprint = saved["base_fingerprint"]
+    submodels = tested_submodels.read(
+        directory,
+        [each.speaker for each in data.values()],
+        base_fingerprint,
+        task.layout_of(model, values.adapter),
+    )
+    utt_ids = [u.utt_id for each in data.values() for u in each.utterances]
+    replicas.processes.check_same(
+        "the Submodels and the recordings", [submodels.sha256, utt_ids]
+    )
+    space = None
+    if tf.io.gfile.exists(directory.space):
+        space = space_file.load(directory.space, base_fingerprint)
     return Evaluation(
         base=model,
         compared=compared,
-        submodels=_read_submodels(directory, model, values, data, replicas),
+        submodels=submodels,
         data=data,
         left_out=left_out,
         train_texts=directory.read_texts(),
         history=directory.read_history(),
-        space=_load_space(directory, model),
+        space=space,
         text=dataclasses.replace(values.text, normalizer=normalizer),
         beam_size=beam_size,
-        description=saved,
-        compared_with=compare_with or saved["base"],
-        test_manifest=test_manifest,
+        details={
+            "experiment": saved["experiment"],
+            "base": saved["base"],
+            "base_fingerprint": base_fingerprint,
+            "compared_with": compare_with or saved["base"],
+            "compared_fingerprint": compared.fingerprint(),
+            "test_manifest": test_manifest,
+            "beam_size": beam_size,
+            "normalizer": normalizer,
+            "values_per_submodel": submodels.layout.num_values,
+        },
         output_dir=output_dir,
         replicas=replicas,
     )
-
-
-def _load_space(directory, base):
-    """The space that the run trained; None for a run that trained slots."""
-    if not tf.io.gfile.exists(directory.space):
-        return None
-    return space_file.load(directory.space, base.fingerprint())
-
-
-def _read_submodels(directory, base, values, data, replicas):
-    submodels = tested_submodels.read(
-        directory,
-        [each.speaker for each in data.values()],
-        base.fingerprint(),
-        task.layout_of(base, values.adapter),
-    )
-    replicas.processes.check_same(
-        "the Submodels and the recordings",
-        [
-            submodels.sha256,
-            [u.utt_id for each in data.values() for u in each.utterances],
-        ],
-    )
-    return submodels
 
 
 def _read_run(directory, experiment, overrides):

@@ -9,8 +9,13 @@ from tpu.distribute import replicas
 class Speech:
     """Utterances of no content."""
 
-    def by_bucket(self, items, utterance_of):
-        return {8: items}
+    first_block = 0
+
+    def __init__(self, base):
+        self.base = base
+
+    def by_bucket(self, speaker, indices):
+        return {8: indices}
 
     def batch(self, items, places, utterances, bucket):
         names = ("activations", "activation_paddings", "tokens")
@@ -41,10 +46,8 @@ def test_candidates_that_are_alike_are_judged_once_and_answered_each():
     ]
     base = Base()
     judge = judging.Judge(
-        base,
-        0,
         lambda rows: rows["weight"],
-        Speech(),
+        Speech(base),
         runs,
         "none",
         3,
