@@ -31,10 +31,7 @@ _MODEL_NAME = flags.DEFINE_string(
     "model_name", "submodels", "Under which requests find --export_dir."
 )
 _MODEL_CONFIG_FILE = flags.DEFINE_string(
-    "model_config_file",
-    "",
-    "TensorFlow Serving's ModelServerConfig as text, instead of --export_dir: "
-    "several models, versions, labels.",
+    "model_config_file", "", "ModelServerConfig as text, not --export_dir."
 )
 _STORE = flags.DEFINE_string(
     "store", "", "Folder or bucket of Submodels; only the base if empty."
@@ -43,8 +40,7 @@ _FALLBACK = flags.DEFINE_enum(
     "fallback",
     "error",
     ["error", "base"],
-    "Answers a user without a Submodel with an error, or with the base's text, "
-    "marked served_by=base.",
+    "For a user without a Submodel: base answers, marked served_by=base.",
 )
 _ADDRESSES = {
     front: flags.DEFINE_string(
@@ -69,18 +65,13 @@ _TLS = {
     for name, what in (
         ("certificate", "the server's certificate chain"),
         ("private_key", "its private key"),
-        (
-            "client_ca",
-            "the authority of client certificates (mutual TLS). gRPC then "
-            "demands one of every client; HTTP takes a token instead",
-        ),
+        ("client_ca", "the clients' authority; gRPC then demands certificates"),
     )
 }
 _LIMIT = flags.DEFINE_multi_string(
     "limit",
     [],
-    "NAME=VALUE, repeatable, such as queue_requests=512; "
-    "tasks/serving/queueing/limits.py lists all limits.",
+    "NAME=VALUE of tasks/serving/queueing/limits.py, repeatable.",
 )
 _ACCESS_LOG = flags.DEFINE_string(
     "access_log", "", "File to append a JSON line per request to; - is stdout."
@@ -88,8 +79,7 @@ _ACCESS_LOG = flags.DEFINE_string(
 _ACCESS_LOG_KEY_FILE = flags.DEFINE_string(
     "access_log_key_file",
     "",
-    "File of at least 16 random bytes that hash tenants and Submodels in the "
-    "access log; if empty, the hashes change with every start.",
+    "At least 16 random bytes for its hashes; if empty, new at every start.",
 )
 _LAME_DUCK_SECONDS = flags.DEFINE_float(
     "lame_duck_seconds",
@@ -116,7 +106,6 @@ def main(_):
     from tasks.serving.fronts import (
         access,
         access_log,
-        intake,
         listening,
         model_messages,
         service,
@@ -143,28 +132,20 @@ def main(_):
     log = access_log.AccessLog(
         _ACCESS_LOG.value, access_log.read_key(_ACCESS_LOG_KEY_FILE.value)
     )
-    models = [
-        messages.ModelConfig(
-            _MODEL_NAME.value, os.path.abspath(_EXPORT_DIR.value)
-        )
-    ]
     if _MODEL_CONFIG_FILE.value:
         models = model_messages.read_configs(_MODEL_CONFIG_FILE.value)
+    else:
+        export_dir = os.path.abspath(_EXPORT_DIR.value)
+        models = [messages.ModelConfig(_MODEL_NAME.value, export_dir)]
     submodels = None
     if _STORE.value:
         store = submodel_store.SubmodelStore(_STORE.value)
         # A mistyped path would otherwise fail every request of a ready server.
         store.check()
         submodels = source.StoreSource(store)
-    served = server.Server(
-        submodels,
-        saved_model.SavedModelEngine,
-        models,
-        bounds,
-        _FALLBACK.value,
-    )
-    service.raise_file_limit()
-    running = service.Service(served, control, intake.Intake(bounds), log, tls)
+    engine = saved_model.SavedModelEngine
+    served = server.Server(submodels, engine, models, bounds, _FALLBACK.value)
+    running = service.Service(served, control, bounds, log, tls)
     is_drained = asyncio.run(
         running.serve(addresses, _LAME_DUCK_SECONDS.value, _DRAIN_SECONDS.value)
     )

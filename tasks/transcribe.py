@@ -18,19 +18,13 @@ from absl import flags
 
 from tasks import cli
 
-_SERVER = flags.DEFINE_string(
-    "server", "localhost:8500", "Address of the server's gRPC port."
-)
+_SERVER = flags.DEFINE_string("server", "localhost:8500", "Its gRPC address.")
 _SUBMODEL_ID = flags.DEFINE_string("submodel_id", "", "Whose Submodel to use.")
-_BASE = flags.DEFINE_bool(
-    "base", False, "Use the base model alone, without a Submodel."
-)
+_BASE = flags.DEFINE_bool("base", False, "Use the base model alone.")
 _MODEL_NAME = flags.DEFINE_string(
-    "model_name", "submodels", "Name of the served model."
+    "model_name", "submodels", "The served model."
 )
-_TOKEN_FILE = flags.DEFINE_string(
-    "token_file", "", "File that holds the bearer token."
-)
+_TOKEN_FILE = flags.DEFINE_string("token_file", "", "Holds the bearer token.")
 _TLS = {
     name: flags.DEFINE_string(name, "", f"PEM file, {what}.")
     for name, what in (
@@ -51,7 +45,7 @@ _SAMPLE_RATE = flags.DEFINE_integer(
 _IN_FLIGHT = flags.DEFINE_integer(
     "in_flight",
     16,
-    "Recordings to send at once, so that the server can form batches.",
+    "Recordings to send at once.",
     lower_bound=1,
     upper_bound=1024,
 )
@@ -59,15 +53,11 @@ _LOCAL = flags.DEFINE_bool("local", False, "Transcribe here, with no server.")
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", "", "With --local: the folder that tasks.export wrote."
 )
-_SUBMODEL = flags.DEFINE_string(
-    "submodel", "", "With --local: the Submodel's file."
-)
+_SUBMODEL = flags.DEFINE_string("submodel", "", "With --local: a file.")
 _STORE = flags.DEFINE_string(
     "store", "", "With --local: the store that holds --submodel_id."
 )
-_TENANT = flags.DEFINE_string(
-    "tenant", "default", "With --store: whose speaker it is."
-)
+_TENANT = flags.DEFINE_string("tenant", "default", "With --store: whose it is.")
 _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
 
 

@@ -22,10 +22,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 _OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
 # In either direction; 30 s of audio takes 2 MB.
@@ -39,10 +36,10 @@ class Transcript:
     """A server's answer for one utterance.
 
     Attributes:
-        score: float, mean log probability of a token.
-        submodel_version: str, the version that answered; empty for the base.
-        served_by: str, "submodel", "base" or "request" (a Submodel that came
-            with the request).
+        score: mean log probability of a token.
+        submodel_version: the version that answered; empty for the base.
+        served_by: "submodel", "base" or "request" (a Submodel that came with
+            the request).
     """
 
     text: str
@@ -55,16 +52,13 @@ class TranscriptionError(ValueError):
     """An utterance that was not transcribed.
 
     Attributes:
-        code: str, the name of gRPC's status code.
-        retry_after_seconds: float, when to try again; None if that would not
-            help or the server does not say.
+        code: the name of gRPC's status code.
+        retry_after_seconds: when to try again; None if that would not help or
+            the server does not say.
     """
 
     def __init__(
-        self,
-        message: str,
-        code: str,
-        retry_after_seconds: float | None = None,
+        self, message: str, code: str, retry_after_seconds: float | None = None
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -75,14 +69,13 @@ class Client:
     """One connection to a server; several threads may use it.
 
     Args:
-        address: str, `host:port`.
-        token: str, a bearer token; sent only over TLS or to loopback.
-        root_certificates: bytes, PEM; turns TLS on.
-        private_key: bytes, PEM, for mutual TLS.
-        certificate_chain: bytes, PEM, for mutual TLS.
-        timeout_seconds: float, of a request.
-        sample_rate: int, of the samples, in hertz. The server refuses any but
-            its base model's, and says which that is.
+        address: `host:port`.
+        token: a bearer token; sent only over TLS or to loopback.
+        root_certificates: PEM; turns TLS on.
+        private_key: PEM, for mutual TLS, as `certificate_chain`.
+        timeout_seconds: of a request.
+        sample_rate: of the samples, in hertz. The server refuses any but its
+            base model's, and says which that is.
 
     Raises:
         ValueError: a key is given without TLS, or a token would leave this
@@ -127,9 +120,7 @@ class Client:
             self._channel
         )
         self._address = address
-        self._metadata = ()
-        if token:
-            self._metadata = (("authorization", f"Bearer {token}"),)
+        self._metadata = [("authorization", f"Bearer {token}")] if token else []
         self._model = model
         self._timeout_seconds = timeout_seconds
         self.sample_rate = sample_rate
@@ -157,7 +148,7 @@ class Client:
 
         Args:
             samples: `[samples]` float32 in [-1, 1], at the base model's rate.
-            submodel_id: str, whose Submodel to use; None for the base.
+            submodel_id: whose Submodel to use; None for the base.
 
         Raises:
             ValueError: `samples` are not one row of numbers.
@@ -213,12 +204,11 @@ class Pending:
             for name in _OUTPUTS
             if name in response.outputs
         }
+        if "text" not in found:
+            raise TranscriptionError("the answer holds no text", "INTERNAL")
         status = _text(found.get("status", b"OK"))
-        if "text" not in found or status != "OK":
-            raise TranscriptionError(
-                status if "text" in found else "the answer holds no text",
-                "INVALID_ARGUMENT" if "text" in found else "INTERNAL",
-            )
+        if status != "OK":
+            raise TranscriptionError(status, "INVALID_ARGUMENT")
         return Transcript(
             text=_text(found["text"]),
             score=float(found.get("score", float("nan"))),

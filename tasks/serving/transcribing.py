@@ -4,7 +4,8 @@ import collections
 import pathlib
 import time
 from collections import abc
-from typing import Any, Protocol, Self, TypeAlias
+from concurrent import futures
+from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +49,9 @@ def transcribe_files(
 
     Args:
         paths: audio files that FFmpeg reads, at any rate.
-        speaker: str, whose Submodel to use; None for the base model, or for
-            the one that a `Local` holds.
-        in_flight: int, recordings to send before waiting for the first.
+        speaker: whose Submodel to use; None for the base model, or for the one
+            that a `Local` holds.
+        in_flight: recordings to send before waiting for the first.
 
     Yields:
         (path, transcript, error); without a transcript, the error says why.
@@ -60,8 +61,8 @@ def transcribe_files(
         waiting.append(_begin(recogniser, path, speaker))
         if len(waiting) >= in_flight:
             yield waiting.popleft()()
-    while waiting:
-        yield waiting.popleft()()
+    for finish in waiting:
+        yield finish()
 
 
 def _begin(
@@ -98,7 +99,7 @@ class Local:
     Args:
         submodel: None for the base model alone, or for an export that has a
             Submodel folded in.
-        version: str, the Submodel's name in transcripts.
+        version: the Submodel's name in transcripts.
     """
 
     def __init__(
@@ -108,19 +109,16 @@ class Local:
         version: str = "",
     ) -> None:
         self._engine = recogniser
-        description = recogniser.description
-        self.sample_rate = description.sample_rate
-        self._version = version
-        self._served_by = "base"
-        self._signature, self._inputs = "base", {}
-        if description.submodel:
-            self._signature = "serving_default"
-            self._version = description.submodel["sha256"][:12]
-            self._served_by = "submodel"
+        self.sample_rate = recogniser.description.sample_rate
+        self._version, self._inputs = version, {}
+        self._signature, self._served_by = "serving_default", "submodel"
+        folded_in = recogniser.description.submodel
+        if folded_in:
+            self._version = folded_in["sha256"][:12]
         elif submodel is not None:
-            self._signature = "serving_default"
             self._inputs = {"submodel": submodel.vector[None]}
-            self._served_by = "submodel"
+        else:
+            self._signature = self._served_by = "base"
 
     def __enter__(self) -> Self:
         return self
@@ -130,9 +128,8 @@ class Local:
 
     def submit(
         self, samples: npt.ArrayLike, submodel_id: str | None = None
-    ) -> "_Done":
+    ) -> Pending:
         """As `client.Client.submit`, always with the same Submodel."""
-        del submodel_id
         samples = np.asarray(samples, np.float32)
         found = self._engine.predict(
             self._signature,
@@ -142,28 +139,20 @@ class Local:
                 **self._inputs,
             },
         )
-        return _Done(found, self._version, self._served_by)
-
-
-class _Done:
-    def __init__(
-        self, found: abc.Mapping[str, Any], version: str, served_by: str
-    ) -> None:
-        self._found = found
-        self._version = version
-        self._served_by = served_by
-
-    def result(self) -> client.Transcript:
-        found = self._found
+        done = futures.Future[client.Transcript]()
         status = found["status"][0].decode()
-        if status != "OK":
-            raise client.TranscriptionError(status, "INVALID_ARGUMENT")
-        return client.Transcript(
-            text=found["text"][0].decode("utf-8", "replace"),
-            score=float(found["score"][0]),
-            submodel_version=self._version,
-            served_by=self._served_by,
-        )
+        if status == "OK":
+            transcript = client.Transcript(
+                text=found["text"][0].decode("utf-8", "replace"),
+                score=float(found["score"][0]),
+                submodel_version=self._version,
+                served_by=self._served_by,
+            )
+            done.set_result(transcript)
+        else:
+            error = client.TranscriptionError(status, "INVALID_ARGUMENT")
+            done.set_exception(error)
+        return done
 
 
 def open_local(
@@ -231,11 +220,10 @@ def _find(
     if not path:
         versions = submodel_store.SubmodelStore(store)
         try:
-            found = versions.resolve(tenant, speaker)
+            stored = versions.resolve(tenant, speaker)
         except LookupError as error:
             raise ValueError(str(error)) from None
-        source = versions.read(found)
-        version = found.name
+        source, version = versions.read(stored), stored.name
     description = recogniser.description
     found = submodel_file.load(
         source, description.base_fingerprint, description.layout

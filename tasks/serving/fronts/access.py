@@ -63,14 +63,11 @@ class AccessControl:
     ) -> messages.Caller:
         """The caller; a token takes precedence over a certificate.
 
+        A refusal does not say which part of a credential was wrong.
+
         Args:
-            authorization: str, the header's value, or None.
             certificate_names: subject alternative names of a client
                 certificate that TLS has verified already.
-
-        Raises:
-            errors.ServingError: UNAUTHENTICATED, without saying which part of
-                a credential was wrong.
         """
         if authorization is not None:
             return self._by_token(authorization)
@@ -94,9 +91,9 @@ class AccessControl:
         # The time that a dict takes can at most reveal the digest, and that is
         # of no use to anyone who cannot break SHA-256.
         caller = self._tokens.get(digest)
-        if caller is not None:
-            return caller
-        raise _unauthenticated("the credential is not known here")
+        if caller is None:
+            raise _unauthenticated("the credential is not known here")
+        return caller
 
 
 class NoAccessControl:

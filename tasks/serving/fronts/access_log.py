@@ -40,9 +40,8 @@ class Entry:
     """One request, filled in while it is served.
 
     Args:
-        front: str, "grpc", "rest" or "admin".
-        method: str, the RPC or the route's pattern, never the request's path.
-        traceparent: str, the request's W3C header, or None.
+        method: the RPC or the route's pattern, never the request's path.
+        traceparent: the request's W3C header.
     """
 
     front: str
@@ -82,11 +81,7 @@ class Entry:
 
 
 def read_key(path: str) -> bytes | None:
-    """The key in a file; None for an empty path.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """The key in a file; None for an empty path."""
     if not path:
         return None
     with open(path, "rb") as file:
@@ -106,8 +101,8 @@ class AccessLog:
     """Writes entries in its own thread, so that no request waits for a disk.
 
     Args:
-        path: str, appended to; "-" for stdout, empty for no log.
-        key: bytes for the hashes; random for this process if None.
+        path: appended to; "-" for stdout, empty for no log.
+        key: for the hashes; random for this process if None.
 
     Raises:
         ValueError: the key is shorter than `MIN_KEY_BYTES`.

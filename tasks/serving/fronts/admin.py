@@ -15,7 +15,7 @@ from typing import Any
 from starlette import requests, responses, routing
 
 from tasks.serving import errors, server as server_lib
-from tasks.serving.fronts import access, access_log, intake as intake_lib
+from tasks.serving.fronts import intake as intake_lib
 from tasks.serving.fronts.http import bodies, gate, responses as http_responses
 from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 
@@ -26,14 +26,11 @@ MAX_NAME_CHARACTERS = 1000
 _SUBMODEL = "/v1/submodels/{submodel_id:name}"
 
 
-def application(
-    server: server_lib.Server,
-    access_control: access.Control,
-    intake: intake_lib.Intake,
-    log: access_log.AccessLog,
-) -> gate.Gate:
-    """The ASGI application of the admin port."""
-    routes = [
+def routes(
+    server: server_lib.Server, intake: intake_lib.Intake
+) -> list[routing.Route]:
+    """The routes of the admin port."""
+    found = [
         routing.Route("/v1/submodels", _list(server)),
         routing.Route(
             "/v1/submodels:load", _load_many(server, intake), methods=["POST"]
@@ -41,9 +38,8 @@ def application(
     ]
     for change in (server.load, server.pin, server.unload):
         path = f"{_SUBMODEL}:{change.__name__}"
-        routes.append(routing.Route(path, _change(change), methods=["POST"]))
-    routes += rest_routes.health_routes(server, intake)
-    return gate.Gate("admin", routes, access_control, log)
+        found.append(routing.Route(path, _change(change), methods=["POST"]))
+    return found + rest_routes.health_routes(server, intake)
 
 
 def _list(server: server_lib.Server) -> abc.Callable[..., Any]:
@@ -62,12 +58,7 @@ def _load_many(
     async def load_many(request: requests.Request) -> responses.Response:
         caller = gate.caller(request)
         with intake.reservation(caller.tenant) as reserve:
-            body = await bodies.read(
-                request,
-                reserve,
-                intake.limits.max_request_bytes,
-                intake.body_seconds,
-            )
+            body = await bodies.read(request, intake, reserve)
             names = await intake.parse(len(body), _submodel_ids, body)
             request.state.entry.submodel_ids = frozenset(names)
             loaded, failed = await server.load_many(caller, names)

@@ -28,13 +28,13 @@ class Intake:
     each of them as long as one may be.
 
     Args:
-        header_seconds: int, for a request's head, and for an idle connection.
-        body_seconds: float, for a request's body: slower senders are cut off.
+        header_seconds: for a request's head, and for an idle connection.
+        body_seconds: for a request's body: slower senders are cut off.
 
     Attributes:
-        num_bytes: int, reserved now.
-        is_leaving: bool; once set, the fronts report that they are not ready,
-            and go on answering.
+        num_bytes: reserved now.
+        is_leaving: once set, the fronts report that they are not ready, and go
+            on answering.
     """
 
     is_leaving = False

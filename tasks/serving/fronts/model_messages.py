@@ -29,9 +29,6 @@ def to_spec(spec: model_pb2.ModelSpec) -> messages.ModelSpec:
     """A request's model.
 
     Version 0 means the newest one: OpenVINO's client sends it for none.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT, the name is missing or too long.
     """
     if not spec.name:
         raise errors.invalid_argument(
@@ -57,11 +54,7 @@ def to_utterances(
     """The utterances of a PredictRequest.
 
     Args:
-        user: str, the Submodel id in the metadata, or None.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, see
-            `utterances` and `tensors`.
+        user: the Submodel id in the metadata, or None.
     """
     signature = request.model_spec.signature_name
     inputs = utterances.inputs_of(signature, request.inputs.keys())
@@ -88,11 +81,7 @@ def predict_response(
     version: int,
     outputs: abc.Mapping[str, np.ndarray],
 ) -> predict_pb2.PredictResponse:
-    """The response to a PredictRequest.
-
-    Args:
-        version: int, of the model that answered.
-    """
+    """The response of a model's version to a PredictRequest."""
     response = predict_pb2.PredictResponse()
     response.model_spec.name = request.model_spec.name
     response.model_spec.version.value = version
@@ -113,10 +102,7 @@ def metadata_response(
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = name
     response.model_spec.version.value = version
-    signature_map = get_model_metadata_pb2.SignatureDefMap()
-    for key, signature in utterances.describe(signatures).items():
-        signature_map.signature_def[key].CopyFrom(signature)
-    response.metadata["signature_def"].Pack(signature_map)
+    response.metadata["signature_def"].Pack(_signature_map(signatures))
     return response
 
 
@@ -126,16 +112,13 @@ def metadata_json(
     signatures: abc.Mapping[str, meta_graph_pb2.SignatureDef],
 ) -> dict[str, Any]:
     """As `metadata_response`, in REST's form."""
-    response = metadata_response(name, version, signatures)
-    signature_map = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(signature_map)
     return {
         "model_spec": {
             "name": name,
             "signature_name": "",
             "version": str(version),
         },
-        "metadata": {"signature_def": _to_json(signature_map)},
+        "metadata": {"signature_def": _to_json(_signature_map(signatures))},
     }
 
 
@@ -148,16 +131,11 @@ def status_response(
         entry = response.model_version_status.add(
             version=each.version, state=each.state.value
         )
-        error = each.error
-        if error is not None:
-            is_ours = isinstance(error, errors.ServingError)
-            code = error.code if is_ours else errors.Code.INTERNAL
-            entry.status.error_code = code.number
-            entry.status.error_message = (
-                error.message if is_ours else "loading failed"
-            )
-        else:
-            entry.status.error_code = errors.Code.OK.number
+        # Set though it is 0, so that the message has a status.
+        entry.status.error_code = errors.Code.OK.number
+        if each.error is not None:
+            entry.status.error_code = each.error.code.number
+            entry.status.error_message = each.error.message
     return response
 
 
@@ -171,12 +149,7 @@ def status_json(
 def to_configs(
     config: model_server_config_pb2.ModelServerConfig,
 ) -> list[messages.ModelConfig]:
-    """The models in a ModelServerConfig.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT, a model's platform is not
-            TensorFlow; UNIMPLEMENTED, the config is a custom one.
-    """
+    """The models in a ModelServerConfig; refuses what is not served."""
     if config.WhichOneof("config") != "model_config_list":
         raise errors.ServingError(
             errors.Code.UNIMPLEMENTED,
@@ -186,13 +159,7 @@ def to_configs(
 
 
 def read_configs(path: str) -> list[messages.ModelConfig]:
-    """As `to_configs`, from a file of text.
-
-    Raises:
-        ValueError: names the path; the file holds no ModelServerConfig, or
-            asks for something that is not served.
-        OSError: the file cannot be read.
-    """
+    """As `to_configs`, from a file of text; a ValueError names its path."""
     config = model_server_config_pb2.ModelServerConfig()
     try:
         with open(path, encoding="utf-8") as file:
@@ -211,22 +178,28 @@ def _to_config(
             "`model_platform` must be 'tensorflow'. Received: "
             f"{tensors.show(config.model_platform)}."
         )
+    # What was not chosen is empty.
     policy = config.model_version_policy
-    choice = policy.WhichOneof("policy_choice")
-    latest = policy.latest.num_versions if choice == "latest" else 0
     try:
         return messages.ModelConfig(
             name=config.name,
             base_path=config.base_path,
-            latest=latest or 1,
-            specific=(
-                tuple(policy.specific.versions) if choice == "specific" else ()
-            ),
-            all_versions=choice == "all",
+            latest=policy.latest.num_versions or 1,
+            specific=tuple(policy.specific.versions),
+            all_versions=policy.WhichOneof("policy_choice") == "all",
             labels=dict(config.version_labels),
         )
     except ValueError as error:
-        raise errors.invalid_argument(str(error)) from None
+        raise errors.invalid_argument(error) from None
+
+
+def _signature_map(
+    signatures: abc.Mapping[str, meta_graph_pb2.SignatureDef],
+) -> get_model_metadata_pb2.SignatureDefMap:
+    found = get_model_metadata_pb2.SignatureDefMap()
+    for key, signature in utterances.describe(signatures).items():
+        found.signature_def[key].CopyFrom(signature)
+    return found
 
 
 def _to_json(proto: message.Message) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tasks.serving.fronts import (
 from tasks.serving.fronts.grpc import servicers
 from tasks.serving.fronts.http import gate, listener
 from tasks.serving.fronts.rest import routes as rest_routes
+from tasks.serving.queueing import limits as limits_lib
 
 FRONTS = ("grpc", "rest", "admin")
 # For answers that are written already to reach their clients.
@@ -33,30 +34,27 @@ def applications(
     log: access_log.AccessLog,
 ) -> dict[str, gate.Gate]:
     """The ASGI applications of a server, by front."""
-    arguments = server, access_control, intake, log
     return {
-        "rest": rest_routes.application(*arguments),
-        "admin": admin.application(*arguments),
+        front: gate.Gate(
+            front, module.routes(server, intake), access_control, log
+        )
+        for front, module in (("rest", rest_routes), ("admin", admin))
     }
 
 
 class Service:
-    """Starts a server and its fronts, and ends them without losing a request.
-
-    Args:
-        tls: of every front.
-    """
+    """Starts a server and its fronts; ends them without losing a request."""
 
     def __init__(
         self,
         server: server_lib.Server,
         access_control: access.Control,
-        intake: intake_lib.Intake,
+        limits: limits_lib.Limits,
         log: access_log.AccessLog,
         tls: listening.Tls,
     ) -> None:
         self._server = server
-        self._intake = intake
+        self._intake = intake = intake_lib.Intake(limits)
         self._log = log
         self._tls = tls
         self._grpc = servicers.GrpcFront(server, access_control, intake, log)
@@ -81,9 +79,9 @@ class Service:
 
         Args:
             addresses: of `start`.
-            lame_duck_seconds: float, between readiness off and the first
-                refusal, for balancers to notice; 0 after SIGINT.
-            drain_seconds: float, for admitted requests.
+            lame_duck_seconds: between readiness off and the first refusal, for
+                balancers to notice; 0 after SIGINT.
+            drain_seconds: for admitted requests.
 
         Returns:
             Whether every admitted request was answered in time.
@@ -92,6 +90,9 @@ class Service:
             ValueError: a model has no version that loads.
             OSError: an address cannot be listened on.
         """
+        # A thousand slow clients would otherwise use up the usual limit.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         try:
             bound = await self.start(addresses)
         except errors.ServingError as error:
@@ -175,10 +176,7 @@ class Service:
 
 
 def asked_to_stop() -> asyncio.Future[int]:
-    """A future of the first SIGTERM or SIGINT; a second one ends the process.
-
-    Must be called on the loop.
-    """
+    """A future of the first SIGTERM or SIGINT; the second ends the process."""
     loop = asyncio.get_running_loop()
     asked: asyncio.Future[int] = loop.create_future()
 
@@ -192,12 +190,3 @@ def asked_to_stop() -> asyncio.Future[int]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     return asked
-
-
-def raise_file_limit() -> None:
-    """Raises this process's limit of open connections as far as it may.
-
-    A thousand slow clients would otherwise use up the usual limit.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -39,41 +39,42 @@ def to_array(
     few values are an error: the last one is not repeated.
 
     Args:
-        name: str, of the input, for messages.
+        name: of the input, for messages.
         dtype: the required `types_pb2.DataType`.
-        max_bytes: int, for the array; strings count 8 bytes each.
+        max_bytes: for the array; strings count 8 bytes each.
 
     Returns:
         A read-only array; strings are bytes in an array of objects.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT, names the input and the fault in
-            its dtype, shape, size or number of values.
     """
     if proto.dtype != dtype:
-        raise errors.invalid_argument(
-            f"input {name!r} must be {types_pb2.DataType.Name(dtype)}. "
-            f"Received: {_dtype_name(proto.dtype)}."
-        )
+        received = f"DataType {proto.dtype}"
+        if proto.dtype in types_pb2.DataType.values():
+            received = types_pb2.DataType.Name(proto.dtype)
+        wanted = types_pb2.DataType.Name(dtype)
+        raise wrong_input(name, f"must be {wanted}. Received: {received}.")
     field, numpy_dtype = _FIELDS[dtype]
     shape = _shape(proto.tensor_shape, name)
-    count = math.prod(shape)
     # Zeros are left out: NumPy refuses even the empty [2^62, 2^62, 0].
     room = math.prod(filter(None, shape)) * numpy_dtype.itemsize
     if room > max_bytes:
-        raise errors.invalid_argument(
-            f"input {name!r} of shape {_show(shape)} is larger than the "
-            f"{max_bytes} bytes that a request may have"
+        raise wrong_input(
+            name,
+            f"of shape {_show(shape)} is larger than the {max_bytes} bytes "
+            "that a request may have",
         )
     filled = {each.name for each, _ in proto.ListFields()} - _NOT_VALUES
     if len(filled) > 1 or filled - {field, "tensor_content"}:
-        raise errors.invalid_argument(
-            f"input {name!r} must have its values in `{field}` or in "
-            f"`tensor_content`. Received: {sorted(filled)}."
+        raise wrong_input(
+            name,
+            f"must have its values in `{field}` or in `tensor_content`. "
+            f"Received: {sorted(filled)}.",
         )
     if "tensor_content" in filled:
-        return _from_content(proto, name, numpy_dtype, shape, count)
-    return _from_values(getattr(proto, field), name, numpy_dtype, shape, count)
+        array = _from_content(proto.tensor_content, name, numpy_dtype, shape)
+    else:
+        array = _from_values(getattr(proto, field), name, numpy_dtype, shape)
+    array.flags.writeable = False
+    return array
 
 
 def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
@@ -97,6 +98,11 @@ def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
     return proto
 
 
+def wrong_input(name: str, what: str) -> errors.ServingError:
+    """The error for an input that a client sent."""
+    return errors.invalid_argument(f"input {name!r} {what}")
+
+
 def show(value: object) -> str:
     """A client's value for a message, shortened."""
     # Shortening the text would first write out a whole long list.
@@ -117,68 +123,53 @@ def show_names(names: abc.Iterable[str]) -> str:
 
 def _shape(shape, name):
     if shape.unknown_rank:
-        raise errors.invalid_argument(f"input {name!r} must have a known rank")
+        raise wrong_input(name, "must have a known rank")
     if len(shape.dim) > MAX_RANK:
-        raise errors.invalid_argument(
-            f"input {name!r} must have at most {MAX_RANK} dimensions. "
-            f"Received: {len(shape.dim)}."
+        raise wrong_input(
+            name,
+            f"must have at most {MAX_RANK} dimensions. Received: "
+            f"{len(shape.dim)}.",
         )
     sizes = tuple(dim.size for dim in shape.dim)
     if any(size < 0 for size in sizes):
-        raise errors.invalid_argument(
-            f"input {name!r} must have no negative dimension. Received: "
-            f"{_show(sizes)}."
+        raise wrong_input(
+            name,
+            f"must have no negative dimension. Received: {_show(sizes)}.",
         )
     return sizes
 
 
-def _from_content(proto, name, dtype, shape, count):
+def _from_content(content, name, dtype, shape):
     if dtype.hasobject:
-        raise errors.invalid_argument(
-            f"input {name!r} must have its strings in `string_val`, not in "
-            "`tensor_content`"
+        raise wrong_input(
+            name, "must have its strings in `string_val`, not `tensor_content`"
         )
-    if len(proto.tensor_content) != count * dtype.itemsize:
-        raise errors.invalid_argument(
-            f"input {name!r} of shape {_show(shape)} needs "
-            f"{count * dtype.itemsize} bytes of `tensor_content`. Received: "
-            f"{len(proto.tensor_content)}."
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if len(content) != num_bytes:
+        raise wrong_input(
+            name,
+            f"of shape {_show(shape)} needs {num_bytes} bytes of "
+            f"`tensor_content`. Received: {len(content)}.",
         )
     if dtype.kind == "b":
         # A bool may hold nothing but 0 and 1.
-        values = np.frombuffer(proto.tensor_content, np.uint8) != 0
-    else:
-        values = np.frombuffer(proto.tensor_content, dtype)
-    return _read_only(values.reshape(shape))
+        return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
+    return np.frombuffer(content, dtype).reshape(shape)
 
 
-def _from_values(values, name, dtype, shape, count):
+def _from_values(values, name, dtype, shape):
+    count = math.prod(shape)
     if len(values) not in (1, count) or (len(values) == 1 and count == 0):
-        raise errors.invalid_argument(
-            f"input {name!r} of shape {_show(shape)} needs {count} values, or "
-            f"one for all. Received: {len(values)}."
+        raise wrong_input(
+            name,
+            f"of shape {_show(shape)} needs {count} values, or one for all. "
+            f"Received: {len(values)}.",
         )
-    if dtype.hasobject:
-        array = np.empty(len(values), object)
-        array[:] = list(values)
-    else:
-        array = np.array(values, dtype)
+    array = np.array(list(values), dtype)
     if len(values) != count:
         # A view, since a message of a few bytes must not take megabytes.
         return np.broadcast_to(array.reshape(()), shape)
-    return _read_only(array.reshape(shape))
-
-
-def _read_only(array):
-    array.flags.writeable = False
-    return array
-
-
-def _dtype_name(number: int) -> str:
-    try:
-        return types_pb2.DataType.Name(number)
-    except ValueError:
-        return f"DataType {number}"
+    return array.reshape(shape)
 
 
 def _show(shape: abc.Iterable[int]) -> str:

@@ -27,11 +27,7 @@ _MAX_ID_BYTES = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """The dtype and ranks that an input must have.
-
-    Args:
-        dtype: `types_pb2.DataType`.
-    """
+    """The `types_pb2.DataType` and the ranks that an input must have."""
 
     dtype: int
     ranks: tuple[int, ...]
@@ -65,12 +61,8 @@ def inputs_of(
     """The inputs of a signature, which a request's names must match.
 
     Args:
-        signature_name: str; empty for the default one.
+        signature_name: empty for the default one.
         names: of the inputs that the request sends.
-
-    Raises:
-        errors.ServingError: FAILED_PRECONDITION, there is no such signature;
-            INVALID_ARGUMENT, names the extra and the missing inputs.
     """
     known = SIGNATURES.get(signature_name or DEFAULT_SIGNATURE)
     if known is None:
@@ -103,22 +95,16 @@ def from_arrays(
     """A request's utterances; their audio and rows are views.
 
     Args:
-        signature_name: str; empty for the default one.
+        signature_name: empty for the default one.
         arrays: by input, of the dtypes that `inputs_of` gives.
-        user: str, the Submodel id in a header or in metadata, or None.
-        max_utterances: int, the most that a request may have.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT: ranks or sizes do not agree, a
-            length or an index is out of range, or the request does not name
-            exactly one user for each utterance.
+        user: the Submodel id in a header or in metadata, or None.
     """
     for name, each in inputs_of(signature_name, arrays).items():
         if name in arrays and arrays[name].ndim not in each.ranks:
-            raise errors.invalid_argument(
-                f"input {name!r} must have rank "
-                f"{' or '.join(map(str, each.ranks))}. Received: shape "
-                f"{list(arrays[name].shape)}."
+            raise tensors.wrong_input(
+                name,
+                f"must have rank {' or '.join(map(str, each.ranks))}. "
+                f"Received: shape {list(arrays[name].shape)}.",
             )
     audio = arrays["audio"]
     count, width = audio.shape
@@ -128,7 +114,7 @@ def from_arrays(
             f"{count}."
         )
     if not width:
-        raise errors.invalid_argument("input 'audio' must not be empty")
+        raise tensors.wrong_input("audio", "must not be empty")
     lengths = arrays.get("length", np.full(count, width, np.int32))
     _check_rows("length", lengths, count)
     _check_range("length", lengths, 1, width)
@@ -152,12 +138,15 @@ def to_outputs(
     answers: abc.Sequence[messages.Answer],
 ) -> dict[str, np.ndarray]:
     """Answers as an array `[b]` for each output; strings are bytes."""
-    columns = {
-        name: [getattr(answer, name) for answer in answers] for name in OUTPUTS
+    outputs = {
+        name: np.array(
+            [_to_bytes(getattr(each, name)) for each in answers], object
+        )
+        for name in OUTPUTS
+        if name != "score"
     }
-    score = np.array(columns.pop("score"), np.float32)
-    outputs = {name: _strings(each) for name, each in columns.items()}
-    return {name: outputs.get(name, score) for name in OUTPUTS}
+    outputs["score"] = np.array([each.score for each in answers], np.float32)
+    return {name: outputs[name] for name in OUTPUTS}
 
 
 def served(answers: abc.Iterable[messages.Answer]) -> dict[str, str]:
@@ -233,51 +222,45 @@ def _who(
 def _for_each(name: str, values: list[Any], count: int) -> list[Any]:
     """A value for each utterance; a single one applies to all."""
     if len(values) not in (1, count):
-        raise errors.invalid_argument(
-            f"input {name!r} must have 1 or {count} values. Received: "
-            f"{len(values)}."
+        raise tensors.wrong_input(
+            name, f"must have 1 or {count} values. Received: {len(values)}."
         )
     return values * (count // len(values))
 
 
 def _to_id(value: bytes) -> str:
     if len(value) > _MAX_ID_BYTES:
-        raise errors.invalid_argument(
-            f"input 'submodel_id' must have at most {_MAX_ID_BYTES} bytes. "
-            f"Received: {len(value)}."
+        raise tensors.wrong_input(
+            "submodel_id",
+            f"must have at most {_MAX_ID_BYTES} bytes. Received: {len(value)}.",
         )
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise errors.invalid_argument(
-            "input 'submodel_id' must be UTF-8"
-        ) from None
+        raise tensors.wrong_input("submodel_id", "must be UTF-8") from None
 
 
 def _check_rows(name: str, array: np.ndarray, count: int) -> None:
     if len(array) != count:
-        raise errors.invalid_argument(
-            f"input {name!r} must have as many rows as 'audio', {count}. "
-            f"Received: {len(array)}."
+        raise tensors.wrong_input(
+            name,
+            f"must have as many rows as 'audio', {count}. Received: "
+            f"{len(array)}.",
         )
 
 
 def _check_range(name: str, array: np.ndarray, low: int, high: int) -> None:
     wrong = np.flatnonzero((array < low) | (array > high))
     if wrong.size:
-        raise errors.invalid_argument(
-            f"input {name!r} must lie in {low} to {high}. Received: "
-            f"{array[wrong[0]]} in row {wrong[0]}."
+        raise tensors.wrong_input(
+            name,
+            f"must lie in {low} to {high}. Received: {array[wrong[0]]} in row "
+            f"{wrong[0]}.",
         )
 
 
-def _strings(values: abc.Sequence[str | bytes]) -> np.ndarray:
-    array = np.empty(len(values), object)
-    array[:] = [
-        each.encode("utf-8", "replace") if isinstance(each, str) else each
-        for each in values
-    ]
-    return array
+def _to_bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value
 
 
 def _add_vector(infos: Any, name: str, dtype: int) -> None:

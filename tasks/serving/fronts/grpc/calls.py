@@ -34,11 +34,10 @@ class Method:
         request: the message class.
         handle: coroutine function of (call, request) that gives the response,
             or an asynchronous generator of responses.
-        is_stream: bool, whether it responds more than once.
-        is_open: function of the request, true where it needs no credential;
-            None for a method that always needs one.
-        check: function of the call, which may refuse it before its message
-            is read.
+        is_stream: whether it responds more than once.
+        is_open: whether a request needs no credential; None for a method that
+            always needs one.
+        check: may refuse a call before its message is read.
     """
 
     request: Any
@@ -63,11 +62,7 @@ class Call:
 
     @property
     def known_caller(self) -> messages.Caller:
-        """The caller of a method that always needs a credential.
-
-        Raises:
-            errors.ServingError: UNAUTHENTICATED, there is none.
-        """
+        """The caller of a method that always needs a credential."""
         if self.caller is None:
             raise errors.ServingError(
                 errors.Code.UNAUTHENTICATED, "this method needs a credential"
@@ -154,10 +149,8 @@ class Dispatcher(grpc.GenericRpcHandler):
         self, name: str, context: aio.ServicerContext
     ) -> abc.AsyncIterator[Call]:
         """A call, whose errors abort it and whose end is logged."""
-        traceparent = _values(context, "traceparent")
-        entry = access_log.Entry(
-            "grpc", name, traceparent[0] if traceparent else None
-        )
+        (traceparent, *_) = _values(context, "traceparent") or [None]
+        entry = access_log.Entry("grpc", name, traceparent)
         call = Call(context, entry, dict(entry.answer_headers))
         error = None
         try:
@@ -202,12 +195,11 @@ class Dispatcher(grpc.GenericRpcHandler):
             self._open_calls[key] -= 1
 
     def _authenticate(self, call: Call) -> None:
-        names = call.context.auth_context().get(
-            "x509_subject_alternative_name", ()
-        )
-        authorization = single(call.context, "authorization")
+        identity = call.context.auth_context()
+        names = identity.get("x509_subject_alternative_name", ())
         call.entry.caller = self._access.authenticate(
-            authorization, [name.decode("utf-8", "replace") for name in names]
+            single(call.context, "authorization"),
+            [name.decode("utf-8", "replace") for name in names],
         )
 
     async def _read(
@@ -254,11 +246,7 @@ class Dispatcher(grpc.GenericRpcHandler):
 
 
 def single(context: aio.ServicerContext, key: str) -> str | None:
-    """The value of a metadata key, or None.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT, the key is there twice.
-    """
+    """The value of a metadata key, or None; refuses one that is there twice."""
     values = _values(context, key)
     if len(values) > 1:
         raise errors.invalid_argument(f"the metadata have {key} twice")

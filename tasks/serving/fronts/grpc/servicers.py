@@ -39,6 +39,10 @@ _HEALTH = "/grpc.health.v1.Health/"
 MAX_CONCURRENT_RPCS = 4096
 MAX_METADATA_BYTES = 1 << 14
 HEALTH_POLL_SECONDS = 0.1
+_HEALTHS = {
+    name: health_pb2.HealthCheckResponse(status=name)
+    for name in ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+}
 
 
 class GrpcFront:
@@ -59,7 +63,7 @@ class GrpcFront:
             f"{_PREDICTION}Predict": calls.Method(
                 predict_pb2.PredictRequest,
                 self._predict,
-                check=self._check_room,
+                check=lambda call: server.check_room(call.known_caller),
             ),
             f"{_PREDICTION}GetModelMetadata": calls.Method(
                 get_model_metadata_pb2.GetModelMetadataRequest, self._metadata
@@ -94,11 +98,7 @@ class GrpcFront:
         address: str,
         credentials: grpc.ServerCredentials | None = None,
     ) -> int:
-        """Listens; returns the port.
-
-        Args:
-            address: str, `HOST:PORT`; port 0 for any that is free.
-            credentials: None for no TLS.
+        """Listens on `HOST:PORT`; returns the port, a free one for 0.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -142,9 +142,6 @@ class GrpcFront:
         if self._grpc is not None:
             await self._grpc.stop(grace_seconds)
 
-    def _check_room(self, call: calls.Call) -> None:
-        self._server.check_room(call.known_caller)
-
     async def _predict(self, call: calls.Call, request: Any) -> Any:
         spec = model_messages.to_spec(request.model_spec)
         rows = await self._intake.parse(
@@ -155,10 +152,9 @@ class GrpcFront:
             self._intake.limits,
         )
         call.entry.set_utterances(rows)
-        remaining = call.context.time_remaining()
-        deadline = None
-        if remaining is not None:
-            deadline = asyncio.get_running_loop().time() + remaining
+        deadline = call.context.time_remaining()
+        if deadline is not None:
+            deadline += asyncio.get_running_loop().time()
         version, answers = await self._server.predict(
             call.known_caller, spec, rows, deadline
         )
@@ -170,7 +166,6 @@ class GrpcFront:
         )
 
     async def _metadata(self, call: calls.Call, request: Any) -> Any:
-        del call
         # A few are enough for the message, out of perhaps a million.
         fields = list(request.metadata_field[:9])
         if fields != ["signature_def"]:
@@ -184,7 +179,6 @@ class GrpcFront:
         )
 
     async def _status(self, call: calls.Call, request: Any) -> Any:
-        del call
         spec = model_messages.to_spec(request.model_spec)
         return model_messages.status_response(self._server.model_status(spec))
 
@@ -196,13 +190,11 @@ class GrpcFront:
         return response
 
     async def _check(self, call: calls.Call, request: Any) -> Any:
-        del call
         return self._health(request.service)
 
     async def _watch(
         self, call: calls.Call, request: Any
     ) -> abc.AsyncIterator[Any]:
-        del call
         last = None
         while not self._is_stopping:
             try:
@@ -211,7 +203,7 @@ class GrpcFront:
                 if error.code is not errors.Code.NOT_FOUND:
                     raise
                 # The protocol says so: the service may appear later.
-                answer = _health(health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+                answer = _HEALTHS["SERVICE_UNKNOWN"]
             if answer != last:
                 yield answer
             last = answer
@@ -223,12 +215,7 @@ class GrpcFront:
         if service:
             self._server.model_status(messages.ModelSpec(service))
             is_ready = is_ready and self._server.model_ready(service)
-        response = health_pb2.HealthCheckResponse
-        return _health(response.SERVING if is_ready else response.NOT_SERVING)
-
-
-def _health(state: int) -> health_pb2.HealthCheckResponse:
-    return health_pb2.HealthCheckResponse(status=state)
+        return _HEALTHS["SERVING" if is_ready else "NOT_SERVING"]
 
 
 def _is_whole_server(request: health_pb2.HealthCheckRequest) -> bool:

@@ -7,44 +7,47 @@ from collections import abc
 from starlette import requests
 
 from tasks.serving import errors
-from tasks.serving.fronts import tensors
+from tasks.serving.fronts import intake as intake_lib, tensors
 from tasks.serving.fronts.http import gate, responses
 
 
 async def read(
     request: requests.Request,
+    intake: intake_lib.Intake,
     reserve: abc.Callable[[int], None],
-    max_bytes: int,
-    seconds: float,
 ) -> bytes:
     """A request's body as it was sent, perhaps compressed.
 
     Args:
-        reserve: of `intake.Intake.reservation`; counts each part.
-        max_bytes: int, the longest body.
-        seconds: float, after which a slow sender is cut off.
+        reserve: of `intake.reservation`; counts each part.
 
     Raises:
         errors.ServingError: the body is too long (413) or too slow (408), the
             client went away, or too many bytes are being read already.
     """
     entry = request.state.entry
+    max_bytes = intake.limits.max_request_bytes
+    too_large = responses.HttpError(
+        413,
+        errors.Code.RESOURCE_EXHAUSTED,
+        f"the body must have at most {max_bytes} bytes",
+    )
     if int(request.headers.get("content-length", 0)) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large
     chunks = []
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(intake.body_seconds):
             async for chunk in request.stream():
                 entry.request_bytes += len(chunk)
                 if entry.request_bytes > max_bytes:
-                    raise _too_large(max_bytes)
+                    raise too_large
                 reserve(len(chunk))
                 chunks.append(chunk)
     except TimeoutError:
         raise responses.HttpError(
             408,
             errors.Code.DEADLINE_EXCEEDED,
-            f"the body did not arrive within {seconds:g} s",
+            f"the body did not arrive within {intake.body_seconds:g} s",
         ) from None
     except requests.ClientDisconnect:
         raise errors.ServingError(
@@ -54,16 +57,13 @@ async def read(
 
 
 def encoding(request: requests.Request) -> str:
-    """The body's compression: "gzip", or empty for none.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT, the encoding is another.
-    """
+    """The body's compression: "gzip", or empty for none; others are refused."""
     value = gate.single_header(request.headers, "Content-Encoding") or ""
-    if value.strip().lower() in ("", "identity"):
+    known = value.strip().lower()
+    if known in ("", "identity"):
         return ""
-    if value.strip().lower() == "gzip":
-        return "gzip"
+    if known == "gzip":
+        return known
     raise errors.invalid_argument(
         f"Content-Encoding must be gzip or absent. Received: "
         f"{tensors.show(value)}."
@@ -71,12 +71,7 @@ def encoding(request: requests.Request) -> str:
 
 
 def inflate(data: bytes, max_bytes: int) -> bytes:
-    """The content of a gzip file.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT: the data are not gzip, are
-            damaged, or inflate to more than `max_bytes`.
-    """
+    """The content of a gzip file of one member."""
     inflater = zlib.decompressobj(wbits=31)
     try:
         content = inflater.decompress(data, max_bytes + 1)
@@ -89,11 +84,3 @@ def inflate(data: bytes, max_bytes: int) -> bytes:
     if not inflater.eof or inflater.unused_data:
         raise errors.invalid_argument("the body must be one whole gzip member")
     return content
-
-
-def _too_large(max_bytes: int) -> responses.HttpError:
-    return responses.HttpError(
-        413,
-        errors.Code.RESOURCE_EXHAUSTED,
-        f"the body must have at most {max_bytes} bytes",
-    )

@@ -32,8 +32,8 @@ class Gate:
     of the access log in `request.state.entry`.
 
     Args:
-        front: str, the name in the access log.
-        routes: they are tried in this order.
+        front: its name in the access log.
+        routes: tried in this order.
     """
 
     def __init__(
@@ -57,7 +57,13 @@ class Gate:
         if scope["type"] != "http":
             raise ValueError(f"nothing here speaks {scope['type']}")
         route = _find(self.routes, scope)
-        entry = _entry(self._front, route, scope)
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        pattern = "unknown" if route is None else route.path_format
+        entry = access_log.Entry(
+            self._front,
+            f"{method} {pattern}",
+            datastructures.Headers(scope=scope).get("traceparent"),
+        )
         scope.setdefault("state", {})["entry"] = entry
         exchange = exchange_lib.Exchange(
             scope, receive, send, entry.answer_headers
@@ -103,7 +109,11 @@ class Gate:
         if not self._access.is_on:
             _refuse_web_pages(request.headers)
         if route is None or route.path not in OPEN_PATHS:
-            self._authenticate(request)
+            found = self._access.authenticate(
+                single_header(request.headers, "Authorization"),
+                scope["state"].get(CERTIFICATE_NAMES, ()),
+            )
+            scope["user"] = request.state.entry.caller = found
         expect = request.headers.get("expect", "100-continue")
         if expect.lower() != "100-continue":
             raise responses.HttpError(
@@ -115,14 +125,6 @@ class Gate:
             raise _nothing_there(scope)
         await route.handle(scope, exchange.receive, exchange.send)
 
-    def _authenticate(self, request: requests.HTTPConnection) -> None:
-        caller = self._access.authenticate(
-            single_header(request.headers, "Authorization"),
-            request.scope["state"].get(CERTIFICATE_NAMES, ()),
-        )
-        request.scope["user"] = caller
-        request.state.entry.caller = caller
-
 
 def caller(request: requests.Request) -> messages.Caller:
     """Who sent an authenticated request."""
@@ -130,11 +132,7 @@ def caller(request: requests.Request) -> messages.Caller:
 
 
 def single_header(headers: datastructures.Headers, name: str) -> str | None:
-    """The value of a header, or None.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT, the header is there twice.
-    """
+    """The value of a header, or None; refuses one that is there twice."""
     values = headers.getlist(name)
     if len(values) > 1:
         raise errors.invalid_argument(f"the header {name} is there twice")
@@ -157,17 +155,6 @@ def _find(
             scope.update(found)
             return route
     return None
-
-
-def _entry(
-    front: str, route: routing.Route | None, scope: types.Scope
-) -> access_log.Entry:
-    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-    pattern = "unknown" if route is None else route.path_format
-    headers = datastructures.Headers(scope=scope)
-    return access_log.Entry(
-        front, f"{method} {pattern}", headers.get("traceparent")
-    )
 
 
 def _check_head(request: requests.Request) -> None:

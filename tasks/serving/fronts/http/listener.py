@@ -28,9 +28,9 @@ class Listener:
     """Serves an application until it is stopped.
 
     Args:
-        header_seconds: int, from a connection's start or one response to the
-            end of the next request's head.
-        grace_seconds: int, which `stop` leaves to requests under way.
+        header_seconds: from a connection's start or one response to the end
+            of the next request's head.
+        grace_seconds: which `stop` leaves to requests under way.
     """
 
     def __init__(
@@ -166,8 +166,9 @@ def _listen(host: str, port: int) -> list[socket.socket]:
                 absent = error
                 continue
             sockets.append(made)
-            # Otherwise the second packet of a response waits for the client's
-            # delayed acknowledgement of the first, some 40 ms.
+            # asyncio asks this only of sockets that name TCP as their protocol.
+            # Without it, the second packet of a response waits for the
+            # client's delayed acknowledgement of the first, some 40 ms.
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError:
         for each in sockets:

@@ -8,9 +8,10 @@ and the text that is left is short.
 
 import json
 import secrets
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.serving import errors
 
@@ -21,6 +22,7 @@ MIN_BYTES = 1 << 10
 # Without its lists, a request for 64 utterances has a few kilobytes.
 MAX_REST_BYTES = 1 << 19
 _SLICE_BYTES = 1 << 14
+_NOT_NUMBERS = (b'"', b"{", b"}")
 
 
 class Numbers:
@@ -32,20 +34,12 @@ class Numbers:
         self._arrays: list[np.ndarray] = []
 
     def cut(self, body: bytes, min_bytes: int = MIN_BYTES) -> bytes:
-        """The text with a mark in place of each long list of numbers.
+        """The text, JSON or not, with a mark in place of each long list.
 
         Args:
-            body: bytes, JSON or not.
-            min_bytes: int, from which on a list counts as long.
-
-        Raises:
-            errors.ServingError: INVALID_ARGUMENT, a list is not JSON or holds
-                a number too large for float32, or too much text is left.
+            min_bytes: from which on a list of numbers counts as long.
         """
-        if (
-            body.count(b"[") + body.count(b"{") + body.count(b"]")
-            > MAX_BRACKETS
-        ):
+        if sum(map(body.count, (b"[", b"{", b"]"))) > MAX_BRACKETS:
             raise errors.invalid_argument(
                 f"the JSON must have at most {MAX_BRACKETS} brackets"
             )
@@ -55,7 +49,10 @@ class Numbers:
             start = body.rfind(b"[", after, close) + 1
             after = close + 1
             if start and close - start >= min_bytes:
-                if not _has_any(body, b'"{}', start, close):
+                others = (
+                    body.find(each, start, close) for each in _NOT_NUMBERS
+                )
+                if max(others) < 0:
                     pieces += body[done : start - 1], self._mark()
                     self._arrays.append(_read(body, start, close))
                     done = after
@@ -79,8 +76,19 @@ class Numbers:
         return json.dumps({self._key: len(self._arrays)}).encode()
 
 
-def _has_any(body: bytes, characters: bytes, start: int, end: int) -> bool:
-    return any(body.find(bytes([each]), start, end) >= 0 for each in characters)
+def to_array(values: list[Any], dtype: npt.DTypeLike) -> np.ndarray | None:
+    """Numbers as an array `[n]`; None if one does not fit the dtype."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(values, dtype)
+    except OverflowError:
+        return None
+    return array if np.all(np.isfinite(array)) else None
+
+
+def refuse_constant(constant: str) -> NoReturn:
+    """Refuses NaN and the infinities, which Python's JSON would take."""
+    raise errors.invalid_argument(f"{constant} is not a JSON number")
 
 
 def _read(body: bytes, start: int, end: int) -> np.ndarray:
@@ -96,7 +104,9 @@ def _read(body: bytes, start: int, end: int) -> np.ndarray:
 
 def _read_slice(text: bytes) -> np.ndarray:
     try:
-        values = json.loads(f"[{text.decode('ascii')}]", parse_constant=_refuse)
+        values = json.loads(
+            f"[{text.decode('ascii')}]", parse_constant=refuse_constant
+        )
     except json.JSONDecodeError as error:
         raise errors.invalid_argument(
             f"JSON parse error in a list of numbers: {error.msg}"
@@ -107,17 +117,9 @@ def _read_slice(text: bytes) -> np.ndarray:
         ) from None
     if not values or not set(map(type, values)) <= {int, float}:
         raise errors.invalid_argument("a long list must hold numbers alone")
-    try:
-        with np.errstate(over="ignore"):
-            array = np.array(values, np.float32)
-    except OverflowError:
-        array = None
-    if array is None or not np.all(np.isfinite(array)):
+    array = to_array(values, np.float32)
+    if array is None:
         raise errors.invalid_argument(
             "a list has a number that does not fit float32"
         )
     return array
-
-
-def _refuse(constant):
-    raise errors.invalid_argument(f"{constant} is not a JSON number")

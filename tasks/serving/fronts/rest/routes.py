@@ -7,8 +7,6 @@ from starlette import convertors, requests, responses, routing
 
 from tasks.serving import messages, server as server_lib
 from tasks.serving.fronts import (
-    access,
-    access_log,
     intake as intake_lib,
     model_messages,
     utterances,
@@ -18,26 +16,14 @@ from tasks.serving.fronts.rest import tensor_json
 from tasks.serving.queueing import limits as limits_lib
 
 
-class _Name(convertors.Convertor[str]):
+class _Name(convertors.StringConvertor):
     """A part of a path that ends at a colon, before the method's name."""
 
     regex = "[^/:]+"
 
-    def convert(self, value: str) -> str:
-        return value
 
-    def to_string(self, value: str) -> str:
-        return value
-
-
-class _Version(convertors.Convertor[int]):
+class _Version(convertors.IntegerConvertor):
     regex = "[0-9]{1,18}"
-
-    def convert(self, value: str) -> int:
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
 
 
 convertors.register_url_convertor("name", _Name())
@@ -47,25 +33,21 @@ _MODEL = "/v1/models/{name:name}"
 _CHOICES = ("", "/versions/{version:version}", "/labels/{label:name}")
 
 
-def application(
-    server: server_lib.Server,
-    access_control: access.Control,
-    intake: intake_lib.Intake,
-    log: access_log.AccessLog,
-) -> gate.Gate:
-    """The ASGI application of the REST port."""
+def routes(
+    server: server_lib.Server, intake: intake_lib.Intake
+) -> list[routing.Route]:
+    """The routes of the REST port."""
     front = _Rest(server, intake)
-    routes = []
+    found = []
     for choice in _CHOICES:
         path = f"{_MODEL}{choice}"
-        routes += [
+        found += [
             routing.Route(f"{path}:predict", front.predict, methods=["POST"]),
             routing.Route(f"{path}/metadata", front.metadata),
             routing.Route(f"{path}/ready", front.model_ready),
             routing.Route(path, front.status),
         ]
-    routes += health_routes(server, intake)
-    return gate.Gate("rest", routes, access_control, log)
+    return found + health_routes(server, intake)
 
 
 def health_routes(
@@ -74,11 +56,9 @@ def health_routes(
     """Live, ready and metrics, which every HTTP port answers."""
 
     async def live(request: requests.Request) -> responses.Response:
-        del request
         return _health(server.live)
 
     async def ready(request: requests.Request) -> responses.Response:
-        del request
         return _health(server.ready and not intake.is_leaving)
 
     async def metrics(request: requests.Request) -> responses.Response:
@@ -108,24 +88,23 @@ class _Rest:
     async def predict(self, request: requests.Request) -> responses.Response:
         caller = gate.caller(request)
         entry = request.state.entry
-        limits = self._intake.limits
         self._server.check_room(caller)
         encoding = bodies.encoding(request)
         user = gate.single_header(request.headers, "X-Submodel-Id")
         with self._intake.reservation(caller.tenant) as reserve:
-            body = await bodies.read(
-                request,
-                reserve,
-                limits.max_request_bytes,
-                self._intake.body_seconds,
-            )
+            body = await bodies.read(request, self._intake, reserve)
             # Nobody knows yet how much a compressed body holds: it is never
             # parsed on the loop.
             num_bytes = (
                 intake_lib.MAX_INLINE_BYTES + 1 if encoding else len(body)
             )
             rows, is_row_format = await self._intake.parse(
-                num_bytes, to_utterances, body, encoding, user, limits
+                num_bytes,
+                to_utterances,
+                body,
+                encoding,
+                user,
+                self._intake.limits,
             )
             # JSON is several times as long as what it holds.
             del body
@@ -170,11 +149,7 @@ def to_utterances(
 
     Args:
         encoding: of `bodies.encoding`.
-        user: str, the Submodel id in a header, or None.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, what is
-            wrong with the body.
+        user: the Submodel id in a header, or None.
     """
     if encoding:
         body = bodies.inflate(body, limits.max_request_bytes)

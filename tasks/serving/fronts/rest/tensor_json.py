@@ -10,7 +10,6 @@ numbers, and booleans or strings in place of numbers are refused.
 # pyright: reportAttributeAccessIssue=false
 
 import base64
-import binascii
 import dataclasses
 import json
 from typing import Any
@@ -23,6 +22,8 @@ from tasks.serving.fronts import tensors
 from tasks.serving.fronts.rest import json_numbers
 
 MAX_RANK = 2
+_MIXED = "mixes lists with values"
+_TOO_DEEP = f"must have at most {MAX_RANK} dimensions"
 _NUMBERS = {
     types_pb2.DT_FLOAT: (np.float32, {int, float}, "numbers"),
     types_pb2.DT_INT32: (np.int32, {int}, "integers of 32 bits"),
@@ -35,9 +36,9 @@ class PredictRequest:
     """A decoded body.
 
     Attributes:
-        signature_name: str, empty for the default one.
-        is_row_format: bool, whether the body has `instances`; the response
-            takes the same form.
+        signature_name: empty for the default one.
+        is_row_format: whether the body has `instances`; the response takes the
+            same form.
         inputs: values as `parse` gives them, by name; the key None stands for
             a tensor without a name.
     """
@@ -48,12 +49,7 @@ class PredictRequest:
 
 
 def decode_request(body: bytes) -> PredictRequest:
-    """A predict request's body as plain values.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT, the body is no strict JSON or no
-            predict request.
-    """
+    """A predict request's body as plain values."""
     content = parse(body)
     if not isinstance(content, dict):
         raise errors.invalid_argument("the request must be a JSON object")
@@ -74,11 +70,7 @@ def decode_request(body: bytes) -> PredictRequest:
 
 
 def parse(body: bytes) -> Any:
-    """Strict JSON of any shape; long lists of numbers become float32 arrays.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT.
-    """
+    """Strict JSON of any shape; long lists of numbers become float32 arrays."""
     numbers = json_numbers.Numbers()
     body = numbers.cut(body)
 
@@ -93,7 +85,7 @@ def parse(body: bytes) -> Any:
     try:
         return json.loads(
             body.decode("utf-8"),
-            parse_constant=_refuse_constant,
+            parse_constant=json_numbers.refuse_constant,
             object_pairs_hook=from_pairs,
         )
     except RecursionError:
@@ -112,15 +104,11 @@ def to_array(value: Any, name: str, dtype: int) -> np.ndarray:
 
     Args:
         value: what `parse` gave.
-        name: str, of the input, for messages.
+        name: of the input, for messages.
         dtype: `types_pb2.DataType`: DT_FLOAT, DT_INT32, DT_INT64, DT_STRING.
 
     Returns:
         Array; strings are bytes in an array of objects.
-
-    Raises:
-        errors.ServingError: INVALID_ARGUMENT: the values have the wrong type,
-            are ragged, nested too deeply or out of the dtype's range.
     """
     if _has_arrays(value):
         return _stack(value, name, dtype)
@@ -134,19 +122,14 @@ def to_array(value: Any, name: str, dtype: int) -> np.ndarray:
     # NumPy would read true as 1, "1" as 1 and null as NaN.
     if not set(map(type, flat)) <= types:
         wrong = next(each for each in flat if type(each) not in types)
-        raise errors.invalid_argument(
-            f"input {name!r} must hold {wanted}. Received: "
-            f"{tensors.show(wrong)}."
+        raise tensors.wrong_input(
+            name, f"must hold {wanted}. Received: {tensors.show(wrong)}."
         )
-    try:
-        with np.errstate(over="ignore"):
-            array = np.array(flat, numpy_dtype)
-    except OverflowError:
-        array = None
-    if array is None or not np.all(np.isfinite(array)):
-        raise errors.invalid_argument(
-            f"input {name!r} has a number that does not fit "
-            f"{np.dtype(numpy_dtype).name}"
+    array = json_numbers.to_array(flat, numpy_dtype)
+    if array is None:
+        raise tensors.wrong_input(
+            name,
+            f"has a number that does not fit {np.dtype(numpy_dtype).name}",
         )
     return array.reshape(shape)
 
@@ -205,12 +188,10 @@ def _rows(value, name):
     if not any(isinstance(each, list) for each in value):
         return [value], (len(value),)
     if not all(isinstance(each, list) for each in value):
-        raise errors.invalid_argument(f"input {name!r} mixes lists with values")
+        raise tensors.wrong_input(name, _MIXED)
     _check_lengths(value, name)
     if any(isinstance(each, list) for row in value for each in row):
-        raise errors.invalid_argument(
-            f"input {name!r} must have at most {MAX_RANK} dimensions"
-        )
+        raise tensors.wrong_input(name, _TOO_DEEP)
     return value, (len(value), len(value[0]))
 
 
@@ -224,29 +205,26 @@ def _has_arrays(value):
 def _stack(value, name, dtype):
     """As `to_array`, of a long list or of rows that are long lists."""
     if dtype != types_pb2.DT_FLOAT:
-        raise errors.invalid_argument(
-            f"input {name!r} must not be a long list of numbers"
-        )
+        raise tensors.wrong_input(name, "must not be a long list of numbers")
     if isinstance(value, np.ndarray):
         return value
     if not all(isinstance(each, list | np.ndarray) for each in value):
-        raise errors.invalid_argument(f"input {name!r} mixes lists with values")
+        raise tensors.wrong_input(name, _MIXED)
     _check_lengths(value, name)
     rows = [to_array(each, name, dtype) for each in value]
     if any(row.ndim != 1 for row in rows):
-        raise errors.invalid_argument(
-            f"input {name!r} must have at most {MAX_RANK} dimensions"
-        )
+        raise tensors.wrong_input(name, _TOO_DEEP)
     return np.stack(rows)
 
 
 def _check_lengths(rows, name):
     lengths = {len(each) for each in rows}
     if len(lengths) > 1:
-        raise errors.invalid_argument(
-            f"input {name!r} must have rows of the same length; pad them and "
-            f"say how long they are in 'length'. Received: from {min(lengths)} "
-            f"to {max(lengths)} values."
+        raise tensors.wrong_input(
+            name,
+            "must have rows of the same length; pad them and say how long they "
+            f"are in 'length'. Received: from {min(lengths)} to {max(lengths)} "
+            "values.",
         )
 
 
@@ -258,21 +236,20 @@ def _to_bytes(value, name):
             if isinstance(value["b64"], str):
                 return base64.b64decode(value["b64"], validate=True)
     except UnicodeEncodeError:
-        raise errors.invalid_argument(
-            f"input {name!r} has a string that is not Unicode"
+        raise tensors.wrong_input(
+            name, "has a string that is not Unicode"
         ) from None
-    except (binascii.Error, ValueError):
-        raise errors.invalid_argument(
-            f"input {name!r} has a 'b64' that is not base64"
+    except ValueError:
+        raise tensors.wrong_input(
+            name, "has a 'b64' that is not base64"
         ) from None
-    raise errors.invalid_argument(
-        f'input {name!r} must hold strings or {{"b64": ...}}. Received: '
-        f"{tensors.show(value)}."
+    received = tensors.show(value)
+    raise tensors.wrong_input(
+        name, f'must hold strings or {{"b64": ...}}. Received: {received}.'
     )
 
 
 def _to_plain(name, array):
-    array = np.asarray(array)
     if array.dtype == object:
         to_plain = _to_b64 if name.endswith("_bytes") else _to_text
         flat = [to_plain(each) for each in array.ravel()]
@@ -292,7 +269,3 @@ def _to_b64(value):
 
 def _to_text(value):
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
-
-
-def _refuse_constant(constant):
-    raise errors.invalid_argument(f"{constant} is not a JSON number")

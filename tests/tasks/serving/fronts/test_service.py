@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
 )
 
 from tasks.serving import errors, messages, server
-from tasks.serving.fronts import access, access_log, intake, listening, service
+from tasks.serving.fronts import access, access_log, listening, service
 from tests import waiting
 from tests.tasks.serving import fake_engine, fake_source
 
@@ -43,7 +43,7 @@ class Running:
         self.service = service.Service(
             self.server,
             access.NoAccessControl("acme"),
-            intake.Intake(fake_source.LIMITS),
+            fake_source.LIMITS,
             access_log.AccessLog(""),
             listening.Tls(),
         )
@@ -215,7 +215,7 @@ def test_a_model_that_does_not_load_is_an_error():
         running.service = service.Service(
             broken,
             access.NoAccessControl("acme"),
-            intake.Intake(fake_source.LIMITS),
+            fake_source.LIMITS,
             access_log.AccessLog(""),
             listening.Tls(),
         )
