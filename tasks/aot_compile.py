@@ -100,8 +100,12 @@ def main(_):
         )
     else:
         job = figures_lib.TrainingJob(
-            *(base, experiment, target, num_samples),
-            *(_NUM_TOKENS.value, _NUM_SUBMODELS.value),
+            base,
+            experiment,
+            target,
+            num_samples,
+            _NUM_TOKENS.value,
+            _NUM_SUBMODELS.value,
         )
         found = figures_lib.training(job, _CONFIRM.value)
     print(tables.aligned(found.rows))

@@ -36,9 +36,6 @@ class TrainingJob:
     `train.resident_speakers` says. Every chip has all embeddings of a space.
 
     Attributes:
-        base: frozen.
-        experiment: what is trained.
-        target: the chips.
         num_samples: of the longest utterance.
         num_tokens: of the longest transcript; None for the base's maximum.
         num_submodels: of the job; None for those of a full step.
@@ -105,10 +102,9 @@ def training(job: TrainingJob, confirm: bool) -> Account:
     """Compiles the training step, and finds how many Submodels fit.
 
     Args:
-        job: what to train, on what.
-        confirm: whether to find the number by compiling; see
-            `capacity.measure`. A space's number is always computed: to compile
-            it, the embeddings of millions of speakers would be drawn.
+        confirm: whether to find the number by compiling. A space's number is
+            always computed: to compile it, the embeddings of millions of
+            speakers would be drawn.
     """
     program = job.program(job.places, job.places)
     found = capacity.measure(
@@ -124,11 +120,8 @@ def training(job: TrainingJob, confirm: bool) -> Account:
     step_seconds = found.report.roofline_seconds / program.num_steps
     num_updates = job.experiment.train.num_steps
     per_hour = job.places * 3600.0 / (step_seconds * num_updates)
-    row = (
-        "Submodels per chip-hour",
-        f"about {per_hour:,.0f}, of {num_updates} updates each, at the "
-        "roofline",
-    )
+    speed = f"about {per_hour:,.0f}, of {num_updates} updates each"
+    row = ("Submodels per chip-hour", f"{speed}, at the roofline")
     figures = {
         **found.report.to_dict(),
         **account.figures,
@@ -187,14 +180,12 @@ def _too_large(job, error, account):
             lambda number: job.compile(number, number), job.places - 1
         )
         largest = (
-            "not one speaker's minibatch fits: lower "
+            "the step alone is too large; the largest that fits is "
+            f"train.speakers_per_step={speakers}"
+            if speakers
+            else "not one speaker's minibatch fits: lower "
             "train.utterances_per_speaker or --seconds"
         )
-        if speakers:
-            largest = (
-                "the step alone is too large; the largest that fits is "
-                f"train.speakers_per_step={speakers}"
-            )
     figures = {
         "topology": job.target.name,
         "num_chips": job.target.num_chips,

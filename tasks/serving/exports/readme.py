@@ -55,25 +55,65 @@ In Python:
     answer = model.signatures["serving_default"]({arguments})
     print(answer["text"].numpy()[0].decode())"""
 
+_OPEN = (
+    "One base model that recognises every row of a batch with that row's own "
+    "Submodel."
+)
+_ARGUMENTS = "\n        audio=audio, length=length, submodel=submodel\n    "
+_SUBMODELS = """
+## Submodels
+
+{export.num_values} float32 values: for each of the encoder blocks
+{blocks}, in this order, row-major:
+
+- norm_scale [{export.model_dim}], an offset from one
+- norm_bias [{export.model_dim}]
+- down_kernel [{export.model_dim}, {export.bottleneck_dim}]
+- down_bias [{export.bottleneck_dim}]
+- up_kernel [{export.bottleneck_dim}, {export.model_dim}]
+- up_bias [{export.model_dim}]
+
+A Submodel must have this base's fingerprint and the residual weight
+{export.residual_weight:g}.
+"""
+
+# Of an export with one Submodel folded in.
+_FOLDED = (
+    "A speech recogniser with the Submodel of one speaker, {speaker}, folded "
+    "in."
+)
+_FOLDED_ARGUMENTS = "audio=audio, length=length"
+_FOLDED_SUBMODEL = "- Submodel: of {speaker}, SHA-256 {sha256}\n"
+
 
 def text(description: export_description.Description, name: str) -> str:
     """The README of an export of a model with this name."""
+    folded = description.submodel
+    tf_text = "    import tensorflow_text  # registers its operations\n"
+    python = _PYTHON.format(
+        tf_text=tf_text if description.requires_tensorflow_text else "",
+        arguments=_FOLDED_ARGUMENTS if folded else _ARGUMENTS,
+    )
+    beams = f"beam search with {description.beam_size} beams"
     return _TEXT.format(
         name=name,
         export=description,
-        sample_rate=description.sample_rate,
-        what=_what(description.submodel),
+        what=_FOLDED.format(**folded) if folded else _OPEN,
         inputs=_inputs(description),
+        sample_rate=description.sample_rate,
         max_seconds=description.max_samples / description.sample_rate,
         experiment=description.experiment or "unknown",
-        decoding=(
-            "greedy"
-            if description.beam_size == 1
-            else f"beam search with {description.beam_size} beams"
-        ),
+        decoding="greedy" if description.beam_size == 1 else beams,
         bucket_samples=", ".join(map(str, description.bucket_samples)),
-        submodel=_submodel(description),
-        use=_use(description, name),
+        submodel=(
+            _FOLDED_SUBMODEL.format(**folded)
+            if folded
+            else _SUBMODELS.format(
+                export=description,
+                blocks=", ".join(map(str, description.blocks)),
+            )
+        ),
+        use=python if folded else f"{_SERVE.format(name=name)}\n\n{python}",
     )
 
 
@@ -97,18 +137,6 @@ def summary(
     return "\n".join(lines)
 
 
-def _what(submodel: dict) -> str:
-    if submodel:
-        return (
-            f"A speech recogniser with the Submodel of one speaker, "
-            f"{submodel['speaker']}, folded in."
-        )
-    return (
-        "One base model that recognises every row of a batch with that row's "
-        "own Submodel."
-    )
-
-
 def _inputs(description: export_description.Description) -> str:
     lines = []
     for name, signature in description.signatures.items():
@@ -124,45 +152,3 @@ def _inputs(description: export_description.Description) -> str:
             "and `index` chooses one of them for each row of audio.",
         ]
     return "\n".join(lines).strip()
-
-
-def _submodel(description: export_description.Description) -> str:
-    if description.submodel:
-        return (
-            f"- Submodel: of {description.submodel['speaker']}, SHA-256 "
-            f"{description.submodel['sha256']}\n"
-        )
-    return (
-        f"\n## Submodels\n\n"
-        f"{description.num_values} float32 values: for each of the encoder "
-        f"blocks\n{', '.join(map(str, description.blocks))}, in this order, "
-        "row-major:\n\n"
-        f"- norm_scale [{description.model_dim}], an offset from one\n"
-        f"- norm_bias [{description.model_dim}]\n"
-        f"- down_kernel [{description.model_dim}, "
-        f"{description.bottleneck_dim}]\n"
-        f"- down_bias [{description.bottleneck_dim}]\n"
-        f"- up_kernel [{description.bottleneck_dim}, "
-        f"{description.model_dim}]\n"
-        f"- up_bias [{description.model_dim}]\n\n"
-        f"A Submodel must have this base's fingerprint and the residual "
-        f"weight\n{description.residual_weight:g}.\n"
-    )
-
-
-def _use(description: export_description.Description, name: str) -> str:
-    python = _PYTHON.format(
-        tf_text=(
-            "    import tensorflow_text  # registers its operations\n"
-            if description.requires_tensorflow_text
-            else ""
-        ),
-        arguments=(
-            "audio=audio, length=length"
-            if description.submodel
-            else "\n        audio=audio, length=length, submodel=submodel\n    "
-        ),
-    )
-    if description.submodel:
-        return python
-    return f"{_SERVE.format(name=name)}\n\n{python}"

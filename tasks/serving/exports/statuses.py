@@ -11,6 +11,10 @@ OK = "OK"
 # Far above any audio in [-1, 1], far below integer samples that were not
 # scaled.
 MAX_AMPLITUDE = 16.0
+_TOO_LOUD = (
+    "audio must be in [-1, 1] (16-bit integers are divided by 32768): its peak "
+    "is too high"
+)
 
 # Whether each row is right `[b]`; parts of the message, strings or integers;
 # and what each row has instead `[b]`, or None.
@@ -20,45 +24,27 @@ Check = tuple[Any, list, Any]
 def of_audio(
     base: base_model.BaseModel, audio: tf.Tensor, length: tf.Tensor
 ) -> tf.Tensor:
-    """The status `[b]` of the rows' audio.
-
-    Args:
-        base: has the longest utterance.
-        audio: `[b, samples]` float32; anything past a row's length.
-        length: `[b]` int32.
-    """
+    """The status `[b]` of audio `[b, samples]`; past `length` it may be any."""
     rows, width = tf.unstack(tf.shape(audio))
     valid = tf.sequence_mask(length, width)
     heard = tf.where(valid, audio, 0.0)
     finite = tf.reduce_all(tf.math.is_finite(heard), axis=1)
     peak = tf.reduce_max(tf.abs(tf.pad(heard, [[0, 0], [0, 1]])), axis=1)
     longest = base.max_samples
+    seconds = longest / base.sample_rate
+    too_long = (
+        f"the utterance is too long: length must be at most {longest} samples, "
+        f"{seconds:g} s"
+    )
+    too_wide = ["length must be at most the width of audio, ", width]
     return refine(
         tf.fill([rows], OK),
         [
             (length >= 1, ["length must be at least 1 sample"], length),
-            (
-                length <= width,
-                ["length must be at most the width of audio, ", width],
-                length,
-            ),
-            (
-                length <= longest,
-                [
-                    "the utterance is too long: length must be at most "
-                    f"{longest} samples, {longest / base.sample_rate:g} s"
-                ],
-                length,
-            ),
+            (length <= width, too_wide, length),
+            (length <= longest, [too_long], length),
             (finite, ["audio has samples that are not finite"], None),
-            (
-                peak <= MAX_AMPLITUDE,
-                [
-                    "audio must be in [-1, 1] (16-bit integers are divided by "
-                    "32768): its peak is too high"
-                ],
-                peak,
-            ),
+            (peak <= MAX_AMPLITUDE, [_TOO_LOUD], peak),
         ],
     )
 
@@ -66,13 +52,12 @@ def of_audio(
 def refine(status: tf.Tensor, checks: abc.Iterable[Check]) -> tf.Tensor:
     """Gives each row of `status` that is still OK the first of its faults."""
     for right, message, received in checks:
-        parts = [_text(part) for part in message]
+        parts = [
+            part if isinstance(part, str) else tf.strings.as_string(part)
+            for part in message
+        ]
         if received is not None:
             parts += [". Received: ", tf.strings.as_string(received)]
         fault = tf.strings.join([*parts, "."])
         status = tf.where((status != OK) | right, status, fault)
     return status
-
-
-def _text(part):
-    return part if isinstance(part, str) else tf.strings.as_string(part)

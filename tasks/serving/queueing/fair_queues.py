@@ -85,30 +85,24 @@ class FairQueues:
         Its tenant is not charged for it: items added after it move forward by
         its cost, though never ahead of what has been served.
         """
-        if not any(each is item for _, _, each in self._heaps[item.bucket]):
+        entries = [entry for heap in self._heaps for entry in heap]
+        place = next((entry[:2] for entry in entries if entry[2] is item), None)
+        if place is None:
             return False
 
         def earlier(tag: float) -> float:
             return min(tag, max(tag - item.cost, self._virtual_time))
 
-        is_later = False
-        own = [
-            entry
-            for heap in self._heaps
-            for entry in heap
-            if entry[2].tenant == item.tenant
-        ]
-        for _, _, each in sorted(own, key=lambda entry: entry[:2]):
-            if is_later:
+        for *its_place, each in entries:
+            if each.tenant == item.tenant and tuple(its_place) > place:
                 each.tag = earlier(each.tag)
-            is_later = is_later or each is item
-        for bucket, heap in enumerate(self._heaps):
-            self._heaps[bucket] = [
+        for heap in self._heaps:
+            heap[:] = [
                 (each.tag, order, each)
                 for _, order, each in heap
                 if each is not item
             ]
-            heapq.heapify(self._heaps[bucket])
+            heapq.heapify(heap)
         if item.tenant in self._finish:
             self._finish[item.tenant] = earlier(self._finish[item.tenant])
         return True
@@ -136,7 +130,10 @@ class FairQueues:
             whose deadline has passed; and, if the batch is empty, the seconds
             until there may be one, or None if something must be added first.
         """
-        expired = self._take_expired(now)
+        waiting = [item for heap in self._heaps for _, _, item in heap]
+        expired = [item for item in waiting if item.deadline <= now]
+        for item in expired:
+            self.remove(item)
         ready, waits = [], []
         for heap in filter(None, self._heaps):
             oldest = min(item.queued_at for _, _, item in heap)
@@ -163,14 +160,3 @@ class FairQueues:
         for heap in self._heaps:
             heap.clear()
         return items
-
-    def _take_expired(self, now: float) -> list[QueuedUtterance]:
-        expired = [
-            item
-            for heap in self._heaps
-            for _, _, item in heap
-            if item.deadline <= now
-        ]
-        for item in expired:
-            self.remove(item)
-        return expired

@@ -55,10 +55,6 @@ class SubmodelProvider:
 
         Nothing is looked up, so that a refusal does not tell by its time what
         others have.
-
-        Raises:
-            ServingError: INVALID_ARGUMENT, not an id; PERMISSION_DENIED;
-                FAILED_PRECONDITION, there are no Submodels here.
         """
         if self._source is None:
             raise errors.failed_precondition(
