@@ -79,28 +79,26 @@ def inspect(path: str) -> dict[str, Any]:
     from lingvo_like import hyperparams
     from lingvo_like.submodel import file as submodel_file
 
+    def sizes(values: np.ndarray) -> dict[str, float]:
+        norm = np.linalg.norm(values.astype(np.float64))
+        return {"norm": float(norm), "max": float(np.max(np.abs(values)))}
+
     loaded = submodel_file.load(path)
-    num_bytes = tf.io.gfile.stat(path).length
     base_parameters = loaded.metadata.base_description.get("num_parameters")
-    vector = loaded.vector.astype(np.float64)
+    vector = loaded.vector
     return {
         "file": path,
         "metadata": hyperparams.to_dict(loaded.metadata),
-        "num_bytes": num_bytes,
+        "num_bytes": tf.io.gfile.stat(path).length,
         "num_values": vector.size,
         "percent_of_base": (
             100.0 * vector.size / base_parameters
             if isinstance(base_parameters, int) and base_parameters > 0
             else None
         ),
-        "norm": float(np.linalg.norm(vector)),
-        "max": float(np.max(np.abs(vector))),
+        **sizes(vector),
         "tensors": {
-            name: {
-                "shape": list(tensor.shape),
-                "norm": float(np.linalg.norm(tensor.astype(np.float64))),
-                "max": float(np.max(np.abs(tensor))),
-            }
+            name: {"shape": list(tensor.shape), **sizes(tensor)}
             for name, tensor in loaded.tensors.items()
         },
     }

@@ -11,7 +11,6 @@ from tasks.serving import errors
 SERVED_BY_SUBMODEL = "submodel"
 SERVED_BY_BASE = "base"
 SERVED_BY_REQUEST = "request"
-_SERVED_BY = (SERVED_BY_SUBMODEL, SERVED_BY_BASE, SERVED_BY_REQUEST)
 _NO_ROLE = "this takes a credential with `{}`"
 
 
@@ -90,6 +89,11 @@ class Utterance:
                 "an utterance names a Submodel or brings one, not both"
             )
 
+    @property
+    def num_bytes(self) -> int:
+        vector_bytes = 0 if self.vector is None else self.vector.nbytes
+        return self.audio.nbytes + vector_bytes
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
@@ -101,7 +105,7 @@ class Answer:
         status: "OK", or the reason why there is no text.
         submodel_version: "NUMBER-" and the first twelve digits of the file's
             SHA-256; empty if no Submodel of the store answered.
-        served_by: "request" is the Submodel sent along.
+        served_by: "submodel", "base" or "request" (the Submodel sent along).
     """
 
     text: bytes
@@ -109,13 +113,6 @@ class Answer:
     status: str
     submodel_version: str
     served_by: str
-
-    def __post_init__(self) -> None:
-        if self.served_by not in _SERVED_BY:
-            raise ValueError(
-                f"`served_by` must be one of {_SERVED_BY}. Received: "
-                f"{self.served_by!r}."
-            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,20 +67,10 @@ class Predictor:
             return model.version, answers
 
     def check_room(self, tenant: str) -> None:
-        """Refuses a request that every model would refuse for its wait.
-
-        Raises:
-            ServingError: RESOURCE_EXHAUSTED.
-        """
-        self.admission.check_wait(
-            min(
-                (
-                    model.batcher.expected_wait(tenant)
-                    for model in self.models.available
-                ),
-                default=0.0,
-            )
-        )
+        """Refuses a request that every model would refuse for its wait."""
+        models = self.models.available
+        waits = [each.batcher.expected_wait(tenant) for each in models]
+        self.admission.check_wait(min(waits, default=0.0))
 
     async def _serve(
         self,
@@ -89,7 +79,10 @@ class Predictor:
         utterances: list[messages.Utterance],
         seconds: float,
     ) -> list[messages.Answer]:
-        places = self._admit(model, tenant, utterances, seconds)
+        wait = model.batcher.expected_wait(tenant)
+        self.admission.check_wait(wait, seconds)
+        sizes = [each.num_bytes for each in utterances]
+        places = self.admission.enter(tenant, sizes, wait)
         deadline = time.monotonic() + seconds
         handles: dict[str, cache.RowHandle | None] = {}
         queued: list[fair_queues.QueuedUtterance] = []
@@ -115,22 +108,6 @@ class Predictor:
             # Queued utterances have holds of their own.
             for handle in filter(None, handles.values()):
                 handle.release()
-
-    def _admit(
-        self,
-        model: versions.ModelVersion,
-        tenant: str,
-        utterances: list[messages.Utterance],
-        seconds: float,
-    ) -> list[queueing_admission.Place]:
-        wait = model.batcher.expected_wait(tenant)
-        self.admission.check_wait(wait, seconds)
-        sizes = [
-            each.audio.nbytes
-            + (0 if each.vector is None else each.vector.nbytes)
-            for each in utterances
-        ]
-        return self.admission.enter(tenant, sizes, wait)
 
     async def _acquire(
         self,

@@ -134,9 +134,6 @@ class Server:
 
         A front asks before it reads a request: refusing what exceeds the
         capacity should cost as little as possible.
-
-        Raises:
-            ServingError: RESOURCE_EXHAUSTED.
         """
         try:
             self._predictor.check_room(caller.tenant)

@@ -56,9 +56,8 @@ class Engine(abc.ABC):
             submodels: `[u, num_values]` float32, packed; zeros are the base.
             index: `[b]` int32, each utterance's row of `submodels`.
 
-        Returns:
-            the transcripts. A bad row has its own status: nothing is raised
-            for it, and its neighbours are answered.
+        A bad row has its own status: nothing is raised for it, and its
+        neighbours are answered.
         """
 
     @abc.abstractmethod

@@ -31,9 +31,6 @@ def write(
     Args:
         model_name: written into the requests; a server uses its own name.
         signatures: names of those to warm up.
-
-    Raises:
-        ValueError: the package of TensorFlow Serving's protocol is missing.
     """
     prediction_log_pb2 = _protocol()
     path = os.path.join(folder, FILE)
@@ -60,7 +57,7 @@ def read(
         pairs of a signature's name and its inputs by name.
 
     Raises:
-        ValueError: the file is damaged, or the protocol's package is missing.
+        ValueError: the file is damaged.
     """
     path = os.path.join(folder, FILE)
     if not tf.io.gfile.exists(path):

@@ -186,6 +186,7 @@ class ServedModels:
         self, model: versions.ServedModel, config: messages.ModelConfig
     ) -> list[str]:
         """Loads what is wanted, drops the rest; returns what went wrong."""
+        what = f"model {config.name!r}"
         try:
             paths = await self._threads.call(
                 self._find_paths,
@@ -193,36 +194,28 @@ class ServedModels:
                 seconds=self._limits.store_seconds,
             )
         except (OSError, ValueError) as error:
-            return [f"model {config.name!r}: cannot look for versions: {error}"]
+            return [f"{what}: cannot look for versions: {error}"]
         problems = []
         count = len(paths) if config.all_versions else config.latest
         if config.specific:
             count = len(config.specific)
             problems += [
-                f"model {config.name!r}: there is no version {number} in "
-                f"{config.base_path}"
+                f"{what}: there is no version {number} in {config.base_path}"
                 for number in set(config.specific) - set(paths)
             ]
-            paths = {
-                number: path
-                for number, path in paths.items()
-                if number in config.specific
-            }
+            for number in set(paths) - set(config.specific):
+                del paths[number]
         elif not paths:
-            problems.append(
-                f"model {config.name!r}: no versions in {config.base_path}"
-            )
+            problems.append(f"{what}: no versions in {config.base_path}")
         loaded: dict[int, versions.ModelVersion] = {}
         # If the newest does not load, the next one serves.
-        for number in sorted(paths, reverse=True):
+        for number, path in sorted(paths.items(), reverse=True):
             if len(loaded) == count:
                 break
-            if self._clock() < model.retry_at.get(paths[number], -1.0):
+            if self._clock() < model.retry_at.get(path, -1.0):
                 continue
             try:
-                loaded[number] = await self._ensure(
-                    model, number, paths[number]
-                )
+                loaded[number] = await self._ensure(model, number, path)
             except errors.ServingError as error:
                 problems.append(error.message)
         self._commit(model, config, loaded, problems)
@@ -238,15 +231,14 @@ class ServedModels:
         """Swaps new versions in and unwanted ones out, in one step."""
         available = set(loaded or model.versions)
         labels = config.labels
-        unknown = {
-            label: number
-            for label, number in labels.items()
+        unknown = {}
+        for label, number in labels.items():
             # A version that already has the label keeps serving for it.
-            if number not in available
-            and not (
+            keeps = (
                 model.labels.get(label) == number and number in model.versions
             )
-        }
+            if number not in available and not keeps:
+                unknown[label] = number
         if unknown:
             problems.append(
                 f"model {config.name!r}: labels need versions that serve, "

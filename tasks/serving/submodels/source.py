@@ -31,22 +31,12 @@ class StoreSource:
         submodel_store.check_id(kind, text)
 
     def resolve(self, tenant: str, speaker: str) -> records.Version:
-        """The speaker's current version.
-
-        Raises:
-            LookupError: there is none.
-            ValueError: the store's entry is damaged.
-        """
+        """The speaker's current version."""
         with _separating_damage():
             return self._store.resolve(tenant, speaker)
 
     def read(self, version: records.Version) -> bytes:
-        """The bytes of a version's file, as they were published.
-
-        Raises:
-            LookupError: it was erased.
-            ValueError: the file is damaged.
-        """
+        """The bytes of a version's file, as they were published."""
         with _separating_damage():
             return self._store.read(version)
 
@@ -54,16 +44,12 @@ class StoreSource:
     def parse(
         data: bytes, description: export_description.Description
     ) -> np.ndarray:
-        """A Submodel's packed vector `[num_values]` float32.
-
-        Args:
-            data: of its file, as `read` gave it: the store has checked the
-                SHA-256.
-            description: of the export that it has to fit.
+        """The packed vector `[num_values]` float32 of a file from `read`.
 
         Raises:
             ValueError: it is not a whole Submodel, or not one for this export.
         """
+        # The store has checked the SHA-256: `is_sealed`.
         loaded = submodel_file.load(
             data,
             description.base_fingerprint,
