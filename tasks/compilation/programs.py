@@ -35,8 +35,7 @@ class Program:
             padding; 0 if it does not stay there.
         num_utterances: utterances of one step, with every place filled.
         seconds: padded length of an utterance.
-        num_replicas: chips that run the program together.
-        num_steps: steps of a call.
+        num_steps: of a call.
     """
 
     function: abc.Callable
@@ -194,13 +193,13 @@ def train_program(
 
     one, two = (_state_bytes(base, experiment, count) for count in (1, 2))
     return Program(
-        call,
-        specs,
-        two - one,
-        places * experiment.train.utterances_per_speaker,
-        base.seconds(num_samples),
-        num_replicas,
-        steps,
+        function=call,
+        specs=specs,
+        slot_bytes=two - one,
+        num_utterances=places * experiment.train.utterances_per_speaker,
+        seconds=base.seconds(num_samples),
+        num_replicas=num_replicas,
+        num_steps=steps,
     )
 
 

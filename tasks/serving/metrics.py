@@ -16,10 +16,8 @@ _FRACTIONS = tuple(tenth / 10 for tenth in range(11))
 class Metrics:
     """Counters, gauges and histograms, named `submodels_...`; thread-safe."""
 
-    def __init__(
-        self, registry: prometheus_client.CollectorRegistry | None = None
-    ) -> None:
-        self.registry = registry or prometheus_client.CollectorRegistry()
+    def __init__(self) -> None:
+        self.registry = prometheus_client.CollectorRegistry()
         place = {"namespace": "submodels", "registry": self.registry}
         counter = functools.partial(prometheus_client.Counter, **place)
         histogram = functools.partial(prometheus_client.Histogram, **place)

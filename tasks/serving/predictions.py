@@ -52,7 +52,8 @@ class Predictor:
         loop = asyncio.get_running_loop()
         latest = loop.time() + self.limits.request_seconds
         deadline = latest if deadline is None else min(deadline, latest)
-        with self.models.find(spec).lease() as model:
+        model = self.models.find(spec)
+        with model.lease():
             await self._check_contents(model.description, utterances)
             seconds = deadline - loop.time()
             if seconds <= 0:

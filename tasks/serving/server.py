@@ -8,7 +8,6 @@ import time
 from collections import abc
 from typing import Any
 
-import prometheus_client
 from absl import logging
 
 from tasks.serving import (
@@ -18,7 +17,7 @@ from tasks.serving import (
     predictions,
 )
 from tasks.serving.exports import engine as export_engine
-from tasks.serving.models import loader, served_models
+from tasks.serving.models import loader, served_models, versions
 from tasks.serving.queueing import admission, limits as serving_limits
 from tasks.serving.submodels import provider, source
 
@@ -41,8 +40,9 @@ class Server:
             base's answer, marked as such.
         list_folder: gives the names in a folder of exports; may block.
 
-    Raises:
-        ValueError: there is no such fallback.
+    Attributes:
+        registry: the Prometheus metrics.
+        watch: adds a gauge; see `Metrics.watch`.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Server:
         models: list[messages.ModelConfig],
         limits: serving_limits.Limits | None = None,
         fallback: str = "error",
-        registry: prometheus_client.CollectorRegistry | None = None,
         list_folder: abc.Callable[[str], list[str]] = os.listdir,
     ) -> None:
         if fallback not in FALLBACKS:
@@ -62,13 +61,14 @@ class Server:
             )
         limits = limits or serving_limits.Limits()
         self._configs = models
-        self._metrics = serving_metrics.Metrics(registry)
-        self._admission = admission.Admission(limits, self._metrics)
+        self._metrics = metrics = serving_metrics.Metrics()
+        self.registry, self.watch = metrics.registry, metrics.watch
+        self._admission = admission.Admission(limits, metrics)
         self._submodels = provider.SubmodelProvider(
-            submodel_source, limits, self._metrics
+            submodel_source, limits, metrics
         )
         self._loader = loader.ModelLoader(
-            engine_factory, self._submodels, limits, self._metrics
+            engine_factory, self._submodels, limits, metrics
         )
         self._models = served_models.ServedModels(
             self._loader.load, limits, list_folder
@@ -78,27 +78,15 @@ class Server:
             self._submodels,
             self._admission,
             limits,
-            self._metrics,
+            metrics,
             fallback == "base",
         )
         # By tenant, so that none waits for the lists of another.
         self._load_locks = collections.defaultdict(asyncio.Lock)
         self._tasks: list[asyncio.Task] = []
         self._is_open = False
-        self._requests = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._requests = versions.Leases()
         self._add_gauges()
-
-    @property
-    def registry(self) -> prometheus_client.CollectorRegistry:
-        return self._metrics.registry
-
-    def watch(
-        self, name: str, text: str, function: abc.Callable[[], float]
-    ) -> None:
-        """Adds a gauge, `submodels_NAME`, that is read when scraped."""
-        self._metrics.watch(name, text, function)
 
     @property
     def live(self) -> bool:
@@ -163,6 +151,8 @@ class Server:
                     caller, spec, utterances, deadline
                 )
             code = errors.Code.OK
+            seconds = time.monotonic() - started
+            self._metrics.request_seconds.labels(name).observe(seconds)
             return result
         except errors.ServingError as error:
             code = error.code
@@ -175,10 +165,6 @@ class Server:
             raise errors.internal("the server failed on this request") from None
         finally:
             self._metrics.requests.labels(name, code.name).inc()
-            if code is errors.Code.OK:
-                self._metrics.request_seconds.labels(name).observe(
-                    time.monotonic() - started
-                )
 
     async def load(
         self, caller: messages.Caller, speaker: str
@@ -263,7 +249,7 @@ class Server:
     async def drain(self) -> None:
         """Refuses new requests; returns when those admitted are answered."""
         self._is_open = False
-        await self._idle.wait()
+        await self._requests.idle()
 
     async def close(self) -> None:
         """Ends everything; what is still unanswered fails as UNAVAILABLE."""
@@ -282,20 +268,12 @@ class Server:
         self._loader.close()
         self._submodels.close()
 
-    @contextlib.contextmanager
-    def _request(self) -> abc.Iterator[None]:
+    def _request(self) -> contextlib.AbstractContextManager[None]:
         """Counts a request, which a drain then waits for."""
         if not self._is_open:
             self._metrics.refusals.labels("closing").inc()
             raise errors.not_serving()
-        self._requests += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            if self._requests == 0:
-                self._idle.set()
+        return self._requests.lease()
 
     def _check_admin(self, caller: messages.Caller, speaker: str) -> None:
         caller.require_admin()
@@ -308,7 +286,8 @@ class Server:
         def total(count: abc.Callable[[Any], int]) -> int:
             return sum(map(count, models.available))
 
-        watch("requests_open", "Requests inside.", lambda: self._requests)
+        requests = self._requests
+        watch("requests_open", "Requests inside.", lambda: requests.num_leases)
         watch("queue_requests", "Utterances inside.", lambda: inside.requests)
         watch("queue_bytes", "Bytes of utterances.", lambda: inside.bytes)
         watch(

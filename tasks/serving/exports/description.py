@@ -7,6 +7,7 @@ and tools learn the sample rate, the limits and the layout at once.
 import bisect
 import dataclasses
 import hashlib
+import operator
 import os
 from collections import abc
 from typing import TYPE_CHECKING, Any
@@ -85,18 +86,14 @@ class Description:
                     f"{getattr(self, name)}."
                 )
         limits, samples = self.bucket_limits, self.bucket_samples
-        is_ascending = all(
-            low < high for low, high in zip((0, *limits), limits, strict=False)
-        )
+        is_ascending = all(map(operator.lt, (0, *limits), limits))
         if not limits or not is_ascending or limits[-1] != self.max_samples:
             raise ValueError(
                 "`bucket_limits` must ascend up to `max_samples`, "
                 f"{self.max_samples}. Received: {limits}."
             )
-        if len(samples) != len(limits) or any(
-            length < limit
-            for length, limit in zip(samples, limits, strict=False)
-        ):
+        is_room = all(map(operator.ge, samples, limits))
+        if len(samples) != len(limits) or not is_room:
             raise ValueError(
                 "`bucket_samples` must have a length for each of the bucket "
                 f"limits {limits}, and none below it. Received: {samples}."

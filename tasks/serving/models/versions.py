@@ -16,9 +16,34 @@ from tasks.serving.submodels import ready
 _MAX_ENDED = 8
 
 
+class Leases:
+    """Counts those who use something; belongs to one asyncio loop."""
+
+    def __init__(self) -> None:
+        self.num_leases = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextlib.contextmanager
+    def lease(self) -> abc.Iterator[None]:
+        """Holds a lease until the end of the context."""
+        self.num_leases += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self.num_leases -= 1
+            if self.num_leases == 0:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Returns once nobody has a lease."""
+        await self._idle.wait()
+
+
 @dataclasses.dataclass(eq=False)
-class ModelVersion:
-    """One version of a base model that is in memory.
+class ModelVersion(Leases):
+    """One version of a base model that is in memory, open while it is leased.
 
     Args:
         path: of the export.
@@ -40,27 +65,9 @@ class ModelVersion:
     on_close: abc.Callable[["ModelVersion"], abc.Awaitable[None]]
 
     def __post_init__(self) -> None:
+        super().__init__()
         self.description = self.engine.description
         self.base_vector = np.zeros(self.description.num_values, np.float32)
-        self._leases = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @contextlib.contextmanager
-    def lease(self) -> abc.Iterator["ModelVersion"]:
-        """Keeps the version open until the end of the context."""
-        self._leases += 1
-        self._idle.clear()
-        try:
-            yield self
-        finally:
-            self._leases -= 1
-            if self._leases == 0:
-                self._idle.set()
-
-    async def idle(self) -> None:
-        """Returns once nobody has a lease."""
-        await self._idle.wait()
 
     async def close(self) -> None:
         """Gives the engine, its threads and its memory back."""

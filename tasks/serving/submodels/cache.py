@@ -183,11 +183,7 @@ class RowHandle:
 
 
 class FileCache:
-    """The most recently used Submodel files.
-
-    Args:
-        max_bytes: of all files together; 0 keeps none.
-    """
+    """The most recently used Submodel files, within `max_bytes` together."""
 
     def __init__(
         self,

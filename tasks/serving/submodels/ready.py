@@ -93,9 +93,9 @@ class ReadySubmodels:
             outcome = await waiter
         except asyncio.CancelledError:
             # The row may have been handed over just before.
-            if waiter.done() and not waiter.cancelled():
-                if isinstance(waiter.result(), cache.RowHandle):
-                    waiter.result().release()
+            is_answered = waiter.done() and not waiter.cancelled()
+            if is_answered and isinstance(waiter.result(), cache.RowHandle):
+                waiter.result().release()
             raise
         if isinstance(outcome, cache.RowHandle):
             return outcome
