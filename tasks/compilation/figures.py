@@ -132,7 +132,7 @@ def training(job: TrainingJob, confirm: bool) -> Account:
 
 
 def _account(job, program, found):
-    """What is known of a job, whether it fits or not."""
+    """The part of the account that holds whether the job fits or not."""
     most = found.most * job.owners
     how = "compiled" if found.confirmed else "computed"
     rows = [

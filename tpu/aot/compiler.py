@@ -80,12 +80,7 @@ class Lowered:
 
 
 def check_installed() -> None:
-    """Checks that the compiler is installed, in the pinned versions.
-
-    Raises:
-        OSError: it names the packages that are missing or of another version,
-            and the command that installs them.
-    """
+    """Raises an OSError unless the pinned `VERSIONS` are installed."""
     wrong = []
     for name, version in VERSIONS.items():
         try:
@@ -120,7 +115,6 @@ def compile(
         function: a Python function or `tf.function` of tensors. It may read
             and assign variables that exist already.
         args: tensors, arrays or `tf.TensorSpec`s of static shape.
-        topology: a name that `tpu.aot.topology.lookup` knows.
         num_replicas: how many chips run the program together. A sum over them
             is the function's own operation.
 

@@ -83,9 +83,8 @@ def lookup(name: str) -> Topology:
     Raises:
         ValueError: no topology has this name; the message suggests close ones.
     """
-    known = {
-        each.compiler_name: each for each in TOPOLOGIES.values()
-    } | TOPOLOGIES
+    by_compiler = {each.compiler_name: each for each in TOPOLOGIES.values()}
+    known = by_compiler | TOPOLOGIES
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3)

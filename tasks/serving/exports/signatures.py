@@ -185,11 +185,7 @@ class Recognizer:
     def site_functions(
         self, submodels: tensor_types.Tensor
     ) -> dict[int, sites.SiteFunction]:
-        """What `BaseModel.encode` takes, for packed Submodels.
-
-        Args:
-            submodels: `[speakers, num_values]` float32.
-        """
+        """Adapters for `BaseModel.encode`, from `[speakers, num_values]`."""
         return sites.site_functions(
             self.layout, self.layout.unpack(submodels), self.residual_weight
         )

@@ -72,10 +72,9 @@ class Batcher:
     @property
     def is_stuck(self) -> bool:
         """Whether a call of the engine takes longer than it may."""
-        with self._condition:
-            starts = [started for started, _ in self._running.values()]
         latest = self._clock() - self._limits.engine_seconds
-        return any(started < latest for started in starts)
+        with self._condition:
+            return any(began < latest for began, _ in self._running.values())
 
     def expected_wait(self, tenant: str) -> float:
         """Seconds until the engine would begin the tenant's next utterance.

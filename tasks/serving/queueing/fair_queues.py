@@ -113,12 +113,7 @@ class FairQueues:
 
     def cost_before(self, tag: float) -> float:
         """The cost of everything that goes before an item with this tag."""
-        return sum(
-            item.cost
-            for heap in self._heaps
-            for other, _, item in heap
-            if other <= tag
-        )
+        return sum(item.cost for item in self._waiting() if item.tag <= tag)
 
     def take(
         self, now: float
@@ -130,8 +125,7 @@ class FairQueues:
             whose deadline has passed; and, if the batch is empty, the seconds
             until there may be one, or None if something must be added first.
         """
-        waiting = [item for heap in self._heaps for _, _, item in heap]
-        expired = [item for item in waiting if item.deadline <= now]
+        expired = [item for item in self._waiting() if item.deadline <= now]
         for item in expired:
             self.remove(item)
         ready, waits = [], []
@@ -156,7 +150,10 @@ class FairQueues:
 
     def clear(self) -> list[QueuedUtterance]:
         """Takes out everything that waits."""
-        items = [item for heap in self._heaps for _, _, item in heap]
+        items = self._waiting()
         for heap in self._heaps:
             heap.clear()
         return items
+
+    def _waiting(self) -> list[QueuedUtterance]:
+        return [item for heap in self._heaps for _, _, item in heap]
