@@ -29,13 +29,9 @@ class Code(enum.Enum):
     DATA_LOSS = (15, 500)
     UNAUTHENTICATED = (16, 401)
 
-    @property
-    def number(self) -> int:
-        return self.value[0]
-
-    @property
-    def http(self) -> int:
-        return self.value[1]
+    def __init__(self, number: int, http: int) -> None:
+        self.number = number
+        self.http = http
 
 
 class ServingError(Exception):

@@ -105,11 +105,8 @@ class ServedModels:
         number = spec.version
         if model is not None and spec.label is not None:
             number = self.find(spec).version
-        found = [
-            each
-            for each in (model.statuses.values() if model else ())
-            if number in (None, each.version)
-        ]
+        statuses = model.statuses.values() if model else ()
+        found = [each for each in statuses if number in (None, each.version)]
         if not found:
             raise errors.not_found(
                 f"Could not find any versions of model {spec.name!r}"
