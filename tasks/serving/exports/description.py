@@ -159,7 +159,7 @@ def write(folder: str | os.PathLike[str], description: Description) -> None:
 
 
 def file_digests(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """By path, with slashes, the SHA-256 of every file but the description."""
+    """SHA-256 of every file but the description, by path with slashes."""
     digests = {}
     for parent, folders, names in os.walk(folder):
         folders.sort()

@@ -85,7 +85,11 @@ def write(
             description, files=export_description.file_digests(folder)
         )
         export_description.write(folder, description)
-        _sync(folder)
+        # The files survive a power cut before the folder gets its name.
+        for path in folder.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
     return str(target), description
 
 
@@ -163,11 +167,3 @@ def _tensors(infos: Any) -> dict[str, dict]:
         }
         for name, info in sorted(infos.items())
     }
-
-
-def _sync(folder: pathlib.Path) -> None:
-    """Makes the files survive a power cut before the folder gets its name."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

@@ -24,7 +24,7 @@ Check = tuple[Any, list, Any]
 def of_audio(
     base: base_model.BaseModel, audio: tf.Tensor, length: tf.Tensor
 ) -> tf.Tensor:
-    """The status `[b]` of audio `[b, samples]`; past `length` it may be any."""
+    """The status `[b]` of audio `[b, samples]`, whatever lies past `length`."""
     rows, width = tf.unstack(tf.shape(audio))
     valid = tf.sequence_mask(length, width)
     heard = tf.where(valid, audio, 0.0)

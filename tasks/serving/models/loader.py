@@ -1,6 +1,5 @@
 """Loads base models: an engine, its queues and the Submodels that fit it."""
 
-import asyncio
 import dataclasses
 from collections import abc
 
@@ -32,7 +31,7 @@ class ModelLoader:
     async def load(
         self, name: str, version: int, path: str
     ) -> versions.ModelVersion:
-        """Loads a version; raises whatever the factory raises, besides.
+        """Loads a version; it also raises what the factory raises.
 
         Raises:
             ValueError: the export takes no Submodels, or no row of them fits.
@@ -51,11 +50,7 @@ class ModelLoader:
                 engine,
                 submodels=self.submodels.attach(engine.description),
                 batcher=batcher.Batcher(
-                    name,
-                    engine,
-                    self.limits,
-                    self.metrics,
-                    asyncio.get_running_loop(),
+                    name, engine, self.limits, self.metrics
                 ),
                 on_close=self._unload,
             )

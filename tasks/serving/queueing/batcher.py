@@ -35,14 +35,13 @@ class Batcher:
         engine: export_engine.Engine,
         limits: serving_limits.Limits,
         metrics: serving_metrics.Metrics,
-        loop: asyncio.AbstractEventLoop,
         clock: abc.Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._engine = engine
         self._limits = limits
         self._metrics = metrics
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._condition = threading.Condition()
         self._queues = fair_queues.FairQueues(

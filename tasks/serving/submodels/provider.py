@@ -40,7 +40,6 @@ class SubmodelProvider:
     ) -> None:
         self._source = submodel_source
         self._limits = limits
-        self._metrics = metrics
         self._clock = clock
         self.reader = reader.SubmodelReader(submodel_source, limits, metrics)
         self._resolver = resolver.VersionResolver(
@@ -82,8 +81,6 @@ class SubmodelProvider:
             self._ready[key] = ready.ReadySubmodels(
                 description,
                 self.reader,
-                self._limits,
-                self._metrics,
                 self._pinned.__contains__,
                 self._clock,
             )

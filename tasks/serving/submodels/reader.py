@@ -33,8 +33,8 @@ class SubmodelReader:
         metrics: serving_metrics.Metrics,
     ) -> None:
         self._source = source
-        self._limits = limits
-        self._metrics = metrics
+        self.limits = limits
+        self.metrics = metrics
         self.store = threads.ThreadPool("store", limits.store_threads)
         self.parsers = threads.ThreadPool("parse", _PARSE_THREADS)
         self.files = cache.FileCache(
@@ -67,7 +67,7 @@ class SubmodelReader:
                 data = await self.store.call(
                     self._source.read,
                     version,
-                    seconds=self._limits.store_seconds,
+                    seconds=self.limits.store_seconds,
                 )
             vector = await self.parsers.call(
                 self._source.parse, data, description
@@ -79,7 +79,7 @@ class SubmodelReader:
         except OSError:
             logging.exception("the store failed to read a Submodel")
             raise errors.unavailable("the store fails") from None
-        self._metrics.lookups.labels(tier).inc()
+        self.metrics.lookups.labels(tier).inc()
         return vector, data
 
     def close(self) -> None:

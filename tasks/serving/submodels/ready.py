@@ -9,9 +9,8 @@ import cachetools
 from absl import logging
 
 from lingvo_like.store import records
-from tasks.serving import errors, metrics as serving_metrics
+from tasks.serving import errors
 from tasks.serving.exports import description as export_description
-from tasks.serving.queueing import limits as serving_limits
 from tasks.serving.submodels import cache, reader
 
 # Wrong files that are remembered, so that they are not read by each request.
@@ -45,13 +44,12 @@ class ReadySubmodels:
         self,
         description: export_description.Description,
         submodel_reader: reader.SubmodelReader,
-        limits: serving_limits.Limits,
-        metrics: serving_metrics.Metrics,
         is_pinned: abc.Callable[[cache.Owner], bool],
         clock: abc.Callable[[], float] = time.monotonic,
     ) -> None:
         self.description = description
         self.users = 0
+        limits, metrics = submodel_reader.limits, submodel_reader.metrics
         self.rows = cache.RowCache(
             description.num_values,
             limits.row_cache_bytes,

@@ -30,7 +30,6 @@ class Setting:
             self.engine,
             fake_source.changed(**changes),
             self.metrics,
-            asyncio.get_running_loop(),
             lambda: time.monotonic() + self.ahead,
         )
 
