@@ -11,7 +11,7 @@ stderr; the others are still transcribed, and the exit status is 1.
 """
 
 import json
-import os
+import pathlib
 import sys
 
 from absl import flags
@@ -129,10 +129,8 @@ def _check_flags(paths):
 
 
 def _read(flag):
-    if not flag.value:
-        return b""
-    with open(os.path.expanduser(flag.value), "rb") as file:
-        return file.read()
+    path = pathlib.Path(flag.value).expanduser()
+    return path.read_bytes() if flag.value else b""
 
 
 if __name__ == "__main__":

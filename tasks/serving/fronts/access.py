@@ -109,11 +109,7 @@ class NoAccessControl:
     def __init__(self, tenant: str) -> None:
         submodel_store.check_id("tenant", tenant)
         self._caller = messages.Caller(
-            tenant=tenant,
-            speakers=None,
-            is_admin=True,
-            is_operator=True,
-            name="anyone",
+            tenant, is_admin=True, is_operator=True, name="anyone"
         )
 
     def authenticate(
@@ -122,7 +118,6 @@ class NoAccessControl:
         certificate_names: abc.Iterable[str] = (),
     ) -> messages.Caller:
         """The same caller for everyone."""
-        del authorization, certificate_names
         return self._caller
 
 
@@ -136,7 +131,6 @@ def read(path: str | os.PathLike[str]) -> AccessControl:
         ValueError: names the file, the credential and what is wrong with it.
         OSError: the file cannot be read.
     """
-    path = os.fspath(path)
     with open(path, "rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     try:
@@ -154,21 +148,20 @@ def from_json(text: str) -> AccessControl:
         raise ValueError('must be {"credentials": [...]}')
     if not isinstance(content["credentials"], list):
         raise ValueError("`credentials` must be a list")
-    tokens, certificates = {}, {}
+    callers = {"token_sha256": {}, "certificate": {}}
     for place, entry in enumerate(content["credentials"]):
         try:
             known, key, caller = _credential(entry)
         except ValueError as error:
             raise ValueError(f"credential {place}: {error}") from None
-        owners = tokens if known == "token_sha256" else certificates
-        if key in owners:
+        if key in callers[known]:
             raise ValueError(
                 f"credential {place}: its `{known}` is there twice"
             )
-        owners[key] = caller
-    if not tokens and not certificates:
+        callers[known][key] = caller
+    if not content["credentials"]:
         raise ValueError("has no credential: nobody could use this server")
-    return AccessControl(tokens, certificates)
+    return AccessControl(callers["token_sha256"], callers["certificate"])
 
 
 def _unauthenticated(message: str) -> errors.ServingError:
@@ -182,13 +175,13 @@ def _credential(entry: Any) -> tuple[str, str, messages.Caller]:
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
         raise ValueError(f"unknown keys {unknown}; known: {sorted(_KEYS)}")
-    known = [key for key in ("token_sha256", "certificate") if key in entry]
-    if len(known) != 1:
+    if ("token_sha256" in entry) == ("certificate" in entry):
         raise ValueError("needs `token_sha256` or `certificate`, one of them")
-    for key in ("name", "tenant", known[0]):
+    known = "certificate" if "certificate" in entry else "token_sha256"
+    for key in ("name", "tenant", known):
         if not isinstance(entry.get(key), str) or not entry[key]:
             raise ValueError(f"needs `{key}`, a string")
-    if known[0] == "token_sha256" and not _SHA256.fullmatch(entry[known[0]]):
+    if known == "token_sha256" and not _SHA256.fullmatch(entry[known]):
         raise ValueError(
             "`token_sha256` must be 64 lower-case hexadecimal digits; never "
             "put the token itself here"
@@ -197,17 +190,14 @@ def _credential(entry: Any) -> tuple[str, str, messages.Caller]:
         if not isinstance(entry.get(flag, False), bool):
             raise ValueError(f"`{flag}` must be true or false")
     submodel_store.check_id("tenant", entry["tenant"])
-    return (
-        known[0],
-        entry[known[0]],
-        messages.Caller(
-            tenant=entry["tenant"],
-            speakers=_speakers(entry.get("speakers")),
-            is_admin=entry.get("admin", False),
-            is_operator=entry.get("operator", False),
-            name=entry["name"],
-        ),
+    caller = messages.Caller(
+        tenant=entry["tenant"],
+        speakers=_speakers(entry.get("speakers")),
+        is_admin=entry.get("admin", False),
+        is_operator=entry.get("operator", False),
+        name=entry["name"],
     )
+    return known, entry[known], caller
 
 
 def _speakers(value: Any) -> frozenset[str] | None:

@@ -57,17 +57,17 @@ class Service:
         self._intake = intake = intake_lib.Intake(limits)
         self._log = log
         self._tls = tls
-        self._grpc = servicers.GrpcFront(server, access_control, intake, log)
-        apps = applications(server, access_control, intake, log)
         server.watch(
             "access_log_dropped",
             "Lines that a slow disk had no time for.",
             lambda: log.dropped,
         )
-        self._listeners = {
-            front: listener.Listener(app, intake.header_seconds, FLUSH_SECONDS)
-            for front, app in apps.items()
+        self._fronts: dict[str, servicers.GrpcFront | listener.Listener] = {
+            "grpc": servicers.GrpcFront(server, access_control, intake, log)
         }
+        apps = applications(server, access_control, intake, log)
+        for front, app in apps.items():
+            self._fronts[front] = listener.Listener(app, intake.header_seconds)
 
     async def serve(
         self,
@@ -122,27 +122,17 @@ class Service:
             OSError: an address cannot be listened on.
             errors.ServingError: a model has no version that loads.
         """
+        bound = {}
         try:
             await self._server.start()
-            return {
-                front: await self._listen(front, address)
-                for front, address in addresses.items()
-                if address is not None
-            }
+            for front, address in addresses.items():
+                if address is not None:
+                    port = await self._fronts[front].start(address, self._tls)
+                    bound[front] = listening.Address(address.host, port)
         except BaseException:
             await self.close()
             raise
-
-    async def _listen(
-        self, front: str, address: listening.Address
-    ) -> listening.Address:
-        if front == "grpc":
-            port = await self._grpc.start(str(address), self._tls.for_grpc())
-        else:
-            port = await self._listeners[front].start(
-                address.host, address.port, self._tls.for_http()
-            )
-        return listening.Address(address.host, port)
+        return bound
 
     async def drain(
         self, lame_duck_seconds: float, drain_seconds: float
@@ -167,8 +157,7 @@ class Service:
     async def close(self) -> None:
         """Ends everything at once."""
         await asyncio.gather(
-            self._grpc.stop(FLUSH_SECONDS),
-            *(each.stop() for each in self._listeners.values()),
+            *(each.stop(FLUSH_SECONDS) for each in self._fronts.values())
         )
         await self._server.close()
         self._intake.close()

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tasks.serving.fronts import access, access_log, intake, service
+from tasks.serving.fronts import access, access_log, intake, listening, service
 from tasks.serving.fronts.grpc import servicers as grpc_servicers
 from tasks.serving.fronts.http import listener
 from tasks.serving.queueing import limits
@@ -97,7 +97,7 @@ class Fronts:
             arguments.pop("limits", LIMITS), **arguments
         )
         self.log = access_log.AccessLog(log_path, b"k" * 16)
-        self.tls = tls
+        self.tls = tls or listening.Tls()
         self.grpc = grpc_servicers.GrpcFront(
             server, control, self.intake, self.log
         )
@@ -121,14 +121,11 @@ class Fronts:
 
     async def _start(self):
         tls = self.tls
-        self.ports["grpc"] = await self.grpc.start(
-            "127.0.0.1:0", tls.for_grpc() if tls else None
-        )
+        address = listening.Address("127.0.0.1", 0)
+        self.ports["grpc"] = await self.grpc.start(address, tls)
         for name, app in self.apps.items():
-            running = listener.Listener(app, self.intake.header_seconds, 1)
-            self.ports[name] = await running.start(
-                "127.0.0.1", 0, tls.for_http() if tls else None
-            )
+            running = listener.Listener(app, self.intake.header_seconds)
+            self.ports[name] = await running.start(address, tls)
             self._listeners.append(running)
 
     def __exit__(self, *exception):
@@ -148,7 +145,7 @@ class Fronts:
 
     async def _stop(self):
         await asyncio.gather(
-            self.grpc.stop(0.2), *(each.stop() for each in self._listeners)
+            self.grpc.stop(0.2), *(each.stop(1) for each in self._listeners)
         )
 
     def channel(self, **arguments):

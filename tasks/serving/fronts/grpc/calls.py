@@ -117,44 +117,52 @@ class Dispatcher(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method, self._unknown)
 
     def _handler(self, name: str, method: Method) -> grpc.RpcMethodHandler:
-        # Served as a stream of requests, so that none is read ahead of its
-        # caller's credential.
-        if method.is_stream:
-
-            async def stream(requests, context):
-                async with self._served(name, context) as call:
-                    with self._reservation(call, method) as reserve:
-                        request = await self._read(
-                            call, method, requests, reserve
-                        )
-                        async for response in method.handle(call, request):
-                            yield response.SerializeToString()
-
-            return grpc.stream_stream_rpc_method_handler(stream)
+        async def stream(requests, context):
+            served = self._served(name, method, requests, context)
+            async with served as (call, request):
+                async for response in method.handle(call, request):
+                    yield response.SerializeToString()
 
         async def unary(requests, context):
-            async with self._served(name, context) as call:
-                with self._reservation(call, method) as reserve:
-                    if method.check is not None:
-                        method.check(call)
-                    request = await self._read(call, method, requests, reserve)
-                    response = await method.handle(call, request)
+            served = self._served(name, method, requests, context)
+            async with served as (call, request):
+                response = await method.handle(call, request)
                 context.set_trailing_metadata(tuple(call.headers.items()))
                 return response.SerializeToString()
 
+        # Both take a stream of requests, so that none is read ahead of its
+        # caller's credential.
+        if method.is_stream:
+            return grpc.stream_stream_rpc_method_handler(stream)
         return grpc.stream_unary_rpc_method_handler(unary)
 
     @contextlib.asynccontextmanager
     async def _served(
-        self, name: str, context: aio.ServicerContext
-    ) -> abc.AsyncIterator[Call]:
-        """A call, whose errors abort it and whose end is logged."""
+        self,
+        name: str,
+        method: Method,
+        requests: abc.AsyncIterable[bytes],
+        context: aio.ServicerContext,
+    ) -> abc.AsyncIterator[tuple[Call, Any]]:
+        """A call and its request; errors abort it, and its end is logged."""
         (traceparent, *_) = _values(context, "traceparent") or [None]
         entry = access_log.Entry("grpc", name, traceparent)
         call = Call(context, entry, dict(entry.answer_headers))
         error = None
         try:
-            yield call
+            with contextlib.ExitStack() as held:
+                if method.is_open is None:
+                    self._authenticate(call)
+                else:
+                    # A caller with a credential is not counted with everyone.
+                    with contextlib.suppress(errors.ServingError):
+                        self._authenticate(call)
+                    held.enter_context(self._open_call(call, method))
+                reservation = self._intake.reservation(call.tenant)
+                reserve = held.enter_context(reservation)
+                if method.check is not None:
+                    method.check(call)
+                yield call, await self._read(call, method, requests, reserve)
         except asyncio.CancelledError:
             entry.code = errors.Code.CANCELLED
             raise
@@ -164,21 +172,6 @@ class Dispatcher(grpc.GenericRpcHandler):
             self._log.write(entry)
         if error is not None:
             await _abort(context, error, call.headers)
-
-    @contextlib.contextmanager
-    def _reservation(
-        self, call: Call, method: Method
-    ) -> abc.Iterator[abc.Callable[[int], None]]:
-        """Asks for a credential, and counts what the request will hold."""
-        with contextlib.ExitStack() as stack:
-            if method.is_open is None:
-                self._authenticate(call)
-            else:
-                # A caller with a credential is not counted with everyone else.
-                with contextlib.suppress(errors.ServingError):
-                    self._authenticate(call)
-                stack.enter_context(self._open_call(call, method))
-            yield stack.enter_context(self._intake.reservation(call.tenant))
 
     @contextlib.contextmanager
     def _open_call(self, call: Call, method: Method) -> abc.Iterator[None]:
@@ -238,9 +231,8 @@ class Dispatcher(grpc.GenericRpcHandler):
             raise errors.invalid_argument(
                 f"the message is no {method.request.DESCRIPTOR.full_name}"
             ) from None
-        if call.caller is None and not (
-            method.is_open is not None and method.is_open(request)
-        ):
+        is_open = method.is_open is not None and method.is_open(request)
+        if call.caller is None and not is_open:
             self._authenticate(call)
         return request
 

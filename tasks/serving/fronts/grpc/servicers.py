@@ -11,7 +11,6 @@ import asyncio
 from collections import abc
 from typing import Any
 
-import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import (
@@ -26,6 +25,7 @@ from tasks.serving.fronts import (
     access,
     access_log,
     intake as intake_lib,
+    listening,
     model_messages,
     tensors,
     utterances,
@@ -94,11 +94,9 @@ class GrpcFront:
         )
 
     async def start(
-        self,
-        address: str,
-        credentials: grpc.ServerCredentials | None = None,
+        self, address: listening.Address, tls: listening.Tls
     ) -> int:
-        """Listens on `HOST:PORT`; returns the port, a free one for 0.
+        """Listens; returns the port.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -124,11 +122,12 @@ class GrpcFront:
                 ("grpc.max_connection_idle_ms", 600_000),
             ],
         )
+        credentials = tls.for_grpc()
         try:
             if credentials is None:
-                port = self._grpc.add_insecure_port(address)
+                port = self._grpc.add_insecure_port(str(address))
             else:
-                port = self._grpc.add_secure_port(address, credentials)
+                port = self._grpc.add_secure_port(str(address), credentials)
         except RuntimeError:
             port = 0
         if not port:
@@ -136,7 +135,7 @@ class GrpcFront:
         await self._grpc.start()
         return port
 
-    async def stop(self, grace_seconds: float) -> None:
+    async def stop(self, grace_seconds: int) -> None:
         """Refuses new calls; ends after those under way or the grace."""
         self._is_stopping = True
         if self._grpc is not None:

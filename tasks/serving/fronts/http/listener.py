@@ -5,13 +5,13 @@ import contextlib
 import errno
 import resource
 import socket
-import ssl
 from collections import abc
 
 import uvicorn
 from starlette import types
 from uvicorn.protocols.http import h11_impl
 
+from tasks.serving.fronts import listening
 from tasks.serving.fronts.http import gate
 
 # A name such as localhost may have an IPv6 address where there is no IPv6.
@@ -30,27 +30,24 @@ class Listener:
     Args:
         header_seconds: from a connection's start or one response to the end
             of the next request's head.
-        grace_seconds: which `stop` leaves to requests under way.
     """
 
-    def __init__(
-        self, app: types.ASGIApp, header_seconds: int, grace_seconds: int
-    ) -> None:
+    def __init__(self, app: types.ASGIApp, header_seconds: int) -> None:
         self._app = app
         self._header_seconds = header_seconds
-        self._grace_seconds = grace_seconds
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def start(
-        self, host: str, port: int, tls: ssl.SSLContext | None = None
+        self, address: listening.Address, tls: listening.Tls
     ) -> int:
-        """Listens on a port, 0 for any that is free; returns the port.
+        """Listens; returns the port.
 
         Raises:
             OSError: the address cannot be listened on.
         """
-        sockets = _listen(host, port)
+        context = tls.for_http()
+        sockets = _listen(address.host, address.port)
         config = uvicorn.Config(
             self._app,
             http=_Protocol,
@@ -63,18 +60,18 @@ class Listener:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=self._header_seconds,
-            timeout_graceful_shutdown=self._grace_seconds,
             h11_max_incomplete_event_size=gate.MAX_HEAD_BYTES,
-            ssl_context_factory=None if tls is None else lambda *_: tls,
+            ssl_context_factory=(lambda *_: context) if context else None,
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets))
         return sockets[0].getsockname()[1]
 
-    async def stop(self) -> None:
+    async def stop(self, grace_seconds: int) -> None:
         """Accepts no connection; ends after requests under way or the grace."""
         if self._server is None or self._serving is None:
             return
+        self._server.config.timeout_graceful_shutdown = grace_seconds
         self._server.should_exit = True
         await self._serving
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tasks.serving import errors
+from tasks.serving.fronts import listening
 from tasks.serving.fronts.http import listener
 from tests import waiting
 from tests.tasks.serving import fake_server, harness
@@ -213,8 +214,9 @@ def test_all_addresses_of_a_host_that_are_there_are_listened_on(monkeypatch):
     )
 
     async def answers():
-        running = listener.Listener(_ok, header_seconds=60, grace_seconds=1)
-        port = await running.start("a.name", 0)
+        running = listener.Listener(_ok, header_seconds=60)
+        address = listening.Address("a.name", 0)
+        port = await running.start(address, listening.Tls())
         found = []
         for host in hosts[1:]:
             client = socket.socket()
@@ -223,7 +225,7 @@ def test_all_addresses_of_a_host_that_are_there_are_listened_on(monkeypatch):
             writer.write(b"GET / HTTP/1.0\r\n\r\n")
             found.append(await reader.read())
             writer.close()
-        await running.stop()
+        await running.stop(1)
         return found
 
     assert all(each.endswith(b"ok") for each in asyncio.run(answers()))
