@@ -42,11 +42,7 @@ class _Local:
 
 
 def exists(path: str | os.PathLike) -> bool:
-    """Whether there is a file or a folder.
-
-    Raises:
-        OSError: names the path, and why that cannot be told.
-    """
+    """Whether there is a file or a folder; an OSError if that is not clear."""
     path = os.fspath(path)
     with _naming("look for", path):
         return _system(path).exists(path)
@@ -79,11 +75,7 @@ def local_path(path: str | os.PathLike) -> pathlib.Path:
 
 
 def try_writing(folder: str | os.PathLike) -> None:
-    """Writes a file to a folder and removes it, to show that one can.
-
-    Raises:
-        OSError: names the file and the reason.
-    """
+    """Writes a file to a folder and removes it, to show that one can."""
     # Named like a leftover, should it become one.
     name = f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
     probe = os.path.join(os.fspath(folder), name)
@@ -95,16 +87,9 @@ def try_writing(folder: str | os.PathLike) -> None:
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """Writes a file so that nobody ever sees a part of it.
 
-    The bytes go to a temporary file in the same folder, which then takes the
-    path's place. When anything fails, the old file stays as it was.
-
-    Args:
-        path: its folder must exist.
-        data: the whole file.
-
-    Raises:
-        OSError: names the path and the reason (no folder, no permission, no
-            space left, not a regular file).
+    The bytes go to a temporary file in the same folder, which must exist, and
+    that file then takes the path's place. When anything fails, the old file
+    stays as it was.
     """
     path = os.fspath(path)
     with _naming("write", path):
@@ -123,9 +108,6 @@ def write_together(texts: abc.Mapping[str, str]) -> None:
 
     Args:
         texts: path to text; missing folders are made.
-
-    Raises:
-        OSError: names the path and the reason.
     """
     waiting = {}
     try:
@@ -150,15 +132,11 @@ def write_together(texts: abc.Mapping[str, str]) -> None:
 def new_folder(path: str | os.PathLike) -> abc.Iterator[pathlib.Path]:
     """Fills a local folder, which appears complete or not at all.
 
-    Args:
-        path: nothing may be there but an empty folder.
-
     Yields:
         the folder to fill, under another name. It is removed after an error.
 
     Raises:
-        FileExistsError: something is there.
-        OSError: nothing can be written beside it.
+        FileExistsError: something but an empty folder is there.
         ValueError: the path is not a local one.
     """
     with _new_folder(str(local_path(path).absolute())) as folder:
@@ -168,15 +146,10 @@ def new_folder(path: str | os.PathLike) -> abc.Iterator[pathlib.Path]:
 def write_folder(
     path: str | os.PathLike, contents: abc.Mapping[str, bytes]
 ) -> None:
-    """Writes a folder of files, which appears complete or not at all.
-
-    Args:
-        path: nothing may be there but an empty folder.
-        contents: file name to bytes.
+    """Writes files by name to a folder that appears complete or not at all.
 
     Raises:
-        FileExistsError: something is there.
-        OSError: names the path and the reason.
+        FileExistsError: something but an empty folder is there.
     """
     path = os.fspath(path).rstrip("/")
     with _new_folder(path) as folder, _naming("write", path):
@@ -219,12 +192,8 @@ def _new_folder(path: str) -> abc.Iterator[str]:
 def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
     """The bytes of a file.
 
-    Args:
-        max_bytes: a longer file is refused unread.
-
     Raises:
-        OSError: names the path and the reason.
-        ValueError: the file is longer than `max_bytes`.
+        ValueError: the file is longer than `max_bytes`; it was not read.
     """
     path = os.fspath(path)
     with _naming("read", path):

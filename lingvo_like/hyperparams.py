@@ -6,6 +6,7 @@ dataclasses, the class of the current value decides, so an override never
 turns one base model into another.
 """
 
+import collections
 import dataclasses
 import difflib
 import functools
@@ -40,19 +41,16 @@ def to_dict(params: Any) -> dict[str, Any]:
 
 def shallow(params: Any) -> dict[str, Any]:
     """A dataclass instance's fields as a dict, unchecked and uncopied."""
-    return {
-        field.name: getattr(params, field.name)
-        for field in dataclasses.fields(params)
-    }
+    names = [field.name for field in dataclasses.fields(params)]
+    return {name: getattr(params, name) for name in names}
 
 
 def from_dict(template: Any, values: Any) -> Any:
-    """A dataclass like `template` that holds exactly `values`.
+    """A dataclass that holds exactly `values`, a nested dict of every field.
 
     Args:
-        template: dataclass, or an instance of one. An instance also says
+        template: the dataclass, or an instance of it. An instance also says
             which class a section of several possible ones has.
-        values: nested dict with every field, as `to_dict` returns it.
 
     Raises:
         ValueError: a key is unknown or missing, a value has another type, or
@@ -115,9 +113,7 @@ def override(params: Any, assignments: abc.Iterable[str]) -> Any:
 def difference(saved: Any, now: Any) -> list[str]:
     """Lines such as `adapter.bottleneck_dim: saved 32, now 64`.
 
-    Args:
-        saved: dataclass instance, or the dict of one.
-        now: the same.
+    Both sides are a dataclass instance, or the dict of one.
     """
     saved, now = (
         _flat(to_dict(side) if _is_section(side) else side)
@@ -138,11 +134,9 @@ def did_you_mean(name: str, known: abc.Iterable[str]) -> str:
     known = list(known)
     similar = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     last = name.rpartition(".")[2]
-    by_last_part = {}
+    by_last_part = collections.defaultdict(list)
     for candidate in known:
-        by_last_part.setdefault(candidate.rpartition(".")[2], []).append(
-            candidate
-        )
+        by_last_part[candidate.rpartition(".")[2]].append(candidate)
     for part in difflib.get_close_matches(last, by_last_part, n=3, cutoff=0.8):
         similar += by_last_part[part]
     similar = list(dict.fromkeys(similar))[:5]
@@ -207,17 +201,11 @@ def _section(cls, template, values, prefix):
     missing = [prefix + name for name in field_types if name not in values]
     if missing:
         raise ValueError(f"missing keys: {', '.join(missing)}.")
-    return cls(
-        **{
-            name: _coerce(
-                annotation,
-                getattr(template, name, None),
-                values[name],
-                prefix + name,
-            )
-            for name, annotation in field_types.items()
-        }
-    )
+    fields = {}
+    for name, annotation in field_types.items():
+        current = getattr(template, name, None)
+        fields[name] = _coerce(annotation, current, values[name], prefix + name)
+    return cls(**fields)
 
 
 def _coerce(annotation, current, value: Any, path):
@@ -274,15 +262,13 @@ def _json_value(value: Any) -> Any:
 
 def _replace(params, changes):
     """`params` with nested changes, each dataclass built once."""
-    return dataclasses.replace(
-        params,
-        **{
-            name: _replace(getattr(params, name), change)
-            if isinstance(change, dict)
-            else change
-            for name, change in changes.items()
-        },
-    )
+    values = {}
+    for name, change in changes.items():
+        is_section = isinstance(change, dict)
+        values[name] = (
+            _replace(getattr(params, name), change) if is_section else change
+        )
+    return dataclasses.replace(params, **values)
 
 
 def _parse(annotation, text, path):

@@ -23,11 +23,7 @@ DTYPES = {"float32": "F32", "float16": "F16"}
 
 
 class Metadata(Protocol):
-    """A dataclass of metadata, as far as every file has it.
-
-    Attributes:
-        tensor_shapes: the shape of each tensor, in the order of the checksum.
-    """
+    """What the metadata of every file has."""
 
     @property
     def format_version(self) -> int: ...
@@ -39,7 +35,9 @@ class Metadata(Protocol):
     def sha256(self) -> str: ...
 
     @property
-    def tensor_shapes(self) -> Shapes: ...
+    def tensor_shapes(self) -> Shapes:
+        """The shape of each tensor, in the order of the checksum."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +47,6 @@ class Format:
     Attributes:
         key: the name of the file's only metadata entry.
         title: the name that messages give to the content, such as "a space".
-        version: the format version that is read and written.
-        metadata_class: dataclass of the metadata, a `Metadata`.
         max_file_bytes: a longer file is refused unread.
         max_header_bytes: a longer header is refused before it is parsed.
     """
@@ -165,7 +161,6 @@ def read_tensors(
     """A file's tensors as finite, read-only float32 arrays.
 
     Args:
-        data: the whole file.
         header: from `Format.parse`, checked before any tensor is copied.
         shapes: exactly the tensors that must be there; their order is kept.
         dtype: one of `DTYPES`, in which the values are stored.
@@ -187,10 +182,8 @@ def read_tensors(
         tensors = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise ValueError(f"not a whole safetensors file: {error}") from None
-    return checked_tensors(
-        shapes,
-        {k: v.astype(np.float32, copy=False) for k, v in tensors.items()},
-    )
+    tensors = {k: v.astype(np.float32, copy=False) for k, v in tensors.items()}
+    return checked_tensors(shapes, tensors)
 
 
 def checked_tensors(

@@ -54,10 +54,9 @@ class BaseModel(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def bucket_samples(self, num_samples: int) -> int:
-        """The length to pad a minibatch to, out of a small fixed set.
+        """The length to pad a minibatch to, given its longest utterance.
 
-        Args:
-            num_samples: length of the minibatch's longest utterance.
+        There is a small fixed set of lengths.
 
         Raises:
             ValueError: `num_samples` exceeds `max_samples`.
@@ -87,8 +86,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         """Subsampling and the first `num_blocks` blocks, without adapters.
 
         Args:
-            features: `[batch, time, num_bins]`.
-            paddings: `[batch, time]`.
+            features, paddings: from `features`.
             num_blocks: 0 for the subsampling alone.
             training: turns on the base model's own dropout, if it has any;
                 False while Submodels are trained.
@@ -113,8 +111,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         because `lower` leaves it out.
 
         Args:
-            activations: `[batch, subsampled_time, model_dim]`.
-            paddings: `[batch, subsampled_time]`.
+            activations, paddings: from `lower`.
             first_block: index of the first block that has not run yet.
             adapters: functions to run after blocks, by block index.
             training: see `lower`.
@@ -135,10 +132,19 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         encoded = self.upper(activations, paddings, 0, adapters or {}, training)
         return encoded, paddings
 
-    def check_adapters(self, adapters: Adapters) -> None:
-        """Raises a ValueError for an adapter after a block that is not there.
+    def run_blocks(
+        self,
+        x: Tensor,
+        first_block: int,
+        adapters: Adapters,
+        run: collections.abc.Callable[[int, Tensor], Tensor],
+    ) -> Tensor:
+        """The blocks of `upper`, each followed by its adapter.
 
-        `upper` calls it, so that no adapter is left out silently.
+        `run` takes a block's index and its input.
+
+        Raises:
+            ValueError: an adapter follows a block that is not there.
         """
         unknown = sorted(set(adapters) - set(range(self.num_blocks)))
         if unknown:
@@ -146,6 +152,12 @@ class BaseModel(keras.layers.Layer, abc.ABC):
                 f"`adapters` names blocks {unknown}; the base model has "
                 f"blocks 0 to {self.num_blocks - 1}."
             )
+        for block in range(first_block - 1, self.num_blocks):
+            if block >= first_block:
+                x = run(block, x)
+            if block in adapters:
+                x = adapters[block](x)
+        return x
 
     @abc.abstractmethod
     def loss(
@@ -158,8 +170,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         """The training loss of each utterance.
 
         Args:
-            encoded: `[batch, subsampled_time, model_dim]`.
-            paddings: `[batch, subsampled_time]`.
+            encoded, paddings: from `encode`.
             tokens: `[batch, max_tokens]` int32, from `tokenize`.
             token_lengths: `[batch]` int32.
 
@@ -178,8 +189,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         """Recognises each utterance, by greedy search or beam search.
 
         Args:
-            encoded: `[batch, subsampled_time, model_dim]`.
-            paddings: `[batch, subsampled_time]`.
+            encoded, paddings: from `encode`.
             beam_size: 1 for greedy search.
             limits: `[batch]` int32, the number of tokens after which a row may
                 stop; a search that saves nothing by it ignores them. None
@@ -209,9 +219,9 @@ class BaseModel(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def description(self) -> dict[str, Any]:
-        """Everything but the weights that decides the output, as JSON values.
+        """The architecture, frontend and tokenizer, as JSON values.
 
-        Architecture, frontend and tokenizer.
+        With the weights, it decides the output.
         """
 
     @abc.abstractmethod
@@ -220,10 +230,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def save(self, directory: str) -> None:
-        """Writes the model, complete or not at all, where it can be loaded.
-
-        Args:
-            directory: path, local or `gs://`, of a new or empty folder.
+        """Writes the model, complete or not at all, to a new or empty folder.
 
         Raises:
             FileExistsError: the folder is not empty.
@@ -248,11 +255,9 @@ class BaseModel(keras.layers.Layer, abc.ABC):
     def assign(
         self, weights: collections.abc.Mapping[str, np.ndarray], path: str
     ) -> None:
-        """Sets every weight, after checking all of them.
+        """Sets every weight, float32, after checking all of them.
 
-        Args:
-            weights: float32 arrays, by the names of `named_weights`.
-            path: the file they come from, for messages.
+        `path` is the file they come from, for messages.
 
         Raises:
             ValueError: a weight is missing, unknown, not finite, or of

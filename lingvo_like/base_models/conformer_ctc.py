@@ -30,16 +30,11 @@ class ConformerCtc(base_model.BaseModel):
 
     The constructor creates every weight. Set `trainable = False` to freeze it.
 
+    `ConformerBlock` and `LogMelFrontend` explain their arguments.
+
     Args:
-        kernel_size: frames of the depthwise convolutions.
-        feed_forward_expansion: inner width of the feed-forward modules,
-            divided by `model_dim`.
-        dropout_rate: applied where `training=True` is passed.
-        frame_length_ms, frame_step_ms, lower_edge_hertz, upper_edge_hertz: see
-            `LogMelFrontend`.
         buckets_seconds: padded lengths, ascending.
         vocabulary: "characters", or the path of a SentencePiece model.
-        max_tokens: largest number of tokens in a transcript.
 
     Raises:
         ValueError: an argument is out of range, or the vocabulary is unusable.
@@ -185,14 +180,12 @@ class ConformerCtc(base_model.BaseModel):
         adapters: base_model.Adapters,
         training: bool = False,
     ) -> Tensor:
-        self.check_adapters(adapters)
+        def run(block: int, x: Tensor) -> Tensor:
+            return self.blocks[block](x, paddings, training=training)
+
         x = ops.cast(activations, self.compute_dtype)
         x = paddings_lib.zero_padded(x, paddings)
-        for block in range(first_block - 1, self.num_blocks):
-            if block >= first_block:
-                x = self.blocks[block](x, paddings, training=training)
-            if block in adapters:
-                x = adapters[block](x)
+        x = self.run_blocks(x, first_block, adapters, run)
         return paddings_lib.zero_padded(x, paddings)
 
     def logits(self, encoded: Tensor) -> Tensor:
@@ -228,14 +221,11 @@ class ConformerCtc(base_model.BaseModel):
         del limits
         logits = self.logits(encoded)
         lengths = paddings_lib.to_lengths(paddings)
-        if beam_size == 1:
-            tokens, token_lengths = ctc.greedy_decode(
-                logits, lengths, self.max_tokens
-            )
-        else:
-            tokens, token_lengths = ctc.beam_decode(
-                logits, lengths, self.max_tokens, beam_size
-            )
+        tokens, token_lengths = (
+            ctc.greedy_decode(logits, lengths, self.max_tokens)
+            if beam_size == 1
+            else ctc.beam_decode(logits, lengths, self.max_tokens, beam_size)
+        )
         scores = -_loss_per_token(logits, lengths, tokens, token_lengths)
         return tokens, token_lengths, scores
 
@@ -247,13 +237,8 @@ class ConformerCtc(base_model.BaseModel):
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""
-        return {
-            name: getattr(self, name)
-            for name, parameter in inspect.signature(
-                ConformerCtc
-            ).parameters.items()
-            if parameter.kind is not parameter.VAR_KEYWORD
-        }
+        parameters = inspect.signature(ConformerCtc).parameters
+        return {n: getattr(self, n) for n in parameters if n != "kwargs"}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.arguments()}
@@ -288,10 +273,7 @@ class ConformerCtc(base_model.BaseModel):
 def load(directory: str, dtype: Any = None, **changes: Any) -> ConformerCtc:
     """Loads the model that `ConformerCtc.save` wrote, frozen.
 
-    Args:
-        directory: path, local or `gs://`.
-        dtype: a dtype policy; the global one by default.
-        **changes: other values of arguments `WITHOUT_EFFECT`.
+    `changes` are other values of arguments `WITHOUT_EFFECT`.
 
     Raises:
         OSError: a file is missing or cannot be read.

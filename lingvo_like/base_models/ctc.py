@@ -4,6 +4,7 @@ Graves et al. 2006, "Connectionist Temporal Classification". The blank is
 class 0; token ids start at 1.
 """
 
+import itertools
 from collections import abc
 from typing import Any, TypeAlias
 
@@ -23,10 +24,8 @@ def frames_needed(tokens: list[int]) -> int:
 
     One for each token, and one for the blank between equal neighbours.
     """
-    repeats = sum(
-        left == right for left, right in zip(tokens, tokens[1:], strict=False)
-    )
-    return len(tokens) + repeats
+    pairs = itertools.pairwise(tokens)
+    return len(tokens) + sum(left == right for left, right in pairs)
 
 
 def negative_log_likelihood(
@@ -159,10 +158,8 @@ def _padded(x: Tensor, before: int, after: int) -> Tensor:
 
 
 def _frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
-    both = (
-        ops.arange(1, ops.shape(tokens)[1], dtype="int32")
-        < token_lengths[:, None]
-    )
+    places = ops.arange(1, ops.shape(tokens)[1], dtype="int32")
+    both = places < token_lengths[:, None]
     repeats = ops.logical_and(tokens[:, 1:] == tokens[:, :-1], both)
     return token_lengths + ops.sum(ops.cast(repeats, "int32"), axis=1)
 
@@ -202,15 +199,7 @@ def beam_decode(
     This is the backend's own search. On TensorFlow it is a CPU kernel: a graph
     on a GPU goes back to the CPU for it, and a TPU program cannot contain it.
 
-    Args:
-        logits: `[batch, time, classes]`.
-        lengths: `[batch]` int32, valid frames.
-        max_tokens: the number of tokens after which a text is cut.
-        beam_size: the number of prefixes kept.
-
-    Returns:
-        tokens `[batch, max_tokens]` int32, `BLANK` past their end, and
-        lengths `[batch]` int32.
+    Takes and returns what `greedy_decode` does; `beam_size` prefixes are kept.
     """
     # The kernel fails on a row without frames, which equals a frame of pure
     # blank.

@@ -56,13 +56,10 @@ class Characters(Tokenizer):
         return {"kind": CHARACTERS, "symbols": SYMBOLS}
 
     def tokenize(self, text: str) -> list[int]:
-        """The ids of a text.
+        """The ids of a text; see `Tokenizer.tokenize`.
 
         Letters become lower case and lose their accents, other punctuation is
         dropped, and runs of space become one.
-
-        Raises:
-            ValueError: a letter or digit is not in the vocabulary.
         """
         kept = []
         for symbol in unicodedata.normalize("NFKD", text).lower():
@@ -89,11 +86,7 @@ class Characters(Tokenizer):
 
 
 class SentencePiece(Tokenizer):
-    """A SentencePiece model (Kudo & Richardson 2018), through TensorFlow Text.
-
-    Args:
-        model: the serialised SentencePiece model.
-    """
+    """A serialised SentencePiece model (Kudo & Richardson 2018)."""
 
     def __init__(self, model: bytes) -> None:
         super().__init__(name="sentence_piece")
@@ -120,11 +113,7 @@ class SentencePiece(Tokenizer):
 
 
 def load(vocabulary: str) -> Tokenizer:
-    """The tokenizer of a vocabulary.
-
-    Args:
-        vocabulary: "characters", or the path of a SentencePiece model, local
-            or `gs://`.
+    """The tokenizer "characters", or the one of a SentencePiece model's path.
 
     Raises:
         ValueError: the file is missing or is no SentencePiece model.

@@ -53,9 +53,7 @@ def save(
 def load(make: abc.Callable[[dict[str, Any]], Model], directory: str) -> Model:
     """Loads the model that `save` wrote, frozen.
 
-    Args:
-        make: makes a model of random weights from its arguments.
-        directory: path, local or `gs://`.
+    `make` makes a model of random weights from its arguments.
 
     Raises:
         OSError: a file is missing or cannot be read.

@@ -97,28 +97,21 @@ class LogMelFrontend(layer.Layer):
         # No autocast: bfloat16 keeps 8 of the audio's 16 bits, and sums of
         # paddings are wrong beyond 256 frames.
         super().__init__(autocast=False, **kwargs)
-        for name, value in (
-            ("sample_rate", sample_rate),
-            ("num_bins", num_bins),
-            ("frame_length_ms", frame_length_ms),
-            ("frame_step_ms", frame_step_ms),
-        ):
-            if value <= 0:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {value}."
-                )
-        if not 0 <= lower_edge_hertz < upper_edge_hertz <= sample_rate / 2:
-            raise ValueError(
-                "The edges must keep 0 <= lower_edge_hertz < upper_edge_hertz "
-                f"<= sample_rate / 2. Received: {lower_edge_hertz}, "
-                f"{upper_edge_hertz} at {sample_rate} Hz."
-            )
         self.sample_rate = sample_rate
         self.num_bins = num_bins
         self.frame_length_ms = frame_length_ms
         self.frame_step_ms = frame_step_ms
         self.lower_edge_hertz = lower_edge_hertz
         self.upper_edge_hertz = upper_edge_hertz
+        self._check_positive(
+            "sample_rate", "num_bins", "frame_length_ms", "frame_step_ms"
+        )
+        if not 0 <= lower_edge_hertz < upper_edge_hertz <= sample_rate / 2:
+            raise ValueError(
+                "The edges must keep 0 <= lower_edge_hertz < upper_edge_hertz "
+                f"<= sample_rate / 2. Received: {lower_edge_hertz}, "
+                f"{upper_edge_hertz} at {sample_rate} Hz."
+            )
         self.frame_length = round(sample_rate * frame_length_ms / 1000)
         self.frame_step = round(sample_rate * frame_step_ms / 1000)
         self.fft_length = 1 << (self.frame_length - 1).bit_length()

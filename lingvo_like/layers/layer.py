@@ -16,14 +16,17 @@ class Layer(keras.layers.Layer):
     """
 
     def get_config(self) -> dict[str, Any]:
-        own = {
-            name: getattr(self, name)
-            for name, parameter in inspect.signature(
-                self.__init__
-            ).parameters.items()
-            if parameter.kind is not parameter.VAR_KEYWORD
-        }
+        parameters = inspect.signature(self.__init__).parameters
+        own = {n: getattr(self, n) for n in parameters if n != "kwargs"}
         return {**super().get_config(), **own}
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) <= 0:
+                raise ValueError(
+                    f"`{name}` must be positive. Received: "
+                    f"{getattr(self, name)}."
+                )
 
     def _dense(
         self, units: int, name: str, use_bias: bool = True

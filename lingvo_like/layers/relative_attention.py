@@ -18,10 +18,6 @@ MASKED_LOGIT = -1e9
 def relative_positions(time: Any, model_dim: int) -> Tensor:
     """Sinusoids of the distances `time - 1` down to `-(time - 1)`.
 
-    Args:
-        time: number of frames, int or int scalar.
-        model_dim: even.
-
     Returns:
         `[2 * time - 1, model_dim]` float32: sines, then cosines.
     """

@@ -49,18 +49,10 @@ class SpeakerEncoder(layer.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (
-            ("model_dim", model_dim),
-            ("embedding_dim", embedding_dim),
-            ("inner_dim", inner_dim),
-        ):
-            if value < 1:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {value}."
-                )
         self.model_dim = model_dim
         self.embedding_dim = embedding_dim
         self.inner_dim = inner_dim
+        self._check_positive("model_dim", "embedding_dim", "inner_dim")
         self.expand = keras.layers.Dense(
             inner_dim, activation="relu", dtype="float32", name="expand"
         )
@@ -91,15 +83,8 @@ class SpeakerEncoder(layer.Layer):
     def statistics(self, x: Tensor, paddings: Tensor) -> Tensor:
         """Mean and deviation over the valid frames of each utterance.
 
-        An utterance without a frame gives zeros. Padded frames never count,
-        whatever they hold.
-
-        Args:
-            x: `[..., t, d]`.
-            paddings: `[..., t]`.
-
-        Returns:
-            `[..., 2 d]` float32.
+        From `[..., t, d]` and paddings `[..., t]` to `[..., 2 d]` float32. An
+        utterance without a frame gives zeros.
         """
         shape = ops.shape(x)
         paddings = ops.cast(ops.reshape(paddings, (-1, shape[-2])), "float32")
@@ -119,12 +104,8 @@ class SpeakerEncoder(layer.Layer):
     ) -> Tensor:
         """The mean over a speaker's utterances.
 
-        Args:
-            statistics: `[s, u, 2 d]`.
-            weights: `[s, u]` or None.
-
-        Returns:
-            `[s, 2 d]` float32; zeros for a speaker without an utterance.
+        From `[s, u, 2 d]` and weights `[s, u]` to `[s, 2 d]` float32; zeros for
+        a speaker without an utterance.
         """
         if weights is None:
             return ops.mean(statistics, axis=1)
@@ -143,10 +124,8 @@ class SpeakerEncoder(layer.Layer):
 
         A few channels of the activations are large for all speakers; the small
         differences in the others tell speakers apart. Offset and scale start
-        from here and are trained like every other weight.
-
-        Args:
-            statistics: `[n, 2 d]` of any number of speakers or utterances.
+        from here and are trained like every other weight. The statistics
+        `[n, 2 d]` are of any number of speakers or utterances.
 
         Raises:
             ValueError: the statistics have another width, are empty, or are

@@ -20,7 +20,7 @@ from lingvo_like.space import (
     encoder as space_encoder,
 )
 from lingvo_like.stack import rows, stack, trainable
-from lingvo_like.submodel import layout as submodel_layout, selection, sites
+from lingvo_like.submodel import layout as submodel_layout, selection
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -29,10 +29,8 @@ BASIS = "basis/"
 ENCODER = "encoder/"
 
 
-class EmbeddingSpace(stack.SpeakerSlots):
+class EmbeddingSpace(trainable.TrainableSubmodels):
     """The Submodels of speakers, as points in the span of a basis.
-
-    The methods that have no docstring are those of `TrainableSubmodels`.
 
     Args:
         speakers: speaker ids; a speaker's slot is its position.
@@ -72,7 +70,9 @@ class EmbeddingSpace(stack.SpeakerSlots):
         encoder: space_encoder.SpaceEncoder | None = None,
         basis_trainable: bool = True,
     ) -> None:
-        super().__init__(speakers, name="embedding_space")
+        super().__init__(
+            speakers, layout, residual_weight, name="embedding_space"
+        )
         if embedding_dim < 1:
             raise ValueError(
                 f"`embedding_dim` must be positive. Received: {embedding_dim}."
@@ -97,14 +97,6 @@ class EmbeddingSpace(stack.SpeakerSlots):
         self.mean_embedding: rows.Variable = tf.Variable(
             tf.zeros([embedding_dim]), name="mean_embedding", trainable=False
         )
-
-    @property
-    def layout(self) -> submodel_layout.Layout:
-        return self.basis.layout
-
-    @property
-    def residual_weight(self) -> float:
-        return self.basis.residual_weight
 
     @property
     def variables_by_name(self) -> dict[str, rows.Variable]:
@@ -242,13 +234,6 @@ class EmbeddingSpace(stack.SpeakerSlots):
         learned = self._normalize(tf.stop_gradient(trainables[EMBEDDING]))
         distances = tf.reduce_sum(tf.square(predicted - learned), axis=1)
         return tf.reduce_sum(tf.where(active, distances, 0.0))
-
-    def site_functions(
-        self,
-        weights: tensor_types.TensorsByName,
-        dropout_masks: abc.Mapping[int, Tensor] | None = None,
-    ) -> dict[int, sites.SiteFunction]:
-        return self.basis.site_functions(weights, dropout_masks)
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         return {

@@ -71,9 +71,8 @@ class SpaceEncoder(tf.Module):
     def spread(self, predictions: np.ndarray, deviation: float) -> None:
         """Centres and scales the predictions, by the last layer.
 
-        Args:
-            predictions: `[n, embedding_dim]`, under the weights as they are.
-            deviation: standard deviation that each element then has.
+        These are `[n, embedding_dim]` under the weights as they are; each
+        element then has this standard deviation.
         """
         scale = deviation / np.maximum(predictions.std(axis=0), 1e-8)
         kernel = self.variables_by_name["project/kernel"]

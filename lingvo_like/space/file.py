@@ -88,11 +88,7 @@ class Space:
         return self.metadata.embedding_dim
 
     def embedding(self, speaker: str) -> np.ndarray:
-        """A speaker's embedding `[embedding_dim]`.
-
-        Raises:
-            SpaceError: the space has no such speaker.
-        """
+        """A speaker's embedding `[embedding_dim]`; a SpaceError without it."""
         if speaker not in self.speakers:
             raise SpaceError(
                 f"speaker {speaker!r} is not among the {len(self.speakers)} "
@@ -128,11 +124,7 @@ class Space:
         }
 
     def speaker_encoder(self) -> speaker_encoder.SpeakerEncoder:
-        """The `SpeakerEncoder` that was trained with the space.
-
-        Raises:
-            SpaceError: there is none.
-        """
+        """The encoder trained with the space; a SpaceError if there is none."""
         if not self.encoder:
             raise SpaceError(
                 "this space has no speaker encoder; train one with "

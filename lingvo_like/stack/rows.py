@@ -72,11 +72,7 @@ class SlotRows:
         return self._owners[slot] is not None
 
     def read(self, variable: Variable, slot: int) -> np.ndarray:
-        """The slot's row of a variable, `[...]`.
-
-        Raises:
-            ValueError: there is no such slot, or another process has it.
-        """
+        """The slot's row of a variable; a ValueError if it is not here."""
         row_index = self.row_index(slot)
         owner = self._owners[slot]
         if owner is None:
@@ -115,7 +111,7 @@ class SlotRows:
         return found
 
     def write_all(self, variable: Variable, values: Any) -> None:
-        """Puts the row of each slot of `order`: `[order, ...]`."""
+        """Puts `[order, ...]`, the row of each slot of `order`."""
         for copy in copies(variable):
             copy.assign(values)
 
@@ -158,8 +154,7 @@ class PooledRows(SlotRows):
     def take(self, slots: abc.Iterable[int]) -> list[int]:
         """Gives rows to slots that have none, the first to be served first.
 
-        Returns:
-            The slots that now have a row: their replicas had one left.
+        Returns those that now have a row: their replicas had one left.
         """
         taken = []
         for slot in slots:
@@ -181,9 +176,8 @@ class PooledRows(SlotRows):
     def expect(self, slots: abc.Sequence[int]) -> list[int]:
         """Gives the rows to the slots whose values `write_all` puts next.
 
-        Returns:
-            The slots for which their replicas have no row left. They must
-            `leave` after `write_all`.
+        Returns the slots whose replicas have no row left; they must `leave`
+        after `write_all`.
         """
         self.leave(list(self._row_index_of))
         taken = set(self.take(slots))

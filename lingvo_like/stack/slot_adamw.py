@@ -93,7 +93,7 @@ class SlotAdamW(tf.Module):
             learning_rate: float scalar that replaces the schedule.
 
         Returns:
-            The gradient norm of each speaker before clipping, `[speakers]`.
+            The gradient norm `[speakers]` before clipping.
         """
         before = adamw.State(
             tf.gather(self.steps, row_indices),

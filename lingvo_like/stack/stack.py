@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import random_streams, tensor_types
-from lingvo_like.stack import rows as slot_rows_lib
-from lingvo_like.submodel import layout as submodel_layout, selection, sites
+from lingvo_like.stack import rows as slot_rows_lib, trainable
+from lingvo_like.submodel import layout as submodel_layout, selection
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -17,44 +17,8 @@ Tensor: TypeAlias = tensor_types.Tensor
 _SLOTS_AT_ONCE = 256
 
 
-class SpeakerSlots(tf.Module):
-    """The slot of each speaker: the position in `speakers`.
-
-    Raises:
-        ValueError: there is no speaker, or one appears twice.
-    """
-
-    def __init__(self, speakers: abc.Iterable[str], name: str) -> None:
-        super().__init__(name=name)
-        self.speakers = tuple(speakers)
-        self._slots = {speaker: i for i, speaker in enumerate(self.speakers)}
-        if len(self._slots) != len(self.speakers):
-            raise ValueError("a speaker appears twice in one stack")
-        if not self.speakers:
-            raise ValueError("a stack needs at least one speaker")
-
-    @property
-    def num_slots(self) -> int:
-        return len(self.speakers)
-
-    def slot(self, speaker: str) -> int:
-        """The slot of a speaker.
-
-        Raises:
-            ValueError: the speaker has none; never a neighbour's slot.
-        """
-        if speaker not in self._slots:
-            raise ValueError(
-                f"speaker {speaker!r} has no slot in this stack of "
-                f"{self.num_slots}"
-            )
-        return self._slots[speaker]
-
-
-class Stack(SpeakerSlots):
+class Stack(trainable.TrainableSubmodels):
     """The Submodels that are trained together, one in each slot.
-
-    The methods that have no docstring are those of `TrainableSubmodels`.
 
     Args:
         residual_weight: factor of each adapter's branch.
@@ -75,9 +39,7 @@ class Stack(SpeakerSlots):
         residual_weight: float = 1.0,
         slot_rows: slot_rows_lib.SlotRows | None = None,
     ) -> None:
-        super().__init__(speakers, name="stack")
-        self.layout = layout
-        self.residual_weight = residual_weight
+        super().__init__(speakers, layout, residual_weight, name="stack")
         self.slot_rows = slot_rows or slot_rows_lib.SlotRows(self.num_slots)
         self.variables_by_name: dict[str, slot_rows_lib.Variable] = {
             name: tf.Variable(
@@ -128,15 +90,6 @@ class Stack(SpeakerSlots):
         self, trainables: tensor_types.TensorsByName, inputs: object
     ) -> tuple[tensor_types.TensorsByName, Tensor]:
         return trainables, 0.0
-
-    def site_functions(
-        self,
-        weights: tensor_types.TensorsByName,
-        dropout_masks: abc.Mapping[int, Tensor] | None = None,
-    ) -> dict[int, sites.SiteFunction]:
-        return sites.site_functions(
-            self.layout, weights, self.residual_weight, dropout_masks
-        )
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         return {

@@ -2,10 +2,11 @@
 
 `stack.Stack` trains a Submodel for each speaker. `EmbeddingSpace` trains a
 basis and an embedding for each speaker. The training step, checkpoints and
-evaluation know only the protocols here.
+evaluation know only the interfaces here.
 """
 
-from collections import abc
+import abc
+import collections.abc
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -37,46 +38,66 @@ class StepInputs(NamedTuple):
     paddings: tf.Tensor
 
 
-class TrainableSubmodels(Protocol):
-    """The Submodels of a job's speakers, one for each slot.
+class TrainableSubmodels(tf.Module, abc.ABC):
+    """The Submodels of a job's speakers; a speaker's slot is its position.
 
     Attributes:
-        speakers: speaker ids; a speaker's slot is its position.
         layout: the tensors of one Submodel.
         residual_weight: factor of each adapter's branch.
+        variables_by_name: every variable by a stable name.
         shared_names: names of the variables that all speakers share; every
             other variable has a row for each slot.
+
+    Raises:
+        ValueError: there is no speaker, or one appears twice.
     """
 
-    speakers: tuple[str, ...]
+    variables_by_name: collections.abc.Mapping[str, rows.Variable]
+    shared_names: collections.abc.Set[str]
+
+    def __init__(
+        self,
+        speakers: collections.abc.Iterable[str],
+        layout: submodel_layout.Layout,
+        residual_weight: float,
+        name: str,
+    ) -> None:
+        super().__init__(name=name)
+        self.speakers = tuple(speakers)
+        self.layout = layout
+        self.residual_weight = residual_weight
+        self._slots = {speaker: i for i, speaker in enumerate(self.speakers)}
+        if len(self._slots) != len(self.speakers):
+            raise ValueError("a speaker appears twice in one stack")
+        if not self.speakers:
+            raise ValueError("a stack needs at least one speaker")
 
     @property
-    def layout(self) -> submodel_layout.Layout: ...
+    def num_slots(self) -> int:
+        return len(self.speakers)
 
-    @property
-    def residual_weight(self) -> float: ...
+    def slot(self, speaker: str) -> int:
+        """The slot of a speaker.
 
-    @property
-    def shared_names(self) -> abc.Set[str]: ...
+        Raises:
+            ValueError: the speaker has none; never a neighbour's slot.
+        """
+        if speaker not in self._slots:
+            raise ValueError(
+                f"speaker {speaker!r} has no slot in this stack of "
+                f"{self.num_slots}"
+            )
+        return self._slots[speaker]
 
-    @property
-    def variables_by_name(self) -> abc.Mapping[str, rows.Variable]:
-        """Every variable by a stable name."""
-        ...
-
-    @property
-    def num_slots(self) -> int: ...
-
-    def slot(self, speaker: str) -> int: ...
-
-    def select(self, row_indices: Tensor) -> tensor_types.TensorsByName:
+    @abc.abstractmethod
+    def select(self, row_indices: Tensor) -> dict[str, Tensor]:
         """The weights `[speakers, ...]` of a batch, by tensor name."""
-        ...
 
-    def trainables(self, row_indices: Tensor) -> tensor_types.TensorsByName:
+    @abc.abstractmethod
+    def trainables(self, row_indices: Tensor) -> dict[str, Tensor]:
         """The tensors that a step differentiates by, by name."""
-        ...
 
+    @abc.abstractmethod
     def select_for_training(
         self, trainables: tensor_types.TensorsByName, inputs: StepInputs
     ) -> tuple[tensor_types.TensorsByName, Tensor]:
@@ -86,19 +107,20 @@ class TrainableSubmodels(Protocol):
             Weights `[speakers, ...]` by tensor name, and a float scalar, the
             sum of the active speakers' losses from the selection itself.
         """
-        ...
+
+    @abc.abstractmethod
+    def read(self, slot: int) -> dict[str, np.ndarray]:
+        """The tensors of one Submodel."""
 
     def site_functions(
         self,
         weights: tensor_types.TensorsByName,
-        dropout_masks: abc.Mapping[int, Tensor] | None = None,
+        dropout_masks: collections.abc.Mapping[int, Tensor] | None = None,
     ) -> dict[int, sites.SiteFunction]:
         """What a base model calls at each site; see `sites.site_functions`."""
-        ...
-
-    def read(self, slot: int) -> dict[str, np.ndarray]:
-        """The tensors of one Submodel."""
-        ...
+        return sites.site_functions(
+            self.layout, weights, self.residual_weight, dropout_masks
+        )
 
 
 class SubmodelOptimizer(Protocol):
@@ -113,7 +135,7 @@ class SubmodelOptimizer(Protocol):
     skipped: rows.Variable
 
     @property
-    def shared_names(self) -> abc.Set[str]: ...
+    def shared_names(self) -> collections.abc.Set[str]: ...
 
     @property
     def state_by_name(self) -> dict[str, rows.Variable]:

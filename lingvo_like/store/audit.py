@@ -15,11 +15,6 @@ def logged(
     """Writes a line to the log before the body runs, and one on its outcome.
 
     If the process is killed, only the first line is there.
-
-    Args:
-        tree: the store's files.
-        event: such as "erase".
-        fields: JSON values of both lines.
     """
     fields = {"id": secrets.token_hex(8), "event": event, **fields}
 

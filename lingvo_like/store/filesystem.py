@@ -22,6 +22,7 @@ from lingvo_like import files
 LOCK_SECONDS = 60.0
 _LOCK_POLL_SECONDS = 0.005
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
 class LocalFiles:
@@ -41,7 +42,6 @@ class LocalFiles:
         return os.path.join(self.root, path) if path else self.root
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        """Reads a regular file of at most `max_bytes`."""
         # Without O_NONBLOCK, opening a pipe would block.
         with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
             info = os.fstat(descriptor)
@@ -93,12 +93,7 @@ class LocalFiles:
                 mode = os.lstat(name, dir_fd=folder).st_mode
         except FileNotFoundError:
             return None
-        kinds = {
-            stat.S_IFREG: "file",
-            stat.S_IFDIR: "folder",
-            stat.S_IFLNK: "link",
-        }
-        return kinds.get(stat.S_IFMT(mode), "other")
+        return _KINDS.get(stat.S_IFMT(mode), "other")
 
     def make_folder(self, path: str) -> None:
         """Makes a folder and those above it, and syncs the new ones."""
@@ -130,9 +125,7 @@ class LocalFiles:
     def lock(self, path: str, shared: bool = False) -> abc.Iterator[None]:
         """Holds a lock file, and makes it if it is missing.
 
-        Args:
-            path: of the lock file, in a folder that exists.
-            shared: whether others may hold it at once, who share it too.
+        Others who share it may hold it at the same time.
 
         Raises:
             TimeoutError: others hold it for `LOCK_SECONDS`.

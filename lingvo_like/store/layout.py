@@ -39,15 +39,10 @@ class InvalidIdError(ValueError):
 
 
 def check_id(kind: str, text: str) -> str:
-    """Checks that an id is plain, and returns it.
-
-    Args:
-        kind: how the message calls it, such as "speaker".
-        text: 1 to 128 ASCII letters, digits, dots, underscores and hyphens;
-            the first is a letter or digit, and no two dots stand in a row.
+    """Returns the id of a `kind` such as "speaker" if it is plain.
 
     Raises:
-        InvalidIdError: it is not.
+        InvalidIdError: it is not; the message says what is.
     """
     if not isinstance(text, str) or not _ID.fullmatch(text) or ".." in text:
         shown = ascii(text)
@@ -66,11 +61,7 @@ def tenant_folder(tenant: str) -> str:
 
 
 def speaker_folder(tenant: str, speaker: str) -> str:
-    """Path of a speaker's folder.
-
-    Raises:
-        InvalidIdError: see `check_id`.
-    """
+    """Path of a speaker's folder; raises as `check_id`."""
     parent = tenant_folder(tenant)
     # The tenant is part of it, so that a folder that is copied to another
     # tenant does not fit there.
@@ -79,7 +70,6 @@ def speaker_folder(tenant: str, speaker: str) -> str:
 
 
 def lock_path(folder: str) -> str:
-    """Path of the lock for a speaker's folder."""
     return f"{folder.rpartition('/')[0]}/{LOCK}"
 
 
@@ -88,16 +78,13 @@ def pointer_path(folder: str) -> str:
 
 
 def parse_record(name: str) -> tuple[int, str] | None:
-    """Number and first digits of the SHA-256 in the name of a record's file.
-
-    Returns None for the name of any other file.
-    """
+    """Number and first digits of the SHA-256 in a record's name, or None."""
     found = _RECORD.fullmatch(name)
     return (int(found[1]), found[2]) if found else None
 
 
 def is_blob(name: str) -> bool:
-    """Whether this is the name of a Submodel's file."""
+    """Whether a Submodel's file has this name."""
     stem = name.removesuffix(submodel_file.SUFFIX)
     return stem != name and is_digest(stem)
 
@@ -107,7 +94,7 @@ def is_digest(name: str) -> bool:
 
 
 def is_prefix(name: str) -> bool:
-    """Whether this is the name of a folder of speakers."""
+    """Whether a folder of speakers has this name."""
     return bool(_PREFIX.fullmatch(name))
 
 

@@ -20,16 +20,10 @@ class Gate:
 
     Attributes:
         source: where the figures come from.
-        speaker: as in the Submodel's metadata.
-        base_fingerprint: as in the Submodel's metadata.
-        sha256: of the Submodel's content, as in its metadata.
-        num_utterances: of the speaker.
-        num_words: in them.
-        base_word_error_rate: a fraction.
-        submodel_word_error_rate: a fraction.
+        speaker, base_fingerprint, sha256: as in the Submodel's metadata.
+        base_word_error_rate, submodel_word_error_rate: fractions.
         change_points: Submodel minus base, in percentage points.
-        low: lower end of the paired interval of `change_points`.
-        high: its upper end.
+        low, high: the paired interval of `change_points`.
         confidence: of the interval, such as 0.95.
     """
 
@@ -47,11 +41,7 @@ class Gate:
     confidence: float
 
     def check(self, metadata: submodel_metadata.Metadata) -> None:
-        """Checks that the Submodel with this metadata may be published.
-
-        Raises:
-            GateError: it may not; the message says why.
-        """
+        """Raises a GateError unless this Submodel may be published."""
         for name in ("speaker", "base_fingerprint", "sha256"):
             measured, published = getattr(self, name), getattr(metadata, name)
             if measured != published:

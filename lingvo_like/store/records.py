@@ -22,12 +22,9 @@ class Version:
     """One published Submodel. It never changes, and its content names its file.
 
     Attributes:
-        tenant: id of the tenant.
         speaker: the id that requests name.
         number: from 1.
         sha256: of the file's bytes.
-        num_bytes: of the file.
-        base_fingerprint: of the base model that it specialises.
         published_at: UTC in ISO 8601.
         gate: the evidence that it passed, if any.
     """
@@ -44,19 +41,17 @@ class Version:
     def __post_init__(self):
         layout.check_id("tenant", self.tenant)
         layout.check_id("speaker", self.speaker)
-        if not isinstance(self.sha256, str) or not layout.is_digest(
-            self.sha256
-        ):
-            raise ValueError(
-                "`sha256` must be 64 hexadecimal digits. "
-                f"Received: {str(self.sha256)[:80]!r}."
-            )
-        for name in ("base_fingerprint", "published_at"):
+        for name in ("sha256", "base_fingerprint", "published_at"):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise ValueError(
                     f"`{name}` must be a string. Received: {value!r}."
                 )
+        if not layout.is_digest(self.sha256):
+            raise ValueError(
+                "`sha256` must be 64 hexadecimal digits. "
+                f"Received: {self.sha256[:80]!r}."
+            )
         for name in ("number", "num_bytes"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
@@ -110,11 +105,7 @@ def now() -> str:
 
 
 def to_json(record: Version | Pointer) -> bytes:
-    """The bytes of a record's file.
-
-    Raises:
-        ValueError: a field is far too long.
-    """
+    """The bytes of a record's file; a ValueError if they are too many."""
     fields = {"format_version": FORMAT_VERSION, **hyperparams.to_dict(record)}
     data = (json.dumps(fields, indent=1, allow_nan=False) + "\n").encode()
     # Readers refuse longer ones.
@@ -148,23 +139,15 @@ def read_pointer(tree: filesystem.Files, folder: str) -> Pointer:
     with _damaged(path):
         fields = _fields(tree, path)
         version = _version(fields.pop("version"))
-        pointer = Pointer(version, **fields)
         _check_folder(version, path)
-    return pointer
+        return Pointer(version, **fields)
 
 
 def write_marker(tree: filesystem.Files) -> None:
-    """Makes a store of a missing or empty folder.
-
-    Raises:
-        ValueError: the folder holds something else.
-    """
+    """Makes a store of a folder; a ValueError if it holds something else."""
     tree.make_folder("")
-    names = [
-        name
-        for name in tree.list("")
-        if not name.startswith(files.TEMPORARY_PREFIX)
-    ]
+    prefix = files.TEMPORARY_PREFIX
+    names = [name for name in tree.list("") if not name.startswith(prefix)]
     # Another process may have made it just now.
     if names and layout.MARKER not in names:
         raise ValueError(
@@ -176,10 +159,10 @@ def write_marker(tree: filesystem.Files) -> None:
 
 
 def check_marker(tree: filesystem.Files) -> None:
-    """Checks that the folder is a store.
+    """Raises an error unless the folder is a store of this format.
 
     Raises:
-        FileNotFoundError: it is not.
+        FileNotFoundError: it is no store.
         DamagedStoreError: its marker is damaged.
         ValueError: its format is another one.
     """

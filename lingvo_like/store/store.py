@@ -63,11 +63,9 @@ class SubmodelStore:
     missing or empty folder makes a store of it.
 
     Every method raises an OSError if the store is missing or cannot be read or
-    written, `InvalidIdError` for an id that `check_id` rejects, and
+    written, `InvalidIdError` for an id that `check_id` rejects,
+    `UnknownSubmodelError` for a speaker of whom there is nothing, and
     `DamagedStoreError`, an OSError, if a file is not what was written.
-
-    Args:
-        root: path of a folder, or anything that `tf.io.gfile` opens.
     """
 
     def __init__(self, root: str | os.PathLike):
@@ -79,21 +77,15 @@ class SubmodelStore:
         return self._tree.root
 
     def check(self) -> None:
-        """Checks that there is a store, and that it can be read.
-
-        Raises:
-            ValueError: its format is another one.
-        """
+        """Raises an error unless there is a store of this format."""
         records.check_marker(self._tree)
         self._is_open = True
 
     def prepare(self) -> None:
         """Checks that one can publish here, before long work.
 
-        A missing or empty folder becomes a store.
-
-        Raises:
-            ValueError: it is of another format, or no store and not empty.
+        A missing or empty folder becomes a store. A ValueError says that it
+        has another format or other files.
         """
         self._open_or_make()
         files.try_writing(self.root)
@@ -108,7 +100,6 @@ class SubmodelStore:
 
         Args:
             data: bytes of a Submodel's file.
-            tenant: id of the tenant.
             speaker: the id that requests will name.
             gate: evidence that has to pass, if any.
 
@@ -123,8 +114,8 @@ class SubmodelStore:
         if gate is not None:
             gate.check(metadata)
         version = Version(
-            tenant=tenant,
-            speaker=speaker,
+            tenant,
+            speaker,
             number=1,
             sha256=hashlib.sha256(data).hexdigest(),
             num_bytes=len(data),
@@ -143,11 +134,7 @@ class SubmodelStore:
                 raise
 
     def resolve(self, tenant: str, speaker: str) -> Version:
-        """The current version of a speaker: one small read.
-
-        Raises:
-            UnknownSubmodelError: nothing is published, or it was erased.
-        """
+        """The current version of a speaker: one small read."""
         return self._pointer(tenant, speaker).version
 
     def read(self, version: Version) -> bytes:
@@ -175,11 +162,7 @@ class SubmodelStore:
         return data
 
     def versions(self, tenant: str, speaker: str) -> list[Version]:
-        """All published versions of a speaker, the oldest first.
-
-        Raises:
-            UnknownSubmodelError: nothing is published, or it was erased.
-        """
+        """All published versions of a speaker, the oldest first."""
         pointer = self._pointer(tenant, speaker)
         folder = pointer.version.folder
         found = []
@@ -200,7 +183,6 @@ class SubmodelStore:
         """Yields the current version of every speaker, in no order.
 
         Args:
-            tenant: whose speakers; None for those of all tenants.
             on_error: called with the error of a speaker who cannot be read;
                 if it is None, the error is raised.
         """
@@ -223,7 +205,6 @@ class SubmodelStore:
         """Makes another version the current one, and returns it.
 
         Args:
-            tenant, speaker: their ids.
             number: of the version; None for the one before the current one.
             by: who does it, for the audit log.
 
@@ -256,13 +237,8 @@ class SubmodelStore:
         that was cut off, call it again.
 
         Args:
-            tenant, speaker: their ids.
-            reason: why, for the audit log; at most `MAX_REASON` characters.
+            reason: why, for the audit log; 1 to `MAX_REASON` characters.
             by: who does it, for the audit log.
-
-        Raises:
-            UnknownSubmodelError: there is nothing of the speaker.
-            ValueError: the reason is empty or too long.
         """
         folder = layout.speaker_folder(tenant, speaker)
         if not reason.strip() or len(reason) > MAX_REASON:
@@ -287,8 +263,7 @@ class SubmodelStore:
     def verify(self, remove_leftovers: bool = False) -> abc.Iterator[Problem]:
         """Walks the whole store; yields what is not as it should be.
 
-        Args:
-            remove_leftovers: whether to remove what killed writers left.
+        On request it removes what killed writers left.
         """
         self._open()
         return verify.walk(self._tree, remove_leftovers)

@@ -41,12 +41,10 @@ def speaker_folders(
 
 
 def sweep(tree: filesystem.Files, folder: str) -> list[str]:
-    """Removes the leftovers of a speaker, whose lock the caller holds.
+    """Removes the leftovers of a speaker, and returns their names.
 
-    A folder whose pointer is damaged is left as it is.
-
-    Returns:
-        The names that were removed.
+    The caller holds the lock. A folder whose pointer is damaged is left as it
+    is.
     """
     names = tree.list(folder)
     try:
@@ -190,41 +188,31 @@ def _pointer_problems(tree, version):
         try:
             record = records.read_version(tree, version.record_path)
         except FileNotFoundError:
-            yield Problem(
-                path, f"points to version {version.name}, which is not there"
-            )
-        else:
-            if record != version:
-                yield Problem(
-                    path, f"differs from the record of version {version.name}"
-                )
+            message = f"points to version {version.name}, which is not there"
+            yield Problem(path, message)
+            return
+        if record != version:
+            message = f"differs from the record of version {version.name}"
+            yield Problem(path, message)
 
 
 def _version_problems(tree, path, sizes):
-    """Whether a record is whole and its file is there.
-
-    Args:
-        tree: the store's files.
-        path: of the record.
-        sizes: bytes of every Submodel's file in the folder, by its path.
-    """
+    """Whether a record is whole and its file is there, of the right size."""
     try:
         version = records.read_version(tree, path)
     except OSError as error:
         yield Problem(path, _reason(error))
         return
-    if version.blob_path not in sizes:
+    num_bytes = sizes.get(version.blob_path)
+    if num_bytes is None:
         yield Problem(
             version.blob_path,
             f"missing: the file of version {version.number} of "
             f"{version.speaker!r}; restore it, or publish it again",
         )
-    elif sizes[version.blob_path] != version.num_bytes:
-        yield Problem(
-            version.blob_path,
-            f"must have {version.num_bytes} bytes. "
-            f"Received: {sizes[version.blob_path]}.",
-        )
+    elif num_bytes != version.num_bytes:
+        message = f"must have {version.num_bytes} bytes. Received: {num_bytes}."
+        yield Problem(version.blob_path, message)
 
 
 def _pointer(tree, folder, names):
@@ -237,9 +225,7 @@ def _pointer(tree, folder, names):
 def _leftovers(names, pointer):
     """The names in a speaker's folder that killed writers left.
 
-    Args:
-        names: all names in the folder.
-        pointer: `Pointer`; None if a first publish or an erase was cut off.
+    There is no pointer if a first publish or an erase was cut off.
     """
     found = {name: layout.parse_record(name) for name in names}
     latest, kept = 0, set()

@@ -69,9 +69,8 @@ def create(
 ) -> Submodel:
     """Makes a Submodel, checked and with its checksum.
 
-    Args:
-        tensors: float32 arrays by name, as the layout says; they are copied.
-        **others: fields of its `Metadata`.
+    The tensors are float32, by the layout's names, and are copied. The other
+    arguments are fields of its `Metadata`.
 
     Raises:
         SubmodelError: a tensor is missing, not expected or not finite, or a

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import operator
 import types
@@ -45,7 +46,7 @@ class Layout:
             object.__setattr__(self, name, operator.index(getattr(self, name)))
         blocks = tuple(operator.index(block) for block in self.blocks)
         object.__setattr__(self, "blocks", blocks)
-        ascending = all(a < b for a, b in zip(blocks, blocks[1:], strict=False))
+        ascending = all(a < b for a, b in itertools.pairwise(blocks))
         if not blocks or blocks[0] < 0 or not ascending:
             raise ValueError(
                 "`blocks` must be at least one block index, ascending. "

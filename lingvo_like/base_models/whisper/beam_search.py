@@ -63,11 +63,7 @@ class _BeamSearch:
     def choose(
         self, step: Tensor, logits: Tensor, state: State, first: bool = False
     ) -> tuple[State, Tensor, Tensor]:
-        """Continues every beam by one token.
-
-        Args:
-            step: int scalar, the token's place.
-            logits: `[batch * beams, vocabulary_size]`.
+        """Continues every beam by the token at place `step`.
 
         Returns:
             the state, and for each live beam its token and the row of the
@@ -104,14 +100,7 @@ class _BeamSearch:
         rows = ops.arange(batch, dtype="int32")[:, None] * beams + parent
         return state, ops.reshape(token, (-1,)), ops.reshape(rows, (-1,))
 
-    def _harvest(
-        self,
-        step: Tensor,
-        total: Tensor,
-        token: Tensor,
-        history: Tensor,
-        state: State,
-    ) -> State:
+    def _harvest(self, step, total, token, history, state) -> State:
         """Takes the hypotheses among the first `beams` candidates."""
         beams = self.beam_size
         ended = token[:, :beams] == self.rules.end_of_text
@@ -130,9 +119,7 @@ class _BeamSearch:
         count = ops.sum(ops.cast(ended, "int32"), axis=-1)
         return {**state, "count": state["count"] + count}
 
-    def _keep_better(
-        self, state: State, rank: Tensor, total: Tensor, tokens: Tensor
-    ) -> State:
+    def _keep_better(self, state, rank, total, tokens) -> State:
         better = rank > state["best_rank"]
         return {
             **state,
@@ -166,12 +153,7 @@ def search(
     max_tokens: int,
     beam_size: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Beam search; returns what `decoding.greedy` does.
-
-    Args:
-        encoded: `[batch, source_time, model_dim]`.
-        beam_size: beams of an utterance, and hypotheses that it needs.
-    """
+    """Beam search; takes and returns what `decoding.greedy` does."""
     beams = _BeamSearch(rules, max_tokens, beam_size)
     prompt_length = len(rules.prompt)
     logits, sources, caches = decoder.start(

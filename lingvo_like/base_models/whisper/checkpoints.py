@@ -84,8 +84,7 @@ def read(path: str, language: str = "en") -> Checkpoint:
 def local_path(path: str) -> str:
     """The directory that a path or the name "tiny.en" stands for.
 
-    Raises:
-        ValueError: the package that holds tiny.en is not installed.
+    A ValueError says that the package that holds tiny.en is not installed.
     """
     path = os.fspath(path)
     if path != PACKAGED:
@@ -215,10 +214,7 @@ def write_huggingface(
 ) -> None:
     """Writes a directory that `read` and `transformers` read.
 
-    Args:
-        directory: new or empty; it appears complete or not at all.
-        weights: by our names.
-        record: JSON values for `submodels_base.json`.
+    It appears complete or not at all. `record` goes to `submodels_base.json`.
 
     Raises:
         FileExistsError: the directory is not empty.

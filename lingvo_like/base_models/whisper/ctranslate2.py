@@ -4,6 +4,7 @@ The format is that of CTranslate2's python/ctranslate2/specs/model_spec.py:
 little endian, length-prefixed names, then the aliases of tied weights.
 """
 
+import re
 import struct
 
 import numpy as np
@@ -50,11 +51,7 @@ class _Reader:
 
 
 def parse(data: bytes) -> dict[str, np.ndarray]:
-    """The variables of a `model.bin`; 16-bit floats are widened to float32.
-
-    Raises:
-        ValueError: the bytes are truncated, or hold another kind of model.
-    """
+    """The variables of a `model.bin`; 16-bit floats are widened to float32."""
     reader = _Reader(memoryview(data).toreadonly())
     try:
         version = reader.number("I")
@@ -105,20 +102,15 @@ class _Variables:
         value = self._variables[name]
         if value.dtype in (np.int8, np.int16) and value.ndim:
             scale = self(f"{name}_scale").astype(np.float32)
-            scale = scale.reshape(
-                scale.shape + (1,) * (value.ndim - scale.ndim)
-            )
+            ones = (1,) * (value.ndim - scale.ndim)
+            scale = scale.reshape(scale.shape + ones)
             return value.astype(np.float32) / scale
         return value
 
     def count(self, prefix: str) -> int:
         """The number of blocks whose names start with `prefix`."""
-        blocks = {
-            name[len(prefix) :].split("/")[0]
-            for name in self._variables
-            if name.startswith(prefix)
-        }
-        return len([block for block in blocks if block.isdigit()])
+        pattern = re.compile(rf"{prefix}(\d+)/")
+        return len({m[1] for m in map(pattern.match, self._variables) if m})
 
 
 def read(
@@ -127,7 +119,7 @@ def read(
     """Dimensions, and float32 weights by our names, of a `model.bin`.
 
     Raises:
-        ValueError: see `parse`; or a variable is missing.
+        ValueError: the bytes are truncated, or hold another kind of model.
     """
     get = _Variables(parse(data))
     dimensions = _dimensions(get)

@@ -33,17 +33,9 @@ class Tokens(Protocol):
 
 
 class Rules:
-    """Which tokens may come next.
+    """Which tokens may come next."""
 
-    Args:
-        vocabulary_size: rows of the output embedding.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Tokens,
-        vocabulary_size: int,
-    ) -> None:
+    def __init__(self, tokenizer: Tokens, vocabulary_size: int) -> None:
         self.prompt = tokenizer.prompt
         self.end_of_text = tokenizer.end_of_text
         self._always = np.zeros(vocabulary_size, "float32")
@@ -52,15 +44,9 @@ class Rules:
         self._first[tokenizer.suppressed_first] = IMPOSSIBLE
 
     def log_probabilities(self, logits: Tensor, first: bool = False) -> Tensor:
-        """Logits `[..., vocabulary_size]` to log probabilities.
-
-        Args:
-            first: whether they are those of a text's first token.
-        """
-        excluded = self._first if first else self._always
-        return ops.log_softmax(
-            logits + ops.convert_to_tensor(excluded), axis=-1
-        )
+        """Logits `[..., vocabulary_size]` of a token to log probabilities."""
+        excluded = ops.convert_to_tensor(self._first if first else self._always)
+        return ops.log_softmax(logits + excluded, axis=-1)
 
 
 def write(tokens: Tensor, index: Tensor, token: Tensor) -> Tensor:
@@ -143,9 +129,7 @@ def without_loops(
     least `COPIES` copies of the same tokens, is cut.
 
     Args:
-        tokens: `[batch, max_tokens]` int32, padded with end-of-text.
-        lengths: `[batch]` int32.
-        limits: `[batch]` int32, the room that each text had.
+        tokens, lengths, limits: those of `greedy`.
         end: the token id of end-of-text.
 
     Returns:

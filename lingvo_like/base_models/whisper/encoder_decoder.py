@@ -108,12 +108,8 @@ class Encoder(_Blocks):
     """Two convolutions, the second of stride 2, positions, and blocks."""
 
     def __init__(self, dimensions: Dimensions, **kwargs: Any) -> None:
-        super().__init__(
-            dimensions,
-            transformer.EncoderBlock,
-            dimensions.num_blocks,
-            **kwargs,
-        )
+        block = transformer.EncoderBlock
+        super().__init__(dimensions, block, dimensions.num_blocks, **kwargs)
 
     def build(self, input_shape: Any = None) -> None:
         dim = self.dimensions.model_dim
@@ -130,40 +126,26 @@ class Encoder(_Blocks):
     def subsample(self, features: Tensor) -> Tensor:
         """`[batch, time, num_bins]` to `[batch, time / 2, model_dim]`."""
         x = ops.cast(features, self.compute_dtype)
-        x = self._convolve(
-            x, self.convolution_1_kernel, self.convolution_1_bias, 1
-        )
-        x = self._convolve(
-            x, self.convolution_2_kernel, self.convolution_2_bias, 2
-        )
+        for stride, kernel, bias in (
+            (1, self.convolution_1_kernel, self.convolution_1_bias),
+            (2, self.convolution_2_kernel, self.convolution_2_bias),
+        ):
+            kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
+            bias = ops.cast(ops.convert_to_tensor(bias), x.dtype)
+            x = ops.pad(x, ((0, 0), (1, 1), (0, 0)))
+            x = ops.conv(x, kernel, strides=stride, padding="valid")
+            x = transformer.gelu(x + bias)
         positions = ops.convert_to_tensor(self.positions)[: ops.shape(x)[1]]
         return x + ops.cast(positions, x.dtype)
-
-    def _convolve(
-        self, x: Tensor, kernel: Tensor, bias: Tensor, stride: int
-    ) -> Tensor:
-        x = ops.pad(x, ((0, 0), (1, 1), (0, 0)))
-        x = ops.conv(
-            x,
-            ops.cast(ops.convert_to_tensor(kernel), x.dtype),
-            strides=stride,
-            padding="valid",
-        )
-        return transformer.gelu(
-            x + ops.cast(ops.convert_to_tensor(bias), x.dtype)
-        )
 
 
 class Decoder(_Blocks):
     """Token and position embeddings, blocks, and the tied output embedding."""
 
     def __init__(self, dimensions: Dimensions, **kwargs: Any) -> None:
-        super().__init__(
-            dimensions,
-            transformer.DecoderBlock,
-            dimensions.num_decoder_blocks,
-            **kwargs,
-        )
+        block = transformer.DecoderBlock
+        num_blocks = dimensions.num_decoder_blocks
+        super().__init__(dimensions, block, num_blocks, **kwargs)
 
     def build(self, input_shape: Any = None) -> None:
         self.tokens = self._weight(
@@ -172,10 +154,9 @@ class Decoder(_Blocks):
         self._build_blocks(self.dimensions.max_target_positions)
 
     def embed(self, tokens: Tensor, position: int | Tensor = 0) -> Tensor:
-        """Tokens `[batch, time]` int32 to `[batch, time, model_dim]`.
+        """Tokens `[batch, time]` to `[batch, time, model_dim]`.
 
-        Args:
-            position: scalar, of the first token.
+        The first stands at `position`.
         """
         places = position + ops.arange(tokens.shape[1])
         x = ops.take(self.tokens, tokens, axis=0)
@@ -185,12 +166,8 @@ class Decoder(_Blocks):
     def hidden_states(self, tokens: Tensor, encoded: Tensor) -> Tensor:
         """The input of the output embedding, by teacher forcing.
 
-        Args:
-            tokens: `[batch, time]` int32, with the prompt.
-            encoded: `[batch, source_time, model_dim]`.
-
-        Returns:
-            `[batch, time, model_dim]`.
+        From tokens `[batch, time]` with the prompt and the encoder's output
+        `[batch, source_time, model_dim]` to `[batch, time, model_dim]`.
         """
         x = self.embed(tokens)
         mask = transformer.causal_mask(tokens.shape[1])
@@ -213,7 +190,6 @@ class Decoder(_Blocks):
 
         Args:
             encoded: `[batch, source_time, model_dim]`.
-            prompt: token ids.
             length: number of tokens that the caches hold, with the prompt.
 
         Returns:

@@ -22,12 +22,7 @@ def mel_filters(num_bins: int) -> np.ndarray:
     """Slaney's mel filters, each of unit area, from 0 to 8 kHz.
 
     Linear below 1 kHz and logarithmic above (Slaney 1998, Auditory Toolbox).
-
-    Args:
-        num_bins: 80 or 128 in Whisper.
-
-    Returns:
-        `[201, num_bins]` float32.
+    Returns `[201, num_bins]` float32.
     """
     break_mel, step = 15.0, np.log(6.4) / 27.0
     top_mel = break_mel + np.log(SAMPLE_RATE / 2 / 1000.0) / step
@@ -57,14 +52,8 @@ def fill_with_silence(features: Tensor, paddings: Tensor) -> Tensor:
     """Replaces padded frames by exactly the features of silence.
 
     Whisper was trained on utterances followed by silence and attends to it,
-    so padding is neither masked nor zero.
-
-    Args:
-        features: `[batch, time, num_bins]`; padded frames may hold anything.
-        paddings: `[batch, time]` float, 1 = padded.
-
-    Returns:
-        `[batch, time, num_bins]`.
+    so padding is neither masked nor zero. Padded frames of the features
+    `[batch, time, num_bins]` may hold anything.
     """
     valid = paddings_lib.to_mask(paddings)[:, :, None]
     peak = ops.max(

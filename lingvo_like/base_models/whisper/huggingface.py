@@ -32,11 +32,7 @@ _TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 def dimensions_from_config(
     config: dict[str, Any],
 ) -> encoder_decoder.Dimensions:
-    """`Dimensions` from the contents of a config.json.
-
-    Raises:
-        ValueError: the model is no Whisper, or a value is missing or unusable.
-    """
+    """`Dimensions` from the contents of a Whisper's config.json."""
     if config.get("model_type") != "whisper":
         raise ValueError(
             f"its model_type is {config.get('model_type')!r}, not 'whisper'"
@@ -138,11 +134,7 @@ def _sources(dimensions: encoder_decoder.Dimensions) -> dict[str, list[str]]:
 
 
 def parse(data: bytes) -> dict[str, np.ndarray]:
-    """The tensors of a safetensors file, float32, without "model." prefixes.
-
-    Raises:
-        ValueError: the bytes are damaged or truncated.
-    """
+    """The tensors of a safetensors file, float32, without "model." prefixes."""
     try:
         entries = safetensors.deserialize(data)
     except safetensors.SafetensorError as error:
@@ -166,11 +158,7 @@ def weights_from_tensors(
     tensors: abc.Mapping[str, np.ndarray],
     dimensions: encoder_decoder.Dimensions,
 ) -> dict[str, np.ndarray]:
-    """Our weights from Hugging Face's.
-
-    Raises:
-        ValueError: a tensor is missing or has the wrong number of axes.
-    """
+    """Our weights from Hugging Face's; a ValueError if these do not fit."""
     weights = {}
     for name, sources in _sources(dimensions).items():
         for source in sources:
@@ -208,11 +196,7 @@ def serialize(
 
 
 def shards(index_text: bytes) -> list[str]:
-    """The file names of a model.safetensors.index.json, sorted.
-
-    Raises:
-        ValueError: it names no files, or one outside its folder.
-    """
+    """The file names of a model.safetensors.index.json, sorted."""
     index = json.loads(index_text)
     names = sorted(set(index.get("weight_map", {}).values()))
     if not names or any("/" in name or "\\" in name for name in names):

@@ -44,10 +44,8 @@ def read(
 ]:
     """Reads a preset: its dimensions, weights by our names, and tokenizer.
 
-    Args:
-        preset: a directory, a name such as "whisper_tiny_en", or a handle
-            such as "kaggle://..." or "hf://...".
-        language: see `WhisperTokenizer`.
+    A preset is a directory, a name such as "whisper_tiny_en", or a handle such
+    as "kaggle://..." or "hf://...".
     """
     backbone = keras_hub.models.WhisperBackbone.from_preset(
         preset, dtype="float32"

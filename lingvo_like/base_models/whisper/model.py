@@ -35,7 +35,6 @@ class Whisper(base_model.BaseModel):
         audio_context: "full" pads every utterance to the 30 s that Whisper
             was trained on. "short" pads to the utterance plus a tail, rounded
             up to a second, and needs weights that were tuned to it.
-        max_tokens: largest number of tokens in a transcript.
         tail_seconds: least silence after an utterance of a short context.
 
     Raises:
@@ -128,14 +127,13 @@ class Whisper(base_model.BaseModel):
         training: bool = False,
     ) -> Tensor:
         del paddings, training
-        self.check_adapters(adapters)
-        x = activations
-        for block in range(first_block - 1, self.num_blocks):
-            if block >= first_block:
-                x = self.encoder.blocks[block](x)
-            if block in adapters:
-                x = adapters[block](x)
-        return self.encoder.norm(x)
+
+        def run(block: int, x: Tensor) -> Tensor:
+            return self.encoder.blocks[block](x)
+
+        return self.encoder.norm(
+            self.run_blocks(activations, first_block, adapters, run)
+        )
 
     def loss(
         self,
@@ -269,7 +267,6 @@ def load(
         audio_context: "full" or "short"; None for the one that the weights
             were made for.
         language: a code such as "en", given to a multilingual model.
-        max_tokens: largest number of tokens in a transcript.
         allow_unshortened: runs weights that were made for 30 s on a short
             context, where they repeat themselves.
         **kwargs: more arguments of `Whisper`.

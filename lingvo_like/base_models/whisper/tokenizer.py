@@ -190,11 +190,10 @@ class WhisperTokenizer:
             add_prefix_space=False
         )
         whole.decoder = tokenizers.decoders.ByteLevel()
-        by_id = sorted(self.special.items(), key=lambda item: item[1])
         document = json.loads(whole.to_str())
         document["added_tokens"] = [
             {
-                "id": index,
+                "id": self.special[token],
                 "content": token,
                 "single_word": False,
                 "lstrip": False,
@@ -202,17 +201,13 @@ class WhisperTokenizer:
                 "normalized": False,
                 "special": True,
             }
-            for token, index in by_id
+            for token in sorted(self.special, key=self.special.__getitem__)
         ]
         return json.dumps(document, ensure_ascii=False)
 
 
 def from_json(text: str | bytes, language: str = "en") -> WhisperTokenizer:
-    """A tokenizer from the text of a Hugging Face `tokenizer.json`.
-
-    Raises:
-        ValueError: the text is no JSON, or no byte-level BPE.
-    """
+    """A tokenizer from the text of a Hugging Face `tokenizer.json`."""
     document = json.loads(text)
     model = document.get("model", {}) if isinstance(document, dict) else {}
     if "vocab" not in model or "merges" not in model:
@@ -237,10 +232,7 @@ def from_vocabulary(
 ) -> WhisperTokenizer:
     """A tokenizer from the contents of vocab.json and of the files beside it.
 
-    Args:
-        merges: the lines of merges.txt.
-        added: ids of special tokens, from added_tokens.json.
-        language: see `WhisperTokenizer`.
+    `merges` are the lines of merges.txt, `added` is added_tokens.json.
     """
     pairs = [
         line.split(" ")
