@@ -220,9 +220,7 @@ def _submodels(directory, speakers):
 
 def first(data, count):
     """A speaker's first utterances."""
-    return dataclasses.replace(
-        data, utterances=data.utterances[:count], tokens=data.tokens[:count]
-    )
+    return dataclasses.replace(data, utterances=data.utterances[:count])
 
 
 def _scratch(arguments, base, folder, few, count):

@@ -74,9 +74,12 @@ def pipeline(utterances, base_rate, seconds, num_batches):
     """Batches of `SPEAKERS` x `UTTERANCES`, as training reads them."""
     speakers = {}
     for slot in range(SPEAKERS):
-        own = tuple(u for u in utterances if u.speaker == f"s{slot}")
         speakers[slot] = preparation.TokenizedUtterances(
-            own, ((1, 2, 3),) * len(own)
+            tuple(
+                dataclasses.replace(u, tokens=(1, 2, 3))
+                for u in utterances
+                if u.speaker == f"s{slot}"
+            )
         )
     augment = schema.Augment()
     loader = input_pipeline.Loader(

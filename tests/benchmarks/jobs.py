@@ -266,11 +266,7 @@ def test_data(base, path, speakers):
 def first_utterances(data, count):
     """At most `count` utterances of each speaker."""
     return {
-        slot: dataclasses.replace(
-            each,
-            utterances=each.utterances[:count],
-            tokens=each.tokens[:count],
-        )
+        slot: dataclasses.replace(each, utterances=each.utterances[:count])
         for slot, each in data.items()
     }
 

@@ -133,10 +133,7 @@ class BaseTrainer:
     def _schedule_and_loader(self, data: UtterancesBySpeaker):
         values, base = self._values, self._base
         utterances = [u for speaker in sorted(data) for u in data[speaker]]
-        tokenized = preparation.TokenizedUtterances(
-            utterances=tuple(utterances),
-            tokens=tuple(each.tokens for each in utterances),
-        )
+        tokenized = preparation.TokenizedUtterances(tuple(utterances))
         planned = minibatch_schedule.MinibatchSchedule(
             slot=0,
             stream_key=STREAM_KEY,

@@ -72,7 +72,8 @@ class Loader:
         self.sample_rate = sample_rate
         # One width for the whole job, so that a step compiles once a bucket.
         self._token_bucket = token_bucket(
-            (t for data in speakers.values() for t in data.tokens), max_tokens
+            (u.tokens for data in speakers.values() for u in data.utterances),
+            max_tokens,
         )
         self.shape = (places, utterances_per_speaker)
         self._augment = augment
@@ -132,7 +133,7 @@ class Loader:
                 minibatch.speed_factors,
             )
         for row, index in enumerate(minibatch.utterances):
-            tokens = data.tokens[index]
+            tokens = data.utterances[index].tokens
             batch["tokens"][place, row, : len(tokens)] = tokens
             batch["token_lengths"][place, row] = len(tokens)
             batch["weights"][place, row] = 1.0

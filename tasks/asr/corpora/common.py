@@ -36,9 +36,7 @@ class Collector:
 
     def __init__(self, root: str | os.PathLike) -> None:
         self.root = pathlib.Path(root)
-        self.left_out = rejections.Rejections()
-        self._places = []
-        self._candidates = []
+        self._lines = manifest.Lines()
 
     def reject(
         self,
@@ -48,7 +46,7 @@ class Collector:
         utt_id: str = "",
     ) -> None:
         """Leaves out by name something that cannot be used."""
-        self.left_out.add(self._place(path), utt_id, reason, detail)
+        self._lines.left_out.add(self._place(path), utt_id, reason, detail)
 
     def add(
         self,
@@ -70,27 +68,17 @@ class Collector:
             self.reject(path, "empty transcript", utt_id=utt_id)
             return
         fields.setdefault("duration", 0.0)
-        self._places.append(self._place(path))
-        self._candidates.append(
+        self._lines.places.append(self._place(path))
+        self._lines.utterances.append(
             manifest.Utterance(
                 os.path.abspath(path), text, speaker, utt_id, **fields
             )
         )
 
     def finish(self, min_seconds: float = 0.0) -> Imported:
-        """Measures the recordings and drops what is unusable.
-
-        Args:
-            min_seconds: shorter utterances are left out.
-
-        Returns:
-            the usable utterances, and what is left out.
-        """
-        usable = inspection.measure(
-            self._places, self._candidates, self.left_out
-        )
+        """Measures the recordings and drops what is unusable or shorter."""
         long_enough = []
-        for each in usable:
+        for each in inspection.measure(self._lines):
             if each.duration < min_seconds:
                 self.reject(
                     each.audio_filepath,
@@ -100,7 +88,7 @@ class Collector:
                 )
             else:
                 long_enough.append(each)
-        return long_enough, self.left_out
+        return long_enough, self._lines.left_out
 
     def read_text(self, path: str | os.PathLike) -> str | None:
         """The text of a file, or None where it is left out by name."""

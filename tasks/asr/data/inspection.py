@@ -8,6 +8,7 @@ not end at a damaged file.
 import concurrent.futures
 import dataclasses
 import functools
+import importlib
 import os
 import typing
 from collections import abc
@@ -50,13 +51,6 @@ class Decoding:
     trim_silence: bool = False
     checked_in: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self.max_seconds > 0:
-            raise ValueError(
-                "`max_seconds` must be positive. "
-                f"Received: {self.max_seconds!r}."
-            )
-
 
 def read(
     path: str | os.PathLike,
@@ -81,11 +75,13 @@ def read(
     """
     lines = manifest.read_lines(path)
     left_out = lines.left_out
+    if any("://" in each.audio_filepath for each in lines.utterances):
+        # Here, and not in several threads at the same time.
+        importlib.import_module("tensorflow")
     if decoding is None:
-        usable = measure(lines.places, lines.utterances, left_out)
+        usable = measure(lines)
     else:
-        results = _decode_all(lines.utterances, decoding)
-        usable = _collect(lines.places, lines.utterances, results, left_out)
+        usable = _usable(lines, _decode_all(lines.utterances, decoding))
     if strict:
         left_out.raise_if_any(f"manifest {path}")
     if not usable:
@@ -102,51 +98,35 @@ def name_lost(
     after: abc.Iterable[manifest.Utterance],
     left_out: rejections.Rejections,
 ) -> None:
-    """Leaves out by name the speakers who are in `before` and not in `after`.
+    """Adds the speakers who are in `before` and not in `after` to `left_out`.
 
     Args:
         path: the manifest.
-        left_out: grows.
     """
     lost = {each.speaker for each in before} - {each.speaker for each in after}
     for speaker in sorted(lost):
         left_out.add(os.fspath(path), speaker, NOTHING_USABLE)
 
 
-def measure(
-    places: abc.Sequence[str],
-    utterances: abc.Sequence[manifest.Utterance],
-    left_out: rejections.Rejections,
-) -> list[manifest.Utterance]:
-    """Fills in the utterances' durations and drops what is unusable.
+def measure(lines: manifest.Lines) -> list[manifest.Utterance]:
+    """The usable utterances, in order, with their durations.
 
-    Args:
-        places: where each utterance was found.
-        utterances: a duration of 0 means to the end of the recording.
-        left_out: grows.
-
-    Returns:
-        the usable utterances, in order.
+    A duration of 0 means to the end of the recording. What is unusable is added
+    to `lines.left_out`.
     """
-    paths = list(dict.fromkeys(each.audio_filepath for each in utterances))
-    found = dict(
-        zip(paths, _in_parallel(_seconds, paths, "Measuring"), strict=True)
-    )
-    results = [
-        _measured(each, found[each.audio_filepath]) for each in utterances
-    ]
-    return _collect(places, utterances, results, left_out)
+    paths = list(dict.fromkeys(u.audio_filepath for u in lines.utterances))
+    measured = _in_parallel(_seconds, paths, "Measuring")
+    found = dict(zip(paths, measured, strict=True))
+    results = [_measured(u, found[u.audio_filepath]) for u in lines.utterances]
+    return _usable(lines, results)
 
 
-def _collect(
-    places: abc.Sequence[str],
-    utterances: abc.Sequence[manifest.Utterance],
-    results: abc.Iterable[check_cache.Result],
-    left_out: rejections.Rejections,
+def _usable(
+    lines: manifest.Lines, results: abc.Iterable[check_cache.Result]
 ) -> list[manifest.Utterance]:
     first_places, usable = {}, []
     for place, utterance, result in zip(
-        places, utterances, results, strict=True
+        lines.places, lines.utterances, results, strict=True
     ):
         key = (utterance.speaker, utterance.utt_id)
         if key in first_places:
@@ -155,7 +135,7 @@ def _collect(
                 f"speaker {utterance.speaker}, as {first_places[key]}",
             )
         if isinstance(result, rejections.UnusableError):
-            left_out.add(
+            lines.left_out.add(
                 place, utterance.utt_id, result.reason, result.described
             )
         else:
@@ -237,17 +217,14 @@ def _decoded(
     max_seconds: float,
     trim: silence.Trimmer | None,
 ) -> check_cache.Result:
-    path = utterance.audio_filepath
+    path, offset = utterance.audio_filepath, utterance.offset
     too_long = "longer than the base model takes"
     if utterance.duration > max_seconds:
         length = f"{utterance.duration:.2f} s, at most {max_seconds:g} s"
         return rejections.UnusableError(too_long, length, path)
     try:
         samples, rate = audio.load(
-            path,
-            utterance.offset,
-            utterance.duration or None,
-            max_seconds,
+            path, offset, utterance.duration or None, max_seconds
         )
     except rejections.UnusableError as error:
         if error.reason == audio.TOO_LONG:
@@ -266,7 +243,6 @@ def _decoded(
     # Silence with a constant offset is silence.
     if np.ptp(samples) < 2 * SILENCE_PEAK:
         return rejections.UnusableError("silence from start to end", where=path)
-    offset = utterance.offset
     if trim is not None:
         start, stop = trim(samples, rate)
         if stop - start < len(samples):

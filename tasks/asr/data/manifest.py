@@ -74,17 +74,19 @@ class Utterance:
 
 @dataclasses.dataclass(frozen=True)
 class Lines:
-    """A manifest's lines, before anybody has looked at its recordings.
+    """Utterances whose recordings nobody has looked at yet.
 
     Attributes:
         places: where each utterance was found, such as `train.jsonl:7`.
         utterances: `duration` is 0 where the line has none.
-        left_out: the lines that are no utterances.
+        left_out: what is no utterance.
     """
 
-    places: list[str]
-    utterances: list[Utterance]
-    left_out: rejections.Rejections
+    places: list[str] = dataclasses.field(default_factory=list)
+    utterances: list[Utterance] = dataclasses.field(default_factory=list)
+    left_out: rejections.Rejections = dataclasses.field(
+        default_factory=rejections.Rejections
+    )
 
 
 def read_lines(path: str | os.PathLike) -> Lines:
@@ -100,7 +102,7 @@ def read_lines(path: str | os.PathLike) -> Lines:
     path = os.fspath(path)
     local = "://" not in path
     folder, name = os.path.split(os.path.abspath(path) if local else path)
-    lines = Lines([], [], rejections.Rejections())
+    lines = Lines()
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             # Windows editors put a byte order mark before the first line.

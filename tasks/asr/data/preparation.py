@@ -20,14 +20,6 @@ class TokenizedUtterances:
     """Utterances with the tokens of their transcripts."""
 
     utterances: tuple[manifest.Utterance, ...]
-    tokens: tuple[tuple[int, ...], ...]
-
-    def __post_init__(self) -> None:
-        if len(self.tokens) != len(self.utterances):
-            raise ValueError(
-                f"`tokens` must be as many as the {len(self.utterances)} "
-                f"utterances. Received: {len(self.tokens)}."
-            )
 
     def num_samples(self, base: base_model.BaseModel) -> list[int]:
         """The length of each utterance, in samples."""
@@ -255,7 +247,6 @@ def by_slot(
             speaker=speaker,
             slot=slot,
             utterances=tuple(utterances[speaker]),
-            tokens=tuple(each.tokens for each in utterances[speaker]),
         )
         for slot, speaker in enumerate(speakers)
         if utterances.get(speaker)

@@ -51,7 +51,7 @@ class Speech:
             for speaker, seconds in bucket_seconds.items()
         }
         self._token_bucket = input_pipeline.token_bucket(
-            (t for data in speakers.values() for t in data.tokens),
+            (u.tokens for data in speakers.values() for u in data.utterances),
             base.max_tokens,
         )
         self.num_samples = {
@@ -156,7 +156,7 @@ class Speech:
             batch["activation_paddings"][place, :count] = paddings
             batch["weights"][place, :count] = 1.0
             for row, index in enumerate(indices):
-                tokens = self._speakers[speaker].tokens[index]
+                tokens = self._speakers[speaker].utterances[index].tokens
                 batch["tokens"][place, row, : len(tokens)] = tokens
                 batch["token_lengths"][place, row] = len(tokens)
         return batch

@@ -316,7 +316,5 @@ def _joined(train, dev):
     if dev is None:
         return train
     return dataclasses.replace(
-        train,
-        utterances=train.utterances + dev.utterances,
-        tokens=train.tokens + dev.tokens,
+        train, utterances=train.utterances + dev.utterances
     )

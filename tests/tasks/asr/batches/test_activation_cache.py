@@ -1,6 +1,7 @@
 """Kept activations are those of the recording as it is, and fit on the disk."""
 
 import collections
+import dataclasses
 import os
 import shutil
 
@@ -51,7 +52,8 @@ class Lower:
 def speakers(tmp_path):
     path = tiny.recordings(tmp_path, ("ann",), 3)
     utterances, _ = inspection.read(path)
-    return {0: preparation.TokenizedUtterances(tuple(utterances), ((1,),) * 3)}
+    utterances = [dataclasses.replace(u, tokens=(1,)) for u in utterances]
+    return {0: preparation.TokenizedUtterances(tuple(utterances))}
 
 
 def _group(*indices):

@@ -1,5 +1,7 @@
 """What a batch draws: of its own speaker and step, and of nothing else."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -19,8 +21,11 @@ def speakers(tmp_path_factory):
     utterances, _ = inspection.read(path)
     return {
         slot: preparation.TokenizedUtterances(
-            tuple(u for u in utterances if u.speaker == name),
-            ((1,),) * 2,
+            tuple(
+                dataclasses.replace(u, tokens=(1,))
+                for u in utterances
+                if u.speaker == name
+            )
         )
         for slot, name in enumerate(("ann", "bob"))
     }

@@ -305,9 +305,8 @@ def test_tokens_go_with_their_utterances(folder):
     data = prepare(folder).train[0]
     tokenize = Base().tokenize
     assert [each.text for each in data.utterances] == ["on", "off", "go"]
-    for utterance, tokens in zip(data.utterances, data.tokens, strict=True):
-        assert list(tokens) == list(utterance.tokens)
-        assert list(tokens) == list(tokenize(utterance.text))
+    for utterance in data.utterances:
+        assert list(utterance.tokens) == list(tokenize(utterance.text))
 
 
 def test_silence_is_trimmed_where_the_experiment_says_so(folder):

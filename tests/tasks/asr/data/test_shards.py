@@ -157,8 +157,11 @@ def batch(utterances):
     """A training batch of both speakers, with speed perturbation and masks."""
     speakers = {
         slot: preparation.TokenizedUtterances(
-            utterances=tuple(u for u in utterances if u.speaker == speaker),
-            tokens=((1, 2),) * 4,
+            tuple(
+                dataclasses.replace(u, tokens=(1, 2))
+                for u in utterances
+                if u.speaker == speaker
+            )
         )
         for slot, speaker in enumerate(["ann", "bob"])
     }

@@ -100,7 +100,6 @@ def uneven(tmp_path_factory):
         speech[speaker] = dataclasses.replace(
             data,
             utterances=tuple(data.utterances[place] for place in order),
-            tokens=tuple(data.tokens[place] for place in order),
         )
     return base, enrolments.space(base, True), speech
 
@@ -183,7 +182,6 @@ def test_a_speaker_is_heard_at_its_own_lengths_whoever_tries_what(uneven):
     first = dataclasses.replace(
         speech["bob"],
         utterances=speech["bob"].utterances[:2],
-        tokens=speech["bob"].tokens[:2],
     )
     coarse = lengths("bob", {"bob": first})
     assert coarse == lengths("bob", {"bob": first, "cy": speech["cy"]})
@@ -445,9 +443,7 @@ def test_dev_utterances_judge_and_a_single_one_is_judged_by_itself(
 ):
     dev = enrolments.speech(base, tmp_path, ("ann",), 2, seed=3)
     data = speech["bob"]
-    one = dataclasses.replace(
-        data, utterances=data.utterances[:1], tokens=data.tokens[:1]
-    )
+    one = dataclasses.replace(data, utterances=data.utterances[:1])
     ann, bob = enrol.enrol(
         spaces[False],
         base,
@@ -494,7 +490,7 @@ def test_a_space_of_another_base_is_refused(spaces, speech):
 def test_nobody_and_a_speaker_without_speech_are_refused(base, spaces, speech):
     with pytest.raises(ValueError, match="nobody to enrol"):
         enrol.enrol(spaces[False], base, {})
-    empty = dataclasses.replace(speech["ann"], utterances=(), tokens=())
+    empty = dataclasses.replace(speech["ann"], utterances=())
     with pytest.raises(ValueError, match="'ann' has no usable utterance"):
         enrol.enrol(spaces[False], base, {"ann": empty})
 
@@ -541,7 +537,7 @@ def test_a_text_is_heard_no_further_than_its_transcript_asks(
         enrol.enrol(spaces[True], base, ann, values=enrolments.QUICK)
     finally:
         tf.config.run_functions_eagerly(False)
-    assert seen == {4 * len(tokens) + 8 for tokens in ann["ann"].tokens}
+    assert seen == {4 * len(u.tokens) + 8 for u in ann["ann"].utterances}
 
 
 def test_auto_tries_a_full_slot_only_with_data_enough():
