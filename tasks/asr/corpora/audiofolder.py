@@ -26,12 +26,11 @@ _COLUMNS = {
 def read(root: str | os.PathLike, speaker: str = "") -> common.Imported:
     """Imports every metadata table below a folder.
 
+    A split is what the table's folder is called.
+
     Args:
         root: the folder that `load_dataset("audiofolder", data_dir=...)` takes.
         speaker: the speaker of lines that name none.
-
-    Returns:
-        utterances and rejections. The split is that of the folder's name.
 
     Raises:
         ValueError: there is no table, or two in one folder, or it lacks a

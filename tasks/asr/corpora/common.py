@@ -1,8 +1,7 @@
 """Shared by all importers: candidates, text files, labels.
 
-An importer is a function of the corpus's folder and of its own keyword
-options. It returns the usable utterances and names everything else that looked
-like data.
+An importer takes the corpus's folder and keyword options of its own. It returns
+the usable utterances and names everything else that looked like data.
 """
 
 import collections
@@ -56,10 +55,9 @@ class Collector:
         utt_id: str,
         **fields: typing.Any,
     ) -> None:
-        """Adds a candidate; its audio is looked at by `finish`.
+        """Adds a candidate, unless its transcript is empty.
 
         Args:
-            text: the transcript; an empty one is left out by name.
             **fields: further fields of `manifest.Utterance`; the duration is
                 the file's unless it is given.
         """
@@ -127,34 +125,25 @@ def entries(path: str | os.PathLike) -> list[pathlib.Path]:
 
 def audio_files(path: str | os.PathLike) -> list[pathlib.Path]:
     """The audio files in a folder, in order of name."""
-    return [
-        each
-        for each in entries(path)
-        if each.suffix.lower() in AUDIO_EXTENSIONS
-    ]
+    found = entries(path)
+    return [each for each in found if each.suffix.lower() in AUDIO_EXTENSIONS]
 
 
 def split_name(folder_name: str) -> str:
     """A folder name's meaning: "train", "dev", "test", or "" if none."""
     words = folder_name.lower().replace("_", "-").split("-")
     for split, names in {
-        "train": ("train", "training"),
-        "dev": ("dev", "valid", "validation", "val", "development"),
-        "test": ("test", "testing", "eval"),
+        "train": {"train", "training"},
+        "dev": {"dev", "valid", "validation", "val", "development"},
+        "test": {"test", "testing", "eval"},
     }.items():
-        if any(name in words for name in names):
+        if not names.isdisjoint(words):
             return split
     return ""
 
 
 def read_labels(path: str | os.PathLike) -> Labels:
-    """Reads a user's table of speakers.
-
-    Args:
-        path: CSV with the columns speaker, severity and optionally etiology.
-
-    Returns:
-        `{speaker: (severity, etiology)}`.
+    """Reads a user's table: CSV of speaker, severity and optionally etiology.
 
     Raises:
         OSError: the file cannot be read.
@@ -199,26 +188,24 @@ def _read_labels(path: str | os.PathLike) -> Labels:
 def with_labels(
     utterances: abc.Iterable[manifest.Utterance], labels: Labels
 ) -> list[manifest.Utterance]:
-    """Utterances with the labels of their speakers.
-
-    Args:
-        labels: as `read_labels` returns them; a label there wins over the
-            corpus's own, an empty one does not.
-    """
-    return [
-        dataclasses.replace(
-            each,
-            severity=labels.get(each.speaker, ("", ""))[0] or each.severity,
-            etiology=labels.get(each.speaker, ("", ""))[1] or each.etiology,
+    """A label wins over the corpus's own, an empty one does not."""
+    labelled = []
+    for each in utterances:
+        severity, etiology = labels.get(each.speaker, ("", ""))
+        labelled.append(
+            dataclasses.replace(
+                each,
+                severity=severity or each.severity,
+                etiology=etiology or each.etiology,
+            )
         )
-        for each in utterances
-    ]
+    return labelled
 
 
 def lowercased(
     utterances: abc.Iterable[manifest.Utterance],
 ) -> list[manifest.Utterance]:
-    """Utterances whose transcripts are not all capitals any more."""
+    """Transcripts that are all capitals become lower case."""
     return [
         dataclasses.replace(each, text=each.text.lower())
         if each.text.isupper()
@@ -241,15 +228,11 @@ def summary(utterances: list[manifest.Utterance], labels: Labels) -> str:
             severity or "no label" for severity in speakers.values()
         ),
     }.items():
-        counts = collections.Counter(values)
-        lines.append(
-            f"{title}: "
-            + ", ".join(f"{name} {counts[name]}" for name in sorted(counts))
-        )
+        counts = sorted(collections.Counter(values).items())
+        listed = ", ".join(f"{name} {count}" for name, count in counts)
+        lines.append(f"{title}: {listed}")
     strangers = sorted(labels.keys() - speakers.keys())
     if strangers:
-        lines.append(
-            "In the severity table and not in the manifest: "
-            + ", ".join(strangers)
-        )
+        listed = ", ".join(strangers)
+        lines.append(f"In the severity table and not in the manifest: {listed}")
     return "\n".join(lines) + "\n"

@@ -20,9 +20,6 @@ def read(root: str | os.PathLike, speaker: str = "") -> common.Imported:
         speaker: name of the speaker; by default the folder's name. Not for
             several people's folders, which name their speakers themselves.
 
-    Returns:
-        utterances and rejections; `utt_id` is the phrase's index.
-
     Raises:
         ValueError: `speaker` is given for a folder of several people.
     """

@@ -51,14 +51,12 @@ def fetch(
     Args:
         output_dir: local folder, absent or empty, or made by the very same
             request, which is then left as it is.
-        fractions: shares of the phrases in train, dev and test.
-        seed: another seed chooses other phrases.
+        fractions, seed: as for `splits.assign`.
         packages_dir: folder with the two .deb files; downloaded if None.
 
     Returns:
-        `(metadata, left_out, made)`: the content of recordings.json, with
-        `num_utterances` and `seconds`; `rejections.Rejections`; and whether
-        it was made now (`left_out` is empty otherwise).
+        the content of recordings.json; what is left out; and whether it was
+        made now (nothing is left out otherwise).
 
     Raises:
         ValueError: a system tool is missing.
@@ -101,11 +99,7 @@ def fetch(
 
 
 def read_texts(path: str | os.PathLike) -> dict[str, str]:
-    """The transcripts, `key: text` a line, as a dictionary.
-
-    Args:
-        path: the gzipped file; lines that start with `;` are comments.
-    """
+    """Transcripts by key, from a gzipped file of `key: text` and `;comment`."""
     with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
         pairs = (line.partition(":") for line in file if line[0] != ";")
         return {
@@ -200,7 +194,6 @@ def _convert(
     folder: pathlib.Path,
     left_out: rejections.Rejections,
 ) -> list[manifest.Utterance]:
-    """Decodes and writes what is usable; returns the utterances."""
     (folder / "audio").mkdir()
     utterances = []
     paths = sorted(sounds.rglob("*.g722"))
@@ -214,6 +207,7 @@ def _convert(
             left_out.add(f"{key}.g722", utt_id, error.reason, error.detail)
             continue
         target = folder / "audio" / f"{utt_id}.flac"
+        # Encoded in memory: soundfile hides why a file cannot be written.
         flac = io.BytesIO()
         soundfile.write(flac, samples, SAMPLE_RATE, "PCM_16", format="FLAC")
         target.write_bytes(flac.getvalue())

@@ -13,12 +13,8 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
     """Imports a Kaldi data folder.
 
     Args:
-        root: the folder.
         audio_root: what relative paths in wav.scp start from; by default the
             folder itself.
-
-    Returns:
-        utterances and rejections.
 
     Raises:
         ValueError: one of wav.scp, text and utt2spk is missing.
@@ -26,9 +22,7 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
     collector = common.Collector(root)
     for name in ("wav.scp", "text", "utt2spk"):
         if not (collector.root / name).is_file():
-            raise ValueError(
-                f"{root} is no Kaldi data folder: it has no {name}"
-            )
+            raise ValueError(f"{root} is no Kaldi data folder: no {name}")
     texts = _table(collector, "text")
     speakers = _table(collector, "utt2spk")
     recordings = _table(collector, "wav.scp")

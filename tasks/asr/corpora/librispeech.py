@@ -9,13 +9,9 @@ from tasks.asr.corpora import common
 
 
 def read(root: str | os.PathLike) -> common.Imported:
-    """Imports LibriSpeech.
+    """Imports the folder of the splits, or one such as train-clean-100.
 
-    Args:
-        root: the folder of the splits, or one split such as train-clean-100.
-
-    Returns:
-        utterances and rejections; `session` is the chapter.
+    An utterance's `session` is the chapter.
     """
     collector = common.Collector(root)
     # The archives unpack into a folder of their own.

@@ -39,27 +39,20 @@ def options(name: str) -> list[str]:
 
 def listing() -> str:
     """The layouts of all corpora, and the options of their importers."""
-    parts = []
-    for name in CORPORA:
-        taken = ", ".join(f"--{each}" for each in options(name))
-        parts.append(
-            f"--from={name}\n{layout(name)}\nOptions: {taken or 'none'}\n"
-        )
-    return "\n".join(parts)
+    return "\n".join(
+        f"--from={name}\n{layout(name)}\nOptions: {_flags(name) or 'none'}\n"
+        for name in CORPORA
+    )
+
+
+def _flags(name: str) -> str:
+    return ", ".join(f"--{each}" for each in options(name))
 
 
 def read(
     name: str, root: str | os.PathLike, **given: object
 ) -> common.Imported:
-    """Imports a corpus.
-
-    Args:
-        name: a key of `CORPORA`.
-        root: the corpus's folder.
-        **given: options of that importer.
-
-    Returns:
-        the usable utterances, and what is left out.
+    """Imports a corpus, with options of its importer.
 
     Raises:
         ValueError: no such corpus or option, or nothing usable below `root`.
@@ -72,10 +65,9 @@ def read(
         )
     unknown = sorted(given.keys() - set(options(name)))
     if unknown:
-        takes = ", ".join(f"--{option}" for option in options(name))
         raise ValueError(
             f"--{unknown[0]} means nothing for {name}; it takes "
-            f"{takes or 'no option'}"
+            f"{_flags(name) or 'no option'}"
         )
     if not os.path.exists(root):
         raise FileNotFoundError(f"corpus folder {root} does not exist")

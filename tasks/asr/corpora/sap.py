@@ -19,15 +19,15 @@ def read(
 ) -> common.Imported:
     """Imports the project's folders.
 
+    Utterances with words that nobody could understand (`{w:2}`, `{u:...}`) are
+    left out.
+
     Args:
         root: the folder of `processed` or `raw` (the first is preferred where
             both are), or either of them, or one split.
         keep_disfluencies: keep the words in `(...)`, which were said and not
             meant: repetitions, false starts.
 
-    Returns:
-        utterances and rejections. Utterances with words that nobody could
-        understand (`{w:2}`, `{u:...}`) are left out.
     """
     collector = common.Collector(root)
     for folder in _speakers(collector.root):
@@ -91,12 +91,10 @@ def _load(collector, path):
     except (ValueError, RecursionError) as error:
         collector.reject(path, "not JSON", str(error))
         return None
-    if not isinstance(record, dict) or not isinstance(
-        record.get("Files"), list
-    ):
-        collector.reject(path, "JSON without a list of Files")
-        return None
-    return record
+    if isinstance(record, dict) and isinstance(record.get("Files"), list):
+        return record
+    collector.reject(path, "JSON without a list of Files")
+    return None
 
 
 def _add_item(collector, folder, item, named, keep_disfluencies, fields):
@@ -135,10 +133,6 @@ def clean(transcript: str, keep_disfluencies: bool = False) -> str | None:
     `#dis` at the start and `[noise]` go; `{w:2}` and `{u:...}` are words that
     nobody understood; `{x:word}` and `(x:word)` stand for the word; `(words)`
     are disfluencies; `~C ~B` is spelt out and becomes `CB`.
-
-    Args:
-        transcript: as in the JSON.
-        keep_disfluencies: keep the words in `(...)`.
 
     Returns:
         the words, maybe "", or None if some of them were not understood.

@@ -26,7 +26,7 @@ _READ_AS = re.compile(r"\s*\[\s*as in\b[^\]]*\]", re.IGNORECASE)
 def read(
     root: str | os.PathLike, mic: str = "head", strip_comments: bool = False
 ) -> common.Imported:
-    """Imports TORGO, with or without its group folders.
+    """Imports TORGO; `etiology` is "control" for the controls.
 
     Args:
         root: the folder of the speakers or of the groups F, FC, M, MC.
@@ -35,11 +35,6 @@ def read(
         strip_comments: take `tear [as in tear up that paper]` as `tear`
             instead of leaving it out.
 
-    Returns:
-        utterances and rejections; `etiology` is "control" for the controls.
-
-    Raises:
-        ValueError: `mic` is unknown.
     """
     mic = mic or "head"
     if mic not in MICS:

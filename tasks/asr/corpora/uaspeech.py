@@ -30,18 +30,14 @@ def read(
 ) -> common.Imported:
     """Imports UASpeech.
 
+    `etiology` is "control" for the controls, `session` is the block.
+
     Args:
         root: the folder of `audio` and `mlf`.
         mic: "M5", or several as "M3,M5"; by default all.
         audio_version: "original", "normalized" or "noisereduce", or how a
             folder in `audio` begins.
 
-    Returns:
-        utterances and rejections; `etiology` is "control" for the controls,
-        `session` is the block.
-
-    Raises:
-        ValueError: no such version, or `mic` is unknown.
     """
     mics = {name.strip().upper() for name in mic.split(",") if name.strip()}
     odd = sorted(mics.difference(MICS))
@@ -117,9 +113,8 @@ def _words(collector, speaker):
     if not path.exists():
         collector.reject(path, "no MLF of the speaker", speaker)
         return {}
-    text = collector.read_text(path)
     words, stem, said = {}, None, []
-    for line in (text or "").split("\n"):
+    for line in (collector.read_text(path) or "").split("\n"):
         line = line.strip()
         if line.startswith('"'):
             stem, said = line.strip('"').rpartition("/")[2], []

@@ -20,7 +20,7 @@ from tasks.asr.data import decoder, rejections, tfrecord
 
 # Far above any audio in [-1, 1], far below integers that nobody scaled.
 MAX_AMPLITUDE = 16.0
-# The reason of an error where `max_seconds` is passed.
+# The reason of an error beyond `max_seconds`.
 TOO_LONG = "recording is too long"
 
 # Enough for the header of a FLAC file.
@@ -102,15 +102,11 @@ def read(
 ) -> np.ndarray:
     """Decodes, and resamples to the rate that is asked for.
 
-    Args:
-        source, offset, duration, max_seconds: as for `load`.
-        sample_rate: samples per second of the result.
+    Arguments and errors are those of `load`; nothing left after resampling is
+    an error, too.
 
     Returns:
         float32 mono `[samples]`, contiguous.
-
-    Raises:
-        UnusableError: as `load`, or nothing is left after resampling.
     """
     samples, own_rate = load(source, offset, duration, max_seconds)
     if own_rate != sample_rate:
@@ -127,10 +123,7 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
 
     Args:
         samples: float32 `[samples]`.
-        factor: 1.1 is 10 % faster and shorter; 1.0 changes nothing.
-
-    Returns:
-        float32 `[samples / factor]`; the input itself when `factor` is 1.
+        factor: 1.1 is 10 % faster and shorter; 1 returns the input itself.
 
     Raises:
         ValueError: `factor` is not a positive number.

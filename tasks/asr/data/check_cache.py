@@ -47,7 +47,6 @@ class KeptChecks:
         return dataclasses.replace(utterance, offset=offset, duration=duration)
 
     def add(self, utterance: manifest.Utterance, result: Result) -> None:
-        """Adds what was found in an utterance."""
         file = self._file(utterance)
         # Of a file that is missing there is nothing to recognise later.
         if not self._path or file is None:
@@ -60,17 +59,12 @@ class KeptChecks:
         self._is_new = True
 
     def save(self) -> None:
-        """Writes the results if any is new.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Writes the results if any is new."""
         if self._path and self._is_new:
-            lines = (
-                json.dumps([key, *found], ensure_ascii=False)
+            text = "".join(
+                json.dumps([key, *found], ensure_ascii=False) + "\n"
                 for key, found in self._kept.items()
             )
-            text = "".join(f"{line}\n" for line in lines)
             files.write_atomically(self._path, text.encode())
 
     def _key(self, utterance: manifest.Utterance) -> tuple:
@@ -80,8 +74,8 @@ class KeptChecks:
     def _file(self, utterance: manifest.Utterance) -> list[int] | None:
         """The size and the time of a recording's file, looked up once."""
         path = utterance.audio_filepath
-        record = tfrecord.parse(path)
-        path = record[0] if record else path
+        if record := tfrecord.parse(path):
+            path = record[0]
         if path not in self._files:
             found = files.size_and_time(path)
             self._files[path] = found and list(found)

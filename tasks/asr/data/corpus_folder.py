@@ -12,12 +12,11 @@ from tasks.asr.data import manifest, splits
 def existing(
     path: str | os.PathLike, name: str, request: abc.Mapping[str, object]
 ) -> dict | None:
-    """What an earlier, equal request has left at `path`.
+    """What an earlier, equal request has left in the folder `path`.
 
     Args:
-        path: the folder.
         name: the JSON file in it that holds the key `request`.
-        request: dictionary of JSON values that fixes the folder's content.
+        request: JSON values that fix the folder's content.
 
     Returns:
         the JSON file's content; None if it is not there.
@@ -53,11 +52,7 @@ def write_manifests(
     utterances: abc.Sequence[manifest.Utterance],
     by_split: bool,
 ) -> None:
-    """Writes manifest.jsonl and, if wanted, one manifest per split.
-
-    Args:
-        by_split: also write train.jsonl, dev.jsonl and test.jsonl.
-    """
+    """Writes manifest.jsonl and, `by_split`, one manifest per split."""
     parts = {"manifest.jsonl": utterances}
     if by_split:
         for split in splits.SPLITS:

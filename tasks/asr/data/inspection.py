@@ -57,16 +57,13 @@ def read(
     strict: bool = False,
     decoding: Decoding | None = None,
 ) -> tuple[list[manifest.Utterance], rejections.Rejections]:
-    """Reads a manifest and looks at its recordings.
+    """Reads a manifest's usable utterances, and what is left out.
 
     Args:
         path: the JSONL file, or its address in a bucket (`gs://`), where the
             recordings are records of shards.
         strict: refuse the manifest if any line of it is unusable.
         decoding: decode every utterance; None looks at lengths alone.
-
-    Returns:
-        the usable utterances, in the file's order, and what is left out.
 
     Raises:
         OSError: there is no such file.
@@ -98,11 +95,7 @@ def name_lost(
     after: abc.Iterable[manifest.Utterance],
     left_out: rejections.Rejections,
 ) -> None:
-    """Adds the speakers who are in `before` and not in `after` to `left_out`.
-
-    Args:
-        path: the manifest.
-    """
+    """Adds speakers who are in `before` and not in `after` to `left_out`."""
     lost = {each.speaker for each in before} - {each.speaker for each in after}
     for speaker in sorted(lost):
         left_out.add(os.fspath(path), speaker, NOTHING_USABLE)
@@ -192,7 +185,6 @@ def _measured(
 def _decode_all(
     utterances: abc.Sequence[manifest.Utterance], decoding: Decoding
 ) -> list[check_cache.Result]:
-    """Decodes what no earlier start has decoded."""
     trim = silence.trimmer() if decoding.trim_silence else None
     kept = check_cache.KeptChecks(
         decoding.checked_in, decoding.max_seconds, decoding.trim_silence

@@ -90,10 +90,7 @@ class Lines:
 
 
 def read_lines(path: str | os.PathLike) -> Lines:
-    """Reads a manifest without its recordings.
-
-    Args:
-        path: the JSONL file, or its address in a bucket (`gs://`).
+    """Reads a manifest, a file or in a bucket, without its recordings.
 
     Raises:
         OSError: there is no such file.
@@ -124,15 +121,7 @@ def read_lines(path: str | os.PathLike) -> Lines:
 
 
 def write(path: str | os.PathLike, utterances: abc.Iterable[Utterance]) -> None:
-    """Writes a manifest; it appears complete or not at all.
-
-    Args:
-        path: the JSONL file. Audio below its folder gets a relative path, so
-            that the folder can be moved.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Writes a manifest; it appears complete or not at all."""
     path = os.fspath(path)
     files.write_together({path: dumps(utterances, os.path.dirname(path))})
 
@@ -140,7 +129,10 @@ def write(path: str | os.PathLike, utterances: abc.Iterable[Utterance]) -> None:
 def dumps(
     utterances: abc.Iterable[Utterance], folder: str | os.PathLike
 ) -> str:
-    """The text of a manifest that is to lie in `folder`."""
+    """The text of a manifest that is to lie in `folder`.
+
+    Audio below the folder gets a relative path, so that it can be moved.
+    """
     folder = os.path.abspath(folder or ".")
     return "".join(
         json.dumps(_fields(each, folder), ensure_ascii=False) + "\n"
@@ -149,14 +141,11 @@ def dumps(
 
 
 def parse(line: bytes, folder: str) -> Utterance:
-    """Reads one line.
+    """Reads one line; `utt_id` is "" and `duration` 0 where it has none.
 
     Args:
         folder: absolute path, or an address such as `gs://bucket/folder`, that
             relative audio paths start from.
-
-    Returns:
-        an `Utterance`; `utt_id` is "" and `duration` 0 where the line has none.
 
     Raises:
         UnusableError: says what is wrong with the line.
@@ -191,12 +180,12 @@ def parse(line: bytes, folder: str) -> Utterance:
         raise rejections.UnusableError(
             "`simulated` is not true or false", repr(simulated)
         )
-    speaker = _label(fields, "speaker")
-    if not speaker:
-        raise rejections.UnusableError("`speaker` is empty")
     labels: dict[str, typing.Any] = {
         key: _label(fields, key) for key in _LABELS
     }
+    speaker = _label(fields, "speaker")
+    if not speaker:
+        raise rejections.UnusableError("`speaker` is empty")
     return Utterance(
         audio_filepath=_located(folder, filename),
         text=text.strip(),

@@ -45,8 +45,7 @@ class Corpus:
 
     Attributes:
         speakers: ids in slot order.
-        train: by slot.
-        dev: the same, for the speakers that have any.
+        train, dev: by slot; in `dev` those speakers who have any.
         digests: speaker to the SHA-256 of what the speaker trains on.
         left_out: what cannot be used.
     """
@@ -66,11 +65,9 @@ def prepare(
     strict: bool = False,
     checked_in: str | None = None,
 ) -> Corpus:
-    """Reads and checks the manifests of a job.
+    """Reads and checks the manifests of a job, of which dev may be "".
 
     Args:
-        base: its longest utterance and its tokens count.
-        train_manifest, dev_manifest: paths; no dev if empty.
         strict: refuse if anything is unusable.
         checked_in: see `read_speakers`.
 
@@ -116,15 +113,15 @@ def prepare(
             f"{left_out.summary()}"
         )
     speakers = tuple(sorted(train))
+    digests = {
+        each: digest(train[each], dev.get(each, [])) for each in speakers
+    }
     return Corpus(
-        speakers=speakers,
-        train=by_slot(speakers, train),
-        dev=by_slot(speakers, dev),
-        digests={
-            speaker: digest(train[speaker], dev.get(speaker, []))
-            for speaker in speakers
-        },
-        left_out=left_out,
+        speakers,
+        by_slot(speakers, train),
+        by_slot(speakers, dev),
+        digests,
+        left_out,
     )
 
 
@@ -154,18 +151,14 @@ def read_speakers(
     trim_silence: bool = False,
     checked_in: str | None = None,
 ) -> BySpeaker:
-    """A manifest's usable utterances, with their tokens.
+    """A manifest's utterances that the base can take, with their tokens.
 
     Speakers who have none are left out by name, beside their utterances.
 
     Args:
-        base: the model that must be able to take them.
-        path: the manifest.
         left_out: grows.
         speed_factors: augmentation changes lengths by these.
-        trim_silence: see `schema.Data`.
-        checked_in: folder that keeps what was found out about recordings, so
-            that the next start need not decode them again; None keeps nothing.
+        trim_silence, checked_in: see `inspection.Decoding`.
     """
     slowest = min(1.0, *speed_factors)
     fastest = 1.0 / max(1.0, *speed_factors)
@@ -177,19 +170,16 @@ def read_speakers(
     )
     left_out.extend(unusable)
     speakers = collections.defaultdict(list)
-    for utterance in utterances:
+    for each in utterances:
         try:
-            tokens = _tokens(base, utterance, fastest)
+            tokens = _tokens(base, each, fastest)
         except rejections.UnusableError as error:
             left_out.add(
-                utterance.audio_filepath,
-                utterance.utt_id,
-                error.reason,
-                error.detail,
+                each.audio_filepath, each.utt_id, error.reason, error.detail
             )
         else:
-            speakers[utterance.speaker].append(
-                dataclasses.replace(utterance, tokens=tokens)
+            speakers[each.speaker].append(
+                dataclasses.replace(each, tokens=tokens)
             )
     usable = [each for speaker in speakers.values() for each in speaker]
     inspection.name_lost(path, utterances, usable, left_out)
@@ -199,13 +189,10 @@ def read_speakers(
 def _tokens(
     base: base_model.BaseModel, utterance: manifest.Utterance, fastest: float
 ) -> tuple[int, ...]:
-    """What the base model is to write.
+    """The transcript's tokens; an error where the base cannot write them.
 
     Args:
         fastest: what the fastest speech leaves of the duration.
-
-    Raises:
-        UnusableError: the base model cannot write the transcript.
     """
     try:
         tokens = tuple(base.tokenize(utterance.text))
@@ -236,18 +223,9 @@ def by_slot(
     speakers: abc.Sequence[str],
     utterances: abc.Mapping[str, abc.Sequence[manifest.Utterance]],
 ) -> BySlot:
-    """Gives each speaker that has utterances a slot.
-
-    Args:
-        speakers: ids in slot order.
-        utterances: by speaker, as `read_speakers` returns them.
-    """
+    """What `read_speakers` found of speakers who are given in slot order."""
     return {
-        slot: SpeakerUtterances(
-            speaker=speaker,
-            slot=slot,
-            utterances=tuple(utterances[speaker]),
-        )
+        slot: SpeakerUtterances(tuple(utterances[speaker]), speaker, slot)
         for slot, speaker in enumerate(speakers)
         if utterances.get(speaker)
     }

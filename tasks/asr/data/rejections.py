@@ -8,7 +8,7 @@ class UnusableError(ValueError):
     """Why something cannot be used.
 
     Attributes:
-        reason: what is wrong in general, in the same words for the same fault.
+        reason: what is wrong, in the same words for the same fault.
         detail: what is wrong with this very one, or "".
         where: the path of what is unusable, or "".
     """
@@ -32,8 +32,7 @@ class Rejection:
     Attributes:
         where: the place to look at, such as `manifest.jsonl:12` or a path.
         utt_id: the utterance, or "" where none is known yet.
-        reason: what is wrong, in words that all such rejections share.
-        detail: what is wrong with this very one, or "".
+        reason, detail: as those of `UnusableError`.
     """
 
     where: str
@@ -42,8 +41,7 @@ class Rejection:
     detail: str = ""
 
     def __str__(self) -> str:
-        parts = [self.where, self.utt_id, self.detail]
-        return "  ".join(part for part in parts if part)
+        return "  ".join(filter(None, (self.where, self.utt_id, self.detail)))
 
 
 class Rejections(list[Rejection]):
@@ -70,20 +68,16 @@ class Rejections(list[Rejection]):
         )
 
     def describe(self, examples: int | None = 3) -> str:
-        """A readable account, grouped by reason.
+        """Lines of text, grouped by reason; "" when nothing was rejected.
 
         Args:
             examples: how many of each reason to list; None lists all.
-
-        Returns:
-            lines of text that end in a newline; "" when nothing was rejected.
         """
         if not self:
             return ""
-        groups = self.by_reason()
         width = len(str(len(self)))
         lines = [f"{len(self)} left out:"]
-        for reason, group in groups.items():
+        for reason, group in self.by_reason().items():
             lines.append(f"  {len(group):>{width}}  {reason}")
             shown = group if examples is None else group[:examples]
             lines += [f"  {'':>{width}}    {rejection}" for rejection in shown]
@@ -97,11 +91,7 @@ class Rejections(list[Rejection]):
         return self.describe(examples=None) or "Nothing left out.\n"
 
     def raise_if_any(self, subject: str) -> None:
-        """Raises a ValueError that names the first few, if there are any.
-
-        Args:
-            subject: what has them, for the message.
-        """
+        """Raises a ValueError that names `subject` and its first few."""
         if not self:
             return
         first = "; ".join(

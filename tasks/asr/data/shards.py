@@ -13,6 +13,7 @@ of FLAC: the same samples, larger, and sooner decoded.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import io
 import math
@@ -29,6 +30,7 @@ from tasks.asr.data import audio, manifest, rejections, tfrecord
 
 # Utterances that wait for their turn in a shard, all of them in memory.
 _AT_ONCE = 64
+_NUM_THREADS = 8
 # Seconds in a manifest have four digits.
 _MANIFEST_STEP = 1e-4
 
@@ -43,14 +45,7 @@ _Result: typing.TypeAlias = tuple[str, float] | rejections.UnusableError
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """The result of `pack`.
-
-    Attributes:
-        utterances: of each part, in order.
-        left_out: of each part.
-        num_shards, num_records, num_bytes: of all shards together.
-        seconds: length of all records.
-    """
+    """What was packed: of each part in order, and of all shards together."""
 
     utterances: dict[str, list[manifest.Utterance]]
     left_out: dict[str, rejections.Rejections]
@@ -64,7 +59,6 @@ def pack(
     parts: abc.Mapping[str, abc.Sequence[manifest.Utterance]],
     folder: str | os.PathLike,
     max_bytes: int,
-    num_threads: int = 8,
     container: str = "FLAC",
 ) -> Packed:
     """Writes shards and points utterances to their records.
@@ -77,38 +71,28 @@ def pack(
         folder: where shard-00000.tfrecord and so on are written.
         max_bytes: a shard's greatest size; a longer recording gets a shard of
             its own.
-        num_threads: recordings that are encoded at the same time.
         container: one of `CONTAINERS`.
 
     Returns:
-        `Packed`. Its utterances read the same samples as those of `parts`.
-
-    Raises:
-        OSError: a shard cannot be written.
+        utterances that read the same samples as those of `parts`.
     """
     cuts = dict.fromkeys(_cut(each) for part in parts.values() for each in part)
-    shards = _Shards(folder, max_bytes)
-    try:
-        results = _write(list(cuts), shards, num_threads, container)
-    finally:
-        shards.close()
+    with contextlib.closing(_Shards(folder, max_bytes)) as shards:
+        results = _write(list(cuts), shards, container)
     utterances, left_out = {}, {}
     for name, part in parts.items():
         utterances[name], left_out[name] = [], rejections.Rejections()
         for each in part:
-            result = results[_cut(each)]
+            result, path = results[_cut(each)], each.audio_filepath
             if isinstance(result, rejections.UnusableError):
                 left_out[name].add(
-                    each.audio_filepath,
-                    each.utt_id,
-                    result.reason,
-                    result.detail,
+                    path, each.utt_id, result.reason, result.detail
                 )
                 continue
-            address, duration = result
+            path, duration = result
             utterances[name].append(
                 dataclasses.replace(
-                    each, audio_filepath=address, offset=0.0, duration=duration
+                    each, audio_filepath=path, offset=0.0, duration=duration
                 )
             )
     packed = [each for each in results.values() if isinstance(each, tuple)]
@@ -130,18 +114,11 @@ def encode(
 ) -> tuple[bytes, float]:
     """One recording as the bytes of an audio file.
 
-    Args:
-        path: of a file, or a record's address.
-        offset: seconds to skip.
-        duration: seconds to keep; None keeps all to the end.
-        container: one of `CONTAINERS`.
+    Path, offset, duration and errors are those of `audio.load`.
 
     Returns:
         the bytes, and the duration by which a manifest's line gets from them
         exactly the samples that `audio.load` gets from `path`.
-
-    Raises:
-        UnusableError: as `audio.load`.
     """
     samples, sample_rate = audio.load(path, offset, duration)
     steps = len(samples) / sample_rate / _MANIFEST_STEP
@@ -175,7 +152,7 @@ class _Shards:
         self.total_bytes = 0
 
     def add(self, data: bytes) -> str:
-        """Writes a record and returns its address."""
+        """The address of a new record."""
         record = tfrecord.framed(data)
         full = self._shard_bytes + len(record) > self._max_bytes
         if self._file is None or (full and self._shard_bytes):
@@ -201,10 +178,8 @@ def _cut(utterance: manifest.Utterance) -> _Cut:
 
 
 def _write(
-    cuts: list[_Cut], shards: _Shards, num_threads: int, container: str
+    cuts: list[_Cut], shards: _Shards, container: str
 ) -> dict[_Cut, _Result]:
-    """A dict of each cut to (address, duration) or to its error."""
-
     def attempt(cut: _Cut) -> tuple[bytes, float] | rejections.UnusableError:
         try:
             return encode(*cut, container=container)
@@ -213,7 +188,7 @@ def _write(
 
     results = {}
     with (
-        concurrent.futures.ThreadPoolExecutor(num_threads) as pool,
+        concurrent.futures.ThreadPoolExecutor(_NUM_THREADS) as pool,
         tqdm.tqdm(
             total=len(cuts), desc="Packing audio", unit="utt", delay=1.0
         ) as bar,
@@ -235,10 +210,7 @@ def _whole_numbers(
     samples: np.ndarray, sample_rate: int, container: str
 ) -> bytes | None:
     """A file of 16 or else 24 bits; None if neither holds them exactly."""
-    for subtype, bits, dtype in (
-        ("PCM_16", 16, np.int16),
-        ("PCM_24", 24, np.int32),
-    ):
+    for bits, dtype in (16, np.int16), (24, np.int32):
         # A power of two: exact.
         steps = samples * np.float32(2 ** (bits - 1))
         if steps.min() < -(2 ** (bits - 1)) or steps.max() >= 2 ** (bits - 1):
@@ -246,11 +218,11 @@ def _whole_numbers(
         if not np.array_equal(steps, np.rint(steps)):
             continue
         whole = steps.astype(dtype)
-        if subtype == "PCM_24":
+        if bits == 24:
             # libsndfile takes the upper 24 of 32 bits.
             whole = whole << 8
         try:
-            return _bytes(whole, sample_rate, container, subtype)
+            return _bytes(whole, sample_rate, container, f"PCM_{bits}")
         except soundfile.SoundFileError:
             return None  # FLAC does not know every sample rate
     return None

@@ -20,7 +20,6 @@ BY = ("speaker_phrases", "phrases")
 # What becomes of the splits that a corpus comes with.
 EXISTING = ("keep", "keep_test", "ignore")
 
-
 # A speaker and what the speaker says, as `phrase_key` has it.
 _Phrase = tuple[str, str]
 
@@ -47,11 +46,11 @@ class Report:
     """Facts about the splits that their reader should know.
 
     Attributes:
-        counts: `{split: number of utterances}`.
-        too_few: `{speaker: number of phrases}` for speakers that have fewer
+        counts: split to its number of utterances.
+        too_few: speaker to the number of phrases, for speakers that have fewer
             phrases than splits and were put into "train" as a whole.
-        absent: `{speaker: splits in which the speaker has no utterance}`.
-        repeated: `{speaker: number of phrases both in train and in test}`,
+        absent: speaker to the splits without an utterance of theirs.
+        repeated: speaker to the number of phrases both in train and in test,
             which only the splits that a corpus comes with can cause.
     """
 
@@ -86,19 +85,13 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def _listing(
-    title: str, details: abc.Mapping[str, str], examples: int = 10
-) -> list[str]:
+def _listing(title: str, details: abc.Mapping[str, str]) -> list[str]:
     if not details:
         return []
-    lines = [f"{len(details)} {title}:"]
-    lines += [
-        f"  {name}: {detail}"
-        for name, detail in list(details.items())[:examples]
-    ]
-    if len(details) > examples:
-        lines.append(f"  ... and {len(details) - examples} more")
-    return lines
+    lines = [f"  {name}: {detail}" for name, detail in details.items()]
+    if len(lines) > 10:
+        lines[10:] = [f"  ... and {len(lines) - 10} more"]
+    return [f"{len(details)} {title}:", *lines]
 
 
 def assign(
@@ -121,8 +114,7 @@ def assign(
             train and dev; "ignore" splits everything again.
 
     Returns:
-        `{split: utterances}`, each with its `split` field set, in the order
-        given; and a `Report`.
+        split to utterances, in the order given; and a `Report`.
 
     Raises:
         ValueError: an argument, or an utterance's own split, is unknown.
@@ -156,10 +148,10 @@ def _check(fractions: tuple[float, ...], by: str, existing: str) -> None:
             "fractions must sum to 1 and leave something to train on. "
             f"Received: {fractions}, sum {sum(fractions):g}"
         )
-    for name, value, allowed in [
+    for name, value, allowed in (
         ("by", by, BY),
         ("existing", existing, EXISTING),
-    ]:
+    ):
         if value not in allowed:
             raise ValueError(
                 f"{name} must be one of {', '.join(allowed)}. "

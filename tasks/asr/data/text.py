@@ -57,8 +57,5 @@ def normalize(text: str, normalizer: str) -> str:
 
     Returns:
         words parted by single spaces; empty where nothing is left.
-
-    Raises:
-        ValueError: `normalizer` is unknown.
     """
     return " ".join(_normalizer(normalizer)(text).split())

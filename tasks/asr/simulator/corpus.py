@@ -50,10 +50,17 @@ class Request:
     split: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("num_speakers", "utterances_per_speaker"):
-            _check_at_least(self, name, 1)
-        for name in ("dev_utterances", "test_utterances"):
-            _check_at_least(self, name, 0)
+        for name, least in (
+            ("num_speakers", 1),
+            ("utterances_per_speaker", 1),
+            ("dev_utterances", 0),
+            ("test_utterances", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"`{name}` must be at least {least}. "
+                    f"Received: {getattr(self, name)}."
+                )
         if not self.severities:
             raise ValueError(
                 "`severities` is empty; name some of: "
@@ -103,14 +110,6 @@ class Request:
         return json.loads(json.dumps(values))
 
 
-def _check_at_least(request: Request, name: str, least: int) -> None:
-    value = getattr(request, name)
-    if value < least:
-        raise ValueError(
-            f"`{name}` must be at least {least}. Received: {value}."
-        )
-
-
 def simulate(
     request: Request,
     output_dir: str | os.PathLike,
@@ -128,8 +127,7 @@ def simulate(
         num_processes: worker processes; every core by default.
 
     Returns:
-        `(metadata, made)`: the content of simulation.json, and whether it was
-        made now. `seconds` is the total duration of the audio.
+        the content of simulation.json, and whether it was made now.
 
     Raises:
         ValueError: the optional package is missing.
@@ -155,13 +153,9 @@ def simulate(
             "seconds": round(sum(each.duration for each in utterances), 3),
             "num_utterances": len(utterances),
             "speakers": [
-                dataclasses.asdict(speaker)
-                | {
-                    "homophones": _homophones(
-                        speaker, lexicon, own[speaker.speaker]
-                    )
-                }
-                for speaker in speakers
+                dataclasses.asdict(each)
+                | {"homophones": _homophones(each, lexicon, own[each.speaker])}
+                for each in speakers
             ],
         }
         corpus_folder.write_json(folder / METADATA, metadata)
@@ -200,7 +194,6 @@ def _record(
     folder: pathlib.Path,
     num_processes: int | None,
 ) -> tuple[phonology.Lexicon, list[_Spoken]]:
-    """Writes the audio; returns the lexicon and `(utterance, phonemes)`s."""
     plan = []
     for speaker in speakers:
         (folder / "audio" / speaker.speaker).mkdir(parents=True)
@@ -211,16 +204,15 @@ def _record(
         ]
     spoken = []
     with (
-        _workers(num_processes) as pool,
+        _Workers(num_processes) as pool,
         tqdm.tqdm(total=len(plan), unit="utterance", desc="simulate") as bar,
     ):
         lexicon = pool.submit(synthesis.lexicon, prompts.words()).result()
+        starts = range(0, len(plan), _UTTERANCES_PER_TASK)
+        parts = [plan[start : start + _UTTERANCES_PER_TASK] for start in starts]
         tasks = [
             pool.submit(_utterances, part, request.seed, lexicon, str(folder))
-            for part in (
-                plan[start : start + _UTTERANCES_PER_TASK]
-                for start in range(0, len(plan), _UTTERANCES_PER_TASK)
-            )
+            for part in parts
         ]
         for task in tasks:
             spoken += task.result()
@@ -231,6 +223,15 @@ def _record(
 class _Workers(concurrent.futures.ProcessPoolExecutor):
     """Fresh processes, so that nothing loaded here reaches the engine."""
 
+    def __init__(self, num_processes: int | None) -> None:
+        super().__init__(
+            num_processes or os.cpu_count(),
+            mp_context=multiprocessing.get_context("spawn"),
+            # Ctrl-C is for the parent, which then cancels what is left.
+            initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        )
+
     def __exit__(self, error_type, error, traceback):
         self.shutdown(wait=True, cancel_futures=error is not None)
         if isinstance(error, concurrent.futures.process.BrokenProcessPool):
@@ -238,16 +239,6 @@ class _Workers(concurrent.futures.ProcessPoolExecutor):
                 "a worker of the simulation died, perhaps for want of memory; "
                 "run it again with a smaller --num_processes."
             ) from error
-
-
-def _workers(num_processes: int | None) -> _Workers:
-    return _Workers(
-        num_processes or os.cpu_count(),
-        mp_context=multiprocessing.get_context("spawn"),
-        # Ctrl-C is for the parent, which then cancels what is left.
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )
 
 
 def _utterances(

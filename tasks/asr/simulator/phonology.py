@@ -63,20 +63,18 @@ def is_vowel(phoneme: str) -> bool:
 
 
 def apply(
-    phonemes: abc.Sequence[str],
-    rates: abc.Mapping[str, float],
-    rng: Random,
+    phonemes: abc.Sequence[str], rates: abc.Mapping[str, float], rng: Random
 ) -> list[str]:
     """A word as a speaker with these processes says it.
 
     Args:
-        phonemes: the word's phonemes, a sequence of strings.
-        rates: dictionary from a name in `PROCESSES` to the probability that
-            it changes a phoneme (for final_deletion: the word) open to it.
+        phonemes: of the word.
+        rates: from a name in `PROCESSES` to the probability that it changes a
+            phoneme (for final_deletion: the word) open to it.
         rng: processes of rate 1 always fire, whatever it draws.
 
     Returns:
-        A list of phonemes, never empty for a word that has some.
+        phonemes; some are left of every word that has some.
     """
     said = list(phonemes)
     for process, table in SUBSTITUTIONS.items():
@@ -100,10 +98,7 @@ def apply(
 
 
 def _substitute(
-    phonemes: list[str],
-    table: dict[str, str],
-    rate: float,
-    rng: Random,
+    phonemes: list[str], table: dict[str, str], rate: float, rng: Random
 ) -> list[str]:
     said = []
     for phoneme in phonemes:
@@ -140,17 +135,12 @@ class _Never:
 def collisions(
     phrases: abc.Iterable[str], lexicon: Lexicon, rates: abc.Mapping[str, float]
 ) -> list[list[str]]:
-    """Phrases that a speaker's processes make identical in phonemes.
+    """Groups of phrases that processes make identical in phonemes.
 
     Args:
-        phrases: iterable of texts.
-        lexicon: dictionary from a word to its phonemes.
         rates: the speaker's processes, as for `apply`. Only those of rate 1
             take part, so that what is found holds for every utterance; pass
             `dict.fromkeys(rates, 1.0)` for what may happen when all fire.
-
-    Returns:
-        A list of groups, each a list of at least two texts.
     """
     never = _Never()
     said = {}
@@ -172,12 +162,11 @@ def error_bounds(
     right for at most the most frequent of their texts.
 
     Args:
-        spoken: iterable of `(text, phonemes)`, one per utterance; phonemes
-            are anything hashable.
+        spoken: each utterance's text and phonemes.
 
     Returns:
-        `{"phrase_error_rate": float, "word_error_rate": float}`, fractions.
-        The second lets the hypothesis be any text that was heard so.
+        `phrase_error_rate` and `word_error_rate`, fractions. The second lets
+        the hypothesis be any text that was heard so.
     """
     groups = {}
     for text, phonemes in spoken:

@@ -63,13 +63,12 @@ def draw(
     adds training ones. When the training phrases run out they are said again.
 
     Args:
-        rng: a `numpy.random.Generator`, the speaker's own.
-        num_utterances: how many utterances, dev and test among them.
-        num_dev: how many of them are dev, each of another phrase.
-        num_test: how many are test, each of another phrase.
+        rng: the speaker's own.
+        num_utterances: dev and test among them.
+        num_dev, num_test: each of another phrase.
 
     Returns:
-        A list of `(text, split)`.
+        texts, each with its split.
 
     Raises:
         ValueError: dev and test leave no utterance or no phrase to train on.

@@ -110,7 +110,6 @@ def _in_child(function: abc.Callable[..., bytes], *args: object) -> bytes:
 
 
 def lexicon(words: abc.Sequence[str]) -> phonology.Lexicon:
-    """Each word's phonemes."""
     answer = _in_child(_phonemes, tuple(words)).decode()
     return {
         word: [phoneme for phoneme in line.split("_") if phoneme.strip(": \n")]
@@ -121,15 +120,13 @@ def lexicon(words: abc.Sequence[str]) -> phonology.Lexicon:
 def _phonemes(words: abc.Iterable[str]) -> bytes:
     library, _ = _espeak()
     library.espeak_SetVoiceByName(b"en-us")
-    lines = []
-    for word in words:
-        text = ctypes.c_char_p(word.encode())
-        lines.append(
-            library.espeak_TextToPhonemes(
-                ctypes.byref(text), _CHARS_UTF8, _PHONEMES_SPLIT_BY_UNDERSCORE
-            )
+    texts = [ctypes.c_char_p(word.encode()) for word in words]
+    return b"\n".join(
+        library.espeak_TextToPhonemes(
+            ctypes.byref(text), _CHARS_UTF8, _PHONEMES_SPLIT_BY_UNDERSCORE
         )
-    return b"\n".join(lines)
+        for text in texts
+    )
 
 
 def pronounce(
@@ -140,13 +137,9 @@ def pronounce(
 ) -> tuple[str, str]:
     """How the speaker says a text this time.
 
-    Args:
-        text: words of `word_phonemes`, separated by blanks.
-        word_phonemes: what `lexicon` returns.
-
     Returns:
-        `(phonemes, script)`: the words' phonemes alone, a string to compare,
-        and what espeak-ng is to say, repetitions and pauses included.
+        the words' phonemes alone, a string to compare; and the script that
+        espeak-ng is to say, repetitions and pauses included.
     """
     words, script = [], []
     for word in text.split():
@@ -163,14 +156,10 @@ def pronounce(
 def synthesize(
     speaker: voices.Speaker, script: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """The audio of a script as the speaker says it.
+    """A script as the speaker says it: `[samples]` int16 at `SAMPLE_RATE`.
 
     Args:
-        script: phonemes, as `pronounce` returns them.
         rng: for the noise.
-
-    Returns:
-        `[samples]` int16 at `SAMPLE_RATE`.
     """
     _, sample_rate = _espeak()
     audio = np.frombuffer(_in_child(_speak, speaker, script), np.int16)
@@ -229,10 +218,9 @@ def utterance(
     Args:
         number: counts the speaker's utterances.
         seed: of the corpus.
-        word_phonemes: what `lexicon` returns.
 
     Returns:
-        `(phonemes, audio)`: a string to compare, and `[samples]` int16.
+        phonemes, a string to compare, and audio, `[samples]` int16.
     """
     rng = voices.stream(seed, speaker.speaker, number)
     phonemes, script = pronounce(speaker, text, word_phonemes, rng)

@@ -88,12 +88,8 @@ def draw(
     """Draws a speaker's parameters; the same call gives the same speaker.
 
     Args:
-        seed: of the corpus.
-        speaker: the speaker's id; with the seed it keys the random stream.
-        severity: a name in `SEVERITIES`.
-        variant: a name in `VARIANTS`.
-        processes: the processes to choose from, names in
-            `phonology.PROCESSES`.
+        seed: of the corpus; with the speaker's id it keys the random stream.
+        processes: to choose from.
 
     Raises:
         ValueError: an unknown severity, variant or process.

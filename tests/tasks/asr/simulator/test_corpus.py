@@ -215,5 +215,5 @@ def test_missing_engine_is_told_before_anything_is_written(
 
 def test_a_worker_that_dies_is_told_and_not_waited_for():
     with pytest.raises(OSError, match="a worker of the simulation died"):
-        with corpus._workers(1) as pool:
+        with corpus._Workers(1) as pool:
             pool.submit(os._exit, 1).result()
