@@ -11,6 +11,7 @@ from absl import flags
 
 from tasks import cli
 from tasks.asr.corpora import fetch_debian
+from tasks.asr.data import splits
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder to make: audio and manifests.", required=True
@@ -30,16 +31,12 @@ _PACKAGES_DIR = flags.DEFINE_string(
 
 
 def main(_: list[str]) -> None:
-    try:
-        fractions = tuple(float(share) for share in _FRACTIONS.value)
-    except ValueError:
-        raise ValueError(
-            "--fractions must be three numbers such as 0.7,0.1,0.2. "
-            f"Received: {','.join(_FRACTIONS.value)}"
-        ) from None
     output_dir = _OUTPUT_DIR.value
     metadata, left_out, made = fetch_debian.fetch(
-        output_dir, fractions, _SEED.value, _PACKAGES_DIR.value
+        output_dir,
+        splits.parse_fractions(_FRACTIONS.value),
+        _SEED.value,
+        _PACKAGES_DIR.value,
     )
     if not made:
         print(f"{output_dir} already holds these recordings; left as it is.")

@@ -71,14 +71,6 @@ flags.DEFINE_string(
     None,
     "kaldi: what relative paths in wav.scp start from; by default the folder.",
 )
-_OPTIONS = (
-    "speaker",
-    "mic",
-    "audio_version",
-    "strip_comments",
-    "keep_disfluencies",
-    "audio_root",
-)
 
 
 def main(_: list[str]) -> None:
@@ -90,22 +82,18 @@ def main(_: list[str]) -> None:
     if _SEVERITY_TABLE.value:
         labels = common.read_labels(_SEVERITY_TABLE.value)
     given = {
-        name: flags.FLAGS[name].value
-        for name in _OPTIONS
-        if flags.FLAGS[name].value is not None
+        option: flags.FLAGS[option].value
+        for corpus in registry.CORPORA
+        for option in registry.options(corpus)
+        if flags.FLAGS[option].value is not None
     }
     utterances, left_out = registry.read(name, root, **given)
     utterances = common.with_labels(utterances, labels)
     if _LOWERCASE.value:
         utterances = common.lowercased(utterances)
     account = f"{output}.left_out.txt"
-    folder = os.path.dirname(output)
-    files.write_together(
-        {
-            account: left_out.account(),
-            output: manifest.dumps(utterances, folder),
-        }
-    )
+    text = manifest.dumps(utterances, os.path.dirname(output))
+    files.write_together({account: left_out.account(), output: text})
     print(common.summary(utterances, labels), end="")
     print(left_out.describe(), end="")
     print(f"Manifest: {output}\nLeft out, all of it: {account}")

@@ -15,7 +15,7 @@ from absl import flags
 
 from lingvo_like import files
 from tasks import cli
-from tasks.asr.data import inspection, manifest, rejections, shards
+from tasks.asr.data import inspection, manifest, shards
 
 _MANIFEST = flags.DEFINE_list(
     "manifest",
@@ -57,11 +57,14 @@ def main(_: list[str]) -> None:
             container=_CONTAINER.value,
         )
         for name, path in paths.items():
-            utterances = packed.utterances[name]
-            _check(path, utterances, packed.left_out[name])
-            left_out[name] = rejections.Rejections(
-                left_out[name] + packed.left_out[name]
-            )
+            utterances, lost = packed.utterances[name], packed.left_out[name]
+            if _STRICT.value:
+                lost.raise_if_any(f"manifest {path}")
+            if not utterances:
+                raise ValueError(
+                    f"manifest {path} has no usable utterance: {lost.summary()}"
+                )
+            left_out[name].extend(lost)
             texts = {
                 name: manifest.dumps(utterances, folder),
                 f"{name}.left_out.txt": left_out[name].account(),
@@ -92,19 +95,6 @@ def _by_name(paths: list[str]) -> dict[str, str]:
     if not named:
         raise ValueError("--manifest is empty; name at least one manifest")
     return named
-
-
-def _check(
-    path: str,
-    utterances: list[manifest.Utterance],
-    left_out: rejections.Rejections,
-) -> None:
-    if _STRICT.value:
-        left_out.raise_if_any(f"manifest {path}")
-    if not utterances:
-        raise ValueError(
-            f"manifest {path} has no usable utterance: {left_out.summary()}"
-        )
 
 
 if __name__ == "__main__":

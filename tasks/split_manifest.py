@@ -52,13 +52,7 @@ _STRICT = flags.DEFINE_bool(
 
 
 def main(_: list[str]) -> None:
-    try:
-        fractions = tuple(float(share) for share in _FRACTIONS.value)
-    except ValueError:
-        raise ValueError(
-            "--fractions must be three numbers such as 0.8,0.1,0.1. "
-            f"Received: {','.join(_FRACTIONS.value)}"
-        ) from None
+    fractions = splits.parse_fractions(_FRACTIONS.value)
     folder = _OUTPUT_DIR.value
     paths = {
         name: os.path.join(folder, f"{name}.jsonl") for name in splits.SPLITS

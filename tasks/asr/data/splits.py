@@ -94,6 +94,17 @@ def _listing(title: str, details: abc.Mapping[str, str]) -> list[str]:
     return [f"{len(details)} {title}:", *lines]
 
 
+def parse_fractions(shares: abc.Sequence[str]) -> tuple[float, ...]:
+    """The values of a flag `--fractions`; `assign` checks them."""
+    try:
+        return tuple(float(share) for share in shares)
+    except ValueError:
+        raise ValueError(
+            "--fractions must be three numbers such as 0.8,0.1,0.1. "
+            f"Received: {','.join(shares)}"
+        ) from None
+
+
 def assign(
     utterances: abc.Sequence[manifest.Utterance],
     fractions: tuple[float, ...] = (0.8, 0.1, 0.1),
