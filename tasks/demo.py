@@ -11,6 +11,7 @@ by the Submodels.
 
 import json
 import os
+import pathlib
 import shlex
 import subprocess
 import sys
@@ -27,90 +28,70 @@ _BASE = flags.DEFINE_string("base", "tiny.en", "The Whisper to start from.")
 _SEED = flags.DEFINE_integer("seed", 7, "Of the simulated speakers.")
 
 
+# Titles, the folder that a step makes if it may be there already, and commands.
+_STEPS = (
+    (
+        "Simulate typical voices for the base model",
+        "typical_voices",
+        "tasks.simulate --output_dir={output}/typical_voices --num_speakers=8 "
+        "--severities=typical --utterances_per_speaker=10 --nosplit "
+        "--voices=22:44 --seed={seed} --speaker_prefix=VOICE",
+    ),
+    (
+        "Simulate 16 speakers of four severities, other voices",
+        "speech",
+        "tasks.simulate --output_dir={output}/speech --num_speakers=16 "
+        "--utterances_per_speaker=64 --dev_utterances=4 --test_utterances=10 "
+        "--voices=0:22 --seed={seed}",
+    ),
+    (
+        "Make Whisper hear short audio",
+        "short_base",
+        "tasks.shorten_context --base={base} "
+        "--manifest={output}/typical_voices/manifest.jsonl "
+        "--output_dir={output}/short_base --set=num_steps=40",
+    ),
+    (
+        "Train 16 Submodels in one job",
+        None,
+        "tasks.train --experiment=whisper.Demo --base={output}/short_base "
+        "--model_dir={output}/submodels_run "
+        "--train_manifest={output}/speech/train.jsonl "
+        "--dev_manifest={output}/speech/dev.jsonl",
+    ),
+    (
+        "Evaluate on unseen phrases",
+        None,
+        "tasks.evaluate --model_dir={output}/submodels_run "
+        "--compare_with={base} --test_manifest={output}/speech/test.jsonl "
+        "--output_dir={output}",
+    ),
+)
+
+
 def steps(
     output: str, base: str, seed: int
 ) -> list[tuple[str, str | None, list[str]]]:
     """The demo's commands: (title, what it writes, arguments)."""
-    voices = os.path.join(output, "typical_voices")
-    speech = os.path.join(output, "speech")
-    short = os.path.join(output, "short_base")
-    run = os.path.join(output, "submodels_run")
     return [
         (
-            "Simulate typical voices for the base model",
-            voices,
+            title,
+            made and os.path.join(output, made),
             [
-                "tasks.simulate",
-                f"--output_dir={voices}",
-                "--num_speakers=8",
-                "--severities=typical",
-                "--utterances_per_speaker=10",
-                "--nosplit",
-                "--voices=22:44",
-                f"--seed={seed}",
-                "--speaker_prefix=VOICE",
+                each.format(output=output, base=base, seed=seed)
+                for each in command.split()
             ],
-        ),
-        (
-            "Simulate 16 speakers of four severities, other voices",
-            speech,
-            [
-                "tasks.simulate",
-                f"--output_dir={speech}",
-                "--num_speakers=16",
-                "--utterances_per_speaker=64",
-                "--dev_utterances=4",
-                "--test_utterances=10",
-                "--voices=0:22",
-                f"--seed={seed}",
-            ],
-        ),
-        (
-            "Make Whisper hear short audio",
-            short,
-            [
-                "tasks.shorten_context",
-                f"--base={base}",
-                f"--manifest={os.path.join(voices, 'manifest.jsonl')}",
-                f"--output_dir={short}",
-                "--set=num_steps=40",
-            ],
-        ),
-        (
-            "Train 16 Submodels in one job",
-            None,
-            [
-                "tasks.train",
-                "--experiment=whisper.Demo",
-                f"--base={short}",
-                f"--model_dir={run}",
-                f"--train_manifest={os.path.join(speech, 'train.jsonl')}",
-                f"--dev_manifest={os.path.join(speech, 'dev.jsonl')}",
-            ],
-        ),
-        (
-            "Evaluate on unseen phrases",
-            None,
-            [
-                "tasks.evaluate",
-                f"--model_dir={run}",
-                f"--compare_with={base}",
-                f"--test_manifest={os.path.join(speech, 'test.jsonl')}",
-                f"--output_dir={output}",
-            ],
-        ),
+        )
+        for title, made, command in _STEPS
     ]
 
 
 def _check_same(output: str, request: dict[str, object]) -> None:
     """Refuses a folder whose parts are another demo's."""
-    path = os.path.join(output, "demo.json")
-    if not os.path.exists(path):
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(request, file)
-        return
-    with open(path, encoding="utf-8") as file:
-        found = json.load(file)
+    path = pathlib.Path(output, "demo.json")
+    if not path.exists():
+        path.write_text(json.dumps(request), encoding="utf-8")
+    found = json.loads(path.read_text(encoding="utf-8"))
     if found != request:
         cli.fail(
             f"{output} holds a demo of {found}, and this one is of {request}; "
@@ -134,14 +115,13 @@ def main(_: list[str]) -> None:
             cli.fail(f"the step {title!r} failed; its message is above")
         print(f"   {time.monotonic() - begun:.0f} s", flush=True)
     seconds = time.monotonic() - started
-    results = os.path.join(output, "results.json")
+    results = pathlib.Path(output, "results.json")
     print(
         f"\nAll of it: {seconds:.0f} s\n"
         f"results: {results}\n"
         f"report:  {os.path.join(output, 'report.html')}"
     )
-    with open(results, encoding="utf-8") as file:
-        found = json.load(file)
+    found = json.loads(results.read_text(encoding="utf-8"))
     keys = "median_relative_reduction_moderate_severe", "typical_change_points"
     print(json.dumps({key: found[key] for key in keys} | {"seconds": seconds}))
 

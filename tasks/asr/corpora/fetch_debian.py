@@ -82,9 +82,8 @@ def fetch(
         corpus_folder.write_manifests(folder, utterances, by_split=True)
         copyright_file = _only(root, f"{AUDIO_PACKAGE}/copyright")
         shutil.copy(copyright_file, folder / "COPYRIGHT")
-        (folder / "left_out.txt").write_text(
-            left_out.account(), encoding="utf-8"
-        )
+        account = left_out.account()
+        (folder / "left_out.txt").write_text(account, encoding="utf-8")
         metadata = {
             "notice": LICENSE,
             "simulated": False,
@@ -133,12 +132,9 @@ def _unpacked(packages_dir: str | None) -> abc.Iterator[pathlib.Path]:
             )
         root = scratch / "root"
         for package in (AUDIO_PACKAGE, TEXT_PACKAGE):
-            archive = _only(packages, f"{package}_*.deb")
-            _run(
-                ["dpkg-deb", "-x", str(archive.absolute()), str(root)],
-                scratch,
-                "the package is damaged; fetch it again",
-            )
+            archive = str(_only(packages, f"{package}_*.deb").absolute())
+            command = ["dpkg-deb", "-x", archive, str(root)]
+            _run(command, scratch, "the package is damaged; fetch it again")
         yield root
 
 
@@ -167,14 +163,10 @@ def _run(command: list[str], folder: str | os.PathLike, remedy: str) -> None:
             f"{' '.join(command)} took over {_DOWNLOAD_SECONDS} s; {remedy}"
         ) from None
     if done.returncode:
-        errors = [
-            line
-            for line in done.stderr.splitlines()
-            if line.startswith(("E:", "dpkg-deb: error"))
-        ] or done.stderr.splitlines()[-1:]
-        raise OSError(
-            f"`{' '.join(command)}` failed: {' '.join(errors)}; {remedy}"
-        )
+        lines = done.stderr.splitlines()
+        errors = [e for e in lines if e.startswith(("E:", "dpkg-deb: error"))]
+        why = " ".join(errors or lines[-1:])
+        raise OSError(f"`{' '.join(command)}` failed: {why}; {remedy}")
 
 
 def _only(folder: pathlib.Path, pattern: str) -> pathlib.Path:
@@ -201,7 +193,13 @@ def _convert(
         key = path.relative_to(sounds).with_suffix("").as_posix()
         utt_id = key.replace("/", ".")
         try:
-            text = _text_of(key, texts)
+            if key not in texts:
+                raise rejections.UnusableError("no transcript")
+            text = spoken_text(texts[key])
+            if not text:
+                raise rejections.UnusableError(
+                    "described, not spoken", texts[key]
+                )
             samples = _decode(path)
         except rejections.UnusableError as error:
             left_out.add(f"{key}.g722", utt_id, error.reason, error.detail)
@@ -211,29 +209,15 @@ def _convert(
         flac = io.BytesIO()
         soundfile.write(flac, samples, SAMPLE_RATE, "PCM_16", format="FLAC")
         target.write_bytes(flac.getvalue())
+        seconds = len(samples) / SAMPLE_RATE
         utterances.append(
-            manifest.Utterance(
-                audio_filepath=str(target),
-                text=text,
-                speaker=SPEAKER,
-                utt_id=utt_id,
-                duration=len(samples) / SAMPLE_RATE,
-            )
+            manifest.Utterance(str(target), text, SPEAKER, utt_id, seconds)
         )
     if not utterances:
         raise ValueError(
             f"no recording of {AUDIO_PACKAGE} is usable: {left_out.summary()}"
         )
     return utterances
-
-
-def _text_of(key: str, texts: abc.Mapping[str, str]) -> str:
-    if key not in texts:
-        raise rejections.UnusableError("no transcript")
-    text = spoken_text(texts[key])
-    if not text:
-        raise rejections.UnusableError("described, not spoken", texts[key])
-    return text
 
 
 def _decode(path: pathlib.Path) -> np.ndarray:

@@ -132,11 +132,11 @@ def assign(
     """
     _check(fractions, by, existing)
     kept, free = _divide(utterances, existing)
-    rest = fractions
+    train, dev, test = fractions
     if existing == "keep_test" and kept:
-        rest = _without_test(fractions)
+        train, dev, test = train / (train + dev), dev / (train + dev), 0.0
     choose = _by_speaker if by == "speaker_phrases" else _by_phrase
-    chosen, too_few = choose(free, rest, seed)
+    chosen, too_few = choose(free, (train, dev, test), seed)
     # A new recording of a phrase joins the recordings that have a split.
     if existing == "keep":
         chosen |= kept
@@ -168,11 +168,6 @@ def _check(fractions: tuple[float, ...], by: str, existing: str) -> None:
                 f"{name} must be one of {', '.join(allowed)}. "
                 f"Received: {value!r}"
             )
-
-
-def _without_test(fractions: tuple[float, ...]) -> tuple[float, ...]:
-    train, dev, _ = fractions
-    return (train / (train + dev), dev / (train + dev), 0.0)
 
 
 def _is_kept(utterance: manifest.Utterance, existing: str) -> bool:

@@ -1,7 +1,6 @@
 """Transcribes many speakers' utterances in batches of one padded length."""
 
 from collections import abc
-from typing import Any
 
 import tensorflow as tf
 import tqdm
@@ -10,7 +9,11 @@ from lingvo_like.base_models import base_model
 from lingvo_like.stack import stack as stack_lib
 from params import schema
 from tasks.asr.batches import input_pipeline, minibatch_schedule
+from tasks.asr.data import preparation
 from tpu.distribute import replicas as replicas_lib
+
+# Speakers of a replica's batch, and utterances of each.
+_PLACES, _UTTERANCES = 4, 4
 
 
 class Transcriber:
@@ -38,28 +41,22 @@ class Transcriber:
 
     def transcribe(
         self,
-        speakers: abc.Mapping[int, Any],
-        places: int = 4,
-        utterances: int = 4,
+        speakers: abc.Mapping[int, preparation.SpeakerUtterances],
         title: str = "",
     ) -> dict[tuple[int, int], tuple[str, float]]:
-        """The text of every utterance.
+        """Slot and index of every utterance to text and score.
 
         Args:
-            places: speakers of a batch.
-            utterances: utterances of each speaker in a batch.
-
-        Returns:
-            dict of slot and index of the utterance to text and score; the
-            same in every process.
+            speakers: by slot.
+            title: of the progress bar.
         """
         base, replicas = self._base, self._replicas
         loader = input_pipeline.Loader(
             speakers,
             base.sample_rate,
             base.max_tokens,
-            places,
-            utterances,
+            _PLACES,
+            _UTTERANCES,
             schema.Augment(),
             seed=0,
         )
@@ -69,7 +66,7 @@ class Transcriber:
                 data.speaker,
                 data.num_samples(base),
                 base.bucket_samples,
-                utterances,
+                _UTTERANCES,
                 seed=0,
             )
             for slot, data in speakers.items()
@@ -77,7 +74,7 @@ class Transcriber:
         total = sum(len(data.utterances) for data in speakers.values())
         rows = []
         with tqdm.tqdm(total=total, desc=title, unit="utt") as progress:
-            for groups, batches in _steps(schedules, loader, places, replicas):
+            for groups, batches in _steps(schedules, loader, replicas):
                 results = self._texts(batches)
                 for group, (texts, scores) in zip(groups, results, strict=True):
                     for place, minibatch in group.placed:
@@ -119,21 +116,18 @@ class Transcriber:
         return results
 
 
-def _steps(schedules, loader, places, replicas):
+def _steps(schedules, loader, replicas):
     """Yields the groups of this process's replicas, and their batches."""
     local = replicas.local
     parts = [
-        minibatch_schedule.split(group, replicas.num_replicas, places)[
+        minibatch_schedule.split(group, replicas.num_replicas, _PLACES)[
             local.start : local.stop
         ]
         for group in minibatch_schedule.evaluation_groups(
-            schedules, places * replicas.num_replicas
+            schedules, _PLACES * replicas.num_replicas
         )
     ]
-    batches = iter(
-        input_pipeline.dataset(
-            loader.batch, [group for groups in parts for group in groups]
-        )
-    )
+    flat = [group for groups in parts for group in groups]
+    batches = iter(input_pipeline.dataset(loader.batch, flat))
     for groups in parts:
         yield groups, [next(batches) for _ in groups]

@@ -263,11 +263,11 @@ def _utterances(
         with open(path, "wb") as file:
             file.write(wav.getvalue())
         utterance = manifest.Utterance(
-            audio_filepath=path,
-            text=text,
-            speaker=speaker.speaker,
-            utt_id=utt_id,
-            duration=len(audio) / synthesis.SAMPLE_RATE,
+            path,
+            text,
+            speaker.speaker,
+            utt_id,
+            len(audio) / synthesis.SAMPLE_RATE,
             split=split,
             severity=speaker.severity,
             simulated=True,
