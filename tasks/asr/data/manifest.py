@@ -161,9 +161,8 @@ def parse(line: bytes, folder: str) -> Utterance:
     except (ValueError, RecursionError) as error:
         raise rejections.UnusableError("not JSON", str(error)) from None
     if not isinstance(fields, dict):
-        raise rejections.UnusableError(
-            "not a JSON object", f"a {type(fields).__name__}"
-        )
+        kind = type(fields).__name__
+        raise rejections.UnusableError("not a JSON object", f"a {kind}")
     _check_keys(fields)
     text = fields["text"]
     if not isinstance(text, str):
@@ -198,12 +197,7 @@ def parse(line: bytes, folder: str) -> Utterance:
 
 
 def _located(folder: str, filename: str) -> str:
-    if "://" in filename or os.path.isabs(filename):
-        return _normal(filename)
-    return _normal(os.path.join(folder, filename))
-
-
-def _normal(path: str) -> str:
+    path = filename if "://" in filename else os.path.join(folder, filename)
     # Bucket addresses have two slashes that count, and no parents.
     scheme, mark, rest = path.rpartition("://")
     return scheme + mark + os.path.normpath(rest)

@@ -9,6 +9,7 @@ any order of the lines, whoever else is in the manifest.
 import collections
 import dataclasses
 import hashlib
+import itertools
 import unicodedata
 from collections import abc
 
@@ -135,8 +136,7 @@ def assign(
     train, dev, test = fractions
     if existing == "keep_test" and kept:
         train, dev, test = train / (train + dev), dev / (train + dev), 0.0
-    choose = _by_speaker if by == "speaker_phrases" else _by_phrase
-    chosen, too_few = choose(free, (train, dev, test), seed)
+    chosen, too_few = _choose(free, (train, dev, test), seed, by)
     # A new recording of a phrase joins the recordings that have a split.
     if existing == "keep":
         chosen |= kept
@@ -201,38 +201,31 @@ def _phrase_of(utterance: manifest.Utterance) -> _Phrase:
     return utterance.speaker, phrase_key(utterance.text)
 
 
-def _by_speaker(
-    phrases: abc.Iterable[_Phrase], fractions: tuple[float, ...], seed: int
+def _choose(
+    phrases: abc.Sequence[_Phrase],
+    fractions: tuple[float, ...],
+    seed: int,
+    by: str,
 ) -> tuple[dict[_Phrase, str], dict[str, int]]:
-    of_speaker = collections.defaultdict(list)
+    """A split for each phrase; and whose phrases are too few, and how many."""
+    num_needed = sum(share > 0 for share in fractions)
+    # With "phrases" all speakers share one group.
+    groups = collections.defaultdict(list)
     for speaker, key in phrases:
-        of_speaker[speaker].append(key)
-    chosen, too_few = {}, {}
-    num_needed = sum(share > 0 for share in fractions)
-    for speaker, keys in of_speaker.items():
+        group = speaker if by == "speaker_phrases" else None
+        groups[group].append((speaker, key))
+    chosen, too_few = {}, collections.Counter()
+    for group, members in groups.items():
+        keys = {key for _, key in members}
         if len(keys) < num_needed:
-            too_few[speaker] = len(keys)
-            chosen |= {(speaker, key): "train" for key in keys}
+            too_few.update(speaker for speaker, _ in members)
+            chosen |= dict.fromkeys(members, "train")
             continue
-        ranked = _ranked(keys, f"{seed}\0{speaker}")
-        for key, split in zip(
-            ranked, _names(len(keys), fractions), strict=True
-        ):
-            chosen[speaker, key] = split
-    return chosen, too_few
-
-
-def _by_phrase(
-    phrases: abc.Sequence[_Phrase], fractions: tuple[float, ...], seed: int
-) -> tuple[dict[_Phrase, str], dict[str, int]]:
-    keys = list(dict.fromkeys(key for _, key in phrases))
-    num_needed = sum(share > 0 for share in fractions)
-    if len(keys) < num_needed:
-        counts = collections.Counter(speaker for speaker, _ in phrases)
-        return {phrase: "train" for phrase in phrases}, dict(counts)
-    names = _names(len(keys), fractions)
-    split_of = dict(zip(_ranked(keys, f"{seed}"), names, strict=True))
-    return {phrase: split_of[phrase[1]] for phrase in phrases}, {}
+        prefix = f"{seed}" if group is None else f"{seed}\0{group}"
+        names = _names(len(keys), fractions)
+        split_of = dict(zip(_ranked(keys, prefix), names, strict=True))
+        chosen |= {(speaker, key): split_of[key] for speaker, key in members}
+    return chosen, dict(too_few)
 
 
 def _ranked(keys: abc.Iterable[str], prefix: str) -> list[str]:
@@ -268,9 +261,7 @@ def _report(
         for each in members:
             phrases[name][each.speaker].add(phrase_key(each.text))
     speakers = sorted(set().union(*phrases.values()))
-    wanted = [
-        name for name, share in zip(SPLITS, fractions, strict=True) if share
-    ]
+    wanted = list(itertools.compress(SPLITS, fractions))
     absent = {
         speaker: tuple(name for name in wanted if not phrases[name][speaker])
         for speaker in speakers
