@@ -67,12 +67,7 @@ def _version(root, audio_version):
 
 
 def _speakers(folder):
-    found = []
-    for each in common.folders(folder):
-        if each.name == "control":
-            found += common.folders(each)
-        else:
-            found.append(each)
+    found = common.folders(folder) + common.folders(folder / "control")
     return [each for each in found if _SPEAKER.fullmatch(each.name)]
 
 
