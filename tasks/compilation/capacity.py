@@ -45,7 +45,7 @@ def measure(
         compile_at: compiles the program of a number of Submodels, or raises
             a `DoesNotFitError`.
         num_slots: the number asked for.
-        least: the smallest number that makes sense: the Submodels of a step.
+        least: the Submodels of a step, below which no number makes sense.
         slot_bytes: memory of one Submodel, before any padding.
         confirm: whether to find the number by compiling; else it is computed.
     """

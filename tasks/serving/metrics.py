@@ -18,9 +18,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
-        place = {"namespace": "submodels", "registry": self.registry}
-        counter = functools.partial(prometheus_client.Counter, **place)
-        histogram = functools.partial(prometheus_client.Histogram, **place)
+        common = {"namespace": "submodels", "registry": self.registry}
+        counter = functools.partial(prometheus_client.Counter, **common)
+        histogram = functools.partial(prometheus_client.Histogram, **common)
         timer = functools.partial(histogram, buckets=_SECONDS)
         model = ["model"]
         self.requests = counter(

@@ -4,13 +4,14 @@ import numpy as np
 from absl import logging
 
 from lingvo_like.store import records
+from lingvo_like.submodel import file as submodel_file
 from tasks.serving import errors, metrics as serving_metrics, threads
 from tasks.serving.exports import description as export_description
 from tasks.serving.queueing import limits as serving_limits
 from tasks.serving.submodels import cache, source as submodel_source
 
-# What a file holds besides its values; see `submodel.MAX_HEADER_BYTES`.
-_MAX_HEADER_BYTES = (1 << 22) + 8
+# A file's header, at most, and the 8 bytes of its length.
+_MAX_HEADER_BYTES = submodel_file.MAX_HEADER_BYTES + 8
 _VALUE_BYTES = np.dtype(np.float32).itemsize
 _PARSE_THREADS = 2
 
