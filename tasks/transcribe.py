@@ -37,10 +37,7 @@ _TIMEOUT_SECONDS = flags.DEFINE_float(
     "timeout_seconds", 60.0, "Of one recording.", lower_bound=0.001
 )
 _SAMPLE_RATE = flags.DEFINE_integer(
-    "sample_rate",
-    16000,
-    "In hertz, of the server's base model; recordings may have any.",
-    lower_bound=1000,
+    "sample_rate", 16000, "Hertz, of the served base model.", lower_bound=1000
 )
 _IN_FLIGHT = flags.DEFINE_integer(
     "in_flight",
@@ -90,21 +87,20 @@ def main(argv):
         )
     is_quiet = len(paths) < 3 or not sys.stderr.isatty()
     has_failed = False
-    with (
-        recogniser,
-        tqdm.tqdm(total=len(paths), unit="file", disable=is_quiet) as progress,
-    ):
-        for path, found, error in transcribing.transcribe_files(
+    with recogniser:
+        transcribed = transcribing.transcribe_files(
             recogniser, paths, _SUBMODEL_ID.value or None, _IN_FLIGHT.value
+        )
+        for path, found, error in tqdm.tqdm(
+            transcribed, total=len(paths), unit="file", disable=is_quiet
         ):
             if found is None:
                 has_failed = True
-                progress.write(f"error: {error}", file=sys.stderr)
+                tqdm.tqdm.write(f"error: {error}", file=sys.stderr)
             elif _JSON.value:
-                progress.write(json.dumps({"file": path, **vars(found)}))
+                tqdm.tqdm.write(json.dumps({"file": path, **vars(found)}))
             else:
-                progress.write(f"{path}\t{found.text}")
-            progress.update()
+                tqdm.tqdm.write(f"{path}\t{found.text}")
     if has_failed:
         sys.exit(1)
 

@@ -58,10 +58,14 @@ class Entry:
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
         match = _TRACEPARENT.fullmatch(self.traceparent or "")
-        self.trace_id = match[1] if match else None
-        self.parent_id = match[2] if match else None
-        self.span_id = secrets.token_hex(8) if match else None
-        self._flags = match[3] if match else None
+        self.trace_id = self.parent_id = self.span_id = None
+        # For the response: the trace, with this server's span.
+        self.answer_headers: dict[str, str] = {}
+        if match:
+            self.trace_id, self.parent_id, flags, _ = match.groups()
+            self.span_id = secrets.token_hex(8)
+            traceparent = f"00-{self.trace_id}-{self.span_id}-{flags}"
+            self.answer_headers["traceparent"] = traceparent
 
     def set_utterances(self, rows: abc.Collection[messages.Utterance]) -> None:
         """Notes how many utterances a request has, and whose."""
@@ -69,15 +73,6 @@ class Entry:
         self.submodel_ids = frozenset(
             row.submodel_id for row in rows if row.submodel_id is not None
         )
-
-    @property
-    def answer_headers(self) -> dict[str, str]:
-        """The response's headers: the trace, with this server's span."""
-        if self.trace_id is None:
-            return {}
-        return {
-            "traceparent": f"00-{self.trace_id}-{self.span_id}-{self._flags}"
-        }
 
 
 def read_key(path: str) -> bytes | None:
@@ -121,8 +116,8 @@ class AccessLog:
         self.dropped = 0
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
         self._thread = None
-        file = _open(path)
-        if file is not None:
+        if path:
+            file = _open(path)
             self._thread = threading.Thread(
                 target=self._write, args=(file,), name="access-log", daemon=True
             )
@@ -192,10 +187,8 @@ class AccessLog:
                     self.dropped += 1
 
 
-def _open(path: str | os.PathLike[str]) -> io.RawIOBase | None:
+def _open(path: str | os.PathLike[str]) -> io.RawIOBase:
     """Unbuffered: a line is one write, so that processes can share a file."""
-    if not path:
-        return None
     if path == "-":
         return open(1, "wb", buffering=0, closefd=False)
     return open(path, "ab", buffering=0)

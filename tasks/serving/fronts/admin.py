@@ -23,38 +23,20 @@ from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 MAX_NAMES = 1000
 # Longer than any id, so that each wrong one is reported by itself.
 MAX_NAME_CHARACTERS = 1000
-_SUBMODEL = "/v1/submodels/{submodel_id:name}"
+_SUBMODELS = "/v1/submodels"
 
 
 def routes(
     server: server_lib.Server, intake: intake_lib.Intake
 ) -> list[routing.Route]:
     """The routes of the admin port."""
-    found = [
-        routing.Route("/v1/submodels", _list(server)),
-        routing.Route(
-            "/v1/submodels:load", _load_many(server, intake), methods=["POST"]
-        ),
-    ]
-    for change in (server.load, server.pin, server.unload):
-        path = f"{_SUBMODEL}:{change.__name__}"
-        found.append(routing.Route(path, _change(change), methods=["POST"]))
-    return found + rest_routes.health_routes(server, intake)
 
-
-def _list(server: server_lib.Server) -> abc.Callable[..., Any]:
     async def list_ready(request: requests.Request) -> responses.Response:
         found = server.loaded(gate.caller(request))
         return http_responses.from_json(
             {"submodels": [dataclasses.asdict(each) for each in found]}
         )
 
-    return list_ready
-
-
-def _load_many(
-    server: server_lib.Server, intake: intake_lib.Intake
-) -> abc.Callable[..., Any]:
     async def load_many(request: requests.Request) -> responses.Response:
         caller = gate.caller(request)
         with intake.reservation(caller.tenant) as reserve:
@@ -72,7 +54,14 @@ def _load_many(
             }
         )
 
-    return load_many
+    found = [
+        routing.Route(_SUBMODELS, list_ready),
+        routing.Route(f"{_SUBMODELS}:load", load_many, methods=["POST"]),
+    ]
+    for change in (server.load, server.pin, server.unload):
+        path = f"{_SUBMODELS}/{{submodel_id:name}}:{change.__name__}"
+        found.append(routing.Route(path, _change(change), methods=["POST"]))
+    return found + rest_routes.health_routes(server, intake)
 
 
 def _change(method: abc.Callable[..., Any]) -> abc.Callable[..., Any]:
