@@ -18,12 +18,8 @@ _ONE = 0x3F800000
 def uniform(shape: abc.Sequence[int], seeds: tf.Tensor) -> tf.Tensor:
     """Floats in [0, 1), those of `tf.random.stateless_uniform` on a CPU.
 
-    Args:
-        shape: of the numbers that each seed draws.
-        seeds: `[speakers, 2]` int32, from `random_streams.stateless_seed`.
-
-    Returns:
-        `[speakers, *shape]` float32.
+    From seeds `[speakers, 2]` of `random_streams.stateless_seed` to
+    `[speakers, *shape]` float32.
     """
     # Without bounds, integers use all of their bits.
     bits = tf.stack(

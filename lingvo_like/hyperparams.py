@@ -73,7 +73,6 @@ def override(params: Any, assignments: abc.Iterable[str]) -> Any:
     together may come in any order.
 
     Args:
-        params: dataclass instance.
         assignments: strings such as `adapter.bottleneck_dim=64`. The field's
             type decides how a value is read: a tuple is `1,2,3`, the empty
             tuple is `()`, and None is `none`. A later assignment wins.

@@ -129,9 +129,8 @@ class ConformerCtc(base_model.BaseModel):
 
     def build(self) -> None:
         self.subsampling.build((None, None, self.num_bins))
-        for block in self.blocks:
-            block.build((None, None, self.model_dim))
-        self.head.build((None, None, self.model_dim))
+        for layer in (*self.blocks, self.head):
+            layer.build((None, None, self.model_dim))
         self.built = True
 
     def bucket_samples(self, num_samples: int) -> int:

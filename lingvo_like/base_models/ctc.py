@@ -219,9 +219,7 @@ def beam_decode(
     return _cut(tokens, count, max_tokens)
 
 
-def _cut(
-    tokens: Tensor, count: Tensor, max_tokens: int
-) -> tuple[Tensor, Tensor]:
+def _cut(tokens, count, max_tokens: int) -> tuple[Tensor, Tensor]:
     """Brings left-aligned tokens to exactly `max_tokens` columns."""
     tokens = ops.pad(tokens, ((0, 0), (0, max_tokens)))[:, :max_tokens]
     count = ops.minimum(count, max_tokens)

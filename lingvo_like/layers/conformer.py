@@ -15,11 +15,7 @@ class ConformerBlock(layer.Layer):
     layer norm ends the block. A valid frame's result depends on the valid
     frames of the same row alone.
 
-    Args:
-        kernel_size: frames of the depthwise convolution.
-        feed_forward_expansion: inner width of the feed-forward modules,
-            divided by `model_dim`.
-        dropout_rate: of every module, in training.
+    The modules explain the arguments.
 
     Call arguments:
         x: `[batch, time, model_dim]`; padded frames may hold anything finite.

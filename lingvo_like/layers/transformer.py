@@ -293,19 +293,12 @@ class DecoderBlock(_Block):
         x = x + self._attend_to_source(self.source_norm(x), source)
         return self._feed_forward(x), (key, value)
 
-    def _attend_to_source(
-        self, x: Tensor, source: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def _attend_to_source(self, x, source) -> Tensor:
         shape = ops.shape(x)
         query = linear(x, self.source_query_kernel, self.source_query_bias)
         # The beams of an utterance query the same source, whose keys and values
         # are not copied for each beam.
         query = ops.reshape(query, (ops.shape(source[0])[0], -1, shape[-1]))
-        attended = merge_heads(
-            attend(split_heads(query, self.num_heads), *source)
-        )
-        return linear(
-            ops.reshape(attended, shape),
-            self.source_output_kernel,
-            self.source_output_bias,
-        )
+        query = split_heads(query, self.num_heads)
+        x = ops.reshape(merge_heads(attend(query, *source)), shape)
+        return linear(x, self.source_output_kernel, self.source_output_bias)

@@ -38,13 +38,13 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         residual_weight: factor of each adapter's branch.
         normalization: one of `embeddings.NORMALIZATIONS`.
         initial_scale: standard deviation of the first embeddings, times
-            `1 / sqrt(embedding_dim)`.
-        element_dropout_rate: in [0, 1), probability that an element is left
-            out of a speaker's mix in a step.
-        speaker_dropout_rate: in [0, 1), probability that the mean embedding
-            replaces a speaker's own in a step.
-        prediction_rate: in [0, 1), probability that the speaker encoder's
-            prediction replaces it.
+            `sqrt(embedding_dim)`.
+        element_dropout_rate: probability, below 1, that an element is left out
+            of a speaker's mix in a step.
+        speaker_dropout_rate: probability that the mean embedding replaces a
+            speaker's own in a step.
+        prediction_rate: probability that the speaker encoder's prediction
+            replaces it.
         encoder: speaker encoder to train with the space.
         basis_trainable: False while speakers enrol.
 

@@ -23,7 +23,6 @@ class SpaceAdamW(tf.Module):
     step, the mean is over the speakers of all replicas.
 
     Args:
-        space: what is trained.
         embeddings: moves `{EMBEDDING: space.embeddings}`.
         basis: moves the basis, in a slot for each element; None where the basis
             is frozen, and the mean embedding with it.
@@ -93,14 +92,12 @@ class SpaceAdamW(tf.Module):
             `[speakers]`.
         """
         name = embedding_space.EMBEDDING
+        before, gradient = trainables[name], gradients[name]
         norms = self.embeddings.update(
-            row_indices,
-            active,
-            {name: trainables[name]},
-            {name: gradients[name]},
+            row_indices, active, {name: before}, {name: gradient}
         )
         if self._shared:
-            self._update_mean(row_indices, trainables[name])
+            self._update_mean(row_indices, before)
             self._update_shared(row_indices, active, trainables, gradients)
         return norms
 

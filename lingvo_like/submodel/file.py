@@ -207,9 +207,7 @@ def file_name(speaker: str) -> str:
     return stem + SUFFIX
 
 
-def _sealed(
-    metadata: submodel_metadata.Metadata, tensors: dict[str, np.ndarray]
-) -> Submodel:
+def _sealed(metadata, tensors) -> Submodel:
     """A checked Submodel with the checksum of its content."""
     hyperparams.to_dict(metadata)  # Checks the types of all fields.
     tensors = tensor_file.checked_tensors(metadata.tensor_shapes, tensors)
@@ -217,10 +215,7 @@ def _sealed(
     return Submodel(tensors, dataclasses.replace(metadata, sha256=sha256))
 
 
-def _check_layout(
-    metadata: submodel_metadata.Metadata,
-    layout: submodel_layout.Layout | None,
-) -> None:
+def _check_layout(metadata, layout) -> None:
     for name in ("model_dim", "bottleneck_dim", "blocks"):
         received = getattr(metadata, name)
         expected = getattr(layout, name, received)

@@ -50,12 +50,7 @@ def site_functions(
     }
 
 
-def _apply_by_speaker(
-    kind: adapter.Adapter,
-    weights: tensor_types.TensorsByName,
-    dropout_mask: Tensor | None,
-    x: Tensor,
-) -> Tensor:
+def _apply_by_speaker(kind, weights, dropout_mask, x) -> Tensor:
     speakers = ops.shape(next(iter(weights.values())))[0]
     grouped = ops.reshape(x, (speakers, -1, kind.model_dim))
     return ops.reshape(kind.apply(grouped, weights, dropout_mask), ops.shape(x))

@@ -119,14 +119,11 @@ def _read_json(folder: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _read_tokenizer(
-    folder: str, language: str
-) -> whisper_tokenizer.WhisperTokenizer:
+def _read_tokenizer(folder: str, language: str):
     path = os.path.join(folder, TOKENIZER_FILE)
     if _exists(folder, TOKENIZER_FILE):
-        return _parse(
-            path, whisper_tokenizer.from_json, files.read(path), language
-        )
+        text = files.read(path)
+        return _parse(path, whisper_tokenizer.from_json, text, language)
     if not _exists(folder, "vocab.json"):
         raise ValueError(
             f"{folder}: no {TOKENIZER_FILE}, and no vocab.json with merges.txt"
@@ -176,9 +173,8 @@ def _read_huggingface(folder: str, language: str) -> Checkpoint:
                 f"{RECORD_FILE}: altered or damaged"
             )
         tensors.update(_parse(path, huggingface.parse, data))
-    weights = _parse(
-        path, huggingface.weights_from_tensors, tensors, dimensions
-    )
+    convert = huggingface.weights_from_tensors
+    weights = _parse(path, convert, tensors, dimensions)
     tokenizer = _read_tokenizer(folder, language)
     return Checkpoint(path, dimensions, weights, tokenizer, record)
 

@@ -74,7 +74,7 @@ class Adapter:
         """Applies each speaker's adapter to that speaker's activations.
 
         Everything is computed in the type of the weights, whatever the base
-        model computes in.
+        model computes in. The result has that type and the shape of `x`.
 
         Args:
             x: `[speakers, rows, model_dim]`, all frames of a speaker.
@@ -82,9 +82,6 @@ class Adapter:
             dropout_mask: `[speakers, rows, bottleneck_dim]`, by which the
                 bottleneck is multiplied. The caller draws it, since the random
                 stream belongs to the speaker.
-
-        Returns:
-            `[speakers, rows, model_dim]`, of the type of the weights.
         """
         down_kernel = weights["down_kernel"]
         x = ops.cast(x, down_kernel.dtype)
