@@ -8,7 +8,7 @@ from collections import abc
 
 from absl import logging
 
-from lingvo_like.store import records
+from lingvo_like.store import records, store as submodel_store
 from tasks.serving import errors, messages, metrics as serving_metrics
 from tasks.serving.exports import description as export_description
 from tasks.serving.queueing import limits as serving_limits
@@ -60,7 +60,7 @@ class SubmodelProvider:
                 "this server has base models only, no store of Submodels"
             )
         try:
-            self._source.check_id("speaker", speaker)
+            submodel_store.check_id("speaker", speaker)
         except ValueError as error:
             raise errors.invalid_argument(error) from None
         if not caller.allows(speaker):

@@ -25,11 +25,6 @@ class StoreSource:
     def __init__(self, store: submodel_store.SubmodelStore) -> None:
         self._store = store
 
-    @staticmethod
-    def check_id(kind: str, text: str) -> None:
-        """Raises a ValueError unless the text may be a `kind`'s id."""
-        submodel_store.check_id(kind, text)
-
     def resolve(self, tenant: str, speaker: str) -> records.Version:
         """The speaker's current version."""
         with _separating_damage():

@@ -82,11 +82,6 @@ class FakeSource:
         with self._lock:
             del self._files[self._current[tenant, speaker].sha256]
 
-    @staticmethod
-    def check_id(kind, text):
-        if not text.replace("-", "").isalnum():
-            raise ValueError(f"the {kind} id is wrong")
-
     def resolve(self, tenant, speaker):
         self.resolves += 1
         self._wait()

@@ -99,4 +99,4 @@ def test_a_damaged_file_is_a_value_error_that_names_no_path(store, tmp_path):
 @pytest.mark.parametrize("text", ["", "../ann", "a\0b", "/etc", "а", "a" * 129])
 def test_ids_that_the_store_refuses_are_value_errors(text):
     with pytest.raises(ValueError):
-        submodel_source.StoreSource.check_id("speaker", text)
+        submodel_store.check_id("speaker", text)
