@@ -4,14 +4,7 @@ from collections import abc
 
 
 def aligned(rows: abc.Iterable[abc.Sequence[str]]) -> str:
-    """Rows as text whose columns begin below each other.
-
-    Args:
-        rows: all of one length.
-
-    Returns:
-        lines without a newline after the last.
-    """
+    """Rows of one length as lines whose columns begin below each other."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

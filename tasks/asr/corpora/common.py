@@ -111,7 +111,7 @@ def folders(path: str | os.PathLike) -> list[pathlib.Path]:
 
 
 def entries(path: str | os.PathLike) -> list[pathlib.Path]:
-    """What is in a folder, in order of name, without hidden files.
+    """A folder's visible content in order of name; [] if it is no folder.
 
     Hidden ones are other systems' (`._0001.wav` beside `0001.wav`).
     """
@@ -215,7 +215,7 @@ def lowercased(
 
 
 def summary(utterances: list[manifest.Utterance], labels: Labels) -> str:
-    """What was imported, as lines for a terminal."""
+    """Lines about an import, for a terminal."""
     speakers = {each.speaker: each.severity for each in utterances}
     minutes = sum(each.duration for each in utterances) / 60
     lines = [

@@ -12,7 +12,7 @@ from tasks.asr.corpora import common
 
 
 def read(root: str | os.PathLike, speaker: str = "") -> common.Imported:
-    """Imports what the app uploaded.
+    """Imports the app's uploads.
 
     Args:
         root: the folder above `data`, `data` itself, or a folder of several

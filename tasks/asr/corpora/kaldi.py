@@ -26,7 +26,6 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
     texts = _table(collector, "text")
     speakers = _table(collector, "utt2spk")
     recordings = _table(collector, "wav.scp")
-    faults = {name: _fault(path) for name, path in recordings.items()}
     folder = os.path.abspath(audio_root or root)
     cuts = _cuts(collector, recordings)
     for utt_id, (recording, fields) in cuts.items():
@@ -34,17 +33,16 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
             continue
         if recording not in recordings:
             reason, detail = "recording is not in wav.scp", recording
-        elif faults[recording]:
-            reason, detail = faults[recording], recordings[recording]
+        elif fault := _fault(recordings[recording]):
+            reason, detail = fault, recordings[recording]
         elif not texts.get(utt_id):
             reason, detail = "no transcript", ""
         elif not speakers.get(utt_id):
             reason, detail = "no speaker in utt2spk", ""
         else:
             path = os.path.join(folder, recordings[recording])
-            collector.add(
-                path, texts[utt_id], speakers[utt_id], utt_id, **fields
-            )
+            text, speaker = texts[utt_id], speakers[utt_id]
+            collector.add(path, text, speaker, utt_id, **fields)
             continue
         collector.reject(collector.root / "text", reason, detail, utt_id)
     for utt_id in texts:

@@ -37,7 +37,7 @@ class KeptChecks:
         self._is_new = False
 
     def find(self, utterance: manifest.Utterance) -> Result | None:
-        """What was found in the recording as it is now; None if unknown."""
+        """The result for the recording as it is now; None if unknown."""
         file, found = self._kept.get(self._key(utterance), (None, None))
         if found is None or file != self._file(utterance):
             return None

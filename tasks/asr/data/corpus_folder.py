@@ -12,7 +12,7 @@ from tasks.asr.data import manifest, splits
 def existing(
     path: str | os.PathLike, name: str, request: abc.Mapping[str, object]
 ) -> dict | None:
-    """What an earlier, equal request has left in the folder `path`.
+    """Finds the result of an earlier, equal request in the folder `path`.
 
     Args:
         name: the JSON file in it that holds the key `request`.

@@ -87,10 +87,7 @@ class Recording:
         return self.is_flac or self._promised_bytes <= self._container.size
 
     def frames(self, start: int = 0) -> abc.Iterator[tuple[int, av.AudioFrame]]:
-        """Decodes.
-
-        Args:
-            start: the first sample that is wanted. Earlier ones may come.
+        """The frames from sample `start` on, or from an earlier one.
 
         Yields:
             the place of a frame's first sample, and the frame.
@@ -180,7 +177,7 @@ def opened(
 
 
 def name_of(source: str | bytes) -> str:
-    """What errors call a recording."""
+    """The name of a recording in errors."""
     return "the recording" if isinstance(source, bytes) else source
 
 

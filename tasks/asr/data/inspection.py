@@ -38,7 +38,7 @@ _NUM_THREADS = max(8, os.cpu_count() or 1)
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-    """How utterances are decoded and checked.
+    """Settings by which utterances are decoded and checked.
 
     Attributes:
         max_seconds: the longest utterance that the base model takes.
@@ -191,11 +191,10 @@ def _decode_all(
     )
     results = [kept.find(each) for each in utterances]
     new = [place for place, result in enumerate(results) if result is None]
-    check = functools.partial(
-        _decoded, max_seconds=decoding.max_seconds, trim=trim
-    )
     found = _in_parallel(
-        check, [utterances[place] for place in new], "Checking recordings"
+        functools.partial(_decoded, decoding.max_seconds, trim),
+        [utterances[place] for place in new],
+        "Checking recordings",
     )
     for place, result in zip(new, found, strict=True):
         results[place] = result
@@ -205,9 +204,9 @@ def _decode_all(
 
 
 def _decoded(
-    utterance: manifest.Utterance,
     max_seconds: float,
     trim: silence.Trimmer | None,
+    utterance: manifest.Utterance,
 ) -> check_cache.Result:
     path, offset = utterance.audio_filepath, utterance.offset
     too_long = "longer than the base model takes"

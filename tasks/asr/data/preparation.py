@@ -65,11 +65,12 @@ def prepare(
     strict: bool = False,
     checked_in: str | None = None,
 ) -> Corpus:
-    """Reads and checks the manifests of a job, of which dev may be "".
+    """Reads and checks the manifests of a job.
 
     Args:
+        dev_manifest: "" if there is none.
         strict: refuse if anything is unusable.
-        checked_in: see `read_speakers`.
+        checked_in: see `inspection.Decoding`.
 
     Raises:
         ValueError: nothing usable is left, or `strict` and something is not.
@@ -223,7 +224,7 @@ def by_slot(
     speakers: abc.Sequence[str],
     utterances: abc.Mapping[str, abc.Sequence[manifest.Utterance]],
 ) -> BySlot:
-    """What `read_speakers` found of speakers who are given in slot order."""
+    """By slot, for speakers in slot order who have utterances."""
     return {
         slot: SpeakerUtterances(tuple(utterances[speaker]), speaker, slot)
         for slot, speaker in enumerate(speakers)

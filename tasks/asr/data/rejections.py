@@ -1,4 +1,4 @@
-"""What is left out and why. Nothing unusable goes away silently."""
+"""An account of everything left out; nothing goes away silently."""
 
 import collections
 import dataclasses

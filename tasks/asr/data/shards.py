@@ -45,7 +45,7 @@ _Result: typing.TypeAlias = tuple[str, float] | rejections.UnusableError
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """What was packed: of each part in order, and of all shards together."""
+    """The utterances of each part, in order, and figures of all shards."""
 
     utterances: dict[str, list[manifest.Utterance]]
     left_out: dict[str, rejections.Rejections]
@@ -239,8 +239,7 @@ def _bytes(
 
 
 def _own_bytes(path: str) -> bytes:
-    place = tfrecord.parse(path)
-    if place is not None:
+    if place := tfrecord.parse(path):
         return tfrecord.read(*place)
     return pathlib.Path(path).read_bytes()
 

@@ -286,11 +286,9 @@ class Heard:
         self._words = {word for key in self._phrases for word in key.split()}
 
     def novelty(self, text: str) -> str:
-        """How new a text is to somebody who has heard these.
+        """One of "seen_phrase", "unseen_phrase" and "unseen_words".
 
-        Returns:
-            "seen_phrase"; "unseen_phrase" where all its words are seen; or
-            "unseen_words".
+        All words of an unseen phrase are seen.
         """
         key = phrase_key(text)
         if key in self._phrases:

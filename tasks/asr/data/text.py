@@ -14,10 +14,6 @@ from lingvo_like import hyperparams
 _TORGO_DELETED = str.maketrans("", "", '.,?!:;"')
 
 
-def _none(text: str) -> str:
-    return text
-
-
 def _torgo(text: str) -> str:
     return text.upper().translate(_TORGO_DELETED)
 
@@ -25,7 +21,7 @@ def _torgo(text: str) -> str:
 # Made once, when first asked for: the English one reads a table of 1,700
 # spellings.
 _MAKERS = {
-    "none": lambda: _none,
+    "none": lambda: str,
     "basic": basic.BasicTextNormalizer,
     "english": english.EnglishTextNormalizer,
     "torgo": lambda: _torgo,

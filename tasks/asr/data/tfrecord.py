@@ -45,11 +45,10 @@ def framed(data: bytes) -> bytes:
 
 
 def read(path: str, offset: int, max_bytes: int | None = None) -> bytes:
-    """Reads the record at one place.
+    """Reads the record that begins at byte `offset`.
 
     Args:
         path: a local file, or an address that `tf.io.gfile` opens.
-        offset: the byte at which the record begins.
         max_bytes: of a longer record only that many bytes are read, and its
             data's checksum is not looked at.
 

@@ -45,9 +45,7 @@ _VOWEL_START = frozenset("iIeEaAoOuUV30@")
 class Random(typing.Protocol):
     """As much of a `numpy.random.Generator` as is used here."""
 
-    def random(self) -> float:
-        """A number of at least 0 and below 1."""
-        ...
+    def random(self) -> float: ...
 
 
 def split_stress(phoneme: str) -> tuple[str, str]:
@@ -86,8 +84,7 @@ def apply(
     if rate and len(said) > 2 and not is_vowel(said[-1]):
         if rng.random() < rate:
             said = said[:-1]
-    rate = rates.get("centralise", 0)
-    if rate:
+    if rate := rates.get("centralise", 0):
         said = [
             split_stress(phoneme)[0] + "@"
             if is_vowel(phoneme) and rng.random() < rate

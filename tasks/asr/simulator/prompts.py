@@ -57,7 +57,7 @@ def words() -> list[str]:
 def draw(
     rng: np.random.Generator, num_utterances: int, num_dev: int, num_test: int
 ) -> list[tuple[str, str]]:
-    """What one speaker says, with the phrases of dev and test held out.
+    """Draws one speaker's phrases; those of dev and test are held out.
 
     Test and dev are drawn first, so that asking for more utterances only
     adds training ones. When the training phrases run out they are said again.

@@ -44,10 +44,9 @@ def engine() -> str:
             f"simulating speech needs os.fork, which {sys.platform} does not "
             "have; run it on Linux or macOS and copy the folder."
         )
+    package = "espeakng-loader"
     try:
-        return "espeakng-loader " + importlib.metadata.version(
-            "espeakng-loader"
-        )
+        return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:
         raise ValueError(
             "simulating speech needs the package espeakng-loader; install it "
@@ -135,7 +134,7 @@ def pronounce(
     word_phonemes: phonology.Lexicon,
     rng: np.random.Generator,
 ) -> tuple[str, str]:
-    """How the speaker says a text this time.
+    """Draws one pronunciation of a text by a speaker.
 
     Returns:
         the words' phonemes alone, a string to compare; and the script that
