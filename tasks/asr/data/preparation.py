@@ -6,6 +6,7 @@ What cannot be used is left out with its reason, or refused as a whole with
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import json
 from collections import abc
@@ -77,15 +78,14 @@ def prepare(
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
-    trim_silence = experiment.data.trim_silence
-    train = read_speakers(
+    read = functools.partial(
+        read_speakers,
         base,
-        train_manifest,
-        left_out,
-        experiment.augment.speed_factors,
-        trim_silence,
-        checked_in,
+        left_out=left_out,
+        trim_silence=experiment.data.trim_silence,
+        checked_in=checked_in,
     )
+    train = read(train_manifest, speed_factors=experiment.augment.speed_factors)
     fewest = experiment.train.min_utterances
     for speaker, utterances in list(train.items()):
         if len(utterances) < fewest:
@@ -98,13 +98,7 @@ def prepare(
             del train[speaker]
     dev = {}
     if dev_manifest:
-        dev = read_speakers(
-            base,
-            dev_manifest,
-            left_out,
-            trim_silence=trim_silence,
-            checked_in=checked_in,
-        )
+        dev = read(dev_manifest)
         _compare(train, dev, dev_manifest, left_out)
     if strict:
         left_out.raise_if_any("the manifests")

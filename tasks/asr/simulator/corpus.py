@@ -260,8 +260,7 @@ def _utterances(
         soundfile.write(
             wav, audio, synthesis.SAMPLE_RATE, "PCM_16", format="WAV"
         )
-        with open(path, "wb") as file:
-            file.write(wav.getvalue())
+        pathlib.Path(path).write_bytes(wav.getvalue())
         utterance = manifest.Utterance(
             path,
             text,
