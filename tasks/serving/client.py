@@ -27,8 +27,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 _OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
 # In either direction; 30 s of audio takes 2 MB.
 _MAX_MESSAGE_BYTES = 64 * 2**20
-# gRPC's words for requests whose channel this side closed.
-_CLOSED = "Channel closed!"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,8 +221,8 @@ def _text(value: bytes) -> str:
 
 def _error(error: Any, address: str) -> TranscriptionError:
     code = error.code().name
-    if code == "CANCELLED" and error.details() != _CLOSED:
-        # The server's end cancelled it, not this side.
+    if code == "CANCELLED" and error.details() != "Channel closed!":
+        # The server's end cancelled it: this side closes with those words.
         code = "UNAVAILABLE"
     metadata = dict(error.trailing_metadata() or ())
     try:

@@ -1,4 +1,4 @@
-"""What every front does with a request's bytes before it looks into them."""
+"""The bytes of requests, in every front: counted, and parsed off the loop."""
 
 import asyncio
 import collections

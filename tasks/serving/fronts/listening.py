@@ -132,7 +132,7 @@ def warnings(
     access_control: access.Control,
     tls: Tls,
 ) -> list[str]:
-    """What an operator should know before the server listens.
+    """Warnings for the operator, before the server listens.
 
     Raises:
         ValueError: other machines could reach an address, and nothing would
@@ -144,13 +144,13 @@ def warnings(
             "--access_file names certificates; give --tls_client_ca"
         )
     outside = [each for each in addresses if each and not each.is_loopback]
-    if access_control.is_on and outside and not tls:
+    if access_control.is_on:
+        if not outside or tls:
+            return []
         return [
             f"{outside[0]} has no TLS: tokens and speech are sent in the clear "
             "unless a proxy encrypts them. --tls_certificate turns TLS on."
         ]
-    if access_control.is_on:
-        return []
     if outside:
         raise ValueError(
             f"refusing to listen on {outside[0]} without access control: "

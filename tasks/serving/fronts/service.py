@@ -22,7 +22,6 @@ from tasks.serving.fronts.http import gate, listener
 from tasks.serving.fronts.rest import routes as rest_routes
 from tasks.serving.queueing import limits as limits_lib
 
-FRONTS = ("grpc", "rest", "admin")
 # For answers that are written already to reach their clients.
 FLUSH_SECONDS = 5
 

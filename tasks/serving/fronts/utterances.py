@@ -150,7 +150,7 @@ def to_outputs(
 
 
 def served(answers: abc.Iterable[messages.Answer]) -> dict[str, str]:
-    """What answered, as headers or metadata; empty for a mix of users."""
+    """Who answered, as headers or metadata; empty for a mix of users."""
     kinds = {(each.submodel_version, each.served_by) for each in answers}
     if len(kinds) != 1:
         return {}

@@ -135,7 +135,7 @@ class GrpcFront:
         await self._grpc.start()
         return port
 
-    async def stop(self, grace_seconds: int) -> None:
+    async def stop(self, grace_seconds: float) -> None:
         """Refuses new calls; ends after those under way or the grace."""
         self._is_stopping = True
         if self._grpc is not None:

@@ -160,12 +160,13 @@ def _columns(instances: Any) -> dict[str | None, Any]:
         raise errors.invalid_argument(
             "'instances' must be a list that is not empty"
         )
-    if not all(_is_named(each) for each in instances):
-        if any(_is_named(each) for each in instances):
-            raise errors.invalid_argument(
-                "'instances' must all be objects of named inputs, or none"
-            )
+    num_named = sum(map(_is_named, instances))
+    if not num_named:
         return {None: instances}
+    if num_named < len(instances):
+        raise errors.invalid_argument(
+            "'instances' must all be objects of named inputs, or none"
+        )
     names = list(instances[0])
     for place, instance in enumerate(instances):
         if set(instance) != set(names):
