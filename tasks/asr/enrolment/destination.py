@@ -35,8 +35,7 @@ class Destination:
         replace: whether speakers who have a Submodel may be enrolled again.
 
     Raises:
-        ValueError: there is a store and no tenant, or an id that no store
-            takes.
+        ValueError: there is a store and no tenant that it takes.
     """
 
     directory: str
@@ -101,10 +100,9 @@ class Destination:
             )
 
     def _is_published(self, speaker):
+        store = submodel_store.SubmodelStore(self.store)
         try:
-            submodel_store.SubmodelStore(self.store).resolve(
-                self.tenant, speaker
-            )
+            store.resolve(self.tenant, speaker)
         except (submodel_store.UnknownSubmodelError, FileNotFoundError):
             return False
         return True
@@ -140,12 +138,9 @@ class Destination:
 
     def write_results(self, rows: abc.Iterable[dict[str, Any]]) -> None:
         """Writes `enrolment.jsonl`."""
-        lines = "".join(
-            json.dumps(row, ensure_ascii=False) + "\n" for row in rows
-        )
-        files.write_atomically(
-            posixpath.join(self.directory, "enrolment.jsonl"), lines.encode()
-        )
+        path = posixpath.join(self.directory, "enrolment.jsonl")
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        files.write_atomically(path, "".join(lines).encode())
 
 
 def make_submodel(

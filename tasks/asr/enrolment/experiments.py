@@ -16,11 +16,8 @@ def of_space(space: space_file.Space) -> schema.Experiment:
     Raises:
         ValueError: the experiment is not registered, or has other values now.
     """
-    metadata = space.metadata
-    return hyperparams.from_dict(
-        registry.get(metadata.experiment),
-        metadata.values,
-    )
+    trained = registry.get(space.metadata.experiment)
+    return hyperparams.from_dict(trained, space.metadata.values)
 
 
 def embedding(
@@ -33,9 +30,8 @@ def embedding(
     overfitting.
     """
     rate = values.embedding_learning_rate * _spread(space)
-    result = _short(trained, values.seed, values.embedding_steps, rate, 0)
     return dataclasses.replace(
-        result,
+        _short(trained, values.seed, values.embedding_steps, rate, 0),
         adapter=dataclasses.replace(trained.adapter, dropout_rate=0.0),
         space=dataclasses.replace(
             trained.space, learning_rate=rate, weight_decay=0.0
@@ -45,32 +41,26 @@ def embedding(
 
 def full(trained: schema.Experiment, values: plan.Values) -> schema.Experiment:
     """The experiment that learns every tensor of a Submodel."""
-    return dataclasses.replace(
-        _short(
-            trained,
-            values.seed,
-            values.full_steps,
-            values.full_learning_rate,
-            values.full_warmup_steps,
-        ),
-        space=schema.Space(),
+    result = _short(
+        trained,
+        values.seed,
+        values.full_steps,
+        values.full_learning_rate,
+        values.full_warmup_steps,
     )
+    return dataclasses.replace(result, space=schema.Space())
 
 
 def _short(trained, seed, num_steps, learning_rate, warmup_steps):
-    return dataclasses.replace(
-        trained,
-        train=dataclasses.replace(
-            trained.train, seed=seed, num_steps=num_steps
-        ),
-        optimizer=dataclasses.replace(
-            trained.optimizer,
-            learning_rate=learning_rate,
-            warmup_steps=warmup_steps,
-            decay="linear",
-            weight_decay=0.0,
-        ),
+    train = dataclasses.replace(trained.train, seed=seed, num_steps=num_steps)
+    optimizer = dataclasses.replace(
+        trained.optimizer,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        decay="linear",
+        weight_decay=0.0,
     )
+    return dataclasses.replace(trained, train=train, optimizer=optimizer)
 
 
 def _spread(space):

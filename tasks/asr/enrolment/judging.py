@@ -174,12 +174,9 @@ class Judge:
             num_places = places.get(bucket) or plan.even_places(
                 [len(rows)], _PLACES
             )
-            parts = [
-                rows[start : start + num_places]
-                for start in range(0, len(rows), num_places)
-            ]
-            for start in range(0, len(parts), num_local):
-                yield bucket, parts[start : start + num_local], num_places
+            parts = _slices(rows, num_places)
+            for some in _slices(parts, num_local):
+                yield bucket, some, num_places
 
     def _batch(self, candidates, items, places, bucket):
         # An empty place is judged by the first row, and its result is ignored.
@@ -190,12 +187,8 @@ class Judge:
             )
             for name in candidates[0]
         }
-        batch = self._speech.batch(
-            [(self._runs[slot].speaker, [i]) for _, slot, i in items],
-            places,
-            1,
-            bucket,
-        )
+        heard = [(self._runs[slot].speaker, [i]) for _, slot, i in items]
+        batch = self._speech.batch(heard, places, 1, bucket)
         return {
             "rows": rows,
             **{k: tf.constant(v[:, 0]) for k, v in batch.items()},
@@ -226,6 +219,10 @@ class Judge:
             limits=_COPIES * batch["token_lengths"] + _SPARE_TOKENS,
         )
         return tokens, lengths
+
+
+def _slices(items, length):
+    return [items[i : i + length] for i in range(0, len(items), length)]
 
 
 def _first_alike(candidates):

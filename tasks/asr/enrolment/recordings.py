@@ -23,11 +23,12 @@ def read(
     """The usable utterances of the speakers to enrol.
 
     Args:
+        dev_manifest: may be empty.
         speakers: ids; all of the manifest if empty.
 
     Returns:
-        two dicts of speaker to utterances, to learn from and to be judged by,
-        and what was left out.
+        utterances by speaker, to learn from and to be judged by, and what was
+        left out.
 
     Raises:
         ValueError: a named speaker has no usable utterance, or nobody has, or
@@ -48,15 +49,13 @@ def read(
     if dev_manifest:
         dev = _read(base, dev_manifest, min_seconds, left_out, trim_silence)
         _check_apart(train, dev, dev_manifest)
-    chosen = tuple(sorted(set(speakers) or train))
-    by_speaker = [
-        {
-            data.speaker: data
-            for data in preparation.by_slot(chosen, each).values()
-        }
-        for each in (train, dev)
-    ]
-    return by_speaker[0], by_speaker[1], left_out
+    chosen = sorted(set(speakers) or train)
+    return _by_speaker(chosen, train), _by_speaker(chosen, dev), left_out
+
+
+def _by_speaker(chosen, utterances):
+    by_slot = preparation.by_slot(chosen, utterances)
+    return {data.speaker: data for data in by_slot.values()}
 
 
 def _read(base, path, min_seconds, left_out, trim_silence):
@@ -66,9 +65,11 @@ def _read(base, path, min_seconds, left_out, trim_silence):
     )
     result = {}
     for speaker, utterances in speakers.items():
-        kept = [u for u in utterances if u.duration >= min_seconds]
+        kept = []
         for utterance in utterances:
-            if utterance.duration < min_seconds:
+            if utterance.duration >= min_seconds:
+                kept.append(utterance)
+            else:
                 left_out.add(
                     utterance.audio_filepath,
                     utterance.utt_id,

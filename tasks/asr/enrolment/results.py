@@ -64,9 +64,8 @@ class Candidate:
     Attributes:
         mode: one of `plan.MODES`, or "base".
         step: the mode's step with the lowest held-out loss.
-        embedding: the final run's embedding; empty for the base.
-        tensors: dict of name to the final run's tensors, where the embedding
-            does not determine them.
+        embedding: the final run's; empty for the base.
+        tensors: the final run's, where its embedding does not determine them.
     """
 
     mode: str
@@ -83,7 +82,6 @@ class Enrolled:
     Attributes:
         mode: one of `plan.MODES`; "" where nothing improves on the base model
             (`Judgement.improves`), and there are no tensors.
-        tensors: dict of name to float32 array, or None.
         embedding: where the Submodel is in the space, or started from.
         evidence: one of `plan.EVIDENCE`.
         judgements: dict of mode, and "base", to the judgement.

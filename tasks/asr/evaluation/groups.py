@@ -31,11 +31,9 @@ def speaker(
     num_bootstrap: int,
     seed: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """One speaker's row.
+    """One speaker's JSON-able row, and resampled rates `[num_bootstrap, 2]`.
 
-    Returns:
-        the row, a JSON-able dict, and its resampled error rates
-        `[num_bootstrap, 2]`. Intervals are over the speaker's utterances.
+    Intervals are over the speaker's utterances.
     """
     record = scored[0].record
     words = np.array([s.words for s in scored])
@@ -64,10 +62,9 @@ def speaker(
         ),
         "change_points": bootstrap.interval(100 * (submodel - base)),
     }
-    novelties = sorted({s.record.novelty for s in scored})
     row["by_novelty"] = {
         novelty: pooled([s for s in scored if s.record.novelty == novelty])
-        for novelty in novelties
+        for novelty in sorted({s.record.novelty for s in scored})
     }
     return row, resampled
 
@@ -102,9 +99,8 @@ def group(
             no intervals are wanted.
 
     Returns:
-        JSON-able dict: `num_speakers`, `num_utterances`, `num_words`, the
-        figures of `_figures` (None where there is no speaker), and
-        `intervals`, a dict of `[low, high]` or None for each of them.
+        JSON-able dict: counts, the figures of `_figures` (None where there is
+        no speaker), and `intervals`, `[low, high]` or None for each of them.
     """
     rates = np.array(
         [
@@ -161,12 +157,8 @@ def _figures(rates, target_word_error_rate):
 def _relative_reduction(base, submodel):
     """(base - submodel) / base, NaN where base is 0; arrays of one shape."""
     base, submodel = np.asarray(base, float), np.asarray(submodel, float)
-    return np.divide(
-        base - submodel,
-        base,
-        out=np.full(base.shape, np.nan),
-        where=base > 0,
-    )
+    undefined = np.full(base.shape, np.nan)
+    return np.divide(base - submodel, base, out=undefined, where=base > 0)
 
 
 def _number(value):

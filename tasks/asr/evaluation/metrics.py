@@ -38,19 +38,23 @@ def summarize(
 
     Returns:
         JSON-able dict, in which undefined figures are None, such as the
-        relative reduction of a speaker whom the base never mishears. Groups
-        have the keys of `groups.group`. `typical` goes by the given severity;
-        `moderate_severe` by the base's measured error rate, without controls.
+        relative reduction of a speaker whom the base never mishears. `typical`
+        goes by the given severity; `moderate_severe` by the base's measured
+        error rate, without controls.
 
     Raises:
         ValueError: no record, one given twice, a speaker of two severities, an
             unknown normaliser, or a negative number.
     """
-    _check_not_negative(
-        target_word_error_rate=target_word_error_rate,
-        num_bootstrap=num_bootstrap,
-        seed=seed,
-    )
+    for name, value in {
+        "target_word_error_rate": target_word_error_rate,
+        "num_bootstrap": num_bootstrap,
+        "seed": seed,
+    }.items():
+        if not value >= 0:
+            raise ValueError(
+                f"`{name}` must not be negative. Received: {value}."
+            )
     scoring.check(records)
     scored, empty = scoring.score(records, normalizer)
     by_speaker = _by_speaker(scored)
@@ -80,14 +84,6 @@ def summarize(
         "speakers": rows,
         "samples": scoring.samples(scored),
     }
-
-
-def _check_not_negative(**values):
-    for name, value in values.items():
-        if not value >= 0:
-            raise ValueError(
-                f"`{name}` must not be negative. Received: {value}."
-            )
 
 
 def _by_speaker(scored):
@@ -126,15 +122,14 @@ def _headlines(rows, group):
     worst = max(
         filter(groups.is_control, rows),
         key=lambda row: row["change_points"],
-        default=None,
+        default={"speaker": None, "change_points": None},
     )
-    typical["worst_speaker"] = worst and worst["speaker"]
-    typical["worst_change_points"] = worst and worst["change_points"]
+    typical["worst_speaker"] = worst["speaker"]
+    typical["worst_change_points"] = worst["change_points"]
     moderate_severe = group(groups.is_moderate_severe)
+    reduction = moderate_severe["median_relative_reduction"]
     return {
-        "median_relative_reduction_moderate_severe": moderate_severe[
-            "median_relative_reduction"
-        ],
+        "median_relative_reduction_moderate_severe": reduction,
         "typical_change_points": typical["mean_change_points"],
         "typical": typical,
         "moderate_severe": moderate_severe,
@@ -155,10 +150,8 @@ def _by(rows, group, key):
 def _by_novelty(scored, rows, target_word_error_rate, seed):
     """Groups by kind of phrase, without intervals; `unseen` is both kinds."""
     hard = {row["speaker"] for row in rows if groups.is_moderate_severe(row)}
-    kinds: dict[str, tuple[str, ...]] = {
-        novelty: (novelty,) for novelty in scoring.NOVELTIES
-    }
-    kinds["unseen"] = scoring.NOVELTIES[1:]
+    kinds = {novelty: (novelty,) for novelty in scoring.NOVELTIES}
+    kinds |= {"unseen": scoring.NOVELTIES[1:]}
     result = {}
     for name, novelties in kinds.items():
         chosen = [item for item in scored if item.record.novelty in novelties]
@@ -168,14 +161,12 @@ def _by_novelty(scored, rows, target_word_error_rate, seed):
             speaker: groups.pooled(items)
             for speaker, items in _by_speaker(chosen).items()
         }
+        all_rows = list(pooled.values())
+        hard_rows = [row for each, row in pooled.items() if each in hard]
         result[name], of_hard = (
             groups.group(some, [], target_word_error_rate, seed)
-            for some in (
-                list(pooled.values()),
-                [row for speaker, row in pooled.items() if speaker in hard],
-            )
+            for some in (all_rows, hard_rows)
         )
-        result[name]["median_relative_reduction_moderate_severe"] = of_hard[
-            "median_relative_reduction"
-        ]
+        reduction = of_hard["median_relative_reduction"]
+        result[name]["median_relative_reduction_moderate_severe"] = reduction
     return result

@@ -20,8 +20,6 @@ from tasks.asr.data import rejections
 from tasks.asr.evaluation import scoring
 from tasks.asr.evaluation.report import page
 
-_TITLE = "Submodels: what each speaker gained"
-
 
 def write(
     directory: str,
@@ -50,4 +48,4 @@ def write(
         "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n"
     )
     path = posixpath.join(directory, "report.html")
-    page.write(path, summary, history, _TITLE, details, space)
+    page.write(path, summary, history, details, space)

@@ -127,9 +127,6 @@ def score(
 ) -> tuple[list[Scored], list[Transcribed]]:
     """Counts the words and the errors of every utterance.
 
-    Args:
-        normalizer: one of `text.NORMALIZERS`.
-
     Returns:
         the scored utterances by speaker and utterance, whatever the order of
         the records; and the records whose reference is empty once normalised,
@@ -150,12 +147,14 @@ def score(
     base_errors, submodel_errors = (
         word_errors(
             references,
-            [text.normalize(each, normalizer) for each in hypotheses],
+            [
+                text.normalize(
+                    getattr(record, f"{system}_hypothesis"), normalizer
+                )
+                for record, _ in kept
+            ],
         )
-        for hypotheses in (
-            [record.base_hypothesis for record, _ in kept],
-            [record.submodel_hypothesis for record, _ in kept],
-        )
+        for system in ("base", "submodel")
     )
     scored = [
         Scored(record, len(reference.split()), base, submodel)

@@ -16,51 +16,47 @@ def text(summary: dict[str, Any]) -> str:
         by_severity[row["severity"]].append(row)
     lines = [_COLUMNS, "-" * len(_COLUMNS)]
     for severity, total in summary["by_severity"]["given"].items():
-        lines += [_speaker_line(row) for row in by_severity[severity]]
-        lines += [_group_line(f"{severity}: median", total), ""]
-    lines.append(_group_line("all: median", summary["overall"]))
+        lines += [_line(row["speaker"], row) for row in by_severity[severity]]
+        name = f"{severity}: median of {total['num_speakers']}"
+        lines += [_line(name, total, "median_"), ""]
+    overall = summary["overall"]
+    name = f"all: median of {overall['num_speakers']}"
+    lines.append(_line(name, overall, "median_"))
     return "\n".join(lines + _notes(summary))
 
 
-def _line(name, measured, row, base, submodel, reduction, change, minutes):
+def _line(name, row, prefix=""):
+    """A line of the table.
+
+    Args:
+        row: of a speaker, or of a group.
+        prefix: of the keys of a group's rates.
+    """
     name = "".join(c if c.isprintable() else "?" for c in name)
     name = name if len(name) <= 24 else name[:21] + "..."
+    base, submodel, reduction = (
+        _shown(row[f"{prefix}{key}"], 100)
+        for key in (
+            "base_word_error_rate",
+            "submodel_word_error_rate",
+            "relative_reduction",
+        )
+    )
+    change = _shown(row.get("change_points"), 1, "+")
+    minutes = _shown(row.get("train_minutes"), 1)
     return (
-        f"{name:<24} {measured:<9} {row['num_utterances']:>5} "
-        f"{row['num_words']:>6} {_shown(base, 100):>7} "
-        f"{_shown(submodel, 100):>10} {_shown(reduction, 100):>10} "
-        f"{_shown(change, 1, '+'):>8} {_shown(minutes, 1):>9}"
-    )
-
-
-def _speaker_line(row):
-    return _line(
-        row["speaker"],
-        row["measured_severity"],
-        row,
-        row["base_word_error_rate"],
-        row["submodel_word_error_rate"],
-        row["relative_reduction"],
-        row["change_points"],
-        row["train_minutes"],
-    )
-
-
-def _group_line(name, total):
-    return _line(
-        f"{name} of {total['num_speakers']}",
-        "",
-        total,
-        total["median_base_word_error_rate"],
-        total["median_submodel_word_error_rate"],
-        total["median_relative_reduction"],
-        None,
-        None,
+        f"{name:<24} {row.get('measured_severity', ''):<9} "
+        f"{row['num_utterances']:>5} {row['num_words']:>6} {base:>7} "
+        f"{submodel:>10} {reduction:>10} {change:>8} {minutes:>9}"
     )
 
 
 def _shown(value, scale, sign=""):
     return "-" if value is None else f"{value * scale:{sign}.1f}"
+
+
+def _median(total, key):
+    return _figure(total, f"median_{key}", 100)
 
 
 def _figure(total, key, scale, sign="", unit="%"):
@@ -81,14 +77,11 @@ def _notes(summary):
         "",
         f"Word error rate, normalizer {summary['normalizer']}; "
         f"{100 * summary['confidence']:.0f} % intervals.",
-        "Median, base:         "
-        + _figure(overall, "median_base_word_error_rate", 100),
-        "Median, Submodel:     "
-        + _figure(overall, "median_submodel_word_error_rate", 100),
-        "Median reduction:     "
-        + _figure(overall, "median_relative_reduction", 100),
+        f"Median, base:         {_median(overall, 'base_word_error_rate')}",
+        f"Median, Submodel:     {_median(overall, 'submodel_word_error_rate')}",
+        f"Median reduction:     {_median(overall, 'relative_reduction')}",
         f"  moderate and severe as measured ({hard['num_speakers']}): "
-        + _figure(hard, "median_relative_reduction", 100),
+        f"{_median(hard, 'relative_reduction')}",
         f"At most {target} %: {_shown(overall['success_before'], 100)} % of "
         f"speakers before, {_shown(overall['success_after'], 100)} % after.",
     ]

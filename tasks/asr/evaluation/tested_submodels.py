@@ -34,10 +34,10 @@ class TestedSubmodels:
     sha256: dict[str, str]
 
     def stack(self) -> stack_lib.Stack:
-        """A stack of places for as many Submodels as are held at once."""
+        """A stack for as many Submodels as are held at once."""
         count = min(PAGE, len(self.sha256))
-        places = [f"place {place}" for place in range(count)]
-        return stack_lib.Stack(places, self.layout, self.residual_weight)
+        slots = [f"place {place}" for place in range(count)]
+        return stack_lib.Stack(slots, self.layout, self.residual_weight)
 
     @staticmethod
     def pages(slots: list[int]) -> list[list[int]]:
@@ -46,10 +46,8 @@ class TestedSubmodels:
             slots[first : first + PAGE] for first in range(0, len(slots), PAGE)
         ]
 
-    def load(
-        self, places: stack_lib.Stack, speakers: abc.Iterable[str]
-    ) -> None:
-        """Puts speakers' Submodels into the first places, in order.
+    def load(self, stack: stack_lib.Stack, speakers: abc.Iterable[str]) -> None:
+        """Puts speakers' Submodels into the first slots, in order.
 
         Raises:
             ValueError: a Submodel has changed since it was checked.
@@ -61,7 +59,7 @@ class TestedSubmodels:
                 raise ValueError(
                     f"{path}: changed during the evaluation; start it again"
                 )
-            places.write(slot, each.tensors)
+            stack.write(slot, each.tensors)
 
 
 def read(
@@ -71,10 +69,6 @@ def read(
     layout: submodel_layout.Layout,
 ) -> TestedSubmodels:
     """Reads the speakers' files once, to know that all of them can be used.
-
-    Args:
-        speakers: ids, at least one.
-        base_fingerprint: the base model that every Submodel must be made for.
 
     Raises:
         ValueError: a speaker has no Submodel, or one that cannot be used.
@@ -91,7 +85,7 @@ def read(
             f"{', '.join(missing[:5])}; train them, or name those to "
             f"evaluate with --speakers"
         )
-    found = {}
+    weights, minutes, sha256 = {}, {}, {}
     for speaker in speakers:
         path = directory.submodel(speaker)
         metadata = submodel_file.load(path, base_fingerprint, layout).metadata
@@ -101,24 +95,18 @@ def read(
                 f"{path}: is the Submodel of {metadata.speaker!r}, not of "
                 f"{speaker!r}"
             )
-        found[speaker] = metadata
-    residual_weight = found[speakers[0]].residual_weight
-    for speaker, metadata in found.items():
-        if metadata.residual_weight != residual_weight:
-            raise ValueError(
-                f"{directory.submodels}: Submodels of different runs: the "
-                f"residual weight of {speakers[0]!r} is {residual_weight}, "
-                f"that of {speaker!r} is {metadata.residual_weight}"
-            )
+        weights.setdefault(metadata.residual_weight, speaker)
+        sha256[speaker] = metadata.sha256
+        if "train_seconds_of_speech" in metadata.training:
+            seconds = metadata.training["train_seconds_of_speech"]
+            minutes[speaker] = seconds / 60.0
+    (residual_weight, first), *others = weights.items()
+    for weight, speaker in others:
+        raise ValueError(
+            f"{directory.submodels}: Submodels of different runs: the residual "
+            f"weight of {first!r} is {residual_weight}, that of {speaker!r} is "
+            f"{weight}"
+        )
     return TestedSubmodels(
-        directory,
-        base_fingerprint,
-        layout,
-        residual_weight,
-        {
-            speaker: metadata.training["train_seconds_of_speech"] / 60.0
-            for speaker, metadata in found.items()
-            if "train_seconds_of_speech" in metadata.training
-        },
-        {speaker: metadata.sha256 for speaker, metadata in found.items()},
+        directory, base_fingerprint, layout, residual_weight, minutes, sha256
     )

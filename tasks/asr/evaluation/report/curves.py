@@ -20,8 +20,7 @@ def losses(
     """Training and dev losses over each speaker's own steps.
 
     Args:
-        history: dicts with `speaker`, `step` and `train_loss`, `dev_loss`,
-            both or neither.
+        history: dicts with `speaker`, `step` and maybe the losses.
 
     Returns:
         None where there is no finite loss.
@@ -78,18 +77,14 @@ def _draw_band(axes, speakers, num_bins=40):
             table[row, each] = values[bins == each].mean()
     kept = ~np.isnan(table).all(axis=0)
     low, middle, high = np.nanpercentile(table[:, kept], [25, 50, 75], axis=0)
+    edges, color = edges[kept], svg.COLORS["submodel"]
     axes.fill_between(
-        edges[kept],
+        edges,
         low,
         high,
-        color=svg.COLORS["submodel"],
+        color=color,
         alpha=0.25,
         linewidth=0,
         label="Middle half of the speakers",
     )
-    axes.plot(
-        edges[kept],
-        middle,
-        color=svg.COLORS["submodel"],
-        label="Median speaker",
-    )
+    axes.plot(edges, middle, color=color, label="Median speaker")

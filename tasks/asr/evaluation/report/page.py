@@ -30,7 +30,6 @@ def write(
     path: str,
     summary: dict[str, Any],
     history: list[dict[str, Any]],
-    title: str,
     details: dict[str, Any],
     space: space_file.Space | None = None,
 ) -> None:
@@ -40,20 +39,18 @@ def write(
         path: local path or `gs://`.
         history: dicts with `speaker`, `step` and `train_loss`, `dev_loss` or
             both; may be empty.
-        details: what was evaluated (experiment, base model and its
-            fingerprint, manifests); nested dicts are flattened.
+        details: what was evaluated; nested dicts are flattened.
 
     Raises:
         OSError: the file cannot be written; names the path.
     """
-    page = render(summary, history, title, details, space)
+    page = render(summary, history, details, space)
     files.write_atomically(path, page.encode("utf-8", "replace"))
 
 
 def render(
     summary: dict[str, Any],
     history: list[dict[str, Any]],
-    title: str,
     details: dict[str, Any],
     space: space_file.Space | None = None,
 ) -> str:
@@ -66,7 +63,7 @@ def render(
     )
     environment.filters |= {
         "percent": _percent,
-        "points": _points,
+        "points": lambda value: "–" if value is None else _signed(value, "+"),
         "minutes": lambda value: "–" if value is None else f"{value:.1f}",
         "count": lambda value: f"{value:,}",
         "percents": lambda interval: _span(interval, 100, ""),
@@ -75,7 +72,6 @@ def render(
     template = environment.from_string(_TEMPLATE.read_text("utf-8"))
     rows = summary["speakers"]
     return template.render(
-        title=title,
         summary=summary,
         details=_flat(details),
         novelty_names=_NOVELTY_NAMES,
@@ -111,10 +107,6 @@ def _plots(summary, history, space):
 
 def _percent(fraction):
     return "–" if fraction is None else _signed(100 * fraction, "") + " %"
-
-
-def _points(value):
-    return "–" if value is None else _signed(value, "+")
 
 
 def _span(interval, scale, sign):

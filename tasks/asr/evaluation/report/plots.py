@@ -1,16 +1,16 @@
 """The report's plots of what each speaker gained."""
 
-from collections import abc
 from typing import Any
 
 import numpy as np
-from matplotlib import axes as axes_lib, figure as figure_lib
+from matplotlib import figure as figure_lib
 
 from tasks.asr.evaluation import severity as severity_lib
 from tasks.asr.evaluation.report import svg
 
 _MARKERS = {"typical": "o", "mild": "s", "moderate": "^", "severe": "D"}
-_SYSTEMS = {"base": "Base", "submodel": "Submodel"}
+# With names, and where their bars are in a speaker's place.
+_SYSTEMS = (("base", "Base", -0.19), ("submodel", "Submodel", 0.19))
 _MAX_BARS = 40
 # A lower reduction is drawn here, as an arrow: one speaker with a single base
 # error would otherwise flatten all the others.
@@ -23,32 +23,23 @@ def before_after(
     """Base and Submodel of each speaker: bars, or dots for many speakers.
 
     Args:
-        rows: speakers' rows, as `groups.speaker` makes them; not empty.
-        target_word_error_rate: fraction.
+        rows: not empty, from `groups.speaker`.
     """
     draw = _bars if len(rows) <= _MAX_BARS else _ranks
     return draw(rows, 100 * target_word_error_rate)
 
 
 def _bars(rows, target):
-    rows = sorted(
-        rows,
-        key=lambda row: (
-            severity_lib.order(row["severity"]),
-            row["base_word_error_rate"],
-        ),
-    )
+    rows = sorted(rows, key=lambda row: row["base_word_error_rate"])
+    rows.sort(key=lambda row: severity_lib.order(row["severity"]))
     figure = svg.figure(0.9 + 0.32 * len(rows))
     axes = figure.subplots()
-    for (system, label), offset in zip(
-        _SYSTEMS.items(), (-0.19, 0.19), strict=True
-    ):
+    for system, label, offset in _SYSTEMS:
         key = f"{system}_word_error_rate"
         places = np.arange(len(rows)) + offset
-        rates = [100 * row[key] for row in rows]
         axes.barh(
             places,
-            rates,
+            [100 * row[key] for row in rows],
             height=0.36,
             color=svg.COLORS[system],
             # Lighter than the intervals that are drawn over it.
@@ -63,9 +54,8 @@ def _bars(rows, target):
                     color=svg.COLORS["muted"],
                     linewidth=1.2,
                 )
-    axes.set_yticks(
-        range(len(rows)), [svg.name(row["speaker"]) for row in rows]
-    )
+    names = [svg.name(row["speaker"]) for row in rows]
+    axes.set_yticks(range(len(rows)), names)
     for tick_label in axes.get_yticklabels():
         tick_label.set_parse_math(False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -103,7 +93,7 @@ def _ranks(rows, target):
     ranks = np.arange(1, len(rows) + 1)
     base, submodel = (
         [100 * row[f"{system}_word_error_rate"] for row in rows]
-        for system in _SYSTEMS
+        for system in ("base", "submodel")
     )
     axes.plot(ranks, base, color=svg.COLORS["base"], label="Base", linewidth=2)
     axes.scatter(
@@ -125,11 +115,7 @@ def _ranks(rows, target):
 
 
 def gain_by_severity(rows: list[dict[str, Any]]) -> figure_lib.Figure:
-    """Relative reduction against the base's word error rate.
-
-    Args:
-        rows: speakers' rows whose `relative_reduction` is defined.
-    """
+    """Relative reduction against the base's error rate; all rows have both."""
     figure = svg.figure(3.8)
     axes = figure.subplots()
     _draw_gains(axes, rows, lambda row: 100 * row["base_word_error_rate"])
@@ -141,12 +127,7 @@ def gain_by_severity(rows: list[dict[str, Any]]) -> figure_lib.Figure:
 
 
 def gain_by_minutes(rows: list[dict[str, Any]]) -> figure_lib.Figure:
-    """Relative reduction against minutes of training speech.
-
-    Args:
-        rows: speakers' rows whose `relative_reduction` and `train_minutes`
-            are defined.
-    """
+    """Relative reduction against `train_minutes`; all rows have both."""
     figure = svg.figure(3.8)
     axes = figure.subplots()
     _draw_gains(axes, rows, lambda row: row["train_minutes"])
@@ -160,20 +141,14 @@ def gain_by_minutes(rows: list[dict[str, Any]]) -> figure_lib.Figure:
     return figure
 
 
-def _draw_gains(
-    axes: axes_lib.Axes,
-    rows: list[dict[str, Any]],
-    position: abc.Callable[[dict[str, Any]], float],
-) -> None:
+def _draw_gains(axes, rows, position):
     """Draws each speaker's reduction, as a mark that shows the severity."""
     area = float(np.clip(6000 / len(rows), 12, 36))
     severities = {row["severity"] for row in rows}
     for severity in sorted(severities, key=severity_lib.order):
-        style: dict[str, Any] = {
-            "color": svg.color(severity),
-            "marker": _MARKERS.get(severity, "v"),
-        }
+        color, marker = svg.color(severity), _MARKERS.get(severity, "v")
         shown: dict[str, Any] = {
+            "color": color,
             "alpha": 0.85,
             "linewidths": 0,
             "clip_on": False,
@@ -183,17 +158,16 @@ def _draw_gains(
             [(position(row), row["relative_reduction"]) for row in chosen]
         )
         is_low = points[:, 1] < _LOWEST_REDUCTION
-        axes.scatter(
-            points[~is_low, 0], 100 * points[~is_low, 1], area, **style, **shown
-        )
+        places, reductions = points[~is_low].T
+        axes.scatter(places, 100 * reductions, area, marker=marker, **shown)
         axes.scatter(
             points[is_low, 0],
             np.full(is_low.sum(), 100 * _LOWEST_REDUCTION),
             70,
-            **{**style, "marker": "$\u2193$"},
+            marker="$\u2193$",
             **shown,
         )
-        axes.plot([], [], linestyle="", **style, label=svg.name(severity))
+        axes.plot([], [], marker, color=color, label=svg.name(severity))
     axes.axhline(0, color=svg.COLORS["muted"], linewidth=1)
     axes.set_ylim(top=105)
     axes.set_ylabel("Relative reduction (%)")

@@ -55,12 +55,8 @@ def speaker_map(
     found = [by_speaker.get(speaker) for speaker in space.speakers]
     figure = svg.figure(4.2)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, marks in zip(
-        panels,
-        ([_severity(row) for row in found], [_gain(row) for row in found]),
-        strict=True,
-    ):
-        _scatter(axes, coordinates, marks)
+    for axes, mark in zip(panels, (_severity, _gain), strict=True):
+        _scatter(axes, coordinates, [mark(row) for row in found])
         axes.set_xlabel(f"First direction ({100 * shares[0]:.0f} %)")
         svg.legend(axes, ncols=3)
         if len(space.speakers) <= _MAX_NAMES:
@@ -85,14 +81,11 @@ def elements(space: space_file.Space) -> figure_lib.Figure:
 
 def element_use(space: space_file.Space) -> np.ndarray:
     """The share of each element in the speakers' Submodels `[elements]`."""
-    lengths = np.sqrt(
-        sum(
-            np.sum(
-                np.square(tensor, dtype=np.float64).reshape(len(tensor), -1), 1
-            )
-            for tensor in space.basis.values()
-        )
-    )
+    squares = [
+        np.square(tensor, dtype=np.float64).reshape(len(tensor), -1).sum(1)
+        for tensor in space.basis.values()
+    ]
+    lengths = np.sqrt(sum(squares))
     use = lengths * np.sqrt(np.mean(np.square(_points(space)), axis=0))
     return use / max(use.sum(), 1e-30)
 
@@ -104,26 +97,23 @@ def neighbours(
 
     Returns:
         dicts of `speaker`, `severity`, and `nearest`, pairs of a speaker and
-        the distance between the embeddings. Speakers who are not in the space
-        are left out, and so are those after the first 60.
+        the distance between the embeddings, for the first 60 in the space.
     """
     points = _points(space)
     slots = {speaker: slot for slot, speaker in enumerate(space.speakers)}
     found = []
-    for row in rows:
-        slot = slots.get(row["speaker"])
-        if slot is None or len(found) == _MAX_ROWS:
-            continue
+    for row in [row for row in rows if row["speaker"] in slots][:_MAX_ROWS]:
+        slot = slots[row["speaker"]]
         distances = np.linalg.norm(points - points[slot], axis=1)
         order = [i for i in np.argsort(distances, kind="stable") if i != slot]
+        nearest = [
+            (space.speakers[i], float(distances[i])) for i in order[:_NEAREST]
+        ]
         found.append(
             {
                 "speaker": row["speaker"],
                 "severity": row["severity"],
-                "nearest": [
-                    (space.speakers[i], float(distances[i]))
-                    for i in order[:_NEAREST]
-                ],
+                "nearest": nearest,
             }
         )
     return found
@@ -131,12 +121,9 @@ def neighbours(
 
 def _points(space):
     """The speakers' mixing weights `[speakers, embedding_dim]`."""
-    return np.asarray(
-        embeddings_lib.normalize(
-            space.embeddings, space.metadata.normalization
-        ),
-        np.float64,
-    )
+    normalization = space.metadata.normalization
+    found = embeddings_lib.normalize(space.embeddings, normalization)
+    return np.asarray(found, np.float64)
 
 
 def _severity(row):
@@ -144,8 +131,7 @@ def _severity(row):
     if row is None:
         return _unknown("not evaluated")
     severity = row["severity"]
-    order = severity_lib.order(severity)
-    return order, svg.name(severity), svg.color(severity)
+    return severity_lib.order(severity), svg.name(severity), svg.color(severity)
 
 
 def _gain(row):

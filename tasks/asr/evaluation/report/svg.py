@@ -59,9 +59,8 @@ RULE: dict[str, Any] = {
 
 def figure(height_inches: float) -> figure_lib.Figure:
     """An empty figure as wide as the page."""
-    return figure_lib.Figure(
-        (_WIDTH_INCHES, height_inches), layout="constrained"
-    )
+    size = (_WIDTH_INCHES, height_inches)
+    return figure_lib.Figure(size, layout="constrained")
 
 
 def color(severity: str) -> str:

@@ -79,7 +79,7 @@ def render(records_, history_=(), minutes=None, details=None, target=0.15):
     summary = metrics.summarize(
         records_, "basic", target, minutes, num_bootstrap=20
     )
-    return report_page.render(summary, list(history_), "A title", details or {})
+    return report_page.render(summary, list(history_), details or {})
 
 
 @functools.cache
@@ -261,7 +261,7 @@ def test_written_page_replaces_the_old_one_whole(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
     summary = metrics.summarize(records(), "basic", 0.15, {}, 0)
-    report_page.write(str(path), summary, [], "A title", {})
+    report_page.write(str(path), summary, [], {})
     assert path.read_text("utf-8").rstrip().endswith("</html>")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
@@ -270,5 +270,5 @@ def test_unwritable_place_is_named(tmp_path):
     summary = metrics.summarize(records(), "basic", 0.15, {}, 0)
     with pytest.raises(OSError, match="nowhere"):
         report_page.write(
-            str(tmp_path / "nowhere" / "report.html"), summary, [], "A", {}
+            str(tmp_path / "nowhere" / "report.html"), summary, [], {}
         )

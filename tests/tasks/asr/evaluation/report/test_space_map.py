@@ -28,7 +28,7 @@ def summary(num_speakers=4):
 
 
 def test_the_page_has_a_map_the_elements_and_the_neighbours():
-    page = report_page.render(summary(), [], "title", {}, make())
+    page = report_page.render(summary(), [], {}, make())
     parsed = test_report.Page(page)
     assert "Map of the space" in parsed.text
     assert parsed.tags.count("figure") >= 4
@@ -36,7 +36,7 @@ def test_the_page_has_a_map_the_elements_and_the_neighbours():
     # Two speakers of the space are not in the evaluation.
     assert "not evaluated" in page
     assert "Nearest speakers in the space" in parsed.text
-    plain = report_page.render(summary(), [], "title", {})
+    plain = report_page.render(summary(), [], {})
     assert "Map of the space" not in plain
 
 
