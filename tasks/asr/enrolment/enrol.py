@@ -2,10 +2,9 @@
 
 There are three ways, from the least data to the most: what the speaker encoder
 predicts (zero_shot), an embedding that is learned while base and basis stay as
-they are (embedding), and a whole Submodel that learns on from there (full). All
-speakers of a call share one job, in which each depends on its own utterances
-alone. A speaker keeps what does best on utterances that it was not learned
-from, or nothing, where that is the base model.
+they are (embedding), and a whole Submodel that learns on from there (full). A
+speaker keeps what does best on utterances that it was not learned from, or
+nothing where that is the base model.
 """
 
 from collections import abc
@@ -34,7 +33,6 @@ def enrol(
             none is judged by folds: by what the utterances lose when they are
             left out.
         mode: one of `plan.MODES`, or "auto" for the best of them.
-        values: how speakers are enrolled.
         replicas: the replicas that the base was made on; those of this process
             share the work. None for one.
 
@@ -65,23 +63,20 @@ def enrol(
     for start in range(0, len(train), count):
         some = dict(list(train.items())[start : start + count])
         made = job.Job(space, base, some, dev or {}, mode, values, replicas)
-        enrolled += [
-            _conclude(made, speaker, candidates)
-            for speaker, candidates in made.run().items()
-        ]
+        enrolled += [_conclude(made, *each) for each in made.run().items()]
     return enrolled
 
 
-def _conclude(
-    made: job.Job, speaker: str, candidates: dict[str, results.Candidate]
-) -> results.Enrolled:
+def _conclude(made, speaker, candidates):
     """The speaker's best candidate, or none where the base is as good."""
     judgements = {mode: each.judgement for mode, each in candidates.items()}
     base = judgements[results.BASE]
     tried = [each for each in candidates.values() if each.mode != results.BASE]
     better = [each for each in tried if each.judgement.improves(base)]
     best = min(better or tried, key=lambda each: each.judgement.rank)
-    data, utterances = made.data[speaker], made.train[speaker].utterances
+    utterances = made.train[speaker].utterances
+    # Those to be judged by follow those to learn from.
+    known = made.data[speaker].utterances
     return results.Enrolled(
         speaker=speaker,
         mode=best.mode if better else "",
@@ -93,8 +88,6 @@ def _conclude(
         num_utterances=len(utterances),
         seconds_of_speech=sum(u.duration for u in utterances),
         warnings=results.warnings(
-            base,
-            best.judgement,
-            {i: data.utterances[i].utt_id for i in base.losses},
+            base, best.judgement, {i: known[i].utt_id for i in base.losses}
         ),
     )

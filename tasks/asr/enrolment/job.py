@@ -104,7 +104,6 @@ class Job:
         """
         tried = set().union(*self._modes.values())
         learns = bool(tried & {"embedding", "full"})
-        steps = self._steps("embedding") if learns else []
         mean = self._learner.snapshot(0)
         nothing = learning.Snapshot(
             0, {name: np.zeros_like(row) for name, row in mean.rows.items()}
@@ -112,23 +111,19 @@ class Job:
         begun = [mean] if learns else []
         if self._space.encoder:
             begun.append(self._starts.predicted())
-        neighbors = self._values.embedding_neighbors if learns else 0
-        judge = self._make_judge(
-            self._runs, len(steps) + 1 + len(begun) + neighbors
-        )
-        of_base, *losses = judge.losses(
-            [nothing.rows, *(start.rows for start in begun)], self.train
-        )
-        points: list[_Point] = list(zip(begun, losses, strict=True))
-        histories: dict[str, list[_Point]] = {
-            results.BASE: [(nothing, of_base)]
-        }
-        if "zero_shot" in tried:
-            histories["zero_shot"] = points[-1:]
+        num_losses = 1 + len(begun)
         if learns:
-            histories["embedding"] = self._learn_embeddings(
-                points, judge, steps
-            )
+            num_losses += self._values.embedding_neighbors
+            num_losses += len(self._steps("embedding"))
+        judge = self._make_judge(self._runs, num_losses)
+        starts = [nothing, *begun]
+        losses = judge.losses([start.rows for start in starts], self.train)
+        base, *points = zip(starts, losses, strict=True)
+        histories: dict[str, list[_Point]] = {results.BASE: [base]}
+        if "zero_shot" in tried:
+            histories["zero_shot"] = [points[-1]]
+        if learns:
+            histories["embedding"] = self._learn_embeddings(points, judge)
         found = {speaker: {} for speaker in self.train}
         self._add(found, judge, self._runs, histories)
         if "full" in tried:
@@ -140,16 +135,13 @@ class Job:
             for speaker, modes in self._modes.items()
         }
 
-    def _learn_embeddings(self, points, judge, steps):
+    def _learn_embeddings(self, points, judge):
         """The points of the embeddings: starts, neighbors, and steps."""
         before = self._starts.begin_at(_best(points, self._runs))
-        points = points + self._starts.neighbors(
-            judge, before, self._not_good(before)
-        )
+        seeking = self._not_good(before)
+        points = points + self._starts.neighbors(judge, before, seeking)
         before = self._starts.begin_at(_best(points, self._runs))
-        return points + self._learn(
-            self._learner, judge, steps, "embedding", before
-        )
+        return points + self._learn(self._learner, judge, "embedding", before)
 
     def _learn_full(self, found, best):
         """Adds what whole Submodels learn from the embeddings' best points."""
@@ -169,19 +161,16 @@ class Job:
         for name, variable in full.stack.variables_by_name.items():
             variable.assign(rows[name][slots])
         learner = self._make_learner(full, runs, self._values.full_utterances)
-        steps = self._steps("full")
-        judge = self._make_judge(runs, len(steps) + 1)
+        judge = self._make_judge(runs, 1 + len(self._steps("full")))
         start = learner.snapshot(0)
         (losses,) = judge.losses([start.rows], {run.speaker for run in runs})
-        history = [
-            (start, losses),
-            *self._learn(learner, judge, steps, "full", losses),
-        ]
+        points = self._learn(learner, judge, "full", losses)
+        history = [(start, losses), *points]
         self._add(found, judge, runs, {"full": history})
 
-    def _learn(self, learner, judge, steps, mode, before) -> list[_Point]:
+    def _learn(self, learner, judge, mode, before) -> list[_Point]:
         """Learns on from where the losses are `before`; the points passed."""
-        points, looks = [], [before]
+        points, looks, steps = [], [before], self._steps(mode)
         patience = getattr(self._values, f"{mode}_patience")
         going = self._not_good(before)
         learner.stop(set(before) - going)
@@ -200,19 +189,17 @@ class Job:
                     going = going - self._without_gain(earlier, looks[-1])
                 going = going & self._not_good(looks[-1])
                 learner.stop(set(before) - going)
-                progress.total = (
-                    progress.n + (steps[-1] - snapshot.step) * learner.num_going
-                )
+                left = (steps[-1] - snapshot.step) * learner.num_going
+                progress.total = progress.n + left
         return points
 
     def _without_gain(self, before, losses):
         """The speakers whose held-out loss has not fallen enough."""
-        least = 1.0 - self._values.min_gain
+        least, mean = 1.0 - self._values.min_gain, results.mean_loss
         return {
             speaker
             for speaker, now in losses.items()
-            if results.mean_loss(now)
-            > least * results.mean_loss(before[speaker])
+            if mean(now) > least * mean(before[speaker])
         }
 
     def _not_good(self, losses):
@@ -223,21 +210,13 @@ class Job:
             if results.mean_loss(each) >= self._values.good_loss
         }
 
-    def _add(
-        self,
-        found: dict[str, dict[str, results.Candidate]],
-        judge: judging.Judge,
-        runs: list[plan.Run],
-        histories: dict[str, list[_Point]],
-    ) -> None:
+    def _add(self, found, judge, runs, histories):
         """Adds each mode's best point to every speaker of the runs."""
         best = {mode: _best(each, runs) for mode, each in histories.items()}
         # All modes at once: a decoder's many small steps hardly cost more for
         # more rows.
-        texts = judge.texts(
-            [_rows(each, runs) for each in best.values()],
-            {run.speaker for run in runs},
-        )
+        candidates = [_rows(each, runs) for each in best.values()]
+        texts = judge.texts(candidates, {run.speaker for run in runs})
         for of_mode, (mode, chosen) in zip(texts, best.items(), strict=True):
             for slot, run in enumerate(runs):
                 if not run.is_final:
@@ -292,22 +271,20 @@ class Job:
 
 def _best(history, runs):
     """Each speaker's point of the lowest held-out loss, over all its runs."""
-    return {
-        run.speaker: min(
-            history,
-            key=lambda point, run=run: results.mean_loss(point[1][run.speaker]),
+
+    def best(speaker):
+        return min(
+            history, key=lambda each: results.mean_loss(each[1][speaker])
         )
-        for run in runs
-    }
+
+    return {run.speaker: best(run.speaker) for run in runs}
 
 
 def _rows(best, runs):
     """Every run's tensors in its speaker's best snapshot, `[runs, ...]`."""
     chosen = [best[run.speaker][0] for run in runs]
     return {
-        name: np.stack(
-            [each.rows[name][slot] for slot, each in enumerate(chosen)]
-        )
+        name: np.stack([c.rows[name][slot] for slot, c in enumerate(chosen)])
         for name in chosen[0].rows
     }
 

@@ -69,7 +69,7 @@ class Judge:
         }
 
     def losses(
-        self, candidates: list[Rows], speakers: abc.Container[str]
+        self, candidates: abc.Sequence[Rows], speakers: abc.Container[str]
     ) -> list[dict[str, dict[int, float]]]:
         """The loss of every held-out utterance of some speakers.
 
@@ -89,7 +89,7 @@ class Judge:
         return self._judge(judge, self._compiled_places, candidates, speakers)
 
     def texts(
-        self, candidates: list[Rows], speakers: abc.Container[str]
+        self, candidates: abc.Sequence[Rows], speakers: abc.Container[str]
     ) -> list[dict[str, dict[int, str]]]:
         """The text of every held-out utterance, in dicts like `losses`."""
 

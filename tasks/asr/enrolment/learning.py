@@ -80,12 +80,11 @@ class Learning:
             for slot, run in enumerate(runs)
         ]
         self._going = list(range(len(runs)))
-        first = collections.Counter(
-            each.minibatch(0).bucket for each in self._schedules
-        )
-        self._most = max(first.values())
+        buckets = [each.minibatch(0).bucket for each in self._schedules]
+        counts = collections.Counter(buckets).values()
+        self._most = max(counts)
         self._places = plan.even_places(
-            (-(-count // replicas.num_local) for count in first.values()),
+            [-(-count // replicas.num_local) for count in counts],
             values.runs_per_step,
         )
 
@@ -115,12 +114,9 @@ class Learning:
         step = functools.partial(
             type(self.task).train_step.python_function, self.task
         )
-        is_worth_compiling = (
-            steps[-1] * self._most > (_WORTH_COMPILING - 1) * self._places
-        )
-        train = self._replicas.replicate(
-            tf.function(step, autograph=False) if is_worth_compiling else step
-        )
+        if steps[-1] * self._most > (_WORTH_COMPILING - 1) * self._places:
+            step = tf.function(step, autograph=False)
+        train = self._replicas.replicate(step)
         before = 0
         for stop in steps:
             for group in self._groups(before, stop):
@@ -155,11 +151,10 @@ class Learning:
             ]
             yield group
             for taken in (each for own in group for each in own):
-                del waiting[taken.slot]
-                if taken.step + 1 < stop:
-                    waiting[taken.slot] = self._schedules[taken.slot].minibatch(
-                        taken.step + 1
-                    )
+                slot, step = taken.slot, taken.step + 1
+                del waiting[slot]
+                if step < stop:
+                    waiting[slot] = self._schedules[slot].minibatch(step)
 
     def snapshot(self, step: int) -> Snapshot:
         """The runs as they are now."""
@@ -194,9 +189,8 @@ class Learning:
         items, seeds = [], np.zeros((self._places, 2), np.int32)
         for place, minibatch in enumerate(minibatches):
             run = self.runs[minibatch.slot]
-            items.append(
-                (run.speaker, [run.train[i] for i in minibatch.utterances])
-            )
+            indices = [run.train[i] for i in minibatch.utterances]
+            items.append((run.speaker, indices))
             seeds[place] = random_streams.stateless_seed(
                 "dropout", self._seed, run.key, minibatch.step
             )

@@ -108,10 +108,8 @@ class Starts:
         tried = [(begun, before)]
         together = max(1, _ROWS_TOGETHER // len(self._runs))
         for first in range(0, count, together):
-            some = [
-                self._moved(begun, nearest, rank)
-                for rank in range(first, min(first + together, count))
-            ]
+            ranks = range(first, min(first + together, count))
+            some = [self._moved(begun, nearest, rank) for rank in ranks]
             rows = []
             for embeddings in some:
                 self._stack.embeddings.assign(embeddings)
@@ -136,14 +134,9 @@ class Starts:
     def _nearest(self, speaker, embedding):
         """The embeddings nearest to one, of the space's other speakers."""
         # The speaker's own embedding may have learned the held-out utterances.
-        others = [
-            known
-            for name, known in zip(
-                self._space.speakers, self._space.embeddings, strict=True
-            )
-            if name != speaker
-        ]
-        others.sort(key=lambda known: float(np.linalg.norm(known - embedding)))
+        known = zip(self._space.speakers, self._space.embeddings, strict=True)
+        others = [place for name, place in known if name != speaker]
+        others.sort(key=lambda place: float(np.linalg.norm(place - embedding)))
         return others[: self._num_neighbors]
 
     def _moved(self, begun, nearest, rank):

@@ -35,7 +35,7 @@ def speaker_rates(
     """One speaker's error rates under resampling of the utterances.
 
     Args:
-        speaker: id, which keys the random stream.
+        speaker: keys the random stream.
         words: `[utterances]` int, at least 1 each.
         errors: `[utterances, 2]` int, of the base and of the Submodel.
 
@@ -47,10 +47,8 @@ def speaker_rates(
     rows = max(1, _MAX_DRAWN // num_utterances)
     sums = []
     for start in range(0, num_bootstrap, rows):
-        drawn = random.integers(
-            num_utterances,
-            size=(min(rows, num_bootstrap - start), num_utterances),
-        )
+        size = (min(rows, num_bootstrap - start), num_utterances)
+        drawn = random.integers(num_utterances, size=size)
         # One column at a time: five times as fast as a sum of rows of three.
         sums.append([c[drawn].sum(axis=1) for c in (*errors.T, words)])
     if not sums:

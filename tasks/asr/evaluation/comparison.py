@@ -25,8 +25,7 @@ def transcribe(
         compared: the base model that people use without a Submodel; often
             `base`, or the same Whisper at its full audio context.
         train_texts: dict of speaker to the texts it trained on.
-        replicas: the replicas that the base models were made on; None for
-            one.
+        replicas: the replicas that the base models were made on.
 
     Returns:
         the same list in every process.
@@ -43,10 +42,8 @@ def transcribe(
     for number, slots in enumerate(pages, 1):
         page = {place: data[slot] for place, slot in enumerate(slots)}
         submodels.load(stack, [each.speaker for each in page.values()])
-        title = "Submodels"
-        if len(pages) > 1:
-            title += f", part {number} of {len(pages)}"
-        found = transcriber.transcribe(page, title=title)
+        part = f", part {number} of {len(pages)}" if len(pages) > 1 else ""
+        found = transcriber.transcribe(page, title=f"Submodels{part}")
         after |= {(slots[place], i): text for (place, i), text in found.items()}
     records = []
     for slot, speaker in data.items():

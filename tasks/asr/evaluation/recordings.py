@@ -4,7 +4,7 @@ import collections
 from collections import abc
 
 from lingvo_like.base_models import base_model
-from tasks.asr.data import manifest, preparation, rejections, text
+from tasks.asr.data import preparation, rejections, text
 from tasks.asr.evaluation import severity as severity_lib
 
 
@@ -50,7 +50,7 @@ def read(
     if unknown:
         raise ValueError(
             f"{path}: --speakers names {', '.join(unknown)}, who have no "
-            f"usable utterance there"
+            "usable utterance there"
         )
     speakers = tuple(sorted(selected or by_speaker))
     if not speakers:
@@ -60,17 +60,15 @@ def read(
     return preparation.by_slot(speakers, by_speaker), left_out
 
 
-def _check_one_severity(
-    path: str, speaker: str, utterances: list[manifest.Utterance]
-) -> None:
-    first, *others = (
-        (each.utt_id, severity_lib.name(each.labelled_severity))
-        for each in utterances
-    )
-    for utt_id, severity in others:
-        if severity != first[1]:
-            raise ValueError(
-                f"{path}: speaker {speaker!r} must have one severity, but "
-                f"utterance {first[0]!r} has {first[1]!r} and {utt_id!r} has "
-                f"{severity!r}; give all lines of a speaker the same"
-            )
+def _check_one_severity(path, speaker, utterances):
+    found = {}
+    for each in utterances:
+        severity = severity_lib.name(each.labelled_severity)
+        found.setdefault(severity, each.utt_id)
+    (severity, utt_id), *others = found.items()
+    for other, other_id in others:
+        raise ValueError(
+            f"{path}: speaker {speaker!r} must have one severity, but "
+            f"utterance {utt_id!r} has {severity!r} and {other_id!r} has "
+            f"{other!r}; give all lines of a speaker the same"
+        )
