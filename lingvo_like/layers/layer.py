@@ -28,6 +28,9 @@ class Layer(keras.layers.Layer):
                     f"{getattr(self, name)}."
                 )
 
+    def _weight(self, name: str, *shape: int) -> Any:
+        return self.add_weight(name=name, shape=shape, initializer="zeros")
+
     def _dense(
         self, units: int, name: str, use_bias: bool = True
     ) -> keras.layers.Dense:

@@ -95,12 +95,8 @@ class RelativeAttention(layer.Layer):
         self.position.build((None, self.model_dim))
         self.output_projection.build(x_shape)
         bias_shape = (self.num_heads, self.head_dim)
-        self.content_bias = self.add_weight(
-            name="content_bias", shape=bias_shape, initializer="zeros"
-        )
-        self.position_bias = self.add_weight(
-            name="position_bias", shape=bias_shape, initializer="zeros"
-        )
+        self.content_bias = self._weight("content_bias", *bias_shape)
+        self.position_bias = self._weight("position_bias", *bias_shape)
         self.built = True
 
     def call(

@@ -150,37 +150,28 @@ class _Block(layer_lib.Layer):
         """The inner layers that own weights."""
         return [self.attention_norm, self.feed_forward_norm]
 
-    def _kernel(self, name: str, input_dim: int, output_dim: int) -> Any:
-        return self.add_weight(
-            name=name, shape=(input_dim, output_dim), initializer="zeros"
-        )
-
-    def _bias(self, name: str, dim: int) -> Any:
-        return self.add_weight(name=name, shape=(dim,), initializer="zeros")
-
     def build(self, input_shape: Any, *args: Any) -> None:
         dim, inner = self.model_dim, self.feed_forward_dim
         self.attention_norm.build((None, None, dim))
-        self.query_key_value_kernel = self._kernel(
+        self.query_key_value_kernel = self._weight(
             "query_key_value_kernel", dim, 3 * dim
         )
-        self.query_bias = self._bias("query_bias", dim)
-        self.value_bias = self._bias("value_bias", dim)
-        self.output_kernel = self._kernel("output_kernel", dim, dim)
-        self.output_bias = self._bias("output_bias", dim)
+        self.query_bias = self._weight("query_bias", dim)
+        self.value_bias = self._weight("value_bias", dim)
+        self.output_kernel = self._weight("output_kernel", dim, dim)
+        self.output_bias = self._weight("output_bias", dim)
         self.feed_forward_norm.build((None, None, dim))
-        self.expand_kernel = self._kernel("expand_kernel", dim, inner)
-        self.expand_bias = self._bias("expand_bias", inner)
-        self.contract_kernel = self._kernel("contract_kernel", inner, dim)
-        self.contract_bias = self._bias("contract_bias", dim)
+        self.expand_kernel = self._weight("expand_kernel", dim, inner)
+        self.expand_bias = self._weight("expand_bias", inner)
+        self.contract_kernel = self._weight("contract_kernel", inner, dim)
+        self.contract_bias = self._weight("contract_bias", dim)
 
     def _query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The three inputs of self attention, by head."""
         query_bias = ops.convert_to_tensor(self.query_bias)
         value_bias = ops.convert_to_tensor(self.value_bias)
-        bias = ops.concatenate(
-            [query_bias, ops.zeros_like(query_bias), value_bias]
-        )
+        key_bias = ops.zeros_like(query_bias)
+        bias = ops.concatenate([query_bias, key_bias, value_bias])
         joint = linear(x, self.query_key_value_kernel, bias)
         query, key, value = ops.split(joint, 3, axis=-1)
         return (
@@ -245,16 +236,16 @@ class DecoderBlock(_Block):
         super().build(input_shape)
         dim = self.model_dim
         self.source_norm.build((None, None, dim))
-        self.source_query_kernel = self._kernel("source_query_kernel", dim, dim)
-        self.source_query_bias = self._bias("source_query_bias", dim)
-        self.source_key_value_kernel = self._kernel(
+        self.source_query_kernel = self._weight("source_query_kernel", dim, dim)
+        self.source_query_bias = self._weight("source_query_bias", dim)
+        self.source_key_value_kernel = self._weight(
             "source_key_value_kernel", dim, 2 * dim
         )
-        self.source_value_bias = self._bias("source_value_bias", dim)
-        self.source_output_kernel = self._kernel(
+        self.source_value_bias = self._weight("source_value_bias", dim)
+        self.source_output_kernel = self._weight(
             "source_output_kernel", dim, dim
         )
-        self.source_output_bias = self._bias("source_output_bias", dim)
+        self.source_output_bias = self._weight("source_output_bias", dim)
 
     def source(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the encoder's output, computed once.

@@ -214,17 +214,13 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         """Puts the mean or the prediction in place of some embeddings."""
         result = trainables[EMBEDDING]
         if self.speaker_dropout_rate:
-            result = tf.where(
-                draws[:, :1] < self.speaker_dropout_rate,
-                tf.convert_to_tensor(self.mean_embedding)[None],
-                result,
-            )
+            mean = tf.convert_to_tensor(self.mean_embedding)[None]
+            dropped = draws[:, :1] < self.speaker_dropout_rate
+            result = tf.where(dropped, mean, result)
         if heard is not None and self.prediction_rate:
-            result = tf.where(
-                draws[:, 1:] < self.prediction_rate,
-                self._predict(trainables, heard),
-                result,
-            )
+            predicted = self._predict(trainables, heard)
+            replaced = draws[:, 1:] < self.prediction_rate
+            result = tf.where(replaced, predicted, result)
         return result
 
     def _prediction_loss(self, trainables, heard, active):

@@ -175,25 +175,18 @@ def create(
     Raises:
         SpaceError: a value is not finite or not JSON.
     """
-    embeddings = space.embeddings.numpy()
-    tensors = {
-        embedding_space.BASIS + name: variable.numpy()
-        for name, variable in space.basis.variables_by_name.items()
-    }
+    tensors = {k: v.numpy() for k, v in space.variables_by_name.items()}
+    embeddings = tensors.pop(embedding_space.EMBEDDING)
+    mean = embeddings.mean(axis=0, dtype=np.float64)
     tensors[space_metadata.EMBEDDINGS] = embeddings
-    tensors[space_metadata.MEAN_EMBEDDING] = embeddings.mean(
-        axis=0, dtype=np.float64
-    )
-    encoder = {}
+    tensors[space_metadata.MEAN_EMBEDDING] = mean
+    encoder: dict[str, Any] = {}
     if space.encoder:
-        weights = {
-            name: variable.numpy()[0]
-            for name, variable in space.encoder.variables_by_name.items()
-        }
-        shapes = {name: list(each.shape) for name, each in weights.items()}
-        encoder = {"config": space.encoder.config, "shapes": shapes}
-        for name, each in weights.items():
-            tensors[embedding_space.ENCODER + name] = each
+        encoder = {"config": space.encoder.config, "shapes": {}}
+        for name in space.encoder.variables_by_name:
+            key = embedding_space.ENCODER + name
+            tensors[key] = tensors[key][0]
+            encoder["shapes"][name] = list(tensors[key].shape)
     plain = tensor_file.plain_json
     with tensor_file.errors_as(SpaceError):
         metadata = space_metadata.Metadata(

@@ -36,7 +36,7 @@ class Checkpoint:
     """The contents of a directory or preset.
 
     Attributes:
-        path: where they were found, for messages.
+        path: where they were found or belong.
         weights: by the names of `Whisper.named_weights`.
         record: the contents of `submodels_base.json`; empty without it.
     """
@@ -201,26 +201,19 @@ def _read_preset(path: str, language: str) -> Checkpoint:
     return Checkpoint(path, dimensions, weights, tokenizer, {})
 
 
-def write_huggingface(
-    directory: str,
-    dimensions: encoder_decoder.Dimensions,
-    tokenizer: whisper_tokenizer.WhisperTokenizer,
-    weights: dict[str, np.ndarray],
-    record: dict[str, Any],
-) -> None:
+def write_huggingface(checkpoint: Checkpoint) -> None:
     """Writes a directory that `read` and `transformers` read.
 
-    It appears complete or not at all. `record` goes to `submodels_base.json`.
+    It appears complete or not at all.
 
     Raises:
         FileExistsError: the directory is not empty.
         OSError: it cannot be written.
     """
-    data = huggingface.serialize(weights, dimensions)
-    record = {
-        **record,
-        "sha256": {SAFETENSORS_FILE: hashlib.sha256(data).hexdigest()},
-    }
+    dimensions, tokenizer = checkpoint.dimensions, checkpoint.tokenizer
+    data = huggingface.serialize(checkpoint.weights, dimensions)
+    sha256 = {SAFETENSORS_FILE: hashlib.sha256(data).hexdigest()}
+    record = {**checkpoint.record, "sha256": sha256}
     feature_extractor = {
         "feature_extractor_type": "WhisperFeatureExtractor",
         "feature_size": dimensions.num_bins,
@@ -236,7 +229,7 @@ def write_huggingface(
         RECORD_FILE: _to_json(record),
         CONFIG_FILE: _to_json(config),
     }
-    files.write_folder(directory, contents)
+    files.write_folder(checkpoint.path, contents)
 
 
 def _to_json(value: dict[str, Any]) -> bytes:

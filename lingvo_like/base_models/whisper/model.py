@@ -247,7 +247,9 @@ class Whisper(base_model.BaseModel):
             for name, weight in self.named_weights().items()
         }
         checkpoints.write_huggingface(
-            directory, self.dimensions, self.tokenizer, weights, record
+            checkpoints.Checkpoint(
+                directory, self.dimensions, weights, self.tokenizer, record
+            )
         )
 
 
