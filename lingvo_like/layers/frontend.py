@@ -26,10 +26,8 @@ def mel_matrix(
 ) -> np.ndarray:
     """Triangular filters, evenly spaced on the HTK mel scale.
 
-    The frequencies go from 0 Hz to half the sample rate.
-
-    Returns:
-        `[num_frequencies, num_bins]` float32.
+    They are `[num_frequencies, num_bins]` float32. The frequencies go from 0 Hz
+    to half the sample rate.
 
     Raises:
         ValueError: a filter falls between two bins of the spectrum.

@@ -27,11 +27,6 @@ def tensor_name(block: int, name: str) -> str:
 class Layout:
     """The kind and the sites of a Submodel: adapters after encoder blocks.
 
-    Attributes:
-        model_dim: width of the base's encoder.
-        bottleneck_dim: width of the adapters' bottleneck.
-        blocks: encoder block indices, ascending.
-
     Raises:
         ValueError: a width is not positive, or `blocks` are not block indices
             in ascending order.

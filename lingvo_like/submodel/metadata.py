@@ -19,6 +19,9 @@ class CommonMetadata:
         base_description: the base model's frontend and tokenizer.
         training: summary of the training.
         sha256: checksum of all other fields and all tensors.
+
+    Raises:
+        ValueError: a field has a value that it cannot have.
     """
 
     format_version: int

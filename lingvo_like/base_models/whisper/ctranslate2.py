@@ -51,7 +51,11 @@ class _Reader:
 
 
 def parse(data: bytes) -> dict[str, np.ndarray]:
-    """The variables of a `model.bin`; 16-bit floats are widened to float32."""
+    """The variables of a `model.bin`; 16-bit floats are widened to float32.
+
+    Raises:
+        ValueError: the bytes are truncated, or hold another kind of model.
+    """
     reader = _Reader(memoryview(data).toreadonly())
     try:
         version = reader.number("I")
@@ -119,7 +123,7 @@ def read(
     """Dimensions, and float32 weights by our names, of a `model.bin`.
 
     Raises:
-        ValueError: the bytes are truncated, or hold another kind of model.
+        ValueError: see `parse`; or a variable is missing.
     """
     get = _Variables(parse(data))
     dimensions = _dimensions(get)

@@ -29,7 +29,6 @@ class Dimensions:
         num_heads: attention heads of encoder and decoder.
         num_blocks: encoder blocks.
         feed_forward_dim: inner width of the feed-forward networks.
-        vocabulary_size: rows of the token embedding.
         max_source_positions: encoder frames, 1500 for 30 s.
         max_target_positions: decoder tokens including the prompt, 448.
 

@@ -32,7 +32,11 @@ _TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 def dimensions_from_config(
     config: dict[str, Any],
 ) -> encoder_decoder.Dimensions:
-    """`Dimensions` from the contents of a Whisper's config.json."""
+    """`Dimensions` from the contents of a config.json.
+
+    Raises:
+        ValueError: the model is no Whisper, or a value is missing or unusable.
+    """
     if config.get("model_type") != "whisper":
         raise ValueError(
             f"its model_type is {config.get('model_type')!r}, not 'whisper'"
@@ -134,7 +138,11 @@ def _sources(dimensions: encoder_decoder.Dimensions) -> dict[str, list[str]]:
 
 
 def parse(data: bytes) -> dict[str, np.ndarray]:
-    """The tensors of a safetensors file, float32, without "model." prefixes."""
+    """The tensors of a safetensors file, float32, without "model." prefixes.
+
+    Raises:
+        ValueError: the bytes are damaged or truncated.
+    """
     try:
         entries = safetensors.deserialize(data)
     except safetensors.SafetensorError as error:
@@ -196,7 +204,11 @@ def serialize(
 
 
 def shards(index_text: bytes) -> list[str]:
-    """The file names of a model.safetensors.index.json, sorted."""
+    """The file names of a model.safetensors.index.json, sorted.
+
+    Raises:
+        ValueError: it names no files, or one outside its folder.
+    """
     index = json.loads(index_text)
     names = sorted(set(index.get("weight_map", {}).values()))
     if not names or any("/" in name or "\\" in name for name in names):

@@ -264,8 +264,7 @@ def load(
     """Loads a frozen Whisper.
 
     Args:
-        path: a CTranslate2 or Hugging Face directory, a KerasHub preset, or
-            "tiny.en"; see `checkpoints.read`.
+        path: see `checkpoints.read`.
         audio_context: "full" or "short"; None for the one that the weights
             were made for.
         language: a code such as "en", given to a multilingual model.

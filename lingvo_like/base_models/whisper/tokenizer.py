@@ -40,7 +40,6 @@ class WhisperTokenizer:
         vocabulary: ids by the tokens' printable forms, with or without the
             special tokens.
         merges: pairs of tokens, best first.
-        special: ids of the special tokens.
         language: a code such as "en", given to a multilingual model.
 
     Raises:
@@ -207,7 +206,11 @@ class WhisperTokenizer:
 
 
 def from_json(text: str | bytes, language: str = "en") -> WhisperTokenizer:
-    """A tokenizer from the text of a Hugging Face `tokenizer.json`."""
+    """A tokenizer from the text of a Hugging Face `tokenizer.json`.
+
+    Raises:
+        ValueError: the text is no JSON, or no byte-level BPE.
+    """
     document = json.loads(text)
     model = document.get("model", {}) if isinstance(document, dict) else {}
     if "vocab" not in model or "merges" not in model:
