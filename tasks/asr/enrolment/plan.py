@@ -132,7 +132,7 @@ def check_mode(mode: str, has_encoder: bool) -> None:
 
 
 def evidence(texts: abc.Collection[str], num_dev: int) -> str:
-    """What a speaker's error rate is measured on, one of `EVIDENCE`."""
+    """The evidence for a speaker's error rate, one of `EVIDENCE`."""
     if num_dev:
         return DEV
     return FOLDS if len(set(texts)) > 1 else OWN
