@@ -12,12 +12,7 @@ from lingvo_like.stack import rows as slot_rows
 from params import schema
 from tasks.asr.batches import minibatch_schedule, speaker_places
 from tasks.asr.data import preparation
-from tasks.asr.training import (
-    checkpoint,
-    sharding,
-    speaker_state,
-    task,
-)
+from tasks.asr.training import checkpoint, sharding, speaker_state, task
 from tpu.distribute import replicas as replicas_lib
 
 
@@ -29,7 +24,6 @@ class JobState:
 
     Args:
         task: made with the rows of `sharding`.
-        sharding: where each slot is trained.
 
     Attributes:
         speakers: `SpeakerState` by slot.
@@ -60,8 +54,6 @@ class JobState:
             for name, variable in task.state_by_name.items()
         }
 
-    # Where the rows are.
-
     @property
     def residents(self) -> list[int]:
         """The slots that have rows, in any process."""
@@ -72,14 +64,7 @@ class JobState:
         return self._rows.is_here(slot)
 
     def admit(self, unfinished: abc.Iterable[int]) -> list[int]:
-        """Gives the rows of finished speakers to waiting ones.
-
-        Args:
-            unfinished: slots.
-
-        Returns:
-            The slots that begin.
-        """
+        """Gives rows of finished slots to waiting ones, and returns these."""
         pool, unfinished = self._pool, set(unfinished)
         present = set(self.residents)
         waiting = unfinished - present
@@ -101,8 +86,6 @@ class JobState:
         optimizer.reset(pool, admitted)
         return admitted
 
-    # What is known of the speakers.
-
     def record_step(
         self,
         group: minibatch_schedule.Group,
@@ -123,11 +106,7 @@ class JobState:
                 state.loss_count += 1
 
     def share(self) -> None:
-        """Tells all processes what each knows of its speakers.
-
-        Training losses, updates that were skipped, and embeddings, which only
-        the replica that trains a speaker has moved.
-        """
+        """Tells all processes what each alone knows of its speakers."""
         self._share_losses()
         self._share_embeddings()
         skipped = self._rows.read_all(self.task.optimizer.skipped).tolist()
@@ -136,7 +115,7 @@ class JobState:
             for slot, count in zip(slots, counts, strict=True):
                 self.speakers[slot].skipped = count
 
-    def _share_losses(self) -> None:
+    def _share_losses(self):
         if self._processes.count == 1:
             return
         own = [
@@ -148,11 +127,12 @@ class JobState:
                 self.speakers[slot].loss_sum = loss_sum
                 self.speakers[slot].loss_count = loss_count
 
-    def _share_embeddings(self) -> None:
+    def _share_embeddings(self):
+        """Only the replica that trains a speaker has moved its embedding."""
         name = f"weight/{embedding_space.EMBEDDING}"
         if self.sharding.replicas.is_plain or name not in self.variables:
             return
-        embeddings = self.variables[name]
+        embeddings: Any = self.variables[name]
         own = np.asarray(embeddings)
         shared = np.zeros((len(self.speakers), own.shape[1]), np.float32)
         for slots, rows in self._processes.gather(
@@ -161,22 +141,16 @@ class JobState:
             shared[slots] = rows
         embeddings.assign(shared)
 
-    # Checkpoints.
-
     def save(self, directory: str) -> None:
         """Writes a checkpoint of everything that the run depends on."""
         self._share_losses()
-        checkpoint.save(
-            directory,
-            self.variables,
-            {
-                "job_step": self.job_step,
-                "history": self.history,
-                "speakers": [dataclasses.asdict(s) for s in self.speakers],
-                "residents": self.residents,
-            },
-            processes=self._processes,
-        )
+        state = {
+            "job_step": self.job_step,
+            "history": self.history,
+            "speakers": [dataclasses.asdict(s) for s in self.speakers],
+            "residents": self.residents,
+        }
+        checkpoint.save(directory, self.variables, state, self._processes)
 
     def restore(self, directory: str) -> bool:
         """Continues from the newest checkpoint. Returns whether there is one.
@@ -220,12 +194,7 @@ def create(
     data: abc.Mapping[int, preparation.SpeakerUtterances],
     replicas: replicas_lib.Replicas | None = None,
 ) -> JobState:
-    """A new job, at the start of every speaker.
-
-    Args:
-        data: by slot, what each speaker trains on.
-        replicas: that share the job; None for one.
-    """
+    """A new job, at the start of every speaker; `data` is by slot."""
     replicas = replicas or replicas_lib.Replicas()
     shards = sharding.shard(replicas, base, experiment, data)
     speakers = tuple(data[slot].speaker for slot in range(len(data)))

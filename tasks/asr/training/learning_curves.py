@@ -14,11 +14,7 @@ _LOSSES = ("train_loss", "dev_loss")
 def log_speaker(
     writer: tf.summary.SummaryWriter, row: abc.Mapping[str, Any]
 ) -> None:
-    """One speaker's losses at an evaluation.
-
-    Args:
-        row: of the history: "speaker", "step", and the losses there are.
-    """
+    """Writes the losses that a row of the history has."""
     with writer.as_default():
         for name in _LOSSES:
             if name in row:
@@ -33,20 +29,14 @@ def log_all(
     states: abc.Sequence[speaker_state.SpeakerState],
     job_step: int,
 ) -> None:
-    """Means over the speakers of an evaluation, and how far the job is.
-
-    Args:
-        rows: of the history, from this evaluation.
-        states: of all speakers.
-    """
+    """Writes means over an evaluation's rows, and how far the job is."""
     with writer.as_default():
         for name in _LOSSES:
             values = [row[name] for row in rows if name in row]
             if values:
                 tf.summary.scalar(f"all/mean_{name}", np.mean(values), job_step)
-        for name, value in (
-            ("all/finished", sum(state.finished for state in states)),
-            ("all/steps_not_finite", sum(state.skipped for state in states)),
-        ):
-            tf.summary.scalar(name, value, step=job_step)
+        finished = sum(state.finished for state in states)
+        tf.summary.scalar("all/finished", finished, job_step)
+        skipped = sum(state.skipped for state in states)
+        tf.summary.scalar("all/steps_not_finite", skipped, job_step)
     writer.flush()

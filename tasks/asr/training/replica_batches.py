@@ -22,7 +22,6 @@ class Feed:
 
     Args:
         data: by slot.
-        speed_factors: to draw from.
         activations: folder of the frozen activations.
 
     Attributes:
@@ -41,11 +40,7 @@ class Feed:
         self._sharding = sharding
         self.schedules = {
             slot: sharding_lib.speaker_schedule(
-                base,
-                values,
-                each,
-                sharding.places_of[slot],
-                speed_factors,
+                base, values, each, sharding.places_of[slot], speed_factors
             )
             for slot, each in data.items()
         }
@@ -88,8 +83,8 @@ class Feed:
 
         Args:
             calls: groups of one bucket, at most `steps` of them.
-            steps: the leading axis of the batches; steps beyond the call's
-                groups hold the last group again.
+            steps: the leading axis of the batches; the last group of a shorter
+                call fills it up.
         """
         return self._load(
             calls, lambda call: self._stacked(self._batches(call), steps)

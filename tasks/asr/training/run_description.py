@@ -23,8 +23,6 @@ def describe(
     Args:
         name: the experiment's registered name.
         experiment: with all overrides.
-        base_path: where the base model was found.
-        base_fingerprint: identifies the base model.
         data_digests: speaker, in slot order, to the SHA-256 of the training
             and dev utterances.
         program: the binary whose run it is.
@@ -42,16 +40,11 @@ def describe(
 def check_program(
     directory: str, saved: abc.Mapping[str, Any], program: str
 ) -> None:
-    """Refuses the run of another binary.
-
-    Raises:
-        ValueError: names both.
-    """
-    found = saved["program"]
-    if found != program:
+    """Raises a ValueError for the run of another binary."""
+    if saved["program"] != program:
         raise ValueError(
-            f"{directory} holds a run of {found}, not of {program}; name "
-            f"another --model_dir"
+            f"{directory} holds a run of {saved['program']}, not of {program}; "
+            f"name another --model_dir"
         )
 
 
@@ -64,7 +57,6 @@ def check_agreement(
     """Refuses to continue in a directory that belongs to another run.
 
     Args:
-        directory: named in the message.
         saved: from `ModelDirectory.read_experiment`.
         now: from `describe`.
         template: the experiment now.

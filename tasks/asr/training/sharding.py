@@ -52,10 +52,7 @@ class Sharding:
         return parts[local.start : local.stop]
 
     def join(self, parts: abc.Sequence[np.ndarray]) -> np.ndarray:
-        """The reverse of `split`, for results of a step.
-
-        Args:
-            parts: `[..., places]` of each replica of this process.
+        """The reverse of `split`, for results `[..., places]` of a step.
 
         Returns:
             `[..., all_places]`, NaN at the places of other processes.
@@ -82,11 +79,7 @@ class Sharding:
 def single(
     num_slots: int, speakers_per_step: int, resident_speakers: int = 0
 ) -> Sharding:
-    """The `Sharding` of a job on one replica.
-
-    Args:
-        resident_speakers: slots that have rows at a time; 0 for all.
-    """
+    """The `Sharding` of a job on one replica; 0 `resident_speakers` for all."""
     places = min(speakers_per_step, num_slots)
     places_of = speaker_places.assign_places(num_slots, places)
     rows = slot_rows.SlotRows(num_slots)
@@ -102,12 +95,7 @@ def shard(
     experiment: schema.Experiment,
     data: abc.Mapping[int, preparation.SpeakerUtterances],
 ) -> Sharding:
-    """The `Sharding` of a job.
-
-    Args:
-        base: whose buckets say what a speaker costs.
-        data: by slot, every slot of the job.
-    """
+    """The `Sharding` of a job; `data` is of every slot."""
     values, num_slots = experiment.train, len(data)
     num_replicas = replicas.num_replicas
     if num_replicas == 1:

@@ -32,8 +32,6 @@ def initialize(
 
     Args:
         task: of a space, as it was made.
-        data: utterances of all slots.
-        base_fingerprint: of the base model.
         space_from: the run to start from, of slots or of a space; "" for none.
 
     Returns:
@@ -49,7 +47,6 @@ def initialize(
     values = task.experiment.space
     if values.initializer == "space":
         return _continue_space(task, space, data, base_fingerprint, space_from)
-    started = "basis and embeddings start from noise"
     if space.encoder:
         heard = listen(task, space.encoder, data)
         space.encoder.adapt(heard)
@@ -59,16 +56,15 @@ def initialize(
                 values.initial_scale / np.sqrt(space.embedding_dim),
             )
             space.set_embeddings(predict(space.encoder, heard))
-            started = "embeddings start where the speaker encoder puts them"
+            return "embeddings start where the speaker encoder puts them"
     if values.initializer == "stack":
-        share = from_submodels(
-            space, load_submodels(space_from, base_fingerprint, space)
-        )
-        started = (
+        vectors = load_submodels(space_from, base_fingerprint, space)
+        share = from_submodels(space, vectors)
+        return (
             f"basis starts from {space_from}: {space.embedding_dim} "
             f"directions hold {100 * share:.1f} % of its Submodels"
         )
-    return started
+    return "basis and embeddings start from noise"
 
 
 def _continue_space(task, space, data, base_fingerprint, space_from):
@@ -102,12 +98,6 @@ def listen(
 
     It comes from the first utterances of each speaker, padded to the longest of
     that speaker's own.
-
-    Args:
-        task: gives the frozen activations.
-        encoder: of the space.
-        data: utterances by slot.
-        slots: whom to hear; None for all.
     """
     base, heard = task.base, []
     for slot in range(task.stack.num_slots) if slots is None else slots:
@@ -139,14 +129,10 @@ def load_submodels(
 ) -> dict[str, np.ndarray]:
     """The Submodels of a run, as packed vectors by speaker.
 
-    Args:
-        path: the run's folder.
-        base_fingerprint: the base model that they must be for.
-        space: has the layout and the residual weight that they must have.
-
     Raises:
-        ValueError: there are none; they are for another base, layout or weight;
-            or they did not start from one point.
+        ValueError: there are none; they are for another base than this one, or
+            have another layout or residual weight than the space; or they did
+            not start from one point.
     """
     directory = model_directory.ModelDirectory(path)
     saved = directory.read_experiment()
@@ -158,13 +144,8 @@ def load_submodels(
             f"starts from them; train them with adapter.shared_start=true"
         )
     folder = directory.submodels
-    names = []
-    if tf.io.gfile.isdir(folder):
-        names = sorted(
-            name
-            for name in tf.io.gfile.listdir(folder)
-            if name.endswith(submodel_file.SUFFIX)
-        )
+    found = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    names = sorted(n for n in found if n.endswith(submodel_file.SUFFIX))
     if not names:
         raise ValueError(
             f"{folder}: no Submodels to start a space from; --space_from "
@@ -190,12 +171,7 @@ def from_space(
     """Continues a trained space, so that it can be trained again.
 
     Submodels that were made from it stay as they are: they are files of their
-    own.
-
-    Args:
-        space: initialised.
-        stored: where to continue. Speakers that it does not have start at its
-            mean.
+    own. Speakers that the stored space does not have start at its mean.
 
     Returns:
         How many of the speakers it has.
@@ -206,21 +182,25 @@ def from_space(
     metadata = stored.metadata
     encoder = space.encoder.config if space.encoder else None
     stored_encoder = metadata.encoder["config"] if stored.encoder else None
-    for name, received, expected in (
-        ("adapter", space.layout, stored.layout),
-        (
-            "adapter.residual_weight",
-            space.residual_weight,
-            metadata.residual_weight,
-        ),
-        ("space.embedding_dim", space.embedding_dim, stored.embedding_dim),
-        ("space.normalization", space.normalization, metadata.normalization),
-        ("space.speaker_encoder", encoder, stored_encoder),
-    ):
-        if received != expected:
+    received = {
+        "adapter": space.layout,
+        "adapter.residual_weight": space.residual_weight,
+        "space.embedding_dim": space.embedding_dim,
+        "space.normalization": space.normalization,
+        "space.speaker_encoder": encoder,
+    }
+    expected = {
+        "adapter": stored.layout,
+        "adapter.residual_weight": metadata.residual_weight,
+        "space.embedding_dim": stored.embedding_dim,
+        "space.normalization": metadata.normalization,
+        "space.speaker_encoder": stored_encoder,
+    }
+    for name, value in expected.items():
+        if received[name] != value:
             raise ValueError(
                 f"`{name}` must be as in the space that this one starts from, "
-                f"{expected}. Received: {received}."
+                f"{value}. Received: {received[name]}."
             )
     own = dict(zip(stored.speakers, stored.embeddings, strict=True))
     mean = stored.mean_embedding
@@ -244,7 +224,6 @@ def from_submodels(
     embeddings of zero.
 
     Args:
-        space: initialised.
         vectors: packed Submodels `[num_values]` by speaker. Speakers of the
             space without one start at the mean.
 

@@ -34,12 +34,7 @@ class SpeakerState:
     loss_count: int = 0
 
     def boundary(self, num_steps: int, every: int) -> int:
-        """The step at which the speaker's current leg ends.
-
-        Args:
-            num_steps: updates in all.
-            every: updates between evaluations.
-        """
+        """The step, of `num_steps`, at which the speaker's current leg ends."""
         if self.evaluated_at < self.steps and (
             self.steps % every == 0 or self.steps == num_steps
         ):
@@ -54,7 +49,6 @@ class SpeakerState:
         Args:
             dev_loss: None where there is no dev data. One that is not finite is
                 never the best.
-            num_steps: updates in all.
             patience: evaluations without a better one before training ends
                 early; 0 for never.
 
@@ -94,11 +88,10 @@ def warnings(states: abc.Mapping[str, SpeakerState]) -> tuple[str, ...]:
             "learned nothing that helps on their dev speech: their Submodels "
             "are the base model",
             [
-                speaker
-                for speaker, state in states.items()
-                if state.base_loss is not None
-                and state.steps
-                and state.best_step == 0
+                s
+                for s, state in states.items()
+                if state.base_loss is not None and state.steps
+                if state.best_step == 0
             ],
         ),
         (

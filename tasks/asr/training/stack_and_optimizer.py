@@ -30,8 +30,6 @@ def make(
     """The Submodels of a job at their start, and their optimizer.
 
     Args:
-        layout: the tensors of one Submodel.
-        experiment: what is trained, and how.
         speakers: speaker ids; a speaker's slot is its position.
         space: keeps this space and learns only embeddings of the speakers.
         slot_rows: the rows of a stack of slots. A space needs none: it keeps a
@@ -63,11 +61,9 @@ def slot_optimizer(
     experiment: schema.Experiment,
     **changes: Any,
 ) -> slot_adamw.SlotAdamW:
-    """An experiment's optimizer of variables with a row for each slot.
+    """An experiment's optimizer of variables `[rows, ...]` of slots.
 
     Args:
-        variables_by_name: variables `[rows, ...]`.
-        experiment: has the values of the optimizer.
         **changes: values that differ from the experiment's.
     """
     values = dataclasses.asdict(experiment.optimizer) | changes
@@ -75,11 +71,7 @@ def slot_optimizer(
     return slot_adamw.SlotAdamW(variables_by_name, rule)
 
 
-def _make_space(
-    layout: submodel_layout.Layout,
-    experiment: schema.Experiment,
-    speakers: abc.Sequence[str],
-) -> embedding_space.EmbeddingSpace:
+def _make_space(layout, experiment, speakers):
     values = experiment.space
     encoder = None
     if values.speaker_encoder:
@@ -102,9 +94,7 @@ def _make_space(
     return result
 
 
-def _space_optimizer(
-    space: embedding_space.EmbeddingSpace, experiment: schema.Experiment
-) -> space_optimizer.SpaceAdamW:
+def _space_optimizer(space, experiment):
     values = experiment.space
     basis = encoder = None
     if space.basis_trainable:

@@ -10,11 +10,10 @@ from tasks.asr.training import speaker_state, task as task_lib
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What the files of a job say about their making.
+    """Where the files of a job come from, as they say themselves.
 
     Attributes:
         experiment: its registered name.
-        base_fingerprint: of the base model.
         base_description: of the base model, as JSON holds it.
     """
 
@@ -31,10 +30,6 @@ def write(
     state: speaker_state.SpeakerState,
 ) -> None:
     """Writes the Submodel that the stack of a job holds for a speaker now.
-
-    Args:
-        data: what the speaker trained on.
-        state: of the speaker.
 
     Raises:
         SubmodelError: a weight is not finite.

@@ -25,7 +25,6 @@ class SubmodelTask:
 
     Args:
         base: a frozen base model.
-        experiment: what is trained, and how.
         speakers: speaker ids; a speaker's slot is its position.
         space: keeps this space and learns only embeddings of the speakers.
         slot_rows: the rows of the slots, where replicas share the job.
@@ -63,13 +62,11 @@ class SubmodelTask:
     @property
     def state_by_name(self) -> dict[str, rows.Variable]:
         """Every variable that a checkpoint must hold, by name."""
-        state = {
-            f"weight/{name}": variable
-            for name, variable in self.stack.variables_by_name.items()
+        weights = self.stack.variables_by_name
+        moments = self.optimizer.state_by_name
+        return {f"weight/{name}": each for name, each in weights.items()} | {
+            f"optimizer/{name}": each for name, each in moments.items()
         }
-        for name, variable in self.optimizer.state_by_name.items():
-            state[f"optimizer/{name}"] = variable
-        return state
 
     @property
     def shared_names(self) -> set[str]:
@@ -131,7 +128,7 @@ class SubmodelTask:
 
         Args:
             batches: a batch whose tensors have a leading axis of steps.
-            count: int32 scalar, how many of the steps to take.
+            count: int32 scalar, the steps to take.
 
         Returns:
             Losses and gradient norms `[steps, s]`, zero after `count`.
@@ -146,13 +143,12 @@ class SubmodelTask:
             found = [array.write(step, nothing) for array in found]
 
         def update(step, losses, norms):
-            result = self.train_step(
-                {name: tensor[step] for name, tensor in batches.items()}
-            )
+            batch = {name: tensor[step] for name, tensor in batches.items()}
+            of_step, norms_of_step = self.train_step(batch)
             return (
                 step + 1,
-                losses.write(step, result[0]),
-                norms.write(step, result[1]),
+                losses.write(step, of_step),
+                norms.write(step, norms_of_step),
             )
 
         _, *found = tf.while_loop(
@@ -175,9 +171,9 @@ class SubmodelTask:
 
     def _activations(self, batch, augment):
         if "activations" in batch:
-            return tuple(
-                _merge(batch[name])
-                for name in ("activations", "activation_paddings")
+            return (
+                _merge(batch["activations"]),
+                _merge(batch["activation_paddings"]),
             )
         features, paddings = self.base.features(
             _merge(batch["audio"]), _merge(batch["lengths"])
@@ -278,7 +274,7 @@ def augment_features(
     return spec_augment.apply(features, *bounds)
 
 
-def _merge(tensor: tensor_types.Tensor) -> tf.Tensor:
+def _merge(tensor):
     """`[s, u, ...]` to `[s * u, ...]`."""
     shape = tensor.shape
     return tf.reshape(tensor, [shape[0] * shape[1], *shape[2:]])

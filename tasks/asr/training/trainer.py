@@ -40,8 +40,6 @@ class Trainer:
         train_data: of every slot.
         dev_data: a slot may be missing; that speaker trains all steps and
             keeps the last weights.
-        directory: of the run.
-        origin: of the Submodel files.
         selected: slots to train; None for all.
 
     Attributes:
@@ -84,7 +82,6 @@ class Trainer:
         self.train_steps = replicas.replicate(task.train_steps)
         self.losses = replicas.replicate(task.losses)
         self._notice = preemption.Notice()
-        self._saved_at = time.monotonic()
 
     def run(self) -> None:
         """Trains the selected speakers to their end.
@@ -132,11 +129,7 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def _save_if_due(self):
-        """Saves if the chief finds that it is time, or a process has to stop.
-
-        Raises:
-            preemption.Stopped: a process was asked to stop.
-        """
+        """Saves if the chief says it is time, or a process has to stop."""
         elapsed = time.monotonic() - self._saved_at
         is_late = elapsed >= self._values.checkpoint_every_seconds
         answers = self._processes.gather([self._notice.given, is_late])
@@ -208,17 +201,19 @@ class Trainer:
         if self._steps_per_call == 1:
             batches = self._train.load([group for (group,) in calls])
             for groups, batch in zip(calls, batches, strict=True):
-                losses, norms = map(
-                    self._sharding.join,
-                    zip(*self.train_step(batch), strict=True),
-                )
+                losses, norms = self._joined(self.train_step(batch))
                 yield groups, losses[None], norms[None]
             return
         batches = self._train.load_calls(calls, self._steps_per_call)
         for groups, batch in zip(calls, batches, strict=True):
-            found = self.train_steps(batch, tf.constant(len(groups)))
-            losses, norms = map(self._sharding.join, zip(*found, strict=True))
-            yield groups, losses[: len(groups)], norms[: len(groups)]
+            count = len(groups)
+            found = self.train_steps(batch, tf.constant(count))
+            losses, norms = self._joined(found)
+            yield groups, losses[:count], norms[:count]
+
+    def _joined(self, found):
+        """The pair that each replica returned, over all places."""
+        return map(self._sharding.join, zip(*found, strict=True))
 
     def _evaluate_due(self, progress):
         speakers = self.state.speakers
@@ -259,9 +254,7 @@ class Trainer:
         for index, (group, batches) in enumerate(
             zip(groups, loaded, strict=True), 1
         ):
-            losses, weights = map(
-                self._sharding.join, zip(*self.losses(batches), strict=True)
-            )
+            losses, weights = self._joined(self.losses(batches))
             for place, minibatch in self._sharding.own(group):
                 sums[minibatch.slot] += float(losses[place] * weights[place])
                 counts[minibatch.slot] += float(weights[place])
@@ -278,21 +271,16 @@ class Trainer:
     def _conclude(self, slot, dev_loss):
         """Keeps the best weights, writes history, ends a speaker's training."""
         state = self.state.speakers[slot]
+        data = self._train_data[slot]
         is_best = state.conclude(
             dev_loss, self._values.num_steps, self._values.patience
         )
         if is_best and self.state.is_here(slot):
+            path = self._directory.submodel(data.speaker)
             submodel_files.write(
-                self._directory.submodel(self._train_data[slot].speaker),
-                self._origin,
-                self.state.task,
-                self._train_data[slot],
-                state,
+                path, self._origin, self.state.task, data, state
             )
-        row = {
-            "speaker": self._train_data[slot].speaker,
-            "step": state.steps,
-        }
+        row = {"speaker": data.speaker, "step": state.steps}
         if state.loss_count:
             row["train_loss"] = state.loss_sum / state.loss_count
         if dev_loss is not None:
