@@ -1,12 +1,6 @@
 """From an experiment's values to a frozen base model."""
 
-from typing import Any
-
-from lingvo_like.base_models import (
-    base_model,
-    conformer_ctc,
-    text_tokenizers,
-)
+from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
 from lingvo_like.base_models.whisper import model as whisper
 from params import schema
 
@@ -70,21 +64,16 @@ def create(
     )
 
 
-def _check_conformer(
-    values: schema.ConformerCtc, base: conformer_ctc.ConformerCtc, path: str
-) -> None:
+def _check_conformer(values, base, path):
     saved = base.arguments()
     for name, value in vars(values).items():
-        found: Any = saved[name]
+        found = saved[name]
+        same = found == value
         if name == "vocabulary":
-            # Compared by content: a base model keeps its own copy of a
-            # SentencePiece file.
-            same = (
-                text_tokenizers.load(value).description()
-                == base.tokenizer.description()
-            )
-        else:
-            same = found == value
+            # By content: a base model keeps its own copy of a SentencePiece
+            # file.
+            wanted = text_tokenizers.load(value)
+            same = wanted.description() == base.tokenizer.description()
         if not same:
             raise ValueError(
                 f"{path}: the base model has {name} = {found!r}, the "

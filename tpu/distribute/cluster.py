@@ -57,37 +57,25 @@ def from_environment() -> Cluster | None:
                 f"{' and '.join(_TASK_TYPES)}. Received: {kind}: {addresses!r}"
             )
     kind, index = task.get("type"), task.get("index")
-    if kind not in cluster or not _is_index(index, len(cluster[kind])):
+    count = len(cluster.get(kind, ()))
+    if not str(index).isdigit() or int(index) >= count:
         raise ValueError(
             f'TF_CONFIG: "task" must name a type and an index of the cluster, '
             f"{', '.join(f'{k} 0 to {len(a) - 1}' for k, a in cluster.items())}"
             f". Received: type {kind!r}, index {index!r}"
         )
-    found = [a for each in _TASK_TYPES for a in cluster.get(each, ())]
+    chiefs = cluster.get("chief", [])
+    found = (*chiefs, *cluster.get("worker", []))
     if len(found) == 1:
         return None
-    place = int(index)
-    if kind == "worker":
-        place += len(cluster.get("chief", ()))
-    return Cluster(tuple(found), place, f"{kind} {index} of {len(found)}")
+    place = int(index) + (len(chiefs) if kind == "worker" else 0)
+    return Cluster(found, place, f"{kind} {index} of {len(found)}")
 
 
-def _are_addresses(addresses: object) -> bool:
-    return (
-        isinstance(addresses, list)
-        and bool(addresses)
-        and all(
-            isinstance(each, str) and each.rpartition(":")[2].isdigit()
-            for each in addresses
-        )
-    )
-
-
-def _is_index(index: object, count: int) -> bool:
-    if isinstance(index, str) and index.isdigit():
-        index = int(index)
-    return (
-        isinstance(index, int)
-        and not isinstance(index, bool)
-        and 0 <= index < count
+def _are_addresses(addresses):
+    if not isinstance(addresses, list) or not addresses:
+        return False
+    return all(
+        isinstance(each, str) and each.rpartition(":")[2].isdigit()
+        for each in addresses
     )

@@ -8,7 +8,6 @@ from collections import abc
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from tpu.distribute import cluster
@@ -29,7 +28,6 @@ class Processes:
             several processes, those of `TF_CONFIG`.
 
     Attributes:
-        count: number of processes.
         index: this process's place among them.
 
     Raises:
@@ -50,10 +48,7 @@ class Processes:
         return self.index == 0
 
     def gather(self, value: Any = None) -> list[Any]:
-        """Waits for all processes and returns their values, by index.
-
-        Args:
-            value: anything that JSON holds.
+        """Waits for all processes; returns their values, as JSON holds them.
 
         Raises:
             OSError: another process died.
@@ -75,11 +70,10 @@ class Processes:
         ]
 
     def check_same(self, what: str, value: Any) -> None:
-        """Refuses to go on unless all processes have the same value.
+        """Refuses to go on unless all processes have the same JSON value.
 
         Args:
             what: the value's name in the message.
-            value: anything that JSON holds.
 
         Raises:
             ValueError: some processes have another value than the first.
@@ -116,16 +110,15 @@ class Processes:
                 f"its last checkpoint ({reason[1]})"
             ) from error
 
-    def _exchange(self, words: npt.ArrayLike, length: int) -> np.ndarray:
+    def _exchange(self, words, length):
         """All processes' rows `[processes, length]` int32."""
         row = tf.constant(np.reshape(words, [1, length]), tf.int32)
         strategy = self._strategy
         with self.together():
-            found = self._gather_rows(
-                strategy.experimental_distribute_values_from_function(
-                    lambda context: row
-                )
+            own = strategy.experimental_distribute_values_from_function(
+                lambda context: row
             )
+            found = self._gather_rows(own)
         rows = strategy.experimental_local_results(found)[0].numpy()
         # Each replica brought its process's row.
         return rows[:: strategy.num_replicas_in_sync // self.count]

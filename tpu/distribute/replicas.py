@@ -19,28 +19,29 @@ class Replicas:
         strategy: None or TensorFlow's default strategy for one replica.
 
     Attributes:
+        strategy: None where a step runs without one.
         num_replicas: in all processes.
         num_local: in this process.
         local: the indices of this process's replicas among all.
-        processes: `Processes` that share the job.
-        is_plain: whether a step runs without a strategy.
 
     Raises:
         ValueError: `TF_CONFIG` is incomplete.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None):
-        self.is_plain = strategy is None or (
-            strategy is tf.distribute.get_strategy()
-        )
-        self._strategy = None if self.is_plain else strategy
-        self.processes = processes_lib.Processes(self._strategy)
-        self.num_replicas = (
-            1 if self.is_plain else strategy.num_replicas_in_sync
-        )
+        if strategy is tf.distribute.get_strategy():
+            strategy = None
+        self.strategy = strategy
+        self.processes = processes_lib.Processes(strategy)
+        self.num_replicas = strategy.num_replicas_in_sync if strategy else 1
         self.num_local = self.num_replicas // self.processes.count
         first = self.processes.index * self.num_local
         self.local = range(first, first + self.num_local)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step runs without a strategy."""
+        return self.strategy is None
 
     def of_process(self) -> "Replicas":
         """The replicas for work that this process does by itself."""
@@ -49,9 +50,9 @@ class Replicas:
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where the variables of a step are made."""
-        if self.is_plain:
-            return contextlib.nullcontext()
-        return self._strategy.scope()
+        return (
+            self.strategy.scope() if self.strategy else contextlib.nullcontext()
+        )
 
     def replicate(self, method: abc.Callable[..., Any]) -> "Replicated":
         """A step as a call for all the replicas of this process.
@@ -61,16 +62,11 @@ class Replicas:
                 A `tf.function` is traced as the Python function that it is:
                 replicas cannot communicate inside another graph.
         """
-        return Replicated(method, self._strategy, self)
+        return Replicated(method, self)
 
 
 class Replicated:
-    """A step on all the replicas of this process.
-
-    Args:
-        method: as for `Replicas.replicate`.
-        strategy: None for one replica.
-        replicas: of the strategy.
+    """A step on all the replicas of this process; see `Replicas.replicate`.
 
     Call arguments:
         batches: one dict of tensors for each replica.
@@ -80,14 +76,9 @@ class Replicated:
         what the step returns on each replica, as NumPy arrays.
     """
 
-    def __init__(
-        self,
-        method: abc.Callable[..., Any],
-        strategy: tf.distribute.Strategy | None,
-        replicas: Replicas,
-    ):
+    def __init__(self, method: abc.Callable[..., Any], replicas: Replicas):
         self._method = method
-        self._strategy = strategy
+        self._strategy: Any = replicas.strategy
         self._replicas = replicas
         self._python = getattr(method, "python_function", method)
         self._run: Any = tf.function(self._run_all, autograph=False)
@@ -100,9 +91,8 @@ class Replicated:
 
     def graph(self, batches: abc.Sequence[Batch], *arguments: Any) -> tf.Graph:
         """The graph of the whole step for such batches."""
-        return self._run.get_concrete_function(
-            self._distribute(batches), arguments
-        ).graph
+        own = self._distribute(batches)
+        return self._run.get_concrete_function(own, arguments).graph
 
     def __call__(
         self, batches: abc.Sequence[Batch], *arguments: Any
@@ -116,10 +106,8 @@ class Replicated:
             for leaf in tf.nest.flatten(found)
         ]
         return [
-            _numpy(
-                tf.nest.pack_sequence_as(found, [leaf[i] for leaf in leaves])
-            )
-            for i in range(self._replicas.num_local)
+            _numpy(tf.nest.pack_sequence_as(found, of_replica))
+            for of_replica in zip(*leaves, strict=True)
         ]
 
     def _run_all(self, batch, arguments):

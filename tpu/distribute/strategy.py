@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tpu.distribute import cluster
 
-LOCAL = "local"
 _CONNECT_SECONDS = 10
 
 
@@ -25,12 +24,10 @@ def create(
     Args:
         tpu: empty for none; `"local"` for the TPU of this machine (a TPU VM);
             else a TPU's name or its `grpc://` address.
-        num_gpus: 0 for none; `None` for all that TensorFlow sees. Has no effect
-            on TPUs.
+        num_gpus: 0 for none; `None` for all that TensorFlow sees.
         virtual_cpus: devices to make of this machine's CPU, to try out what
             several accelerators would do; `None` for the CPU as it is.
-        num_replicas: the number of replicas that there must be in all; `None`
-            for any number.
+        num_replicas: that there must be in all; `None` for any number.
 
     Returns:
         TensorFlow's default strategy, which changes nothing, on the CPU or on
@@ -57,10 +54,8 @@ def create(
             result = _multi_worker_strategy(processes.task)
         else:
             result = _gpu_strategy(num_gpus)
-    if num_replicas is None:
-        return result
     found = result.num_replicas_in_sync
-    if num_replicas != found:
+    if num_replicas not in (None, found):
         raise ValueError(
             f"`num_replicas` must be {found}, the replicas that the devices "
             f"here make. Received: {num_replicas}."
@@ -152,7 +147,7 @@ def _multi_worker_strategy(task):
 def _tpu_strategy(tpu):
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
-        if tpu != LOCAL:
+        if tpu != "local":
             _knock(resolver.master())
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)

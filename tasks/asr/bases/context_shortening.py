@@ -44,8 +44,6 @@ def make_short_base(
     Args:
         base_path: the Whisper to start from.
         manifests: JSONL manifests of any speech.
-        output_dir: folder to write, new or empty.
-        language: of the speech.
         strict: refuse if any utterance is unusable.
 
     Raises:
@@ -100,7 +98,6 @@ def shorten(
     Args:
         teacher: frozen, of full audio context.
         student: of short audio context, with the same weights.
-        utterances: their texts are not used.
 
     Returns:
         The loss of each step.
@@ -123,9 +120,8 @@ def shorten(
     losses = []
     progress = tqdm.trange(values.num_steps, desc="short encoder", unit="step")
     for index in progress:
-        batch = _batch(
-            student, utterances, targets, planned.minibatch(index), values
-        )
+        minibatch = planned.minibatch(index)
+        batch = _batch(student, utterances, targets, minibatch, values)
         losses.append(float(step(*batch)))
         progress.set_postfix(loss=f"{np.mean(losses[-20:]):.4f}")
     student.trainable = False

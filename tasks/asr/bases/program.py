@@ -28,8 +28,6 @@ def train(
     Args:
         name: the experiment's registered name.
         experiment: with all overrides; its `base` and `base_training` count.
-        train_manifest: JSONL manifest of the recordings to train on.
-        model_dir: folder of the run.
         base_path: base model to start from; random weights if empty.
         dev_manifest: for the dev loss; may be empty.
         strict: refuse to train if any utterance is unusable.

@@ -82,7 +82,6 @@ class BaseTrainer:
         has now and with empty moments.
 
         Args:
-            dev_data: for the dev loss; may be empty.
             checkpoints: folder of checkpoints; empty for none.
 
         Returns:
@@ -102,11 +101,10 @@ class BaseTrainer:
                 checkpoint.save(checkpoints, self.state, state)
 
         planned, loader = self._schedule_and_loader(train_data)
+        steps = range(first, self._values.num_steps)
         groups = [
-            minibatch_schedule.Group(m.bucket, ((0, m),))
-            for m in map(
-                planned.minibatch, range(first, self._values.num_steps)
-            )
+            minibatch_schedule.Group(minibatch.bucket, ((0, minibatch),))
+            for minibatch in map(planned.minibatch, steps)
         ]
         self._base.trainable = True
         losses, saved_at = [], time.monotonic()
@@ -130,7 +128,7 @@ class BaseTrainer:
         self._base.trainable = False
         return history
 
-    def _schedule_and_loader(self, data: UtterancesBySpeaker):
+    def _schedule_and_loader(self, data):
         values, base = self._values, self._base
         utterances = [u for speaker in sorted(data) for u in data[speaker]]
         tokenized = preparation.TokenizedUtterances(tuple(utterances))
