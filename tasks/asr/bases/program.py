@@ -1,5 +1,6 @@
 """Training a base model in a folder, from first to last."""
 
+import functools
 import json
 import os
 
@@ -49,22 +50,17 @@ def train(
             keras.utils.set_random_seed(experiment.base_training.seed)
             base = base_loading.create(experiment.base)
         left_out = rejections.Rejections()
-        train_data, dev_data = (
-            preparation.read_speakers(
-                base,
-                path,
-                left_out,
-                speed_factors,
-                experiment.data.trim_silence,
-                directory.path,
-            )
-            if path
-            else {}
-            for path, speed_factors in (
-                (train_manifest, experiment.augment.speed_factors),
-                (dev_manifest, (1.0,)),
-            )
+        read = functools.partial(
+            preparation.read_speakers,
+            base,
+            left_out=left_out,
+            trim_silence=experiment.data.trim_silence,
+            checked_in=directory.path,
         )
+        train_data = read(
+            train_manifest, speed_factors=experiment.augment.speed_factors
+        )
+        dev_data = read(dev_manifest) if dev_manifest else {}
         print(left_out.describe(), end="")
         if strict:
             left_out.raise_if_any("the manifests")

@@ -34,8 +34,7 @@ def in_turn(
         places: by slot, its place among those of all replicas.
 
     Returns:
-        `waiting`, ordered so that all places have equally many speakers,
-        however many rows there are.
+        `waiting`, ordered so that all places have equally many speakers.
     """
     counts = collections.Counter(places[slot] for slot in present)
     ranks = []
@@ -63,29 +62,18 @@ def assign_replicas(
         place_of: by slot, from `assign_places`.
     """
     share = -(-len(costs) // num_replicas)
-    column = {
-        bucket: i
-        for i, bucket in enumerate(sorted(set().union(*map(set, costs))))
-    }
-    at_place = np.zeros((num_replicas, max(place_of) + 1, len(column)))
+    buckets = sorted(set().union(*costs))
+    at_place = np.zeros((num_replicas, max(place_of) + 1, len(buckets)))
     counts = np.zeros(num_replicas, np.int64)
     result = [0] * len(costs)
     by_weight = sorted(
         range(len(costs)), key=lambda slot: (-sum(costs[slot].values()), slot)
     )
     for slot in by_weight:
-        load = np.zeros(len(column))
-        for bucket, work in costs[slot].items():
-            load[column[bucket]] = work
+        load = np.array([costs[slot].get(bucket, 0.0) for bucket in buckets])
         place = place_of[slot]
-        order = np.lexsort(
-            (
-                at_place.sum(axis=(1, 2)),
-                at_place[:, place] @ load,
-                counts >= share,
-            )
-        )
-        replica = int(order[0])
+        in_all, beside = at_place.sum(axis=(1, 2)), at_place[:, place] @ load
+        replica = int(np.lexsort((in_all, beside, counts >= share))[0])
         result[slot] = replica
         counts[replica] += 1
         at_place[replica, place] += load

@@ -11,26 +11,20 @@ from tasks.asr.training import speaker_state
 _LOSSES = ("train_loss", "dev_loss")
 
 
-def log_speaker(
-    writer: tf.summary.SummaryWriter, row: abc.Mapping[str, Any]
-) -> None:
-    """Writes the losses that a row of the history has."""
-    with writer.as_default():
-        for name in _LOSSES:
-            if name in row:
-                tf.summary.scalar(
-                    f"{name}/{row['speaker']}", row[name], step=row["step"]
-                )
-
-
-def log_all(
+def log(
     writer: tf.summary.SummaryWriter,
     rows: abc.Sequence[abc.Mapping[str, Any]],
     states: abc.Sequence[speaker_state.SpeakerState],
     job_step: int,
 ) -> None:
-    """Writes means over an evaluation's rows, and how far the job is."""
+    """Writes an evaluation's rows of the history, and how far the job is."""
     with writer.as_default():
+        for row in rows:
+            for name in _LOSSES:
+                if name in row:
+                    tf.summary.scalar(
+                        f"{name}/{row['speaker']}", row[name], row["step"]
+                    )
         for name in _LOSSES:
             values = [row[name] for row in rows if name in row]
             if values:

@@ -1,6 +1,7 @@
 """The starting point of a space, which a resumed run does not compute again."""
 
 import posixpath
+import typing
 from collections import abc
 
 import numpy as np
@@ -41,9 +42,7 @@ def initialize(
         ValueError: the run holds no Submodels or no space, or they do not fit
             this task.
     """
-    space = task.stack
-    if not isinstance(space, embedding_space.EmbeddingSpace):
-        raise ValueError("only a space of embeddings has a place to start")
+    space = typing.cast(embedding_space.EmbeddingSpace, task.stack)
     values = task.experiment.space
     if values.initializer == "space":
         return _continue_space(task, space, data, base_fingerprint, space_from)

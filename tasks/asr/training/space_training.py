@@ -1,6 +1,7 @@
 """The flags and the output files that only a job of a space has."""
 
 import posixpath
+import typing
 from collections import abc
 
 import numpy as np
@@ -58,10 +59,8 @@ def write(
         task: of a space, trained.
         data: utterances by slot.
     """
-    if not isinstance(task.stack, embedding_space.EmbeddingSpace):
-        raise ValueError("only a space of embeddings is written")
     space = space_file.create(
-        task.stack,
+        typing.cast(embedding_space.EmbeddingSpace, task.stack),
         base_fingerprint=origin.base_fingerprint,
         experiment=origin.experiment,
         values=hyperparams.to_dict(task.experiment),

@@ -44,16 +44,15 @@ def make(
                 f"the space is for other Submodels: its layout must be "
                 f"{layout}. Received: {space.layout}."
             )
-        enrolling = space.embedding_space(speakers)
-        return enrolling, _space_optimizer(enrolling, experiment)
-    if experiment.space.embedding_dim:
+        made = space.embedding_space(speakers)
+    elif experiment.space.embedding_dim:
         made = _make_space(layout, experiment, speakers)
-        return made, _space_optimizer(made, experiment)
-    slots = stack.Stack(
-        speakers, layout, experiment.adapter.residual_weight, slot_rows
-    )
-    slots.initialize(experiment.train.seed, experiment.adapter.shared_start)
-    return slots, slot_optimizer(slots.variables_by_name, experiment)
+    else:
+        weight = experiment.adapter.residual_weight
+        slots = stack.Stack(speakers, layout, weight, slot_rows)
+        slots.initialize(experiment.train.seed, experiment.adapter.shared_start)
+        return slots, slot_optimizer(slots.variables_by_name, experiment)
+    return made, _space_optimizer(made, experiment)
 
 
 def slot_optimizer(

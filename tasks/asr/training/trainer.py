@@ -122,10 +122,8 @@ class Trainer:
         """Writes a checkpoint and the history."""
         self.state.save(self._directory.checkpoints)
         if self._processes.is_chief:
-            lines = (json.dumps(row) + "\n" for row in self.state.history)
-            files.write_atomically(
-                self._directory.history, "".join(lines).encode()
-            )
+            text = "".join(json.dumps(r) + "\n" for r in self.state.history)
+            files.write_atomically(self._directory.history, text.encode())
         self._saved_at = time.monotonic()
 
     def _save_if_due(self):
@@ -191,9 +189,8 @@ class Trainer:
                 progress.update(len(group.minibatches))
                 own = [of_step[place] for place, _ in self._sharding.own(group)]
                 if own:
-                    progress.set_postfix(
-                        loss=f"{np.mean(own):.3f}", refresh=False
-                    )
+                    mean = f"{np.mean(own):.3f}"
+                    progress.set_postfix(loss=mean, refresh=False)
             self._save_if_due()
 
     def _updates(self, calls):
@@ -228,18 +225,13 @@ class Trainer:
             [slot for slot in due if slot in self._dev.schedules]
         )
         self.state.share()
-        first_row = len(self.state.history)
         for slot in due:
             self._conclude(slot, dev_losses.get(slot))
             if speakers[slot].finished:
                 progress.update(0)
                 progress.total -= self._values.num_steps - speakers[slot].steps
-        learning_curves.log_all(
-            self._writer,
-            self.state.history[first_row:],
-            speakers,
-            self.state.job_step,
-        )
+        rows = self.state.history[-len(due) :]
+        learning_curves.log(self._writer, rows, speakers, self.state.job_step)
 
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
@@ -259,10 +251,9 @@ class Trainer:
                 sums[minibatch.slot] += float(losses[place] * weights[place])
                 counts[minibatch.slot] += float(weights[place])
             # Several processes only know of each other's notices by asking.
+            is_asked = self._notice.given
             if self._processes.count > 1:
                 is_asked = index % _GROUPS_PER_CHECK == 0
-            else:
-                is_asked = self._notice.given
             if is_asked:
                 self._save_if_due()
         own = [[s, sums[s] / counts[s]] for s in slots if counts[s]]
@@ -286,5 +277,4 @@ class Trainer:
         if dev_loss is not None:
             row["dev_loss"] = dev_loss
         self.state.history.append(row)
-        learning_curves.log_speaker(self._writer, row)
         state.loss_sum, state.loss_count = 0.0, 0
