@@ -1,4 +1,4 @@
-"""What the processes of one job tell each other."""
+"""The processes of one job, and the values that they exchange."""
 
 import contextlib
 import hashlib

@@ -17,7 +17,7 @@ from tpu.distribute import replicas as replicas_lib
 
 
 class JobState:
-    """What is known of each speaker, and where the speaker's tensors are.
+    """The counts and losses of all speakers, and the rows of their tensors.
 
     Every process of a job has a `JobState`, and all have to agree. What only
     the process that trains a speaker knows is shared by `share`.
@@ -41,11 +41,9 @@ class JobState:
         self.history: list[dict[str, Any]] = []
         self.job_step = 0
         self._processes = sharding.replicas.processes
-        self._rows = sharding.slot_rows
+        rows = self._rows = sharding.slot_rows
         # Rows that slots take in turn.
-        self._pool = None
-        if isinstance(self._rows, slot_rows.PooledRows):
-            self._pool = self._rows
+        self._pool = rows if isinstance(rows, slot_rows.PooledRows) else None
         shared_names = task.shared_names
         self.variables = {
             name: slot_rows.SharedTensor(variable)

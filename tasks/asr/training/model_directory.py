@@ -38,7 +38,7 @@ _METADATA_BYTES = 8192
 # How long a client of a network file system may show an older listing.
 _CACHED_SECONDS = 60.0
 # The types of what `experiment.json` must hold.
-_DESCRIPTION_TYPES = {
+_DESCRIPTION = {
     "program": str,
     "experiment": str,
     "values": dict,
@@ -78,7 +78,7 @@ class ModelDirectory:
     def open(
         self, processes: processes_lib.Processes | None = None
     ) -> abc.Iterator[None]:
-        """Where a job trains: the folder is locked, and all can write to it.
+        """Locks the folder for a job, all of whose processes can write to it.
 
         Raises:
             OSError: another run is using the folder, or a process cannot write
@@ -183,7 +183,7 @@ class ModelDirectory:
             )
 
     def read_experiment(self) -> dict[str, Any] | None:
-        """What `write_experiment` wrote, or None for a new directory.
+        """Reads the run's description; None in a new directory.
 
         Raises:
             ValueError: the file is damaged, or missing beside checkpoints.
@@ -199,21 +199,15 @@ class ModelDirectory:
                     f"another --model_dir"
                 )
             return None
-        try:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             text = files.read(self.experiment).decode()
             saved = json_values.strict_json(text)
-            is_intact = all(
-                isinstance(saved[key], kind)
-                for key, kind in _DESCRIPTION_TYPES.items()
-            )
-        except (ValueError, KeyError, TypeError):
-            is_intact = False
-        if not is_intact:
-            raise ValueError(
-                f"{self.experiment}: not a run's description; restore it or "
-                f"train into another --model_dir"
-            )
-        return saved
+            if all(isinstance(saved[k], t) for k, t in _DESCRIPTION.items()):
+                return saved
+        raise ValueError(
+            f"{self.experiment}: not a run's description; restore it or "
+            f"train into another --model_dir"
+        )
 
     def write_experiment(self, description: dict[str, Any]) -> None:
         """Writes what `run_description.describe` returned."""
@@ -247,7 +241,7 @@ class ModelDirectory:
             saved: from `read_experiment`.
             experiment: the run's own.
             name: of the experiment asked for, or empty.
-            assignments: overrides asked for.
+            assignments: the overrides asked for.
 
         Raises:
             ValueError: with the difference.
@@ -289,7 +283,7 @@ class ModelDirectory:
         files.write_atomically(self.texts, data.encode())
 
     def read_texts(self) -> dict[str, list[str]]:
-        """What `write_texts` wrote.
+        """Reads the texts that each speaker trained on.
 
         Raises:
             OSError: the file is missing.

@@ -96,20 +96,20 @@ class Feed:
             self._cache.compute(
                 part for call in calls for parts in call for part in parts
             )
-        names = {}
 
         def flat(call):
             """One dict, since the pipeline carries nothing else."""
             return {
-                names.setdefault((replica, name), f"{replica}/{name}"): array
+                f"{replica}/{name}": array
                 for replica, batch in enumerate(load(call))
                 for name, array in batch.items()
             }
 
         for found in input_pipeline.dataset(flat, calls):
             batches = [{} for _ in range(self._sharding.replicas.num_local)]
-            for (replica, name), key in names.items():
-                batches[replica][name] = found[key]
+            for key, tensor in found.items():
+                replica, name = key.split("/")
+                batches[int(replica)][name] = tensor
             yield batches
 
     def _batches(self, call):
@@ -119,11 +119,7 @@ class Feed:
 
     def _stacked(self, batches, steps):
         num_local = self._sharding.replicas.num_local
-        result = []
         for replica in range(num_local):
             own = batches[replica::num_local]
             own += own[-1:] * (steps - len(own))
-            result.append(
-                {name: np.stack([b[name] for b in own]) for name in own[0]}
-            )
-        return result
+            yield {name: np.stack([b[name] for b in own]) for name in own[0]}

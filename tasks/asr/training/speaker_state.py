@@ -1,4 +1,4 @@
-"""What is known of one speaker's training, besides the tensors."""
+"""The state of one speaker's training, besides the tensors."""
 
 import dataclasses
 import math

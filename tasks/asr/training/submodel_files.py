@@ -10,7 +10,7 @@ from tasks.asr.training import speaker_state, task as task_lib
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where the files of a job come from, as they say themselves.
+    """The making of a job's files, as they describe it.
 
     Attributes:
         experiment: its registered name.
