@@ -54,8 +54,10 @@ def create(
             result = _multi_worker_strategy(processes.task)
         else:
             result = _gpu_strategy(num_gpus)
+    if num_replicas is None:
+        return result
     found = result.num_replicas_in_sync
-    if num_replicas not in (None, found):
+    if num_replicas != found:
         raise ValueError(
             f"`num_replicas` must be {found}, the replicas that the devices "
             f"here make. Received: {num_replicas}."
