@@ -121,7 +121,8 @@ class Predictor:
             speaker: asyncio.create_task(
                 self._acquire_one(submodels, tenant, speaker)
             )
-            for speaker in {each.submodel_id for each in utterances} - {None}
+            for speaker in {each.submodel_id for each in utterances}
+            if speaker is not None
         }
         if not tasks:
             return {}

@@ -171,7 +171,7 @@ def _checked_inputs(
                 f"{name}: the dtype must be {dtype.name}. Received: "
                 f"{array.dtype}."
             )
-        shape = tf.TensorShape(info.tensor_shape)
+        shape = tf.TensorShape(info.tensor_shape)  # pyright: ignore
         if not shape.is_compatible_with(array.shape):
             written = ", ".join("any" if d is None else str(d) for d in shape)
             raise ValueError(
