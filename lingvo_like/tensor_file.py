@@ -23,7 +23,7 @@ DTYPES = {"float32": "F32", "float16": "F16"}
 
 
 class Metadata(Protocol):
-    """What the metadata of every file has."""
+    """The metadata that every file has."""
 
     @property
     def format_version(self) -> int: ...

@@ -1,4 +1,4 @@
-"""What a training step needs of the Submodels that it trains.
+"""The Submodels of a job, as a training step needs them.
 
 `stack.Stack` trains a Submodel for each speaker. `EmbeddingSpace` trains a
 basis and an embedding for each speaker. The training step, checkpoints and
@@ -20,7 +20,7 @@ Tensor: TypeAlias = tensor_types.Tensor
 
 
 class StepInputs(NamedTuple):
-    """What a step offers to the selection of its weights.
+    """The values of a step that the selection of its weights may use.
 
     Attributes:
         seeds: `[speakers, 2]` int32, each speaker's own.
@@ -117,7 +117,7 @@ class TrainableSubmodels(tf.Module, abc.ABC):
         weights: tensor_types.TensorsByName,
         dropout_masks: collections.abc.Mapping[int, Tensor] | None = None,
     ) -> dict[int, sites.SiteFunction]:
-        """What a base model calls at each site; see `sites.site_functions`."""
+        """The functions that a base model calls; see `sites.site_functions`."""
         return sites.site_functions(
             self.layout, weights, self.residual_weight, dropout_masks
         )

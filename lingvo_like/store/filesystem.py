@@ -87,7 +87,7 @@ class LocalFiles:
             return []
 
     def kind(self, path: str) -> str | None:
-        """What a path is: "file", "folder", "link", "other" or None."""
+        """The kind of a path: "file", "folder", "link", "other" or None."""
         try:
             with self._parent(path) as (folder, name):
                 mode = os.lstat(name, dir_fd=folder).st_mode

@@ -1,4 +1,4 @@
-"""What lies where in a Submodel store, and which ids it takes.
+"""The folders and files of a Submodel store, and the ids that it takes.
 
     store.json                    marks the folder as a store, with its format
     audit.jsonl                   who erased or rolled back whom, when and why;
