@@ -4,6 +4,7 @@ A site is a place in the base where a Submodel acts. Today each site is the
 output of an encoder block and is named by the block's index.
 """
 
+import dataclasses
 import functools
 from collections import abc
 from typing import TypeAlias
@@ -36,9 +37,7 @@ def site_functions(
         dict of site to a function of activations
         `[speakers * utterances, time, model_dim]`, grouped by speaker.
     """
-    kind = adapter.Adapter(
-        layout.model_dim, layout.bottleneck_dim, residual_weight
-    )
+    kind = dataclasses.replace(layout.kind, residual_weight=residual_weight)
     return {
         site: functools.partial(
             _apply_by_speaker,
