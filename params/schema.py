@@ -119,7 +119,8 @@ class Space(checked_values.Section):
     # of a run with slots, or "space", a trained space, which is fitted again.
     # Its newcomers start where its encoder puts them, or at its mean.
     initializer: str = "noise"
-    # Standard deviation of the first embeddings, times 1/sqrt(embedding_dim).
+    # The first embeddings have a standard deviation of
+    # initial_scale / sqrt(embedding_dim).
     initial_scale: float = 1.0
     # Of the embeddings; the rest of their schedule is that of `optimizer`.
     learning_rate: float = 0.02

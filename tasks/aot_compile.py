@@ -63,7 +63,7 @@ _OF_FUNCTION = {
 }
 
 
-def main(_):
+def main(_: list[str]) -> None:
     cli.require(_EXPERIMENT, _TOPOLOGY)
     for function, its_flags in _OF_FUNCTION.items():
         for flag in its_flags:

@@ -7,7 +7,7 @@ Nothing is written for a speaker who would be served worse than by the base
 model, or whose recordings do not fit together: each is one line on stderr, and
 an exit status of 1.
 
-With --compare_with_space=OTHER nothing is written: it lists who would gain by
+With --compare_with_space=OTHER nothing is written: it lists who would gain from
 a Submodel of that space, after a basis was fitted again. Both Submodels are
 made anew from these recordings; a published one is not read. OTHER has heard
 the speakers that it was trained on, so their gain is marked.
@@ -64,11 +64,11 @@ _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one value, such as embedding_steps=20."
 )
 _COMPARE_WITH_SPACE = flags.DEFINE_string(
-    "compare_with_space", "", "List who would gain by that space instead."
+    "compare_with_space", "", "List who would gain from that space instead."
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     cli.require(_SPACE, _MANIFEST)
     if bool(_PUBLISH.value) != bool(_TENANT.value):
         cli.fail("--publish and --tenant go together; see --help")

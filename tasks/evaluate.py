@@ -49,7 +49,7 @@ _OUTPUT_DIR = flags.DEFINE_string(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     cli.require(_MODEL_DIR, _TEST_MANIFEST)
     # Late, so that --help answers at once.
     from tasks.asr.evaluation import program, table

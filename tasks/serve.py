@@ -95,7 +95,7 @@ _DRAIN_SECONDS = flags.DEFINE_float(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     if bool(_EXPORT_DIR.value) == bool(_MODEL_CONFIG_FILE.value):
         cli.fail("give --export_dir or --model_config_file, one of them")
     # Late, so that --help answers at once.

@@ -28,7 +28,7 @@ _STRICT = flags.DEFINE_bool(
 _LANGUAGE = flags.DEFINE_string("language", "en", "Language of the speech.")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     cli.require(_BASE, _MANIFEST, _OUTPUT_DIR)
     # Late, so that --help answers at once.
     from lingvo_like import hyperparams

@@ -62,7 +62,7 @@ COMMANDS = {
 
 
 @cli.takes_arguments
-def main(argv):
+def main(argv: list[str]) -> None:
     name, arguments = "".join(argv[1:2]), argv[2:]
     if name not in COMMANDS:
         cli.fail(f"name one of {', '.join(COMMANDS)} first; see --help")

@@ -63,7 +63,7 @@ _STRICT = flags.DEFINE_bool(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     if _LIST.value:
         print(registry.describe())
         return

@@ -35,7 +35,7 @@ _STRICT = flags.DEFINE_bool(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     cli.require(_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST)
     experiment = hyperparams.override(
         registry.get(_EXPERIMENT.value), _SET.value

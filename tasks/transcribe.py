@@ -59,7 +59,7 @@ _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
 
 
 @cli.takes_arguments
-def main(argv):
+def main(argv: list[str]) -> None:
     paths = argv[1:]
     _check_flags(paths)
     # Late, so that --help and a wrong flag answer at once.

@@ -37,8 +37,8 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         embedding_dim: number of elements in the basis.
         residual_weight: factor of each adapter's branch.
         normalization: one of `embeddings.NORMALIZATIONS`.
-        initial_scale: standard deviation of the first embeddings, times
-            `sqrt(embedding_dim)`.
+        initial_scale: the first embeddings have a standard deviation of
+            `initial_scale / sqrt(embedding_dim)`.
         element_dropout_rate: probability, below 1, that an element is left out
             of a speaker's mix in a step.
         speaker_dropout_rate: probability that the mean embedding replaces a

@@ -127,7 +127,7 @@ class SubmodelOptimizer(Protocol):
     """Moves what a step differentiated by.
 
     Attributes:
-        skipped: `[slots]` int32, steps whose gradient was not finite.
+        skipped: `[rows]` int32, steps whose gradient was not finite.
         shared_names: names in `state_by_name` that all speakers share; every
             other variable has a row for each slot.
     """

@@ -13,7 +13,6 @@ from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel.kinds import adapter
 
 Tensor: TypeAlias = tensor_types.Tensor
 SiteFunction = abc.Callable[[Tensor], Tensor]

@@ -89,7 +89,7 @@ def train(
         trainer = training.BaseTrainer(
             base, experiment.base_training, experiment.augment
         )
-        directory.check_space(trainer.state.values())
+        directory.check_disk_space(trainer.state.values())
         directory.write_left_out(left_out.describe(examples=None))
         directory.write_experiment(description)
         history = trainer.run(train_data, dev_data, directory.checkpoints)

@@ -141,7 +141,7 @@ class Enrolment:
         return Outcome(rows, enrolled, warnings, errors, self.lost, seconds)
 
     def compare(self, other_space: str) -> list[dict[str, Any]]:
-        """Lists who would gain by another space; nothing is written.
+        """Lists who would gain from another space; nothing is written.
 
         Args:
             other_space: a run that trained a space, or the space's file.

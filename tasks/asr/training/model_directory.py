@@ -1,15 +1,4 @@
-"""The files of a run.
-
-experiment.json   resolved values, base model and speakers of the job
-left_out.txt      what was not used, and why
-train_texts.json  what each speaker trained on
-submodels/        one file per speaker: the deliverable
-space.safetensors the speaker-embedding space, where one was trained
-checkpoints/      to continue after an interruption
-history.jsonl     losses of each speaker over its steps
-tensorboard/      the same as curves
-evaluation/       results.json, hypotheses.jsonl, report.html
-"""
+"""The files of a run; this folder's README.md lists them."""
 
 import contextlib
 import fcntl
@@ -148,7 +137,7 @@ class ModelDirectory:
             )
         check_writable(self.path, "the model directory")
 
-    def check_space(
+    def check_disk_space(
         self,
         variables: abc.Iterable[Any],
         num_submodels: int = 0,

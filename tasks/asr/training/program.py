@@ -95,7 +95,7 @@ def train(
         # Nothing of the run is written until the whole job has been made.
         state = job_state.create(base, experiment, corpus.train, replicas)
         if is_chief:
-            directory.check_space(
+            directory.check_disk_space(
                 state.variables.values(),
                 len(state.speakers),
                 state.task.stack.layout.num_values

@@ -223,14 +223,14 @@ def test_a_disk_without_room_for_checkpoints_is_told_at_once(
     usage = shutil.disk_usage(directory.path)._replace(free=free)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(OSError, match="need 19 MiB, 18 MiB are free"):
-        directory.check_space(variables)
+        directory.check_disk_space(variables)
     # Those that are there count, and what a kill left half done does not.
     for number in (3, 4):
         os.makedirs(os.path.join(directory.checkpoints, f"{number:08d}"))
     with pytest.raises(OSError, match="need 19 MiB"):
-        directory.check_space(variables)
+        directory.check_disk_space(variables)
     checkpoint.save(directory.checkpoints, {}, {})
-    directory.check_space(variables)
+    directory.check_disk_space(variables)
 
 
 def test_a_disk_without_room_for_submodels_is_told_at_once(
@@ -239,11 +239,11 @@ def test_a_disk_without_room_for_submodels_is_told_at_once(
     usage = shutil.disk_usage(directory.path)._replace(free=18 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(OSError, match="need 20 MiB, 18 MiB are free"):
-        directory.check_space([], 4, 2**20)
+        directory.check_disk_space([], 4, 2**20)
     for name in ("a", "b"):
         with open(directory.submodel(name), "wb") as file:
             file.write(b"there")
-    directory.check_space([], 3, 2**20)
+    directory.check_disk_space([], 3, 2**20)
 
 
 def test_one_process_trains_in_a_directory_at_a_time(tmp_path):
