@@ -19,7 +19,7 @@ python_logging.getLogger("tensorflow").setLevel("ERROR")
 from absl import app, flags, logging  # noqa: E402
 
 EXPECTED_ERRORS = (ValueError, OSError)
-# TensorFlow's errors for files, stores and memory, which a user can mend. Any
+# TensorFlow's errors for files, stores and memory, which a user can fix. Any
 # other TensorFlow error is a bug of this project.
 EXPECTED_TENSORFLOW_ERRORS = (
     "AlreadyExistsError",
@@ -42,7 +42,7 @@ _DEBUG = flags.DEFINE_bool(
 
 
 def run(main: abc.Callable[[list[str]], object]) -> None:
-    """Runs a binary. An error that a user can mend is printed as one line.
+    """Runs a binary. An error that the user can fix is printed as one line.
 
     Args:
         main: function of the arguments that are left after the flags.
@@ -92,7 +92,7 @@ def stop(message: str) -> NoReturn:
 
 
 def expected_message(error: Exception) -> str | None:
-    """The line that tells a user how to mend an error; None for a bug."""
+    """The line that tells the user how to fix an error; None for a bug."""
     if isinstance(error, EXPECTED_ERRORS):
         return str(error) or type(error).__name__
     # Without TensorFlow in memory, this is none of its errors.

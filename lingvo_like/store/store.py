@@ -64,7 +64,7 @@ class SubmodelStore:
 
     Every method raises an OSError if the store is missing or cannot be read or
     written, `InvalidIdError` for an id that `check_id` rejects,
-    `UnknownSubmodelError` for a speaker of whom there is nothing, and
+    `UnknownSubmodelError` for a speaker with no Submodel, and
     `DamagedStoreError`, an OSError, if a file is not what was written.
     """
 
@@ -212,7 +212,7 @@ class SubmodelStore:
             UnknownSubmodelError: there is no such version.
             DamagedStoreError: its file is missing or altered; nothing changed.
         """
-        # Resolved first: a speaker of whom there is nothing has no lock.
+        # Resolved first: a speaker with no Submodel has no lock.
         folder = self.resolve(tenant, speaker).folder
         with self._lock(folder):
             pointer = self._pointer(tenant, speaker)
@@ -247,7 +247,7 @@ class SubmodelStore:
                 f"characters. Received: {reason[:80]!r}."
             )
         self._open()
-        # Looked at first: a speaker of whom there is nothing has no lock.
+        # Looked at first: a speaker with no Submodel has no lock.
         if self._tree.kind(folder) is None:
             raise _unknown(tenant, speaker)
         with self._lock(folder):

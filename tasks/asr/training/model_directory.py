@@ -183,8 +183,8 @@ class ModelDirectory:
                 self.checkpoints
             ):
                 raise ValueError(
-                    f"{self.experiment} is missing, so nobody knows whose "
-                    f"checkpoints are beside it; restore it or train into "
+                    f"{self.experiment} is missing, so the checkpoints beside "
+                    f"it cannot be identified; restore it or train into "
                     f"another --model_dir"
                 )
             return None
