@@ -7,6 +7,7 @@ turns one base model into another.
 """
 
 import collections
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -227,10 +228,8 @@ def _coerce(annotation, current, value: Any, path):
                 break
             return value
     if type(value) is int and float in members:
-        try:
+        with contextlib.suppress(OverflowError):
             return float(value)
-        except OverflowError:
-            pass
     raise _wrong_type(path, annotation, value)
 
 

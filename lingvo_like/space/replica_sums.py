@@ -2,14 +2,18 @@
 
 import contextlib
 import contextvars
+from collections import abc
+from typing import Any
 
 import tensorflow as tf
 
-_sum = contextvars.ContextVar("sum", default=None)
+_sum: contextvars.ContextVar[Any] = contextvars.ContextVar("sum", default=None)
 
 
 @contextlib.contextmanager
-def summed_by(function):
+def summed_by(
+    function: abc.Callable[[tf.Tensor], tf.Tensor] | None,
+) -> abc.Iterator[None]:
     """Sums over replicas by another function, in what is traced inside.
 
     A program that is compiled for chips which are not there has no strategy.
@@ -25,7 +29,7 @@ def summed_by(function):
         _sum.reset(token)
 
 
-def over_replicas(tensors):
+def over_replicas(tensors: Any) -> Any:
     """A structure of tensors, each summed over the step's replicas."""
     if _sum.get() is not None:
         return tf.nest.map_structure(_sum.get(), tensors)
