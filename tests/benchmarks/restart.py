@@ -60,7 +60,7 @@ def starts(path: str, folder: pathlib.Path) -> list[float]:
     for _ in range(2):
         start = time.perf_counter()
         preparation.prepare(
-            base, conformer.Tiny(), path, checked_in=str(folder)
+            base, conformer.Tiny(), path, checks_folder=str(folder)
         )
         result.append(time.perf_counter() - start)
     return result

@@ -55,7 +55,7 @@ def train(
             base,
             left_out=left_out,
             trim_silence=experiment.data.trim_silence,
-            checked_in=directory.path,
+            checks_folder=directory.path,
         )
         train_data = read(
             train_manifest, speed_factors=experiment.augment.speed_factors

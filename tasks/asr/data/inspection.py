@@ -43,13 +43,13 @@ class Decoding:
     Attributes:
         max_seconds: the longest utterance that the base model takes.
         trim_silence: leave out the silence before and after each utterance.
-        checked_in: folder that keeps the results for the next start, beside
+        checks_folder: folder that keeps the results for the next start, beside
             the run for example; None keeps nothing.
     """
 
     max_seconds: float
     trim_silence: bool = False
-    checked_in: str | None = None
+    checks_folder: str | None = None
 
 
 def read(
@@ -187,7 +187,7 @@ def _decode_all(
 ) -> list[check_cache.Result]:
     trim = silence.trimmer() if decoding.trim_silence else None
     kept = check_cache.KeptChecks(
-        decoding.checked_in, decoding.max_seconds, decoding.trim_silence
+        decoding.checks_folder, decoding.max_seconds, decoding.trim_silence
     )
     results = [kept.find(each) for each in utterances]
     new = [place for place, result in enumerate(results) if result is None]

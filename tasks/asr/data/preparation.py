@@ -64,14 +64,14 @@ def prepare(
     train_manifest: str,
     dev_manifest: str = "",
     strict: bool = False,
-    checked_in: str | None = None,
+    checks_folder: str | None = None,
 ) -> Corpus:
     """Reads and checks the manifests of a job.
 
     Args:
         dev_manifest: "" if there is none.
         strict: refuse if anything is unusable.
-        checked_in: see `inspection.Decoding`.
+        checks_folder: see `inspection.Decoding`.
 
     Raises:
         ValueError: nothing usable is left, or `strict` and something is not.
@@ -83,7 +83,7 @@ def prepare(
         base,
         left_out=left_out,
         trim_silence=experiment.data.trim_silence,
-        checked_in=checked_in,
+        checks_folder=checks_folder,
     )
     train = read(train_manifest, speed_factors=experiment.augment.speed_factors)
     fewest = experiment.train.min_utterances
@@ -144,7 +144,7 @@ def read_speakers(
     left_out: rejections.Rejections,
     speed_factors: abc.Sequence[float] = (1.0,),
     trim_silence: bool = False,
-    checked_in: str | None = None,
+    checks_folder: str | None = None,
 ) -> BySpeaker:
     """A manifest's utterances that the base can take, with their tokens.
 
@@ -153,7 +153,7 @@ def read_speakers(
     Args:
         left_out: grows.
         speed_factors: augmentation changes lengths by these.
-        trim_silence, checked_in: see `inspection.Decoding`.
+        trim_silence, checks_folder: see `inspection.Decoding`.
     """
     slowest = min(1.0, *speed_factors)
     fastest = 1.0 / max(1.0, *speed_factors)
@@ -161,7 +161,7 @@ def read_speakers(
     margin = 2 if slowest < 1.0 else 0
     longest = base.seconds(base.max_samples - margin) * slowest
     utterances, unusable = inspection.read(
-        path, decoding=inspection.Decoding(longest, trim_silence, checked_in)
+        path, decoding=inspection.Decoding(longest, trim_silence, checks_folder)
     )
     left_out.extend(unusable)
     speakers = collections.defaultdict(list)

@@ -74,7 +74,7 @@ def train(
             train_manifest,
             dev_manifest,
             strict,
-            checked_in=directory.path,
+            checks_folder=directory.path,
         )
         if corpus.left_out and is_chief:
             print(corpus.left_out.describe(), file=sys.stderr)

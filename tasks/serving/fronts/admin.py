@@ -16,7 +16,7 @@ from starlette import requests, responses, routing
 
 from tasks.serving import errors, server as server_lib
 from tasks.serving.fronts import intake as intake_lib
-from tasks.serving.fronts.http import bodies, gate, responses as http_responses
+from tasks.serving.fronts.http import bodies, guard, responses as http_responses
 from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 
 # In one request: the response to so many has some 300 kB.
@@ -32,13 +32,13 @@ def routes(
     """The routes of the admin port."""
 
     async def list_ready(request: requests.Request) -> responses.Response:
-        found = server.loaded(gate.caller(request))
+        found = server.loaded(guard.caller(request))
         return http_responses.from_json(
             {"submodels": [dataclasses.asdict(each) for each in found]}
         )
 
     async def load_many(request: requests.Request) -> responses.Response:
-        caller = gate.caller(request)
+        caller = guard.caller(request)
         with intake.reservation(caller.tenant) as reserve:
             body = await bodies.read(request, intake, reserve)
             names = await intake.parse(len(body), _submodel_ids, body)
@@ -70,7 +70,7 @@ def _change(method: abc.Callable[..., Any]) -> abc.Callable[..., Any]:
     async def change(request: requests.Request) -> responses.Response:
         submodel_id = request.path_params["submodel_id"]
         request.state.entry.submodel_ids = frozenset([submodel_id])
-        result = await method(gate.caller(request), submodel_id)
+        result = await method(guard.caller(request), submodel_id)
         return http_responses.from_json(
             {} if result is None else dataclasses.asdict(result)
         )

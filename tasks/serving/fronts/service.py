@@ -18,7 +18,7 @@ from tasks.serving.fronts import (
     listening,
 )
 from tasks.serving.fronts.grpc import servicers
-from tasks.serving.fronts.http import gate, listener
+from tasks.serving.fronts.http import guard, listener
 from tasks.serving.fronts.rest import routes as rest_routes
 from tasks.serving.queueing import limits as limits_lib
 
@@ -31,10 +31,10 @@ def applications(
     access_control: access.Control,
     intake: intake_lib.Intake,
     log: access_log.AccessLog,
-) -> dict[str, gate.Gate]:
+) -> dict[str, guard.Guard]:
     """The ASGI applications of a server, by front."""
     return {
-        front: gate.Gate(
+        front: guard.Guard(
             front, module.routes(server, intake), access_control, log
         )
         for front, module in (("rest", rest_routes), ("admin", admin))

@@ -8,7 +8,7 @@ from starlette import requests
 
 from tasks.serving import errors
 from tasks.serving.fronts import intake as intake_lib, tensors
-from tasks.serving.fronts.http import gate, responses
+from tasks.serving.fronts.http import guard, responses
 
 
 async def read(
@@ -58,7 +58,7 @@ async def read(
 
 def encoding(request: requests.Request) -> str:
     """The body's compression: "gzip", or empty for none; others are refused."""
-    value = gate.single_header(request.headers, "Content-Encoding") or ""
+    value = guard.single_header(request.headers, "Content-Encoding") or ""
     known = value.strip().lower()
     if known in ("", "identity"):
         return ""

@@ -12,7 +12,7 @@ from starlette import types
 from uvicorn.protocols.http import h11_impl
 
 from tasks.serving.fronts import listening
-from tasks.serving.fronts.http import gate
+from tasks.serving.fronts.http import guard
 
 # A name such as localhost may have an IPv6 address where there is no IPv6.
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -60,7 +60,7 @@ class Listener:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=self._header_seconds,
-            h11_max_incomplete_event_size=gate.MAX_HEAD_BYTES,
+            h11_max_incomplete_event_size=guard.MAX_HEAD_BYTES,
             ssl_context_factory=(lambda *_: context) if context else None,
         )
         self._server = _Server(config)
@@ -103,7 +103,7 @@ class _Protocol(h11_impl.H11Protocol):
         certificate = transport.get_extra_info("peercert")
         if certificate:
             names = [name for _, name in certificate.get("subjectAltName", ())]
-            self.app_state = {**self.app_state, gate.CERTIFICATE_NAMES: names}
+            self.app_state = {**self.app_state, guard.CERTIFICATE_NAMES: names}
         self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

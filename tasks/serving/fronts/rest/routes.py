@@ -11,7 +11,7 @@ from tasks.serving.fronts import (
     model_messages,
     utterances,
 )
-from tasks.serving.fronts.http import bodies, gate, responses as http_responses
+from tasks.serving.fronts.http import bodies, guard, responses as http_responses
 from tasks.serving.fronts.rest import tensor_json
 from tasks.serving.queueing import limits as limits_lib
 
@@ -63,7 +63,7 @@ def health_routes(
 
     async def metrics(request: requests.Request) -> responses.Response:
         # They count all tenants together, which is no tenant's business.
-        gate.caller(request).require_operator()
+        guard.caller(request).require_operator()
         return responses.Response(
             prometheus_client.generate_latest(server.registry),
             headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
@@ -86,11 +86,11 @@ class _Rest:
         self._intake = intake
 
     async def predict(self, request: requests.Request) -> responses.Response:
-        caller = gate.caller(request)
+        caller = guard.caller(request)
         entry = request.state.entry
         self._server.check_room(caller)
         encoding = bodies.encoding(request)
-        user = gate.single_header(request.headers, "X-Submodel-Id")
+        user = guard.single_header(request.headers, "X-Submodel-Id")
         with self._intake.reservation(caller.tenant) as reserve:
             body = await bodies.read(request, self._intake, reserve)
             # Nobody knows yet how much a compressed body holds: it is never

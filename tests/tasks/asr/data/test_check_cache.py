@@ -44,7 +44,7 @@ def decoded(monkeypatch):
 def read(folder, max_seconds=2.0):
     return inspection.read(
         folder / "all.jsonl",
-        decoding=inspection.Decoding(max_seconds, checked_in=str(folder)),
+        decoding=inspection.Decoding(max_seconds, checks_folder=str(folder)),
     )
 
 

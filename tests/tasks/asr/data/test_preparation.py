@@ -292,7 +292,7 @@ def test_a_second_start_prepares_the_same_without_decoding(folder, monkeypatch):
             Base(),
             tiny.experiment(),
             str(folder / "train.jsonl"),
-            checked_in=str(folder),
+            checks_folder=str(folder),
         )
 
     first = prepared()

@@ -1,4 +1,4 @@
-"""The gate in front of every HTTP route: credential, errors, access log.
+"""The guard in front of every HTTP route: credential, errors, access log.
 
 It is closed by default: only `OPEN_PATHS` are answered without a credential.
 The credential is checked before the body is read, and before the caller learns
@@ -25,7 +25,7 @@ MAX_HEAD_BYTES = 1 << 14
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 
 
-class Gate:
+class Guard:
     """An ASGI application of routes behind access control, errors and log.
 
     An endpoint finds its caller in `request.user` (see `caller`) and its line

@@ -1,11 +1,11 @@
-"""The gate is closed by default, and says and logs no more than it should."""
+"""The guard is closed by default, and says and logs no more than it should."""
 
 import json
 
 import pytest
 from starlette import testclient
 
-from tasks.serving.fronts.http import gate
+from tasks.serving.fronts.http import guard
 from tests.tasks.serving import fake_server, harness
 
 
@@ -40,7 +40,7 @@ def test_no_route_answers_without_a_credential(fronts, front, headers):
         code, answered, _ = fronts.http(
             method, path, b"{", headers, front=front
         )
-        if path in gate.OPEN_PATHS:
+        if path in guard.OPEN_PATHS:
             assert code == 200
         else:
             assert code == 401, path
@@ -62,7 +62,7 @@ def test_without_access_control_no_web_page_gets_in():
 
 
 def test_only_live_and_ready_are_open():
-    assert set(gate.OPEN_PATHS) == {"/live", "/ready"}
+    assert set(guard.OPEN_PATHS) == {"/live", "/ready"}
 
 
 def test_a_header_that_is_there_twice_is_refused(fronts):
