@@ -21,6 +21,8 @@ from tasks.serving.exports import (
 )
 
 _MAX_TRIES = 8
+# Longer than any base model takes: no file fills the memory to be refused.
+_MAX_SECONDS = 120.0
 # Path, transcript, and the error where there is no transcript.
 _Result: TypeAlias = tuple[str, client.Transcript | None, str]
 
@@ -70,7 +72,9 @@ def _begin(
 ) -> abc.Callable[[], _Result]:
     """Sends a recording; the returned function waits for its transcript."""
     try:
-        samples = audio.read(path, recogniser.sample_rate)
+        samples = audio.read(
+            path, recogniser.sample_rate, max_seconds=_MAX_SECONDS
+        )
         sent = recogniser.submit(samples, speaker)
     except (ValueError, OSError) as error:
         refusal = path, None, str(error)

@@ -16,12 +16,11 @@ import av
 import numpy as np
 import soxr
 
-from tasks.asr.data import decoder, rejections, tfrecord
+from tasks.asr.data import decoder, limits, rejections, tfrecord, truncation
 
-# Far above any audio in [-1, 1], far below integers that nobody scaled.
-MAX_AMPLITUDE = 16.0
 # The reason of an error beyond `max_seconds`.
 TOO_LONG = "recording is too long"
+HOW_TO_SPLIT = "python -m tasks.split_recordings cuts it at its pauses"
 
 # Enough for the header of a FLAC file.
 _HEADER_BYTES = 1024
@@ -72,7 +71,7 @@ def load(
     Raises:
         UnusableError: the recording cannot be decoded, has no samples there,
             ends before `offset + duration`, is longer than `max_seconds`, or
-            holds samples that are not finite or far outside of [-1, 1].
+            holds what `limits.check` refuses.
     """
     with decoder.opened(source) as recording:
         rate = recording.sample_rate
@@ -89,7 +88,7 @@ def load(
                 "zero length", f"duration {duration:g} s"
             )
         mono = _mono(_stretch(recording, start, stop, max_seconds))
-        _check_values(mono)
+        limits.check(mono, rate)
     return mono, rate
 
 
@@ -137,21 +136,6 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     return soxr.resample(samples, float(factor), 1.0)
 
 
-def _check_values(mono: np.ndarray) -> None:
-    odd = np.count_nonzero(~np.isfinite(mono))
-    if odd:
-        raise rejections.UnusableError(
-            "samples that are not numbers (NaN or infinite)",
-            f"{odd} of {len(mono)}",
-        )
-    peak = max(mono.max(), -mono.min())
-    if peak > MAX_AMPLITUDE:
-        raise rejections.UnusableError(
-            "samples far outside of [-1, 1]",
-            f"the peak is {peak:g}; 16-bit integers are divided by 32768",
-        )
-
-
 def _stretch(
     recording: decoder.Recording, start: int, stop: float, max_seconds: float
 ) -> np.ndarray:
@@ -171,7 +155,9 @@ def _stretch(
                     "audio is damaged", "its format changes within it"
                 ) from None
         if min(end, stop) - start > max_seconds * recording.sample_rate:
-            raise rejections.UnusableError(TOO_LONG, f"over {max_seconds:g} s")
+            raise rejections.UnusableError(
+                TOO_LONG, f"over {max_seconds:g} s; {HOW_TO_SPLIT}"
+            )
         if end >= stop:
             break
     else:
@@ -188,7 +174,7 @@ def _check_stretch(start: int, stop: float, end: int, rate: int) -> None:
         raise rejections.UnusableError(
             "offset outside of the audio file", f"{start / rate:g} s {length}"
         )
-    if end + decoder.TOLERANCE_SECONDS * rate < stop < math.inf:
+    if end + truncation.TOLERANCE_SECONDS * rate < stop < math.inf:
         raise rejections.UnusableError(
             "end outside of the audio file", f"{stop / rate:.2f} s {length}"
         )

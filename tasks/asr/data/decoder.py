@@ -15,10 +15,8 @@ import av
 import av.container
 import av.error
 
-from tasks.asr.data import rejections, tfrecord
+from tasks.asr.data import rejections, tfrecord, truncation
 
-# Manifests round their seconds: a recording may end this much too early.
-TOLERANCE_SECONDS = 0.05
 # No speech is recorded outside of these. A file that claims 1 Hz would need
 # thousands of times its own size once it is resampled.
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4_000, 768_000
@@ -31,13 +29,13 @@ _FORMATS = (
 # A WAV file is understood without a look at its samples. FFmpeg would read all
 # of a short one twice.
 _WAV_OPTIONS = {"probesize": "32"}
-# Their headers count samples, whatever the codec.
+# Their headers count samples of PCM and FLAC exactly; FFmpeg seeks to any.
+_EXACT = ("wav", "w64", "aiff", "caf", "au", "flac")
+# Their headers give a length, whatever the codec.
 _COUNTING = ("ogg", "mov,mp4,m4a,3gp,3g2,mj2")
-# Programs that write to a pipe cannot know the length, and put any large
-# number there.
-_UNKNOWN_BYTES = 1_000_000_000
-# An Ogg page has at most 27 + 255 + 255 * 255 bytes.
-_OGG_PAGE_BYTES = 65_307
+# A length of the whole file in milliseconds, unless it was written to a pipe.
+_MATROSKA = "matroska,webm"
+_MATROSKA_SLACK_SECONDS = 0.25
 
 
 class Recording:
@@ -63,8 +61,8 @@ class Recording:
         self._codec = self._stream.codec_context
         self._is_vorbis = self._codec.name == "vorbis"
         self.is_flac = self._codec.name == "flac"
-        self._counts_samples = self.is_flac or self._codec.name.startswith(
-            "pcm_"
+        self._counts_samples = container.format.name in _EXACT and (
+            self.is_flac or self._codec.name.startswith("pcm_")
         )
         self.sample_rate = self._codec.sample_rate
         if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
@@ -73,10 +71,15 @@ class Recording:
                 f"{self.sample_rate} Hz, must be {MIN_SAMPLE_RATE} to "
                 f"{MAX_SAMPLE_RATE} Hz",
             )
-        length = (self._stream.duration or 0) * (self._stream.time_base or 0)
+        self._slack_seconds = truncation.TOLERANCE_SECONDS
         # Elsewhere the length is an estimate, from a bit rate for example.
-        if not self._counts_samples and container.format.name not in _COUNTING:
-            length = 0
+        length = 0
+        if self._counts_samples or container.format.name in _COUNTING:
+            length = self._stream.duration or 0
+            length *= self._stream.time_base or 0
+        elif container.format.name == _MATROSKA and len(container.streams) == 1:
+            self._slack_seconds = _MATROSKA_SLACK_SECONDS
+            length = (container.duration or 0) / av.time_base
         self.promised = max(0, round(length * self.sample_rate))
 
     @property
@@ -122,8 +125,8 @@ class Recording:
         Raises:
             UnusableError: the header promised more, or nothing is there.
         """
-        slack = TOLERANCE_SECONDS * self.sample_rate
-        is_promise = self._promised_bytes < _UNKNOWN_BYTES
+        slack = self._slack_seconds * self.sample_rate
+        is_promise = self._promised_bytes < truncation.UNKNOWN_BYTES
         if is_promise and self.promised > num_decoded + slack:
             raise rejections.UnusableError(
                 "audio is truncated",
@@ -193,10 +196,8 @@ def _container(
             raise rejections.UnusableError("audio file is empty (0 bytes)")
         if beginning in (b"RIFF", b"RF64"):
             options |= _WAV_OPTIONS
-        if max_bytes is None and beginning == b"RIFF":
-            _check_wav_end(file)
-        if max_bytes is None and beginning == b"OggS":
-            _check_ogg_end(file)
+        if max_bytes is None:
+            truncation.check(file)
     if isinstance(source, bytes):
         file = io.BytesIO(source)
     else:
@@ -231,47 +232,6 @@ def _file(source: str | bytes) -> typing.BinaryIO:
     except OSError as error:
         reason, detail = "audio file may not be read", error.strerror or ""
     raise rejections.UnusableError(reason, detail)
-
-
-def _check_wav_end(file: typing.BinaryIO) -> None:
-    """FFmpeg shortens a WAV file's promise to what is there, and is silent."""
-    num_bytes = file.seek(0, os.SEEK_END)
-    start, bytes_per_second = 12, 0
-    while start < num_bytes:
-        file.seek(start)
-        chunk = file.read(20)
-        length = int.from_bytes(chunk[4:8], "little")
-        if chunk[:4] == b"fmt ":
-            bytes_per_second = int.from_bytes(chunk[16:20], "little")
-        if chunk[:4] == b"data":
-            there = num_bytes - start - 8
-            slack = TOLERANCE_SECONDS * bytes_per_second
-            if there + slack < length < _UNKNOWN_BYTES:
-                raise rejections.UnusableError(
-                    "audio is truncated",
-                    f"{length} bytes of samples promised, {there} there",
-                )
-            return
-        # Chunks start at even places.
-        start += 8 + length + length % 2
-
-
-def _check_ogg_end(file: typing.BinaryIO) -> None:
-    """Ogg has no length in its header, but marks a stream's last page."""
-    num_bytes = file.seek(0, os.SEEK_END)
-    file.seek(max(0, num_bytes - _OGG_PAGE_BYTES))
-    end = file.read()
-    start = len(end)
-    while (start := end.rfind(b"OggS", 0, start)) >= 0:
-        page = end[start:]
-        header_bytes = 27 + page[26] if len(page) > 26 else len(page)
-        num_bytes = header_bytes + sum(page[27:header_bytes])
-        # The same four letters may stand in the sound itself.
-        if len(page) == num_bytes and page[5] & 4:
-            return
-    raise rejections.UnusableError(
-        "audio is truncated", "its last page is missing"
-    )
 
 
 def _plain(error: av.error.FFmpegError, invalid: str) -> str:

@@ -13,24 +13,19 @@ import os
 import typing
 from collections import abc
 
-import numpy as np
 import tqdm
 
 from tasks.asr.data import (
     audio,
     check_cache,
-    decoder,
     manifest,
     rejections,
     silence,
+    truncation,
 )
 
-# Below one step of 16-bit audio at any useful gain: digital silence.
-SILENCE_PEAK = 1e-4
 # Why a whole speaker is left out.
 NOTHING_USABLE = "speaker has no usable utterance"
-# An utterance has at least one frame of any front end.
-_MIN_SECONDS = 0.01
 # Decoding releases Python's lock. Buckets answer slowly, so more than one
 # request waits for them even on a small machine.
 _NUM_THREADS = max(8, os.cpu_count() or 1)
@@ -173,7 +168,7 @@ def _measured(
             "offset outside of the audio file",
             f"{utterance.offset:g} s {length}",
         )
-    if utterance.duration > left + decoder.TOLERANCE_SECONDS:
+    if utterance.duration > left + truncation.TOLERANCE_SECONDS:
         return rejections.UnusableError(
             "end outside of the audio file",
             f"{utterance.offset + utterance.duration:.2f} s {length}",
@@ -211,7 +206,10 @@ def _decoded(
     path, offset = utterance.audio_filepath, utterance.offset
     too_long = "longer than the base model takes"
     if utterance.duration > max_seconds:
-        length = f"{utterance.duration:.2f} s, at most {max_seconds:g} s"
+        length = (
+            f"{utterance.duration:.2f} s, at most {max_seconds:g} s; "
+            f"{audio.HOW_TO_SPLIT}"
+        )
         return rejections.UnusableError(too_long, length, path)
     try:
         samples, rate = audio.load(
@@ -225,15 +223,6 @@ def _decoded(
     # A duration of the manifest's own stays as it is written there.
     if round(utterance.duration * rate) == len(samples):
         duration = utterance.duration
-    # At another rate nothing may be left of it.
-    if duration < _MIN_SECONDS:
-        length = f"{duration:g} s, at least {_MIN_SECONDS:g} s"
-        return rejections.UnusableError(
-            "too short to hear anything", length, path
-        )
-    # Silence with a constant offset is silence.
-    if np.ptp(samples) < 2 * SILENCE_PEAK:
-        return rejections.UnusableError("silence from start to end", where=path)
     if trim is not None:
         start, stop = trim(samples, rate)
         if stop - start < len(samples):

@@ -105,10 +105,13 @@ def _spread(limits: tuple[int, ...]) -> tuple[int, ...]:
 def _inputs(
     name: str, num_samples: int, description: export_description.Description
 ) -> dict[str, Any]:
-    """One silent utterance of a signature, with the base's Submodel."""
+    """One click as an utterance of a signature, with the base's Submodel.
+
+    Nothing would be recognised in silence.
+    """
     row = [1, description.num_values]
     inputs = {
-        "audio": _zeros([1, num_samples]),
+        "audio": _zeros([1, num_samples], first=0.1),
         "length": tf.make_tensor_proto([num_samples], tf.int32),
     }
     if name == "grouped":
@@ -119,6 +122,10 @@ def _inputs(
     return inputs
 
 
-def _zeros(shape: list[int]) -> Any:
-    # One value stands for all, so a request is small however long its audio.
-    return tf.make_tensor_proto(0.0, tf.float32, shape)
+def _zeros(shape: list[int], first: float = 0.0) -> Any:
+    # The last value stands for all that follow, so a request is small however
+    # long its audio.
+    proto = tf.make_tensor_proto(0.0, tf.float32, shape)
+    if first:
+        proto.float_val[:] = [first, 0.0]
+    return proto

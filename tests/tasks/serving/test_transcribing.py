@@ -69,7 +69,7 @@ class Busy:
 
 def recording(folder, name, num_samples):
     path = folder / name
-    soundfile.write(path, np.full(num_samples, 0.1), 16000)
+    soundfile.write(path, np.resize([0.1, -0.1], num_samples), 16000)
     return str(path)
 
 
@@ -83,7 +83,7 @@ def made(value):
 def test_files_come_in_order_and_a_bad_one_is_skipped(
     tmp_path,
 ):
-    paths = [recording(tmp_path, f"{n}.wav", 100 * n) for n in (3, 1, 2)]
+    paths = [recording(tmp_path, f"{n}.wav", 1000 * n) for n in (3, 1, 2)]
     (tmp_path / "text.wav").write_text("not audio")
     paths.insert(1, str(tmp_path / "text.wav"))
     paths.append(recording(tmp_path, "long.wav", 16000))
@@ -95,10 +95,10 @@ def test_files_come_in_order_and_a_bad_one_is_skipped(
     assert [path for path, _, _ in found] == paths
     texts = [row and row.text for _, row, _ in found]
     assert texts == [
-        "base 300 0",
+        "base 3000 0",
         None,
-        "base 100 0",
-        "base 200 0",
+        "base 1000 0",
+        "base 2000 0",
         None,
     ]
     assert "text.wav" in found[1][2]
@@ -106,14 +106,14 @@ def test_files_come_in_order_and_a_bad_one_is_skipped(
 
 
 def test_a_busy_server_is_asked_again_at_its_time(tmp_path):
-    path = recording(tmp_path, "a.wav", 100)
+    path = recording(tmp_path, "a.wav", 1000)
     busy = Busy(times=3)
     ((_, found, error),) = transcribing.transcribe_files(busy, [path], "F01")
     assert found.text == "yes" and busy.asked == 4
 
 
 def test_a_server_that_stays_busy_is_given_up(tmp_path):
-    path = recording(tmp_path, "a.wav", 100)
+    path = recording(tmp_path, "a.wav", 1000)
     ((_, found, error),) = transcribing.transcribe_files(
         Busy(times=1000), [path], "F01"
     )
@@ -215,7 +215,7 @@ def test_export_that_takes_submodels_wants_one_named(local_engine):
 
 def test_recordings_are_read_at_the_rate_that_the_base_takes(tmp_path):
     path = str(tmp_path / "a.wav")
-    soundfile.write(path, np.full(16000, 0.1), 16000)
+    soundfile.write(path, np.sin(np.arange(16000)), 16000)
     for rate in (8000, 12000):
         recogniser = Engine()
         recogniser.description.sample_rate = rate

@@ -129,14 +129,17 @@ def test_a_submodel_of_zeros_is_the_base_bit_for_bit(kind):
 @kinds
 def test_bad_rows_have_their_own_status_and_spare_the_others(kind):
     longest = example_exports.base(kind).max_samples
-    audio, length = example_exports.utterances([9000] * 11, longest + 1)
+    audio, length = example_exports.utterances([9000] * 13, longest + 1)
     submodels = example_exports.rows(kind, 5)
     submodels[1, 7] = np.nan
     submodels[2, -1] = np.inf
     # Finite, but what it makes of the activations is not.
     submodels[3] = 3e38
-    index = [0, 0, 0, 0, 0, 0, -1, 5, 1, 2, 3]
+    index = [0, 0, 0, 0, 0, 0, -1, 5, 1, 2, 3, 0, 0]
     length[1], length[2], length[3] = 0, longest + 2, longest + 1
+    length[11] = 159
+    # A constant offset, with dither, is silence.
+    audio[12] = 0.2 + np.resize([2e-5, -2e-5], audio.shape[1])
     audio[4, 8999] = np.nan
     audio[5, 100] = 12000.0
     answer = grouped(kind, audio, length, submodels, index)
@@ -153,6 +156,8 @@ def test_bad_rows_have_their_own_status_and_spare_the_others(kind):
             "the Submodel has values that are not finite",
             "the Submodel has values that are not finite",
             "overflow",
+            "too short to hear anything: length must be at least 160 samples",
+            "the utterance is silent from start to end",
         ]
     ):
         assert reason in answer["status"][row].decode()

@@ -1,0 +1,113 @@
+"""Finds files that were cut off, where FFmpeg reads what is left in silence."""
+
+import os
+import re
+import typing
+
+from tasks.asr.data import rejections
+
+# Manifests round their seconds: a recording may end this much too early.
+TOLERANCE_SECONDS = 0.05
+# Programs that write to a pipe cannot know the length, and put any large
+# number there.
+UNKNOWN_BYTES = 1_000_000_000
+_CHUNK_ID = re.compile(rb"[ -~]{4}|$")
+# Xing's header, in the first frame of an MP3 file, and its flags.
+_XING = re.compile(rb"(?:Xing|Info)(.{4})", re.DOTALL)
+_XING_BYTES = 256
+# Programs that change the tag do not always change the count.
+_XING_SLACK = 0.01
+# An Ogg page has at most 27 + 255 + 255 * 255 bytes.
+_OGG_PAGE_BYTES = 65_307
+
+
+def check(file: typing.BinaryIO) -> None:
+    """Compares a file with what its own header says of its length.
+
+    Raises:
+        UnusableError: samples are missing.
+    """
+    file.seek(0)
+    beginning = file.read(4)
+    if beginning == b"RIFF":
+        _check_wav(file)
+    elif beginning == b"OggS":
+        _check_ogg(file)
+    elif beginning[:3] == b"ID3" or beginning[:1] == b"\xff":
+        _check_mp3(file)
+
+
+def _check_wav(file: typing.BinaryIO) -> None:
+    """FFmpeg shortens a WAV file's promise to what is there, and is silent."""
+    num_bytes = file.seek(0, os.SEEK_END)
+    start, bytes_per_second = 12, 0
+    while start < num_bytes:
+        file.seek(start)
+        chunk = file.read(20)
+        length = int.from_bytes(chunk[4:8], "little")
+        if chunk[:4] == b"fmt ":
+            bytes_per_second = int.from_bytes(chunk[16:20], "little")
+        if chunk[:4] == b"data":
+            there = num_bytes - start - 8
+            slack = TOLERANCE_SECONDS * bytes_per_second
+            if there + slack < length < UNKNOWN_BYTES:
+                raise rejections.UnusableError(
+                    "audio is truncated",
+                    f"{length} bytes of samples promised, {there} there",
+                )
+            # A length of 0 is that of a recorder that was killed.
+            file.seek(start + 8 + length + length % 2)
+            if 0 < length < there / 2 and not _CHUNK_ID.match(file.read(4)):
+                raise rejections.UnusableError(
+                    "audio is damaged",
+                    f"its header counts {length} bytes of samples, and "
+                    f"{there} follow",
+                )
+            return
+        # Chunks start at even places.
+        start += 8 + length + length % 2
+
+
+def _check_ogg(file: typing.BinaryIO) -> None:
+    """Ogg has no length in its header, but marks a stream's last page."""
+    num_bytes = file.seek(0, os.SEEK_END)
+    file.seek(max(0, num_bytes - _OGG_PAGE_BYTES))
+    end = file.read()
+    start = len(end)
+    while (start := end.rfind(b"OggS", 0, start)) >= 0:
+        page = end[start:]
+        header_bytes = 27 + page[26] if len(page) > 26 else len(page)
+        num_bytes = header_bytes + sum(page[27:header_bytes])
+        # The same four letters may stand in the sound itself.
+        if len(page) == num_bytes and page[5] & 4:
+            return
+    raise rejections.UnusableError(
+        "audio is truncated", "its last page is missing"
+    )
+
+
+def _check_mp3(file: typing.BinaryIO) -> None:
+    """The first frame of most MP3 files counts the bytes of all of them."""
+    num_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    tag, start = file.read(10), 0
+    if tag[:3] == b"ID3":
+        # Four digits of seven bits.
+        start = 10 + sum(
+            (digit & 0x7F) << (7 * place)
+            for place, digit in enumerate(reversed(tag[6:10]))
+        )
+    file.seek(start)
+    frame = file.read(_XING_BYTES)
+    found = _XING.search(frame)
+    if found is None:
+        return
+    flags = int.from_bytes(found[1], "big")
+    # The count of frames comes first, where there is one.
+    count = found.end() + 4 * (flags & 1)
+    promised = int.from_bytes(frame[count : count + 4], "big")
+    there = num_bytes - start
+    if flags & 2 and there < promised - _XING_SLACK * promised:
+        raise rejections.UnusableError(
+            "audio is truncated", f"{promised} bytes promised, {there} there"
+        )
