@@ -1,4 +1,4 @@
-"""The folders and files of a Submodel store, and the ids that it takes.
+"""The folders and files of a Submodel store.
 
     store.json                    marks the folder as a store, with its format
     audit.jsonl                   who erased or rolled back whom, when and why;
@@ -19,6 +19,7 @@ same bytes, so erasing one never takes anything from another.
 import hashlib
 import re
 
+from lingvo_like.store import ids
 from lingvo_like.submodel import file as submodel_file
 
 MARKER = "store.json"
@@ -28,44 +29,22 @@ TENANTS = "tenants"
 POINTER = "current.json"
 LOCK = ".lock"
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9a-f]{2}")
 _RECORD = re.compile(r"v(\d{6,})-([0-9a-f]{12})\.json")
 
 
-class InvalidIdError(ValueError):
-    """The store does not take this id of a tenant or speaker."""
-
-
-def check_id(kind: str, text: str) -> str:
-    """Returns the id of a `kind` such as "speaker" if it is plain.
-
-    Raises:
-        InvalidIdError: it is not; the message says what is.
-    """
-    if not isinstance(text, str) or not _ID.fullmatch(text) or ".." in text:
-        shown = ascii(text)
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        raise InvalidIdError(
-            f"the {kind} id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and "
-            "'-', with a letter or digit first and no two dots in a row. "
-            f"Received: {shown}."
-        )
-    return text
-
-
 def tenant_folder(tenant: str) -> str:
     """Path of a tenant's folder, relative to the store, as all paths are."""
-    return f"{TENANTS}/{_digest(check_id('tenant', tenant))}"
+    return f"{TENANTS}/{_digest(ids.check_id('tenant', tenant))}"
 
 
 def speaker_folder(tenant: str, speaker: str) -> str:
-    """Path of a speaker's folder; raises as `check_id`."""
+    """Path of a speaker's folder; raises as `ids.check_id`."""
     parent = tenant_folder(tenant)
     # The tenant is part of it, so that a folder that is copied to another
     # tenant does not fit there.
-    digest = _digest(f"{tenant}/{check_id('speaker', speaker)}")
+    digest = _digest(f"{tenant}/{ids.check_id('speaker', speaker)}")
     return f"{parent}/{digest[:2]}/{digest}"
 
 

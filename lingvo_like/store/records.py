@@ -6,7 +6,7 @@ import datetime
 import json
 
 from lingvo_like import files, hyperparams, json_values
-from lingvo_like.store import filesystem, layout, quality_gate
+from lingvo_like.store import filesystem, ids, layout, quality_gate
 from lingvo_like.submodel import file as submodel_file
 
 FORMAT_VERSION = 1
@@ -39,8 +39,8 @@ class Version:
     gate: quality_gate.Gate | None = None
 
     def __post_init__(self):
-        layout.check_id("tenant", self.tenant)
-        layout.check_id("speaker", self.speaker)
+        ids.check_id("tenant", self.tenant)
+        ids.check_id("speaker", self.speaker)
         for name in ("sha256", "base_fingerprint", "published_at"):
             value = getattr(self, name)
             if not isinstance(value, str):

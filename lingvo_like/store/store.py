@@ -31,6 +31,7 @@ from lingvo_like import files
 from lingvo_like.store import (
     audit,
     filesystem,
+    ids,
     layout,
     quality_gate,
     records,
@@ -42,10 +43,10 @@ from lingvo_like.submodel import file as submodel_file
 DamagedStoreError = records.DamagedStoreError
 Gate = quality_gate.Gate
 GateError = quality_gate.GateError
-InvalidIdError = layout.InvalidIdError
+InvalidIdError = ids.InvalidIdError
 Problem = verify.Problem
 Version = records.Version
-check_id = layout.check_id
+check_id = ids.check_id
 
 MAX_REASON = 1000
 # How often an erase looks again for what a publish in a bucket adds.
