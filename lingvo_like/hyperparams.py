@@ -13,22 +13,11 @@ import difflib
 import functools
 import json
 import math
-import re
-import types
 import typing
 from collections import abc
 from typing import Any
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_DESCRIPTIONS = {
-    int: "an integer such as 3",
-    float: "a finite number such as 0.5 or 1e-3",
-    bool: "true or false",
-    str: "a string",
-    dict: "a dict",
-    types.NoneType: "none",
-}
+from lingvo_like import field_types
 
 
 def to_dict(params: Any) -> dict[str, Any]:
@@ -67,16 +56,40 @@ def to_json(params: Any) -> str:
     return json.dumps(to_dict(params), indent=2, allow_nan=False) + "\n"
 
 
-def override(params: Any, assignments: abc.Iterable[str]) -> Any:
+def assignments(texts: abc.Iterable[str]) -> dict[str, str]:
+    """Strings such as `adapter.bottleneck_dim=64` as settings by name.
+
+    A later one wins.
+
+    Raises:
+        ValueError: a string is not `name=value`.
+    """
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(
+                f"an override is written name=value. Received: {text!r}."
+            )
+        settings[name.strip()] = value
+    return settings
+
+
+def override(params: Any, texts: abc.Iterable[str]) -> Any:
+    """`replace` with the settings that `assignments` reads."""
+    return replace(params, assignments(texts))
+
+
+def replace(params: Any, settings: abc.Mapping[str, Any]) -> Any:
     """A copy of `params` with values changed by name.
 
-    The dataclasses check the final values only: assignments that are valid
+    The dataclasses check the final values only: settings that are valid
     together may come in any order.
 
     Args:
-        assignments: strings such as `adapter.bottleneck_dim=64`. The field's
-            type decides how a value is read: a tuple is `1,2,3`, the empty
-            tuple is `()`, and None is `none`. A later assignment wins.
+        settings: dict such as `{"adapter.bottleneck_dim": 64}`. A string is
+            read as the field's type says: a tuple is `1,2,3`, the empty tuple
+            is `()`, and None is `none`.
 
     Raises:
         ValueError: a name is unknown (the message lists similar ones) or
@@ -84,29 +97,28 @@ def override(params: Any, assignments: abc.Iterable[str]) -> Any:
             dataclass refuses the values.
     """
     changes = {}
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        path = path.strip()
-        if not equals:
-            raise ValueError(
-                f"an override is written name=value. Received: {assignment!r}."
-            )
+    for path, value in settings.items():
         section, section_changes = params, changes
         *parents, name = path.split(".")
         for parent in parents:
             section = getattr(section, parent, None)
             section_changes = section_changes.setdefault(parent, {})
-        known = _field_types(type(section)) if _is_section(section) else {}
+        known = annotations(type(section)) if is_section(section) else {}
         if name not in known:
             raise ValueError(
                 f"unknown hyperparameter `{path}`. "
                 f"{did_you_mean(path, _flat(to_dict(params)))}"
             )
-        value = getattr(section, name)
-        if _is_section(value):
-            names = ", ".join(f"{path}.{key}" for key in _flat(to_dict(value)))
+        current = getattr(section, name)
+        if is_section(current):
+            inner = _flat(to_dict(current))
+            names = ", ".join(f"{path}.{key}" for key in inner)
             raise ValueError(f"`{path}` is a section; set one of {names}.")
-        section_changes[name] = _parse(known[name], text, path)
+        section_changes[name] = (
+            field_types.parse(known[name], value, path)
+            if isinstance(value, str)
+            else _coerce(known[name], current, value, path)
+        )
     return _replace(params, changes)
 
 
@@ -116,7 +128,7 @@ def difference(saved: Any, now: Any) -> list[str]:
     Both sides are a dataclass instance, or the dict of one.
     """
     saved, now = (
-        _flat(to_dict(side) if _is_section(side) else side)
+        _flat(to_dict(side) if is_section(side) else side)
         for side in (saved, now)
     )
     return [
@@ -149,38 +161,15 @@ def did_you_mean(name: str, known: abc.Iterable[str]) -> str:
 
 # Cached: a server reads thousands of files of the same class.
 @functools.cache
-def _field_types(cls):
+def annotations(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields, by name."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-@functools.cache
-def _members(annotation):
-    """The alternatives of a union; of any other type, itself."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return typing.get_args(annotation)
-    return (annotation,)
-
-
-def _is_section(value):
+def is_section(value: object) -> bool:
+    """Whether a value is a dataclass instance."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
-
-
-def _describe(annotation):
-    members = _members(annotation)
-    if len(members) > 1:
-        return " or ".join(_describe(member) for member in members)
-    if typing.get_origin(annotation) is tuple:
-        item = typing.get_args(annotation)[0]
-        item_name = getattr(item, "__name__", str(item))
-        return f"{item_name} values separated by commas, or ()"
-    return _DESCRIPTIONS.get(annotation, getattr(annotation, "__name__", "?"))
-
-
-def _wrong_type(path, annotation, value):
-    return ValueError(
-        f"`{path}` must be {_describe(annotation)}. Received: {value!r}."
-    )
 
 
 def _section(cls, template, values, prefix):
@@ -190,19 +179,19 @@ def _section(cls, template, values, prefix):
         raise ValueError(
             f"{what} must be a dict of {cls.__name__}. Received: {values!r}."
         )
-    field_types = _field_types(cls)
+    known_types = annotations(cls)
     for key in values:
-        if key not in field_types:
-            known = [prefix + name for name in field_types]
+        if key not in known_types:
+            known = [prefix + name for name in known_types]
             raise ValueError(
                 f"unknown key `{prefix}{key}`. "
                 f"{did_you_mean(f'{prefix}{key}', known)}"
             )
-    missing = [prefix + name for name in field_types if name not in values]
+    missing = [prefix + name for name in known_types if name not in values]
     if missing:
         raise ValueError(f"missing keys: {', '.join(missing)}.")
     fields = {}
-    for name, annotation in field_types.items():
+    for name, annotation in known_types.items():
         current = getattr(template, name, None)
         fields[name] = _coerce(annotation, current, values[name], prefix + name)
     return cls(**fields)
@@ -210,11 +199,11 @@ def _section(cls, template, values, prefix):
 
 def _coerce(annotation, current, value: Any, path):
     """`value`, checked; a list becomes a tuple and an integer a float."""
-    members = _members(annotation)
+    members = field_types.alternatives(annotation)
     sections = [m for m in members if dataclasses.is_dataclass(m)]
     if dataclasses.is_dataclass(value):
         if type(value) not in sections:
-            raise _wrong_type(path, annotation, value)
+            raise field_types.wrong_type(path, annotation, value)
         return _section(type(value), value, shallow(value), path + ".")
     if isinstance(value, dict) and sections:
         cls = type(current) if type(current) in sections else sections[0]
@@ -230,11 +219,11 @@ def _coerce(annotation, current, value: Any, path):
     if type(value) is int and float in members:
         with contextlib.suppress(OverflowError):
             return float(value)
-    raise _wrong_type(path, annotation, value)
+    raise field_types.wrong_type(path, annotation, value)
 
 
 def _coerce_tuple(annotation, values, path):
-    items = _item_types(annotation, len(values))
+    items = field_types.item_types(annotation, len(values))
     if len(items) != len(values):
         raise ValueError(
             f"`{path}` must have {len(items)} values. Received: {values!r}."
@@ -243,11 +232,6 @@ def _coerce_tuple(annotation, values, path):
         _coerce(item, None, value, f"{path}[{index}]")
         for index, (item, value) in enumerate(zip(items, values, strict=True))
     )
-
-
-def _item_types(annotation, length):
-    items = typing.get_args(annotation)
-    return items[:1] * length if items[-1] is Ellipsis else items
 
 
 def _json_value(value: Any) -> Any:
@@ -267,44 +251,6 @@ def _replace(params, changes):
             _replace(getattr(params, name), change) if is_section else change
         )
     return dataclasses.replace(params, **values)
-
-
-def _parse(annotation, text, path):
-    """Reads a value written on a command line."""
-    wrong = _wrong_type(path, annotation, text)
-    stripped = text.strip()
-    members = _members(annotation)
-    if types.NoneType in members and stripped.lower() == "none":
-        return None
-    for member in members:
-        if typing.get_origin(member) is tuple:
-            return _parse_tuple(member, stripped, path, wrong)
-        if member is bool and stripped.lower() in ("true", "false"):
-            return stripped.lower() == "true"
-        if member is int and _INTEGER.fullmatch(stripped):
-            return int(stripped)
-        if member is float and _NUMBER.fullmatch(stripped):
-            if not math.isfinite(float(stripped)):
-                raise wrong
-            return float(stripped)
-    if str in members:
-        return text
-    raise wrong
-
-
-def _parse_tuple(annotation, text, path, wrong):
-    if text.startswith("(") and text.endswith(")"):
-        text = text[1:-1].strip()
-    elif not text:
-        raise wrong
-    parts = text.removesuffix(",").split(",") if text else []
-    items = _item_types(annotation, len(parts))
-    if len(items) != len(parts):
-        raise wrong
-    return tuple(
-        _parse(item, part.strip(), f"{path}[{index}]")
-        for index, (item, part) in enumerate(zip(items, parts, strict=True))
-    )
 
 
 def _flat(values, prefix=""):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from params import schema
+from params import bases, schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,10 +15,10 @@ class LibriSpeechS(schema.Experiment):
     not been measured.
     """
 
-    base: schema.ConformerCtc = schema.ConformerCtc(
+    base: bases.ConformerCtc = bases.ConformerCtc(
         model_dim=144, num_blocks=16, num_heads=4, dropout_rate=0.1
     )
-    base_training: schema.BaseTraining = schema.BaseTraining(
+    base_training: bases.BaseTraining = bases.BaseTraining(
         num_steps=100_000,
         utterances_per_step=256,
         learning_rate=2e-3,
@@ -36,7 +36,7 @@ class LibriSpeechS(schema.Experiment):
 class LibriSpeechM(LibriSpeechS):
     """Conformer M, 16 blocks of 256: trains on LibriSpeech, then Submodels."""
 
-    base: schema.ConformerCtc = schema.ConformerCtc(
+    base: bases.ConformerCtc = bases.ConformerCtc(
         model_dim=256, num_blocks=16, num_heads=4, dropout_rate=0.1
     )
 
@@ -45,7 +45,7 @@ class LibriSpeechM(LibriSpeechS):
 class LibriSpeechL(LibriSpeechS):
     """Conformer L, 17 blocks of 512: trains on LibriSpeech, then Submodels."""
 
-    base: schema.ConformerCtc = schema.ConformerCtc(
+    base: bases.ConformerCtc = bases.ConformerCtc(
         model_dim=512, num_blocks=17, num_heads=8, dropout_rate=0.1
     )
 
@@ -59,7 +59,7 @@ class LibriSpeechL128(LibriSpeechL):
     trained; `python -m tasks.aot_compile` tells what it needs.
     """
 
-    base: schema.ConformerCtc = schema.ConformerCtc(
+    base: bases.ConformerCtc = bases.ConformerCtc(
         model_dim=512,
         num_blocks=17,
         num_heads=8,
@@ -78,7 +78,7 @@ class LibriSpeechL128(LibriSpeechL):
 class Tiny(schema.Experiment):
     """A Conformer of 2 blocks of 32 for tests: trains in a minute on a CPU."""
 
-    base: schema.ConformerCtc = schema.ConformerCtc(
+    base: bases.ConformerCtc = bases.ConformerCtc(
         model_dim=32,
         num_blocks=2,
         num_heads=2,
@@ -90,7 +90,7 @@ class Tiny(schema.Experiment):
         max_tokens=64,
     )
     adapter: schema.Adapter = schema.Adapter(bottleneck_dim=8)
-    base_training: schema.BaseTraining = schema.BaseTraining(
+    base_training: bases.BaseTraining = bases.BaseTraining(
         num_steps=300, utterances_per_step=8, learning_rate=3e-3
     )
     train: schema.Train = schema.Train(

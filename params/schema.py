@@ -7,101 +7,64 @@ that need the base model itself belong to `tasks.asr.base_loading`.
 """
 
 import dataclasses
+import itertools
 
-from params import checked_values
+from lingvo_like import choices
+from params import bases, settings
 
 # Written out here because the modules that implement them load TensorFlow; a
 # test compares both.
-AUDIO_CONTEXTS = ("full", "short")
 COMPUTE_DTYPES = ("float32", "bfloat16")
-DECAYS = ("constant", "linear", "cosine")
 INITIALIZERS = ("noise", "stack", "encoder", "space")
-NORMALIZATIONS = ("none", "softmax", "unit")
 SUBMODEL_DTYPES = ("float32", "float16")
 TEXT_NORMALIZERS = ("none", "basic", "english", "torgo")
 
 
 @dataclasses.dataclass(frozen=True)
-class Whisper(checked_values.Section):
-    """A pretrained Whisper, read from `--base`."""
-
-    section_name = "base"
-
-    # "full" is the 30 s of audio context that Whisper was trained on. "short"
-    # pads to the utterance and needs a base made by tasks.shorten_context.
-    audio_context: str = "full"
-    language: str = "en"
-    max_tokens: int = 64
-
-    def __post_init__(self) -> None:
-        self.check_choice("audio_context", AUDIO_CONTEXTS)
-        self.check_range(1, "max_tokens")
-
-
-@dataclasses.dataclass(frozen=True)
-class ConformerCtc(checked_values.Section):
-    """A Conformer encoder with a CTC head (Gulati et al. 2020)."""
-
-    section_name = "base"
-
-    model_dim: int = 144
-    num_blocks: int = 16
-    num_heads: int = 4
-    kernel_size: int = 32
-    feed_forward_expansion: int = 4
-    dropout_rate: float = 0.1
-    sample_rate: int = 16000
-    num_bins: int = 80
-    frame_length_ms: float = 25.0
-    frame_step_ms: float = 10.0
-    lower_edge_hertz: float = 80.0
-    upper_edge_hertz: float = 7600.0
-    # Padded lengths in seconds. Each is compiled once.
-    buckets_seconds: tuple[float, ...] = (4.0, 8.0, 12.0, 16.0, 24.0, 35.0)
-    # "characters", or the path of a SentencePiece model.
-    vocabulary: str = "characters"
-    max_tokens: int = 400
-
-    def __post_init__(self) -> None:
-        self.check_range(
-            1,
-            "model_dim",
-            "num_blocks",
-            "num_heads",
-            "kernel_size",
-            "feed_forward_expansion",
-            "sample_rate",
-            "num_bins",
-            "max_tokens",
-        )
-        self.check_range(0.0, "dropout_rate", below=1.0)
-        self.check_range(
-            0.0, "frame_length_ms", "frame_step_ms", "lower_edge_hertz"
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Adapter(checked_values.Section):
+class Adapter(settings.Section):
     """The residual adapters of every Submodel of the job."""
 
     section_name = "adapter"
 
-    bottleneck_dim: int = 32
-    # Encoder blocks that an adapter follows; empty means every block.
-    blocks: tuple[int, ...] = ()
-    residual_weight: float = 1.0
-    dropout_rate: float = 0.1
-    # Gives every speaker the same initial down projections, so that Submodels
-    # can be summed: a space can start from them (`space.initializer=stack`).
-    shared_start: bool = False
+    bottleneck_dim: int = settings.value(
+        32,
+        "Width of an adapter's bottleneck: the size of a Submodel grows with "
+        "it.",
+        at_least=1,
+    )
+    blocks: tuple[int, ...] = settings.value(
+        (),
+        "Encoder blocks that an adapter follows, ascending from 0; () is every "
+        "block.",
+        at_least=0,
+    )
+    residual_weight: float = settings.value(
+        1.0, "Factor of what an adapter adds."
+    )
+    dropout_rate: float = settings.value(
+        0.1,
+        "Fraction of a bottleneck that is left out in a step.",
+        at_least=0.0,
+        below=1.0,
+    )
+    shared_start: bool = settings.value(
+        False,
+        "Gives every speaker the same initial down projections, so that "
+        "Submodels can be summed: a space can start from them "
+        "(space.initializer=stack).",
+    )
 
     def __post_init__(self) -> None:
-        self.check_range(1, "bottleneck_dim")
-        self.check_range(0.0, "dropout_rate", below=1.0)
+        super().__post_init__()
+        if any(a >= b for a, b in itertools.pairwise(self.blocks)):
+            raise ValueError(
+                "`adapter.blocks` must ascend, without repetition. "
+                f"Received: {self.blocks}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
-class Space(checked_values.Section):
+class Space(settings.Section):
     """The space of learned speaker embeddings, or none.
 
     With a space, `optimizer` trains the basis that all speakers share.
@@ -109,55 +72,76 @@ class Space(checked_values.Section):
 
     section_name = "space"
 
-    # The number of elements of the basis; 0 gives each speaker a slot instead.
-    embedding_dim: int = 0
-    # How an embedding is normalized before it mixes the basis: "none",
-    # "softmax" or "unit".
-    normalization: str = "none"
-    # Where the embeddings start: "noise"; "encoder", the speaker encoder's
-    # predictions; or the run that --space_from names: "stack", the Submodels
-    # of a run with slots, or "space", a trained space, which is fitted again.
-    # Its newcomers start where its encoder puts them, or at its mean.
-    initializer: str = "noise"
-    # The first embeddings have a standard deviation of
-    # initial_scale / sqrt(embedding_dim).
-    initial_scale: float = 1.0
-    # Of the embeddings; the rest of their schedule is that of `optimizer`.
-    learning_rate: float = 0.02
-    # Pulls embeddings towards zero, which is the base model unless they are
-    # normalized.
-    weight_decay: float = 0.01
-    # Fraction of elements left out of a speaker's mix in a step.
-    element_dropout_rate: float = 0.0
-    # How often the mean embedding replaces a speaker's own in a step.
-    speaker_dropout_rate: float = 0.0
-    # A network that predicts an embedding from a few utterances.
-    speaker_encoder: bool = False
-    encoder_dim: int = 64
-    encoder_learning_rate: float = 1e-3
-    # How often its prediction replaces a speaker's own embedding in a step, in
-    # addition to being trained towards it.
-    prediction_rate: float = 0.0
+    embedding_dim: int = settings.value(
+        0,
+        "Elements of the basis that all speakers share; 0 gives each speaker a "
+        "slot instead.",
+        at_least=0,
+    )
+    normalization: str = settings.value(
+        "none",
+        "How an embedding is normalized before it mixes the basis.",
+        choices=choices.NORMALIZATIONS,
+    )
+    initializer: str = settings.value(
+        "noise",
+        "Where the embeddings start: noise; encoder, the speaker encoder's "
+        "predictions; or the run that --space_from names: stack, the "
+        "Submodels of a run with slots, or space, a trained space, which is "
+        "fitted again. Its newcomers start where its encoder puts them, or at "
+        "its mean.",
+        choices=INITIALIZERS,
+    )
+    initial_scale: float = settings.value(
+        1.0,
+        "The first embeddings have a standard deviation of this divided by "
+        "the square root of embedding_dim.",
+        at_least=0.0,
+    )
+    learning_rate: float = settings.value(
+        0.02,
+        "Of the embeddings; the rest of their schedule is the optimizer's.",
+        at_least=0.0,
+    )
+    weight_decay: float = settings.value(
+        0.01,
+        "Pulls embeddings towards zero, which is the base model unless they "
+        "are normalized.",
+        at_least=0.0,
+    )
+    element_dropout_rate: float = settings.value(
+        0.0,
+        "Fraction of elements left out of a speaker's mix in a step.",
+        at_least=0.0,
+        below=1.0,
+    )
+    speaker_dropout_rate: float = settings.value(
+        0.0,
+        "How often the mean embedding replaces a speaker's own in a step.",
+        at_least=0.0,
+        below=1.0,
+    )
+    speaker_encoder: bool = settings.value(
+        False,
+        "Also trains a network that predicts an embedding from a few "
+        "utterances.",
+    )
+    encoder_dim: int = settings.value(
+        64, "Width of the speaker encoder.", at_least=1
+    )
+    encoder_learning_rate: float = settings.value(
+        1e-3, "Of the speaker encoder.", at_least=0.0
+    )
+    prediction_rate: float = settings.value(
+        0.0,
+        "How often the encoder's prediction replaces a speaker's own embedding "
+        "in a step, in addition to being trained towards it.",
+        at_least=0.0,
+        below=1.0,
+    )
 
     def __post_init__(self) -> None:
-        self.check_range(0, "embedding_dim")
-        self.check_range(
-            0.0,
-            "initial_scale",
-            "learning_rate",
-            "weight_decay",
-            "encoder_learning_rate",
-        )
-        self.check_range(
-            0.0,
-            "element_dropout_rate",
-            "speaker_dropout_rate",
-            "prediction_rate",
-            below=1.0,
-        )
-        self.check_range(1, "encoder_dim")
-        self.check_choice("normalization", NORMALIZATIONS)
-        self.check_choice("initializer", INITIALIZERS)
+        super().__post_init__()
         if not self.embedding_dim:
             if self.speaker_encoder or self.initializer != "noise":
                 raise ValueError(
@@ -184,119 +168,169 @@ class Space(checked_values.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer(checked_values.Section):
+class Optimizer(settings.Section):
     """AdamW with a schedule. For Submodels every value holds per slot."""
 
     section_name = "optimizer"
 
-    learning_rate: float = 2e-3
-    warmup_steps: int = 10
-    # "constant", "linear" or "cosine", down to zero at the last step.
-    decay: str = "cosine"
-    beta_1: float = 0.9
-    beta_2: float = 0.98
-    epsilon: float = 1e-8
-    weight_decay: float = 0.01
-    # Largest gradient norm of one Submodel; 0 turns clipping off.
-    clip_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        self.check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
-        self.check_range(0, "warmup_steps")
-        self.check_range(0.0, "beta_1", "beta_2", below=1.0)
+    learning_rate: float = settings.value(
+        2e-3, "The highest one, after the warmup.", at_least=0.0
+    )
+    warmup_steps: int = settings.value(
+        10, "Steps in which the rate rises from zero.", at_least=0
+    )
+    decay: str = settings.value(
+        "cosine",
+        "How the rate falls after the warmup: not at all, or to zero at the "
+        "last step.",
+        choices=choices.DECAYS,
+    )
+    beta_1: float = settings.value(
+        0.9, "Decay of the mean of gradients.", at_least=0.0, below=1.0
+    )
+    beta_2: float = settings.value(
+        0.98,
+        "Decay of the mean of squared gradients.",
+        at_least=0.0,
+        below=1.0,
+    )
+    epsilon: float = settings.value(
+        1e-8,
+        "Added to the root of squared gradients, by which a step is divided.",
         # With zero, a tensor without a gradient would be divided by zero.
-        self.check_range(1e-30, "epsilon")
-        self.check_choice("decay", DECAYS)
+        at_least=1e-30,
+    )
+    weight_decay: float = settings.value(
+        0.01, "Pulls weights towards zero, the base model.", at_least=0.0
+    )
+    clip_norm: float = settings.value(
+        1.0,
+        "Largest gradient norm of one Submodel; 0 turns clipping off.",
+        at_least=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class Data(settings.Section):
     """How utterances are prepared before anything learns from them."""
 
-    # Cuts the silence before and after every utterance, in training,
-    # evaluation and enrolment. Needs the extra `io`.
-    trim_silence: bool = False
+    section_name = "data"
+
+    trim_silence: bool = settings.value(
+        False,
+        "Cuts the silence before and after every utterance, in training, "
+        "evaluation and enrolment. Needs the extra io.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class Augment(checked_values.Section):
+class Augment(settings.Section):
     """Augmentation, drawn from random streams keyed by (speaker, step)."""
 
     section_name = "augment"
 
-    speed_factors: tuple[float, ...] = (1.0,)
-    num_freq_masks: int = 0
-    freq_mask_max_bins: int = 15
-    num_time_masks: int = 0
-    time_mask_max_frames: int = 25
+    # Beyond these no resampled voice sounds human; zero has no length.
+    speed_factors: tuple[float, ...] = settings.value(
+        (1.0,),
+        "Speeds that an utterance is played at, drawn anew in every step, such "
+        "as 0.9,1.0,1.1.",
+        at_least=0.1,
+        at_most=10,
+    )
+    num_freq_masks: int = settings.value(
+        0, "Bands of mel bins that are masked in a step.", at_least=0
+    )
+    freq_mask_max_bins: int = settings.value(
+        15, "Most bins of a band.", at_least=0
+    )
+    num_time_masks: int = settings.value(
+        0, "Stretches of time that are masked in a step.", at_least=0
+    )
+    time_mask_max_frames: int = settings.value(
+        25, "Most frames of a stretch.", at_least=0
+    )
 
     def __post_init__(self) -> None:
-        self.check_range(
-            0,
-            "num_freq_masks",
-            "freq_mask_max_bins",
-            "num_time_masks",
-            "time_mask_max_frames",
-        )
-        # Beyond these no resampled voice sounds human; zero has no length.
-        factors = self.speed_factors
-        if not factors or not all(0.1 <= factor <= 10 for factor in factors):
+        super().__post_init__()
+        if not self.speed_factors:
             raise ValueError(
-                "`augment.speed_factors` must be factors from 0.1 to 10, such "
-                f"as 0.9,1.0,1.1. Received: {factors}."
+                "`augment.speed_factors` must be at least one factor, such as "
+                "1.0. Received: ()."
             )
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(checked_values.Section):
+class Train(settings.Section):
     """How a job runs. Steps are a speaker's own, not the job's."""
 
     section_name = "train"
 
-    seed: int = 0
-    num_steps: int = 200
-    # Places in one step of each replica: speakers, and utterances of each.
-    speakers_per_step: int = 4
-    utterances_per_speaker: int = 8
-    # How many speakers have their Submodels, moments and step counts on the
-    # accelerators at a time. The others wait until a speaker is done.
-    # 0: all of them, from the start.
-    resident_speakers: int = 0
-    # Updates made in one call of the accelerator, where groups of the same
-    # padded length follow one another. A space on several replicas takes one.
-    steps_per_call: int = 1
-    # The precision of the frozen base: "float32" or "bfloat16". Submodels,
-    # moments and losses stay in float32.
-    compute_dtype: str = "float32"
-    # The dev loss is measured every so many steps of a speaker, who stops
-    # after `patience` evaluations without a better one (0: never early).
-    eval_every_steps: int = 50
-    patience: int = 0
-    checkpoint_every_seconds: int = 120
-    # Computes the frozen activations below the lowest adapter only once.
-    cache_activations: bool = False
-    # Of the Submodel files: "float32", or "float16" at half the size.
-    submodel_dtype: str = "float32"
-    min_utterances: int = 1
+    seed: int = settings.value(0, "Of all that is drawn; another run differs.")
+    num_steps: int = settings.value(
+        200, "Updates of each speaker's Submodel.", at_least=0
+    )
+    speakers_per_step: int = settings.value(
+        4,
+        "Speakers that learn in one step of each replica. Memory and the time "
+        "of a step grow with it.",
+        at_least=1,
+    )
+    utterances_per_speaker: int = settings.value(
+        8,
+        "Utterances of each speaker in a step. Memory and the time of a step "
+        "grow with it.",
+        at_least=1,
+    )
+    resident_speakers: int = settings.value(
+        0,
+        "How many speakers have their Submodels, moments and step counts on "
+        "the accelerators at a time; the others wait until a speaker is done. "
+        "0: all of them, from the start.",
+        at_least=0,
+    )
+    steps_per_call: int = settings.value(
+        1,
+        "Updates made in one call of the accelerator, where groups of the "
+        "same padded length follow one another. A space on several replicas "
+        "takes one.",
+        at_least=1,
+    )
+    compute_dtype: str = settings.value(
+        "float32",
+        "The precision of the frozen base. Submodels, moments and losses stay "
+        "in float32.",
+        choices=COMPUTE_DTYPES,
+    )
+    eval_every_steps: int = settings.value(
+        50,
+        "The dev loss is measured every so many steps of a speaker.",
+        at_least=1,
+    )
+    patience: int = settings.value(
+        0,
+        "A speaker stops after so many evaluations without a better dev loss; "
+        "0: never early.",
+        at_least=0,
+    )
+    checkpoint_every_seconds: int = settings.value(
+        120, "How often the job is saved.", at_least=0
+    )
+    cache_activations: bool = settings.value(
+        False,
+        "Computes the frozen activations below the lowest adapter only once, "
+        "and keeps them on this machine's disk.",
+    )
+    submodel_dtype: str = settings.value(
+        "float32",
+        "Of the Submodel files; float16 halves their size.",
+        choices=SUBMODEL_DTYPES,
+    )
+    min_utterances: int = settings.value(
+        1, "A speaker with fewer utterances is left out.", at_least=0
+    )
 
     def __post_init__(self) -> None:
-        self.check_range(
-            0,
-            "num_steps",
-            "resident_speakers",
-            "patience",
-            "checkpoint_every_seconds",
-            "min_utterances",
-        )
-        self.check_range(
-            1,
-            "speakers_per_step",
-            "utterances_per_speaker",
-            "steps_per_call",
-            "eval_every_steps",
-        )
-        self.check_choice("compute_dtype", COMPUTE_DTYPES)
-        self.check_choice("submodel_dtype", SUBMODEL_DTYPES)
+        super().__post_init__()
         residents = self.resident_speakers
         if residents and residents < self.speakers_per_step:
             raise ValueError(
@@ -307,55 +341,36 @@ class Train(checked_values.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Text(checked_values.Section):
+class Text(settings.Section):
     """How transcripts and hypotheses are compared."""
 
     section_name = "text"
 
-    # "none", "basic", "english" or "torgo".
-    normalizer: str = "english"
-    # A speaker's success is a word error rate of at most this.
-    target_word_error_rate: float = 0.15
-
-    def __post_init__(self) -> None:
-        self.check_choice("normalizer", TEXT_NORMALIZERS)
-        self.check_range(0.0, "target_word_error_rate")
-
-
-@dataclasses.dataclass(frozen=True)
-class BaseTraining(checked_values.Section):
-    """How tasks.train_base trains all the weights of a base model."""
-
-    section_name = "base_training"
-
-    seed: int = 0
-    num_steps: int = 1000
-    utterances_per_step: int = 16
-    learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    weight_decay: float = 1e-3
-    clip_norm: float = 1.0
-    # The dev loss is measured, and a checkpoint written, every so many steps.
-    eval_every_steps: int = 500
-
-    def __post_init__(self) -> None:
-        self.check_range(0, "num_steps", "warmup_steps")
-        self.check_range(1, "utterances_per_step", "eval_every_steps")
-        self.check_range(0.0, "learning_rate", "weight_decay", "clip_norm")
+    normalizer: str = settings.value(
+        "english",
+        "Makes texts comparable before errors are counted: english for "
+        "English alone, basic for any language, torgo for that corpus.",
+        choices=TEXT_NORMALIZERS,
+    )
+    target_word_error_rate: float = settings.value(
+        0.15,
+        "A speaker's success is a word error rate of at most this.",
+        at_least=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """Base class of every experiment; its docstring is its description."""
 
-    base: Whisper | ConformerCtc = Whisper()
+    base: bases.Whisper | bases.ConformerCtc = bases.Whisper()
     adapter: Adapter = Adapter()
     space: Space = Space()
     optimizer: Optimizer = Optimizer()
     data: Data = Data()
     augment: Augment = Augment()
     train: Train = Train()
-    base_training: BaseTraining = BaseTraining()
+    base_training: bases.BaseTraining = bases.BaseTraining()
     text: Text = Text()
 
     def __post_init__(self) -> None:
@@ -380,22 +395,3 @@ class Experiment:
                 f"Received: {augment.speed_factors}, {augment.num_freq_masks} "
                 f"and {augment.num_time_masks}."
             )
-
-
-@dataclasses.dataclass(frozen=True)
-class ContextShortening(checked_values.Section):
-    """Audio-context fine-tuning, which makes a short-context Whisper once."""
-
-    seed: int = 0
-    num_steps: int = 160
-    utterances_per_step: int = 8
-    learning_rate: float = 3e-5
-    warmup_steps: int = 10
-    # Most silence, in seconds, that is drawn beyond the tail: in a minibatch a
-    # shorter utterance is followed by more silence than the longest.
-    max_extra_seconds: float = 2.0
-
-    def __post_init__(self) -> None:
-        self.check_range(1, "num_steps", "utterances_per_step")
-        self.check_range(0.0, "learning_rate", "max_extra_seconds")
-        self.check_range(0, "warmup_steps")

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from params import schema
+from params import bases, schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ShortStacked(schema.Experiment):
     about eight times cheaper than with `Stacked`.
     """
 
-    base: schema.Whisper = schema.Whisper(audio_context="short")
+    base: bases.Whisper = bases.Whisper(audio_context="short")
 
 
 @dataclasses.dataclass(frozen=True)

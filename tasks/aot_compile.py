@@ -16,13 +16,13 @@ from absl import flags
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks import cli, tables
+from tasks import cli, setting_flags, tables
 from tpu.aot import topology
 
+flags.adopt_module_key_flags(setting_flags)
 _EXPERIMENT = flags.DEFINE_string(
-    "experiment", "", "Its name; see tasks.train."
+    "experiment", "", "Its name; tasks.train --list_experiments lists them."
 )
-_SET = flags.DEFINE_multi_string("set", [], "Overrides; see tasks.train.")
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "", "A TPU by Cloud TPU's name or its compiler's: v5e:2x2."
 )
@@ -64,7 +64,12 @@ _OF_FUNCTION = {
 
 
 def main(_: list[str]) -> None:
-    cli.require(_EXPERIMENT, _TOPOLOGY)
+    cli.require(_EXPERIMENT)
+    experiment = registry.get(_EXPERIMENT.value)
+    if setting_flags.are_to_be_listed():
+        setting_flags.show(experiment)
+        return
+    cli.require(_TOPOLOGY)
     for function, its_flags in _OF_FUNCTION.items():
         for flag in its_flags:
             if flag.present and function != _FUNCTION.value:
@@ -72,9 +77,7 @@ def main(_: list[str]) -> None:
                     f"--{flag.name} belongs to --function={function}. "
                     f"Received: --function={_FUNCTION.value}."
                 )
-    experiment = hyperparams.override(
-        registry.get(_EXPERIMENT.value), _SET.value
-    )
+    experiment = hyperparams.replace(experiment, setting_flags.given())
     target = topology.lookup(_TOPOLOGY.value)
     # Late, so that --help and a mistyped name answer at once.
     from tpu.aot import compiler

@@ -1,17 +1,22 @@
 """How every binary starts, and how it fails."""
 
 import builtins
+import contextlib
 import logging as python_logging
 import os
+import platform
 import re
 import signal
 import sys
+import warnings
 from collections import abc
+from importlib import metadata
 from typing import Any, NoReturn, cast
 
 # TensorFlow reads this as it is imported: errors alone are logged, since a
-# machine without a GPU is nothing to warn of. Its first lines come before it
-# looks.
+# machine without a GPU is nothing to warn of. Its first lines, `WARNING: All
+# log messages before` and `I0000`, come before it looks, and nothing of its
+# public interface turns them off (tensorflow/tensorflow#100442).
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Its Python code warns of every new shape; a program per length is intended.
 python_logging.getLogger("tensorflow").setLevel("ERROR")
@@ -39,6 +44,7 @@ _PYTHON_ERROR = re.compile(
 _DEBUG = flags.DEFINE_bool(
     "debug", False, "Show the whole traceback of an error, for a bug report."
 )
+_VERSION = flags.DEFINE_bool("version", False, "Print the version and exit.")
 
 
 def run(main: abc.Callable[[list[str]], object]) -> None:
@@ -49,7 +55,10 @@ def run(main: abc.Callable[[list[str]], object]) -> None:
     """
 
     def guarded(argv: list[str]) -> object:
-        logging.use_absl_handler()
+        _speak_plainly()
+        if _VERSION.value:
+            print(version())
+            return None
         if len(argv) > 1 and not getattr(main, "takes_arguments", False):
             fail(f"unexpected argument {argv[1]!r}; flags start with --")
         try:
@@ -62,7 +71,52 @@ def run(main: abc.Callable[[list[str]], object]) -> None:
                 raise
             fail(message)
 
-    app.run(guarded)
+    for flag in (_DEBUG, _VERSION):
+        flags.FLAGS.register_key_flag_for_module(
+            sys.argv[0], flags.FLAGS[flag.name]
+        )
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv):
+    """The arguments that are left after the flags, which are set."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        fail(f"{error}; see --help")
+    except SystemExit:
+        # A help flag has printed what was asked for; absl calls that a failure.
+        sys.exit(0)
+
+
+class _PlainFormatter(python_logging.Formatter):
+    """Log records as the lines that binaries print, without prefixes."""
+
+    def format(self, record: python_logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.levelno < python_logging.WARNING:
+            return text
+        return f"{record.levelname.lower()}: {text}"
+
+
+def _speak_plainly() -> None:
+    """Makes logs and the warnings of libraries plain lines on stderr."""
+    logging.use_absl_handler()
+    logging.get_absl_handler().setFormatter(_PlainFormatter())
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+
+
+def version() -> str:
+    """The versions of the project and of what it stands on."""
+    found = [f"Python {platform.python_version()}"]
+    for package in ("tensorflow", "tensorflow-tpu", "keras"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{package} {metadata.version(package)}")
+    return f"submodels {metadata.version('submodels')} ({', '.join(found)})"
 
 
 def takes_arguments(main: abc.Callable) -> abc.Callable:

@@ -19,11 +19,14 @@ import time
 
 from absl import flags
 
-from tasks import cli, devices
+from lingvo_like import hyperparams
+from tasks import cli, devices, setting_flags
+from tasks.asr.enrolment import plan
 
 _STARTED = time.monotonic()
 
 flags.adopt_module_key_flags(devices)
+flags.adopt_module_key_flags(setting_flags)
 _SPACE = flags.DEFINE_string(
     "space", "", "A run that trained a space, or its space.safetensors."
 )
@@ -38,8 +41,8 @@ _SPEAKER = flags.DEFINE_list(
 )
 _MODE = flags.DEFINE_enum(
     "mode",
-    "auto",
-    ["auto", "zero_shot", "embedding", "full"],
+    plan.AUTO,
+    [plan.AUTO, *plan.MODES],
     "auto takes what has the lowest error rate on held-out utterances.",
 )
 _BASE = flags.DEFINE_string(
@@ -60,22 +63,19 @@ _DESPITE_WARNINGS = flags.DEFINE_bool(
     False,
     "Keep Submodels of recordings that do not fit together, and warn.",
 )
-_SET = flags.DEFINE_multi_string(
-    "set", [], "Override of one value, such as embedding_steps=20."
-)
 _COMPARE_WITH_SPACE = flags.DEFINE_string(
     "compare_with_space", "", "List who would gain from that space instead."
 )
 
 
 def main(_: list[str]) -> None:
+    if setting_flags.are_to_be_listed():
+        setting_flags.show(plan.Values())
+        return
     cli.require(_SPACE, _MANIFEST)
     if bool(_PUBLISH.value) != bool(_TENANT.value):
         cli.fail("--publish and --tenant go together; see --help")
-    from lingvo_like import hyperparams
-    from tasks.asr.enrolment import plan
-
-    values = hyperparams.override(plan.Values(), _SET.value)
+    values = hyperparams.replace(plan.Values(), setting_flags.given())
     # Late, so that --help and a mistyped value answer at once.
     from tasks.asr.enrolment import destination, program, report
 

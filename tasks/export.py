@@ -19,8 +19,11 @@ _MODEL_DIR = flags.DEFINE_string(
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", "", "Folder that gets the version's folder."
 )
-_VERSION = flags.DEFINE_integer(
-    "version", None, "Version; the next free one if not set.", lower_bound=1
+_EXPORT_VERSION = flags.DEFINE_integer(
+    "export_version",
+    None,
+    "Number of the version; the next free one if not set.",
+    lower_bound=1,
 )
 _BASE = flags.DEFINE_string(
     "base", "", "The base model; where training found it, if empty."
@@ -46,7 +49,7 @@ def main(_: list[str]) -> None:
     path, description = from_run.export(
         _MODEL_DIR.value,
         _EXPORT_DIR.value,
-        _VERSION.value,
+        _EXPORT_VERSION.value,
         _BASE.value,
         _SUBMODEL.value,
         _BEAM_SIZE.value,

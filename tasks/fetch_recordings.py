@@ -14,7 +14,7 @@ from tasks.asr.corpora import fetch_debian
 from tasks.asr.data import splits
 
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Folder to make: audio and manifests.", required=True
+    "output_dir", "", "Folder to make: audio and manifests."
 )
 _FRACTIONS = flags.DEFINE_list(
     "fractions",
@@ -31,6 +31,7 @@ _PACKAGES_DIR = flags.DEFINE_string(
 
 
 def main(_: list[str]) -> None:
+    cli.require(_OUTPUT_DIR)
     output_dir = _OUTPUT_DIR.value
     metadata, left_out, made = fetch_debian.fetch(
         output_dir,

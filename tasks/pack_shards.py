@@ -19,13 +19,12 @@ from tasks.asr.data import inspection, manifest, shards
 
 _MANIFEST = flags.DEFINE_list(
     "manifest",
-    None,
+    [],
     "The manifests, separated by commas. Recordings that several of them name "
     "are packed once.",
-    required=True,
 )
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Folder to make, which must not exist.", required=True
+    "output_dir", "", "Folder to make, which must not exist."
 )
 _SHARD_MEGABYTES = flags.DEFINE_integer(
     "shard_megabytes",
@@ -45,6 +44,7 @@ _STRICT = flags.DEFINE_bool(
 
 
 def main(_: list[str]) -> None:
+    cli.require(_MANIFEST, _OUTPUT_DIR)
     paths = _by_name(_MANIFEST.value)
     with files.new_folder(_OUTPUT_DIR.value) as folder:
         parts, left_out = {}, {}
@@ -92,8 +92,6 @@ def _by_name(paths: list[str]) -> dict[str, str]:
                 f"and {path}); rename one, or pack them into two folders"
             )
         named[name] = path
-    if not named:
-        raise ValueError("--manifest is empty; name at least one manifest")
     return named
 
 

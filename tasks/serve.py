@@ -7,8 +7,8 @@ TensorFlow Serving's clients work unchanged. A request names its user in input
 versions in EXPORTS and in STORE are picked up while the server runs.
 
 The server listens on loopback. To let others in, give each of them a credential
-in --access_file (tasks/serving/fronts/access.py shows the format) and encrypt
-with --tls_certificate and --tls_private_key. Live and ready are open, and
+in --access_file (tasks/serving/README.md shows the format) and encrypt with
+--tls_certificate and --tls_private_key. Live and ready are open, and
 everything else takes a credential; load and unload take `admin`, metrics and
 reload take `operator`.
 
@@ -22,7 +22,10 @@ import os
 
 from absl import flags
 
+from lingvo_like import hyperparams
+from params import settings
 from tasks import cli
+from tasks.serving.queueing import limits
 
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", "", "Folder of exports by version, as tasks.export writes."
@@ -69,9 +72,12 @@ _TLS = {
     )
 }
 _LIMIT = flags.DEFINE_multi_string(
-    "limit",
-    [],
-    "NAME=VALUE of tasks/serving/queueing/limits.py, repeatable.",
+    "limit", [], "A limit to change, as NAME=VALUE; see --list_limits."
+)
+_LIST_LIMITS = flags.DEFINE_bool(
+    "list_limits",
+    False,
+    "Print every NAME of --limit with its default, type and meaning, and exit.",
 )
 _ACCESS_LOG = flags.DEFINE_string(
     "access_log", "", "File to append a JSON line per request to; - is stdout."
@@ -96,10 +102,12 @@ _DRAIN_SECONDS = flags.DEFINE_float(
 
 
 def main(_: list[str]) -> None:
+    if _LIST_LIMITS.value:
+        print(settings.describe(limits.Limits()))
+        return
     if bool(_EXPORT_DIR.value) == bool(_MODEL_CONFIG_FILE.value):
         cli.fail("give --export_dir or --model_config_file, one of them")
     # Late, so that --help answers at once.
-    from lingvo_like import hyperparams
     from lingvo_like.store import store as submodel_store
     from tasks.serving import messages, server
     from tasks.serving.exports import saved_model
@@ -110,7 +118,6 @@ def main(_: list[str]) -> None:
         model_messages,
         service,
     )
-    from tasks.serving.queueing import limits
     from tasks.serving.submodels import source
 
     # Whatever can fail does so before the base is loaded.

@@ -12,16 +12,17 @@ enough.
 
 from absl import flags
 
-from tasks import cli
+from lingvo_like import hyperparams
+from params import bases
+from tasks import cli, setting_flags
+
+flags.adopt_module_key_flags(setting_flags)
 
 _BASE = flags.DEFINE_string("base", "", "The Whisper to start from.")
 _MANIFEST = flags.DEFINE_list(
     "manifest", [], "JSONL manifests of any speech, separated by commas."
 )
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "", "Folder to write.")
-_SET = flags.DEFINE_multi_string(
-    "set", [], "Override of one value, such as num_steps=80."
-)
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse if any utterance is unusable."
 )
@@ -29,17 +30,21 @@ _LANGUAGE = flags.DEFINE_string("language", "en", "Language of the speech.")
 
 
 def main(_: list[str]) -> None:
+    if setting_flags.are_to_be_listed():
+        setting_flags.show(bases.ContextShortening())
+        return
     cli.require(_BASE, _MANIFEST, _OUTPUT_DIR)
+    settings = hyperparams.replace(
+        bases.ContextShortening(), setting_flags.given()
+    )
     # Late, so that --help answers at once.
-    from lingvo_like import hyperparams
-    from params import schema
     from tasks.asr.bases import context_shortening
 
     context_shortening.make_short_base(
         _BASE.value,
         _MANIFEST.value,
         _OUTPUT_DIR.value,
-        hyperparams.override(schema.ContextShortening(), _SET.value),
+        settings,
         language=_LANGUAGE.value,
         strict=_STRICT.value,
     )

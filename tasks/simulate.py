@@ -12,10 +12,7 @@ from tasks.asr.simulator import corpus, phonology, voices
 
 _DEFAULTS = corpus.Request()
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir",
-    None,
-    "Folder to make: audio, manifests, simulation.json.",
-    required=True,
+    "output_dir", "", "Folder to make: audio, manifests, simulation.json."
 )
 _NUM_SPEAKERS = flags.DEFINE_integer(
     "num_speakers", _DEFAULTS.num_speakers, "Speakers, any number."
@@ -69,6 +66,7 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 
 
 def main(_: list[str]) -> None:
+    cli.require(_OUTPUT_DIR)
     request = corpus.Request(
         num_speakers=_NUM_SPEAKERS.value,
         severities=tuple(_SEVERITIES.value),

@@ -16,14 +16,9 @@ from lingvo_like import files
 from tasks import cli
 from tasks.asr.data import inspection, manifest, splits
 
-_MANIFEST = flags.DEFINE_string(
-    "manifest", None, "The manifest to split.", required=True
-)
+_MANIFEST = flags.DEFINE_string("manifest", "", "The manifest to split.")
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir",
-    None,
-    "Folder for train.jsonl, dev.jsonl and test.jsonl.",
-    required=True,
+    "output_dir", "", "Folder for train.jsonl, dev.jsonl and test.jsonl."
 )
 _FRACTIONS = flags.DEFINE_list(
     "fractions",
@@ -52,6 +47,7 @@ _STRICT = flags.DEFINE_bool(
 
 
 def main(_: list[str]) -> None:
+    cli.require(_MANIFEST, _OUTPUT_DIR)
     fractions = splits.parse_fractions(_FRACTIONS.value)
     folder = _OUTPUT_DIR.value
     paths = {

@@ -18,17 +18,15 @@ from absl import flags
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks import cli, devices
+from tasks import cli, devices, setting_flags
 
 flags.adopt_module_key_flags(devices)
+flags.adopt_module_key_flags(setting_flags)
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; see --list_experiments."
 )
 _LIST = flags.DEFINE_bool(
     "list_experiments", False, "Print the experiments and exit."
-)
-_SET = flags.DEFINE_multi_string(
-    "set", [], "Override of one value, such as adapter.bottleneck_dim=64."
 )
 _MODEL_DIR = flags.DEFINE_string(
     "model_dir", "", "Folder of the run: a new one, or one to continue."
@@ -67,10 +65,13 @@ def main(_: list[str]) -> None:
     if _LIST.value:
         print(registry.describe())
         return
-    cli.require(_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST)
-    experiment = hyperparams.override(
-        registry.get(_EXPERIMENT.value), _SET.value
-    )
+    cli.require(_EXPERIMENT)
+    experiment = registry.get(_EXPERIMENT.value)
+    if setting_flags.are_to_be_listed():
+        setting_flags.show(experiment)
+        return
+    cli.require(_MODEL_DIR, _TRAIN_MANIFEST)
+    experiment = hyperparams.replace(experiment, setting_flags.given())
     # Late, so that --help and a mistyped name answer at once.
     from tasks.asr.training import preemption, program as training_program
 

@@ -12,13 +12,12 @@ from absl import flags
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks import cli
+from tasks import cli, setting_flags
+
+flags.adopt_module_key_flags(setting_flags)
 
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", "", "Name of an experiment; its base and base_training count."
-)
-_SET = flags.DEFINE_multi_string(
-    "set", [], "Override of one value, such as base_training.num_steps=500."
 )
 _MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
 _TRAIN_MANIFEST = flags.DEFINE_string(
@@ -36,10 +35,13 @@ _STRICT = flags.DEFINE_bool(
 
 
 def main(_: list[str]) -> None:
-    cli.require(_EXPERIMENT, _MODEL_DIR, _TRAIN_MANIFEST)
-    experiment = hyperparams.override(
-        registry.get(_EXPERIMENT.value), _SET.value
-    )
+    cli.require(_EXPERIMENT)
+    experiment = registry.get(_EXPERIMENT.value)
+    if setting_flags.are_to_be_listed():
+        setting_flags.show(experiment)
+        return
+    cli.require(_MODEL_DIR, _TRAIN_MANIFEST)
+    experiment = hyperparams.replace(experiment, setting_flags.given())
     # Late, so that --help and a mistyped name answer at once.
     from tasks.asr.bases import program as base_program
 

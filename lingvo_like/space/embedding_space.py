@@ -36,7 +36,7 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         speakers: speaker ids; a speaker's slot is its position.
         embedding_dim: number of elements in the basis.
         residual_weight: factor of each adapter's branch.
-        normalization: one of `embeddings.NORMALIZATIONS`.
+        normalization: one of `choices.NORMALIZATIONS`.
         initial_scale: the first embeddings have a standard deviation of
             `initial_scale / sqrt(embedding_dim)`.
         element_dropout_rate: probability, below 1, that an element is left out

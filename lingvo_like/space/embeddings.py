@@ -4,11 +4,10 @@ from typing import TypeAlias
 
 from keras import ops
 
-from lingvo_like import tensor_types
+from lingvo_like import choices, tensor_types
 
 Tensor: TypeAlias = tensor_types.Tensor
 
-NORMALIZATIONS = ("none", "softmax", "unit")
 # The squared length below which "unit" leaves an embedding as it is.
 _EPSILON = 1e-12
 
@@ -30,9 +29,10 @@ def normalize(embeddings: Tensor, normalization: str) -> Tensor:
 
 
 def check_normalization(normalization: str) -> None:
-    """Raises a ValueError unless it is one of `NORMALIZATIONS`."""
-    if normalization not in NORMALIZATIONS:
+    """Raises a ValueError unless it is one of `choices.NORMALIZATIONS`."""
+    if normalization not in choices.NORMALIZATIONS:
         raise ValueError(
-            f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. "
+            f"`normalization` must be one of "
+            f"{', '.join(choices.NORMALIZATIONS)}. "
             f"Received: {normalization!r}."
         )

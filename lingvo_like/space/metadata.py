@@ -18,7 +18,7 @@ class Metadata(submodel_metadata.CommonMetadata):
     Attributes:
         values: hyperparameters of the experiment that trained it.
         embedding_dim: number of elements in the basis.
-        normalization: one of `embeddings.NORMALIZATIONS`.
+        normalization: one of `choices.NORMALIZATIONS`.
         speakers: ids, in the order of the embeddings.
         encoder: empty; or the speaker encoder's arguments under "config" and
             the shapes of its tensors under "shapes".

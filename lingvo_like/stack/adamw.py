@@ -53,7 +53,7 @@ class AdamW:
         num_steps: a slot's own steps until the schedule reaches zero.
         learning_rate: the schedule's peak.
         warmup_steps: steps of linear increase.
-        decay: one of `learning_rate.DECAYS`.
+        decay: one of `choices.DECAYS`.
         weight_decay: decoupled; pulls every tensor to zero, the identity.
         clip_norm: largest norm of one slot's gradient over all its tensors; 0
             turns clipping off.

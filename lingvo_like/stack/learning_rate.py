@@ -4,9 +4,7 @@ import math
 
 from keras import ops
 
-from lingvo_like import tensor_types
-
-DECAYS = ("constant", "linear", "cosine")
+from lingvo_like import choices, tensor_types
 
 
 def at(
@@ -23,7 +21,7 @@ def at(
         num_steps: updates until the rate reaches zero.
         peak: the rate after the warmup.
         warmup_steps: updates of linear increase.
-        decay: one of `DECAYS`.
+        decay: one of `choices.DECAYS`.
     """
     steps = ops.cast(steps, "float32")
     warmup = ops.minimum(1.0, steps / max(1, warmup_steps))
@@ -40,8 +38,9 @@ def at(
 
 
 def check_decay(decay: str) -> None:
-    """Raises a ValueError unless `decay` is one of `DECAYS`."""
-    if decay not in DECAYS:
+    """Raises a ValueError unless `decay` is one of `choices.DECAYS`."""
+    if decay not in choices.DECAYS:
         raise ValueError(
-            f"`decay` must be one of {', '.join(DECAYS)}. Received: {decay!r}."
+            f"`decay` must be one of {', '.join(choices.DECAYS)}. "
+            f"Received: {decay!r}."
         )

@@ -2,9 +2,9 @@
 
 from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
 from lingvo_like.base_models.whisper import model as whisper
-from params import schema
+from params import bases
 
-Values = schema.Whisper | schema.ConformerCtc
+Values = bases.Whisper | bases.ConformerCtc
 
 
 def load(
@@ -26,7 +26,7 @@ def load(
             "for the Whisper that comes with the tiny-en extra"
         )
     policy = dtype_policy(compute_dtype)
-    if isinstance(values, schema.Whisper):
+    if isinstance(values, bases.Whisper):
         base = whisper.load(
             path,
             audio_context=values.audio_context,
@@ -55,7 +55,7 @@ def create(
     Raises:
         ValueError: `values` are a Whisper's, which comes pretrained.
     """
-    if not isinstance(values, schema.ConformerCtc):
+    if not isinstance(values, bases.ConformerCtc):
         raise ValueError(
             "a Whisper is not trained from scratch here; give --base"
         )

@@ -3,7 +3,7 @@
 from lingvo_like import hyperparams
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import encoder_decoder, model as whisper
-from params import schema
+from params import bases
 from tasks.asr import base_loading
 
 # Radford et al. 2022, table 1, and the configurations that OpenAI published
@@ -72,7 +72,7 @@ def make(
         whisper_size: one of `WHISPER_SIZES`. Its checkpoint, not its
             experiment, decides the size of a Whisper.
     """
-    if isinstance(values, schema.Whisper):
+    if isinstance(values, bases.Whisper):
         english = whisper_size.endswith(".en")
         base = whisper.Whisper(
             whisper_dimensions(whisper_size),

@@ -50,7 +50,7 @@ def fine_tune_all(base_path, values, arguments, corpus, data):
 
     Each speaker's are kept in the work folder: what was cut off goes on.
     """
-    from params import schema
+    from params import bases
     from tasks.asr.bases import training as base_training
     from tasks.asr.recognition import transcription
 
@@ -76,7 +76,7 @@ def fine_tune_all(base_path, values, arguments, corpus, data):
         if trainer is None:
             trainer = base_training.BaseTrainer(
                 base,
-                schema.BaseTraining(
+                bases.BaseTraining(
                     num_steps=arguments.steps,
                     utterances_per_step=values.train.utterances_per_speaker,
                     learning_rate=arguments.fine_tune_learning_rate,

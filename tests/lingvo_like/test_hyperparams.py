@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies
 
 from lingvo_like import hyperparams, json_values
-from params import schema
+from params import bases, schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,14 +138,14 @@ def test_a_later_override_wins_and_the_original_stays():
 
 
 def test_overriding_keeps_the_base_models_own_type():
-    conformer = schema.Experiment(base=schema.ConformerCtc())
+    conformer = schema.Experiment(base=bases.ConformerCtc())
     changed = hyperparams.override(conformer, ["base.num_blocks=4"])
-    assert changed.base == schema.ConformerCtc(num_blocks=4)
+    assert changed.base == bases.ConformerCtc(num_blocks=4)
     with pytest.raises(ValueError, match="unknown hyperparameter"):
         hyperparams.override(schema.Experiment(), ["base.num_blocks=4"])
 
 
-@pytest.mark.parametrize("base", [schema.Whisper(), schema.ConformerCtc()])
+@pytest.mark.parametrize("base", [bases.Whisper(), bases.ConformerCtc()])
 def test_json_gives_back_the_same_experiment(base):
     before = schema.Experiment(base=base)
     text = hyperparams.to_json(before)
@@ -236,7 +236,7 @@ def test_difference_names_the_path_and_both_values():
 
 def test_difference_shows_what_only_one_side_has():
     lines = hyperparams.difference(
-        schema.Experiment(), schema.Experiment(base=schema.ConformerCtc())
+        schema.Experiment(), schema.Experiment(base=bases.ConformerCtc())
     )
     assert 'base.language: saved "en", now nothing' in lines
     assert "base.model_dim: saved nothing, now 144" in lines

@@ -11,14 +11,14 @@ import sys
 import pytest
 
 import params
-from lingvo_like import hyperparams
+from lingvo_like import choices, hyperparams
 from lingvo_like.base_models import conformer_ctc
 from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.space import embedding_space
 from lingvo_like.stack import adamw, stack
 from lingvo_like.submodel import layout as submodel_layout
 from lingvo_like.submodel.kinds import adapter
-from params import registry, schema
+from params import bases, registry, schema
 from tasks.asr import base_loading
 from tasks.asr.training import stack_and_optimizer
 from tests.lingvo_like.base_models.whisper import whisper_bases
@@ -97,7 +97,7 @@ def test_an_experiments_values_build_its_stack_and_optimizer(name):
 def whispers(tmp_path_factory):
     """Folders of small Whispers of random weights, by audio context."""
     folders = {}
-    for context in whisper.AUDIO_CONTEXTS:
+    for context in choices.AUDIO_CONTEXTS:
         folders[context] = str(tmp_path_factory.mktemp(context))
         base = whisper_bases.small(audio_context=context, positions=128)
         base.save(folders[context])
@@ -107,7 +107,7 @@ def whispers(tmp_path_factory):
 @every_experiment
 def test_an_experiments_values_build_its_base(name, whispers):
     values = registry.get(name).base
-    if isinstance(values, schema.Whisper):
+    if isinstance(values, bases.Whisper):
         base = base_loading.load(values, whispers[values.audio_context])
         assert isinstance(base, whisper.Whisper)
         assert base.audio_context == values.audio_context
@@ -175,12 +175,12 @@ def test_space_fields_are_the_spaces_and_its_optimizers_arguments():
 
 def test_conformer_fields_are_the_base_models_arguments():
     given = set(arguments(conformer_ctc.ConformerCtc)) - {"kwargs"}
-    assert given == field_names(schema.ConformerCtc)
-    assert not defaults_differ(schema.ConformerCtc, conformer_ctc.ConformerCtc)
+    assert given == field_names(bases.ConformerCtc)
+    assert not defaults_differ(bases.ConformerCtc, conformer_ctc.ConformerCtc)
 
 
 def test_whisper_fields_are_arguments_of_its_loader():
-    assert field_names(schema.Whisper) <= set(arguments(whisper.load))
+    assert field_names(bases.Whisper) <= set(arguments(whisper.load))
 
 
 def test_an_unknown_name_lists_the_near_ones():

@@ -159,7 +159,7 @@ def test_refusals_are_one_line_and_leave_nothing(run, tmp_path):
         ({"model_dir": tmp_path}, "no run to export"),
         ({"base": tmp_path / "other"}, "is another base model"),
         ({"base": tmp_path / "gone"}, str(tmp_path / "gone")),
-        ({"version": 3}, "leave --version out for the next"),
+        ({"version": 3}, "leave --export_version out for the"),
         ({"version": 0}, "version"),
         ({"submodel": tmp_path / "gone"}, "cannot load a Submodel"),
         ({"export_dir": tmp_path / "file"}, "--export_dir cannot be written"),

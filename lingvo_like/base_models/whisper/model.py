@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib, tensor_types
+from lingvo_like import choices, paddings as paddings_lib, tensor_types
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import (
     beam_search,
@@ -20,7 +20,6 @@ from lingvo_like.layers import transformer
 
 Tensor: TypeAlias = tensor_types.Tensor
 
-AUDIO_CONTEXTS = ("full", "short")
 DEFAULT_TAIL_SECONDS = 0.5
 
 
@@ -53,10 +52,10 @@ class Whisper(base_model.BaseModel):
     ) -> None:
         kwargs.setdefault("name", "whisper")
         super().__init__(**kwargs)
-        if audio_context not in AUDIO_CONTEXTS:
+        if audio_context not in choices.AUDIO_CONTEXTS:
             raise ValueError(
-                f"`audio_context` must be one of {AUDIO_CONTEXTS}. Received: "
-                f"{audio_context!r}."
+                f"`audio_context` must be one of {choices.AUDIO_CONTEXTS}. "
+                f"Received: {audio_context!r}."
             )
         room = dimensions.max_target_positions - len(tokenizer.prompt)
         if not 1 <= max_tokens <= room:

@@ -17,7 +17,7 @@ import tqdm
 
 from lingvo_like import files, paddings as paddings_lib, random_streams
 from lingvo_like.base_models.whisper import model as whisper
-from params import schema
+from params import bases
 from tasks.asr.batches import (
     input_pipeline,
     minibatch_schedule,
@@ -34,7 +34,7 @@ def make_short_base(
     base_path: str,
     manifests: abc.Iterable[str],
     output_dir: str,
-    values: schema.ContextShortening,
+    values: bases.ContextShortening,
     *,
     language: str = "en",
     strict: bool = False,
@@ -91,7 +91,7 @@ def shorten(
     teacher: whisper.Whisper,
     student: whisper.Whisper,
     utterances: abc.Sequence[manifest.Utterance],
-    values: schema.ContextShortening,
+    values: bases.ContextShortening,
 ) -> list[float]:
     """Tunes the student's encoder weights in place.
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like.base_models import base_model
-from params import schema
+from params import bases, schema
 from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import manifest, preparation
 from tasks.asr.training import checkpoint, task
@@ -36,7 +36,7 @@ class BaseTrainer:
     def __init__(
         self,
         base: base_model.BaseModel,
-        values: schema.BaseTraining,
+        values: bases.BaseTraining,
         augment: schema.Augment,
     ):
         self._base = base

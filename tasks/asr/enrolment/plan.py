@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections import abc
 
-from params import checked_values
+from params import settings
 
 MODES = ("zero_shot", "embedding", "full")
 AUTO = "auto"
@@ -19,79 +19,100 @@ EVIDENCE = DEV, FOLDS, OWN = "dev", "folds", "own"
 
 
 @dataclasses.dataclass(frozen=True)
-class Values(checked_values.Section):
+class Values(settings.Section):
     """How speakers are enrolled; tuned for seconds, not for minutes.
 
     Raises:
         ValueError: a value is out of its range; names it.
     """
 
-    seed: int = 0
-    # Steps that learn an embedding, and a run's utterances in each.
-    embedding_steps: int = 6
-    embedding_utterances: int = 1
-    # In units of the distance of the space's own speakers from their mean.
-    embedding_learning_rate: float = 0.4
-    # Nearest speakers of the space that an embedding may start at.
-    embedding_neighbors: int = 8
-    # Steps that learn a whole Submodel, starting from the embedding's.
-    full_steps: int = 40
-    full_utterances: int = 4
-    full_learning_rate: float = 1e-3
-    full_warmup_steps: int = 5
-    # "auto" does not try "full" with fewer utterances.
-    full_min_utterances: int = 15
-    # How often a mode measures its held-out loss, besides before it begins.
-    embedding_evaluations: int = 2
-    full_evaluations: int = 4
-    # A speaker whose held-out loss is below this learns no further.
-    good_loss: float = 0.02
-    # A speaker stops whose held-out loss has not fallen by this fraction in
-    # `patience` evaluations.
-    min_gain: float = 0.02
-    embedding_patience: int = 1
-    full_patience: int = 2
-    # Leave-one-out up to this many texts, then this many folds.
-    max_folds: int = 3
-    # Runs that share a step.
-    runs_per_step: int = 12
-    speakers_per_job: int = 64
-    # Shorter recordings are left out.
-    min_seconds: float = 0.3
-    # Padded lengths are rounded up to this or its double. Each length is a
-    # compiled program, which an embedding's few steps are not worth.
-    bucket_seconds: float = 4.0
-    full_bucket_seconds: float = 1.0
-
-    def __post_init__(self) -> None:
-        self.check_range(
-            1,
-            "embedding_steps",
-            "embedding_utterances",
-            "embedding_evaluations",
-            "embedding_patience",
-            "full_steps",
-            "full_utterances",
-            "full_min_utterances",
-            "full_evaluations",
-            "full_patience",
-            "runs_per_step",
-            "speakers_per_job",
-        )
-        self.check_range(0, "embedding_neighbors", "full_warmup_steps")
-        self.check_range(2, "max_folds")
-        # Every padded length is compiled.
-        self.check_range(0.1, "bucket_seconds", "full_bucket_seconds")
-        for name in ("embedding_learning_rate", "full_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"`{name}` must be positive. "
-                    f"Received: {getattr(self, name)}."
-                )
-        if self.min_gain >= 1:
-            raise ValueError(
-                f"`min_gain` must be below 1. Received: {self.min_gain}."
-            )
+    seed: int = settings.value(0, "Of all that is drawn.")
+    embedding_steps: int = settings.value(
+        6, "Steps that learn an embedding.", at_least=1
+    )
+    embedding_utterances: int = settings.value(
+        1, "A run's utterances in each of them.", at_least=1
+    )
+    embedding_learning_rate: float = settings.value(
+        0.4,
+        "In units of the distance of the space's own speakers from their mean.",
+        above=0,
+    )
+    embedding_neighbors: int = settings.value(
+        8,
+        "Nearest speakers of the space that an embedding may start at.",
+        at_least=0,
+    )
+    full_steps: int = settings.value(
+        40,
+        "Steps that learn a whole Submodel, starting from the embedding's.",
+        at_least=1,
+    )
+    full_utterances: int = settings.value(
+        4, "A run's utterances in each of them.", at_least=1
+    )
+    full_learning_rate: float = settings.value(
+        1e-3, "The highest one, after the warmup.", above=0
+    )
+    full_warmup_steps: int = settings.value(
+        5, "Steps in which the rate rises from zero.", at_least=0
+    )
+    full_min_utterances: int = settings.value(
+        15,
+        "--mode=auto does not try full with fewer utterances.",
+        at_least=1,
+    )
+    embedding_evaluations: int = settings.value(
+        2,
+        "How often embedding measures its held-out loss, besides before it "
+        "begins.",
+        at_least=1,
+    )
+    full_evaluations: int = settings.value(
+        4, "How often full does.", at_least=1
+    )
+    good_loss: float = settings.value(
+        0.02,
+        "A speaker whose held-out loss is below this learns no further.",
+        at_least=0.0,
+    )
+    min_gain: float = settings.value(
+        0.02,
+        "A speaker stops whose held-out loss has not fallen by this fraction "
+        "in so many evaluations as its patience.",
+        below=1,
+    )
+    embedding_patience: int = settings.value(
+        1, "Evaluations of embedding without that gain.", at_least=1
+    )
+    full_patience: int = settings.value(
+        2, "Evaluations of full without that gain.", at_least=1
+    )
+    max_folds: int = settings.value(
+        3,
+        "Leave-one-out up to this many texts, then this many folds.",
+        at_least=2,
+    )
+    runs_per_step: int = settings.value(
+        12, "Runs that share a step.", at_least=1
+    )
+    speakers_per_job: int = settings.value(
+        64, "Speakers that are enrolled at once.", at_least=1
+    )
+    min_seconds: float = settings.value(
+        0.3, "Shorter recordings are left out.", at_least=0.0
+    )
+    # Each length is a compiled program, which an embedding's few steps are not
+    # worth.
+    bucket_seconds: float = settings.value(
+        4.0,
+        "Padded lengths are rounded up to this or its double; each is compiled "
+        "once.",
+        at_least=0.1,
+    )
+    full_bucket_seconds: float = settings.value(
+        1.0, "The same, where full is tried.", at_least=0.1
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
-from params import registry, schema
+from params import bases, registry, schema
 from tasks.asr import base_loading
 from tasks.asr.data import preparation, rejections, text
 from tasks.asr.evaluation import (
@@ -214,12 +214,12 @@ def _load_base(values, saved, path):
 def _load_compared(values, path):
     if not path:
         return None
-    if not isinstance(values.base, schema.Whisper):
+    if not isinstance(values.base, bases.Whisper):
         raise ValueError(
             "--compare_with names a Whisper at its full audio context; "
             f"the run's base model is a {type(values.base).__name__}"
         )
-    whisper = schema.Whisper(
+    whisper = bases.Whisper(
         language=values.base.language, max_tokens=values.base.max_tokens
     )
     return base_loading.load(whisper, path)

@@ -46,7 +46,9 @@ def export(
     version = version or folder.next_version(export_dir)
     target = files.local_path(export_dir) / str(version)
     if target.exists():
-        raise ValueError(f"{target} exists; leave --version out for the next")
+        raise ValueError(
+            f"{target} exists; leave --export_version out for the next"
+        )
     model_directory.check_writable(export_dir, "--export_dir")
     saved, experiment = _read_run(model_dir)
     base_path = base_path or saved["base"]

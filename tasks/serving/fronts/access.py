@@ -1,18 +1,8 @@
 """Who may do what: credentials bound to a tenant and its speakers.
 
-The credentials file is JSON. It holds no secrets, only hashes of tokens and
-names of client certificates:
-
-    {"credentials": [
-      {"name": "clinic app", "token_sha256": "9f86d0...", "tenant": "clinic",
-       "speakers": ["anna", "ben"]},
-      {"name": "operations", "certificate": "ops.clinic.example",
-       "tenant": "clinic", "speakers": "*", "admin": true, "operator": true}
-    ]}
-
-`printf %s "$TOKEN" | sha256sum` hashes a token. Tokens must be random, as from
-`openssl rand -hex 32`, because nothing here slows guessing down. A certificate
-is recognised by one of its subject alternative names (DNS name, URI or e-mail
+The README of `tasks/serving` shows the credentials file. It holds no secrets,
+only hashes of tokens and names of client certificates. A certificate is
+recognised by one of its subject alternative names (DNS name, URI or e-mail
 address), never by its common name.
 """
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lingvo_like import choices
 from lingvo_like.space import (
     embedding_space,
     embeddings,
@@ -52,7 +53,7 @@ def test_the_zero_embedding_is_the_base_bit_for_bit():
         np.testing.assert_array_equal(function(tf.constant(x)).numpy(), x)
 
 
-@pytest.mark.parametrize("normalization", embeddings.NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", choices.NORMALIZATIONS)
 def test_new_submodels_are_the_base_bit_for_bit(normalization):
     space = make(random_basis=False, normalization=normalization)
     x = activations()

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lingvo_like import tensor_file
+from lingvo_like import choices, tensor_file
 from lingvo_like.space import (
     embedding_space,
-    embeddings,
     encoder as space_encoder,
     file as space_file,
 )
@@ -72,7 +71,7 @@ def test_the_same_space_gives_the_same_bytes_everywhere(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("normalization", embeddings.NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", choices.NORMALIZATIONS)
 def test_a_materialised_submodel_is_the_one_that_trained(normalization):
     space = trained(normalization=normalization)
     stored = space_file.create(space, base_fingerprint=FINGERPRINT)

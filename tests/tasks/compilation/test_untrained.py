@@ -4,14 +4,14 @@ import pytest
 
 from lingvo_like.base_models import conformer_ctc
 from lingvo_like.base_models.whisper import model as whisper
-from params import conformer, registry, schema
+from params import bases, conformer, registry
 from tasks.compilation import untrained
 
 
 def test_a_whisper_has_the_published_size():
     # 37.18 million in tiny.en with its output embedding, which is its input
     # embedding; so says openai/whisper's own count.
-    values = schema.Whisper(audio_context="full")
+    values = bases.Whisper(audio_context="full")
     base = untrained.make(values, "tiny.en")
     assert isinstance(base, whisper.Whisper)
     assert not base.trainable
@@ -68,4 +68,4 @@ def test_conformer_l_has_the_papers_118_million_parameters():
 
 def test_a_path_is_read():
     with pytest.raises(ValueError, match="no Whisper there"):
-        untrained.load_or_make(schema.Whisper(), "/nowhere", "tiny.en")
+        untrained.load_or_make(bases.Whisper(), "/nowhere", "tiny.en")

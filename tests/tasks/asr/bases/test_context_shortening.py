@@ -3,7 +3,7 @@
 import numpy as np
 
 from lingvo_like.base_models.whisper import model as whisper
-from params import schema
+from params import bases
 from tasks.asr.bases import context_shortening
 from tasks.asr.data import inspection
 from tests import tiny
@@ -28,7 +28,7 @@ def test_the_encoder_learns_what_the_teacher_hears(tmp_path):
         teacher,
         student,
         utterances,
-        schema.ContextShortening(
+        bases.ContextShortening(
             num_steps=30,
             utterances_per_step=2,
             learning_rate=3e-3,

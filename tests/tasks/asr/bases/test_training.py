@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from params import schema
+from params import bases, schema
 from tasks.asr.bases import training as base_training
 from tasks.asr.data import preparation, rejections
 from tests import tiny
@@ -22,7 +22,7 @@ def speech(tmp_path_factory):
 def make():
     return base_training.BaseTrainer(
         tiny.base(),
-        schema.BaseTraining(
+        bases.BaseTraining(
             num_steps=24,
             utterances_per_step=3,
             learning_rate=3e-3,
