@@ -59,3 +59,19 @@ def recordings(folder, speakers, utterances, seed=0, name="train"):
     manifest = folder / f"{name}.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return str(manifest)
+
+
+def let_places_round(trainer):
+    """Makes every place of a step round losses in a way of its own.
+
+    On some machines and shapes they do, and a tiny base may not show it.
+    """
+    losses = trainer.losses
+
+    def rounded(batches):
+        return [
+            (found * (1.0 + np.arange(len(found), dtype="f4") / 2**16), weights)
+            for found, weights in losses(batches)
+        ]
+
+    trainer.losses = rounded

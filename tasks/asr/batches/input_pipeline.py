@@ -70,7 +70,8 @@ class Loader:
             self._rows = range(slot_rows.num_rows)
             self._row_of = slot_rows.row_index
         self.sample_rate = sample_rate
-        # One width for the whole job, so that a step compiles once a bucket.
+        # For groups that leave it to the loader: one width for the whole job,
+        # so that a step compiles once a bucket.
         self._token_bucket = token_bucket(
             (u.tokens for data in speakers.values() for u in data.utterances),
             max_tokens,
@@ -83,13 +84,14 @@ class Loader:
         self, group: minibatch_schedule.Group, with_audio: bool = True
     ) -> dict[str, np.ndarray]:
         """A group as a batch; see the module's docstring."""
+        num_tokens = group.num_tokens or self._token_bucket
         shape, places = self.shape, self.shape[0]
         augment = self._augment
         samples = group.bucket if with_audio else 0
         batch = {
             "audio": np.zeros((*shape, samples), np.float32),
             "lengths": np.zeros(shape, np.int32),
-            "tokens": np.zeros((*shape, self._token_bucket), np.int32),
+            "tokens": np.zeros((*shape, num_tokens), np.int32),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
             "row_indices": self._row_indices(group),

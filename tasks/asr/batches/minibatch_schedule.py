@@ -9,6 +9,7 @@ that resumes from the counts continues exactly as it would have.
 
 import collections
 import dataclasses
+import itertools
 from collections import abc
 
 import numpy as np
@@ -25,6 +26,8 @@ class Minibatch:
         utterances: indices into the speaker's utterances.
         speed_factors: one for each utterance.
         bucket: the padded length in samples.
+        num_tokens: the padded length of transcripts; 0 leaves it to the
+            loader.
     """
 
     slot: int
@@ -33,6 +36,12 @@ class Minibatch:
     utterances: tuple[int, ...]
     speed_factors: tuple[float, ...]
     bucket: int
+    num_tokens: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Minibatches of one shape can share a step."""
+        return self.bucket, self.num_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +51,13 @@ class Group:
     Attributes:
         bucket: the padded length of them all, in samples.
         placed: pairs of a place in the step and the minibatch there.
+        num_tokens: the padded length of their transcripts; 0 leaves it to the
+            loader.
     """
 
     bucket: int
     placed: tuple[tuple[int, Minibatch], ...]
+    num_tokens: int = 0
 
     @property
     def minibatches(self) -> tuple[Minibatch, ...]:
@@ -60,8 +72,9 @@ class MinibatchSchedule:
             utterances are one speaker's.
         num_samples: length of each utterance at the base's sample rate.
         bucket_samples: the base model's function from a length to a bucket.
-        place: the speaker's place in every training step. Where replicas share
-            steps, the places of the first come before those of the next.
+        place: the speaker's place in every step. Where replicas share steps,
+            the places of the first come before those of the next.
+        num_tokens: the padded length of the speaker's transcripts.
     """
 
     def __init__(
@@ -74,6 +87,7 @@ class MinibatchSchedule:
         seed: int,
         speed_factors: abc.Iterable[float] = (1.0,),
         place: int = 0,
+        num_tokens: int = 0,
     ):
         self.slot = slot
         self.place = place
@@ -83,6 +97,7 @@ class MinibatchSchedule:
         self._size = utterances_per_minibatch
         self._seed = seed
         self._speed_factors = tuple(speed_factors)
+        self.num_tokens = num_tokens
         self._epoch = None
 
     @property
@@ -153,6 +168,7 @@ class MinibatchSchedule:
             utterances=tuple(utterances),
             speed_factors=tuple(factors),
             bucket=self._bucket_samples(longest),
+            num_tokens=self.num_tokens,
         )
 
 
@@ -171,7 +187,7 @@ def split(group: Group, num_replicas: int, places: int) -> list[Group]:
     parts = [[] for _ in range(num_replicas)]
     for place, minibatch in group.placed:
         parts[place // places].append((place % places, minibatch))
-    return [Group(group.bucket, tuple(part)) for part in parts]
+    return [dataclasses.replace(group, placed=tuple(part)) for part in parts]
 
 
 def training_calls(
@@ -207,25 +223,27 @@ def training_calls(
     }
     call = []
     while pending:
-        by_bucket = collections.defaultdict(list)
+        by_shape = collections.defaultdict(list)
         for slot in sorted(pending, key=lambda slot: (steps[slot], slot)):
-            by_bucket[pending[slot].bucket].append(slot)
+            by_shape[pending[slot].shape].append(slot)
         # In the order of the speaker that is furthest behind.
         chosen = {
-            bucket: {speakers[slot].place: slot for slot in reversed(slots)}
-            for bucket, slots in by_bucket.items()
+            shape: {speakers[slot].place: slot for slot in reversed(slots)}
+            for shape, slots in by_shape.items()
         }
-        full = [b for b, taken in chosen.items() if len(taken) == places]
-        bucket = full[0] if full else next(iter(by_bucket))
+        full = [s for s, taken in chosen.items() if len(taken) == places]
+        shape = full[0] if full else next(iter(by_shape))
         if call:
-            if len(call) < steps_per_call and call[0].bucket in full:
-                bucket = call[0].bucket
+            last = (call[0].bucket, call[0].num_tokens)
+            if len(call) < steps_per_call and last in full:
+                shape = last
             else:
                 yield call
                 call = []
-        placed = [(p, pending[slot]) for p, slot in chosen[bucket].items()]
-        call.append(Group(bucket, tuple(placed)))
-        for slot in chosen[bucket].values():
+        placed = [(p, pending[slot]) for p, slot in chosen[shape].items()]
+        bucket, num_tokens = shape
+        call.append(Group(bucket, tuple(placed), num_tokens))
+        for slot in chosen[shape].values():
             steps[slot] += 1
             if steps[slot] < stop_at[slot]:
                 pending[slot] = speakers[slot].minibatch(steps[slot])
@@ -238,30 +256,31 @@ def training_calls(
 def evaluation_groups(
     speakers: abc.Mapping[int, MinibatchSchedule],
     places: int,
-    num_replicas: int | None = None,
+    own_places: bool = True,
 ) -> list[Group]:
     """Groups that hold every utterance of `speakers` once.
 
     Args:
-        places: of each replica.
-        num_replicas: replicas that each take only their own speakers, known
-            by their places; None where any speaker may take any place.
+        places: of all replicas.
+        own_places: whether each speaker keeps its place, as in training, so
+            that its losses are the same to the bit, whoever is beside it.
+            Otherwise the places are filled in turn, which takes fewer steps.
     """
-    by_bucket = collections.defaultdict(lambda: collections.defaultdict(list))
+    queues = collections.defaultdict(lambda: collections.defaultdict(list))
+    counts = collections.Counter()
     for data in speakers.values():
-        replica = data.place // places if num_replicas else 0
         for minibatch in data.evaluation_minibatches():
-            by_bucket[minibatch.bucket][replica].append(minibatch)
+            shape = minibatch.shape
+            place = data.place if own_places else counts[shape] % places
+            counts[shape] += 1
+            queues[shape][place].append(minibatch)
     groups = []
-    for bucket, of_replicas in sorted(by_bucket.items()):
-        most = max(map(len, of_replicas.values()))
-        for start in range(0, most, places):
-            placed = [
-                pair
-                for replica, minibatches in sorted(of_replicas.items())
-                for pair in enumerate(
-                    minibatches[start : start + places], replica * places
-                )
-            ]
-            groups.append(Group(bucket, tuple(placed)))
+    for (bucket, num_tokens), of_places in sorted(queues.items()):
+        for step in itertools.zip_longest(*of_places.values()):
+            placed = tuple(
+                (place, minibatch)
+                for place, minibatch in zip(of_places, step, strict=True)
+                if minibatch is not None
+            )
+            groups.append(Group(bucket, placed, num_tokens))
     return groups

@@ -148,7 +148,8 @@ def read_speakers(
 ) -> BySpeaker:
     """A manifest's utterances that the base can take, with their tokens.
 
-    Speakers who have none are left out by name, beside their utterances.
+    Speakers who have none are left out by name, beside their utterances. The
+    utterances of a speaker are in the order of their ids.
 
     Args:
         left_out: grows.
@@ -178,7 +179,11 @@ def read_speakers(
             )
     usable = [each for speaker in speakers.values() for each in speaker]
     inspection.name_lost(path, utterances, usable, left_out)
-    return dict(speakers)
+    # Nothing depends on the order of a manifest's lines.
+    return {
+        speaker: sorted(each, key=lambda utterance: utterance.utt_id)
+        for speaker, each in speakers.items()
+    }
 
 
 def _tokens(

@@ -124,7 +124,7 @@ def _steps(schedules, loader, replicas):
             local.start : local.stop
         ]
         for group in minibatch_schedule.evaluation_groups(
-            schedules, _PLACES * replicas.num_replicas
+            schedules, _PLACES * replicas.num_replicas, own_places=False
         )
     ]
     flat = [group for groups in parts for group in groups]

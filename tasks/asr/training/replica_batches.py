@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lingvo_like.base_models import base_model
 from tasks.asr.batches import (
     activation_cache,
     input_pipeline,
@@ -17,12 +18,24 @@ from tasks.asr.training import sharding as sharding_lib, task as task_lib
 Batches = list[dict[str, Any]]
 
 
+def longest_transcript(
+    base: base_model.BaseModel,
+    data: abc.Iterable[preparation.TokenizedUtterances],
+) -> int:
+    """The static number of tokens that holds every transcript."""
+    tokens = (u.tokens for each in data for u in each.utterances)
+    return input_pipeline.token_bucket(tokens, base.max_tokens)
+
+
 class Feed:
     """The minibatches of some speakers.
 
     Args:
         data: by slot.
         activations: folder of the frozen activations.
+        num_tokens: the padded length of transcripts in the job. A speaker who
+            has longer ones gets a length of its own, so that no neighbour's
+            transcripts decide how its sums are rounded.
 
     Attributes:
         schedules: `MinibatchSchedule` by slot.
@@ -35,12 +48,18 @@ class Feed:
         sharding: sharding_lib.Sharding,
         speed_factors: tuple[float, ...],
         activations: str,
+        num_tokens: int,
     ):
         base, values = task.base, task.experiment.train
         self._sharding = sharding
         self.schedules = {
             slot: sharding_lib.speaker_schedule(
-                base, values, each, sharding.places_of[slot], speed_factors
+                base,
+                values,
+                each,
+                sharding.places_of[slot],
+                speed_factors,
+                max(num_tokens, longest_transcript(base, [each])),
             )
             for slot, each in data.items()
         }

@@ -158,6 +158,7 @@ def speaker_schedule(
     data: preparation.SpeakerUtterances,
     place: int = 0,
     speed_factors: tuple[float, ...] = (1.0,),
+    num_tokens: int = 0,
 ) -> minibatch_schedule.MinibatchSchedule:
     """A speaker's `MinibatchSchedule` in a job."""
     return minibatch_schedule.MinibatchSchedule(
@@ -169,4 +170,5 @@ def speaker_schedule(
         seed=values.seed,
         speed_factors=speed_factors,
         place=place,
+        num_tokens=num_tokens,
     )

@@ -41,6 +41,8 @@ class Trainer:
         dev_data: a slot may be missing; that speaker trains all steps and
             keeps the last weights.
         selected: slots to train; None for all.
+        num_tokens: the padded length of transcripts; the longest of
+            `train_data` if None.
 
     Attributes:
         train_step, train_steps, losses: the task's steps on all replicas.
@@ -54,8 +56,12 @@ class Trainer:
         directory: model_directory.ModelDirectory,
         origin: submodel_files.Origin,
         selected: abc.Iterable[int] | None = None,
+        num_tokens: int | None = None,
     ):
         task = state.task
+        num_tokens = num_tokens or replica_batches.longest_transcript(
+            task.base, train_data.values()
+        )
         self.state = state
         self._values = task.experiment.train
         self._directory = directory
@@ -69,9 +75,15 @@ class Trainer:
             self._sharding,
             task.experiment.augment.speed_factors,
             directory.activations,
+            num_tokens,
         )
         self._dev = replica_batches.Feed(
-            task, dev_data, self._sharding, (1.0,), directory.activations
+            task,
+            dev_data,
+            self._sharding,
+            (1.0,),
+            directory.activations,
+            num_tokens,
         )
         replicas = self._sharding.replicas
         self._processes = replicas.processes
@@ -237,8 +249,7 @@ class Trainer:
         """The dev loss of each slot, over its own utterances alone."""
         groups = minibatch_schedule.evaluation_groups(
             {slot: self._dev.schedules[slot] for slot in slots},
-            self._sharding.places,
-            self._sharding.replicas.num_replicas,
+            self._sharding.all_places,
         )
         sums = dict.fromkeys(slots, 0.0)
         counts = dict.fromkeys(slots, 0.0)

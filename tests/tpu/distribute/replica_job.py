@@ -3,9 +3,11 @@
     python -m tests.tpu.distribute.replica_job '[{"folder": ..., ...}, ...]'
 
 Keys of a job: `folder` with `base` and the manifests `train.jsonl` and
-`dev.jsonl`; `model_dir`; `replicas`, of virtual CPUs, or none where TF_CONFIG
-says what there are; `train`, `space` and `adapter`, other values of the
-experiment; `stop_after`, calls after which the process sends itself SIGTERM.
+`dev.jsonl`; `dev`, another name of the latter; `places_round`, whether the
+places of a step shall round in ways of their own; `model_dir`; `replicas`, of
+virtual CPUs, or none where TF_CONFIG says what there are; `train`, `space` and
+`adapter`, other values of the experiment; `stop_after`, calls after which the
+process sends itself SIGTERM.
 Prints a JSON line of what it saw of each job.
 """
 
@@ -27,6 +29,7 @@ from tasks.asr.training import (
     submodel_files,
     trainer,
 )
+from tests import tiny
 from tpu.distribute import replicas, strategy
 
 FINGERPRINT = "0" * 64
@@ -59,7 +62,7 @@ class Job:
         folder = told["folder"]
         with self.replicas.scope():
             base = conformer_ctc.load(f"{folder}/base")
-        dev = f"{folder}/dev.jsonl" if told.get("dev", True) else ""
+        dev = f"{folder}/{told.get('dev', 'dev.jsonl')}"
         corpus = preparation.prepare(base, values, f"{folder}/train.jsonl", dev)
         state = job_state.create(base, values, corpus.train, self.replicas)
         self.trainer = trainer.Trainer(
@@ -69,6 +72,8 @@ class Job:
             self.directory,
             submodel_files.Origin("conformer.Tiny", FINGERPRINT),
         )
+        if told.get("places_round"):
+            tiny.let_places_round(self.trainer)
         self.restored = state.restore(self.directory.checkpoints)
 
     def run(self):

@@ -143,6 +143,33 @@ def test_speakers_take_turns_on_replicas_wherever_a_run_goes_on(speech, one):
 
 
 @pytest.mark.slow
+def test_on_replicas_too_no_byte_depends_on_neighbours_dev_sets(speech):
+    lines = (speech / "dev.jsonl").read_text().splitlines()
+    own = [line for line in lines if json.loads(line)["speaker"] == "s5"]
+    manifests = {"all": lines, "own": own, "some": lines[:3] + own}
+    for name, some in manifests.items():
+        (speech / f"dev_{name}.jsonl").write_text("\n".join(some))
+    finish(
+        start(
+            *(
+                told(
+                    speech,
+                    f"dev {name}",
+                    replicas=2,
+                    dev=f"dev_{name}.jsonl",
+                    places_round=True,
+                )
+                for name in manifests
+            )
+        )
+    )
+    found = {
+        files(speech, f"dev {name}")["s5.safetensors"] for name in manifests
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.slow
 def test_many_steps_in_a_call_give_the_same_bits_on_replicas(speech, one):
     (report,) = finish(
         start(

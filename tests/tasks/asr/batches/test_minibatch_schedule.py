@@ -132,6 +132,47 @@ def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
     assert len(seen) == 9 + 7 + 3
 
 
+@pytest.mark.parametrize("own_places", [True, False])
+def test_each_shape_is_evaluated_in_as_few_steps_as_its_places_allow(
+    own_places,
+):
+    data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
+    groups = minibatch_schedule.evaluation_groups(data, 2, own_places)
+    # Speakers 0, 2 and 4 have the first place, and two minibatches each.
+    assert len(groups) == (6 if own_places else 5)
+
+
+def test_in_evaluation_a_speaker_keeps_its_place_whoever_is_beside_it():
+    for neighbours in (0, 1, 5):
+        data = {
+            slot: speaker(slot, f"s{slot}", [SECOND] * count)
+            for slot, count in enumerate((neighbours, neighbours, 5, 9))
+            if count
+        }
+        groups = minibatch_schedule.evaluation_groups(data, 2)
+        of_two = [
+            (place, minibatch)
+            for group in groups
+            for place, minibatch in group.placed
+            if minibatch.slot == 2
+        ]
+        assert of_two == [
+            (0, minibatch) for minibatch in data[2].evaluation_minibatches()
+        ]
+
+
+def test_transcripts_of_different_padded_lengths_share_no_step():
+    data = {
+        0: speaker(0, "ann", [SECOND] * 4, num_tokens=8),
+        1: speaker(1, "bob", [SECOND] * 4, num_tokens=16),
+    }
+    groups = minibatch_schedule.evaluation_groups(data, 2)
+    groups += run(data, {0: 0, 1: 0}, {0: 2, 1: 2})
+    assert [len(group.minibatches) for group in groups] == [1] * 8
+    for group in groups:
+        assert group.num_tokens == group.minibatches[0].num_tokens > 0
+
+
 def test_too_long_an_utterance_is_the_base_models_error():
     def limited(length):
         raise ValueError("too long")
@@ -184,7 +225,7 @@ def test_what_replicas_have_of_a_group_is_the_group():
 def test_evaluation_stays_on_each_speakers_replica():
     data = of_replicas(three(), [0, 1, 0], [0, 0, 1], 2)
     seen = collections.Counter()
-    for group in minibatch_schedule.evaluation_groups(data, 2, 2):
+    for group in minibatch_schedule.evaluation_groups(data, 4):
         for place, minibatch in group.placed:
             assert place // 2 == [0, 0, 1][minibatch.slot]
             seen.update((minibatch.slot, i) for i in minibatch.utterances)

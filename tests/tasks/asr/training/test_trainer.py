@@ -257,6 +257,52 @@ def test_the_same_program_gives_the_same_bits_alone_and_with_others(
         assert files(tmp_path / speaker) == {name: files(whole)[name]}
 
 
+def rewritten(path, name, lines):
+    """A manifest beside another one, of some of its lines."""
+    result = pathlib.Path(path).with_name(f"{name}.jsonl")
+    result.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(result)
+
+
+def test_no_byte_depends_on_neighbours_dev_sets_or_on_the_order_of_lines(
+    base, manifests, tmp_path
+):
+    train, dev = (
+        [json.loads(line) for line in pathlib.Path(path).open()]
+        for path in manifests
+    )
+    own = [line for line in dev if line["speaker"] == "bob"]
+    others = [line for line in dev if line["speaker"] != "bob"]
+    # Longer than any transcript of the job, which `whole` knows nothing of.
+    long = [line | {"text": "no stop go"} for line in others[:1]]
+    more = [
+        line | {"utt_id": f"{line['utt_id']}-{copy}"}
+        for line in others
+        for copy in range(5)
+    ]
+    found = []
+    for name, lines in (
+        ("all", dev[::-1]),
+        ("none", own),
+        ("one", own + others[:1]),
+        ("many", more + long + own),
+    ):
+        changed = (
+            rewritten(
+                manifests[0],
+                f"train_{name}",
+                train if name == "all" else train[::-1],
+            ),
+            rewritten(manifests[1], f"dev_{name}", lines[::-1]),
+        )
+        run = make(base, changed, tmp_path / name)
+        tiny.let_places_round(run)
+        run.run()
+        found.append(files(tmp_path / name)[submodel_file.file_name("bob")])
+    assert len(set(found)) == 1
+    assert len({s.num_tokens for s in run._dev.schedules.values()}) == 2
+
+
 def test_an_interrupted_run_ends_in_the_same_bytes(
     base, manifests, whole, tmp_path
 ):
