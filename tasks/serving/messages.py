@@ -72,13 +72,14 @@ class Utterance:
     """One row of a request; the base answers if it names no Submodel.
 
     Args:
-        audio: `[samples]` float32.
+        audio: `[samples]` float32, or the bytes of a recording's file, which
+            the server decodes.
         submodel_id: the speaker whose Submodel is to be used.
         vector: `[num_values]` float32, a packed Submodel sent along.
-        sample_rate: of the audio, in hertz; None if the sender did not say.
+        sample_rate: of the samples, in hertz; None if the sender did not say.
     """
 
-    audio: np.ndarray
+    audio: np.ndarray | bytes
     submodel_id: str | None = None
     vector: np.ndarray | None = None
     sample_rate: int | None = None
@@ -90,9 +91,9 @@ class Utterance:
             )
 
     @property
-    def num_bytes(self) -> int:
-        vector_bytes = 0 if self.vector is None else self.vector.nbytes
-        return self.audio.nbytes + vector_bytes
+    def is_recording(self) -> bool:
+        """Whether the audio has yet to be decoded."""
+        return isinstance(self.audio, bytes)
 
 
 @dataclasses.dataclass(frozen=True)

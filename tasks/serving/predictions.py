@@ -3,10 +3,16 @@
 import asyncio
 import dataclasses
 import time
+from typing import cast
 
 import numpy as np
 
-from tasks.serving import errors, messages, metrics as serving_metrics
+from tasks.serving import (
+    errors,
+    messages,
+    metrics as serving_metrics,
+    recordings,
+)
 from tasks.serving.exports import description as export_description
 from tasks.serving.models import served_models, versions
 from tasks.serving.queueing import (
@@ -18,6 +24,8 @@ from tasks.serving.submodels import cache, provider, ready
 
 # Requests with more samples are checked off the loop.
 _MAX_SAMPLES_ON_LOOP = 1 << 20
+# Of a float32.
+_SAMPLE_BYTES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +39,7 @@ class Predictor:
     models: served_models.ServedModels
     submodels: provider.SubmodelProvider
     admission: queueing_admission.Admission
+    decoder: recordings.Decoder
     limits: serving_limits.Limits
     metrics: serving_metrics.Metrics
     falls_back: bool
@@ -82,12 +91,15 @@ class Predictor:
     ) -> list[messages.Answer]:
         wait = model.batcher.expected_wait(tenant)
         self.admission.check_wait(wait, seconds)
-        sizes = [each.num_bytes for each in utterances]
+        # What a recording takes is known once it is decoded, and threads may
+        # not be kept busy for what has no room.
+        sizes = [_num_bytes(each, model.description) for each in utterances]
         places = self.admission.enter(tenant, sizes, wait)
         deadline = time.monotonic() + seconds
         handles: dict[str, cache.RowHandle | None] = {}
         queued: list[fair_queues.QueuedUtterance] = []
         try:
+            utterances = await self._decode(model, utterances, places)
             handles = await self._acquire(model.submodels, tenant, utterances)
             for utterance, place in zip(utterances, places, strict=True):
                 handle = None
@@ -109,6 +121,32 @@ class Predictor:
             # Queued utterances have holds of their own.
             for handle in filter(None, handles.values()):
                 handle.release()
+
+    async def _decode(
+        self,
+        model: versions.ModelVersion,
+        utterances: list[messages.Utterance],
+        places: list[queueing_admission.Place],
+    ) -> list[messages.Utterance]:
+        """The same utterances, all of them as samples."""
+        description = model.description
+        decoded = []
+        for number, (utterance, place) in enumerate(
+            zip(utterances, places, strict=True)
+        ):
+            if isinstance(utterance.audio, bytes):
+                try:
+                    samples = await self.decoder.decode(
+                        utterance.audio,
+                        description.sample_rate,
+                        description.max_samples,
+                    )
+                except errors.ServingError as error:
+                    raise _of_utterance(number, utterances, error) from None
+                utterance = dataclasses.replace(utterance, audio=samples)
+                place.shrink(_num_bytes(utterance, description))
+            decoded.append(utterance)
+        return decoded
 
     async def _acquire(
         self,
@@ -173,7 +211,11 @@ class Predictor:
     ) -> None:
         for place, utterance in enumerate(utterances):
             _check_shapes(place, utterance, description)
-        samples = sum(each.audio.size for each in utterances)
+        samples = sum(
+            each.audio.size
+            for each in utterances
+            if isinstance(each.audio, np.ndarray)
+        )
         if samples > _MAX_SAMPLES_ON_LOOP:
             await self.submodels.reader.parsers.call(_check_finite, utterances)
         else:
@@ -188,7 +230,11 @@ def _to_queue(
     place: queueing_admission.Place,
     deadline: float,
 ) -> fair_queues.QueuedUtterance:
-    """An utterance for the batcher, with a hold of its own on its Submodel."""
+    """An utterance for the batcher, with a hold of its own on its Submodel.
+
+    Args:
+        utterance: decoded.
+    """
     hold = None if handle is None else handle.copy()
     vector = utterance.vector
     if vector is None:
@@ -201,7 +247,7 @@ def _to_queue(
 
     return fair_queues.QueuedUtterance(
         tenant=tenant,
-        audio=utterance.audio,
+        audio=cast(np.ndarray, utterance.audio),
         vector=vector,
         deadline=deadline,
         on_end=end,
@@ -209,11 +255,51 @@ def _to_queue(
     )
 
 
+def _num_bytes(
+    utterance: messages.Utterance, description: export_description.Description
+) -> int:
+    """The bytes of an utterance in memory, at most."""
+    vector = utterance.vector
+    num_bytes = 0 if vector is None else vector.nbytes
+    if isinstance(utterance.audio, bytes):
+        return num_bytes + description.max_samples * _SAMPLE_BYTES
+    return num_bytes + utterance.audio.nbytes
+
+
+def _of_utterance(
+    number: int,
+    utterances: list[messages.Utterance],
+    error: errors.ServingError,
+) -> errors.ServingError:
+    """The error of a recording; in a request of several, it says which."""
+    if len(utterances) == 1:
+        return error
+    message = f"utterance {number}: {error.message}"
+    return errors.ServingError(error.code, message, error.retry_after_seconds)
+
+
 def _check_shapes(
     place: int,
     utterance: messages.Utterance,
     description: export_description.Description,
 ) -> None:
+    _check_audio(place, utterance, description)
+    vector, num_values = utterance.vector, description.num_values
+    if vector is None or (_is_vector(vector) and len(vector) == num_values):
+        return
+    raise errors.invalid_argument(
+        f"utterance {place}: the Submodel must be [{num_values}] float32. "
+        f"Received: {_describe(vector)}."
+    )
+
+
+def _check_audio(
+    place: int,
+    utterance: messages.Utterance,
+    description: export_description.Description,
+) -> None:
+    if utterance.is_recording:
+        return
     rate, limit = description.sample_rate, description.max_samples
     if utterance.sample_rate not in (None, rate):
         raise errors.invalid_argument(
@@ -232,20 +318,13 @@ def _check_shapes(
             f"{limit / rate:g} s at {rate} Hz. Received: {len(audio)}, "
             f"{len(audio) / rate:.2f} s."
         )
-    vector, num_values = utterance.vector, description.num_values
-    if vector is None or (_is_vector(vector) and len(vector) == num_values):
-        return
-    raise errors.invalid_argument(
-        f"utterance {place}: the Submodel must be [{num_values}] float32. "
-        f"Received: {_describe(vector)}."
-    )
 
 
 def _check_finite(utterances: list[messages.Utterance]) -> None:
     for place, utterance in enumerate(utterances):
         arrays = {"audio": utterance.audio, "Submodel": utterance.vector}
         for name, values in arrays.items():
-            if values is None:
+            if not isinstance(values, np.ndarray):
                 continue
             is_finite = np.isfinite(values)
             if not is_finite.all():

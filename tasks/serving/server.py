@@ -15,6 +15,7 @@ from tasks.serving import (
     messages,
     metrics as serving_metrics,
     predictions,
+    recordings,
 )
 from tasks.serving.exports import engine as export_engine
 from tasks.serving.models import loader, served_models, versions
@@ -73,10 +74,12 @@ class Server:
         self._models = served_models.ServedModels(
             self._loader.load, limits, list_folder
         )
+        self._decoder = recordings.Decoder(limits)
         self._predictor = predictions.Predictor(
             self._models,
             self._submodels,
             self._admission,
+            self._decoder,
             limits,
             metrics,
             fallback == "base",
@@ -123,11 +126,17 @@ class Server:
         A front asks before it reads a request: refusing what exceeds the
         capacity should cost as little as possible.
         """
-        try:
+        with self._counting_refusals():
             self._predictor.check_room(caller.tenant)
-        except errors.ServingError as error:
-            self._metrics.requests.labels("", error.code.name).inc()
-            raise
+
+    def check_access(self, caller: messages.Caller, speaker: str) -> None:
+        """Refuses a prediction with a Submodel that the caller may not use.
+
+        A front asks before it reads a request, where its head names the
+        speaker.
+        """
+        with self._counting_refusals():
+            self._submodels.check_access(caller, speaker)
 
     async def predict(
         self,
@@ -266,7 +275,17 @@ class Server:
         except TimeoutError:
             logging.error("an engine call does not end; leaving it")
         self._loader.close()
+        self._decoder.close()
         self._submodels.close()
+
+    @contextlib.contextmanager
+    def _counting_refusals(self) -> abc.Iterator[None]:
+        """Counts predictions that are refused before they are read."""
+        try:
+            yield
+        except errors.ServingError as error:
+            self._metrics.requests.labels("", error.code.name).inc()
+            raise
 
     def _request(self) -> contextlib.AbstractContextManager[None]:
         """Counts a request, which a drain then waits for."""

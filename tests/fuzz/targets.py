@@ -164,6 +164,9 @@ def _check_message(error):
 
 def _check_rows(rows):
     for row in rows:
+        if row.is_recording:
+            _require(row.audio, "a recording of 0 bytes")
+            continue
         _require(
             row.audio.ndim == 1
             and row.audio.dtype == np.float32

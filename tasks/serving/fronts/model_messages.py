@@ -65,12 +65,15 @@ def to_utterances(
             f"{tensors.show_names(unknown)}. There are: "
             f"{tensors.show_names(utterances.OUTPUTS)}."
         )
-    arrays = {
-        name: tensors.to_array(
-            proto, name, inputs[name].dtype, limits.max_request_bytes
+    arrays = {}
+    for name, proto in request.inputs.items():
+        dtype = inputs[name].dtype
+        is_recording = proto.dtype == utterances.RECORDING
+        if inputs[name].may_be_recordings and is_recording:
+            dtype = utterances.RECORDING
+        arrays[name] = tensors.to_array(
+            proto, name, dtype, limits.max_request_bytes
         )
-        for name, proto in request.inputs.items()
-    }
     return utterances.from_arrays(
         signature, arrays, user, limits.max_request_utterances
     )

@@ -21,21 +21,33 @@ from tasks.serving.fronts import tensors
 DEFAULT_SIGNATURE = "serving_default"
 # The input that a request may send unnamed.
 SOLE_INPUT = "audio"
+# The `types_pb2.DataType` of recordings.
+RECORDING = types_pb2.DT_STRING
+# The header, and the key in gRPC's metadata, that may name the user.
+SUBMODEL_ID = "x-submodel-id"
 # Several times the longest id: the id's own check then reports the rest.
 _MAX_ID_BYTES = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """The `types_pb2.DataType` and the ranks that an input must have."""
+    """What an input must be.
+
+    Attributes:
+        dtype: a `types_pb2.DataType`.
+        ranks: the numbers of dimensions that it may have.
+        may_be_recordings: whether it may be strings instead, the bytes of a
+            recording's file for each utterance.
+    """
 
     dtype: int
     ranks: tuple[int, ...]
     is_required: bool = False
+    may_be_recordings: bool = False
 
 
 _AUDIO = {
-    "audio": Input(types_pb2.DT_FLOAT, (2,), True),
+    "audio": Input(types_pb2.DT_FLOAT, (2,), True, may_be_recordings=True),
     "length": Input(types_pb2.DT_INT32, (1,)),
     "sample_rate": Input(types_pb2.DT_INT32, (0, 1)),
 }
@@ -96,42 +108,48 @@ def from_arrays(
 
     Args:
         signature_name: empty for the default one.
-        arrays: by input, of the dtypes that `inputs_of` gives.
+        arrays: by input, of the dtypes that `inputs_of` gives, or bytes where
+            it may be recordings.
         user: the Submodel id in a header or in metadata, or None.
     """
     for name, each in inputs_of(signature_name, arrays).items():
-        if name in arrays and arrays[name].ndim not in each.ranks:
-            raise tensors.wrong_input(
-                name,
-                f"must have rank {' or '.join(map(str, each.ranks))}. "
-                f"Received: shape {list(arrays[name].shape)}.",
-            )
+        if name in arrays:
+            _check_rank(name, arrays[name], each)
     audio = arrays["audio"]
-    count, width = audio.shape
+    count = 1 if audio.ndim == 0 else len(audio)
     if not 1 <= count <= max_utterances:
         raise errors.invalid_argument(
             f"a request must have 1 to {max_utterances} utterances. Received: "
             f"{count}."
         )
-    if not width:
-        raise tensors.wrong_input("audio", "must not be empty")
-    lengths = arrays.get("length", np.full(count, width, np.int32))
-    _check_rows("length", lengths, count)
-    _check_range("length", lengths, 1, width)
-    rates = [None]
-    if "sample_rate" in arrays:
-        rates = arrays["sample_rate"].ravel().tolist()
-    rates = _for_each("sample_rate", rates, count)
     ids, vectors = _who(signature_name, arrays, user, count)
+    if audio.dtype == object:
+        heard, rates = _recordings(arrays), [None] * count
+    else:
+        heard, rates = _samples(arrays, count)
     return [
         messages.Utterance(
-            audio=audio[place, : lengths[place]],
+            audio=heard[place],
             submodel_id=ids[place],
             vector=vectors[place],
             sample_rate=rates[place],
         )
         for place in range(count)
     ]
+
+
+def of_recording(data: bytes, user: str | None) -> messages.Utterance:
+    """The utterance that a recording's file holds.
+
+    Args:
+        user: the Submodel id; None for the base.
+    """
+    if not data:
+        raise errors.invalid_argument(
+            "the recording is empty: 0 bytes. A file is sent as it is, as "
+            "`curl --data-binary @FILE` does."
+        )
+    return messages.Utterance(audio=data, submodel_id=user)
 
 
 def to_outputs(
@@ -217,6 +235,52 @@ def _who(
         return [user] * count, nobody
     ids = [_to_id(each) for each in arrays["submodel_id"].ravel()]
     return _for_each("submodel_id", ids, count), nobody
+
+
+def _samples(
+    arrays: abc.Mapping[str, np.ndarray], count: int
+) -> tuple[list[np.ndarray], list[int | None]]:
+    """Each utterance's samples, and their rate if the request says it."""
+    audio = arrays["audio"]
+    width = audio.shape[1]
+    if not width:
+        raise tensors.wrong_input("audio", "must not be empty")
+    lengths = arrays.get("length", np.full(count, width, np.int32))
+    _check_rows("length", lengths, count)
+    _check_range("length", lengths, 1, width)
+    rates = [None]
+    if "sample_rate" in arrays:
+        rates = arrays["sample_rate"].ravel().tolist()
+    heard = [row[:length] for row, length in zip(audio, lengths, strict=True)]
+    return heard, _for_each("sample_rate", rates, count)
+
+
+def _recordings(arrays: abc.Mapping[str, np.ndarray]) -> list[bytes]:
+    """Each utterance's file."""
+    for name in ("length", "sample_rate"):
+        if name in arrays:
+            raise tensors.wrong_input(
+                name, "is of samples; a recording's file says it itself"
+            )
+    files = arrays["audio"].ravel().tolist()
+    if not all(files):
+        raise tensors.wrong_input("audio", "has a recording of 0 bytes")
+    return files
+
+
+def _check_rank(name: str, array: np.ndarray, wanted: Input) -> None:
+    ranks, shape = wanted.ranks, list(array.shape)
+    if wanted.may_be_recordings and array.dtype == object:
+        ranks = (0, 1)
+    if array.ndim in ranks:
+        return
+    message = f"must have rank {' or '.join(map(str, ranks))}"
+    if array.ndim + 1 in ranks:
+        message += (
+            ", with the utterances as its first dimension: for one utterance "
+            f"it is {[1, *shape]}"
+        )
+    raise tensors.wrong_input(name, f"{message}. Received: shape {shape}.")
 
 
 def _for_each(name: str, values: list[Any], count: int) -> list[Any]:

@@ -110,6 +110,12 @@ class Place:
         self._has_left = False
         admission.add(tenant, 1, num_bytes)
 
+    def shrink(self, num_bytes: int) -> None:
+        """Gives back what the utterance turned out not to need."""
+        if not self._has_left and num_bytes < self._num_bytes:
+            self._admission.add(self._tenant, 0, num_bytes - self._num_bytes)
+            self._num_bytes = num_bytes
+
     def leave(self) -> None:
         """Makes room; a second call does nothing."""
         if not self._has_left:

@@ -61,6 +61,14 @@ class Limits(settings.Section):
         "less per utterance.",
         at_least=0,
     )
+    decode_threads: int = settings.value(
+        2, "Recordings that are decoded at one time.", above=0
+    )
+    decode_seconds: float = settings.value(
+        10.0,
+        "Seconds for decoding one recording, its wait for a thread included.",
+        above=0,
+    )
     engine_calls: int = settings.value(
         1, "Calls that run at one time, for each model version.", above=0
     )

@@ -21,6 +21,7 @@ class FakeServer:
         hold: asyncio.Event that predict waits for, if not None.
         is_full: bool, whether there is no room.
         cancelled: int, predicts whose client went away.
+        status: str, of every answer.
         missing: set of speakers that have no Submodel.
     """
 
@@ -38,11 +39,16 @@ class FakeServer:
         self.error = self.hold = None
         self.is_full = False
         self.cancelled = 0
+        self.status = "OK"
         self.missing = set()
 
     def check_room(self, caller):
         if self.is_full:
             raise errors.resource_exhausted("busy", 1.5)
+
+    def check_access(self, caller, speaker):
+        if not caller.allows(speaker):
+            raise errors.permission_denied("not your speaker")
 
     async def predict(self, caller, spec, utterances, deadline=None):
         self._check(spec)
@@ -56,9 +62,9 @@ class FakeServer:
         if self.error is not None:
             raise self.error
         for each in utterances:
-            if each.submodel_id and not caller.allows(each.submodel_id):
-                raise errors.permission_denied("not your speaker")
-        return 3, [_answer(each) for each in utterances]
+            if each.submodel_id:
+                self.check_access(caller, each.submodel_id)
+        return 3, [_answer(each, self.status) for each in utterances]
 
     def model_status(self, spec):
         self._check(spec)
@@ -123,17 +129,21 @@ class FakeServer:
             raise errors.not_found(f"no model {spec.name}")
 
 
-def _answer(utterance):
+def _answer(utterance, status):
     served_by = messages.SERVED_BY_BASE
     if utterance.submodel_id is not None:
         served_by = messages.SERVED_BY_SUBMODEL
     elif utterance.vector is not None:
         served_by = messages.SERVED_BY_REQUEST
     who = utterance.submodel_id or ""
+    if utterance.is_recording:
+        heard, score = f"{len(utterance.audio)} bytes", -0.5
+    else:
+        heard, score = utterance.audio.size, float(np.sum(utterance.audio))
     return messages.Answer(
-        text=f"{who}:{utterance.audio.size}".encode(),
-        score=float(np.sum(utterance.audio)),
-        status="OK",
+        text=f"{who}:{heard}".encode(),
+        score=score,
+        status=status,
         submodel_version=f"7-{who}" if who else "",
         served_by=served_by,
     )

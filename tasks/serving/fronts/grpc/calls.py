@@ -16,7 +16,7 @@ from google.protobuf import message
 from grpc import aio
 
 from tasks.serving import errors, messages
-from tasks.serving.fronts import access, access_log, intake
+from tasks.serving.fronts import access, access_log, compression, intake
 
 # Simultaneous calls of methods that need no credential: for all callers
 # without one together, and for each tenant; streams are counted separately.
@@ -54,6 +54,8 @@ class Call:
     context: aio.ServicerContext
     entry: access_log.Entry
     headers: dict[str, str]
+    # Of its message, inflated.
+    message_bytes: int = 0
 
     @property
     def caller(self) -> messages.Caller | None:
@@ -221,8 +223,17 @@ class Dispatcher(grpc.GenericRpcHandler):
                 errors.Code.DEADLINE_EXCEEDED,
                 "the request's message did not arrive in time",
             ) from None
-        call.entry.request_bytes = len(data)
-        reserve(len(data))
+        call.entry.request_bytes = num_bytes = len(data)
+        reserve(num_bytes)
+        if call.caller is not None and compression.is_gzip(data):
+            data = await self._intake.parse(
+                intake.MAX_INLINE_BYTES + 1,
+                compression.inflate,
+                data,
+                self._intake.limits.max_request_bytes,
+            )
+            reserve(max(0, len(data) - num_bytes))
+        call.message_bytes = len(data)
         try:
             request = await self._intake.parse(
                 len(data), method.request.FromString, data

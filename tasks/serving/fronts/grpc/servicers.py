@@ -113,8 +113,10 @@ class GrpcFront:
                 ("grpc.max_concurrent_streams", 1024),
                 # Otherwise a second server could take half of the requests.
                 ("grpc.so_reuseport", 0),
-                # Identity only: nothing bounds what gzip inflates to.
-                ("grpc.compression_enabled_algorithms_bitset", 1),
+                # Identity and gzip, which comes in here as it was sent: gRPC
+                # itself would inflate it without a bound.
+                ("grpc.compression_enabled_algorithms_bitset", 1 | 1 << 2),
+                ("grpc.per_message_decompression", 0),
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -144,7 +146,7 @@ class GrpcFront:
     async def _predict(self, call: calls.Call, request: Any) -> Any:
         spec = model_messages.to_spec(request.model_spec)
         rows = await self._intake.parse(
-            call.entry.request_bytes,
+            call.message_bytes,
             model_messages.to_utterances,
             request,
             calls.single(call.context, "x-submodel-id"),

@@ -1,7 +1,6 @@
-"""Reading a request's body: bounded in bytes, time and inflated size."""
+"""Reading a request's body: bounded in bytes and time."""
 
 import asyncio
-import zlib
 from collections import abc
 
 from starlette import requests
@@ -68,19 +67,3 @@ def encoding(request: requests.Request) -> str:
         f"Content-Encoding must be gzip or absent. Received: "
         f"{tensors.show(value)}."
     )
-
-
-def inflate(data: bytes, max_bytes: int) -> bytes:
-    """The content of a gzip file of one member."""
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        content = inflater.decompress(data, max_bytes + 1)
-    except zlib.error:
-        raise errors.invalid_argument("the body is not gzip") from None
-    if len(content) > max_bytes:
-        raise errors.invalid_argument(
-            f"the body inflates to more than {max_bytes} bytes"
-        )
-    if not inflater.eof or inflater.unused_data:
-        raise errors.invalid_argument("the body must be one whole gzip member")
-    return content

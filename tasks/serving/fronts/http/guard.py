@@ -122,7 +122,7 @@ class Guard:
                 "Expect must be 100-continue or absent",
             )
         if route is None:
-            raise _nothing_there(scope)
+            raise _nothing_there(self.routes, scope)
         await route.handle(scope, exchange.receive, exchange.send)
 
 
@@ -197,11 +197,20 @@ def _refuse_web_pages(headers: datastructures.Headers) -> None:
         )
 
 
-def _nothing_there(scope: types.Scope) -> errors.ServingError:
+def _nothing_there(
+    routes: abc.Iterable[routing.Route], scope: types.Scope
+) -> errors.ServingError:
     if scope["path"].startswith("/v1/"):
+        methods: set[str] = set()
+        for route in routes:
+            if route.matches(scope)[0] is routing.Match.PARTIAL:
+                methods |= route.methods or set()
+        takes = ""
+        if methods:
+            takes = f"; it takes {' or '.join(sorted(methods - {'HEAD'}))}"
         # As TensorFlow Serving answers for an unknown path or method.
         return errors.invalid_argument(
             f"Malformed request: {scope['method'][:16]} "
-            f"{tensors.show(scope['path'])}"
+            f"{tensors.show(scope['path'])}{takes}"
         )
     return errors.not_found("there is nothing at this path")

@@ -1,5 +1,9 @@
-"""TensorFlow Serving's REST: predict, metadata, status; health and metrics."""
+"""TensorFlow Serving's REST: predict, metadata, status; health and metrics.
 
+`transcribe` is the project's own: a recording's file in, its text out.
+"""
+
+from collections import abc
 from typing import Any
 
 import prometheus_client
@@ -7,12 +11,14 @@ from starlette import convertors, requests, responses, routing
 
 from tasks.serving import messages, server as server_lib
 from tasks.serving.fronts import (
+    compression,
     intake as intake_lib,
     model_messages,
+    tensors,
     utterances,
 )
 from tasks.serving.fronts.http import bodies, guard, responses as http_responses
-from tasks.serving.fronts.rest import tensor_json
+from tasks.serving.fronts.rest import tensor_json, transcription
 from tasks.serving.queueing import limits as limits_lib
 
 
@@ -43,6 +49,9 @@ def routes(
         path = f"{_MODEL}{choice}"
         found += [
             routing.Route(f"{path}:predict", front.predict, methods=["POST"]),
+            routing.Route(
+                f"{path}:transcribe", front.transcribe, methods=["POST"]
+            ),
             routing.Route(f"{path}/metadata", front.metadata),
             routing.Route(f"{path}/ready", front.model_ready),
             routing.Route(path, front.status),
@@ -86,20 +95,50 @@ class _Rest:
         self._intake = intake
 
     async def predict(self, request: requests.Request) -> responses.Response:
+        user = guard.single_header(request.headers, utterances.SUBMODEL_ID)
+        form, _, answers = await self._answers(request, user, to_utterances)
+        outputs = utterances.to_outputs(answers)
+        return http_responses.from_json(
+            tensor_json.response(outputs, is_row_format=form),
+            headers=utterances.served(answers),
+        )
+
+    async def transcribe(self, request: requests.Request) -> responses.Response:
+        as_text, user = transcription.options(request)
+        if user is not None:
+            self._server.check_access(guard.caller(request), user)
+        _, version, [answer] = await self._answers(
+            request, user, transcription.to_utterances
+        )
+        return transcription.response(version, answer, as_text)
+
+    async def _answers(
+        self,
+        request: requests.Request,
+        user: str | None,
+        to_utterances: abc.Callable[..., tuple[list[messages.Utterance], bool]],
+    ) -> tuple[bool, int, list[messages.Answer]]:
+        """Reads and serves a prediction.
+
+        Args:
+            user: the Submodel id in the request's head, or None.
+            to_utterances: reads the body, as the function of that name does.
+
+        Returns:
+            what `to_utterances` says beside the utterances, the version of the
+            model, and the answers.
+        """
         caller = guard.caller(request)
         entry = request.state.entry
         self._server.check_room(caller)
         encoding = bodies.encoding(request)
-        user = guard.single_header(request.headers, "X-Submodel-Id")
         with self._intake.reservation(caller.tenant) as reserve:
             body = await bodies.read(request, self._intake, reserve)
+            num_read = len(body)
             # Nobody knows yet how much a compressed body holds: it is never
             # parsed on the loop.
-            num_bytes = (
-                intake_lib.MAX_INLINE_BYTES + 1 if encoding else len(body)
-            )
-            rows, is_row_format = await self._intake.parse(
-                num_bytes,
+            rows, form = await self._intake.parse(
+                intake_lib.MAX_INLINE_BYTES + 1 if encoding else num_read,
                 to_utterances,
                 body,
                 encoding,
@@ -108,16 +147,17 @@ class _Rest:
             )
             # JSON is several times as long as what it holds.
             del body
+            num_held = sum(
+                len(row.audio) for row in rows if isinstance(row.audio, bytes)
+            )
+            reserve(max(0, num_held - num_read))
             entry.set_utterances(rows)
-            _, answers = await self._server.predict(
+            version, answers = await self._server.predict(
                 caller, _spec(request), rows
             )
         headers = utterances.served(answers)
         entry.served_by = headers.get("x-served-by", "mixed")
-        outputs = utterances.to_outputs(answers)
-        return http_responses.from_json(
-            tensor_json.response(outputs, is_row_format), headers=headers
-        )
+        return form, version, answers
 
     async def metadata(self, request: requests.Request) -> responses.Response:
         spec = _spec(request)
@@ -152,7 +192,7 @@ def to_utterances(
         user: the Submodel id in a header, or None.
     """
     if encoding:
-        body = bodies.inflate(body, limits.max_request_bytes)
+        body = compression.inflate(body, limits.max_request_bytes)
     request = tensor_json.decode_request(body)
     plain = {
         utterances.SOLE_INPUT if name is None else name: value
@@ -160,13 +200,33 @@ def to_utterances(
     }
     inputs = utterances.inputs_of(request.signature_name, plain)
     arrays = {
-        name: tensor_json.to_array(value, name, inputs[name].dtype)
+        name: tensor_json.to_array(
+            value, name, _dtype(value, name, inputs[name])
+        )
         for name, value in plain.items()
     }
     rows = utterances.from_arrays(
         request.signature_name, arrays, user, limits.max_request_utterances
     )
     return rows, request.is_row_format
+
+
+def _dtype(value: Any, name: str, wanted: utterances.Input) -> int:
+    """Which of the types that an input may have its value is meant to be."""
+    if not wanted.may_be_recordings:
+        return wanted.dtype
+    values = value if isinstance(value, list) else [value]
+    # A text is no file, and its base64 alone would be taken for one.
+    if any(isinstance(each, str) for each in values):
+        raise tensors.wrong_input(
+            name,
+            "must hold samples, or recordings: a recording's file goes as "
+            '{"b64": BASE64}. Received: a string.',
+        )
+    # TensorFlow Serving's form for bytes.
+    if any(isinstance(each, dict | bytes) for each in values):
+        return utterances.RECORDING
+    return wanted.dtype
 
 
 def _health(is_well: bool) -> responses.Response:
