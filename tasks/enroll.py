@@ -31,7 +31,9 @@ _SPACE = flags.DEFINE_string(
     "space", "", "A run that trained a space, or its space.safetensors."
 )
 _MANIFEST = flags.DEFINE_string(
-    "manifest", "", "JSONL manifest of the recordings to learn from."
+    "manifest",
+    "",
+    "JSONL manifest of the recordings to learn from, or several with commas.",
 )
 _DEV_MANIFEST = flags.DEFINE_string(
     "dev_manifest", "", "JSONL manifest to judge by; folds if empty."

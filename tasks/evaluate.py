@@ -15,7 +15,9 @@ from tasks import cli, devices
 flags.adopt_module_key_flags(devices)
 _MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
 _TEST_MANIFEST = flags.DEFINE_string(
-    "test_manifest", "", "JSONL manifest of the recordings to recognise."
+    "test_manifest",
+    "",
+    "JSONL manifest of the recordings to recognise, or several with commas.",
 )
 _BASE = flags.DEFINE_string(
     "base", "", "The base model; where training found it if empty."

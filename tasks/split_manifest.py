@@ -5,7 +5,7 @@
 writes data/train.jsonl, data/dev.jsonl and data/test.jsonl, and to
 data/left_out.txt what they do not have and why. All recordings of a phrase by
 one speaker go to one file. The same seed gives the same files on
-any machine.
+any machine. Several manifests, with commas between, are split as one.
 """
 
 import os
@@ -14,9 +14,11 @@ from absl import flags
 
 from lingvo_like import files
 from tasks import cli
-from tasks.asr.data import inspection, manifest, splits
+from tasks.asr.data import inspection, manifest, speaker_ids, splits
 
-_MANIFEST = flags.DEFINE_string("manifest", "", "The manifest to split.")
+_MANIFEST = flags.DEFINE_string(
+    "manifest", "", "The manifest to split, or several with commas."
+)
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "", "Folder for train.jsonl, dev.jsonl and test.jsonl."
 )
@@ -44,6 +46,12 @@ _EXISTING = flags.DEFINE_enum(
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse a manifest with unusable utterances."
 )
+_MAP_IDS = flags.DEFINE_bool(
+    "map_ids",
+    False,
+    "Give speakers whose ids no store takes (spaces, accents) ids that it "
+    "takes, and write which is which to ids.csv.",
+)
 
 
 def main(_: list[str]) -> None:
@@ -54,12 +62,18 @@ def main(_: list[str]) -> None:
         name: os.path.join(folder, f"{name}.jsonl") for name in splits.SPLITS
     }
     for path in paths.values():
-        if os.path.exists(path) and os.path.samefile(path, _MANIFEST.value):
-            cli.fail(
-                f"{path} is the manifest to split, and would be replaced; "
-                "name another --output_dir"
-            )
-    utterances, left_out = inspection.read(_MANIFEST.value, _STRICT.value)
+        for source in manifest.paths(_MANIFEST.value):
+            if os.path.exists(path) and os.path.samefile(path, source):
+                cli.fail(
+                    f"{path} is the manifest to split, and would be replaced; "
+                    "name another --output_dir"
+                )
+    utterances, left_out = inspection.read(
+        _MANIFEST.value, _STRICT.value, any_ids=_MAP_IDS.value
+    )
+    names = {}
+    if _MAP_IDS.value:
+        utterances, names = speaker_ids.mapped(utterances)
     print(left_out.describe(), end="")
     parts, report = splits.assign(
         utterances, fractions, _SEED.value, _BY.value, _EXISTING.value
@@ -68,10 +82,12 @@ def main(_: list[str]) -> None:
         paths[name]: manifest.dumps(part, folder)
         for name, part in parts.items()
     }
-    files.write_together(
-        {**texts, os.path.join(folder, "left_out.txt"): left_out.account()}
-    )
+    texts[os.path.join(folder, "left_out.txt")] = left_out.account()
+    if names:
+        texts[os.path.join(folder, "ids.csv")] = speaker_ids.table(names)
+    files.write_together(texts)
     print(report.describe(), end="")
+    print(speaker_ids.describe(names, os.path.join(folder, "ids.csv")), end="")
     print(f"Written to {folder}")
 
 

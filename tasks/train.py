@@ -32,13 +32,16 @@ _MODEL_DIR = flags.DEFINE_string(
     "model_dir", "", "Folder of the run: a new one, or one to continue."
 )
 _TRAIN_MANIFEST = flags.DEFINE_string(
-    "train_manifest", "", "JSONL manifest of the recordings to train on."
+    "train_manifest",
+    "",
+    "JSONL manifest of the recordings to train on, or several with commas.",
 )
 _DEV_MANIFEST = flags.DEFINE_string(
     "dev_manifest",
     "",
-    "JSONL manifest for early stopping and the best checkpoint. Without it "
-    "every speaker trains all steps and keeps the last weights.",
+    "JSONL manifest, or several with commas, for early stopping and the best "
+    "checkpoint. Without it every speaker trains all steps and keeps the last "
+    "weights.",
 )
 _BASE = flags.DEFINE_string(
     "base",

@@ -21,7 +21,7 @@ _EXPERIMENT = flags.DEFINE_string(
 )
 _MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
 _TRAIN_MANIFEST = flags.DEFINE_string(
-    "train_manifest", "", "JSONL manifest to train on."
+    "train_manifest", "", "JSONL manifest to train on, or several with commas."
 )
 _DEV_MANIFEST = flags.DEFINE_string(
     "dev_manifest", "", "JSONL manifest of the dev loss; may be empty."

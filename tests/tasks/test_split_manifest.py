@@ -87,3 +87,20 @@ def test_errors_are_one_line_and_write_nothing(source, change, message):
     (error,) = done.stderr.strip().splitlines()
     assert error.startswith("error: ") and message in error
     assert not folder.exists()
+
+
+def test_odd_ids_are_refused_with_the_line_or_mapped(source):
+    text = source.read_text()
+    source.write_text(text.replace('"bob"', '"Bob Ray"'))
+    folder = source.parent / "new"
+    flags = f"--manifest={source}", f"--output_dir={folder}"
+    done = run(*flags)
+    assert done.returncode == 1
+    assert "all.jsonl:11: 'Bob Ray'" in done.stderr
+    assert not folder.exists()
+    done = run(*flags, "--map_ids")
+    assert done.returncode == 0, done.stderr
+    assert "Bob Ray is Bob-Ray" in done.stdout
+    assert (folder / "ids.csv").read_text() == "id,speaker\nBob-Ray,Bob Ray\n"
+    part, _ = inspection.read(str(folder / "train.jsonl"))
+    assert {each.speaker for each in part} == {"ann", "Bob-Ray"}

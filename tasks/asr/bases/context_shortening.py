@@ -63,7 +63,9 @@ def make_short_base(
     decoding = inspection.Decoding(teacher.seconds(teacher.max_samples))
     utterances, left_out = [], rejections.Rejections()
     for path in manifests:
-        usable, unusable = inspection.read(path, decoding=decoding)
+        usable, unusable = inspection.read(
+            path, decoding=decoding, any_ids=True
+        )
         utterances += usable
         left_out.extend(unusable)
     print(left_out.describe(), end="")

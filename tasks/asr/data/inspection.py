@@ -5,6 +5,7 @@ need. With `Decoding` it decodes every utterance, so that hours of training do
 not end at a damaged file.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -21,6 +22,7 @@ from tasks.asr.data import (
     manifest,
     rejections,
     silence,
+    speaker_ids,
     truncation,
 )
 
@@ -51,21 +53,26 @@ def read(
     path: str | os.PathLike,
     strict: bool = False,
     decoding: Decoding | None = None,
+    any_ids: bool = False,
 ) -> tuple[list[manifest.Utterance], rejections.Rejections]:
     """Reads a manifest's usable utterances, and what is left out.
 
     Args:
         path: the JSONL file, or its address in a bucket (`gs://`), where the
-            recordings are records of shards.
+            recordings are records of shards; or several with commas between.
         strict: refuse the manifest if any line of it is unusable.
         decoding: decode every utterance; None looks at lengths alone.
+        any_ids: take speaker ids that no store takes, too.
 
     Raises:
         OSError: there is no such file.
-        ValueError: nothing in it is usable; `strict` and something is not; or
-            `decoding` trims silence and the package for it is missing.
+        ValueError: nothing in it is usable; `strict` and something is not; a
+            speaker's id cannot be published; or `decoding` trims silence and
+            the package for it is missing.
     """
     lines = manifest.read_lines(path)
+    if not any_ids:
+        speaker_ids.check(lines.places, lines.utterances)
     left_out = lines.left_out
     if any("://" in each.audio_filepath for each in lines.utterances):
         # Here, and not in several threads at the same time.
@@ -106,7 +113,31 @@ def measure(lines: manifest.Lines) -> list[manifest.Utterance]:
     measured = _in_parallel(_seconds, paths, "Measuring")
     found = dict(zip(paths, measured, strict=True))
     results = [_measured(u, found[u.audio_filepath]) for u in lines.utterances]
-    return _usable(lines, results)
+    usable = _usable(lines, results)
+    _remark_on_rests(usable, found, lines.left_out)
+    return usable
+
+
+def _remark_on_rests(
+    usable: abc.Iterable[manifest.Utterance],
+    seconds: abc.Mapping[str, typing.Any],
+    left_out: rejections.Rejections,
+) -> None:
+    """Remarks on recordings of which only a small first part is used."""
+    by_path = collections.defaultdict(list)
+    for each in usable:
+        by_path[each.audio_filepath].append(each)
+    for path, (first, *others) in by_path.items():
+        # Several utterances of one recording are cuts that somebody made.
+        rest = seconds[path] - first.duration
+        if others or first.offset or rest < max(1.0, first.duration):
+            continue
+        left_out.remark(
+            path,
+            first.utt_id,
+            "its `duration` is much shorter than the recording",
+            f"{first.duration:.2f} s of {seconds[path]:.2f} s are used",
+        )
 
 
 def _usable(

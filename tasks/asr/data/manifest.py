@@ -14,22 +14,18 @@ with its recordings.
 
 import collections
 import dataclasses
-import difflib
-import functools
 import io
 import json
 import os
+import re
 import typing
 from collections import abc
 
 from lingvo_like import files
-from tasks.asr.data import rejections
+from tasks.asr.data import manifest_fields as fields_lib, rejections
 
-_REQUIRED = ("audio_filepath", "text", "speaker")
-_LABELS = ("utt_id", "split", "session", "mic", "severity", "etiology")
-_KEYS = (*_REQUIRED, *_LABELS, "duration", "offset", "simulated")
-# Nobody speaks for thirty years; also keeps huge integers out of floats.
-_MAX_SECONDS = 1e9
+# The first line of a table parts its names with one of these.
+_TABLE_HEADER = re.compile(rb"[A-Za-z_ ][,;\t][A-Za-z_ ]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,23 +85,48 @@ class Lines:
     )
 
 
+def paths(named: str | os.PathLike) -> list[str]:
+    """The manifests that a flag names: one, or several with commas between."""
+    named = os.fspath(named)
+    if "," not in named or os.path.exists(named):
+        return [named]
+    several = [each.strip() for each in named.split(",") if each.strip()]
+    return several or [named]
+
+
 def read_lines(path: str | os.PathLike) -> Lines:
-    """Reads a manifest, a file or in a bucket, without its recordings.
+    """Reads manifests, files or in a bucket, without their recordings.
+
+    Args:
+        path: of one, or of several with commas between.
 
     Raises:
         OSError: there is no such file.
-        ValueError: it has no lines.
+        ValueError: one has no lines, or is no manifest at all.
     """
-    path = os.fspath(path)
-    local = "://" not in path
-    folder, name = os.path.split(os.path.abspath(path) if local else path)
     lines = Lines()
+    several = paths(path)
+    for each in several:
+        name = each if len(several) > 1 else os.path.basename(each)
+        _read_into(lines, each, name)
+    lines.utterances[:] = _with_ids(lines.utterances)
+    return lines
+
+
+def _read_into(lines: Lines, path: str, name: str) -> None:
+    """Adds a manifest's lines, whose places begin with `name`."""
+    local = "://" not in path
+    folder = os.path.dirname(os.path.abspath(path) if local else path)
+    num_lines = 0
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             # Windows editors put a byte order mark before the first line.
             line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if not line.strip():
                 continue
+            num_lines += 1
+            if num_lines == 1:
+                _check_first_line(path, line)
             place = f"{name}:{number}"
             try:
                 utterance = parse(line, folder)
@@ -114,10 +135,29 @@ def read_lines(path: str | os.PathLike) -> Lines:
                 continue
             lines.places.append(place)
             lines.utterances.append(utterance)
-    if not lines.places and not lines.left_out:
+    if not num_lines:
         raise ValueError(f"manifest {path} is empty")
-    lines.utterances[:] = _with_ids(lines.utterances)
-    return lines
+
+
+def _check_first_line(path: str, line: bytes) -> None:
+    """Says what to do with a file that is no manifest."""
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError(f"manifest {path} is UTF-16; save it as UTF-8")
+    beginning = line.lstrip()[:1]
+    if beginning == b"[" and path.endswith((".json", ".jsonl")):
+        raise ValueError(
+            f"manifest {path} is a JSON array; a manifest has one object a "
+            'line, {"audio_filepath": ..., "text": ..., "speaker": ...}'
+        )
+    # A line that was meant to be JSON is reported with its number.
+    if beginning in b'{["' or not _TABLE_HEADER.search(line):
+        return
+    folder = os.path.dirname(path) or "."
+    raise ValueError(
+        f"manifest {path} is a table, not JSON lines. Make a manifest of it: "
+        f"python -m tasks.import_corpus --from=audiofolder --root={folder} "
+        "--output=manifest.jsonl"
+    )
 
 
 def write(path: str | os.PathLike, utterances: abc.Iterable[Utterance]) -> None:
@@ -163,7 +203,7 @@ def parse(line: bytes, folder: str) -> Utterance:
     if not isinstance(fields, dict):
         kind = type(fields).__name__
         raise rejections.UnusableError("not a JSON object", f"a {kind}")
-    _check_keys(fields)
+    fields_lib.check_keys(fields)
     text = fields["text"]
     if not isinstance(text, str):
         raise rejections.UnusableError("`text` is not text", repr(text))
@@ -180,17 +220,17 @@ def parse(line: bytes, folder: str) -> Utterance:
             "`simulated` is not true or false", repr(simulated)
         )
     labels: dict[str, typing.Any] = {
-        key: _label(fields, key) for key in _LABELS
+        key: fields_lib.label(fields, key) for key in fields_lib.LABELS
     }
-    speaker = _label(fields, "speaker")
+    speaker = fields_lib.label(fields, "speaker")
     if not speaker:
         raise rejections.UnusableError("`speaker` is empty")
     return Utterance(
         audio_filepath=_located(folder, filename),
         text=text.strip(),
         speaker=speaker,
-        duration=_seconds(fields, "duration"),
-        offset=_seconds(fields, "offset"),
+        duration=fields_lib.seconds(fields, "duration"),
+        offset=fields_lib.seconds(fields, "offset"),
         simulated=simulated,
         **labels,
     )
@@ -201,54 +241,6 @@ def _located(folder: str, filename: str) -> str:
     # Bucket addresses have two slashes that count, and no parents.
     scheme, mark, rest = path.rpartition("://")
     return scheme + mark + os.path.normpath(rest)
-
-
-def _check_keys(fields: dict) -> None:
-    # Other tools have their own keys; a misspelt one of ours is an error.
-    for key in fields.keys() - set(_KEYS):
-        near = _meant(key)
-        if near and near not in fields:
-            raise rejections.UnusableError(
-                f"unknown key `{key}`", f"did you mean `{near}`?"
-            )
-    for key in _REQUIRED:
-        if key not in fields:
-            raise rejections.UnusableError(
-                f"no `{key}`", f"keys: {', '.join(fields)}"
-            )
-
-
-# Every line of a manifest has the same keys.
-@functools.lru_cache(maxsize=1024)
-def _meant(key: str) -> str | None:
-    near = difflib.get_close_matches(key, _KEYS, 1, cutoff=0.85)
-    return near[0] if near else None
-
-
-def _label(fields: dict, key: str) -> str:
-    value = fields.get(key)
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise rejections.UnusableError(f"`{key}` is not text", repr(value))
-    return str(value).strip()
-
-
-def _seconds(fields: dict, key: str) -> float:
-    value = fields.get(key)
-    if value is None:
-        return 0.0
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise rejections.UnusableError(
-            f"`{key}` is not a number of seconds", repr(value)
-        )
-    if value == 0 and key == "duration":
-        raise rejections.UnusableError("zero length", "`duration` is 0")
-    if not 0 <= value < _MAX_SECONDS:
-        raise rejections.UnusableError(
-            f"`{key}` is not a length of time", f"{value} s"[:40]
-        )
-    return float(value)
 
 
 def _fields(utterance: Utterance, folder: str) -> dict[str, object]:
@@ -265,7 +257,7 @@ def _fields(utterance: Utterance, folder: str) -> dict[str, object]:
     return {
         key: value
         for key, value in values.items()
-        if key in _REQUIRED or key in ("utt_id", "duration") or value
+        if key in fields_lib.REQUIRED or key in ("utt_id", "duration") or value
     }
 
 

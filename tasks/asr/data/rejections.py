@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from collections import abc
 
 
 class UnusableError(ValueError):
@@ -45,7 +46,28 @@ class Rejection:
 
 
 class Rejections(list[Rejection]):
-    """A list of `Rejection` that can describe itself."""
+    """A list of `Rejection` that can describe itself.
+
+    Attributes:
+        remarks: of the same form, on what is used all the same and should be
+            looked at.
+    """
+
+    def __init__(self, items: abc.Iterable[Rejection] = ()) -> None:
+        super().__init__(items)
+        self.remarks: list[Rejection] = []
+
+    def extend(self, items: abc.Iterable[Rejection]) -> None:
+        """Appends rejections, with their remarks."""
+        super().extend(items)
+        if isinstance(items, Rejections):
+            self.remarks.extend(items.remarks)
+
+    def remark(
+        self, where: str, utt_id: str, reason: str, detail: str = ""
+    ) -> None:
+        """Adds a remark on what is used."""
+        self.remarks.append(Rejection(where, utt_id, reason, detail))
 
     def add(
         self, where: str, utt_id: str, reason: str, detail: str = ""
@@ -55,10 +77,7 @@ class Rejections(list[Rejection]):
 
     def by_reason(self) -> dict[str, list[Rejection]]:
         """The rejections of each reason, the commonest reason first."""
-        groups = collections.defaultdict(list)
-        for rejection in self:
-            groups[rejection.reason].append(rejection)
-        return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+        return _by_reason(self)
 
     def summary(self) -> str:
         """One line: each reason with its count and its first place."""
@@ -68,23 +87,14 @@ class Rejections(list[Rejection]):
         )
 
     def describe(self, examples: int | None = 3) -> str:
-        """Lines of text, grouped by reason; "" when nothing was rejected.
+        """Lines of text, grouped by reason; "" when there is nothing to tell.
 
         Args:
             examples: how many of each reason to list; None lists all.
         """
-        if not self:
-            return ""
-        width = len(str(len(self)))
-        lines = [f"{len(self)} left out:"]
-        for reason, group in self.by_reason().items():
-            lines.append(f"  {len(group):>{width}}  {reason}")
-            shown = group if examples is None else group[:examples]
-            lines += [f"  {'':>{width}}    {rejection}" for rejection in shown]
-            if len(shown) < len(group):
-                more = len(group) - len(shown)
-                lines.append(f"  {'':>{width}}    ... and {more} more")
-        return "\n".join(lines) + "\n"
+        text = _listed(f"{len(self)} left out:", self, examples)
+        title = f"{len(self.remarks)} to look at, which are used:"
+        return text + _listed(title, self.remarks, examples)
 
     def account(self) -> str:
         """Everything that is left out, as the text of a file."""
@@ -103,3 +113,26 @@ class Rejections(list[Rejection]):
         raise ValueError(
             f"{subject} has {len(self)} unusable utterances: {first}{more}"
         )
+
+
+def _by_reason(found: abc.Iterable[Rejection]) -> dict[str, list[Rejection]]:
+    groups = collections.defaultdict(list)
+    for each in found:
+        groups[each.reason].append(each)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def _listed(
+    title: str, found: abc.Sequence[Rejection], examples: int | None
+) -> str:
+    if not found:
+        return ""
+    width, lines = len(str(len(found))), [title]
+    for reason, group in _by_reason(found).items():
+        lines.append(f"  {len(group):>{width}}  {reason}")
+        shown = group if examples is None else group[:examples]
+        lines += [f"  {'':>{width}}    {each}" for each in shown]
+        if len(shown) < len(group):
+            more = len(group) - len(shown)
+            lines.append(f"  {'':>{width}}    ... and {more} more")
+    return "\n".join(lines) + "\n"

@@ -63,7 +63,7 @@ def test_written_manifest_reads_back_the_same(folder):
     ]
     path = str(folder / "new" / "manifest.jsonl")
     manifest.write(path, utterances)
-    again, left_out = inspection.read(path)
+    again, left_out = inspection.read(path, any_ids=True)
     assert again == utterances
     assert not left_out
 
@@ -249,3 +249,83 @@ def test_description_groups_by_reason_with_counts_and_examples():
     ]
     assert len(left_out.describe(examples=None).splitlines()) == 9
     assert rejections.Rejections().describe() == ""
+
+
+def test_several_manifests_are_read_as_one(folder):
+    other = folder / "other"
+    other.mkdir()
+    (folder / "a.jsonl").write_text(line(utt_id="1"))
+    (other / "a.jsonl").write_text(
+        line(utt_id="2", audio_filepath="../audio/1.wav") + "\n{}\n"
+    )
+    named = f"{folder / 'a.jsonl'}, {other / 'a.jsonl'}"
+    utterances, left_out = inspection.read(named)
+    assert [each.utt_id for each in utterances] == ["1", "2"]
+    assert utterances[1].audio_filepath == str(folder / "audio" / "1.wav")
+    # Two of the same name: the folder tells them apart.
+    assert [each.where for each in left_out] == [f"{other / 'a.jsonl'}:2"]
+    with pytest.raises(OSError, match="none.jsonl does not exist"):
+        inspection.read(f"{folder / 'a.jsonl'},none.jsonl")
+
+
+def test_a_name_with_a_comma_is_one_manifest(folder):
+    (folder / "a,b.jsonl").write_text(line())
+    utterances, _ = inspection.read(folder / "a,b.jsonl")
+    assert len(utterances) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"audio_filepath,text,speaker\na.wav,yes,ann\n", "--from=audiofolder"),
+        (b"\xef\xbb\xbffile;text;speaker\r\na;b;c\r\n", "--from=audiofolder"),
+        (b"path\tsentence\na.mp3\tyes\n", "tasks.import_corpus"),
+        ('{"text": "a"}'.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b'[\n{"text": "a"}\n]\n', "one object a line"),
+    ],
+)
+def test_what_is_no_manifest_says_how_to_make_one(folder, content, message):
+    path = folder / "all.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        inspection.read(path)
+
+
+def test_what_tables_make_of_numbers_is_understood(folder):
+    utterances, left_out = read(
+        folder,
+        line(speaker=7.0, utt_id=1.0),
+        line(speaker=7, utt_id=2),
+        line(speaker=float("nan"), utt_id="3"),
+        line(session=float("nan"), utt_id="4"),
+        line(duration=float("nan"), utt_id="5"),
+        line(text=None, utt_id="6"),
+    )
+    assert [(u.speaker, u.utt_id) for u in utterances] == [
+        ("7", "1"),
+        ("7", "2"),
+    ]
+    assert len(left_out) == 4
+
+
+def test_a_duration_much_shorter_than_the_recording_is_remarked_on(folder):
+    path = folder / "audio" / "long.wav"
+    tone = np.sin(np.arange(160000) / 5)
+    soundfile.write(path, tone, 16000)
+    _, left_out = read(
+        folder,
+        line(audio_filepath="audio/long.wav", duration=2.0, utt_id="cut"),
+        line(),
+    )
+    assert not left_out
+    (remark,) = left_out.remarks
+    assert remark.utt_id == "cut"
+    assert remark.detail == "2.00 s of 10.00 s are used"
+    assert "1 to look at" in left_out.account()
+    # Several cuts of one recording are meant.
+    _, left_out = read(
+        folder,
+        line(audio_filepath="audio/long.wav", duration=2.0, utt_id="1"),
+        line(audio_filepath="audio/long.wav", offset=2, duration=2, utt_id="2"),
+    )
+    assert not left_out.remarks

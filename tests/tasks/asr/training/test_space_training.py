@@ -201,7 +201,7 @@ def test_with_the_space_kept_a_speaker_learns_the_same_in_any_company(
 def renamed_speakers(manifests, folder):
     result = []
     for path in map(pathlib.Path, manifests):
-        text = path.read_text().replace('"speaker": "', '"speaker": "new ')
+        text = path.read_text().replace('"speaker": "', '"speaker": "new-')
         text = text.replace(
             '"audio_filepath": "', f'"audio_filepath": "{path.parent}/'
         )
