@@ -3,12 +3,11 @@
     from tasks.serving import client
 
     with client.Client("localhost:8500", token=TOKEN) as recogniser:
-        print(recogniser.transcribe(samples, submodel_id="F01").text)
+        print(recogniser.transcribe("a.m4a", submodel_id="F01").text)
 
 It speaks only the public protocol, so any server of that protocol that takes
-`submodel_id` and `sample_rate` answers it. Samples must have the rate of the
-server's base model, which refuses any other: resampling and cutting are the
-caller's part.
+`submodel_id` and `sample_rate` answers it. A recording is decoded here, and
+its samples are sent.
 """
 
 # protobuf makes the attributes of its modules as they are imported.
@@ -16,6 +15,7 @@ caller's part.
 
 import dataclasses
 import ipaddress
+import os
 from typing import Any, Self
 
 import grpc
@@ -24,7 +24,11 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from tasks.asr.data import audio as audio_lib
+
 _OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
+# Longer than any base model takes: no file fills the memory to be refused.
+MAX_SECONDS = 120.0
 # In either direction; 30 s of audio takes 2 MB.
 _MAX_MESSAGE_BYTES = 64 * 2**20
 
@@ -72,8 +76,8 @@ class Client:
         root_certificates: PEM; turns TLS on.
         private_key: PEM, for mutual TLS, as `certificate_chain`.
         timeout_seconds: of a request.
-        sample_rate: of the samples, in hertz. The server refuses any but its
-            base model's, and says which that is.
+        sample_rate: of the samples that are sent, in hertz. The server refuses
+            any but its base model's, and says which that is.
 
     Raises:
         ValueError: a key is given without TLS, or a token would leave this
@@ -134,28 +138,34 @@ class Client:
         self._channel.close()
 
     def transcribe(
-        self, samples: npt.ArrayLike, submodel_id: str | None
+        self, audio: npt.ArrayLike | os.PathLike[str], submodel_id: str | None
     ) -> Transcript:
         """Transcribes one utterance; see `submit`."""
-        return self.submit(samples, submodel_id).result()
+        return self.submit(audio, submodel_id).result()
 
     def submit(
-        self, samples: npt.ArrayLike, submodel_id: str | None
+        self, audio: npt.ArrayLike | os.PathLike[str], submodel_id: str | None
     ) -> "Pending":
         """Sends one utterance without waiting for the answer.
 
         Args:
-            samples: `[samples]` float32 in [-1, 1], at the base model's rate.
+            audio: the path of a recording, in any common format and at any
+                rate; or `[samples]` float32 in [-1, 1] at `sample_rate`.
             submodel_id: whose Submodel to use; None for the base.
 
         Raises:
-            ValueError: `samples` are not one row of numbers.
+            ValueError: the recording cannot be used, or is far too long; or
+                the samples are not one row of numbers.
         """
-        samples = np.asarray(samples, np.float32)
+        if isinstance(audio, str | os.PathLike):
+            audio = audio_lib.read(
+                os.fspath(audio), self.sample_rate, max_seconds=MAX_SECONDS
+            )
+        samples = np.asarray(audio, np.float32)
         if samples.ndim != 1 or not samples.size:
             raise ValueError(
-                "samples must be [samples], not empty. Received the shape: "
-                f"{list(samples.shape)}."
+                "samples must be [samples], not empty; a batch is sent one by "
+                f"one. Received the shape: {list(samples.shape)}."
             )
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._model
@@ -232,7 +242,9 @@ def _error(error: Any, address: str) -> TranscriptionError:
     details = error.details() or code
     if "larger than max" in details:
         # gRPC refuses it before the server applies its own limits.
-        details = f"longer than a request may be: {details}"
+        details = (
+            f"longer than a request may be: {details}; {audio_lib.HOW_TO_SPLIT}"
+        )
     if code == "UNAVAILABLE" and retry_after is None:
         details = f"no server answers at {address}: {details}"
     return TranscriptionError(details, code, retry_after)

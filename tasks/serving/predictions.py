@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from tasks.asr.data import audio as audio_lib
 from tasks.serving import (
     errors,
     messages,
@@ -313,9 +314,10 @@ def _check_audio(
             f"Received: {_describe(audio)}."
         )
     if not 1 <= len(audio) <= limit:
+        how = f"; {audio_lib.HOW_TO_SPLIT}" if len(audio) > limit else ""
         raise errors.invalid_argument(
             f"utterance {place}: the audio must have 1 to {limit} samples, "
-            f"{limit / rate:g} s at {rate} Hz. Received: {len(audio)}, "
+            f"{limit / rate:g} s at {rate} Hz{how}. Received: {len(audio)}, "
             f"{len(audio) / rate:.2f} s."
         )
 

@@ -21,8 +21,6 @@ from tasks.serving.exports import (
 )
 
 _MAX_TRIES = 8
-# Longer than any base model takes: no file fills the memory to be refused.
-_MAX_SECONDS = 120.0
 # Path, transcript, and the error where there is no transcript.
 _Result: TypeAlias = tuple[str, client.Transcript | None, str]
 
@@ -73,7 +71,7 @@ def _begin(
     """Sends a recording; the returned function waits for its transcript."""
     try:
         samples = audio.read(
-            path, recogniser.sample_rate, max_seconds=_MAX_SECONDS
+            path, recogniser.sample_rate, max_seconds=client.MAX_SECONDS
         )
         sent = recogniser.submit(samples, speaker)
     except (ValueError, OSError) as error:

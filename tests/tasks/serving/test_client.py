@@ -7,6 +7,7 @@ from concurrent import futures
 import grpc
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -161,6 +162,30 @@ def test_a_token_goes_only_to_loopback_or_over_tls():
 def test_a_client_certificate_needs_tls(field):
     with pytest.raises(ValueError, match="root certificates"):
         client.Client("127.0.0.1:1", **{field: b"pem"})
+
+
+def test_a_recording_is_named_by_its_path(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.linspace(0.25, 0.5, 4000), 8000)
+    with serving(Recogniser()) as address:
+        with client.Client(address) as asked:
+            for each in (path, str(path)):
+                text = asked.transcribe(each, "F01").text
+                assert text.startswith("submodels/ F01 8000 0.2")
+
+
+def test_a_recording_that_cannot_be_used_is_not_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "MAX_SECONDS", 0.4)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.tile([0.25, -0.25], 2000), 8000)
+    with client.Client("127.0.0.1:1") as asked:
+        with pytest.raises(ValueError, match="too long: over 0.4 s; python -m"):
+            asked.submit(path, "F01")
+        path.write_text("no sound")
+        with pytest.raises(ValueError, match="a.wav: not readable as audio"):
+            asked.submit(path, "F01")
+        with pytest.raises(ValueError, match="gone.wav: audio file is missing"):
+            asked.submit(tmp_path / "gone.wav", "F01")
 
 
 @pytest.mark.parametrize("samples", [np.zeros((2, 3)), np.zeros(0), 3.0])

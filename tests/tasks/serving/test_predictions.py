@@ -96,7 +96,7 @@ def test_a_missing_submodel_is_an_error_unless_the_base_may_answer(source):
     [
         (utterance(float("nan"), "ann"), "finite"),
         (utterance(1, "ann", samples=0), "Received: 0"),
-        (utterance(1, "ann", samples=401), "4 s at 100 Hz"),
+        (utterance(1, "ann", samples=401), "4 s at 100 Hz; python -m tasks."),
         (utterance(1, "../ann"), "id must be"),
         (utterance(1, vector=np.ones(5, np.float32)), "Received: [5] float32"),
         (utterance(1, vector=fake_source.vector(float("inf"))), "finite"),

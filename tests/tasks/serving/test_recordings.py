@@ -75,7 +75,7 @@ def _refused(*utterances, limits=fake_source.LIMITS, **named):
 @pytest.mark.parametrize(
     "data, message",
     [
-        (_file(4.1), "too long: over 4 s"),
+        (_file(4.1), "too long: over 4 s; python -m tasks.split_recordings"),
         (b"no recording at all", "not readable as audio"),
         (_file()[:5000], "truncated"),
         (_file(rate=1), "1 Hz"),
@@ -85,10 +85,9 @@ def _refused(*utterances, limits=fake_source.LIMITS, **named):
 def test_what_the_reader_refuses_is_refused_in_its_words(data, message):
     error = _refused(_recording(data))
     assert error.code is errors.Code.INVALID_ARGUMENT
-    assert error.message.startswith("the recording: ")
     assert message in error.message
-    error = _refused(_recording(_file()), _recording(data))
-    assert error.message.startswith("utterance 1: the recording: ")
+    of_two = _refused(_recording(_file()), _recording(data))
+    assert of_two.message == f"utterance 1: {error.message}"
 
 
 def test_access_is_checked_before_anything_is_decoded(monkeypatch):
