@@ -20,7 +20,9 @@ class Whisper(settings.Section):
         choices=choices.AUDIO_CONTEXTS,
     )
     language: str = settings.value(
-        "en", "Language of the speech, as Whisper's code for it."
+        "",
+        "Language of the speech, as Whisper's code for it. A multilingual "
+        "Whisper needs it; an English-only one takes none, or en.",
     )
     max_tokens: int = settings.value(
         64, "Most tokens of a transcript that is trained on.", at_least=1

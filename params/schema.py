@@ -17,7 +17,7 @@ from params import bases, settings
 COMPUTE_DTYPES = ("float32", "bfloat16")
 INITIALIZERS = ("noise", "stack", "encoder", "space")
 SUBMODEL_DTYPES = ("float32", "float16")
-TEXT_NORMALIZERS = ("none", "basic", "english", "torgo")
+TEXT_NORMALIZERS = ("auto", "none", "basic", "english", "torgo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -347,9 +347,10 @@ class Text(settings.Section):
     section_name = "text"
 
     normalizer: str = settings.value(
-        "english",
+        "auto",
         "Makes texts comparable before errors are counted: english for "
-        "English alone, basic for any language, torgo for that corpus.",
+        "English alone, basic for any language, torgo for that corpus; auto "
+        "is english for English and bases of no language, else basic.",
         choices=TEXT_NORMALIZERS,
     )
     target_word_error_rate: float = settings.value(

@@ -41,7 +41,9 @@ _BEAM_SIZE = flags.DEFINE_integer(
     "beam_size", 1, "1 for greedy decoding.", lower_bound=1, upper_bound=16
 )
 _NORMALIZER = flags.DEFINE_string(
-    "normalizer", "", "none, basic, english or torgo; the run's if empty."
+    "normalizer",
+    "",
+    "auto, none, basic, english or torgo; the run's if empty.",
 )
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse to evaluate if any utterance is unusable."

@@ -26,7 +26,12 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "", "Folder to write.")
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse if any utterance is unusable."
 )
-_LANGUAGE = flags.DEFINE_string("language", "en", "Language of the speech.")
+_LANGUAGE = flags.DEFINE_string(
+    "language",
+    "",
+    "Language of the speech, a code such as es; a multilingual Whisper needs "
+    "it.",
+)
 
 
 def main(_: list[str]) -> None:

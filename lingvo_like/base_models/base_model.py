@@ -36,6 +36,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         sample_rate: audio samples per second.
         max_samples: length of the longest utterance, in samples.
         max_tokens: largest number of tokens in a transcript.
+        language: that it writes, a code such as "en"; "" where it has none.
     """
 
     model_dim: int
@@ -43,6 +44,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
     sample_rate: int
     max_samples: int
     max_tokens: int
+    language: str = ""
 
     def num_samples(self, seconds: float) -> int:
         """The length of so many seconds of audio, rounded to a sample."""
@@ -201,11 +203,21 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         """
 
     @abc.abstractmethod
-    def tokenize(self, text: str) -> list[int]:
-        """The token ids of a text, without special tokens; not for graphs.
+    def label(self, text: str) -> str:
+        """A transcript as the base writes it: folded, and without other marks.
 
         Raises:
-            ValueError: the vocabulary cannot spell the text.
+            labels.UnwritableError: it has what the base never writes.
+        """
+
+    @abc.abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """The token ids of a text's label; not for graphs.
+
+        Special tokens are not among them.
+
+        Raises:
+            labels.UnwritableError: see `label`.
         """
 
     @abc.abstractmethod

@@ -228,6 +228,9 @@ class ConformerCtc(base_model.BaseModel):
         scores = -_loss_per_token(logits, lengths, tokens, token_lengths)
         return tokens, token_lengths, scores
 
+    def label(self, text: str) -> str:
+        return self.tokenizer.label(text)
+
     def tokenize(self, text: str) -> list[int]:
         return [1 + token for token in self.tokenizer.tokenize(text)]
 

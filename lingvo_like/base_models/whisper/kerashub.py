@@ -36,7 +36,7 @@ _NAMES = (
 
 
 def read(
-    preset: str, language: str = "en"
+    preset: str, language: str = ""
 ) -> tuple[
     encoder_decoder.Dimensions,
     dict[str, np.ndarray],

@@ -65,6 +65,7 @@ class Whisper(base_model.BaseModel):
             )
         self.dimensions = dimensions
         self.tokenizer = tokenizer
+        self.language = tokenizer.language
         self.audio_context = audio_context
         self.tail_seconds = tail_seconds
         self.model_dim = dimensions.model_dim
@@ -205,8 +206,11 @@ class Whisper(base_model.BaseModel):
         )
         return tokens, lengths, scores
 
+    def label(self, text: str) -> str:
+        return self.tokenizer.label(text)
+
     def tokenize(self, text: str) -> list[int]:
-        return self.tokenizer.tokenize(text)
+        return self.tokenizer.tokenize(self.label(text))
 
     def detokenize(self, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         return self.tokenizer.detokenize(tokens, token_lengths)
@@ -255,7 +259,7 @@ class Whisper(base_model.BaseModel):
 def load(
     path: str,
     audio_context: str | None = None,
-    language: str = "en",
+    language: str = "",
     max_tokens: int = 64,
     allow_unshortened: bool = False,
     **kwargs: Any,
@@ -266,14 +270,15 @@ def load(
         path: see `checkpoints.read`.
         audio_context: "full" or "short"; None for the one that the weights
             were made for.
-        language: a code such as "en", given to a multilingual model.
+        language: a code such as "en"; a multilingual model needs it, and an
+            English-only one takes "" and "en".
         allow_unshortened: runs weights that were made for 30 s on a short
             context, where they repeat themselves.
         **kwargs: more arguments of `Whisper`.
 
     Raises:
-        ValueError: there is no checkpoint, it is damaged, or its weights were
-            made for another audio context.
+        ValueError: there is no checkpoint, it is damaged, its weights were
+            made for another audio context, or it needs another language.
         OSError: a file of it cannot be read.
     """
     checkpoint = checkpoints.read(path, language)

@@ -3,12 +3,16 @@
 import functools
 import hashlib
 import json
+import re
 from collections import abc
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tokenizers
+
+from lingvo_like import text_folding
+from lingvo_like.base_models import labels
 
 END_OF_TEXT = "<|endoftext|>"
 START = "<|startoftranscript|>"
@@ -17,6 +21,10 @@ NO_TIMESTAMPS = "<|notimestamps|>"
 # The end of text in GPT-2's vocabulary, which the English-only models use.
 ENGLISH_ONLY_END_OF_TEXT = 50256
 REPLACEMENT_CHARACTER = 0xFFFD
+# Symbols that decoding never writes by themselves.
+_NEVER_WRITTEN = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'
+_NOTES = "♩♪♫♬♭♮♯"
+_LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
 @functools.cache
@@ -40,7 +48,11 @@ class WhisperTokenizer:
         vocabulary: ids by the tokens' printable forms, with or without the
             special tokens.
         merges: pairs of tokens, best first.
-        language: a code such as "en", given to a multilingual model.
+        language: a code such as "en"; a multilingual model needs it, and an
+            English-only one takes "" and "en".
+
+    Attributes:
+        languages: the codes that the model knows.
 
     Raises:
         ValueError: a special token is missing, the ids have gaps, or the
@@ -52,7 +64,7 @@ class WhisperTokenizer:
         vocabulary: abc.Mapping[str, int],
         merges: abc.Iterable[abc.Sequence[str]],
         special: abc.Mapping[str, int],
-        language: str = "en",
+        language: str = "",
     ) -> None:
         self.special = dict(special)
         for token in (END_OF_TEXT, START, NO_TIMESTAMPS):
@@ -72,7 +84,8 @@ class WhisperTokenizer:
                 f"{len(self.vocabulary)} of them"
             )
         self.multilingual = self.end_of_text != ENGLISH_ONLY_END_OF_TEXT
-        self.language = language
+        self.languages = self._find_languages()
+        self.language = self._checked(language)
         self.prompt = self._make_prompt()
         self._encoder = tokenizers.Tokenizer(
             tokenizers.models.BPE(self.vocabulary, self.merges)
@@ -82,24 +95,43 @@ class WhisperTokenizer:
         )
         self._pieces = self._make_pieces()
         self.suppressed = self._make_suppressed()
+        self._never_in_labels = self._find_never_in_labels()
         self.suppressed_first = sorted({*self._encode(" "), self.end_of_text})
+
+    def _find_languages(self) -> tuple[str, ...]:
+        if not self.multilingual:
+            return ("en",)
+        found = map(_LANGUAGE_TOKEN.fullmatch, self.special)
+        return tuple(sorted(match[1] for match in found if match))
+
+    def _checked(self, language: str) -> str:
+        if not self.multilingual:
+            if language not in ("", "en"):
+                raise ValueError(
+                    "an English-only Whisper takes language 'en' alone. "
+                    f"Received: {language!r}. Take a multilingual Whisper "
+                    "for other languages"
+                )
+            return "en"
+        if language in self.languages:
+            return language
+        known = ", ".join(self.languages)
+        if not language:
+            raise ValueError(
+                "a multilingual Whisper needs the language of the speech "
+                "(--set=base.language=CODE in training, --language=CODE in "
+                f"tasks.shorten_context). It knows: {known}"
+            )
+        raise ValueError(
+            f"this Whisper knows no language {language!r}. It knows: {known}"
+        )
 
     def _make_prompt(self) -> list[int]:
         start = self.special[START]
         no_timestamps = self.special[NO_TIMESTAMPS]
         if not self.multilingual:
-            if self.language != "en":
-                raise ValueError(
-                    "an English-only Whisper takes language 'en'. Received: "
-                    f"{self.language!r}."
-                )
             return [start, no_timestamps]
-        language = self.special.get(f"<|{self.language}|>")
-        if language is None:
-            raise ValueError(
-                "this Whisper knows no language "
-                f"{self.language!r}; use a code such as 'en', 'de' or 'fr'"
-            )
+        language = self.special[f"<|{self.language}|>"]
         # Whisper's layout: translate, transcribe, startoflm, startofprev,
         # nospeech, notimestamps.
         transcribe = self.special.get(TRANSCRIBE, no_timestamps - 4)
@@ -118,12 +150,12 @@ class WhisperTokenizer:
         OpenAI's non-speech symbols (whisper/tokenizer.py,
         `non_speech_tokens`), the task tokens and the transcript's start.
         """
-        symbols = list('"#()*+/:;<=>@[\\]^_`{|}~「」『』')
+        symbols = [*_NEVER_WRITTEN]
         symbols += (
             "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪"
         ).split()
         # Several tokens may spell one of these notes; only they use the first.
-        notes = list("♩♪♫♬♭♮♯")
+        notes = [*_NOTES]
         ids = {self._encode(" -")[0], self._encode(" '")[0]}
         for symbol in symbols + notes:
             for text in (symbol, " " + symbol):
@@ -137,6 +169,49 @@ class WhisperTokenizer:
 
     def _encode(self, text: str) -> list[int]:
         return self._encoder.encode(text, add_special_tokens=False).ids
+
+    def label(self, text: str) -> str:
+        """A transcript as the model writes it; see `BaseModel.label`.
+
+        Quotation marks, colons and other symbols that decoding never returns
+        go, where they say nothing.
+
+        Raises:
+            UnwritableError: they say something, or the letters are those of
+                another script than an English-only model's.
+        """
+        text = text_folding.fold(text)
+        labels.check_speech(text)
+        if not self.multilingual:
+            labels.check_latin(text)
+        if self._is_writable(text):
+            return text
+        lacking = _NEVER_WRITTEN + _NOTES
+        written = labels.without_marks(text, lacking.__contains__)
+        if not self._is_writable(written):
+            written = labels.without_single_quotes(written)
+            written = labels.without_leading_marks(written)
+        if not self._is_writable(written):
+            raise labels.UnwritableError(
+                labels.UNWRITABLE,
+                f"{text[:40]!r}: write the words as they are said",
+            )
+        return written
+
+    def _is_writable(self, text: str) -> bool:
+        return self._never_in_labels.isdisjoint(
+            self.tokenize(text)
+        ) and not set(_NOTES).intersection(text)
+
+    def _find_never_in_labels(self) -> frozenset[int]:
+        """Suppressed ids of whole symbols: a part of one may begin others."""
+        found = set()
+        for index in self.suppressed:
+            if index < self.end_of_text:
+                piece = self._pieces[index].decode("utf-8", "ignore")
+                if piece.strip():
+                    found.add(index)
+        return frozenset(found)
 
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, with the leading space that Whisper expects."""
@@ -205,7 +280,7 @@ class WhisperTokenizer:
         return json.dumps(document, ensure_ascii=False)
 
 
-def from_json(text: str | bytes, language: str = "en") -> WhisperTokenizer:
+def from_json(text: str | bytes, language: str = "") -> WhisperTokenizer:
     """A tokenizer from the text of a Hugging Face `tokenizer.json`.
 
     Raises:
@@ -231,7 +306,7 @@ def from_vocabulary(
     vocabulary: abc.Mapping[str, int],
     merges: abc.Iterable[str],
     added: abc.Mapping[str, int],
-    language: str = "en",
+    language: str = "",
 ) -> WhisperTokenizer:
     """A tokenizer from the contents of vocab.json and of the files beside it.
 

@@ -36,7 +36,7 @@ def make_short_base(
     output_dir: str,
     values: bases.ContextShortening,
     *,
-    language: str = "en",
+    language: str = "",
     strict: bool = False,
 ) -> None:
     """Writes the short-context base model of a pretrained Whisper.
@@ -44,10 +44,13 @@ def make_short_base(
     Args:
         base_path: the Whisper to start from.
         manifests: JSONL manifests of any speech.
+        language: of the speech, a code such as "es"; a multilingual Whisper
+            needs it.
         strict: refuse if any utterance is unusable.
 
     Raises:
-        ValueError: the folder is not empty, or there is nothing to learn from.
+        ValueError: the folder is not empty, there is nothing to learn from, or
+            the Whisper needs another language.
         OSError: a file cannot be read or written.
     """
     output_dir = output_dir.rstrip("/")

@@ -21,7 +21,7 @@ import re
 import typing
 from collections import abc
 
-from lingvo_like import files
+from lingvo_like import files, text_folding
 from tasks.asr.data import manifest_fields as fields_lib, rejections
 
 # The first line of a table parts its names with one of these.
@@ -34,7 +34,8 @@ class Utterance:
 
     Attributes:
         audio_filepath: absolute path.
-        text: the transcript, never empty.
+        text: the transcript as it is written there, never empty. Whatever
+            learns, splits or scores by it folds it first (`text_folding`).
         speaker: speaker id.
         utt_id: unique among the speaker's utterances.
         duration: seconds.
@@ -207,7 +208,8 @@ def parse(line: bytes, folder: str) -> Utterance:
     text = fields["text"]
     if not isinstance(text, str):
         raise rejections.UnusableError("`text` is not text", repr(text))
-    if not text.strip():
+    # What is left of a text without characters that nobody sees.
+    if not text_folding.fold(text):
         raise rejections.UnusableError("`text` is empty")
     filename = fields["audio_filepath"]
     if not isinstance(filename, str) or not filename or "\0" in filename:

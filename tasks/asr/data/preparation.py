@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections import abc
 
-from lingvo_like.base_models import base_model
+from lingvo_like import text_folding
+from lingvo_like.base_models import base_model, labels
 from params import schema
 from tasks.asr.data import inspection, manifest, rejections
 
@@ -196,11 +197,9 @@ def _tokens(
     """
     try:
         tokens = tuple(base.tokenize(utterance.text))
-    except ValueError as error:
-        raise rejections.UnusableError(
-            "transcript has what the base cannot write", str(error)
-        ) from None
-    if not tokens:
+    except labels.UnwritableError as error:
+        raise rejections.UnusableError(error.reason, error.detail) from None
+    if not tokens or not text_folding.is_word(utterance.text):
         raise rejections.UnusableError(
             "transcript has nothing that the base can write",
             utterance.text[:40],

@@ -13,6 +13,7 @@ import itertools
 import unicodedata
 from collections import abc
 
+from lingvo_like import text_folding
 from tasks.asr.data import manifest
 
 SPLITS = ("train", "dev", "test")
@@ -31,13 +32,14 @@ def phrase_key(text: str) -> str:
     Case, punctuation, spacing and apostrophes fold away; words stay apart.
     A text of punctuation alone is its own key.
     """
+    text = text_folding.without_optional_marks(text)
     folded = unicodedata.normalize("NFKC", text).casefold()
     letters = "".join(_fold(character) for character in folded)
     return " ".join(letters.split()) or " ".join(folded.split())
 
 
 def _fold(character: str) -> str:
-    if character in "'’‘ʼ`":
+    if character == "'":
         return ""
     return " " if unicodedata.category(character)[0] in "PSZC" else character
 

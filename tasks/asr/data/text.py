@@ -5,25 +5,47 @@ the name of the one that was used.
 """
 
 import functools
+import re
 from collections import abc
 
 from whisper_normalizer import basic, english
 
-from lingvo_like import hyperparams
+from lingvo_like import hyperparams, text_folding
 
+# The normaliser that suits the language of the base model.
+AUTO = "auto"
+_ENGLISH = "english"
 _TORGO_DELETED = str.maketrans("", "", '.,?!:;"')
+# A dash parts words, as long as it is not a hyphen.
+_DASHES = re.compile("[–—―]|--+")
+# Whisper's English normaliser looks at one period at a time, and leaves every
+# other one of a run.
+_PERIODS = re.compile(r"\.(?:\s*\.)+")
 
 
 def _torgo(text: str) -> str:
     return text.upper().translate(_TORGO_DELETED)
 
 
+def _basic() -> abc.Callable[[str], str]:
+    # Marks are parts of letters: without them every vowel sign of Hindi would
+    # end a word.
+    normalizer = basic.BasicTextNormalizer(preserve_marks=True)
+
+    def normalized(text: str) -> str:
+        text = text_folding.without_optional_marks(text)
+        # A capital that has no lower case of one character.
+        return normalizer(text.replace("İ", "i"))
+
+    return normalized
+
+
 # Made once, when first asked for: the English one reads a table of 1,700
 # spellings.
 _MAKERS = {
     "none": lambda: str,
-    "basic": basic.BasicTextNormalizer,
-    "english": english.EnglishTextNormalizer,
+    "basic": _basic,
+    _ENGLISH: english.EnglishTextNormalizer,
     "torgo": lambda: _torgo,
 }
 
@@ -40,6 +62,33 @@ def _normalizer(name: str) -> abc.Callable[[str], str]:
     return _MAKERS[name]()
 
 
+def choose(normalizer: str, language: str) -> str:
+    """The normaliser to score a language with.
+
+    Args:
+        normalizer: one of `NORMALIZERS`, or `auto`: `english` for English and
+            for a base model without a language, `basic` for all others.
+        language: a code such as "en"; "" where the base model has none.
+
+    Raises:
+        ValueError: the normaliser is unknown, or it is `english`, which takes
+            the accents from letters and rewrites words, and the language is
+            another one.
+    """
+    is_english = language in ("", "en")
+    if normalizer == AUTO:
+        return _ENGLISH if is_english else "basic"
+    _normalizer(normalizer)
+    if normalizer == _ENGLISH and not is_english:
+        raise ValueError(
+            "the normalizer `english` is for English: it would count "
+            f"'schön' and 'schon' as one word. The language is {language!r}; "
+            "take `basic` (--set=text.normalizer=basic in training, "
+            "--normalizer=basic in evaluation)"
+        )
+    return normalizer
+
+
 # A phrase is compared once for each of its recordings and systems.
 @functools.lru_cache(maxsize=65536)
 def normalize(text: str, normalizer: str) -> str:
@@ -47,11 +96,18 @@ def normalize(text: str, normalizer: str) -> str:
 
     Args:
         text: a transcript or a hypothesis.
-        normalizer: one of `NORMALIZERS`. `none` changes nothing; `basic` and
-            `english` are Whisper's (Radford et al. 2022, appendix C); `torgo`
-            is upper case without `.,?!:;"`.
+        normalizer: one of `NORMALIZERS`. All begin with
+            `text_folding.fold`, and a dash or a run of periods parts words.
+            `none` changes nothing more; `basic` and `english` are Whisper's
+            (Radford et al. 2022, appendix C), where `basic` keeps accents and
+            vowel signs, and leaves out the points of Arabic and Hebrew;
+            `torgo` is upper case without `.,?!:;"`.
 
     Returns:
-        words parted by single spaces; empty where nothing is left.
+        words parted by single spaces, each with a letter or digit; empty where
+        nothing is left.
     """
-    return " ".join(_normalizer(normalizer)(text).split())
+    function = _normalizer(normalizer)
+    text = text_folding.with_plain_fractions(text_folding.fold(text))
+    text = _DASHES.sub(" ", _PERIODS.sub(" ", text))
+    return " ".join(filter(text_folding.is_word, function(text).split()))

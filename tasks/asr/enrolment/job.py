@@ -55,7 +55,9 @@ class Job:
         self._replicas = replicas
         self._space, self._base, self._values = space, base, values
         self._experiment = experiments.of_space(space)
-        self._normalizer = self._experiment.text.normalizer
+        self._normalizer = text.choose(
+            self._experiment.text.normalizer, base.language
+        )
         self.evidence, self._modes, self._runs = {}, {}, []
         bucket_seconds = {}
         for speaker, data in train.items():

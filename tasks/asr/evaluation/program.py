@@ -121,7 +121,8 @@ def prepare(
         experiment: name that the run's experiment must have, if any.
         overrides: values that the run must have, such as `train.seed=0`.
         speakers: ids; all of the manifest if empty.
-        normalizer: one of `text.NORMALIZERS`; the run's own if empty.
+        normalizer: `text.AUTO` or one of `text.NORMALIZERS`; the run's own if
+            empty.
         strict: refuse if any utterance is unusable.
         output_dir: folder of the results; MODEL_DIR/evaluation if empty.
         replicas: the replicas that share the work; None for one.
@@ -134,13 +135,15 @@ def prepare(
     directory = model_directory.ModelDirectory(model_dir)
     saved, values = _read_run(directory, experiment, overrides)
     normalizer = normalizer or values.text.normalizer
-    text.normalize("", normalizer)
+    # An unknown one is refused before the base model is loaded.
+    text.choose(normalizer, language="")
     output_dir = output_dir or directory.evaluation
     if replicas.processes.is_chief:
         model_directory.check_writable(output_dir, "--output_dir")
     with replicas.scope():
         model = _load_base(values, saved, base)
-        compared = _load_compared(values, compare_with) or model
+        compared = _load_compared(values, model, compare_with) or model
+    normalizer = text.choose(normalizer, model.language)
     trim_silence = values.data.trim_silence
     data, left_out = recordings.read(
         model, test_manifest, speakers, strict, normalizer, trim_silence
@@ -211,7 +214,7 @@ def _load_base(values, saved, path):
     return base
 
 
-def _load_compared(values, path):
+def _load_compared(values, base, path):
     if not path:
         return None
     if not isinstance(values.base, bases.Whisper):
@@ -220,6 +223,6 @@ def _load_compared(values, path):
             f"the run's base model is a {type(values.base).__name__}"
         )
     whisper = bases.Whisper(
-        language=values.base.language, max_tokens=values.base.max_tokens
+        language=base.language, max_tokens=values.base.max_tokens
     )
     return base_loading.load(whisper, path)

@@ -8,7 +8,7 @@ from absl import logging
 
 from params import schema
 from tasks.asr import base_loading
-from tasks.asr.data import preparation
+from tasks.asr.data import preparation, text
 from tasks.asr.training import (
     job_state,
     model_directory,
@@ -68,6 +68,8 @@ def train(
             base = base_loading.load(
                 experiment.base, base_path, experiment.train.compute_dtype
             )
+        # Not after hours of training.
+        text.choose(experiment.text.normalizer, base.language)
         corpus = preparation.prepare(
             base,
             experiment,

@@ -38,7 +38,8 @@ def folder(saved, tmp_path):
 
 
 def load(path, **kwargs):
-    return whisper.load(path, max_tokens=8, **kwargs)
+    kwargs = {"language": "en", "max_tokens": 8} | kwargs
+    return whisper.load(path, **kwargs)
 
 
 def edit_json(path, **changes):

@@ -76,9 +76,15 @@ def test_multilingual_prompt_tells_language_and_task():
     ]
 
 
-def test_unknown_language_is_refused():
-    with pytest.raises(ValueError, match="knows no language 'tlh'"):
+def test_unknown_language_is_refused_with_those_that_there_are():
+    message = "knows no language 'tlh'. It knows: de, en, fr"
+    with pytest.raises(ValueError, match=message):
         whisper_bases.tokenizer("tlh")
+
+
+def test_a_multilingual_model_asks_for_the_language():
+    with pytest.raises(ValueError, match="needs the.*It knows: de, en, fr"):
+        whisper_bases.tokenizer("")
 
 
 def test_vocabulary_with_gaps_is_refused():
@@ -103,7 +109,7 @@ def test_missing_special_token_is_named():
 
 def test_json_reads_back_the_same():
     tokenizer = whisper_bases.tokenizer()
-    again = whisper_tokenizer.from_json(tokenizer.to_json())
+    again = whisper_tokenizer.from_json(tokenizer.to_json(), "en")
     assert again.description() == tokenizer.description()
     assert again.special == tokenizer.special
     assert json.loads(tokenizer.to_json())["added_tokens"]
@@ -125,6 +131,7 @@ def packaged():
 def test_english_tokens_are_those_of_the_file(packaged):
     path, reference = packaged
     tokenizer = whisper_tokenizer.from_json(path.read_text())
+    assert tokenizer.language == "en"
     for text in [*TEXTS, "Turn on the kitchen lights, it's 10:45!"]:
         ids = reference.encode(" " + text, add_special_tokens=False).ids
         assert tokenizer.tokenize(text) == ids

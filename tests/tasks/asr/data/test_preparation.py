@@ -143,6 +143,22 @@ def other_letters(folder):
     return line(text="on 李"), "transcript has what the base cannot write"
 
 
+def special_token(folder):
+    return line(text="<|0.00|> on"), "special token of a model"
+
+
+def bracketed_mark(folder):
+    return line(text="[noise] on"), "mark in brackets"
+
+
+def clock_time(folder):
+    return line(text="5:30"), "'5:30': it never writes ':'"
+
+
+def invisible_text(folder):
+    return line(text="\ufeff\u200b"), "`text` is empty"
+
+
 def too_many_tokens(folder):
     return line(text="turn the light on"), "transcript longer than the base"
 
@@ -175,6 +191,10 @@ KINDS = (
     not_text,
     nothing_to_write,
     other_letters,
+    special_token,
+    bracketed_mark,
+    clock_time,
+    invisible_text,
     too_many_tokens,
     duplicate,
     unknown_key,

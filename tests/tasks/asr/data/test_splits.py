@@ -174,6 +174,12 @@ def test_bad_arguments_are_refused():
         ("wellknown", "well known", False),
         ("你好。", "你好", True),
         ("?", "!", False),
+        ("\ufeffo\u200bn", "on", True),
+        ("hos\u00adpital", "hospital", True),
+        ("wait…", "wait", True),
+        ("Ａ１", "a1", True),
+        ("مُحَمَّد", "محمد", True),
+        ("schön", "schon", False),
     ],
 )
 def test_phrase_key_folds_setting_but_not_words(first, second, same):

@@ -36,6 +36,72 @@ def test_fillers_alone_leave_nothing_under_english():
     assert text.normalize("Uh, hmm.", "english") == ""
 
 
+@pytest.mark.parametrize("normalizer", text.NORMALIZERS)
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ("wait ... on", "wait on"),
+        ("hello….", "hello"),
+        ("on . . . off", "on off"),
+        ("on .. off....", "on off"),
+        ("on – off — up -- down", "on off up down"),
+        ("on—off", "on off"),
+        ("“ on ” ' off '", "on off"),
+        ("don’t", "don't"),
+        ("\ufeffon o\u200bff", "on off"),
+        ("hos\u00adpital\u00a0on", "hospital on"),
+        ("Ａ５ ﬁve", "A5 five"),
+        ("cafe\u0301", "café"),
+        ("on 👍 off", "on off"),
+        ("5½ cups", "5 1/2 cups"),
+    ],
+)
+def test_no_normalizer_makes_words_of_typography(normalizer, written, same):
+    def words(value):
+        return text.normalize(value, normalizer).strip("., !?'\"")
+
+    assert words(written) == words(same)
+
+
+@pytest.mark.parametrize("normalizer", text.NORMALIZERS)
+def test_punctuation_alone_is_no_word(normalizer):
+    for marks in ("...", "….", ". . .", "—", "?!", "“ ”", "%", "👍", "। ،"):
+        assert text.normalize(marks, normalizer) == ""
+
+
+def test_basic_keeps_accents_and_vowel_signs_inside_words():
+    assert text.normalize("schön", "basic") != text.normalize("schon", "basic")
+    assert text.normalize("हिन्दी में।", "basic") == "हिन्दी में"
+    assert text.normalize("İstanbul", "basic") == "istanbul"
+
+
+def test_basic_leaves_out_points_that_writers_leave_out():
+    for written, plain in (("مُحَمَّد", "محمد"), ("שָׁלוֹם", "שלום")):
+        assert text.normalize(written, "basic") == plain
+    joined = text.normalize("می\u200cخواهم", "basic")
+    assert joined == text.normalize("میخواهم", "basic")
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "language", "chosen"),
+    [
+        ("auto", "en", "english"),
+        ("auto", "", "english"),
+        ("auto", "de", "basic"),
+        ("english", "en", "english"),
+        ("basic", "de", "basic"),
+        ("none", "de", "none"),
+    ],
+)
+def test_the_normalizer_follows_the_language(normalizer, language, chosen):
+    assert text.choose(normalizer, language) == chosen
+
+
+def test_english_rules_are_refused_for_other_languages():
+    with pytest.raises(ValueError, match="schon.*'de'; take `basic`"):
+        text.choose("english", "de")
+
+
 def test_unknown_normalizer_names_the_near_one():
     with pytest.raises(ValueError, match="'englsh'.*mean english"):
         text.normalize("a", "englsh")
