@@ -4,10 +4,13 @@ import dataclasses
 
 import pytest
 
+from lingvo_like import hyperparams
 from lingvo_like.base_models import conformer_ctc
-from params import conformer
+from params import bases, conformer, registry
 from tasks.asr import base_loading
+from tasks.asr.training import program
 from tests import tiny
+from tests.lingvo_like.base_models.whisper import whisper_bases
 
 VALUES = conformer.Tiny().base
 
@@ -55,3 +58,41 @@ def test_a_vocabulary_is_known_by_what_it_is(tmp_path):
             base_loading.load(
                 changed(vocabulary=vocabulary), str(tmp_path / "base")
             )
+
+
+@pytest.fixture(scope="module")
+def multilingual(tmp_path_factory):
+    """The folder of a small Whisper that knows de, en and fr."""
+    path = tmp_path_factory.mktemp("whisper") / "base"
+    whisper_bases.small(positions=80).save(str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("language", ["", "es"])
+def test_a_whisper_of_no_such_language_is_refused_with_the_list(
+    multilingual, language
+):
+    with pytest.raises(ValueError, match="It knows: de, en, fr"):
+        base_loading.load(bases.Whisper(language=language), multilingual)
+
+
+def test_training_by_the_rules_of_another_language_is_refused_at_once(
+    multilingual, tmp_path
+):
+    def train(*overrides):
+        program.train(
+            "whisper.Stacked",
+            hyperparams.override(registry.get("whisper.Stacked"), overrides),
+            "none.jsonl",
+            str(tmp_path / "run"),
+            base_path=multilingual,
+        )
+
+    with pytest.raises(ValueError, match="base.language=CODE.*de, en, fr"):
+        train()
+    german = "base.language=de"
+    with pytest.raises(ValueError, match="`english` is for English.*'de'"):
+        train(german, "text.normalizer=english")
+    # The normaliser that it chooses suits it: the manifest is looked for.
+    with pytest.raises(FileNotFoundError, match="none.jsonl"):
+        train(german)
