@@ -1,13 +1,16 @@
 """Sealed tensor files: safetensors with checked metadata and a checksum.
 
 A file has one metadata entry, the JSON of a dataclass. Its SHA-256 covers every
-other metadata field and every tensor, so nothing in a file can change
-unnoticed. The library reads tensors; what it does not check is checked here.
+other metadata field and every tensor. The rest of a file says where the tensors
+lie, and has one spelling: no other keys, spaces or padding. So no byte of a
+file can change unnoticed. The library reads tensors; what it does not check is
+checked here.
 """
 
 import contextlib
 import dataclasses
 import hashlib
+import json
 from collections import abc
 from typing import Any, Protocol
 
@@ -20,6 +23,8 @@ from lingvo_like import hyperparams, json_values
 Shapes = abc.Mapping[str, tuple[int, ...]]
 # The names that safetensors has for the dtypes in which values are stored.
 DTYPES = {"float32": "F32", "float16": "F16"}
+# What a header has of each tensor.
+_ENTRY = {"dtype", "shape", "data_offsets"}
 
 
 class Metadata(Protocol):
@@ -89,6 +94,12 @@ class Format:
                 "made for another base model: the fingerprint must be "
                 f"{base_fingerprint}. Received: {metadata.base_fingerprint}."
             )
+        for name, entry in header.items():
+            if set(entry) != _ENTRY:
+                raise ValueError(
+                    f"{name}: the header must have {sorted(_ENTRY)} of a "
+                    f"tensor. Received: {sorted(entry)}."
+                )
         return metadata, header
 
     def _check_lengths(self, data: bytes) -> None:
@@ -121,6 +132,15 @@ class Format:
             isinstance(entry, dict) for entry in header.values()
         ):
             raise ValueError("the header must be a JSON object of objects")
+        written = json.dumps(
+            header, ensure_ascii=False, separators=(",", ":")
+        ).encode(errors="replace")
+        # Tensors begin at a multiple of 8 bytes.
+        if data[8:end] != written + b" " * (-len(written) % 8):
+            raise ValueError(
+                "altered: the header has spaces or escapes that are not "
+                "written to such files"
+            )
         return header
 
     def _metadata(self, entry: dict | None) -> Any:
@@ -141,7 +161,11 @@ class Format:
                     f"the format version must be {self.version}. "
                     f"Received: {version!r}."
                 )
-            return hyperparams.from_dict(self.metadata_class, fields)
+            metadata = hyperparams.from_dict(self.metadata_class, fields)
+            written = json_values.canonical_json(hyperparams.to_dict(metadata))
+            if entry[self.key] != written:
+                raise ValueError("altered: not as it was written")
+            return metadata
         except ValueError as error:
             raise ValueError(f"metadata: {error}") from None
 

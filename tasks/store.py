@@ -11,7 +11,10 @@
 STORE is a folder or a bucket. A Submodel is published for the speaker whom its
 file names. With --gate it has to be better than the base: in a results.json of
 `tasks.evaluate --test_manifest=dev.jsonl`, the whole interval of the change of
-the speaker's word error rate must lie below zero. A speaker or file that is
+the speaker's word error rate must lie below zero. A Submodel of which nothing
+was learned is refused, and so is one for another base model than that which
+serves, and one of a speaker who was erased; flags allow each. rollback goes to
+what served before the current version was published. A speaker or file that is
 refused is one line on stderr; the others go on, and the exit status is 1.
 """
 
@@ -32,8 +35,19 @@ _SPEAKER = flags.DEFINE_string(
 _GATE = flags.DEFINE_string(
     "gate", "", "publish: results.json on dev speech that has to show a gain."
 )
+_CHANGE_BASE = flags.DEFINE_bool(
+    "change_base",
+    False,
+    "publish: also where the Submodel that serves is of another base model.",
+)
+_AGAIN = flags.DEFINE_bool(
+    "again", False, "publish: also speakers who were erased."
+)
+_FORCE = flags.DEFINE_bool(
+    "force", False, "publish: also Submodels of which nothing was learned."
+)
 _NUMBER = flags.DEFINE_integer(
-    "number", None, "rollback: to this version, not to the one before."
+    "number", None, "rollback: to this version, not to what served before."
 )
 _REASON = flags.DEFINE_string("reason", "", "erase: why, for the audit log.")
 _REMOVE_LEFTOVERS = flags.DEFINE_bool(
@@ -47,7 +61,13 @@ COMMANDS = {
     "publish": (
         True,
         lambda act, paths: act.publish(
-            paths, _MODEL_DIR.value, _SPEAKER.value, _GATE.value
+            paths,
+            _MODEL_DIR.value,
+            _SPEAKER.value,
+            _GATE.value,
+            change_base=_CHANGE_BASE.value,
+            again=_AGAIN.value,
+            force=_FORCE.value,
         ),
     ),
     "list": (False, lambda act, _: act.list()),

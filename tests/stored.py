@@ -15,15 +15,19 @@ LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "ab" * 32
 
 
-def data(value=0.0, speaker="F01"):
-    """The bytes of a Submodel whose values are all `value`."""
+def data(value=0.0, speaker="F01", base_fingerprint=FINGERPRINT, **fields):
+    """The bytes of a Submodel whose values are all `value`.
+
+    The other fields are those of `submodel_file.create`.
+    """
     vector = np.full(LAYOUT.num_values, value, np.float32)
     return submodel_file.to_bytes(
         submodel_file.create(
             LAYOUT,
             LAYOUT.unpack(vector),
-            base_fingerprint=FINGERPRINT,
+            base_fingerprint=base_fingerprint,
             speaker=speaker,
+            **fields,
         )
     )
 

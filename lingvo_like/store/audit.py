@@ -1,11 +1,24 @@
 """The audit log of a Submodel store: erasures and rollbacks."""
 
 import contextlib
+import errno
 import json
 import secrets
 from collections import abc
 
+from lingvo_like import json_values
 from lingvo_like.store import filesystem, layout, records
+
+# Two lines of the longest reason are 26 KB.
+RESERVE_BYTES = 1 << 16
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ERASE = "erase"
+# Of what was cut, in the line that says so.
+_MAX_SHOWN = 200
+
+
+class UnloggedError(OSError):
+    """An erasure is done, and the audit log has no line that says so."""
 
 
 @contextlib.contextmanager
@@ -16,16 +29,111 @@ def logged(
 
     If the process is killed, only the first line is there.
     """
-    fields = {"id": secrets.token_hex(8), "event": event, **fields}
-
-    def append(state):
-        line = {"at": records.now(), "state": state, **fields}
-        tree.append(layout.AUDIT, (json.dumps(line) + "\n").encode())
-
-    append("begun")
+    fields = _event(event, fields)
+    _append(tree, fields, "begun")
     try:
         yield
     except BaseException:
-        append("failed")
+        with contextlib.suppress(OSError):
+            _append(tree, fields, "failed")
         raise
-    append("done")
+    _append(tree, fields, "done")
+
+
+@contextlib.contextmanager
+def erasing(tree: filesystem.Files, fields: dict) -> abc.Iterator[None]:
+    """As `logged`, for an erasure, which a full disk must not stop.
+
+    The reserve gives the lines their room. If that was used before, the data
+    goes without a first line, and the last line has the room of the data.
+
+    Raises:
+        UnloggedError: the data is gone, and there is no room for a line.
+    """
+    fields = _event(_ERASE, fields)
+    _append_from_reserve(tree, fields, "begun")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _append(tree, fields, "failed")
+        raise
+    if not _append_from_reserve(tree, fields, "done"):
+        raise UnloggedError(
+            errno.ENOSPC,
+            "everything is erased, but the audit log has no room for the line "
+            f"that says so; add it: {_line(fields, 'done').decode().strip()}",
+            tree.full(layout.AUDIT),
+        )
+    with contextlib.suppress(OSError):
+        keep_room(tree)
+
+
+def keep_room(tree: filesystem.Files) -> None:
+    """Keeps room for the lines of an erasure, should the disk be full then."""
+    tree.reserve(layout.AUDIT_RESERVE, RESERVE_BYTES)
+
+
+def erasure(tree: filesystem.Files, tenant: str, speaker: str) -> dict | None:
+    """The last line about an erasure of a speaker; None if there is none."""
+    # Most lines are about others, and parsing takes long.
+    name = json.dumps(speaker).encode()
+    for line in reversed(tree.lines(layout.AUDIT)):
+        if name not in line:
+            continue
+        with contextlib.suppress(ValueError):
+            fields = parse(line)
+            if (_ERASE, tenant, speaker) == tuple(
+                fields.get(key) for key in ("event", "tenant", "speaker")
+            ):
+                return fields
+    return None
+
+
+def parse(line: bytes) -> dict:
+    """The fields of a line; a ValueError if it is damaged."""
+    fields = json_values.strict_json(line.decode())
+    if not isinstance(fields, dict):
+        raise ValueError("not an object")
+    return fields
+
+
+def mend(tree: filesystem.Files) -> None:
+    """Cuts a half-written line that a killed writer left, and says so."""
+    _say_what_was_cut(tree, tree.append(layout.AUDIT, b""))
+
+
+def _event(event, fields):
+    return {"id": secrets.token_hex(8), "event": event, **fields}
+
+
+def _line(fields, state):
+    line = {"at": records.now(), "state": state, **fields}
+    return (json.dumps(line) + "\n").encode()
+
+
+def _append(tree, fields, state):
+    torn = tree.append(layout.AUDIT, _line(fields, state))
+    _say_what_was_cut(tree, torn)
+
+
+def _append_from_reserve(tree, fields, state):
+    """Whether there was room for the line."""
+    for _ in range(2):
+        try:
+            _append(tree, fields, state)
+            return True
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+        tree.remove(layout.AUDIT_RESERVE)
+    return False
+
+
+def _say_what_was_cut(tree, torn):
+    if not torn:
+        return
+    shown = torn[:_MAX_SHOWN].decode(errors="replace")
+    # What was cut had never been there as a whole: no reason to fail.
+    with contextlib.suppress(OSError):
+        tree.append(layout.AUDIT, _line(_event("mend", {"cut": shown}), "done"))

@@ -21,6 +21,9 @@ from lingvo_like import files
 
 LOCK_SECONDS = 60.0
 _LOCK_POLL_SECONDS = 0.005
+_MAX_LINES_BYTES = 1 << 40
+# How far from its end a file is searched for the last line break.
+_TAIL_BYTES = 1 << 16
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
@@ -60,16 +63,26 @@ class LocalFiles:
             raise OSError(errno.EINVAL, "not a regular file", self.full(path))
         files.write_atomically(self.full(path), data)
 
-    def append(self, path: str, line: bytes) -> None:
-        """Appends a line whole or not at all, beside other writers."""
+    def append(self, path: str, line: bytes) -> bytes:
+        """Appends a line whole or not at all, beside other writers.
+
+        A half-written line at the end, which a killed writer left, is cut.
+
+        Args:
+            line: with its line break; empty to cut only.
+
+        Returns:
+            what was cut.
+        """
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         with (
             self._opened(path, flags) as descriptor,
             _locked(descriptor, fcntl.LOCK_EX),
         ):
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                line = b"\n" + line
+            torn = _torn_line(descriptor)
+            size = os.fstat(descriptor).st_size - len(torn)
+            if torn:
+                os.ftruncate(descriptor, size)
             try:
                 if os.write(descriptor, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -77,6 +90,27 @@ class LocalFiles:
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
+        return torn
+
+    def lines(self, path: str) -> list[bytes]:
+        """The lines that were appended, without those half-written."""
+        try:
+            return self.read(path, _MAX_LINES_BYTES).split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+
+    def reserve(self, path: str, num_bytes: int) -> None:
+        """Takes room on the disk by a file, which gives it back when removed.
+
+        A writer that is killed here leaves a shorter file, which the next one
+        makes longer.
+        """
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        with self._opened(path, flags) as descriptor:
+            missing = num_bytes - os.fstat(descriptor).st_size
+            # Not zeros: some file systems keep no room for those.
+            while missing > 0:
+                missing -= os.write(descriptor, os.urandom(missing))
 
     def list(self, path: str) -> list[str]:
         """Sorted names in a folder; none if there is no folder."""
@@ -203,6 +237,7 @@ class RemoteFiles:
 
     def __init__(self, root: str):
         self.root = root.rstrip("/")
+        self._lines: dict[str, bytes] = {}
 
     def full(self, path: str) -> str:
         return f"{self.root}/{path}" if path else self.root
@@ -216,12 +251,27 @@ class RemoteFiles:
     def write(self, path: str, data: bytes) -> None:
         files.write_atomically(self.full(path), data)
 
-    def append(self, path: str, line: bytes) -> None:
+    def append(self, path: str, line: bytes) -> bytes:
         folder = posixpath.splitext(path)[0]
         self.make_folder(folder)
         # The order of the names is the order in time.
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
-        self.write(f"{folder}/{name}", line)
+        if line:
+            self.write(f"{folder}/{name}", line)
+        return b""
+
+    def lines(self, path: str) -> list[bytes]:
+        folder = posixpath.splitext(path)[0]
+        names = [name for name in self.list(folder) if name.endswith(".json")]
+        for name in names:
+            # They never change.
+            if name not in self._lines:
+                self._lines[name] = self.read(f"{folder}/{name}", _TAIL_BYTES)
+        return [self._lines[name] for name in names]
+
+    def reserve(self, path: str, num_bytes: int) -> None:
+        """Does nothing: a bucket is never full."""
+        del path, num_bytes
 
     def list(self, path: str) -> list[str]:
         with self._naming(path):
@@ -276,6 +326,15 @@ def open_root(root: str | os.PathLike) -> Files:
     if not root:
         raise ValueError("the store's folder is empty; name one")
     return (RemoteFiles if "://" in root else LocalFiles)(root)
+
+
+def _torn_line(descriptor):
+    """What follows the last line break of an open file."""
+    size, tail = os.fstat(descriptor).st_size, b""
+    while len(tail) < size and b"\n" not in tail:
+        start = max(0, size - len(tail) - _TAIL_BYTES)
+        tail = os.pread(descriptor, size - len(tail) - start, start) + tail
+    return tail.rpartition(b"\n")[2]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
     store.json                    marks the folder as a store, with its format
     audit.jsonl                   who erased or rolled back whom, when and why;
                                   in a bucket audit/, an object for each line
+    audit.reserve                 keeps room for lines of it on a full disk
     tenants/TENANT/AB/.lock       held by the writer of any of AB's speakers
     tenants/TENANT/AB/SPEAKER/    everything about one speaker
         current.json              the pointer to the version that serves
@@ -25,12 +26,14 @@ from lingvo_like.submodel import file as submodel_file
 MARKER = "store.json"
 AUDIT = "audit.jsonl"
 AUDIT_FOLDER = "audit"
+AUDIT_RESERVE = "audit.reserve"
 TENANTS = "tenants"
 POINTER = "current.json"
 LOCK = ".lock"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9a-f]{2}")
+_VERSION = re.compile(r"([1-9]\d{0,17})-([0-9a-f]{12})")
 _RECORD = re.compile(r"v(\d{6,})-([0-9a-f]{12})\.json")
 
 
@@ -54,6 +57,12 @@ def lock_path(folder: str) -> str:
 
 def pointer_path(folder: str) -> str:
     return f"{folder}/{POINTER}"
+
+
+def record_name(version: str) -> str:
+    """The name of a version's record; "" if this is no name of a version."""
+    found = _VERSION.fullmatch(version)
+    return f"v{int(found[1]):06d}-{found[2]}.json" if found else ""
 
 
 def parse_record(name: str) -> tuple[int, str] | None:

@@ -1,20 +1,55 @@
-"""The records of a Submodel store: its marker, versions and pointers."""
+"""The records of a Submodel store: its marker, versions and pointers.
+
+Each version's record holds the SHA-256 of the record that was published before
+it, and the pointer that of the latest. So no record can change, or go missing,
+unnoticed.
+"""
 
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
+from collections import abc
 
 from lingvo_like import files, hyperparams, json_values
 from lingvo_like.store import filesystem, ids, layout, quality_gate
-from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import (
+    file as submodel_file,
+    metadata as submodel_metadata,
+)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MAX_BYTES = 1 << 16
 
 
 class DamagedStoreError(OSError):
     """A file of the store is not what was written; `verify` finds them all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Seal:
+    """The name of a version, and the SHA-256 of its record's bytes."""
+
+    name: str
+    sha256: str
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not layout.record_name(self.name):
+            raise ValueError(
+                f"`name` must be that of a version. Received: {self.name!r}."
+            )
+        if not isinstance(self.sha256, str) or not layout.is_digest(
+            self.sha256
+        ):
+            raise ValueError(
+                "`sha256` must be 64 hexadecimal digits. "
+                f"Received: {self.sha256!r}."
+            )
+
+    @property
+    def number(self) -> int:
+        return int(self.name.partition("-")[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +61,12 @@ class Version:
         number: from 1.
         sha256: of the file's bytes.
         published_at: UTC in ISO 8601.
+        source: the path that its file was published from, or "".
         gate: the evidence that it passed, if any.
+        replaced: the version that served when this one was published; a
+            rollback goes there. None if there was none.
+        follows: the version that was published before; None for the first. It
+            is another than `replaced` after a rollback.
     """
 
     tenant: str
@@ -36,12 +76,15 @@ class Version:
     num_bytes: int
     base_fingerprint: str
     published_at: str
+    source: str = ""
     gate: quality_gate.Gate | None = None
+    replaced: Seal | None = None
+    follows: Seal | None = None
 
     def __post_init__(self):
         ids.check_id("tenant", self.tenant)
         ids.check_id("speaker", self.speaker)
-        for name in ("sha256", "base_fingerprint", "published_at"):
+        for name in ("sha256", "base_fingerprint", "published_at", "source"):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise ValueError(
@@ -58,6 +101,13 @@ class Version:
                 raise ValueError(
                     f"`{name}` must be a positive integer. Received: {value!r}."
                 )
+        for name in ("replaced", "follows"):
+            seal = getattr(self, name)
+            if seal is not None and seal.number >= self.number:
+                raise ValueError(
+                    f"`{name}` must be before version {self.number}. "
+                    f"Received: {seal.name!r}."
+                )
 
     @property
     def name(self) -> str:
@@ -70,11 +120,30 @@ class Version:
 
     @property
     def record_path(self) -> str:
-        return f"{self.folder}/v{self.number:06d}-{self.sha256[:12]}.json"
+        return f"{self.folder}/{layout.record_name(self.name)}"
 
     @property
     def blob_path(self) -> str:
         return f"{self.folder}/{self.sha256}{submodel_file.SUFFIX}"
+
+    @property
+    def seal(self) -> Seal:
+        return Seal(self.name, hashlib.sha256(to_json(self)).hexdigest())
+
+    def check(self, metadata: submodel_metadata.Metadata) -> None:
+        """Holds the record against the metadata of the Submodel's file.
+
+        Raises:
+            ValueError: they contradict each other.
+        """
+        if self.base_fingerprint != metadata.base_fingerprint:
+            raise ValueError(
+                "the record's `base_fingerprint` must be the file's, "
+                f"{metadata.base_fingerprint}. Received: "
+                f"{self.base_fingerprint}."
+            )
+        if self.gate is not None:
+            self.gate.check(metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,18 +152,18 @@ class Pointer:
 
     Attributes:
         version: the current one, whole, so that one read resolves it.
-        latest: the highest number that was published. A writer that was killed
-            may have left a record with a higher one.
+        latest: the last one that was published. A writer that was killed may
+            have left a record with a higher number.
     """
 
     version: Version
-    latest: int
+    latest: Seal
 
     def __post_init__(self):
-        if type(self.latest) is not int or self.latest < self.version.number:
+        if self.latest.number < self.version.number:
             raise ValueError(
-                f"`latest` must be at least {self.version.number}. "
-                f"Received: {self.latest}."
+                f"`latest` must be at least version {self.version.number}. "
+                f"Received: {self.latest.name!r}."
             )
 
 
@@ -113,34 +182,74 @@ def to_json(record: Version | Pointer) -> bytes:
         raise ValueError(
             f"a version's record must have at most {_MAX_BYTES} bytes. "
             f"Received: {len(data)}. Its base fingerprint or the gate's source "
-            "is too long."
+            "or the source's path is too long."
         )
     return data
 
 
-def read_version(tree: filesystem.Files, path: str) -> Version:
+def read_version(
+    tree: filesystem.Files, path: str, seal: Seal | None = None
+) -> Version:
     """Reads the record of a version.
 
+    Args:
+        seal: what another record says of this one, if that is known.
+
     Raises:
-        FileNotFoundError: it is not there.
-        DamagedStoreError: it is damaged, or belongs elsewhere.
+        FileNotFoundError: it is not there, and there is no seal.
+        DamagedStoreError: it is damaged, altered, missing, or belongs
+            elsewhere.
     """
+    try:
+        data = tree.read(path, _MAX_BYTES)
+    except FileNotFoundError:
+        if seal is None:
+            raise
+        raise DamagedStoreError(
+            f"{path}: missing: restore the record"
+        ) from None
     with _damaged(path):
-        version = _version(_fields(tree, path))
+        version = _version(_fields(data))
         _check_folder(version, path)
         if version.record_path != path:
             raise ValueError("the record of another version")
+        found = hashlib.sha256(data).hexdigest()
+        if seal is not None and found != seal.sha256:
+            raise ValueError(
+                f"altered: the SHA-256 must be {seal.sha256}. "
+                f"Received: {found}."
+            )
     return version
+
+
+def published(
+    tree: filesystem.Files, pointer: Pointer
+) -> abc.Iterator[Version]:
+    """Yields all versions from the latest to the first, as records have them.
+
+    Each record is checked against what the one after it says of it.
+
+    Raises:
+        DamagedStoreError: a record is missing, damaged or altered.
+    """
+    seal: Seal | None = pointer.latest
+    while seal is not None:
+        name = layout.record_name(seal.name)
+        path = f"{pointer.version.folder}/{name}"
+        version = read_version(tree, path, seal)
+        yield version
+        seal = version.follows
 
 
 def read_pointer(tree: filesystem.Files, folder: str) -> Pointer:
     """Reads the pointer in a speaker's folder; raises as `read_version`."""
     path = layout.pointer_path(folder)
+    data = tree.read(path, _MAX_BYTES)
     with _damaged(path):
-        fields = _fields(tree, path)
+        fields = _fields(data)
         version = _version(fields.pop("version"))
         _check_folder(version, path)
-        return Pointer(version, **fields)
+        return Pointer(version, Seal(**fields.pop("latest")), **fields)
 
 
 def write_marker(tree: filesystem.Files) -> None:
@@ -195,8 +304,8 @@ def _damaged(path):
         raise DamagedStoreError(f"{path}: damaged: {error}") from None
 
 
-def _fields(tree, path):
-    fields = json_values.strict_json(tree.read(path, _MAX_BYTES).decode())
+def _fields(data):
+    fields = json_values.strict_json(data.decode())
     _check_object(fields)
     version = fields.pop("format_version", None)
     if version != FORMAT_VERSION:
@@ -210,10 +319,15 @@ def _fields(tree, path):
 def _version(fields):
     _check_object(fields)
     # By hand: every resolve does this, and `hyperparams` takes 150 us.
-    gate = fields.get("gate")
-    if gate is not None:
-        gate = hyperparams.from_dict(quality_gate.Gate, gate)
-    return Version(**{**fields, "gate": gate})
+    values = dict(fields)
+    if fields.get("gate") is not None:
+        values["gate"] = hyperparams.from_dict(
+            quality_gate.Gate, fields["gate"]
+        )
+    for name in ("replaced", "follows"):
+        if fields.get(name) is not None:
+            values[name] = Seal(**fields[name])
+    return Version(**values)
 
 
 def _check_object(fields):

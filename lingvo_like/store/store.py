@@ -57,6 +57,18 @@ class UnknownSubmodelError(LookupError):
     """Nothing is published under that name, or it was erased."""
 
 
+class RefusedError(ValueError):
+    """The store does not take this Submodel unless it is told to.
+
+    Attributes:
+        option: the argument of `publish` that tells it to.
+    """
+
+    def __init__(self, message: str, option: str):
+        super().__init__(message)
+        self.option = option
+
+
 class SubmodelStore:
     """A store of Submodels; several threads may share one.
 
@@ -91,8 +103,31 @@ class SubmodelStore:
         self._open_or_make()
         files.try_writing(self.root)
 
+    def check_publish(
+        self, tenant: str, speaker: str, base_fingerprint: str
+    ) -> None:
+        """Checks that `publish` will take a speaker, before long work.
+
+        Raises:
+            RefusedError: as `publish` would.
+        """
+        self._open()
+        current = None
+        with contextlib.suppress(UnknownSubmodelError):
+            current = self.resolve(tenant, speaker)
+        self._check_base(speaker, base_fingerprint, current)
+        self._check_erased(tenant, speaker, current)
+
     def publish(
-        self, data: bytes, tenant: str, speaker: str, gate: Gate | None = None
+        self,
+        data: bytes,
+        tenant: str,
+        speaker: str,
+        gate: Gate | None = None,
+        *,
+        source: str = "",
+        change_base: bool = False,
+        again: bool = False,
     ) -> Version:
         """Makes a Submodel the current version of a speaker.
 
@@ -103,10 +138,16 @@ class SubmodelStore:
             data: bytes of a Submodel's file.
             speaker: the id that requests will name.
             gate: evidence that has to pass, if any.
+            source: the path of that file, for whoever erases the speaker.
+            change_base: whether it may be for another base model than the
+                Submodel that serves.
+            again: whether the speaker may have been erased.
 
         Raises:
             SubmodelError: the bytes are not a whole Submodel.
             GateError: the gate rejects it.
+            RefusedError: the base model is another one, or the speaker was
+                erased.
             OSError: it cannot be written; the current version stays.
         """
         folder = layout.speaker_folder(tenant, speaker)
@@ -122,13 +163,15 @@ class SubmodelStore:
             num_bytes=len(data),
             base_fingerprint=metadata.base_fingerprint,
             published_at=records.now(),
+            source=source,
             gate=gate,
         )
+        records.to_json(version)  # Nothing is made if it is too long.
         self._open_or_make()
         self._tree.make_folder(folder.rpartition("/")[0])
         with self._lock(folder):
             try:
-                return self._publish(version, data)
+                return self._publish(version, data, change_base, again)
             except BaseException:
                 with contextlib.suppress(OSError):
                     self._sweep(folder)
@@ -169,7 +212,7 @@ class SubmodelStore:
         found = []
         for name in self._tree.list(folder):
             record = layout.parse_record(name)
-            if record and record[0] <= pointer.latest:
+            if record and record[0] <= pointer.latest.number:
                 # It may be erased just now.
                 with contextlib.suppress(FileNotFoundError):
                     path = f"{folder}/{name}"
@@ -206,23 +249,28 @@ class SubmodelStore:
         """Makes another version the current one, and returns it.
 
         Args:
-            number: of the version; None for the one before the current one.
+            number: of the version; None for the one that served when the
+                current one was published.
             by: who does it, for the audit log.
 
         Raises:
             UnknownSubmodelError: there is no such version.
-            DamagedStoreError: its file is missing or altered; nothing changed.
+            DamagedStoreError: its record or file is missing or altered;
+                nothing changed.
         """
         # Resolved first: a speaker with no Submodel has no lock.
         folder = self.resolve(tenant, speaker).folder
         with self._lock(folder):
             pointer = self._pointer(tenant, speaker)
             current = pointer.version
-            version = _chosen(self.versions(tenant, speaker), current, number)
+            version = self._chosen(pointer, number)
             try:
-                self.read(version)
-            except UnknownSubmodelError as error:
-                raise DamagedStoreError(str(error)) from None
+                metadata = submodel_file.load(self.read(version)).metadata
+                version.check(metadata)
+            except (UnknownSubmodelError, ValueError) as error:
+                raise DamagedStoreError(
+                    f"version {version.name} of {speaker!r}: {error}"
+                ) from None
             fields = {"tenant": tenant, "speaker": speaker, "by": by}
             fields |= {"from": current.name, "to": version.name}
             with audit.logged(self._tree, "rollback", fields):
@@ -257,7 +305,7 @@ class SubmodelStore:
             count = len(self._numbers(folder))
             fields = {"tenant": tenant, "speaker": speaker, "by": by}
             fields |= {"reason": reason, "num_versions": count}
-            with audit.logged(self._tree, "erase", fields):
+            with audit.erasing(self._tree, fields):
                 self._remove(folder)
         return count
 
@@ -279,6 +327,7 @@ class SubmodelStore:
         except FileNotFoundError:
             records.write_marker(self._tree)
             self.check()
+        audit.keep_room(self._tree)
 
     def _lock(self, folder):
         return self._tree.lock(layout.lock_path(folder))
@@ -293,13 +342,36 @@ class SubmodelStore:
             self.check()
             raise _unknown(tenant, speaker) from None
 
-    def _publish(self, version, data):
+    def _check_base(self, speaker, base_fingerprint, current):
+        if current and current.base_fingerprint != base_fingerprint:
+            raise RefusedError(
+                f"{speaker!r} is served by version {current.name} for the base "
+                f"model {current.base_fingerprint[:12]}; this Submodel is for "
+                f"{base_fingerprint[:12]}, and servers of the other would "
+                "answer with errors",
+                "change_base",
+            )
+
+    def _check_erased(self, tenant, speaker, current):
+        erasure = current or audit.erasure(self._tree, tenant, speaker)
+        if isinstance(erasure, dict):
+            raise RefusedError(
+                f"{speaker!r} was erased at {erasure.get('at')} "
+                f"({str(erasure.get('reason'))[:200]})",
+                "again",
+            )
+
+    def _publish(self, version, data, change_base, again):
         """With the lock: the new current version, or the same one again."""
         folder = version.folder
-        latest, current = 0, None
+        latest, current = None, None
         with contextlib.suppress(UnknownSubmodelError):
             pointer = self._pointer(version.tenant, version.speaker)
             latest, current = pointer.latest, pointer.version
+        if not change_base:
+            self._check_base(version.speaker, version.base_fingerprint, current)
+        if not again:
+            self._check_erased(version.tenant, version.speaker, current)
         self._sweep(folder)
         self._tree.make_folder(folder)
         try:
@@ -314,13 +386,40 @@ class SubmodelStore:
                 self._record(current)
             return current
         # In a bucket leftovers stay, and keep their numbers.
-        number = 1 + max([latest, *self._numbers(folder)])
-        version = dataclasses.replace(version, number=number)
+        numbers = self._numbers(folder)
+        number = 1 + max([latest.number if latest else 0, *numbers])
+        version = dataclasses.replace(
+            version,
+            number=number,
+            replaced=current.seal if current else None,
+            follows=latest,
+        )
         self._record(version)
-        self._point_to(version, number)
+        self._point_to(version, version.seal)
         if not self._tree.has_locks:
             self._check_not_erased(version)
         return version
+
+    def _chosen(self, pointer, number):
+        """The version that a rollback goes to, its record checked."""
+        current = pointer.version
+        if number is None:
+            if current.replaced is None:
+                raise UnknownSubmodelError(
+                    f"{current.speaker!r} has no version before {current.name}"
+                )
+            name = layout.record_name(current.replaced.name)
+            path = f"{current.folder}/{name}"
+            return records.read_version(self._tree, path, current.replaced)
+        numbers = []
+        for version in records.published(self._tree, pointer):
+            if version.number == number:
+                return version
+            numbers.append(version.number)
+        raise UnknownSubmodelError(
+            f"{current.speaker!r} has no version {number}. It has "
+            f"{', '.join(map(str, numbers[19::-1]))}."
+        )
 
     def _record(self, version):
         self._tree.write(version.record_path, records.to_json(version))
@@ -352,7 +451,9 @@ class SubmodelStore:
     def _remove(self, folder):
         for _ in range(_ERASE_ROUNDS):
             # The pointer first, so that nobody resolves to a missing file.
-            self._tree.remove(layout.pointer_path(folder))
+            pointer = layout.pointer_path(folder)
+            if self._tree.kind(pointer) != "folder":
+                self._tree.remove(pointer)
             self._tree.remove_tree(folder)
             if not self._tree.list(folder):
                 return
@@ -360,24 +461,6 @@ class SubmodelStore:
             f"{self._tree.full(folder)}: others publish for this speaker all "
             "the time; stop them, and erase again"
         )
-
-
-def _chosen(versions, current, number):
-    """The version that a rollback goes to."""
-    if number is None:
-        earlier = [v for v in versions if v.number < current.number]
-        if not earlier:
-            raise UnknownSubmodelError(
-                f"{current.speaker!r} has no version before {current.name}"
-            )
-        return earlier[-1]
-    found = [v for v in versions if v.number == number]
-    if not found:
-        raise UnknownSubmodelError(
-            f"{current.speaker!r} has no version {number}. It has "
-            f"{', '.join(str(v.number) for v in versions[-20:])}."
-        )
-    return found[-1]
 
 
 def _unknown(tenant, speaker):

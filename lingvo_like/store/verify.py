@@ -1,12 +1,11 @@
 """Walks a Submodel store, names its problems, and removes leftovers."""
 
-import contextlib
 import dataclasses
 import hashlib
 from collections import abc
 
-from lingvo_like import files, json_values
-from lingvo_like.store import filesystem, layout, records
+from lingvo_like import files
+from lingvo_like.store import audit, filesystem, layout, records
 from lingvo_like.submodel import file as submodel_file
 
 
@@ -68,6 +67,7 @@ def walk(
         layout.MARKER: "file",
         layout.AUDIT: "file",
         layout.AUDIT_FOLDER: "folder",
+        layout.AUDIT_RESERVE: "file",
         layout.TENANTS: "folder",
     }
     for name in tree.list(""):
@@ -80,21 +80,25 @@ def walk(
         elif tree.kind(name) != kinds[name]:
             yield Problem(name, f"must be a {kinds[name]}, and no link")
         elif name == layout.AUDIT:
-            yield from _audit(tree)
+            yield from _audit(tree, remove_leftovers)
     levels = (layout.is_digest, layout.is_prefix, layout.is_digest)
     yield from _below(tree, layout.TENANTS, levels, remove_leftovers)
 
 
-def _audit(tree):
-    lines = tree.read(layout.AUDIT, 1 << 40).split(b"\n")
+def _audit(tree, remove_leftovers):
+    # While nobody is writing a line.
+    with tree.lock(layout.AUDIT, shared=True):
+        *lines, torn = tree.read(layout.AUDIT, 1 << 40).split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            if line and not isinstance(
-                json_values.strict_json(line.decode()), dict
-            ):
-                raise ValueError("not an object")
+            if line:
+                audit.parse(line)
         except ValueError as error:
             yield Problem(layout.AUDIT, f"line {number} is damaged: {error}")
+    if torn:
+        if remove_leftovers:
+            audit.mend(tree)
+        yield _leftover(layout.AUDIT, remove_leftovers, "half a line, ")
 
 
 def _below(tree, folder, levels, remove_leftovers):
@@ -146,7 +150,7 @@ def _speaker_problems(tree, folder):
     if not names:
         yield _leftover(folder)
         return
-    leftovers = []
+    leftovers, pointer = [], None
     try:
         pointer = _pointer(tree, folder, names)
         leftovers = _leftovers(names, pointer)
@@ -155,55 +159,100 @@ def _speaker_problems(tree, folder):
             layout.pointer_path(folder),
             f"{_reason(error)}; restore the file, or erase the speaker",
         )
-    else:
-        if pointer:
-            yield from _pointer_problems(tree, pointer.version)
     yield from (_leftover(f"{folder}/{name}") for name in leftovers)
-    kept = sorted(set(names) - set(leftovers))
-    sizes = {}
-    for name in kept:
-        path = f"{folder}/{name}"
-        kind = tree.kind(path)
-        if kind == "file" and layout.is_blob(name):
-            data = tree.read(path, submodel_file.MAX_FILE_BYTES)
-            sizes[path] = len(data)
-            found = hashlib.sha256(data).hexdigest()
-            if not name.startswith(found):
-                yield Problem(
-                    path, f"altered: its SHA-256 is {found}; restore the file"
-                )
-        elif kind != "file" or not (
-            layout.parse_record(name) or name == layout.POINTER
-        ):
-            yield Problem(path, _stray(kind))
-    for name in filter(layout.parse_record, kept):
-        yield from _version_problems(tree, f"{folder}/{name}", sizes)
+    kept = set(names) - set(leftovers)
+    contents = {}
+    for name in sorted(kept):
+        yield from _file_problems(tree, f"{folder}/{name}", contents)
+    found = set(filter(layout.parse_record, kept))
+    seals, is_whole, lost = {}, False, set()
+    if pointer:
+        yield from _pointer_problems(tree, pointer.version)
+        seals, is_whole = _seals(tree, pointer)
+        # That of the current version is a problem of the pointer.
+        lost = set(seals) - found - {layout.record_name(pointer.version.name)}
+    for name in sorted(found | lost):
+        path, seal = f"{folder}/{name}", seals.get(name)
+        # In a bucket two may publish at once: one record has no successor.
+        if seal is None and is_whole and tree.has_locks:
+            yield Problem(path, "stray: no other record names it")
+        else:
+            yield from _version_problems(tree, path, contents, seal)
+
+
+def _file_problems(tree, path, contents):
+    """Whether a file is what its name says.
+
+    Args:
+        contents: gets bytes and metadata of each Submodel's file by its path;
+            the metadata is None if the file is altered.
+    """
+    name, kind = path.rpartition("/")[2], tree.kind(path)
+    if kind != "file" or not (
+        layout.is_blob(name)
+        or layout.parse_record(name)
+        or name == layout.POINTER
+    ):
+        yield Problem(path, _stray(kind))
+    elif layout.is_blob(name):
+        data = tree.read(path, submodel_file.MAX_FILE_BYTES)
+        contents[path] = len(data), None
+        found = hashlib.sha256(data).hexdigest()
+        if not name.startswith(found):
+            yield Problem(
+                path, f"altered: its SHA-256 is {found}; restore the file"
+            )
+            return
+        try:
+            contents[path] = len(data), submodel_file.load(data).metadata
+        except submodel_file.SubmodelError as error:
+            yield Problem(path, f"{error}; restore the file")
 
 
 def _pointer_problems(tree, version):
     """Whether the pointer repeats the record that it points to."""
     path = layout.pointer_path(version.folder)
-    # A damaged record is a problem of its own.
-    with contextlib.suppress(records.DamagedStoreError):
-        try:
-            record = records.read_version(tree, version.record_path)
-        except FileNotFoundError:
-            message = f"points to version {version.name}, which is not there"
-            yield Problem(path, message)
-            return
+    try:
+        record = records.read_version(tree, version.record_path)
+    except FileNotFoundError:
+        yield Problem(
+            path,
+            f"points to version {version.name}, which is not there; publish "
+            "its file again",
+        )
+    except OSError:
+        pass  # A damaged record is a problem of its own.
+    else:
         if record != version:
             message = f"differs from the record of version {version.name}"
             yield Problem(path, message)
 
 
-def _version_problems(tree, path, sizes):
-    """Whether a record is whole and its file is there, of the right size."""
+def _seals(tree, pointer):
+    """What each record's successor says of it, by the record's name.
+
+    Returns:
+        dict of `Seal`s, and whether the chain of records is whole.
+    """
+    seals = {layout.record_name(pointer.latest.name): pointer.latest}
     try:
-        version = records.read_version(tree, path)
+        for version in records.published(tree, pointer):
+            if version.follows:
+                name = layout.record_name(version.follows.name)
+                seals[name] = version.follows
+    except OSError:
+        return seals, False
+    return seals, True
+
+
+def _version_problems(tree, path, contents, seal):
+    """Whether a record is whole and says of its file what is true."""
+    try:
+        version = records.read_version(tree, path, seal)
     except OSError as error:
-        yield Problem(path, _reason(error))
+        yield Problem(path, _reason(error).removeprefix(f"{path}: "))
         return
-    num_bytes = sizes.get(version.blob_path)
+    num_bytes, metadata = contents.get(version.blob_path, (None, None))
     if num_bytes is None:
         yield Problem(
             version.blob_path,
@@ -213,6 +262,11 @@ def _version_problems(tree, path, sizes):
     elif num_bytes != version.num_bytes:
         message = f"must have {version.num_bytes} bytes. Received: {num_bytes}."
         yield Problem(version.blob_path, message)
+    if metadata is not None:
+        try:
+            version.check(metadata)
+        except ValueError as error:
+            yield Problem(path, f"contradicts its file: {error}")
 
 
 def _pointer(tree, folder, names):
@@ -231,14 +285,18 @@ def _leftovers(names, pointer):
     latest, kept = 0, set()
     if pointer:
         # Its file serves, even if its record was lost.
-        latest, kept = pointer.latest, {pointer.version.sha256[:12]}
+        latest = pointer.latest.number
+        kept = {pointer.version.sha256[:12]}
     kept |= {each[1] for each in found.values() if each and each[0] <= latest}
+    numbers = {each[0] for each in found.values() if each}
+    # Somebody may restore a record that was lost, which needs its file.
+    is_any_lost = not numbers.issuperset(range(1, latest + 1))
     return [
         name
         for name, record in found.items()
         if name.startswith(files.TEMPORARY_PREFIX)
         or (record and record[0] > latest)
-        or (layout.is_blob(name) and name[:12] not in kept)
+        or (layout.is_blob(name) and name[:12] not in kept and not is_any_lost)
     ]
 
 
@@ -246,8 +304,8 @@ def _named(tree, folder, is_name):
     return [f"{folder}/{n}" for n in tree.list(folder) if is_name(n)]
 
 
-def _leftover(path, is_removed=False):
-    message = "left by a writer that was killed"
+def _leftover(path, is_removed=False, what=""):
+    message = f"{what}left by a writer that was killed"
     return Problem(path, message, is_leftover=True, is_removed=is_removed)
 
 

@@ -149,16 +149,12 @@ def load(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview,
     base_fingerprint: str | None = None,
     layout: submodel_layout.Layout | None = None,
-    is_sealed: bool = False,
 ) -> Submodel:
     """Reads a Submodel.
 
     Args:
         source: a path, local or `gs://`, or a file's bytes.
         base_fingerprint, layout: those that it must have, if given.
-        is_sealed: whether a store's own SHA-256 of the file has shown that the
-            bytes are as they were written; the checksum within is then not
-            computed.
 
     Raises:
         SubmodelError: the file cannot be read, is cut off, altered or of
@@ -179,8 +175,7 @@ def load(
         tensors = tensor_file.read_tensors(
             data, header, metadata.tensor_shapes, metadata.dtype
         )
-        if not is_sealed:
-            tensor_file.check_seal(metadata, tensors)
+        tensor_file.check_seal(metadata, tensors)
         return Submodel(tensors, metadata)
 
 

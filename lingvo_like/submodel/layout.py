@@ -88,6 +88,13 @@ class Layout:
             for name in self.kind.weight_shapes
         }
 
+    def is_identity(self, tensors: tensor_types.TensorsByName) -> bool:
+        """Whether a Submodel with these tensors is the base model."""
+        return all(
+            self.kind.is_identity(self.weights_at(block, tensors))
+            for block in self.blocks
+        )
+
     def unpack(self, vectors: Tensor) -> dict[str, Tensor]:
         """Splits packed Submodels into tensors by name, exactly.
 

@@ -1,7 +1,8 @@
-"""Turns what `tasks.evaluate` measured into evidence for the store's gate."""
+"""Evidence that a Submodel is worth publishing, for the store's gate."""
 
 from lingvo_like import files, hyperparams, json_values
 from lingvo_like.store import quality_gate
+from lingvo_like.submodel import file as submodel_file
 
 _MAX_BYTES = 1 << 30
 # Names in a speaker's row of results.json, and in `Gate`.
@@ -12,6 +13,26 @@ _FIGURES = (
     "submodel_word_error_rate",
     "change_points",
 )
+
+
+def check_learned(submodel: submodel_file.Submodel) -> None:
+    """Refuses a Submodel of which nothing was learned.
+
+    Raises:
+        GateError: no update has changed it, or it is the base model.
+    """
+    training = submodel.metadata.training
+    # What an enrolment made without updates comes out of a trained space.
+    if training.get("step") == 0 and not training.get("mode"):
+        raise quality_gate.GateError(
+            "nothing was learned: no update made it better on dev speech, and "
+            "its file has the weights of step 0; --force publishes it"
+        )
+    if submodel.layout.is_identity(submodel.tensors):
+        raise quality_gate.GateError(
+            "nothing was learned: with these weights it is the base model; "
+            "--force publishes it"
+        )
 
 
 class Results:

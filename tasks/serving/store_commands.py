@@ -3,6 +3,7 @@
 import dataclasses
 import getpass
 import json
+import os
 import posixpath
 import socket
 import sys
@@ -41,7 +42,15 @@ class StoreCommands:
         self._as_json = as_json
 
     def publish(
-        self, paths: list[str], model_dir: str, speaker: str, gate: str
+        self,
+        paths: list[str],
+        model_dir: str = "",
+        speaker: str = "",
+        gate: str = "",
+        *,
+        change_base: bool = False,
+        again: bool = False,
+        force: bool = False,
     ) -> str | None:
         """Publishes Submodel files.
 
@@ -49,6 +58,8 @@ class StoreCommands:
             model_dir: of a run, whose Submodels are published too, or empty.
             speaker: the id to publish for; empty for the one in the file.
             gate: path of a results.json whose figures have to pass, or empty.
+            change_base, again: see `SubmodelStore.publish`.
+            force: whether to take Submodels of which nothing was learned.
         """
         if model_dir:
             paths = paths + _files_of_run(model_dir)
@@ -64,14 +75,30 @@ class StoreCommands:
             except OSError as error:
                 # An OSError would stop the others.
                 raise ValueError(error.strerror) from None
-            named = submodel_file.load(data).metadata.speaker
+            submodel = submodel_file.load(data)
+            if not force:
+                gate_evidence.check_learned(submodel)
+            named = submodel.metadata.speaker
             evidence = results.gate(named) if results else None
             owner = speaker or named
             try:
                 before = self._store.resolve(self._tenant, owner)
             except (submodel_store.UnknownSubmodelError, FileNotFoundError):
                 before = None
-            version = self._store.publish(data, self._tenant, owner, evidence)
+            try:
+                version = self._store.publish(
+                    data,
+                    self._tenant,
+                    owner,
+                    evidence,
+                    source=path if "://" in path else os.path.abspath(path),
+                    change_base=change_base,
+                    again=again,
+                )
+            except submodel_store.RefusedError as error:
+                raise ValueError(
+                    f"{error}; to publish it all the same, add --{error.option}"
+                ) from None
             state = "unchanged" if version == before else "published"
             self._print(f"{state} {owner} {version.name}", version, state=state)
 

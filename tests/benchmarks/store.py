@@ -190,7 +190,7 @@ def fill(root, count):
             **{**vars(first), "speaker": f"speaker{number}"}
         )
         os.makedirs(os.path.join(root, version.folder))
-        pointer = records.Pointer(version, 1)
+        pointer = records.Pointer(version, version.seal)
         for path, written in (
             (version.blob_path, data),
             (version.record_path, records.to_json(version)),

@@ -306,7 +306,8 @@ def _made_up_file(names, fields, values):
         name: np.full(2, value, np.float32)
         for name, value in zip(names, values, strict=False)
     }
-    return safetensors.numpy.save(tensors, {"submodel": json.dumps(fields)})
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return safetensors.numpy.save(tensors, {"submodel": text})
 
 
 _MADE_UP = {

@@ -78,10 +78,10 @@ def store(tmp_path):
     return submodel_store.SubmodelStore(tmp_path / "store")
 
 
-def write(folder, speaker, value=0.0):
+def write(folder, speaker, value=1.0, **fields):
     folder.mkdir(exist_ok=True)
     path = folder / submodel_file.file_name(speaker)
-    path.write_bytes(stored.data(value, speaker))
+    path.write_bytes(stored.data(value, speaker, **fields))
     return path
 
 
@@ -135,11 +135,11 @@ def test_one_file_may_be_published_under_another_id(run, store, tmp_path):
 
 
 def test_the_gate_lets_the_better_ones_through(run, store, tmp_path):
-    paths = [write(tmp_path, speaker) for speaker in ("F01", "F02", "F03")]
+    paths = [write(tmp_path, each, 0.0) for each in ("F01", "F02", "F03")]
     results = gates.results(
         tmp_path, {"F01": [(False, True)] * 9, "F02": [(True, True)] * 9}
     )
-    done = run("publish", *paths, f"--gate={results}")
+    done = run("publish", *paths, f"--gate={results}", "--force")
     assert done.code == 1
     assert "word error rate 0.0 % of the base, 0.0 % of" in done.errors[0]
     assert "+0.0 to +0.0, which must lie below 0 (9 utt" in done.errors[0]
@@ -147,6 +147,56 @@ def test_the_gate_lets_the_better_ones_through(run, store, tmp_path):
     assert stored.speakers(store, "clinic") == ["F01"]
     shown = run("show", "F01").out
     assert "the change of -60.0 points has the 95 % interval" in shown
+
+
+def test_what_breaks_a_live_user_is_refused_unless_allowed(
+    run, store, tmp_path
+):
+    first = run("publish", write(tmp_path, "F01"))
+    assert first.code == 0
+    path = write(tmp_path, "F01", 2.0, base_fingerprint="cd" * 32)
+    done = run("publish", path)
+    assert done.code == 1
+    assert done.errors[0].endswith("add --change_base")
+    assert store.resolve("clinic", "F01").number == 1
+    assert run("publish", path, "--change_base").code == 0
+    assert store.resolve("clinic", "F01").base_fingerprint == "cd" * 32
+
+
+def test_what_learned_nothing_is_refused_unless_forced(run, store, tmp_path):
+    identity = write(tmp_path, "F01", 0.0)
+    untrained = write(tmp_path, "F02", 1.0, training={"step": 0})
+    # Out of a trained space, no update is needed.
+    enrolled = {"step": 0, "mode": "zero_shot"}
+    paths = [
+        identity,
+        untrained,
+        write(tmp_path, "F03", 1.0, training=enrolled),
+    ]
+    done = run("publish", *paths)
+    assert done.code == 1
+    assert "with these weights it is the base model" in done.errors[0]
+    assert "the weights of step 0; --force" in done.errors[1]
+    assert stored.speakers(store, "clinic") == ["F03"]
+    assert run("publish", *paths, "--force").code == 0
+    assert stored.speakers(store, "clinic") == ["F01", "F02", "F03"]
+
+
+def test_who_was_erased_is_published_again_only_when_asked(
+    run, store, tmp_path
+):
+    path = write(tmp_path, "F01")
+    run("publish", path)
+    run("erase", "F01", "--reason=withdrew")
+    done = run("publish", path)
+    assert done.code == 1
+    assert "was erased at 2" in done.errors[0]
+    assert done.errors[0].endswith(
+        "(withdrew); to publish it all the same, add --again"
+    )
+    assert stored.speakers(store, "clinic") == []
+    assert run("publish", path, "--again").code == 0
+    assert store.resolve("clinic", "F01").source == str(path)
 
 
 def test_list_is_a_table_and_json_is_a_line_each(run, store):

@@ -11,6 +11,7 @@ import functools
 import math
 from typing import TypeAlias
 
+import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
@@ -64,6 +65,12 @@ class Adapter:
         scale is that of He et al. 2015 (arXiv 1502.01852) for ReLU.
         """
         return {"down_kernel": math.sqrt(2.0 / self.model_dim)}
+
+    def is_identity(self, weights: tensor_types.TensorsByName) -> bool:
+        """Whether an adapter with these weights changes nothing."""
+        return not np.any(weights["up_kernel"]) and not np.any(
+            weights["up_bias"]
+        )
 
     def apply(
         self,

@@ -7,6 +7,7 @@ OUTPUT_DIR/enrolment.jsonl  a line for each speaker of the last call
 import contextlib
 import dataclasses
 import json
+import os
 import posixpath
 import time
 from collections import abc
@@ -73,7 +74,7 @@ class Destination:
         folder = posixpath.join(self.directory, "submodels")
         model_directory.check_writable(folder, "the output folder")
         if self.store:
-            submodel_store.SubmodelStore(self.store).prepare()
+            self._check_store(space, speakers)
         # A killed process left these, but a running one may be writing others.
         long_ago = 1e9 * (time.time() - _ABANDONED_SECONDS)
         for name in tf.io.gfile.listdir(folder):
@@ -83,6 +84,24 @@ class Destination:
                 with contextlib.suppress(tf.errors.NotFoundError):
                     if tf.io.gfile.stat(path).mtime_nsec < long_ago:
                         tf.io.gfile.remove(path)
+
+    def _check_store(self, space, speakers):
+        store = submodel_store.SubmodelStore(self.store)
+        store.prepare()
+        refused = []
+        for speaker in speakers:
+            try:
+                store.check_publish(
+                    self.tenant, speaker, space.metadata.base_fingerprint
+                )
+            except submodel_store.RefusedError as error:
+                refused.append(f"{error} (--{error.option})")
+        if refused:
+            raise ValueError(
+                f"the store refuses {recordings.first_names(refused)}. Enrol "
+                "without --publish, and publish the files by tasks.store with "
+                "the flag named."
+            )
 
     def _check_free(self, space, speakers):
         taken = []
@@ -123,7 +142,10 @@ class Destination:
         # Published first, so that a file here means a published Submodel.
         if self.store:
             version = submodel_store.SubmodelStore(self.store).publish(
-                submodel_file.to_bytes(made), self.tenant, enrolled.speaker
+                submodel_file.to_bytes(made),
+                self.tenant,
+                enrolled.speaker,
+                source=path if "://" in path else os.path.abspath(path),
             )
         try:
             submodel_file.save(path, made)

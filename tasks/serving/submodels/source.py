@@ -44,12 +44,8 @@ class StoreSource:
         Raises:
             ValueError: it is not a whole Submodel, or not one for this export.
         """
-        # The store has checked the SHA-256: `is_sealed`.
         loaded = submodel_file.load(
-            data,
-            description.base_fingerprint,
-            description.layout,
-            is_sealed=True,
+            data, description.base_fingerprint, description.layout
         )
         weight = loaded.metadata.residual_weight
         if weight != description.residual_weight:

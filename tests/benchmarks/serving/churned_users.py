@@ -126,7 +126,8 @@ class ChurnedUsers:
             speaker, self._draw.randrange(self._variants)
         ]
         version = self._switch(
-            speaker, lambda: self.store.publish(data, users.TENANT, speaker)
+            speaker,
+            lambda: self.store.publish(data, users.TENANT, speaker, again=True),
         )
         self.vectors[version.sha256[:12]] = packed
         self.changes["publish"] += 1

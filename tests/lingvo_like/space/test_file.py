@@ -177,7 +177,14 @@ def rewritten(path, change_tensors=None, change_metadata=None):
     if change_metadata:
         change_metadata(fields)
     path.write_bytes(
-        safetensors.numpy.save(tensors, {"space": json.dumps(fields)})
+        safetensors.numpy.save(
+            tensors,
+            {
+                "space": json.dumps(
+                    fields, sort_keys=True, separators=(",", ":")
+                )
+            },
+        )
     )
 
 

@@ -4,8 +4,9 @@ Children are forked: they share nothing with each other but the store.
 """
 
 import collections
+import contextlib
+import errno
 import fcntl
-import json
 import os
 import pathlib
 import signal
@@ -170,7 +171,7 @@ def test_an_erase_killed_at_any_step_leaves_all_or_nobody(store):
                 outcomes.add("unknown")
             check_whole(store)
         for value in range(2):
-            store.publish(stored.data(value), "t", "F01")
+            store.publish(stored.data(value), "t", "F01", again=True)
         assert check_whole(store) == []
     assert outcomes == {"still there", "unknown"}
     assert stored.speakers(store, "t") == ["other"]
@@ -234,7 +235,9 @@ def test_a_publish_beside_an_erase_is_whole_or_gone(store, tmp_path):
 
     def publish(value):
         for turn in range(10):
-            store.publish(stored.data(10 * value + turn), "t", "F01")
+            store.publish(
+                stored.data(10 * value + turn), "t", "F01", again=True
+            )
 
     def erase():
         is_last = False
@@ -270,14 +273,74 @@ def test_a_publish_beside_an_erase_is_whole_or_gone(store, tmp_path):
     assert erased + left == 20
 
 
-def test_a_line_torn_by_a_kill_does_not_spoil_the_next_one(store):
-    store.publish(stored.data(0), "t", "F01")
-    path = pathlib.Path(store.root, "audit.jsonl")
-    path.write_text('{"at": "2')
+@pytest.mark.parametrize("num_bytes", [1, 1 << 17])
+def test_a_line_torn_by_a_kill_is_cut_and_said(store, num_bytes):
+    for speaker in ("F01", "F02"):
+        store.publish(stored.data(0), "t", speaker)
     store.erase("t", "F01", "asked")
-    torn, *lines = path.read_text().splitlines()
-    assert torn == '{"at": "2'
-    assert [json.loads(line)["state"] for line in lines] == ["begun", "done"]
+
+    def erase():
+        # On a full disk a part is written; then comes the kill.
+        real = os.write
+
+        def write(descriptor, data):
+            real(descriptor, b"{" * num_bytes)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        os.write = write
+        store.erase("t", "F02", "asked")
+
+    assert wait(fork(erase)) == -signal.SIGKILL
+    assert [p.is_leftover for p in store.verify()] == [True]
+    assert store.resolve("t", "F02").number == 1
+    store.erase("t", "F02", "asked")
+    lines = stored.audit_log(store)
+    assert [(line["event"], line["state"]) for line in lines] == [
+        ("erase", "begun"),
+        ("erase", "done"),
+        ("erase", "begun"),
+        ("mend", "done"),
+        ("erase", "done"),
+    ]
+    assert set(lines[3]["cut"]) == {"{"}
+    assert list(store.verify()) == []
+
+
+def test_an_erase_killed_at_any_step_on_a_full_disk_goes_on(store):
+    """What was begun can be ended, with a line for it, after every kill."""
+
+    def erase(_):
+        real = os.write
+        room = []
+
+        def write(descriptor, data):
+            if not room:
+                real(descriptor, data[:5])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(descriptor, data)
+
+        os.write = write
+        real_unlink = os.unlink
+
+        def unlink(name, **kwargs):
+            real_unlink(name, **kwargs)
+            room.append(name)
+
+        os.unlink = unlink
+        store.erase("t", "F01", "asked")
+
+    for number in killed_at_every_step(erase):
+        if number:
+            check_whole(store)
+            with contextlib.suppress(submodel_store.UnknownSubmodelError):
+                store.erase("t", "F01", "asked")
+            assert check_whole(store) == []
+            lines = stored.audit_log(store)
+            assert [x for x in lines if x["event"] == "erase"]
+        store.publish(stored.data(1), "t", "F01", again=True)
+    assert check_whole(store) == []
+    events = {(x["event"], x["state"]) for x in stored.audit_log(store)}
+    assert events >= {("erase", "begun"), ("erase", "done"), ("mend", "done")}
 
 
 def test_the_lock_of_a_killed_writer_is_free(store):

@@ -192,7 +192,89 @@ def test_a_version_after_a_rollback_gets_a_new_number(store):
         store.publish(stored.data(value), "t", "F01")
     store.rollback("t", "F01")
     assert store.publish(stored.data(5), "t", "F01").number == 3
+    assert store.rollback("t", "F01").number == 1
+
+
+def test_a_rollback_goes_to_what_was_served_before(store):
+    first = store.publish(stored.data(1), "t", "F01")
+    store.publish(stored.data(2), "t", "F01")
+    assert store.rollback("t", "F01") == first
+    third = store.publish(stored.data(3), "t", "F01")
+    # The second was withdrawn, and stays so.
+    assert store.rollback("t", "F01") == first
+    with pytest.raises(
+        submodel_store.UnknownSubmodelError, match="no version before 1-"
+    ):
+        store.rollback("t", "F01")
+    assert store.rollback("t", "F01", 3) == third
+    assert store.rollback("t", "F01") == first
+    # Unless somebody asks for it.
+    assert store.rollback("t", "F01", 2).number == 2
+    fourth = store.publish(stored.data(4), "t", "F01")
     assert store.rollback("t", "F01").number == 2
+    assert store.publish(stored.data(5), "t", "F01").number == 5
+    assert store.rollback("t", "F01", 4) == fourth
+    assert store.rollback("t", "F01").number == 2
+    assert store.rollback("t", "F01") == first
+    assert list(store.verify()) == []
+
+
+def test_another_base_model_has_to_be_asked_for(store):
+    first = store.publish(stored.data(1), "t", "F01")
+    other = stored.data(2, base_fingerprint="cd" * 32)
+    for act in (
+        lambda: store.publish(other, "t", "F01"),
+        lambda: store.check_publish("t", "F01", "cd" * 32),
+    ):
+        with pytest.raises(
+            submodel_store.RefusedError,
+            match="version 1-.* base model abababababab; .* cdcdcdcdcdcd",
+        ) as caught:
+            act()
+        assert caught.value.option == "change_base"
+    assert store.resolve("t", "F01") == first
+    store.check_publish("t", "F01", first.base_fingerprint)
+    assert store.publish(other, "t", "F01", change_base=True).number == 2
+    # Back again is a change too, and a rollback is not asked.
+    with pytest.raises(submodel_store.RefusedError):
+        store.publish(stored.data(3), "t", "F01")
+    assert store.rollback("t", "F01") == first
+
+
+def test_who_was_erased_is_published_only_when_asked_for_again(store):
+    for speaker in ("F01", "F011", "F02"):
+        store.publish(stored.data(1), "t", speaker)
+    store.erase("t", "F01", "withdrew")
+    for act in (
+        lambda: store.publish(stored.data(1), "t", "F01"),
+        lambda: store.check_publish("t", "F01", stored.FINGERPRINT),
+    ):
+        with pytest.raises(
+            submodel_store.RefusedError, match="erased at 2.*withdrew"
+        ) as caught:
+            act()
+        assert caught.value.option == "again"
+    assert stored.speakers(store, "t") == ["F011", "F02"]
+    assert list(store.verify()) == []
+    # Nobody else is asked, nor is the same id of another tenant.
+    store.publish(stored.data(2), "t", "F011")
+    store.publish(stored.data(1), "u", "F01")
+    assert store.publish(stored.data(1), "t", "F01", again=True).number == 1
+    assert store.publish(stored.data(2), "t", "F01").number == 2
+    store.erase("t", "F01", "once more")
+    with pytest.raises(submodel_store.RefusedError, match="once more"):
+        submodel_store.SubmodelStore(store.root).publish(
+            stored.data(1), "t", "F01"
+        )
+
+
+def test_the_path_of_a_published_file_is_kept(store):
+    version = store.publish(stored.data(1), "t", "F01", source="runs/F01.x")
+    assert store.resolve("t", "F01") == version
+    assert store.versions("t", "F01")[0].source == "runs/F01.x"
+    with pytest.raises(ValueError, match="the source's path is too long"):
+        store.publish(stored.data(2), "t", "F01", source="x" * (1 << 16))
+    assert store.versions("t", "F01") == [version]
 
 
 def test_there_is_no_rolling_back_to_what_is_not_there(local):
@@ -226,14 +308,16 @@ def test_erasing_leaves_nothing_but_lines_in_the_audit_log(local):
         with pytest.raises(unknown):
             act()
     left = [p for p in pathlib.Path(local.root).rglob("*") if p.is_file()]
-    assert {p.name for p in left} == {"store.json", "audit.jsonl", ".lock"}
+    names = {"store.json", "audit.jsonl", "audit.reserve", ".lock"}
+    assert {p.name for p in left} == names
     begun, done = stored.audit_log(local)
     assert begun["id"] == done["id"]
     assert (begun["state"], done["state"]) == ("begun", "done")
     assert done["reason"] == "asked by \u00e9 \n"
     assert (done["by"], done["speaker"]) == ("ann", "F01")
     assert done["num_versions"] == 3
-    assert local.publish(stored.data(1), "t", "F01").number == 1
+    again = local.publish(stored.data(1), "t", "F01", again=True)
+    assert again.number == 1
 
 
 def test_erasing_takes_nothing_from_others_with_the_same_bytes(store):
@@ -321,7 +405,7 @@ def test_a_folder_of_something_else_is_not_made_a_store(local):
 @pytest.mark.parametrize(
     "text, error, message",
     [
-        ('{"format_version": 2}', ValueError, "must be 1. Received: 2"),
+        ('{"format_version": 1}', ValueError, "must be 2. Received: 1"),
         ("[]", OSError, "damaged"),
         ("", OSError, "damaged"),
     ],

@@ -84,8 +84,8 @@ PROBLEMS = {
             )
             for path in (v.record_path, pointer_of(v))
         ],
-        lambda v: v.blob_path,
-        "must have 7 bytes. Received: ",
+        lambda v: v.record_path,
+        "altered: the SHA-256 must be",
     ),
     "a record under another number": (
         lambda store, v: path_of(store, v.record_path).rename(
@@ -134,8 +134,8 @@ PROBLEMS = {
         lambda v: v.folder.rpartition("/")[0] + "/" + "0" * 64,
         "the speaker of another folder",
     ),
-    "a torn line of the audit log": (
-        lambda store, v: path_of(store, "audit.jsonl").write_text('{"at": '),
+    "a damaged line of the audit log": (
+        lambda store, v: path_of(store, "audit.jsonl").write_text('{"at": \n'),
         lambda v: "audit.jsonl",
         "line 1 is damaged",
     ),
@@ -208,6 +208,25 @@ def test_leftovers_are_named_and_removed_when_asked(store):
     assert contents == {
         (v.tenant, v.speaker, v.name): store.read(v) for v in store.current()
     }
+
+
+def test_half_a_line_of_the_audit_log_is_a_leftover_and_cut(store):
+    store.erase("t", "F01", "asked")
+    before = stored.audit_log(store)
+    path = path_of(store, "audit.jsonl")
+    half = b'{"at": "2026", "reason": "\xc3'
+    path.write_bytes(path.read_bytes() + half)
+    (problem,) = store.verify()
+    assert (problem.path, problem.is_leftover) == ("audit.jsonl", True)
+    assert problem.message == "half a line, left by a writer that was killed"
+    assert path.read_bytes().endswith(half)
+    (problem,) = store.verify(remove_leftovers=True)
+    assert problem.is_removed
+    *lines, said = stored.audit_log(store)
+    assert lines == before
+    assert (said["event"], said["state"]) == ("mend", "done")
+    assert said["cut"] == '{"at": "2026", "reason": "\ufffd'
+    assert list(store.verify()) == []
 
 
 def test_leftovers_are_never_versions(store):

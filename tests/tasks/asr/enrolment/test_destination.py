@@ -11,7 +11,7 @@ from lingvo_like import files
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.enrolment import destination as destination_lib, results
-from tests import tiny
+from tests import stored, tiny
 from tests.tasks.asr.enrolment import enrolments
 
 
@@ -86,6 +86,23 @@ def test_a_taken_id_is_refused_and_stays_as_it_is(space, tmp_path, taken_by):
         second.check(space, ["new", speaker])
     assert files.read(path) == before
     assert not os.path.exists(second.path("new"))
+
+
+@pytest.mark.parametrize("option", ["again", "change_base"])
+def test_what_the_store_refuses_is_said_before_any_work(
+    space, tmp_path, option
+):
+    store = submodel_store.SubmodelStore(tmp_path / "store")
+    if option == "again":
+        store.publish(stored.data(1), "clinic", "ann")
+        store.erase("clinic", "ann", "withdrew")
+    else:
+        store.publish(stored.data(1), "clinic", "ann")
+    destination = destination_lib.Destination(
+        str(tmp_path / "out"), store.root, "clinic", replace=True
+    )
+    with pytest.raises(ValueError, match=rf"refuses 'ann' .*\(--{option}\)"):
+        destination.check(space, ["bo", "ann"])
 
 
 def test_replacing_has_to_be_asked_for(space, tmp_path):
