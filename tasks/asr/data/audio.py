@@ -22,6 +22,8 @@ from tasks.asr.data import decoder, limits, rejections, tfrecord, truncation
 TOO_LONG = "recording is too long"
 HOW_TO_SPLIT = "python -m tasks.split_recordings cuts it at its pauses"
 
+# Of each channel: a small file may hold hundreds of them.
+_MAX_QUEUED_SAMPLES = 1 << 18
 # Enough for the header of a FLAC file.
 _HEADER_BYTES = 1024
 
@@ -87,7 +89,7 @@ def load(
             raise rejections.UnusableError(
                 "zero length", f"duration {duration:g} s"
             )
-        mono = _mono(_stretch(recording, start, stop, max_seconds))
+        mono = _stretch(recording, start, stop, max_seconds)
         limits.check(mono, rate)
     return mono, rate
 
@@ -139,9 +141,9 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
 def _stretch(
     recording: decoder.Recording, start: int, stop: float, max_seconds: float
 ) -> np.ndarray:
-    """Samples `start` to `stop` as they are stored: `[channels, samples]`."""
-    # One array for all frames: most of them have a hundredth of a second.
-    queue, first, end = av.AudioFifo(), None, 0
+    """Samples `start` to `stop` as float32 mono: `[samples]`."""
+    # One array for many frames: most of them have a hundredth of a second.
+    queue, parts, first, end = av.AudioFifo(), [], None, 0
     for position, frame in recording.frames(start):
         end = position + frame.samples
         if end > start:
@@ -154,6 +156,8 @@ def _stretch(
                 raise rejections.UnusableError(
                     "audio is damaged", "its format changes within it"
                 ) from None
+            if queue.samples >= _MAX_QUEUED_SAMPLES:
+                parts.append(_mono(_channels(queue)))
         if min(end, stop) - start > max_seconds * recording.sample_rate:
             raise rejections.UnusableError(
                 TOO_LONG, f"over {max_seconds:g} s; {HOW_TO_SPLIT}"
@@ -164,7 +168,10 @@ def _stretch(
         end = recording.end(end)
         _check_stretch(start, stop, end, recording.sample_rate)
     first = first or 0
-    return _channels(queue)[:, max(0, start - first) : min(stop, end) - first]
+    samples = _mono(_channels(queue))
+    if parts:
+        samples = np.concatenate([*parts, samples])
+    return samples[max(0, start - first) : min(stop, end) - first]
 
 
 def _check_stretch(start: int, stop: float, end: int, rate: int) -> None:

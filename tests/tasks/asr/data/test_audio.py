@@ -50,6 +50,24 @@ def test_offset_and_duration_cut_the_same_samples(tmp_path, extension):
     np.testing.assert_allclose(part, whole[4000:12000], atol=1e-6)
 
 
+def test_channels_do_not_pile_up_in_memory(tmp_path, monkeypatch):
+    path = tmp_path / "wide.wav"
+    noise = np.random.default_rng(0).uniform(-1, 1, (16000, 8))
+    soundfile.write(path, (1e4 * noise).astype("int16"), 8000)
+    to_mono, held = audio._mono, []
+
+    def noted(samples):
+        held.append(samples.shape)
+        return to_mono(samples)
+
+    monkeypatch.setattr(audio, "_mono", noted)
+    monkeypatch.setattr(audio, "_MAX_QUEUED_SAMPLES", 2000)
+    mono, _ = audio.load(str(path), offset=0.5, duration=1.25)
+    assert len(held) > 1 and max(held) < (8, 10_000)
+    wanted = soundfile.read(path, dtype="float32")[0][4000:14000]
+    np.testing.assert_allclose(mono, wanted.mean(axis=1), atol=1e-6)
+
+
 def test_duration_rounded_past_the_end_reads_to_the_end(tmp_path):
     path = str(tmp_path / "a.wav")
     soundfile.write(path, tone(1.0), 16000)
