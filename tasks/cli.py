@@ -41,6 +41,8 @@ _PYTHON_ERROR = re.compile(
     r"\b(\w*Error): (.*?)\nTraceback \(most recent call last\)", re.DOTALL
 )
 
+_STOPPED = "stopped by Ctrl-C"
+
 _DEBUG = flags.DEFINE_bool(
     "debug", False, "Show the whole traceback of an error, for a bug report."
 )
@@ -63,8 +65,8 @@ def run(main: abc.Callable[[list[str]], object]) -> None:
             fail(f"unexpected argument {argv[1]!r}; flags start with --")
         try:
             return main(argv)
-        except KeyboardInterrupt:
-            sys.exit(128 + signal.SIGINT)
+        except KeyboardInterrupt as error:
+            stop(error)
         except Exception as error:
             message = expected_message(error)
             if message is None or _DEBUG.value:
@@ -139,10 +141,30 @@ def fail(message: object) -> NoReturn:
     sys.exit(1)
 
 
-def stop(message: str) -> NoReturn:
-    """Prints one line to stderr and exits with status 143, as SIGTERM does."""
-    print(message, file=sys.stderr)
-    sys.exit(128 + signal.SIGTERM)
+def stop(interrupt: KeyboardInterrupt) -> NoReturn:
+    """Prints one line to stderr and exits as a process that a signal ends.
+
+    Args:
+        interrupt: may have a message and an `exit_status` of its own, as that
+            of a run has which was saved.
+    """
+    # Python's way out waits for threads; another Ctrl-C does not.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    print(str(interrupt) or _STOPPED, file=sys.stderr)
+    sys.exit(getattr(interrupt, "exit_status", 128 + signal.SIGINT))
+
+
+def _stop_outside_of_main(
+    kind: type[BaseException], error: BaseException, trace: Any
+) -> None:
+    """Ctrl-C while a binary is imported, or on its way out, is one line."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(_STOPPED, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _stop_outside_of_main
 
 
 def expected_message(error: Exception) -> str | None:

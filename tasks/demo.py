@@ -99,6 +99,17 @@ def _check_same(output: str, request: dict[str, object]) -> None:
         )
 
 
+def _finished(command):
+    """A command's exit status, once it has ended."""
+    with subprocess.Popen(command) as step:
+        try:
+            return step.wait()
+        except KeyboardInterrupt:
+            # Ctrl-C is for the command too, which may have to save.
+            step.wait()
+            raise
+
+
 def main(_: list[str]) -> None:
     output = _OUTPUT_DIR.value
     os.makedirs(output, exist_ok=True)
@@ -110,7 +121,7 @@ def main(_: list[str]) -> None:
             print(f"{written} is there already: kept")
             continue
         begun = time.monotonic()
-        code = subprocess.run([sys.executable, "-m", *arguments]).returncode
+        code = _finished([sys.executable, "-m", *arguments])
         if code:
             cli.fail(f"the step {title!r} failed; its message is above")
         print(f"   {time.monotonic() - begun:.0f} s", flush=True)

@@ -6,8 +6,9 @@
 Writes one file per speaker to RUN/submodels and, where the experiment learns
 a speaker-embedding space, RUN/space.safetensors to enrol others in. After an
 interruption, the same command continues from the last checkpoint to the same
-result. On SIGTERM, which precedes the loss of a preemptible machine, it saves a
-checkpoint and exits with status 143.
+result. On Ctrl-C, or on SIGTERM, which precedes the loss of a preemptible
+machine, it saves a checkpoint and exits with status 130 or 143. A second Ctrl-C
+ends it at once.
 
 Several GPUs, the chips of a TPU, or the processes that TF_CONFIG names share
 the speakers: each trains its own. With TF_CONFIG, start the same command on
@@ -76,26 +77,20 @@ def main(_: list[str]) -> None:
     cli.require(_MODEL_DIR, _TRAIN_MANIFEST)
     experiment = hyperparams.replace(experiment, setting_flags.given())
     # Late, so that --help and a mistyped name answer at once.
-    from tasks.asr.training import preemption, program as training_program
+    from tasks.asr.training import program as training_program
 
-    try:
-        training_program.train(
-            _EXPERIMENT.value,
-            experiment,
-            _TRAIN_MANIFEST.value,
-            _MODEL_DIR.value,
-            base_path=_BASE.value,
-            dev_manifest=_DEV_MANIFEST.value,
-            speakers=_SPEAKERS.value,
-            space_from=_SPACE_FROM.value,
-            strict=_STRICT.value,
-            replicas=devices.replicas(),
-        )
-    except preemption.Stopped:
-        cli.stop(
-            f"stopped by SIGTERM; the checkpoint in {_MODEL_DIR.value} holds "
-            "everything, and the same command continues from it"
-        )
+    training_program.train(
+        _EXPERIMENT.value,
+        experiment,
+        _TRAIN_MANIFEST.value,
+        _MODEL_DIR.value,
+        base_path=_BASE.value,
+        dev_manifest=_DEV_MANIFEST.value,
+        speakers=_SPEAKERS.value,
+        space_from=_SPACE_FROM.value,
+        strict=_STRICT.value,
+        replicas=devices.replicas(),
+    )
 
 
 if __name__ == "__main__":

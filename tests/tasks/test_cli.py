@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -56,9 +57,30 @@ def test_an_error_of_ours_keeps_its_traceback():
     assert done.stderr.endswith("RuntimeError: ours\n")
 
 
-def test_interrupting_is_no_error():
+def test_interrupting_is_one_line():
     done = run("raise KeyboardInterrupt")
-    assert (done.returncode, done.stderr) == (130, "")
+    assert (done.returncode, done.stderr) == (130, "stopped by Ctrl-C\n")
+    done = run(
+        "error = KeyboardInterrupt('saved in RUN')\n"
+        "error.exit_status = 143\n"
+        "raise error"
+    )
+    assert (done.returncode, done.stderr) == (143, "saved in RUN\n")
+
+
+def test_interrupting_the_imports_of_a_binary_is_one_line_too():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from tasks import cli\nraise KeyboardInterrupt",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == "stopped by Ctrl-C\n"
 
 
 def test_an_error_of_tensorflow_is_one_line_and_new_shapes_are_no_news():

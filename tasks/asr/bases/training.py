@@ -4,6 +4,7 @@ From scratch for a Conformer; from pretrained weights, for one speaker, it is
 the full fine-tuning that Submodels are compared with.
 """
 
+import contextlib
 import time
 from collections import abc
 from typing import Any
@@ -17,7 +18,7 @@ from lingvo_like.base_models import base_model
 from params import bases, schema
 from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import manifest, preparation
-from tasks.asr.training import checkpoint, task
+from tasks.asr.training import checkpoint, preemption, task
 
 CHECKPOINT_SECONDS = 300
 # Of the random streams: one order of the utterances of all speakers.
@@ -82,10 +83,15 @@ class BaseTrainer:
         has now and with empty moments.
 
         Args:
-            checkpoints: folder of checkpoints; empty for none.
+            checkpoints: folder of checkpoints; empty for none. With one, a
+                run that is interrupted saves first.
 
         Returns:
             The step, train_loss and dev_loss of each evaluation.
+
+        Raises:
+            preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
+                everything.
         """
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
@@ -100,33 +106,49 @@ class BaseTrainer:
                 state = {"step": step, "history": history}
                 checkpoint.save(checkpoints, self.state, state)
 
+        notice = preemption.Notice()
+        self._base.trainable = True
+        with notice if checkpoints else contextlib.nullcontext():
+            saved_at = time.monotonic()
+            for step in self._steps(train_data, dev_data, first, history):
+                is_due = step % self._values.eval_every_steps == 0
+                is_late = time.monotonic() - saved_at > CHECKPOINT_SECONDS
+                if is_late or is_due or notice.given:
+                    saved_at = time.monotonic()
+                    save(step)
+                if notice.given:
+                    raise preemption.Stopped(checkpoints, notice.number)
+        save(self._values.num_steps)
+        self._base.trainable = False
+        return history
+
+    def _steps(self, train_data, dev_data, first, history):
+        """Yields the number of each step once it, and its evaluation, is done.
+
+        Args:
+            history: grows by an evaluation's row.
+        """
         planned, loader = self._schedule_and_loader(train_data)
-        steps = range(first, self._values.num_steps)
+        last = self._values.num_steps
         groups = [
             minibatch_schedule.Group(minibatch.bucket, ((0, minibatch),))
-            for minibatch in map(planned.minibatch, steps)
+            for minibatch in map(planned.minibatch, range(first, last))
         ]
-        self._base.trainable = True
-        losses, saved_at = [], time.monotonic()
-        bar = tqdm.tqdm(
+        losses = []
+        with tqdm.tqdm(
             input_pipeline.dataset(loader.batch, groups),
             desc="training the base",
             total=len(groups),
             unit="step",
-        )
-        for index, batch in enumerate(bar, start=first + 1):
-            losses.append(float(self._step(batch)))
-            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
-            is_due = index % self._values.eval_every_steps == 0
-            if is_due or index == self._values.num_steps:
-                history.append(self._evaluation(index, losses, dev_data))
-                losses = []
-            if time.monotonic() - saved_at > CHECKPOINT_SECONDS or is_due:
-                saved_at = time.monotonic()
-                save(index)
-        save(self._values.num_steps)
-        self._base.trainable = False
-        return history
+        ) as bar:
+            for step, batch in enumerate(bar, start=first + 1):
+                losses.append(float(self._step(batch)))
+                mean = f"{np.mean(losses[-20:]):.3f}"
+                bar.set_postfix(loss=mean, refresh=False)
+                if step % self._values.eval_every_steps == 0 or step == last:
+                    history.append(self._evaluation(step, losses, dev_data))
+                    losses = []
+                yield step
 
     def _schedule_and_loader(self, data):
         values, base = self._values, self._base

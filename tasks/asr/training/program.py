@@ -53,7 +53,8 @@ def train(
         ValueError: the request makes no sense, nothing can be trained, or the
             folder has another run.
         OSError: a file cannot be read or written.
-        preemption.Stopped: SIGTERM came; the checkpoint holds everything.
+        preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
+            everything.
     """
     _check_request(experiment, model_dir, speakers, space_from)
     replicas = replicas or replicas_lib.Replicas()

@@ -99,7 +99,8 @@ class Trainer:
         """Trains the selected speakers to their end.
 
         Raises:
-            preemption.Stopped: SIGTERM came; the checkpoint holds everything.
+            preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
+                everything.
         """
         self._saved_at = time.monotonic()
         self._writer = (
@@ -142,12 +143,12 @@ class Trainer:
         """Saves if the chief says it is time, or a process has to stop."""
         elapsed = time.monotonic() - self._saved_at
         is_late = elapsed >= self._values.checkpoint_every_seconds
-        answers = self._processes.gather([self._notice.given, is_late])
-        stops = any(stop for stop, _ in answers)
-        if stops or answers[0][1]:
+        answers = self._processes.gather([self._notice.number, is_late])
+        number = max(number for number, _ in answers)
+        if number or answers[0][1]:
             self.save()
-        if stops:
-            raise preemption.Stopped
+        if number:
+            raise preemption.Stopped(self._directory.path, number)
 
     def _unfinished(self):
         return [

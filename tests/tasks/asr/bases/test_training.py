@@ -1,11 +1,15 @@
 """All the weights of a base model learn, and an interruption is no matter."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
 from params import bases, schema
 from tasks.asr.bases import training as base_training
 from tasks.asr.data import preparation, rejections
+from tasks.asr.training import checkpoint, preemption
 from tests import tiny
 
 
@@ -37,6 +41,23 @@ def weights(trainer):
     return {k: np.array(v) for k, v in trainer.state.items()}
 
 
+def forget(trainer):
+    for variable in trainer.state.values():
+        variable.assign(np.ones(variable.shape))
+
+
+def interrupted_at(call, step):
+    calls = []
+
+    def interrupted(batch):
+        calls.append(0)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(batch)
+
+    return interrupted
+
+
 def test_the_loss_falls_and_a_run_that_was_cut_off_ends_the_same(
     speech, tmp_path, monkeypatch
 ):
@@ -65,8 +86,18 @@ def test_the_loss_falls_and_a_run_that_was_cut_off_ends_the_same(
         with pytest.raises(Cut):
             trainer.run(speech, speech, str(tmp_path))
     # As in a process that begins: the checkpoint alone knows the weights.
-    for variable in trainer.state.values():
-        variable.assign(np.ones(variable.shape))
-    assert trainer.run(speech, speech, str(tmp_path)) == history
+    forget(trainer)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_step", interrupted_at(13 - 8, trainer._step))
+        with pytest.raises(preemption.Stopped, match="continues from it"):
+            trainer.run(speech, speech, str(tmp_path))
+    forget(trainer)
+    saved = checkpoint.restore(str(tmp_path), trainer.state)
+    assert saved["step"] == 13
+    forget(trainer)
+    found = trainer.run(speech, speech, str(tmp_path))
+    # The mean loss is of the steps since the interruption.
+    found[1]["train_loss"] = history[1]["train_loss"]
+    assert found == history
     for name, value in weights(trainer).items():
         np.testing.assert_array_equal(value, last[name], err_msg=name)

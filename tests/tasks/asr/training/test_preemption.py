@@ -1,19 +1,54 @@
-"""SIGTERM is noted while a run is on, and is the system's again after it."""
+"""Signals are noted while a run is on, and are the system's again after it."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+
+import pytest
 
 from tasks.asr.training import preemption
 
 
-def test_a_signal_is_noted_and_does_not_end_the_process():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_noted_and_does_not_end_the_process(number):
+    before = signal.getsignal(number)
     with preemption.Notice() as notice:
         assert not notice.given
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert notice.given
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+    stopped = preemption.Stopped("RUN", notice.number)
+    assert stopped.exit_status == 128 + number
+    assert "RUN holds everything" in str(stopped)
+
+
+WAITING = """
+import sys, time
+from tasks.asr.training import preemption
+with preemption.Notice() as notice:
+    print("ready", flush=True)
+    sys.stdin.read()
+print(notice.number)
+"""
+
+
+def test_the_second_interrupt_ends_the_process_in_the_middle_of_a_step():
+    """Which Python's own handlers would not, before the step has ended."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as run:
+        assert run.stdout.readline() == b"ready\n"
+        run.send_signal(signal.SIGINT)
+        assert run.stderr.readline() == b"\n"
+        assert b"Ctrl-C again" in run.stderr.readline()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+        assert b"ended at once" in run.stderr.read()
 
 
 def test_beside_the_main_thread_nothing_is_taken():

@@ -331,20 +331,22 @@ def interrupt(run, after):
     run.train_step = step
 
 
-def test_sigterm_saves_first_and_the_rest_ends_in_the_same_bytes(
-    base, manifests, whole, tmp_path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first_and_the_rest_ends_in_the_same_bytes(
+    base, manifests, whole, tmp_path, number
 ):
     run = make(base, manifests, tmp_path)
     original = run.train_step
 
     def step(batches):
         if run.state.job_step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return original(batches)
 
     run.train_step = step
-    with pytest.raises(preemption.Stopped):
+    with pytest.raises(preemption.Stopped) as raised:
         run.run()
+    assert raised.value.exit_status == 128 + number
     again = make(base, manifests, tmp_path)
     assert restore(again)
     # Nothing that was done is done again.
