@@ -148,6 +148,11 @@ def is_word(text: str) -> bool:
     return any(unicodedata.category(each)[0] in "LN" for each in text)
 
 
+def is_mark(character: str) -> bool:
+    """Whether this is punctuation."""
+    return unicodedata.category(character)[0] == "P"
+
+
 def is_spoken(character: str) -> bool:
     """Whether people may say a word where this mark is written.
 

@@ -60,6 +60,7 @@ def train(
         train_data = read(
             train_manifest, speed_factors=experiment.augment.speed_factors
         )
+        preparation.remark_on_labels(base, train_manifest, train_data, left_out)
         dev_data = read(dev_manifest) if dev_manifest else {}
         print(left_out.describe(), end="")
         if strict:

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections import abc
 
@@ -97,6 +98,7 @@ def prepare(
                 f"{len(utterances)}, train.min_utterances is {fewest}",
             )
             del train[speaker]
+    remark_on_labels(base, train_manifest, train, left_out)
     dev = {}
     if dev_manifest:
         dev = read(dev_manifest)
@@ -216,6 +218,37 @@ def _tokens(
             f"{utterance.duration:.2f} s for {len(tokens)} tokens",
         )
     return tokens
+
+
+def remark_on_labels(
+    base: base_model.BaseModel,
+    path: str,
+    speakers: BySpeaker,
+    left_out: rejections.Rejections,
+) -> None:
+    """Adds one remark on transcripts that are learnt without their marks.
+
+    Args:
+        path: of their manifest.
+        speakers: from `read_speakers`.
+        left_out: grows.
+    """
+    marks, first, count = set(), None, 0
+    for utterance in itertools.chain(*speakers.values()):
+        text = text_folding.fold(utterance.text)
+        lost = set(text) - set(base.label(text))
+        lost = set(filter(text_folding.is_mark, lost))
+        if lost:
+            count += 1
+            first = first or utterance
+            marks |= lost
+    if first:
+        left_out.remark(
+            path,
+            f"{first.utt_id} first",
+            "transcripts are learnt without marks that the base never writes",
+            f"{count} of them: {' '.join(sorted(marks))}",
+        )
 
 
 def by_slot(

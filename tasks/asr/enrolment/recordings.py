@@ -45,6 +45,7 @@ def read(
         )
     if not train:
         raise ValueError(f"{manifest}: nobody has a usable utterance{more}")
+    preparation.remark_on_labels(base, manifest, train, left_out)
     dev = {}
     if dev_manifest:
         dev = _read(base, dev_manifest, min_seconds, left_out, trim_silence)

@@ -79,8 +79,8 @@ def train(
             strict,
             checks_folder=directory.path,
         )
-        if corpus.left_out and is_chief:
-            print(corpus.left_out.describe(), file=sys.stderr)
+        if is_chief:
+            print(corpus.left_out.describe(), end="", file=sys.stderr)
         selected = _slots(speakers, corpus, train_manifest)
         origin = submodel_files.Origin(
             name,

@@ -24,6 +24,7 @@ class Base:
     max_tokens = 10
 
     seconds = base_model.BaseModel.seconds
+    label = text_tokenizers.Characters().label
     tokenize = text_tokenizers.Characters().tokenize
 
     def fits(self, num_samples, tokens):
@@ -327,6 +328,17 @@ def test_tokens_go_with_their_utterances(folder):
     assert [each.text for each in data.utterances] == ["on", "off", "go"]
     for utterance in data.utterances:
         assert list(utterance.tokens) == list(tokenize(utterance.text))
+
+
+def test_marks_that_are_not_learnt_are_remarked_on_once(folder):
+    assert not prepare(folder).left_out.remarks
+    append(folder, line(text="“On”…"), line(text="don’t, now", utt_id="zed"))
+    corpus = prepare(folder, strict=True)
+    (remark,) = corpus.left_out.remarks
+    assert "without marks that the base never writes" in remark.reason
+    assert remark.utt_id == "odd first"
+    assert remark.detail == '2 of them: " , .'
+    assert remark.reason in corpus.left_out.describe()
 
 
 def test_silence_is_trimmed_where_the_experiment_says_so(folder):
