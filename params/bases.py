@@ -142,6 +142,12 @@ class ContextShortening(settings.Section):
     utterances_per_step: int = settings.value(
         8, "Utterances of an update.", at_least=1
     )
+    max_utterances: int = settings.value(
+        0,
+        "Most utterances to learn from, as many of each speaker as of another; "
+        "0 for all of them.",
+        at_least=0,
+    )
     learning_rate: float = settings.value(
         3e-5, "The highest one, after the warmup.", at_least=0.0
     )

@@ -1,8 +1,11 @@
 """From an experiment's values to a frozen base model."""
 
+import os
+
 from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
-from lingvo_like.base_models.whisper import model as whisper
+from lingvo_like.base_models.whisper import checkpoints, model as whisper
 from params import bases
+from tasks.asr import kept_bases
 
 Values = bases.Whisper | bases.ConformerCtc
 
@@ -13,7 +16,9 @@ def load(
     """Loads the base model of an experiment, frozen.
 
     Args:
-        path: a directory, or for Whisper also the name of a preset.
+        path: a directory, or for Whisper also the name of a preset. Where a
+            short context is wanted of a Whisper of 30 s, the short-context
+            form that is kept of it is loaded.
         compute_dtype: "float32" or "bfloat16"; weights and losses are float32
             in both.
 
@@ -27,7 +32,9 @@ def load(
             "for the Whisper that comes with the tiny-en extra"
         )
     policy = dtype_policy(compute_dtype)
+    check_is_there(path)
     if isinstance(values, bases.Whisper):
+        path = of_context(values, path)
         base = whisper.load(
             path,
             audio_context=values.audio_context,
@@ -41,6 +48,45 @@ def load(
         _check_conformer(values, base, path)
     base.trainable = False
     return base
+
+
+def check_is_there(path: str) -> None:
+    """Raises a ValueError if a path that can only be a folder is none."""
+    is_folder = "://" not in path and not checkpoints.is_name(path)
+    if is_folder and not os.path.exists(path):
+        raise ValueError(
+            f"{path}: the base model is not there. A relative path starts at "
+            f"the folder that the command runs in, {os.getcwd()}; say where "
+            "it is with --base"
+        )
+
+
+def of_context(values: bases.Whisper, path: str) -> str:
+    """The path of the Whisper that an experiment loads, given one.
+
+    Raises:
+        ValueError: it was made for another audio context, and there is no
+            form of it for this one.
+    """
+    is_short = kept_bases.is_short(path)
+    if values.audio_context == "short" and not is_short:
+        kept = kept_bases.find(path, values.language)
+        if not kept:
+            raise ValueError(
+                f"{path} was made for 30 s of audio, and the experiment has "
+                "base.audio_context=short. Name its short-context form, which "
+                "tasks.train makes at its first job and tasks.shorten_context "
+                "from any speech, or take --experiment=whisper.Stacked"
+            )
+        return kept
+    if values.audio_context == "full" and is_short:
+        raise ValueError(
+            f"{path} was made for a short audio context, and the experiment "
+            "has base.audio_context=full. Take "
+            "--experiment=whisper.ShortStacked, or the base that it was made "
+            "from"
+        )
+    return path
 
 
 def dtype_policy(compute_dtype: str) -> str | None:

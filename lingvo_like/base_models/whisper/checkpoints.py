@@ -28,7 +28,28 @@ TOKENIZER_FILE = "tokenizer.json"
 # Written by this project alone, beside the weights.
 RECORD_FILE = "submodels_base.json"
 PACKAGED = "tiny.en"
+# Of the files that a checkpoint may be made of.
+_CONTENT_SUFFIXES = (".bin", ".json", ".safetensors", ".txt", ".h5")
 _PRESET_PREFIXES = ("kaggle://", "hf://", "whisper_")
+PREPROCESSOR_FILE = "preprocessor_config.json"
+_CONVERSION = (
+    "write it as safetensors with transformers: "
+    "WhisperForConditionalGeneration.from_pretrained(FOLDER{})"
+    ".save_pretrained(OUT), and copy tokenizer.json there"
+)
+# Files of weights that are not read, and what to do.
+_OTHER_WEIGHTS = {
+    "adapter_config.json": "adapters of PEFT, whose model is elsewhere; "
+    "merge_and_unload() and save_pretrained(OUT) write both as one",
+    "pytorch_model.bin": "a pickle, which can run any program; "
+    + _CONVERSION.format(""),
+    "pytorch_model.bin.index.json": "pickles, which can run any program; "
+    + _CONVERSION.format(""),
+    "tf_model.h5": "weights of TensorFlow classes; "
+    + _CONVERSION.format(", from_tf=True"),
+    "flax_model.msgpack": "weights of Flax classes; "
+    + _CONVERSION.format(", from_flax=True"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +92,11 @@ def read(path: str, language: str = "") -> Checkpoint:
         return _read_huggingface(path, language)
     if holds(CTRANSLATE2_FILE):
         return _read_ctranslate2(path, language)
+    for name, advice in _OTHER_WEIGHTS.items():
+        if holds(name):
+            raise ValueError(
+                f"{path}: no {SAFETENSORS_FILE} there. It has {name}: {advice}"
+            )
     if holds(CONFIG_FILE) or path.startswith(_PRESET_PREFIXES):
         return _read_preset(path, language)
     raise ValueError(
@@ -79,6 +105,62 @@ def read(path: str, language: str = "") -> Checkpoint:
         f"{SAFETENSORS_FILE} (Hugging Face), a KerasHub preset such as "
         f"whisper_tiny_en, or {PACKAGED}"
     )
+
+
+def is_name(path: str) -> bool:
+    """Whether it names weights that are not in a folder of the user's."""
+    return path == PACKAGED or path.startswith(_PRESET_PREFIXES)
+
+
+def outline(
+    path: str,
+) -> tuple[encoder_decoder.Dimensions | None, dict[str, Any]]:
+    """The dimensions and the record of a checkpoint, without its weights.
+
+    Args:
+        path: see `read`.
+
+    Returns:
+        dimensions, None where they cannot be told before the weights are
+        loaded; and the contents of `submodels_base.json`, empty without it.
+
+    Raises:
+        ValueError, OSError: as `read`, as far as it is seen.
+    """
+    path = local_path(path)
+    if "://" in path and not path.startswith("gs://"):
+        return None, {}
+    record = {}
+    if _exists(path, RECORD_FILE):
+        record = _read_json(path, RECORD_FILE)
+    if _exists(path, SAFETENSORS_FILE) or _exists(path, INDEX_FILE):
+        return _huggingface_dimensions(path), record
+    file = os.path.join(path, CTRANSLATE2_FILE)
+    if "://" not in path and os.path.isfile(file):
+        is_empty = not os.path.getsize(file)
+        data = b"" if is_empty else np.memmap(file, np.uint8, "r").data
+        return _parse(file, ctranslate2.dimensions, data), record
+    return None, record
+
+
+def content_digest(path: str) -> str:
+    """SHA-256, in hex, of what a checkpoint is made of.
+
+    It tells one checkpoint from another before either is loaded. Of what is not
+    a local folder the name alone is known.
+    """
+    path = local_path(path)
+    digest = hashlib.sha256()
+    found = os.listdir(path) if os.path.isdir(path) else []
+    names = sorted(n for n in found if n.endswith(_CONTENT_SUFFIXES))
+    for name in names:
+        file = os.path.join(path, name)
+        digest.update(f"{name} {os.path.getsize(file)}\n".encode())
+        with open(file, "rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    if not names:
+        digest.update(path.encode())
+    return digest.hexdigest()
 
 
 def local_path(path: str) -> str:
@@ -151,11 +233,7 @@ def _read_ctranslate2(folder: str, language: str) -> Checkpoint:
 
 
 def _read_huggingface(folder: str, language: str) -> Checkpoint:
-    dimensions = _parse(
-        os.path.join(folder, CONFIG_FILE),
-        huggingface.dimensions_from_config,
-        _read_json(folder, CONFIG_FILE),
-    )
+    dimensions = _huggingface_dimensions(folder)
     tokenizer = _read_tokenizer(folder, language)
     record = {}
     if _exists(folder, RECORD_FILE):
@@ -178,6 +256,22 @@ def _read_huggingface(folder: str, language: str) -> Checkpoint:
     convert = huggingface.weights_from_tensors
     weights = _parse(path, convert, tensors, dimensions)
     return Checkpoint(path, dimensions, weights, tokenizer, record)
+
+
+def _huggingface_dimensions(folder: str) -> encoder_decoder.Dimensions:
+    dimensions = _parse(
+        os.path.join(folder, CONFIG_FILE),
+        huggingface.dimensions_from_config,
+        _read_json(folder, CONFIG_FILE),
+    )
+    if _exists(folder, PREPROCESSOR_FILE):
+        _parse(
+            os.path.join(folder, PREPROCESSOR_FILE),
+            huggingface.check_frontend,
+            _read_json(folder, PREPROCESSOR_FILE),
+            dimensions,
+        )
+    return dimensions
 
 
 def _read_preset(path: str, language: str) -> Checkpoint:
@@ -226,7 +320,7 @@ def write_huggingface(checkpoint: Checkpoint) -> None:
     contents = {
         SAFETENSORS_FILE: data,
         TOKENIZER_FILE: tokenizer.to_json().encode("utf-8"),
-        "preprocessor_config.json": _to_json(feature_extractor),
+        PREPROCESSOR_FILE: _to_json(feature_extractor),
         RECORD_FILE: _to_json(record),
         CONFIG_FILE: _to_json(config),
     }

@@ -21,6 +21,17 @@ _TYPES = {
     _BFLOAT16: np.uint16,
 }
 _OLDEST_VERSION, _NEWEST_VERSION = 4, 6
+# What Whisper's function is, where a file says it: CTranslate2's switches and
+# its number of the exact GELU.
+_FUNCTION = {
+    "decoder/activation": 3,
+    "encoder/activation": 3,
+    "decoder/alibi": 0,
+    "decoder/pre_norm": 1,
+    "encoder/pre_norm": 1,
+    "decoder/scale_embeddings": 0,
+    "decoder/start_from_zero_embedding": 0,
+}
 
 
 class _Reader:
@@ -50,8 +61,14 @@ class _Reader:
         return self._at == len(self._data)
 
 
-def parse(data: bytes) -> dict[str, np.ndarray]:
-    """The variables of a `model.bin`; 16-bit floats are widened to float32.
+def parse(
+    data: bytes | memoryview, widen: bool = True
+) -> dict[str, np.ndarray]:
+    """The variables of a `model.bin`.
+
+    Args:
+        widen: makes float32 of 16-bit floats; else nothing is copied, and the
+            shapes of a large file cost nothing.
 
     Raises:
         ValueError: the bytes are truncated, or hold another kind of model.
@@ -68,7 +85,8 @@ def parse(data: bytes) -> dict[str, np.ndarray]:
         if spec != "WhisperSpec":
             raise ValueError(f"it holds a {spec!r}, not a 'WhisperSpec'")
         reader.number("I")
-        variables = dict(_variable(reader) for _ in range(reader.number("I")))
+        count = reader.number("I")
+        variables = dict(_variable(reader, widen) for _ in range(count))
         for _ in range(reader.number("I")):
             alias, name = reader.text(), reader.text()
             variables[alias] = variables[name]
@@ -79,7 +97,7 @@ def parse(data: bytes) -> dict[str, np.ndarray]:
     return variables
 
 
-def _variable(reader: _Reader) -> tuple[str, np.ndarray]:
+def _variable(reader: _Reader, widen: bool) -> tuple[str, np.ndarray]:
     name, rank = reader.text(), reader.number("B")
     shape = tuple(reader.number("I") for _ in range(rank))
     code, num_bytes = reader.number("B"), reader.number("I")
@@ -88,10 +106,11 @@ def _variable(reader: _Reader) -> tuple[str, np.ndarray]:
     raw = np.frombuffer(reader.take(num_bytes), _TYPES[code])
     if raw.size != int(np.prod(shape, dtype=np.int64)):
         raise ValueError(f"{name!r} does not have its shape {shape}: damaged")
-    if code == _BFLOAT16:
+    if code == _BFLOAT16 and widen:
         raw = (raw.astype(np.uint32) << 16).view(np.float32)
     value = raw.reshape(shape)
-    return name, value.astype(np.float32) if code == _FLOAT16 else value
+    is_half = code == _FLOAT16 and widen
+    return name, value.astype(np.float32) if is_half else value
 
 
 class _Variables:
@@ -111,14 +130,28 @@ class _Variables:
             return value.astype(np.float32) / scale
         return value
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._variables
+
     def count(self, prefix: str) -> int:
         """The number of blocks whose names start with `prefix`."""
         pattern = re.compile(rf"{prefix}(\d+)/")
         return len({m[1] for m in map(pattern.match, self._variables) if m})
 
 
+def dimensions(data: bytes | memoryview) -> encoder_decoder.Dimensions:
+    """The dimensions of a `model.bin`, whose weights are not read.
+
+    Raises:
+        ValueError: as `read`.
+    """
+    get = _Variables(parse(data, widen=False))
+    _check_function(get)
+    return _dimensions(get)
+
+
 def read(
-    data: bytes,
+    data: bytes | memoryview,
 ) -> tuple[encoder_decoder.Dimensions, dict[str, np.ndarray]]:
     """Dimensions, and float32 weights by our names, of a `model.bin`.
 
@@ -126,6 +159,7 @@ def read(
         ValueError: see `parse`; or a variable is missing.
     """
     get = _Variables(parse(data))
+    _check_function(get)
     dimensions = _dimensions(get)
     weights = {"decoder/tokens": get("decoder/embeddings/weight")}
 
@@ -172,6 +206,15 @@ def read(
             add_dense(f"{name}/expand", f"{source}/ffn/linear_0")
             add_dense(f"{name}/contract", f"{source}/ffn/linear_1")
     return dimensions, weights
+
+
+def _check_function(get: _Variables) -> None:
+    for name, expected in _FUNCTION.items():
+        if name in get and int(get(name)) != expected:
+            raise ValueError(
+                f"{name!r} must be {expected}, as Whisper has it. Received: "
+                f"{int(get(name))}; another function cannot be computed here"
+            )
 
 
 def _dimensions(get: _Variables) -> encoder_decoder.Dimensions:

@@ -11,6 +11,7 @@ import safetensors.numpy
 
 from lingvo_like.base_models.whisper import (
     encoder_decoder,
+    frontend,
     tokenizer as whisper_tokenizer,
 )
 
@@ -26,6 +27,27 @@ CONFIG_KEYS = {
     "max_source_positions": "max_source_positions",
     "max_target_positions": "max_target_positions",
 }
+# By key of config.json, the only value whose function is computed here, which
+# is also the value where the key is missing.
+_FUNCTION = {
+    "activation_function": "gelu",
+    "is_encoder_decoder": True,
+    "scale_embedding": False,
+    "tie_word_embeddings": True,
+    "quantization_config": None,
+}
+# The same of preprocessor_config.json.
+_FRONTEND = {
+    "feature_extractor_type": "WhisperFeatureExtractor",
+    "hop_length": frontend.STEP_SAMPLES,
+    "n_fft": frontend.WINDOW_SAMPLES,
+    "sampling_rate": frontend.SAMPLE_RATE,
+    "dither": 0.0,
+    "padding_value": 0.0,
+}
+_TOKENS = "decoder.embed_tokens.weight"
+# A copy of the token embeddings, in files that write tied weights twice.
+_OUTPUT = "proj_out.weight"
 _TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
 
@@ -35,12 +57,14 @@ def dimensions_from_config(
     """`Dimensions` from the contents of a config.json.
 
     Raises:
-        ValueError: the model is no Whisper, or a value is missing or unusable.
+        ValueError: the model is no Whisper, a value is missing or unusable, or
+            one stands for a function that is not computed here.
     """
     if config.get("model_type") != "whisper":
         raise ValueError(
             f"its model_type is {config.get('model_type')!r}, not 'whisper'"
         )
+    _check_function(config, _FUNCTION)
     values = {}
     for field, key in CONFIG_KEYS.items():
         value = config.get(key)
@@ -59,6 +83,27 @@ def dimensions_from_config(
                 f"{config[key]!r}."
             )
     return encoder_decoder.Dimensions(**values)
+
+
+def check_frontend(
+    config: dict[str, Any], dimensions: encoder_decoder.Dimensions
+) -> None:
+    """Raises a ValueError if a preprocessor_config.json makes other features.
+
+    Args:
+        config: its contents.
+    """
+    expected = _FRONTEND | {"feature_size": dimensions.num_bins}
+    _check_function(config, expected)
+
+
+def _check_function(config, expected):
+    for key, value in expected.items():
+        if config.get(key, value) != value:
+            raise ValueError(
+                f"{key!r} must be {value!r}, as Whisper has it. Received: "
+                f"{config[key]!r}; another function cannot be computed here"
+            )
 
 
 def config_from_dimensions(
@@ -92,7 +137,7 @@ def _sources(dimensions: encoder_decoder.Dimensions) -> dict[str, list[str]]:
     sources = {
         "encoder/positions": ["encoder.embed_positions.weight"],
         "decoder/positions": ["decoder.embed_positions.weight"],
-        "decoder/tokens": ["decoder.embed_tokens.weight"],
+        "decoder/tokens": [_TOKENS],
     }
 
     def add(name: str, source: str, first: str, second: str) -> None:
@@ -167,8 +212,9 @@ def weights_from_tensors(
     dimensions: encoder_decoder.Dimensions,
 ) -> dict[str, np.ndarray]:
     """Our weights from Hugging Face's; a ValueError if these do not fit."""
-    weights = {}
-    for name, sources in _sources(dimensions).items():
+    weights, by_name = {}, _sources(dimensions)
+    _check_nothing_more(tensors, by_name.values())
+    for name, sources in by_name.items():
         for source in sources:
             if source not in tensors:
                 raise ValueError(f"it has no tensor 'model.{source}'")
@@ -186,6 +232,23 @@ def weights_from_tensors(
             np.concatenate(parts, axis=-1) if parts[1:] else parts[0]
         )
     return weights
+
+
+def _check_nothing_more(tensors, sources):
+    """Refuses tensors that would be left out, such as those of LoRA."""
+    known = {source for each in sources for source in each}
+    unknown = sorted(set(tensors) - known - {_OUTPUT})
+    if unknown:
+        raise ValueError(
+            f"it has {len(unknown)} tensors that Whisper has not, such as "
+            f"'model.{unknown[0]}'; merge adapters into the weights first"
+        )
+    tied = tensors.get(_TOKENS)
+    if _OUTPUT in tensors and not np.array_equal(tensors[_OUTPUT], tied):
+        raise ValueError(
+            f"its {_OUTPUT!r} is not tied to the token embeddings, as Whisper "
+            "has it; another function cannot be computed here"
+        )
 
 
 def serialize(

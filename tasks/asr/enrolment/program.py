@@ -255,7 +255,25 @@ def find_space(path: str) -> tuple[str, str]:
     else:
         path = model_directory.ModelDirectory(path).space
     saved = model_directory.ModelDirectory(folder).read_experiment()
+    if saved and not tf.io.gfile.exists(path):
+        _refuse_run_without_space(folder, saved)
     return path, saved["base"] if saved else ""
+
+
+def _refuse_run_without_space(folder, saved):
+    name = saved["experiment"]
+    values = saved["values"].get("space") or {}
+    if values.get("embedding_dim"):
+        raise ValueError(
+            f"{folder}: its space is not written yet. The same command of "
+            "tasks.train finishes the run"
+        )
+    raise ValueError(
+        f"{folder} is a run of {name}, in which each speaker has a slot: there "
+        "is no space to enrol in. Train one with "
+        "--experiment=whisper.ShortEmbedding16Encoder, or train the new "
+        "speakers from scratch with tasks.train"
+    )
 
 
 @contextlib.contextmanager

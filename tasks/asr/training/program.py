@@ -1,5 +1,6 @@
 """Training the Submodels of a manifest's speakers, from first to last."""
 
+import os
 import sys
 from collections import abc
 
@@ -64,6 +65,9 @@ def train(
     base_path = base_path or (saved or {}).get("base", "")
     if not base_path:
         raise ValueError("--base is missing: a new run needs a base model")
+    if os.path.isdir(base_path):
+        # So that other commands find it, whatever folder they run in.
+        base_path = os.path.abspath(base_path)
     with directory.open(replicas.processes):
         with replicas.scope():
             base = base_loading.load(

@@ -7,7 +7,7 @@ import pytest
 from lingvo_like import hyperparams
 from lingvo_like.base_models import conformer_ctc
 from params import bases, conformer, registry
-from tasks.asr import base_loading
+from tasks.asr import base_loading, kept_bases
 from tasks.asr.training import program
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
@@ -96,3 +96,37 @@ def test_training_by_the_rules_of_another_language_is_refused_at_once(
     # The normaliser that it chooses suits it: the manifest is looked for.
     with pytest.raises(FileNotFoundError, match="none.jsonl"):
         train(german)
+
+
+def whisper_values(audio_context):
+    return bases.Whisper(audio_context=audio_context, max_tokens=8)
+
+
+def test_a_base_of_another_context_names_the_experiment(tmp_path, monkeypatch):
+    monkeypatch.setenv(kept_bases.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    for context in ("full", "short"):
+        base = whisper_bases.small(audio_context=context)
+        base.save(tmp_path / context)
+    with pytest.raises(ValueError, match="--experiment=whisper.ShortStacked"):
+        base_loading.load(whisper_values("full"), str(tmp_path / "short"))
+    with pytest.raises(ValueError, match="--experiment=whisper.Stacked"):
+        base_loading.load(whisper_values("short"), str(tmp_path / "full"))
+
+
+def test_the_kept_short_form_of_a_whisper_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv(kept_bases.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    whisper_bases.small().save(tmp_path / "full")
+    kept = kept_bases.path_of(str(tmp_path / "full"), "en")
+    assert kept_bases.path_of(str(tmp_path / "full"), "de") != kept
+    short = whisper_bases.small(seed=1, audio_context="short")
+    (tmp_path / "cache" / "short_bases").mkdir(parents=True)
+    short.save(kept)
+    loaded = base_loading.load(whisper_values("short"), str(tmp_path / "full"))
+    assert loaded.fingerprint() == short.fingerprint()
+
+
+def test_a_base_that_is_not_there_asks_for_the_flag(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("runs/base", "BASE"):
+        with pytest.raises(ValueError, match=f"{tmp_path}; say .* --base"):
+            base_loading.load(whisper_values("short"), path)

@@ -323,12 +323,84 @@ def test_weights_that_are_not_finite_are_refused(folder):
         ({"d_model": None}, "'d_model' must be a positive integer"),
         ({"encoder_layers": "4"}, "Received: '4'"),
         ({"decoder_attention_heads": 4}, "decoder_attention_heads"),
+        # Other functions than Whisper's.
+        ({"activation_function": "relu"}, "'gelu'.* Received: 'relu'"),
+        ({"scale_embedding": True}, "'scale_embedding' must be False"),
+        ({"tie_word_embeddings": False}, "'tie_word_embeddings' must be True"),
+        ({"quantization_config": {"bits": 4}}, "'quantization_config'"),
     ],
 )
 def test_configuration_of_another_model_is_refused(folder, changes, message):
     edit_json(folder / "config.json", **changes)
     with pytest.raises(ValueError, match=f"config.json: .*{message}"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hop_length", 80), ("sampling_rate", 8000), ("feature_size", 128)],
+)
+def test_another_frontend_is_refused(folder, key, value):
+    edit_json(folder / "preprocessor_config.json", **{key: value})
+    message = f"preprocessor_config.json: '{key}' must be .*: {value}"
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+def test_tensors_that_would_be_left_out_are_refused(folder):
+    tensors = tensors_of(folder)
+    tied = tensors["model.decoder.embed_tokens.weight"]
+    replace_tensors(folder, {**tensors, "proj_out.weight": tied})
+    load(folder)
+    for name, value, message in (
+        ("proj_out.weight", tied + 1, "'proj_out.weight' is not tied"),
+        ("model.encoder.lora_A", tied, "such as 'model.encoder.lora_A'"),
+    ):
+        path = folder / "model.safetensors"
+        safetensors.numpy.save_file({**tensors, name: value}, path)
+        with pytest.raises(ValueError, match=message):
+            load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pytorch_model.bin", "a pickle.*save_pretrained"),
+        ("flax_model.msgpack", ".*from_flax.*save_pretrained"),
+        ("adapter_config.json", "PEFT.*merge_and_unload"),
+    ],
+)
+def test_weights_of_another_format_are_named_with_a_way(folder, name, message):
+    os.rename(folder / "model.safetensors", folder / name)
+    with pytest.raises(
+        ValueError, match=f"{folder}: .* has {name}: .*{message}"
+    ):
+        load(folder)
+
+
+def test_another_function_in_a_model_bin_is_refused(base, tmp_path):
+    folder = make_ctranslate2(base, tmp_path / "made")
+    variables = ctranslate2_variables(base)
+    relu = variables | {"decoder/activation": np.int8(0)}
+    write_ctranslate2(folder / "model.bin", relu)
+    for read in (load, checkpoints.outline):
+        with pytest.raises(ValueError, match="'decoder/activation' must be 3"):
+            read(str(folder))
+
+
+@pytest.mark.parametrize("make", [make_ctranslate2, make_shards])
+def test_dimensions_are_known_before_the_weights(base, tmp_path, make):
+    folder = make(base, tmp_path / "made")
+    assert checkpoints.outline(str(folder)) == (base.dimensions, {})
+
+
+def test_a_checkpoints_content_is_its_identity(folder, tmp_path):
+    digest = checkpoints.content_digest(str(folder))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "notes.md").write_text("mine")
+    assert checkpoints.content_digest(str(copy)) == digest
+    edit_json(copy / "tokenizer.json", version="2")
+    assert checkpoints.content_digest(str(copy)) != digest
 
 
 def test_broken_json_names_its_file(folder):

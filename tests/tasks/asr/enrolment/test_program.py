@@ -50,6 +50,16 @@ def test_a_space_that_is_not_there_is_named(tmp_path):
         program.prepare(str(tmp_path / "none"), str(tmp_path / "manifest"))
 
 
+def test_a_run_of_slots_says_that_it_has_no_space(tmp_path):
+    experiment = registry.get("conformer.Tiny")
+    description = run_description.describe(
+        "conformer.Tiny", experiment, "base", "0" * 64, {}
+    )
+    model_directory.ModelDirectory(str(tmp_path)).write_experiment(description)
+    with pytest.raises(ValueError, match="a run of conformer.Tiny, in which"):
+        program.prepare(str(tmp_path), str(tmp_path / "manifest"))
+
+
 def test_another_base_than_the_spaces_is_refused_and_nothing_written(
     folder, tmp_path
 ):
