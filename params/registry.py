@@ -20,6 +20,9 @@ EXPERIMENTS: dict[str, type[schema.Experiment]] = {
     "whisper.Stacked": whisper.Stacked,
 }
 
+# Suits a laptop: an utterance costs its own length.
+DEFAULT = "whisper.ShortStacked"
+
 
 def get(name: str) -> schema.Experiment:
     """The experiment of a name, with its own values.

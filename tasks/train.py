@@ -1,7 +1,7 @@
 """Trains the Submodels of all the speakers of a manifest, in one job.
 
-    python -m tasks.train --experiment=whisper.ShortStacked --base=BASE \\
-        --train_manifest=train.jsonl --dev_manifest=dev.jsonl --model_dir=RUN
+    python -m tasks.train --base=tiny.en --train_manifest=train.jsonl \\
+        --dev_manifest=dev.jsonl --model_dir=RUN
 
 Writes one file per speaker to RUN/submodels and, where the experiment learns
 a speaker-embedding space, RUN/space.safetensors to enrol others in. After an
@@ -24,7 +24,10 @@ from tasks import cli, devices, setting_flags
 flags.adopt_module_key_flags(devices)
 flags.adopt_module_key_flags(setting_flags)
 _EXPERIMENT = flags.DEFINE_string(
-    "experiment", "", "Name of an experiment; see --list_experiments."
+    "experiment",
+    "",
+    "Name of an experiment; see --list_experiments. If empty, that of the run "
+    "in --model_dir, or whisper.ShortStacked for a new run.",
 )
 _LIST = flags.DEFINE_bool(
     "list_experiments", False, "Print the experiments and exit."
@@ -48,7 +51,9 @@ _BASE = flags.DEFINE_string(
     "base",
     "",
     "The base model: a directory, a preset's name, or tiny.en. If empty, that "
-    "of the run in --model_dir.",
+    "of the run in --model_dir. Experiments of a short context take the "
+    "short-context form of a Whisper, which is made of the training speech the "
+    "first time, and kept; tasks.shorten_context makes one of other speech.",
 )
 _SPEAKERS = flags.DEFINE_list(
     "speakers", [], "Train or continue only these speakers; all if empty."
@@ -63,28 +68,33 @@ _SPACE_FROM = flags.DEFINE_string(
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse to train if any utterance is unusable."
 )
+_CHECK_MEMORY = flags.DEFINE_bool(
+    "check_memory", True, "Refuse a job that takes more memory than there is."
+)
 
 
 def main(_: list[str]) -> None:
     if _LIST.value:
         print(registry.describe())
         return
-    cli.require(_EXPERIMENT)
-    experiment = registry.get(_EXPERIMENT.value)
+    experiment = registry.get(_EXPERIMENT.value or registry.DEFAULT)
     if setting_flags.are_to_be_listed():
         setting_flags.show(experiment)
         return
     cli.require(_MODEL_DIR, _TRAIN_MANIFEST)
-    experiment = hyperparams.replace(experiment, setting_flags.given())
+    if _EXPERIMENT.value:
+        hyperparams.replace(experiment, setting_flags.given())
     # Late, so that --help and a mistyped name answer at once.
-    from tasks.asr.training import program as training_program
+    from tasks.asr import training_start
 
-    training_program.train(
-        _EXPERIMENT.value,
-        experiment,
+    choice = training_start.choose(
+        _MODEL_DIR.value, _EXPERIMENT.value, setting_flags.given(), _BASE.value
+    )
+    training_start.train(
+        choice,
         _TRAIN_MANIFEST.value,
         _MODEL_DIR.value,
-        base_path=_BASE.value,
+        check_memory=_CHECK_MEMORY.value,
         dev_manifest=_DEV_MANIFEST.value,
         speakers=_SPEAKERS.value,
         space_from=_SPACE_FROM.value,

@@ -43,6 +43,13 @@ class Replicas:
         """Whether a step runs without a strategy."""
         return self.strategy is None
 
+    @property
+    def has_accelerators(self) -> bool:
+        """Whether steps run on GPUs or TPUs, which have memory of their own."""
+        return any(
+            tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")
+        )
+
     def of_process(self) -> "Replicas":
         """The replicas for work that this process does by itself."""
         # A strategy of several processes does nothing without the others.

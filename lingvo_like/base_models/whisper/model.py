@@ -95,11 +95,12 @@ class Whisper(base_model.BaseModel):
                 f"than the {self.seconds(self.max_samples):.0f} s that "
                 "Whisper takes; cut it"
             )
-        if self.audio_context == "full":
-            return self.max_samples
-        tail = self.num_samples(self.tail_seconds)
-        seconds = -(-(num_samples + tail) // self.sample_rate)
-        return min(seconds * self.sample_rate, self.max_samples)
+        return padded_samples(
+            num_samples,
+            self.max_samples,
+            self.audio_context,
+            self.num_samples(self.tail_seconds),
+        )
 
     def features(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return frontend.log_mel(audio, lengths, self._filters)
@@ -254,6 +255,21 @@ class Whisper(base_model.BaseModel):
                 directory, self.dimensions, weights, self.tokenizer, record
             )
         )
+
+
+def padded_samples(
+    num_samples: int, max_samples: int, audio_context: str, tail_samples: int
+) -> int:
+    """The length that a Whisper pads an utterance to, in samples.
+
+    Args:
+        max_samples: of 30 s.
+        tail_samples: least silence after an utterance of a short context.
+    """
+    if audio_context == "full":
+        return max_samples
+    seconds = -(-(num_samples + tail_samples) // frontend.SAMPLE_RATE)
+    return min(seconds * frontend.SAMPLE_RATE, max_samples)
 
 
 def load(

@@ -7,7 +7,14 @@ encoder on 30 s, on the 30 s model's own text: self-distillation on speech that
 needs no labels, as FUTO's whisper-acft did.
 """
 
+import collections
+import dataclasses
+import hashlib
+import itertools
+import json
 import os
+import shutil
+import time
 from collections import abc
 
 import keras
@@ -23,11 +30,14 @@ from tasks.asr.batches import (
     minibatch_schedule,
     padded_audio,
 )
-from tasks.asr.data import inspection, manifest, rejections
-from tasks.asr.training import model_directory
+from tasks.asr.data import inspection, manifest, preparation, rejections
+from tasks.asr.training import checkpoint, model_directory, preemption
 
 # Of the random streams: one order of all utterances.
 STREAM_KEY = "context"
+CHECKPOINT_SECONDS = 60
+# Beside the weights: the Whisper, the values and the speech.
+MADE_OF_FILE = "made_of.json"
 
 
 def make_short_base(
@@ -41,6 +51,9 @@ def make_short_base(
 ) -> None:
     """Writes the short-context base model of a pretrained Whisper.
 
+    What was interrupted goes on from its last checkpoint, in a folder beside
+    `output_dir` that is removed at the end.
+
     Args:
         base_path: the Whisper to start from.
         manifests: JSONL manifests of any speech.
@@ -52,6 +65,7 @@ def make_short_base(
         ValueError: the folder is not empty, there is nothing to learn from, or
             the Whisper needs another language.
         OSError: a file cannot be read or written.
+        preemption.Stopped: a signal came; the checkpoint holds everything.
     """
     output_dir = output_dir.rstrip("/")
     if os.path.exists(output_dir) and os.listdir(output_dir):
@@ -63,14 +77,7 @@ def make_short_base(
     )
     teacher = whisper.load(base_path, "full", language)
     student = whisper.load(base_path, "short", language, allow_unshortened=True)
-    decoding = inspection.Decoding(teacher.seconds(teacher.max_samples))
-    utterances, left_out = [], rejections.Rejections()
-    for path in manifests:
-        usable, unusable = inspection.read(
-            path, decoding=decoding, any_ids=True
-        )
-        utterances += usable
-        left_out.extend(unusable)
+    utterances, left_out = _read(manifests, teacher)
     print(left_out.describe(), end="")
     if strict:
         left_out.raise_if_any("the manifests")
@@ -79,12 +86,21 @@ def make_short_base(
             f"{', '.join(manifests)}: nothing usable to learn from: "
             f"{left_out.summary() or 'no lines'}"
         )
-    losses = shorten(teacher, student, utterances, values)
-    student.save(output_dir)
-    files.write_atomically(
-        os.path.join(output_dir, "left_out.txt"),
-        left_out.describe(examples=None).encode(),
+    utterances = some(utterances, values.max_utterances)
+    made_of = _made_of(teacher, base_path, utterances, values)
+    unfinished = f"{output_dir}.unfinished"
+    identity = json.dumps(made_of, sort_keys=True)
+    checkpoints = os.path.join(
+        unfinished, hashlib.sha256(identity.encode()).hexdigest()[:16]
     )
+    losses = shorten(teacher, student, utterances, values, checkpoints)
+    student.save(output_dir)
+    for name, text in (
+        (MADE_OF_FILE, json.dumps(made_of, indent=2) + "\n"),
+        ("left_out.txt", left_out.describe(examples=None)),
+    ):
+        files.write_atomically(os.path.join(output_dir, name), text.encode())
+    shutil.rmtree(unfinished, ignore_errors=True)
     print(
         f"{len(utterances)} utterances, {values.num_steps} steps, loss "
         f"{losses[0]:.4f} to {losses[-1]:.4f}\nbase model: {output_dir}\n"
@@ -92,20 +108,70 @@ def make_short_base(
     )
 
 
+def _read(manifests, teacher):
+    decoding = inspection.Decoding(teacher.seconds(teacher.max_samples))
+    utterances, left_out = [], rejections.Rejections()
+    for path in manifests:
+        usable, unusable = inspection.read(
+            path, decoding=decoding, any_ids=True
+        )
+        utterances += usable
+        left_out.extend(unusable)
+    return utterances, left_out
+
+
+def some(
+    utterances: abc.Sequence[manifest.Utterance], most: int
+) -> list[manifest.Utterance]:
+    """At most so many utterances, as many of each speaker as of another.
+
+    Args:
+        most: 0 for all of them.
+    """
+    if not most or len(utterances) <= most:
+        return list(utterances)
+    by_speaker = collections.defaultdict(list)
+    for each in utterances:
+        by_speaker[each.speaker].append(each)
+    for speaker, own in by_speaker.items():
+        draw = random_streams.generator(STREAM_KEY, 0, speaker)
+        by_speaker[speaker] = [own[i] for i in draw.permutation(len(own))]
+    turns = itertools.zip_longest(*by_speaker.values())
+    chosen = [each for turn in turns for each in turn if each is not None]
+    return chosen[:most]
+
+
+def _made_of(teacher, base_path, utterances, values):
+    """What a short base was made of, for those who ask later."""
+    return {
+        "base": base_path,
+        "base_fingerprint": teacher.fingerprint(),
+        "values": dataclasses.asdict(values),
+        "speakers": sorted({each.speaker for each in utterances}),
+        "utterances": len(utterances),
+        "data": preparation.digest(utterances),
+    }
+
+
 def shorten(
     teacher: whisper.Whisper,
     student: whisper.Whisper,
     utterances: abc.Sequence[manifest.Utterance],
     values: bases.ContextShortening,
+    checkpoints: str = "",
 ) -> list[float]:
     """Tunes the student's encoder weights in place.
 
     Args:
         teacher: frozen, of full audio context.
         student: of short audio context, with the same weights.
+        checkpoints: folder of this work's checkpoints; empty for none.
 
     Returns:
         The loss of each step.
+
+    Raises:
+        preemption.Stopped: a signal came; the checkpoint holds everything.
     """
     targets = [
         _target(teacher, utterance)
@@ -121,14 +187,32 @@ def shorten(
     )
     student.trainable = False
     student.encoder.trainable = True
-    step = _make_step(student, values)
-    losses = []
-    progress = tqdm.trange(values.num_steps, desc="short encoder", unit="step")
-    for index in progress:
-        minibatch = planned.minibatch(index)
-        batch = _batch(student, utterances, targets, minibatch, values)
-        losses.append(float(step(*batch)))
-        progress.set_postfix(loss=f"{np.mean(losses[-20:]):.4f}")
+    step, state = _make_step(student, values)
+    saved = checkpoint.restore(checkpoints, state) if checkpoints else None
+    losses = saved["losses"] if saved else []
+    saved_at = time.monotonic()
+    with (
+        preemption.Notice() as notice,
+        tqdm.trange(
+            len(losses),
+            values.num_steps,
+            initial=len(losses),
+            total=values.num_steps,
+            desc="short encoder",
+            unit="step",
+        ) as progress,
+    ):
+        for index in progress:
+            minibatch = planned.minibatch(index)
+            batch = _batch(student, utterances, targets, minibatch, values)
+            losses.append(float(step(*batch)))
+            progress.set_postfix(loss=f"{np.mean(losses[-20:]):.4f}")
+            is_late = time.monotonic() - saved_at > CHECKPOINT_SECONDS
+            if checkpoints and (is_late or notice.given):
+                checkpoint.save(checkpoints, state, {"losses": losses})
+                saved_at = time.monotonic()
+            if notice.given:
+                raise preemption.Stopped(checkpoints, notice.number)
     student.trainable = False
     return losses
 
@@ -191,6 +275,7 @@ def _batch(student, utterances, targets, minibatch, values):
 
 
 def _make_step(student, values):
+    """The step, and what a checkpoint of it holds."""
     optimizer = keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(
             0.0,
@@ -201,6 +286,9 @@ def _make_step(student, values):
     )
     variables = student.encoder.trainable_variables
     optimizer.build(variables)
+    state = {f"weight/{i:05d}": v.value for i, v in enumerate(variables)}
+    for index, variable in enumerate(optimizer.variables):
+        state[f"optimizer/{index:05d}"] = variable.value
 
     @tf.function(autograph=False)
     def step(audio, lengths, tokens, states, num_states):
@@ -215,4 +303,4 @@ def _make_step(student, values):
         optimizer.apply(gradients, variables)
         return loss
 
-    return step
+    return step, state

@@ -16,6 +16,7 @@ import tqdm
 from lingvo_like import files
 from tasks.asr.batches import minibatch_schedule
 from tasks.asr.data import preparation
+from tasks.asr.estimates import pace
 from tasks.asr.training import (
     job_state,
     learning_curves,
@@ -94,6 +95,7 @@ class Trainer:
         self.train_steps = replicas.replicate(task.train_steps)
         self.losses = replicas.replicate(task.losses)
         self._notice = preemption.Notice()
+        self._pace = pace.Pace()
 
     def run(self) -> None:
         """Trains the selected speakers to their end.
@@ -157,6 +159,16 @@ class Trainer:
             if not self.state.speakers[slot].finished
         ]
 
+    def _remaining(self):
+        """The schedule of each unfinished speaker, and the updates to come."""
+        return [
+            (
+                self._train.schedules[slot],
+                self._values.num_steps - self.state.speakers[slot].steps,
+            )
+            for slot in self._unfinished()
+        ]
+
     def _in_training(self):
         """The unfinished slots that have a row."""
         residents = set(self.state.residents)
@@ -204,6 +216,8 @@ class Trainer:
                 if own:
                     mean = f"{np.mean(own):.3f}"
                     progress.set_postfix(loss=mean, refresh=False)
+            if self._pace.passed(groups) and self._processes.is_chief:
+                tqdm.tqdm.write(self._pace.describe(self._remaining()))
             self._save_if_due()
 
     def _updates(self, calls):

@@ -1,0 +1,115 @@
+"""From what a user gives to a job that trains: experiment, base, and memory."""
+
+import dataclasses
+from collections import abc
+from typing import Any
+
+from lingvo_like import hyperparams
+from params import registry, schema
+from tasks.asr import base_loading
+from tasks.asr.bases import short_form
+from tasks.asr.estimates import training as estimates
+from tasks.asr.training import model_directory, program
+from tpu.distribute import replicas as replicas_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What a job trains by.
+
+    Attributes:
+        name: the experiment's registered name.
+        experiment: with all changes.
+        base_path: as given, or that of the run.
+    """
+
+    name: str
+    experiment: schema.Experiment
+    base_path: str
+
+
+def choose(
+    model_dir: str,
+    name: str = "",
+    settings: abc.Mapping[str, Any] | None = None,
+    base_path: str = "",
+) -> Choice:
+    """The experiment and the base model of a new run, or of one to continue.
+
+    Args:
+        name: an experiment; if empty, that of the run in `model_dir`, or
+            `registry.DEFAULT` in a new one.
+        settings: to change, such as `{"train.num_steps": 40}`.
+        base_path: if empty, that of the run.
+
+    Raises:
+        ValueError: a name or a value is unknown, or there is no base model.
+    """
+    directory = model_directory.ModelDirectory(model_dir)
+    saved = directory.read_experiment() or {}
+    chosen = name or saved.get("experiment") or registry.DEFAULT
+    values = registry.get(chosen)
+    if saved and not name:
+        values = directory.saved_values(saved, values)
+    base_path = base_path or saved.get("base", "")
+    if not base_path:
+        raise ValueError(
+            "--base is missing: a new run needs a base model, such as "
+            "--base=tiny.en"
+        )
+    return Choice(
+        chosen,
+        hyperparams.replace(values, settings or {}),
+        base_path,
+    )
+
+
+def train(
+    choice: Choice,
+    train_manifest: str,
+    model_dir: str,
+    *,
+    dev_manifest: str = "",
+    check_memory: bool = True,
+    replicas: replicas_lib.Replicas | None = None,
+    **more: Any,
+) -> model_directory.ModelDirectory:
+    """Trains a job whose memory and base model are seen to first.
+
+    Args:
+        check_memory: refuse a job that takes more memory than there is.
+        **more: arguments of `program.train`.
+
+    Raises:
+        ValueError: it does not fit, or as `program.train`.
+        OSError, preemption.Stopped: as `program.train`.
+    """
+    replicas = replicas or replicas_lib.Replicas()
+    base_loading.check_is_there(choice.base_path)
+    # The memory of accelerators is their own.
+    if replicas.processes.is_chief and not replicas.has_accelerators:
+        job = estimates.job(
+            choice.experiment,
+            choice.base_path,
+            train_manifest,
+            dev_manifest,
+            replicas.num_replicas,
+        )
+        if job is not None:
+            estimates.check(job, check_memory)
+    base_path = short_form.find_or_make(
+        choice.experiment.base,
+        choice.base_path,
+        train_manifest,
+        may_make=replicas.processes.count == 1,
+    )
+    return program.train(
+        choice.name,
+        choice.experiment,
+        train_manifest,
+        model_dir,
+        base_path=base_path,
+        dev_manifest=dev_manifest,
+        replicas=replicas,
+        **more,
+    )

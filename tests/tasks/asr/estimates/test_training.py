@@ -1,0 +1,138 @@
+"""A job that does not fit is refused before it loads, with what would fit."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from lingvo_like import hyperparams
+from params import bases, conformer, registry
+from tasks.asr.batches import minibatch_schedule
+from tasks.asr.estimates import machine, pace, training
+from tasks.compilation import untrained
+
+GIBIBYTE = 2**30
+
+
+def job(name="whisper.Stacked", size="tiny.en", speakers=4, **train):
+    experiment = registry.get(name)
+    experiment = dataclasses.replace(
+        experiment, train=dataclasses.replace(experiment.train, **train)
+    )
+    speech = training.Speech({f"s{i}": [3.0] * 20 for i in range(speakers)}, 60)
+    dimensions = untrained.whisper_dimensions(size)
+    return training.Job(experiment, dimensions, speech)
+
+
+@pytest.fixture
+def free(monkeypatch):
+    def set_free(num_bytes):
+        monkeypatch.setattr(machine, "free_bytes", lambda: num_bytes)
+        monkeypatch.setattr(machine, "used_bytes", lambda: 0)
+
+    return set_free
+
+
+def test_whisper_at_30_seconds_takes_what_was_measured():
+    """14.6 GiB at their peak were 32 utterances on tiny.en."""
+    assert job().num_bytes() == pytest.approx(14.6 * GIBIBYTE, rel=0.15)
+
+
+def test_memory_and_time_grow_with_all_that_makes_a_step_larger():
+    rates = (1e11, 1e9)
+    least = job("whisper.ShortStacked", speakers_per_step=1)
+    for larger in (
+        job("whisper.ShortStacked", speakers_per_step=2),
+        job("whisper.ShortStacked", "base.en", speakers_per_step=1),
+        job(speakers_per_step=1),
+    ):
+        assert larger.num_bytes() > least.num_bytes()
+    assert job().seconds(rates) > 5 * least.seconds(rates)
+    twice = job("whisper.ShortStacked", num_steps=400)
+    once = job("whisper.ShortStacked")
+    assert twice.seconds(rates) == pytest.approx(2 * once.seconds(rates))
+
+
+def test_what_does_not_fit_is_refused_with_settings_that_do(free, capsys):
+    free(8 * GIBIBYTE)
+    with pytest.raises(ValueError, match="8.0 GiB are free") as refused:
+        training.check(job())
+    text = str(refused.value)
+    assert "--nocheck_memory" in text
+    assert "--experiment=whisper.ShortStacked" in text
+    settings = re.findall(r"--set=(train\.\S+)", text)
+    fitting = hyperparams.override(job().experiment, settings)
+    training.check(dataclasses.replace(job(), experiment=fitting))
+    training.check(job("whisper.ShortStacked"))
+    # The override warns, and goes on.
+    training.check(job(), check_memory=False)
+    assert "warning: this job takes about" in capsys.readouterr().err
+
+
+def test_a_smaller_minibatch_comes_after_fewer_speakers(free):
+    free(2.2 * GIBIBYTE)
+    with pytest.raises(ValueError) as refused:
+        training.check(job())
+    assert "speakers_per_step=1" in str(refused.value)
+    assert "utterances_per_speaker=" in str(refused.value)
+    free(GIBIBYTE // 2)
+    with pytest.raises(ValueError, match="take a smaller base model"):
+        training.check(job())
+
+
+def test_a_long_job_says_what_is_quicker(monkeypatch, free, capsys):
+    free(64 * GIBIBYTE)
+    monkeypatch.setattr(machine, "products_per_second", lambda: 1e10)
+    monkeypatch.setattr(machine, "floats_per_second", lambda: 1e9)
+    training.check(job())
+    told = capsys.readouterr()
+    assert "hours of training" in told.out
+    assert "whisper.ShortStacked" in told.err and "num_steps=50" in told.err
+
+
+def test_a_job_is_read_from_its_manifest_alone(tmp_path):
+    lines = [
+        {
+            "audio_filepath": f"{i}.wav",
+            "text": "turn on the light",
+            "speaker": f"s{i % 2}",
+            "duration": 1.0 + i,
+        }
+        for i in range(5)
+    ]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    experiment = conformer.Tiny()
+    found = training.job(experiment, "nowhere", str(path), "dev.jsonl")
+    assert found.speech.durations == {"s0": [1.0, 3.0, 5.0], "s1": [2.0, 4.0]}
+    # The largest bucket holds what is too long for it.
+    longest = max(experiment.base.buckets_seconds)
+    assert found.shapes(found.speech.longest).frames >= 25 * longest
+    assert found.has_dev
+
+
+def test_the_pace_is_told_at_the_first_update_that_compiles_nothing():
+    schedule = minibatch_schedule.MinibatchSchedule(
+        0, "ann", [16000] * 4, lambda _: 32000, 2, seed=0
+    )
+
+    def call(bucket):
+        minibatch = dataclasses.replace(schedule.minibatch(0), bucket=bucket)
+        return [minibatch_schedule.Group(bucket, ((0, minibatch),))]
+
+    measured = pace.Pace()
+    told = [measured.passed(call(b)) for b in (32000, 48000, 32000, 32000)]
+    assert told == [False, False, True, False]
+    text = measured.describe([(schedule, 100)])
+    assert "GiB of memory at most so far" in text
+    assert "to the end" in text
+    assert "That is long" in measured.describe([(schedule, 10**12)])
+
+
+def test_every_experiment_has_an_estimate():
+    for name in registry.EXPERIMENTS:
+        found = job(name)
+        if isinstance(found.experiment.base, bases.ConformerCtc):
+            found = dataclasses.replace(found, dimensions=None)
+        assert found.num_bytes() > 2**29

@@ -1,0 +1,48 @@
+"""What a job trains by where its flags do not say everything."""
+
+import pytest
+
+from params import registry
+from tasks.asr import training_start
+from tasks.asr.estimates import machine
+from tasks.asr.training import model_directory, run_description
+from tests import tiny
+
+
+def test_a_new_run_has_the_experiment_of_a_laptop(tmp_path):
+    choice = training_start.choose(str(tmp_path / "run"), base_path="tiny.en")
+    assert choice.name == "whisper.ShortStacked"
+    with pytest.raises(ValueError, match="--base=tiny.en"):
+        training_start.choose(str(tmp_path / "run"))
+
+
+def test_a_run_that_continues_keeps_its_experiment_and_values(tmp_path):
+    directory = model_directory.ModelDirectory(str(tmp_path))
+    experiment = tiny.experiment(num_steps=3)
+    directory.write_experiment(
+        run_description.describe("conformer.Tiny", experiment, "BASE", "0", {})
+    )
+    choice = training_start.choose(str(tmp_path))
+    assert choice.name == "conformer.Tiny"
+    assert choice.experiment == experiment
+    assert choice.base_path == "BASE"
+    # A name has its own values, so that a difference shows.
+    named = training_start.choose(str(tmp_path), "conformer.Tiny")
+    assert named.experiment == registry.get("conformer.Tiny")
+
+
+def test_a_job_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch):
+    tiny.recordings(tmp_path / "speech", ("ann",), 2)
+    tiny.base().save(str(tmp_path / "base"))
+    choice = training_start.choose(
+        str(tmp_path / "run"),
+        "conformer.Tiny",
+        {"base.buckets_seconds": "2.0"},
+        str(tmp_path / "base"),
+    )
+    manifest = str(tmp_path / "speech" / "train.jsonl")
+    monkeypatch.setattr(machine, "free_bytes", lambda: 1)
+    monkeypatch.setattr(machine, "used_bytes", lambda: 1)
+    with pytest.raises(ValueError, match="of memory, and 0.0 GiB are free"):
+        training_start.train(choice, manifest, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
