@@ -1,11 +1,18 @@
-"""Turns a corpus into a manifest and an account of what was left out.
+"""Turns recordings and their texts into a manifest.
+
+    python -m tasks.import_corpus --root=recordings --output=all.jsonl
+
+reads a folder for each person, with a text file beside each recording
+(0001.m4a and 0001.txt) or a table of file_name and text (CSV). Published
+corpora are read by name:
 
     python -m tasks.import_corpus --from=torgo --root=TORGO \\
         --output=torgo.jsonl --severity_table=severity.csv
 
-writes torgo.jsonl and torgo.jsonl.left_out.txt. Severities are not part of the
-corpora; they come from your own table, a CSV of speaker,severity[,etiology].
---list_corpora shows the layouts that are known and the options they take.
+Both write the manifest and, beside it, what was left out and why
+(<output>.left_out.txt). Severities are not part of the corpora; they come from
+your own table, a CSV of speaker,severity[,etiology]. --list_corpora shows the
+layouts that are known and the options they take.
 """
 
 import os
@@ -15,15 +22,23 @@ from absl import flags
 from lingvo_like import files
 from tasks import cli
 from tasks.asr.corpora import common, registry
-from tasks.asr.data import manifest
+from tasks.asr.data import manifest, speaker_ids
 
 _FROM = flags.DEFINE_string(
-    "from", None, f"The corpus: {', '.join(registry.CORPORA)}."
+    "from",
+    "",
+    f"The layout: {', '.join(registry.CORPORA)}. Left away, text files beside "
+    "recordings, tables of them, Common Voice and Kaldi folders are "
+    "recognised.",
 )
-_ROOT = flags.DEFINE_string("root", None, "The corpus's folder.")
+_ROOT = flags.DEFINE_list(
+    "root",
+    [],
+    "The corpus's folder; or several, separated by commas, for one manifest.",
+)
 _OUTPUT = flags.DEFINE_string(
     "output",
-    None,
+    "",
     "The manifest to write. What was left out, and why, goes beside it, to "
     "<output>.left_out.txt.",
 )
@@ -39,11 +54,24 @@ _LOWERCASE = flags.DEFINE_bool(
 _LIST_CORPORA = flags.DEFINE_bool(
     "list_corpora", False, "Show the layouts and options of all corpora."
 )
+_MAP_IDS = flags.DEFINE_bool(
+    "map_ids",
+    False,
+    "Give speakers whose ids no store takes (spaces, accents) ids that it "
+    "takes, and write which is which to <output>.ids.csv.",
+)
 # Options of single corpora: their importers document and check them.
 flags.DEFINE_string(
     "speaker",
     None,
-    "euphonia, audiofolder: the speaker, where the corpus names none.",
+    "euphonia, audiofolder, textfiles: the speaker, where nothing else says "
+    "who speaks.",
+)
+flags.DEFINE_string(
+    "speaker_folder",
+    None,
+    "audiofolder, textfiles: which folder names the speaker where several lie "
+    "in one another: first (below --root) or last (of the recording).",
 )
 flags.DEFINE_string(
     "mic",
@@ -77,7 +105,8 @@ def main(_: list[str]) -> None:
     if _LIST_CORPORA.value:
         print(registry.listing())
         return
-    name, root, output = map(_given, (_FROM, _ROOT, _OUTPUT))
+    cli.require(_ROOT, _OUTPUT)
+    output = _OUTPUT.value
     labels = {}
     if _SEVERITY_TABLE.value:
         labels = common.read_labels(_SEVERITY_TABLE.value)
@@ -87,22 +116,37 @@ def main(_: list[str]) -> None:
         for option in registry.options(corpus)
         if flags.FLAGS[option].value is not None
     }
-    utterances, left_out = registry.read(name, root, **given)
+    layouts = {
+        root: _FROM.value or registry.guess(root) for root in _ROOT.value
+    }
+    utterances, left_out = registry.read_all(layouts, **given)
     utterances = common.with_labels(utterances, labels)
+    names = {}
+    if _MAP_IDS.value:
+        utterances, names = speaker_ids.mapped(utterances)
+        for name, speaker in names.items():
+            if speaker in labels:
+                labels[name] = labels.pop(speaker)
+    else:
+        places = [each.audio_filepath for each in utterances]
+        speaker_ids.check(places, utterances)
     if _LOWERCASE.value:
         utterances = common.lowercased(utterances)
-    account = f"{output}.left_out.txt"
-    text = manifest.dumps(utterances, os.path.dirname(output))
-    files.write_together({account: left_out.account(), output: text})
+    account, table = f"{output}.left_out.txt", f"{output}.ids.csv"
+    texts = {account: left_out.account()}
+    if names:
+        texts[table] = speaker_ids.table(names)
+    texts[output] = manifest.dumps(utterances, os.path.dirname(output))
+    files.write_together(texts)
+    for root, name in layouts.items():
+        print(f"{root}: read as --from={name}")
     print(common.summary(utterances, labels), end="")
+    print(speaker_ids.describe(names, table), end="")
     print(left_out.describe(), end="")
-    print(f"Manifest: {output}\nLeft out, all of it: {account}")
-
-
-def _given(flag: flags.FlagHolder[str | None]) -> str:
-    if not flag.value:
-        raise ValueError(f"--{flag.name} is missing; --help explains it")
-    return flag.value
+    print(
+        f"Manifest: {output}\nLeft out, all of it: {account}\nNext: python -m "
+        f"tasks.split_manifest --manifest={output} --output_dir=data"
+    )
 
 
 if __name__ == "__main__":

@@ -78,3 +78,27 @@ def test_list_of_corpora_shows_layouts_and_options():
     assert done.returncode == 0
     assert "--from=euphonia" in done.stdout
     assert "Options: --mic, --strip_comments" in done.stdout
+
+
+def test_two_folders_of_three_people_become_one_manifest(tmp_path):
+    for person, name in (("Ann Smith", "1.wav"), ("bo", "1.ogg")):
+        trees.audio(tmp_path / "phone" / person / name)
+        trees.text(tmp_path / "phone" / person / "1.txt", "turn on")
+    trees.audio(tmp_path / "laptop" / "cleo" / "1.wav")
+    trees.text(tmp_path / "laptop" / "texts.csv", "file;text\n1.wav;off\n")
+    output = tmp_path / "all.jsonl"
+    roots = f"--root={tmp_path / 'phone'},{tmp_path / 'laptop'}"
+    done = run(roots, f"--output={output}")
+    assert done.returncode == 1
+    assert "Ann Smith/1.wav: 'Ann Smith'" in done.stderr
+    assert "--map_ids" in done.stderr and not output.exists()
+    done = run(roots, f"--output={output}", "--map_ids")
+    assert done.returncode == 0, done.stderr
+    assert "phone: read as --from=textfiles" in done.stdout
+    assert "laptop: read as --from=audiofolder" in done.stdout
+    assert "Speakers: Ann-Smith 1, bo 1, cleo 1" in done.stdout
+    assert f"tasks.split_manifest --manifest={output}" in done.stdout
+    table = (tmp_path / "all.jsonl.ids.csv").read_text()
+    assert table == "id,speaker\nAnn-Smith,Ann Smith\n"
+    utterances, left_out = inspection.read(output)
+    assert not left_out and len(utterances) == 3

@@ -1,19 +1,30 @@
-"""Hugging Face audiofolder: audio beside `metadata.csv` or `metadata.jsonl`.
+"""Recordings and a table of their texts, such as Hugging Face's audiofolder.
 
-[<split>/]{metadata.csv,metadata.jsonl}   file_name, transcription or text
+[<split>/][<speaker>/]{metadata.csv,metadata.jsonl,<any>.csv,<any>.tsv}
+
+The table has a column file_name (or file, path, audio), a column transcription
+(or text, sentence, transcript, phrase), and maybe speaker; without it the
+folder of a recording is the speaker. Commas, semicolons or tabs part them.
 """
 
+import collections
 import csv
-import io
 import json
 import os
 import pathlib
+from collections import abc
 
-from tasks.asr.corpora import common
+from tasks.asr.corpora import common, speaker_folders, tables
 
-_TABLES = ("metadata.csv", "metadata.jsonl")
 _COLUMNS = {
-    "text": ("transcription", "text", "sentence", "transcript"),
+    "file_name": (
+        *("file_name", "filename", "file", "audio_filepath", "audio", "path"),
+        *("recording", "wav"),
+    ),
+    "text": (
+        *("transcription", "text", "sentence", "transcript", "phrase", "words"),
+        "prompt",
+    ),
     "speaker": ("speaker", "speaker_id", "client_id"),
     "utt_id": ("utt_id", "id"),
     "session": ("session",),
@@ -21,66 +32,118 @@ _COLUMNS = {
     "severity": ("severity",),
     "etiology": ("etiology",),
 }
+_NEEDED = ("file_name", "text")
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
-def read(root: str | os.PathLike, speaker: str = "") -> common.Imported:
-    """Imports every metadata table below a folder.
+def read(
+    root: str | os.PathLike, speaker: str = "", speaker_folder: str = ""
+) -> common.Imported:
+    """Imports every table below a folder.
 
-    A split is what the table's folder is called.
+    A split is what the recording's folder is called. A name without a folder or
+    an extension is found if one recording below the table has it.
 
     Args:
         root: the folder that `load_dataset("audiofolder", data_dir=...)` takes.
-        speaker: the speaker of lines that name none.
+        speaker: the speaker of rows that name none.
+        speaker_folder: which folder names the speaker where several lie in one
+            another: first or last.
 
     Raises:
-        ValueError: there is no table, or two in one folder, or it lacks a
-            column.
+        ValueError: there is no table, or metadata is there twice in one folder,
+            or it lacks a column, or it is not clear who speaks.
     """
     collector = common.Collector(root)
-    tables = list(_tables(collector.root))
-    if not tables:
-        raise ValueError(f"{root} holds no metadata.csv or metadata.jsonl")
-    used = set()
-    for table in tables:
+    found = _tables(collector.root)
+    if not found:
+        raise ValueError(
+            f"{root} holds no metadata.csv or metadata.jsonl, and no other CSV "
+            "with the columns file_name and text"
+        )
+    used: set[str | None] = set()
+    for table in found:
         text = collector.read_text(table)
         if text is None:
             continue
-        parse = _csv_rows if table.suffix == ".csv" else _json_rows
+        parse = _json_rows if table.suffix == ".jsonl" else _csv_rows
+        names = _Names(table.parent)
         for place, row in parse(collector, table, text):
-            used.add(_add(collector, table.parent, place, row, speaker))
-    for folder, _ in _walk(root):
-        for path in common.audio_files(folder):
-            if os.path.abspath(path) not in used:
-                collector.reject(path, "audio that no metadata line names")
+            used.add(
+                _add(collector, names, place, row, speaker, speaker_folder)
+            )
+    for _, files in common.walk(root):
+        for path in files:
+            if os.path.abspath(path) not in used and path not in found:
+                _reject_unnamed(collector, path)
     return collector.finish()
 
 
+def recognises(root: str | os.PathLike) -> bool:
+    """Whether a table of recordings is in the folder."""
+    try:
+        return bool(_tables(pathlib.Path(root)))
+    except ValueError:
+        return True
+
+
+def _reject_unnamed(collector, path):
+    if path.suffix.lower() in _SPREADSHEETS:
+        collector.reject(path, "spreadsheet: save it as CSV (UTF-8)")
+    else:
+        collector.reject(path, "file that no row names")
+
+
 def _tables(root):
-    for folder, files in _walk(root):
-        found = [name for name in _TABLES if name in files]
-        if len(found) > 1:
-            raise ValueError(
-                f"{folder} holds both {' and '.join(found)}; keep one"
-            )
-        if found:
-            yield pathlib.Path(folder) / found[0]
+    found = []
+    for folder, files in common.walk(root):
+        # A manifest is no metadata, so its extension alone says nothing.
+        metadata = [
+            each
+            for each in (folder / "metadata.csv", folder / "metadata.tsv")
+            if each in files
+        ]
+        lines = folder / "metadata.jsonl"
+        if lines.is_file():
+            metadata.append(lines)
+        if len(metadata) > 1:
+            names = " and ".join(each.name for each in metadata)
+            raise ValueError(f"{folder} holds both {names}; keep one")
+        found += metadata or [
+            each
+            for each in files
+            if each.suffix.lower() in (".csv", ".tsv") and _fits(each)
+        ]
+    return found
 
 
-def _walk(root):
-    for folder, names, files in os.walk(root):
-        # Caches and other tools' folders are hidden.
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        yield folder, files
+def _fits(path):
+    """Whether a table of any name is one of recordings and their texts."""
+    try:
+        names = tables.columns(tables.read(path))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        # Read again, it is left out by name.
+        return isinstance(path, pathlib.Path) and path.stem == "metadata"
+    return all(set(_COLUMNS[key]).intersection(names) for key in _NEEDED)
 
 
 def _csv_rows(collector, table, text):
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    number = 1
     try:
-        _check_columns(table, reader.fieldnames or ())
-        for row in reader:
-            yield f"{table}:{reader.line_num}", row
+        _check_columns(table, tables.columns(text))
+        for number, row in tables.rows(text):
+            place = f"{table}:{number}"
+            if tables.TOO_MANY in row:
+                collector.reject(
+                    place,
+                    "row with more values than columns: a text with commas "
+                    "needs quotation marks",
+                    row[tables.TOO_MANY][:40],
+                )
+            else:
+                yield place, row
     except csv.Error as error:
-        raise ValueError(f"{table}:{reader.line_num}: {error}") from None
+        raise ValueError(f"{table}:{number}: {error}") from None
 
 
 def _json_rows(collector, table, text):
@@ -100,47 +163,75 @@ def _json_rows(collector, table, text):
 
 
 def _check_columns(table, names):
-    if "file_name" not in names:
-        raise ValueError(
-            f"{table} needs a column file_name. Received: {', '.join(names)}"
-        )
-    if not any(name in names for name in _COLUMNS["text"]):
-        raise ValueError(
-            f"{table} needs a column of {', '.join(_COLUMNS['text'])}. "
-            f"Received: {', '.join(names)}"
-        )
+    for key in _NEEDED:
+        if not set(_COLUMNS[key]).intersection(names):
+            raise ValueError(
+                f"{table} needs a column of {', '.join(_COLUMNS[key])}. "
+                f"Received: {', '.join(names)}"
+            )
 
 
-def _add(collector, folder, place, row, speaker):
+class _Names:
+    """The recordings below a table's folder, by what a row calls them."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._by_name: dict[str, list[str]] | None = None
+
+    def find(self, name: str) -> list[str]:
+        """Absolute paths that may be meant; one that is not there for none."""
+        path = os.path.abspath(self._folder / name)
+        if os.path.exists(path):
+            return [path]
+        if self._by_name is None:
+            self._by_name = collections.defaultdict(list)
+            for _, files in common.walk(self._folder):
+                for each in files:
+                    if each.suffix.lower() in common.AUDIO_EXTENSIONS:
+                        for called in self._called(each):
+                            self._by_name[called].append(os.path.abspath(each))
+        return self._by_name.get(name, [path])
+
+    def _called(self, path: pathlib.Path) -> abc.Iterable[str]:
+        inside = path.relative_to(self._folder)
+        without = inside.with_suffix("")
+        return {path.name, path.stem, inside.as_posix(), without.as_posix()}
+
+
+def _add(collector, names, place, row, speaker, speaker_folder):
     """Adds a row's utterance. Returns the audio's absolute path, or None."""
-    name = row.get("file_name")
-    if not isinstance(name, str) or not name.strip():
+    fields = {key: _field(row, key) for key in _COLUMNS}
+    name = fields.pop("file_name")
+    if not name:
         collector.reject(place, "metadata line without file_name")
         return None
-    name = name.strip().replace("\\", "/")
-    path = os.path.abspath(folder / name)
+    name = name.replace("\\", "/")
     root = os.path.abspath(collector.root)
+    path, *others = names.find(name)
     if os.path.commonpath([root, path]) != root:
         collector.reject(place, "file_name leads out of the folder", name)
         return None
-    fields = {key: _field(row, key) for key in _COLUMNS}
-    text, owner = fields.pop("text"), fields.pop("speaker") or speaker
+    text = fields.pop("text")
     # Two splits may use one file name.
     inside = os.path.relpath(path, root)
     utt_id = fields.pop("utt_id") or os.path.splitext(inside)[0]
+    owner = fields.pop("speaker") or speaker
     if text is None:
         collector.reject(place, "metadata line without text", utt_id=utt_id)
-    elif not owner:
+        return path
+    if others:
         collector.reject(
-            place,
-            "no speaker: add a column speaker, or give --speaker",
-            utt_id=utt_id,
+            place, "several recordings have this name", name, utt_id=utt_id
         )
-    else:
-        parts = inside.split(os.sep)[:-1]
-        split = next(filter(None, map(common.split_name, parts)), "")
-        fields = {key: value or "" for key, value in fields.items()}
-        collector.add(path, text, owner, utt_id, split=split, **fields)
+        return path
+    owner = owner or speaker_folders.speaker(root, path, speaker_folder)
+    if not owner:
+        collector.reject(place, speaker_folders.NO_SPEAKER, utt_id=utt_id)
+        return path
+    parts = inside.split(os.sep)[:-1]
+    split = next(filter(None, map(common.split_name, parts)), "")
+    fields = {key: value or "" for key, value in fields.items()}
+    collector.add(path, text, owner, utt_id, split=split, **fields)
     return path
 
 

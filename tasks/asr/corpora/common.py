@@ -9,15 +9,22 @@ import csv
 import dataclasses
 import os
 import pathlib
+import re
 import typing
 from collections import abc
 
+from tasks.asr.corpora import tables
 from tasks.asr.data import inspection, manifest, rejections
 
 AUDIO_EXTENSIONS = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".webm"),
-    *(".aac", ".amr", ".3gp", ".wma", ".aiff", ".gsm"),
+    *(".aac", ".amr", ".3gp", ".wma", ".aiff", ".aif", ".gsm", ".oga"),
+    *(".m4b", ".mov", ".mkv", ".mka", ".caf", ".mp2", ".weba", ".au"),
 )
+# Speakers in a summary.
+_MAX_SHOWN = 20
+# Files that this project writes beside recordings.
+_OWN = re.compile(r"\.jsonl(\.left_out\.txt|\.ids\.csv)?$")
 
 
 # What an importer returns: the usable utterances, and what is left out.
@@ -91,9 +98,13 @@ class Collector:
     def read_text(self, path: str | os.PathLike) -> str | None:
         """The text of a file, or None where it is left out by name."""
         try:
-            return pathlib.Path(path).read_text(encoding="utf-8-sig")
+            return tables.read(path)
         except UnicodeDecodeError as error:
-            self.reject(path, "text file is not UTF-8", f"byte {error.start}")
+            self.reject(
+                path,
+                "text file is not UTF-8",
+                f"byte {error.start}; save it as UTF-8 (in Excel: CSV UTF-8)",
+            )
         except OSError as error:
             self.reject(path, "text file cannot be read", error.strerror or "")
         return None
@@ -129,6 +140,25 @@ def audio_files(path: str | os.PathLike) -> list[pathlib.Path]:
     return [each for each in found if each.suffix.lower() in AUDIO_EXTENSIONS]
 
 
+def walk(
+    root: str | os.PathLike,
+) -> abc.Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
+    """The visible folders from `root` down, each with its visible files.
+
+    What this project wrote there itself, manifests and accounts, is no part of
+    a corpus.
+    """
+    for folder, names, files in os.walk(root, followlinks=False):
+        # Caches and other tools' folders are hidden.
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        found = [
+            pathlib.Path(folder) / name
+            for name in sorted(files)
+            if not name.startswith(".") and not _OWN.search(name)
+        ]
+        yield pathlib.Path(folder), found
+
+
 def split_name(folder_name: str) -> str:
     """A folder name's meaning: "train", "dev", "test", or "" if none."""
     words = folder_name.lower().replace("_", "-").split("-")
@@ -158,30 +188,23 @@ def read_labels(path: str | os.PathLike) -> Labels:
 
 
 def _read_labels(path: str | os.PathLike) -> Labels:
-    labels = {}
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        names = [name.strip().lower() for name in reader.fieldnames or ()]
-        reader.fieldnames = names
-        missing = {"speaker", "severity"} - set(names)
-        if missing:
+    labels, text = {}, tables.read(path)
+    names = tables.columns(text)
+    if not {"speaker", "severity"} <= set(names):
+        raise ValueError(
+            f"severity table {path} needs the columns speaker, severity "
+            f"and optionally etiology. Received: {', '.join(names)}"
+        )
+    for number, row in tables.rows(text):
+        speaker = row.get("speaker", "")
+        if not speaker:
+            continue
+        if speaker in labels:
             raise ValueError(
-                f"severity table {path} needs the columns speaker, severity "
-                f"and optionally etiology. Received: {', '.join(names)}"
+                f"severity table {path}:{number}: speaker {speaker} is there "
+                "twice"
             )
-        for row in reader:
-            speaker = (row["speaker"] or "").strip()
-            if not speaker:
-                continue
-            if speaker in labels:
-                raise ValueError(
-                    f"severity table {path}:{reader.line_num}: speaker "
-                    f"{speaker} is there twice"
-                )
-            labels[speaker] = tuple(
-                (row.get(name) or "").strip()
-                for name in ("severity", "etiology")
-            )
+        labels[speaker] = (row.get("severity", ""), row.get("etiology", ""))
     return labels
 
 
@@ -222,6 +245,11 @@ def summary(utterances: list[manifest.Utterance], labels: Labels) -> str:
         f"{len(utterances)} utterances of {len(speakers)} speakers, "
         f"{minutes:.1f} minutes"
     ]
+    counts = collections.Counter(each.speaker for each in utterances)
+    shown = [f"{name} {count}" for name, count in sorted(counts.items())]
+    if len(shown) > _MAX_SHOWN:
+        shown[_MAX_SHOWN:] = [f"and {len(shown) - _MAX_SHOWN} more"]
+    lines.append(f"Speakers: {', '.join(shown)}")
     for title, values in {
         "Splits": (each.split or "none" for each in utterances),
         "Speakers by severity": (

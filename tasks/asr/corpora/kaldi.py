@@ -8,6 +8,8 @@ import os
 
 from tasks.asr.corpora import common
 
+_FILES = ("wav.scp", "text", "utt2spk")
+
 
 def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
     """Imports a Kaldi data folder.
@@ -20,7 +22,7 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
         ValueError: one of wav.scp, text and utt2spk is missing.
     """
     collector = common.Collector(root)
-    for name in ("wav.scp", "text", "utt2spk"):
+    for name in _FILES:
         if not (collector.root / name).is_file():
             raise ValueError(f"{root} is no Kaldi data folder: no {name}")
     texts = _table(collector, "text")
@@ -51,6 +53,11 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
                 collector.root / "text", "transcript without audio", "", utt_id
             )
     return collector.finish()
+
+
+def recognises(root: str | os.PathLike) -> bool:
+    """Whether the folder has the files of a Kaldi data folder."""
+    return all(os.path.isfile(os.path.join(root, name)) for name in _FILES)
 
 
 def _table(collector, name):

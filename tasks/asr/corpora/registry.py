@@ -1,23 +1,30 @@
 """The corpora that can be imported, by name."""
 
+import dataclasses
 import inspect
 import os
+import textwrap
 from collections import abc
 
 from lingvo_like import hyperparams
 from tasks.asr.corpora import (
     audiofolder,
     common,
+    commonvoice,
     euphonia,
     kaldi,
     librispeech,
     sap,
+    textfiles,
     torgo,
     uaspeech,
 )
+from tasks.asr.data import rejections
 
 CORPORA: dict[str, abc.Callable[..., common.Imported]] = {
+    "textfiles": textfiles.read,
     "audiofolder": audiofolder.read,
+    "commonvoice": commonvoice.read,
     "euphonia": euphonia.read,
     "kaldi": kaldi.read,
     "librispeech": librispeech.read,
@@ -25,6 +32,42 @@ CORPORA: dict[str, abc.Callable[..., common.Imported]] = {
     "torgo": torgo.read,
     "uaspeech": uaspeech.read,
 }
+
+
+# How a folder shows that it is one of these, the surest sign first. Of the last
+# two either may be meant.
+_SIGNS = {
+    "commonvoice": commonvoice.recognises,
+    "kaldi": kaldi.recognises,
+    "audiofolder": audiofolder.recognises,
+    "textfiles": textfiles.recognises,
+}
+
+
+def guess(root: str | os.PathLike) -> str:
+    """The corpus whose layout a folder has, where that is beyond doubt.
+
+    Raises:
+        ValueError: it has none, or two.
+        OSError: `root` is no folder.
+    """
+    _check_folder(root)
+    for name in ("commonvoice", "kaldi"):
+        if _SIGNS[name](root):
+            return name
+    found = [name for name, is_there in _SIGNS.items() if is_there(root)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{root} holds a table of recordings and text files beside them; "
+            "say which to use, --from=audiofolder or --from=textfiles, or name "
+            "the folders of each: --root=A,B"
+        )
+    raise ValueError(
+        f"{root}: neither a table of recordings (CSV) nor text files beside "
+        "them were found; name the layout by --from. --list_corpora shows them"
+    )
 
 
 def layout(name: str) -> str:
@@ -39,10 +82,11 @@ def options(name: str) -> list[str]:
 
 def listing() -> str:
     """The layouts of all corpora, and the options of their importers."""
-    return "\n".join(
-        f"--from={name}\n{layout(name)}\nOptions: {_flags(name) or 'none'}\n"
-        for name in CORPORA
-    )
+    parts = []
+    for name in CORPORA:
+        lines = f"{layout(name)}\n\nOptions: {_flags(name) or 'none'}"
+        parts.append(f"--from={name}\n{textwrap.indent(lines, '    ')}\n")
+    return "\n".join(parts)
 
 
 def _flags(name: str) -> str:
@@ -69,10 +113,7 @@ def read(
             f"--{unknown[0]} means nothing for {name}; it takes "
             f"{_flags(name) or 'no option'}"
         )
-    if not os.path.exists(root):
-        raise FileNotFoundError(f"corpus folder {root} does not exist")
-    if not os.path.isdir(root):
-        raise NotADirectoryError(f"corpus folder {root} is not a folder")
+    _check_folder(root)
     utterances, left_out = CORPORA[name](root, **given)
     if not utterances:
         why = left_out.summary() or "nothing of that layout was found"
@@ -81,3 +122,52 @@ def read(
             f"(--list_corpora shows the layout that it needs): {why}"
         )
     return utterances, left_out
+
+
+def read_all(
+    layouts: abc.Mapping[str, str], **given: object
+) -> common.Imported:
+    """Imports several folders as one.
+
+    Where there are several, ids of utterances begin with the folder's name and
+    places with its path.
+
+    Args:
+        layouts: the name of the corpus by folder.
+
+    Raises:
+        ValueError, OSError: as `read`.
+    """
+    utterances, left_out = [], rejections.Rejections()
+    for root, prefix in zip(layouts, _prefixes(list(layouts)), strict=True):
+        found, lost = read(layouts[root], root, **given)
+        utterances += [
+            dataclasses.replace(each, utt_id=prefix + each.utt_id)
+            for each in found
+        ]
+        folder = root if prefix else ""
+        # An absolute place stays what it is.
+        left_out.extend(
+            dataclasses.replace(each, where=os.path.join(folder, each.where))
+            for each in lost
+        )
+        left_out.remarks += lost.remarks
+    return utterances, left_out
+
+
+def _prefixes(roots: abc.Sequence[str]) -> list[str]:
+    """What keeps the ids of several folders apart; "" for one folder."""
+    if len(roots) < 2:
+        return [""] * len(roots)
+    names = [os.path.basename(os.path.abspath(root)) for root in roots]
+    return [
+        f"{name}/" if names.count(name) == 1 else f"{name}-{number}/"
+        for number, name in enumerate(names, start=1)
+    ]
+
+
+def _check_folder(root: str | os.PathLike) -> None:
+    if not os.path.exists(root):
+        raise FileNotFoundError(f"corpus folder {root} does not exist")
+    if not os.path.isdir(root):
+        raise NotADirectoryError(f"corpus folder {root} is not a folder")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tasks.asr.corpora import audiofolder
+from tasks.asr.corpora import audiofolder, speaker_folders
 from tests.tasks.asr.corpora import trees
 
 
@@ -61,7 +61,7 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
     utterances, left_out = audiofolder.read(str(tmp_path))
     assert [u.text for u in utterances] == ["fine"]
     assert trees.reasons(left_out) == {
-        "no speaker: add a column speaker, or give --speaker": 1,
+        speaker_folders.NO_SPEAKER: 1,
         "audio file is missing": 1,
         "duplicate utt_id of one speaker": 1,
         "file_name leads out of the folder": 1,
@@ -69,7 +69,7 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
         "metadata line without file_name": 1,
         "metadata line is not a JSON object": 1,
         "metadata line is not JSON": 2,
-        "audio that no metadata line names": 1,
+        "file that no row names": 1,
     }
     places = [e.where for e in left_out if e.reason.endswith("not JSON")]
     assert places == ["metadata.jsonl:9", "metadata.jsonl:10"]
@@ -78,10 +78,10 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
 def test_folder_that_is_no_audiofolder_is_a_clear_error(tmp_path):
     with pytest.raises(ValueError, match="no metadata.csv or metadata.jsonl"):
         audiofolder.read(str(tmp_path))
-    table = trees.text(tmp_path / "metadata.csv", "path,text\na.wav,x\n")
-    with pytest.raises(ValueError, match="needs a column file_name"):
+    table = trees.text(tmp_path / "metadata.csv", "clip,text\na.wav,x\n")
+    with pytest.raises(ValueError, match="needs a column of file_name"):
         audiofolder.read(str(tmp_path))
-    table.write_text("file_name,words\na.wav,x\n")
+    table.write_text("file_name,say\na.wav,x\n")
     with pytest.raises(ValueError, match="needs a column of transcription"):
         audiofolder.read(str(tmp_path))
     table.write_text("file_name," + "x" * 200000 + "\na.wav,x\n")
@@ -90,3 +90,54 @@ def test_folder_that_is_no_audiofolder_is_a_clear_error(tmp_path):
     trees.text(tmp_path / "metadata.jsonl", "")
     with pytest.raises(ValueError, match="holds both"):
         audiofolder.read(str(tmp_path))
+
+
+def test_a_spreadsheets_table_of_any_name_and_the_folders_of_speakers(tmp_path):
+    trees.audio(tmp_path / "ann" / "PTT-1.ogg")
+    trees.audio(tmp_path / "bo" / "2.wav")
+    trees.audio(tmp_path / "bo" / "3.wav")
+    trees.text(
+        tmp_path / "Texte.csv",
+        "\ufeffFile;Phrase;Mic\r\nPTT-1;turn on, now;head\r\n;;\r\n"
+        "bo/2.wav;off;\r\n3.wav;two; words;head\r\n",
+    )
+    utterances, left_out = audiofolder.read(tmp_path)
+    assert [(u.speaker, u.utt_id, u.text, u.mic) for u in utterances] == [
+        ("ann", "ann/PTT-1", "turn on, now", "head"),
+        ("bo", "bo/2", "off", ""),
+    ]
+    assert [each.where for each in left_out] == ["Texte.csv:5", "bo/3.wav"]
+    assert "needs quotation marks" in left_out[0].reason
+    assert audiofolder.recognises(tmp_path)
+
+
+def test_a_name_that_several_recordings_have_is_refused(tmp_path):
+    trees.audio(tmp_path / "ann" / "1.wav")
+    trees.audio(tmp_path / "bo" / "1.wav")
+    trees.text(tmp_path / "t.csv", "file,text\n1.wav,yes\nann/1,no\n")
+    utterances, left_out = audiofolder.read(tmp_path)
+    assert [(u.speaker, u.text) for u in utterances] == [("ann", "no")]
+    assert "several recordings have this name" in trees.reasons(left_out)
+
+
+def test_files_that_no_row_names_are_listed_whatever_they_are(tmp_path):
+    trees.audio(tmp_path / "ann" / "1.wav")
+    trees.text(tmp_path / "t.csv", "file,text\nann/1.wav,yes\n")
+    for name in (
+        "a.xyz",
+        "README.txt",
+        "texts.xlsx",
+        "prices.csv",
+        ".DS_Store",
+    ):
+        trees.text(tmp_path / name, "x,y\n")
+    trees.text(tmp_path / "all.jsonl", "ours")
+    utterances, left_out = audiofolder.read(tmp_path)
+    assert len(utterances) == 1
+    assert sorted(each.where for each in left_out) == [
+        "README.txt",
+        "a.xyz",
+        "prices.csv",
+        "texts.xlsx",
+    ]
+    assert "spreadsheet: save it as CSV (UTF-8)" in trees.reasons(left_out)

@@ -3,6 +3,7 @@ import inspect
 import pytest
 
 from tasks.asr.corpora import registry
+from tests.tasks.asr.corpora import trees
 
 
 @pytest.mark.parametrize("name", registry.CORPORA)
@@ -34,3 +35,62 @@ def test_missing_folder_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OSError, match="not a folder"):
         registry.read("torgo", str(tmp_path / "file"))
+
+
+def with_table(folder):
+    trees.audio(folder / "ann" / "1.wav")
+    trees.text(folder / "t.csv", "file,text\nann/1.wav,yes\n")
+
+
+def with_texts(folder):
+    trees.audio(folder / "ann" / "1.wav")
+    trees.text(folder / "ann" / "1.txt", "yes")
+
+
+def with_clips(folder):
+    (folder / "clips").mkdir()
+    trees.text(folder / "train.tsv", "client_id\tpath\tsentence\n")
+
+
+def with_kaldi(folder):
+    for name in ("wav.scp", "text", "utt2spk"):
+        trees.text(folder / name, "")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (with_table, "audiofolder"),
+        (with_texts, "textfiles"),
+        (with_clips, "commonvoice"),
+        (with_kaldi, "kaldi"),
+    ],
+)
+def test_an_unmistakable_layout_is_recognised(tmp_path, make, name):
+    make(tmp_path)
+    assert registry.guess(tmp_path) == name
+
+
+def test_a_layout_that_may_be_mistaken_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="neither a table .* --list_corpora"):
+        registry.guess(tmp_path)
+    with_table(tmp_path)
+    with_texts(tmp_path)
+    with pytest.raises(ValueError, match="--from=audiofolder or"):
+        registry.guess(tmp_path)
+    with pytest.raises(OSError, match="does not exist"):
+        registry.guess(tmp_path / "none")
+
+
+def test_several_folders_are_read_as_one_and_ids_stay_apart(tmp_path):
+    for name in ("a", "b"):
+        with_texts(tmp_path / name)
+        trees.text(tmp_path / name / "ann" / "2.txt", "no")
+    one = str(tmp_path / "a")
+    utterances, left_out = registry.read_all({one: "textfiles"})
+    assert [each.utt_id for each in utterances] == ["ann/1"]
+    assert [each.where for each in left_out] == ["ann/2.txt"]
+    both = {one: "textfiles", str(tmp_path / "b"): "textfiles"}
+    utterances, left_out = registry.read_all(both)
+    assert [each.utt_id for each in utterances] == ["a/ann/1", "b/ann/1"]
+    assert left_out[1].where == str(tmp_path / "b" / "ann" / "2.txt")

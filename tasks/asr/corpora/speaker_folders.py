@@ -1,0 +1,55 @@
+"""Whose recordings a folder has, where nothing else names the speaker."""
+
+import os
+import pathlib
+
+from tasks.asr.corpora import common
+
+WHICH = ("first", "last")
+# Folders that are named after what is in them.
+_GENERIC = frozenset(
+    "audio audios clips data files media recording recordings sound sounds "
+    "voice wav wavs".split()
+)
+NO_SPEAKER = (
+    "no speaker: give each person a folder or a column speaker, or give "
+    "--speaker"
+)
+
+
+def speaker(
+    root: str | os.PathLike, path: str | os.PathLike, which: str = ""
+) -> str:
+    """The folder below `root` that names the speaker of a recording.
+
+    Folders of splits (`train`) and folders such as `audio` name nobody.
+
+    Args:
+        which: "first" below the root or "last" before the recording, where
+            there are several folders between.
+
+    Returns:
+        the folder's name; "" where there is none.
+
+    Raises:
+        ValueError: several folders could be meant, or `which` is unknown.
+    """
+    if which and which not in WHICH:
+        raise ValueError(
+            f"--speaker_folder must be first or last. Received: {which!r}"
+        )
+    inside = pathlib.Path(os.path.relpath(path, root)).parent
+    names = [
+        name
+        for name in inside.parts
+        if name.lower() not in _GENERIC and not common.split_name(name)
+    ]
+    if len(names) > 1 and not which:
+        raise ValueError(
+            f"{inside}: which of these folders names the speaker? "
+            f"--speaker_folder=first takes {names[0]!r}, "
+            f"--speaker_folder=last {names[-1]!r}"
+        )
+    if not names:
+        return ""
+    return names[-1] if which == "last" else names[0]
