@@ -17,6 +17,8 @@ import sys
 import typing
 from collections import abc
 
+from lingvo_like import held_folders
+
 # Names that a listing of results skips: leftovers of a killed process.
 TEMPORARY_PREFIX = ".writing-"
 
@@ -75,7 +77,12 @@ def local_path(path: str | os.PathLike) -> pathlib.Path:
 
 
 def try_writing(folder: str | os.PathLike) -> None:
-    """Writes a file to a folder and removes it, to show that one can."""
+    """Writes a file to a folder and removes it, to show that one can.
+
+    Where there is no such folder, the one that it would be made in is tried: a
+    command that fails later leaves nothing behind.
+    """
+    folder = _nearest(os.fspath(folder))
     # Named like a leftover, should it become one.
     name = f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
     probe = os.path.join(os.fspath(folder), name)
@@ -134,6 +141,7 @@ def new_folder(path: str | os.PathLike) -> abc.Iterator[pathlib.Path]:
 
     Yields:
         the folder to fill, under another name. It is removed after an error.
+        One that a killed process left beside it is removed first.
 
     Raises:
         FileExistsError: something but an empty folder is there.
@@ -166,27 +174,40 @@ def _new_folder(path: str) -> abc.Iterator[str]:
             f"{path} exists and is not an empty folder; name another output "
             "folder or remove that one"
         )
-    try:
-        with _naming("write", path):
-            system.makedirs(unfinished)
-    except OSError as error:
-        reason = (error.strerror or "").partition(": ")[2]
-        raise OSError(
-            error.errno,
-            f"cannot write the folder: {reason}; "
-            "name an output folder in a place where you may write",
-            path,
-        ) from None
-    try:
-        yield unfinished
-        with _naming("write", path):
-            if is_there:
-                system.rmtree(path)
-            system.rename(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(OSError), _naming("remove", unfinished):
-            system.rmtree(unfinished)
-        raise
+    with contextlib.ExitStack() as stack:
+        try:
+            with _naming("write", path):
+                if _is_local(path):
+                    held = held_folders.made(unfinished, TEMPORARY_PREFIX)
+                    stack.enter_context(held)
+                else:
+                    system.makedirs(unfinished)
+        except OSError as error:
+            reason = (error.strerror or "").partition(": ")[2]
+            raise OSError(
+                error.errno,
+                f"cannot write the folder: {reason}; "
+                "name an output folder in a place where you may write",
+                path,
+            ) from None
+        try:
+            yield unfinished
+            with _naming("write", path):
+                if is_there:
+                    system.rmtree(path)
+                system.rename(unfinished, path)
+        except BaseException:
+            with contextlib.suppress(OSError), _naming("remove", unfinished):
+                system.rmtree(unfinished)
+            raise
+
+
+def _nearest(folder: str) -> str:
+    """The folder, or where it is absent and local the one it would lie in."""
+    if not _is_local(folder):
+        return folder
+    missing = held_folders.missing(folder)
+    return os.path.dirname(missing[-1]) if missing else folder
 
 
 def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:

@@ -110,7 +110,7 @@ def main(_: list[str]) -> None:
     # Late, so that --help answers at once.
     from lingvo_like.store import store as submodel_store
     from tasks.serving import messages, server
-    from tasks.serving.exports import saved_model
+    from tasks.serving.exports import places, saved_model
     from tasks.serving.fronts import (
         access,
         access_log,
@@ -136,20 +136,24 @@ def main(_: list[str]) -> None:
     # A single tenant needs no protection from others.
     bounds = limits.Limits() if control.is_on else limits.Limits(tenant_share=1)
     bounds = hyperparams.override(bounds, _LIMIT.value)
-    log = access_log.AccessLog(
-        _ACCESS_LOG.value, access_log.read_key(_ACCESS_LOG_KEY_FILE.value)
-    )
+    log_key = access_log.read_key(_ACCESS_LOG_KEY_FILE.value)
     if _MODEL_CONFIG_FILE.value:
         models = model_messages.read_configs(_MODEL_CONFIG_FILE.value)
+        for model in models:
+            places.check_exports(model.base_path)
     else:
+        places.check_exports(_EXPORT_DIR.value)
         export_dir = os.path.abspath(_EXPORT_DIR.value)
         models = [messages.ModelConfig(_MODEL_NAME.value, export_dir)]
     submodels = None
     if _STORE.value:
+        places.check_store(_STORE.value)
         store = submodel_store.SubmodelStore(_STORE.value)
         # A mistyped path would otherwise fail every request of a ready server.
         store.check()
         submodels = source.StoreSource(store)
+    # Last, so that no start that fails before leaves its file behind.
+    log = access_log.AccessLog(_ACCESS_LOG.value, log_key)
     engine = saved_model.SavedModelEngine
     served = server.Server(submodels, engine, models, bounds, _FALLBACK.value)
     running = service.Service(served, control, bounds, log, tls)

@@ -17,6 +17,7 @@ from tasks.serving import client
 from tasks.serving.exports import (
     description as export_description,
     folder as export_folder,
+    places,
     saved_model,
 )
 
@@ -202,6 +203,7 @@ def newest(export_dir: str) -> str:
         return str(folder)
     versions = export_folder.versions(export_dir)
     if not versions:
+        places.check_exports(export_dir)
         raise ValueError(
             f"{export_dir}: there is no export; see python -m tasks.export"
         )

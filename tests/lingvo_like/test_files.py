@@ -4,6 +4,8 @@ import errno
 import os
 import resource
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -196,7 +198,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "write_atomically", fail_at_b)
     with pytest.raises(OSError, match="no space left.*folder"):
         files.write_folder(path, contents)
-    assert tf.io.gfile.listdir(root) == []
+    assert os.listdir(tmp_path) == []
     monkeypatch.undo()
     files.write_folder(path, contents)
     assert {n: files.read(f"{path}/{n}") for n in contents} == contents
@@ -244,6 +246,45 @@ def test_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OSError, match="cannot write the folder: .*file/b"):
         with files.new_folder(tmp_path / "file" / "b"):
             pass
+
+
+def test_error_leaves_no_folder_that_was_made_for_it(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        with files.new_folder(tmp_path / "a" / "b" / "c"):
+            raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    filling = (
+        "import sys, time; from lingvo_like import files\n"
+        "with files.new_folder(sys.argv[1]) as folder:\n"
+        "    (folder / 'a').write_text('half'); print('x', flush=True)\n"
+        "    time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", filling, tmp_path / "first"],
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.read(1)
+    with files.new_folder(tmp_path / "second"):
+        # The first one is alive.
+        assert len(list(tmp_path.glob(".writing-*"))) == 2
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        with files.new_folder(tmp_path / "third"):
+            assert len(list(tmp_path.glob(".writing-*"))) == 2
+    names = {each.name for each in tmp_path.iterdir()}
+    assert names == {"second", "third"}
+
+
+def test_trying_to_write_makes_no_folder(tmp_path):
+    files.try_writing(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write"):
+        files.try_writing(tmp_path / "file" / "b")
 
 
 def test_bucket_addresses_are_refused():

@@ -152,6 +152,8 @@ def test_refusals_are_one_line_and_leave_nothing(run, tmp_path):
     tiny.base(seed=1).save(str(tmp_path / "other"))
     (tmp_path / "exports" / "3").mkdir(parents=True)
     (tmp_path / "file").write_text("")
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "description.json").write_text("{}")
     good = {"model_dir": run / "run", "export_dir": tmp_path / "exports"}
     for flags, message in (
         ({"model_dir": ""}, "--model_dir is missing"),
@@ -164,12 +166,19 @@ def test_refusals_are_one_line_and_leave_nothing(run, tmp_path):
         ({"submodel": tmp_path / "gone"}, "cannot load a Submodel"),
         ({"export_dir": tmp_path / "file"}, "--export_dir cannot be written"),
         ({"export_dir": "gs://bucket/exports"}, "must be a local one"),
+        ({"export_dir": tmp_path / "v"}, "is one version of an export; name"),
+        ({"model_dir": tmp_path / "v"}, "v is one version of an export"),
+        (
+            {"base": tmp_path / "gone", "export_dir": tmp_path / "a" / "b"},
+            str(tmp_path / "gone"),
+        ),
     ):
         done = export(**{**good, **flags})
         assert done.returncode == 1, message
         assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path / "exports") == ["3"]
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_next_version_is_above_every_other(tmp_path):

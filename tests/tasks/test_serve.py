@@ -49,8 +49,16 @@ def _write(path, text):
         ({"limit": ["queue_request=1"]}, "queue_requests"),
         ({"limit": ["queue_requests=-1"]}, "must be positive"),
         ({"access_log_key_file": "KEY"}, "at least 16 bytes"),
+        ({"access_log": "log", "store": "mistyped"}, "no Submodel store"),
         ({"model_config_file": "MODELS"}, "models.txt: .*nonsense"),
         ({"export_dir": "EMPTY"}, "no versions"),
+        ({"export_dir": "gone"}, "gone: there is no export, no such folder"),
+        ({"export_dir": "all/1"}, "one version .* name the folder .*, all$"),
+        ({"export_dir": "run"}, "tasks.export --model_dir=run --export_dir="),
+        ({"export_dir": "run/submodels"}, "tasks.export --model_dir=run "),
+        ({"export_dir": "store"}, "store of Submodels.* it goes to --store"),
+        ({"store": "run"}, "tasks.store publish --store=STORE --model_dir=run"),
+        ({"store": "all/1"}, "one version of an export, no store"),
         ({"store": "mistyped"}, "mistyped: no Submodel store is there"),
         ({"store": "EMPTY"}, "no Submodel store is there"),
     ],
@@ -58,7 +66,16 @@ def _write(path, text):
 def test_a_wrong_start_is_one_clear_message(
     values, message, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.chdir(tmp_path)
+    for file in (
+        "all/1/description.json",
+        "run/experiment.json",
+        "run/submodels/F01.safetensors",
+        "store/store.json",
+    ):
+        path = tmp_path / "other" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    monkeypatch.chdir(tmp_path / "other")
     places = {
         "KEY": _write(tmp_path / "key", "short"),
         "MODELS": _write(tmp_path / "models.txt", "nonsense {"),
@@ -76,7 +93,8 @@ def test_a_wrong_start_is_one_clear_message(
     with flagsaver.flagsaver(**(free | values)):
         with pytest.raises((SystemExit, ValueError, OSError)) as caught:
             serve.main(["serve"])
-    text = str(caught.value) + capsys.readouterr().err
+    text = capsys.readouterr().err + str(caught.value)
+    assert sorted(os.listdir()) == ["all", "run", "store"]
     assert re.search(message, text, re.DOTALL), text
 
 

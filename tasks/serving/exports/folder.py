@@ -13,6 +13,7 @@ from lingvo_like import files, hyperparams
 from lingvo_like.submodel import file as submodel_file
 from tasks.serving.exports import (
     description as export_description,
+    places,
     readme,
     signatures,
     warmup,
@@ -33,6 +34,28 @@ def versions(export_dir: str | os.PathLike[str]) -> list[int]:
 def next_version(export_dir: str | os.PathLike[str]) -> int:
     """The lowest integer above every version in a local folder, from 1."""
     return 1 + max(versions(export_dir), default=0)
+
+
+def check_writable(export_dir: str | os.PathLike[str]) -> None:
+    """Shows that versions can be written here; makes nothing.
+
+    Raises:
+        ValueError: the folder is itself a version, or something else.
+        OSError: it cannot be written.
+    """
+    what = places.kind(export_dir)
+    if what:
+        around = os.path.dirname(os.path.abspath(export_dir))
+        raise ValueError(
+            f"--export_dir: {export_dir} is {what}; name "
+            + (around if what == places.VERSION else "another folder")
+        )
+    try:
+        files.try_writing(export_dir)
+    except OSError as error:
+        raise OSError(
+            f"{export_dir}: --export_dir cannot be written: {error.strerror}"
+        ) from None
 
 
 def write(

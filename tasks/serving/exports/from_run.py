@@ -11,6 +11,7 @@ from tasks.asr.training import model_directory, run_description, task
 from tasks.serving.exports import (
     description as export_description,
     folder,
+    places,
     signatures,
     warmup,
 )
@@ -49,7 +50,7 @@ def export(
         raise ValueError(
             f"{target} exists; leave --export_version out for the next"
         )
-    model_directory.check_writable(export_dir, "--export_dir")
+    folder.check_writable(export_dir)
     saved, experiment = _read_run(model_dir)
     base_path = base_path or saved["base"]
     base = base_loading.load(experiment.base, base_path)
@@ -81,8 +82,10 @@ def _read_run(model_dir: str) -> tuple[dict, Any]:
     directory = model_directory.ModelDirectory(model_dir)
     saved = directory.read_experiment()
     if saved is None:
+        what = places.kind(model_dir)
         raise ValueError(
             f"{directory.experiment} is missing: there is no run to export"
+            + (f"; {model_dir} is {what}" if what else "")
         )
     run_description.check_program(directory.path, saved, run_description.TRAIN)
     return saved, directory.saved_values(

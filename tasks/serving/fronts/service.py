@@ -104,7 +104,14 @@ class Service:
         print("draining; again to stop at once", file=sys.stderr, flush=True)
         if number == signal.SIGINT:
             lame_duck_seconds = 0
-        return await self.drain(lame_duck_seconds, drain_seconds)
+        is_drained = await self.drain(lame_duck_seconds, drain_seconds)
+        if is_drained:
+            print(
+                "stopped: every request that was let in was answered",
+                file=sys.stderr,
+                flush=True,
+            )
+        return is_drained
 
     async def start(
         self, addresses: abc.Mapping[str, listening.Address | None]

@@ -1,0 +1,84 @@
+"""What a folder is, where another kind of folder was to be named."""
+
+import os
+
+from lingvo_like.store import layout as store_layout
+from tasks.serving.exports import description as export_description
+
+VERSION = "one version of an export"
+RUN = "a training run"
+STORE = "a store of Submodels"
+BASE = "a base model"
+# By the file that each of them has.
+_KINDS = {
+    export_description.FILE: VERSION,
+    "experiment.json": RUN,
+    store_layout.MARKER: STORE,
+    "submodels_base.json": BASE,
+}
+_EXPORT = "python -m tasks.export --model_dir={run} --export_dir=EXPORTS"
+_PUBLISH = "python -m tasks.store publish --store=STORE --model_dir={run}"
+
+
+def kind(path: str | os.PathLike[str]) -> str:
+    """What a local folder is, of the kinds above; empty for any other."""
+    for file, what in _KINDS.items():
+        if os.path.isfile(os.path.join(path, file)):
+            return what
+    return ""
+
+
+def check_exports(path: str | os.PathLike[str]) -> None:
+    """Refuses what a server cannot find versions of an export in.
+
+    Raises:
+        ValueError: says what the folder is and what to name or do instead.
+    """
+    if not os.path.exists(path):
+        raise ValueError(
+            f"{path}: there is no export, no such folder; write one by "
+            f"{_EXPORT.format(run='RUN')}"
+        )
+    run = _run(path)
+    what = RUN if run else kind(path)
+    advice = {
+        "": "",
+        VERSION: f"name the folder around it, {_above(path)}",
+        RUN: f"export it first: {_EXPORT.format(run=run)}",
+        STORE: "it goes to --store; --export_dir is what tasks.export wrote",
+        BASE: f"export a run that was trained on it: {_EXPORT}".format(
+            run="RUN"
+        ),
+    }[what]
+    if what:
+        raise ValueError(f"{path} is {what}, no folder of exports; {advice}")
+
+
+def check_store(path: str | os.PathLike[str]) -> None:
+    """Refuses a folder that is known to be no store.
+
+    Raises:
+        ValueError: as `check_exports`.
+    """
+    run = _run(path)
+    what = RUN if run else kind(path)
+    if what not in ("", STORE):
+        advice = _PUBLISH.format(run=run or "RUN")
+        raise ValueError(
+            f"{path} is {what}, no store; publish Submodels to one: {advice}"
+        )
+
+
+def _run(path: str | os.PathLike[str]) -> str:
+    """The run that a folder is, or holds the Submodels of; empty if none."""
+    if kind(path) == RUN:
+        return os.fspath(path)
+    above = _above(path)
+    is_inside = os.path.basename(os.path.abspath(path)) == "submodels"
+    return above if is_inside and kind(above) == RUN else ""
+
+
+def _above(path: str | os.PathLike[str]) -> str:
+    path = os.fspath(path)
+    above = os.path.dirname(os.path.abspath(path))
+    return above if os.path.isabs(path) else os.path.relpath(above)
