@@ -132,9 +132,6 @@ def main(_: list[str]) -> None:
         f"results: {results}\n"
         f"report:  {os.path.join(output, 'report.html')}"
     )
-    found = json.loads(results.read_text(encoding="utf-8"))
-    keys = "median_relative_reduction_moderate_severe", "typical_change_points"
-    print(json.dumps({key: found[key] for key in keys} | {"seconds": seconds}))
 
 
 if __name__ == "__main__":

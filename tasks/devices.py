@@ -1,11 +1,8 @@
 """The flags for the devices that a binary runs on."""
 
-from typing import TYPE_CHECKING
-
 from absl import flags
 
-if TYPE_CHECKING:
-    from tpu.distribute import replicas as replicas_lib
+from tasks import api
 
 _TPU = flags.DEFINE_string(
     "tpu", "", "A TPU's name or address; local for the TPU of this machine."
@@ -21,20 +18,8 @@ _NUM_REPLICAS = flags.DEFINE_integer(
 )
 
 
-def replicas() -> "replicas_lib.Replicas":
-    """The replicas that the flags and `TF_CONFIG` ask for.
-
-    Raises:
-        ValueError, OSError: as `tpu.distribute.strategy.create`.
-    """
-    # Late, so that --help answers at once.
-    from tpu.distribute import replicas as replicas_lib, strategy
-
-    return replicas_lib.Replicas(
-        strategy.create(
-            _TPU.value,
-            _NUM_GPUS.value,
-            _VIRTUAL_CPUS.value,
-            _NUM_REPLICAS.value,
-        )
+def given() -> api.Devices:
+    """The devices that the flags ask for."""
+    return api.Devices(
+        _TPU.value, _NUM_GPUS.value, _VIRTUAL_CPUS.value, _NUM_REPLICAS.value
     )

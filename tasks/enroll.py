@@ -15,15 +15,12 @@ the speakers that it was trained on, so their gain is marked.
 
 import json
 import sys
-import time
+from typing import Any
 
 from absl import flags
 
-from lingvo_like import hyperparams
-from tasks import cli, devices, setting_flags
+from tasks import api, cli, devices, setting_flags
 from tasks.asr.enrolment import plan
-
-_STARTED = time.monotonic()
 
 flags.adopt_module_key_flags(devices)
 flags.adopt_module_key_flags(setting_flags)
@@ -68,6 +65,9 @@ _DESPITE_WARNINGS = flags.DEFINE_bool(
 _COMPARE_WITH_SPACE = flags.DEFINE_string(
     "compare_with_space", "", "List who would gain from that space instead."
 )
+_JSON = flags.DEFINE_bool(
+    "json", False, "Print the outcome as one JSON object, and no table."
+)
 
 
 def main(_: list[str]) -> None:
@@ -75,50 +75,52 @@ def main(_: list[str]) -> None:
         setting_flags.show(plan.Values())
         return
     cli.require(_SPACE, _MANIFEST)
-    if bool(_PUBLISH.value) != bool(_TENANT.value):
-        cli.fail("--publish and --tenant go together; see --help")
-    values = hyperparams.replace(plan.Values(), setting_flags.given())
-    # Late, so that --help and a mistyped value answer at once.
-    from tasks.asr.enrolment import destination, program, report
-
-    seconds = {"imports": round(time.monotonic() - _STARTED, 2)}
-    prepared = program.prepare(
-        _SPACE.value,
-        _MANIFEST.value,
-        dev_manifest=_DEV_MANIFEST.value,
-        speakers=_SPEAKER.value,
-        mode=_MODE.value,
-        values=values,
-        base=_BASE.value,
-        replicas=devices.replicas(),
-    )
-    print(prepared.left_out.describe(), file=sys.stderr, end="")
+    request: dict[str, Any] = {
+        "space": _SPACE.value,
+        "manifest": _MANIFEST.value,
+        "dev_manifest": _DEV_MANIFEST.value,
+        "speakers": _SPEAKER.value,
+        "mode": _MODE.value,
+        "base": _BASE.value,
+        "settings": setting_flags.given(),
+        "devices": devices.given(),
+    }
     if _COMPARE_WITH_SPACE.value:
-        rows = prepared.compare(_COMPARE_WITH_SPACE.value)
-        if rows:
-            print(report.comparison_table(rows))
-            print(json.dumps(rows))
+        _print_comparison(
+            api.compare_spaces(
+                compare_with_space=_COMPARE_WITH_SPACE.value, **request
+            )
+        )
         return
-    output_dir = _OUTPUT_DIR.value or prepared.output_dir
-    outcome = prepared.run(
-        destination.Destination(
-            output_dir, _PUBLISH.value, _TENANT.value, _REPLACE.value
-        ),
-        _DESPITE_WARNINGS.value,
+    outcome = api.enrol(
+        output_dir=_OUTPUT_DIR.value,
+        publish=_PUBLISH.value,
+        tenant=_TENANT.value,
+        replace=_REPLACE.value,
+        despite_warnings=_DESPITE_WARNINGS.value,
+        **request,
     )
     for line in outcome.warnings:
         print(f"warning: {line}", file=sys.stderr)
     for line in outcome.errors:
         print(f"error: {line}", file=sys.stderr)
-    if outcome.enrolled:
-        print(report.table(outcome.enrolled))
-    if prepared.replicas.processes.is_chief:
-        seconds |= outcome.seconds
-        parts = (f"{name} {each:.1f}" for name, each in seconds.items())
-        print(f"{sum(seconds.values()):.1f} s: {', '.join(parts)}")
-        print(json.dumps({"seconds": seconds, "speakers": outcome.rows}))
+    if _JSON.value:
+        if outcome.is_chief:
+            print(json.dumps(outcome.as_json()))
+    else:
+        print(outcome.describe(), end="")
     if outcome.failure:
         cli.fail(outcome.failure)
+
+
+def _print_comparison(rows):
+    # Late, so that --help answers at once.
+    from tasks.asr.enrolment import report
+
+    if _JSON.value:
+        print(json.dumps(rows))
+    elif rows:
+        print(report.comparison_table(rows))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import json
 
 from absl import flags
 
-from tasks import cli, devices
+from lingvo_like import hyperparams
+from tasks import api, cli, devices
 
 flags.adopt_module_key_flags(devices)
 _MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
@@ -51,45 +52,42 @@ _STRICT = flags.DEFINE_bool(
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "", "Folder of the results; MODEL_DIR/evaluation if empty."
 )
+_JSON = flags.DEFINE_bool(
+    "json", False, "Print the figures of results.json and nothing else."
+)
 
 
 def main(_: list[str]) -> None:
     cli.require(_MODEL_DIR, _TEST_MANIFEST)
-    # Late, so that --help answers at once.
-    from tasks.asr.evaluation import program, table
-
-    replicas = devices.replicas()
-    prepared = program.prepare(
+    found = api.evaluate(
         _MODEL_DIR.value,
         _TEST_MANIFEST.value,
         base=_BASE.value,
         compare_with=_COMPARE_WITH.value,
         experiment=_EXPERIMENT.value,
-        overrides=_SET.value,
+        settings=hyperparams.assignments(_SET.value),
         speakers=_SPEAKERS.value,
         beam_size=_BEAM_SIZE.value,
         normalizer=_NORMALIZER.value,
         strict=_STRICT.value,
         output_dir=_OUTPUT_DIR.value,
-        replicas=replicas,
+        devices=devices.given(),
     )
-    if replicas.processes.is_chief:
-        print(prepared.left_out.describe(), end="")
-    summary = prepared.run()
-    if summary is None:
+    if found.summary is None:
         return
-    print(table.text(summary))
-    if getattr(prepared.compared, "audio_context", "") == "short":
+    if _JSON.value:
+        print(json.dumps(found.summary))
+        return
+    # Late, so that --help answers at once.
+    from tasks.asr.evaluation import table
+
+    print(table.text(found.summary))
+    if found.compared_with_short:
         print(
             "base: the short-context one; --compare_with=MODEL compares with "
             "a Whisper at its full 30 s instead"
         )
-    print(f"report: {prepared.report}")
-    headlines = (
-        "median_relative_reduction_moderate_severe",
-        "typical_change_points",
-    )
-    print(json.dumps({name: summary[name] for name in headlines}))
+    print(f"report: {found.report}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 
 from absl import flags, logging
 
-from tasks import cli
+from tasks import api, cli
 
 _MODEL_DIR = flags.DEFINE_string(
     "model_dir", "", "Folder of the run whose Submodels are to be served."
@@ -40,23 +40,23 @@ _BEAM_SIZE = flags.DEFINE_integer(
 
 def main(_: list[str]) -> None:
     cli.require(_MODEL_DIR, _EXPORT_DIR)
-    # Here, so that --help answers at once.
-    from tasks.serving.exports import from_run, readme
-
     # What TensorFlow logs while it saves a graph helps nobody who exports.
     logging.set_verbosity(logging.WARNING)
     print("loading the base model, tracing and writing it", flush=True)
-    path, description = from_run.export(
+    made = api.export(
         _MODEL_DIR.value,
         _EXPORT_DIR.value,
-        _EXPORT_VERSION.value,
-        _BASE.value,
-        _SUBMODEL.value,
-        _BEAM_SIZE.value,
+        export_version=_EXPORT_VERSION.value,
+        base=_BASE.value,
+        submodel=_SUBMODEL.value,
+        beam_size=_BEAM_SIZE.value,
     )
-    print(readme.summary(description, path, from_run.num_bytes(path)))
-    print(f"inputs and outputs: {os.path.join(path, 'README.md')}")
-    if not description.submodel:
+    # Late, so that --help answers at once.
+    from tasks.serving.exports import readme
+
+    print(readme.summary(made.description, made.path, made.num_bytes))
+    print(f"inputs and outputs: {os.path.join(made.path, 'README.md')}")
+    if not made.description.submodel:
         print(
             f"next: python -m tasks.serve --export_dir={_EXPORT_DIR.value} "
             "--store=STORE"

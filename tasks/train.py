@@ -17,9 +17,8 @@ every machine; --model_dir is a folder that all of them see.
 
 from absl import flags
 
-from lingvo_like import hyperparams
 from params import registry
-from tasks import cli, devices, setting_flags
+from tasks import api, cli, devices, setting_flags
 
 flags.adopt_module_key_flags(devices)
 flags.adopt_module_key_flags(setting_flags)
@@ -77,29 +76,22 @@ def main(_: list[str]) -> None:
     if _LIST.value:
         print(registry.describe())
         return
-    experiment = registry.get(_EXPERIMENT.value or registry.DEFAULT)
     if setting_flags.are_to_be_listed():
-        setting_flags.show(experiment)
+        setting_flags.show(registry.get(_EXPERIMENT.value or registry.DEFAULT))
         return
     cli.require(_MODEL_DIR, _TRAIN_MANIFEST)
-    if _EXPERIMENT.value:
-        hyperparams.replace(experiment, setting_flags.given())
-    # Late, so that --help and a mistyped name answer at once.
-    from tasks.asr import training_start
-
-    choice = training_start.choose(
-        _MODEL_DIR.value, _EXPERIMENT.value, setting_flags.given(), _BASE.value
-    )
-    training_start.train(
-        choice,
+    api.train(
         _TRAIN_MANIFEST.value,
         _MODEL_DIR.value,
+        experiment=_EXPERIMENT.value,
+        base=_BASE.value,
         check_memory=_CHECK_MEMORY.value,
         dev_manifest=_DEV_MANIFEST.value,
+        settings=setting_flags.given(),
         speakers=_SPEAKERS.value,
         space_from=_SPACE_FROM.value,
         strict=_STRICT.value,
-        replicas=devices.replicas(),
+        devices=devices.given(),
     )
 
 

@@ -14,9 +14,10 @@ import json
 import pathlib
 import sys
 
+import tqdm
 from absl import flags
 
-from tasks import cli
+from tasks import api, cli
 
 _SERVER = flags.DEFINE_string("server", "localhost:8500", "Its gRPC address.")
 _SUBMODEL_ID = flags.DEFINE_string("submodel_id", "", "Whose Submodel to use.")
@@ -62,66 +63,48 @@ _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
 def main(argv: list[str]) -> None:
     paths = argv[1:]
     _check_flags(paths)
-    # Late, so that --help and a wrong flag answer at once.
-    import tqdm
-
-    from tasks.serving import client, transcribing
-
-    if _LOCAL.value:
-        recogniser = transcribing.open_local(
-            _EXPORT_DIR.value,
-            path=_SUBMODEL.value,
-            store=_STORE.value,
-            tenant=_TENANT.value,
-            speaker=_SUBMODEL_ID.value,
-            base=_BASE.value,
-        )
-    else:
-        recogniser = client.Client(
-            _SERVER.value,
-            token=_read(_TOKEN_FILE).decode("ascii", "replace").strip(),
-            model=_MODEL_NAME.value,
-            timeout_seconds=_TIMEOUT_SECONDS.value,
-            sample_rate=_SAMPLE_RATE.value,
-            **{name: _read(flag) for name, flag in _TLS.items()},
-        )
+    transcribed = api.transcribe(
+        paths,
+        submodel_id=_SUBMODEL_ID.value,
+        base=_BASE.value,
+        submodel=_SUBMODEL.value,
+        export_dir=_EXPORT_DIR.value,
+        store=_STORE.value,
+        tenant=_TENANT.value,
+        server=_SERVER.value,
+        model_name=_MODEL_NAME.value,
+        token=_read(_TOKEN_FILE).decode("ascii", "replace").strip(),
+        timeout_seconds=_TIMEOUT_SECONDS.value,
+        sample_rate=_SAMPLE_RATE.value,
+        in_flight=_IN_FLIGHT.value,
+        **{name: _read(flag) for name, flag in _TLS.items()},
+    )
     is_quiet = len(paths) < 3 or not sys.stderr.isatty()
     has_failed = False
-    with recogniser:
-        transcribed = transcribing.transcribe_files(
-            recogniser, paths, _SUBMODEL_ID.value or None, _IN_FLIGHT.value
-        )
-        for path, found, error in tqdm.tqdm(
-            transcribed, total=len(paths), unit="file", disable=is_quiet
-        ):
-            if found is None:
-                has_failed = True
-                tqdm.tqdm.write(f"error: {error}", file=sys.stderr)
-            elif _JSON.value:
-                tqdm.tqdm.write(json.dumps({"file": path, **vars(found)}))
-            else:
-                tqdm.tqdm.write(f"{path}\t{found.text}")
+    for each in tqdm.tqdm(
+        transcribed, total=len(paths), unit="file", disable=is_quiet
+    ):
+        if each.transcript is None:
+            has_failed = True
+            tqdm.tqdm.write(f"error: {each.error}", file=sys.stderr)
+        elif _JSON.value:
+            found = {"file": each.file, **vars(each.transcript)}
+            tqdm.tqdm.write(json.dumps(found))
+        else:
+            tqdm.tqdm.write(f"{each.file}\t{each.text}")
     if has_failed:
         sys.exit(1)
 
 
 def _check_flags(paths):
-    """Refuses contradictions before anything is loaded."""
+    """Refuses what only flags can contradict."""
     if not paths:
         cli.fail("name at least one recording; see --help")
-    named = [f for f in (_SUBMODEL_ID, _BASE, _SUBMODEL) if f.value]
-    if len(named) > 1 or not (named or _LOCAL.value):
-        cli.fail(
-            "say whose Submodel to use: one of --submodel_id=SPEAKER, --base "
-            "for the base model alone, and with --local also --submodel=FILE"
-        )
     local = [f for f in (_EXPORT_DIR, _SUBMODEL, _STORE) if f.value]
     if local and not _LOCAL.value:
         cli.fail(f"--{local[0].name} needs --local")
     if _LOCAL.value and not _EXPORT_DIR.value:
         cli.fail("--local needs --export_dir; see python -m tasks.export")
-    if _LOCAL.value and _SUBMODEL_ID.value and not _STORE.value:
-        cli.fail("--local --submodel_id needs --store, or use --submodel=FILE")
 
 
 def _read(flag):

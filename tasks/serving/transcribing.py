@@ -5,7 +5,7 @@ import pathlib
 import time
 from collections import abc
 from concurrent import futures
-from typing import Protocol, Self, TypeAlias
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,24 @@ from tasks.serving.exports import (
 )
 
 _MAX_TRIES = 8
-# Path, transcript, and the error where there is no transcript.
-_Result: TypeAlias = tuple[str, client.Transcript | None, str]
+
+
+class Transcribed(NamedTuple):
+    """What became of one recording.
+
+    Attributes:
+        transcript: None where there is an error.
+        error: why there is no transcript; empty where there is one.
+    """
+
+    file: str
+    transcript: client.Transcript | None
+    error: str = ""
+
+    @property
+    def text(self) -> str:
+        """What was said; empty where there is an error."""
+        return self.transcript.text if self.transcript else ""
 
 
 class Pending(Protocol):
@@ -36,7 +52,7 @@ class Recogniser(Protocol):
     sample_rate: int
 
     def submit(
-        self, samples: npt.ArrayLike, submodel_id: str | None
+        self, audio: npt.ArrayLike, submodel_id: str | None
     ) -> Pending: ...
 
 
@@ -45,7 +61,7 @@ def transcribe_files(
     paths: abc.Iterable[str],
     speaker: str | None,
     in_flight: int = 1,
-) -> abc.Iterator[_Result]:
+) -> abc.Iterator[Transcribed]:
     """Transcribes recordings, several at a time, in their order.
 
     Args:
@@ -54,10 +70,10 @@ def transcribe_files(
             that a `Local` holds.
         in_flight: recordings to send before waiting for the first.
 
-    Yields:
-        (path, transcript, error); without a transcript, the error says why.
     """
-    waiting: collections.deque[abc.Callable[[], _Result]] = collections.deque()
+    waiting: collections.deque[abc.Callable[[], Transcribed]] = (
+        collections.deque()
+    )
     for path in paths:
         waiting.append(_begin(recogniser, path, speaker))
         if len(waiting) >= in_flight:
@@ -68,7 +84,7 @@ def transcribe_files(
 
 def _begin(
     recogniser: Recogniser, path: str, speaker: str | None
-) -> abc.Callable[[], _Result]:
+) -> abc.Callable[[], Transcribed]:
     """Sends a recording; the returned function waits for its transcript."""
     try:
         samples = audio.read(
@@ -76,20 +92,20 @@ def _begin(
         )
         sent = recogniser.submit(samples, speaker)
     except (ValueError, OSError) as error:
-        refusal = path, None, str(error)
+        refusal = Transcribed(path, None, str(error))
         return lambda: refusal
 
-    def finish() -> _Result:
+    def finish() -> Transcribed:
         pending, tries_left = sent, _MAX_TRIES
         while True:
             tries_left -= 1
             try:
-                return path, pending.result(), ""
+                return Transcribed(path, pending.result())
             except client.TranscriptionError as refused:
                 # A busy server says when to come back.
                 wait = refused.retry_after_seconds
                 if wait is None or not tries_left:
-                    return path, None, f"{path}: {refused}"
+                    return Transcribed(path, None, f"{path}: {refused}")
             time.sleep(wait)
             pending = recogniser.submit(samples, speaker)
 
@@ -130,10 +146,10 @@ class Local:
         self._engine.close()
 
     def submit(
-        self, samples: npt.ArrayLike, submodel_id: str | None = None
+        self, audio: npt.ArrayLike, submodel_id: str | None = None
     ) -> Pending:
         """As `client.Client.submit`, always with the same Submodel."""
-        samples = np.asarray(samples, np.float32)
+        samples = np.asarray(audio, np.float32)
         found = self._engine.predict(
             self._signature,
             {

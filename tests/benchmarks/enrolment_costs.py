@@ -105,6 +105,7 @@ def command(arguments, run, path, output):
         f"--manifest={path}",
         f"--output_dir={output}",
         "--replace",
+        "--json",
     ]
 
 

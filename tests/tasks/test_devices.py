@@ -225,6 +225,7 @@ def enrol_flags(space, manifest, folder):
         f"--output_dir={folder}",
         "--mode=full",
         "--despite_warnings",
+        "--json",
         "--set=embedding_steps=2",
         "--set=full_steps=2",
     ]

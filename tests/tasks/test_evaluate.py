@@ -7,10 +7,8 @@ import sys
 
 import pytest
 
-from lingvo_like import hyperparams
-from params import registry
+from tasks import api
 from tasks.asr.evaluation import program
-from tasks.asr.training import program as training_program
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -26,15 +24,12 @@ def folder(tmp_path_factory):
     with open(folder / "train.jsonl", "a") as file:
         file.write('{"audio_filepath": "gone.wav", "text": "", "speaker": 1}\n')
     tiny.base().save(str(folder / "base"))
-    training_program.train(
-        "conformer.Tiny",
-        hyperparams.override(
-            registry.get("conformer.Tiny"),
-            ["base.buckets_seconds=2.0", "train.num_steps=2"],
-        ),
+    api.train(
         str(folder / "train.jsonl"),
         str(folder / "run"),
-        base_path=str(folder / "base"),
+        experiment="conformer.Tiny",
+        base=str(folder / "base"),
+        settings={"base.buckets_seconds": (2.0,), "train.num_steps": 2},
     )
     return folder
 
@@ -50,10 +45,7 @@ def test_a_run_is_evaluated_by_one_command(folder):
     assert done.returncode == 0, done.stderr
     for speaker in SPEAKERS:
         assert speaker in done.stdout
-    assert set(json.loads(done.stdout.splitlines()[-1])) == {
-        "median_relative_reduction_moderate_severe",
-        "typical_change_points",
-    }
+    assert "{" not in done.stdout
     output = folder / "run" / "evaluation"
     assert (output / "left_out.txt").read_text() == ""
     results = json.loads((output / "results.json").read_text())
@@ -73,7 +65,7 @@ def test_a_run_is_evaluated_by_one_command(folder):
         ({"model_dir": "empty"}, "no run to evaluate"),
         ({"base": "empty"}, "empty"),
         ({"experiment": "whisper.Stacked"}, "now whisper.Stacked"),
-        ({"overrides": ["train.num_steps=8"]}, "train.num_steps: saved 2"),
+        ({"settings": {"train.num_steps": 8}}, "train.num_steps: saved 2"),
         ({"speakers": ["zoe"]}, "--speakers names zoe"),
         ({"normalizer": "englsh"}, "Did you mean english?"),
         ({"output_dir": "test.jsonl"}, "--output_dir cannot be"),

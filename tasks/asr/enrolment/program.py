@@ -7,6 +7,7 @@
 import contextlib
 import dataclasses
 import posixpath
+import sys
 import time
 from collections import abc
 from typing import Any
@@ -42,6 +43,8 @@ class Outcome:
         errors: why speakers of this process have no Submodel.
         lost: speakers without a usable utterance, where the whole manifest was
             to be enrolled.
+        seconds: what it took, by its parts.
+        is_chief: whether this process speaks for all.
     """
 
     rows: list[dict[str, Any]]
@@ -50,6 +53,20 @@ class Outcome:
     errors: list[str]
     lost: frozenset[str]
     seconds: dict[str, float]
+    is_chief: bool = True
+
+    def describe(self) -> str:
+        """A table of this process's speakers, and the time it all took."""
+        text = report.table(self.enrolled) + "\n" if self.enrolled else ""
+        if self.is_chief:
+            total = sum(self.seconds.values())
+            parts = [f"{what} {s:.1f}" for what, s in self.seconds.items()]
+            text += f"{total:.1f} s: {', '.join(parts)}\n"
+        return text
+
+    def as_json(self) -> dict[str, Any]:
+        """The seconds, and a dict for each speaker of all processes."""
+        return {"seconds": self.seconds, "speakers": self.rows}
 
     @property
     def failure(self) -> str:
@@ -138,7 +155,15 @@ class Enrolment:
                 destination.write_results(rows)
         # No process leaves before all is written.
         processes.gather()
-        return Outcome(rows, enrolled, warnings, errors, self.lost, seconds)
+        return Outcome(
+            rows,
+            enrolled,
+            warnings,
+            errors,
+            self.lost,
+            seconds,
+            processes.is_chief,
+        )
 
     def compare(self, other_space: str) -> list[dict[str, Any]]:
         """Lists who would gain from another space; nothing is written.
@@ -223,6 +248,7 @@ def prepare(
             values.min_seconds,
             experiment.data.trim_silence,
         )
+    print(left_out.describe(), file=sys.stderr, end="")
     nothing_usable = frozenset(
         each.utt_id
         for each in left_out

@@ -7,6 +7,7 @@ recognition.
 
 import dataclasses
 import posixpath
+import sys
 from collections import abc
 from typing import Any
 
@@ -26,6 +27,26 @@ from tasks.asr.evaluation import (
 )
 from tasks.asr.training import model_directory, run_description, task
 from tpu.distribute import replicas as replicas_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """The results of an evaluation.
+
+    Attributes:
+        summary: of `metrics.summarize`, as `results.json` has it; None in the
+            processes of a job that are not its chief.
+        report: path of the page that shows them.
+        output_dir: folder of all the results.
+        compared_with_short: whether the base model without Submodels was a
+            short-context one.
+    """
+
+    summary: dict[str, Any] | None
+    report: str
+    output_dir: str
+    left_out: rejections.Rejections
+    compared_with_short: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +74,8 @@ class Evaluation:
     output_dir: str
     replicas: replicas_lib.Replicas
 
-    @property
-    def report(self) -> str:
-        """The path of the report."""
-        return posixpath.join(self.output_dir, "report.html")
-
-    def run(self) -> dict[str, Any] | None:
-        """Transcribes, scores and writes the results.
-
-        Returns:
-            the summary of `metrics.summarize`, in the chief process only.
-        """
+    def run(self) -> Evaluated:
+        """Transcribes, scores and writes the results."""
         records = comparison.transcribe(
             self.base,
             self.compared,
@@ -93,7 +105,13 @@ class Evaluation:
             )
         # A process that left before the chief has written would count as dead.
         processes.gather()
-        return summary
+        return Evaluated(
+            summary,
+            posixpath.join(self.output_dir, "report.html"),
+            self.output_dir,
+            self.left_out,
+            getattr(self.compared, "audio_context", "") == "short",
+        )
 
 
 def prepare(
@@ -103,7 +121,7 @@ def prepare(
     base: str = "",
     compare_with: str = "",
     experiment: str = "",
-    overrides: abc.Sequence[str] = (),
+    settings: abc.Mapping[str, Any] = {},
     speakers: abc.Sequence[str] = (),
     beam_size: int = 1,
     normalizer: str = "",
@@ -119,7 +137,7 @@ def prepare(
         compare_with: path of the Whisper to compare with, at its full audio
             context; the run's own base model if empty.
         experiment: name that the run's experiment must have, if any.
-        overrides: values that the run must have, such as `train.seed=0`.
+        settings: values that the run must have, by their dotted names.
         speakers: ids; all of the manifest if empty.
         normalizer: `text.AUTO` or one of `text.NORMALIZERS`; the run's own if
             empty.
@@ -133,7 +151,7 @@ def prepare(
     """
     replicas = replicas or replicas_lib.Replicas()
     directory = model_directory.ModelDirectory(model_dir)
-    saved, values = _read_run(directory, experiment, overrides)
+    saved, values = _read_run(directory, experiment, settings)
     normalizer = normalizer or values.text.normalizer
     # An unknown one is refused before the base model is loaded.
     text.choose(normalizer, language="")
@@ -148,6 +166,8 @@ def prepare(
     data, left_out = recordings.read(
         model, test_manifest, speakers, strict, normalizer, trim_silence
     )
+    if replicas.processes.is_chief:
+        print(left_out.describe(), file=sys.stderr, end="")
     base_fingerprint = saved["base_fingerprint"]
     submodels = tested_submodels.read(
         directory,
@@ -189,7 +209,7 @@ def prepare(
     )
 
 
-def _read_run(directory, experiment, overrides):
+def _read_run(directory, experiment, settings):
     """The run's description and its `schema.Experiment`."""
     saved = directory.read_experiment()
     if saved is None:
@@ -198,7 +218,7 @@ def _read_run(directory, experiment, overrides):
         )
     run_description.check_program(directory.path, saved, run_description.TRAIN)
     values = directory.saved_values(saved, registry.get(saved["experiment"]))
-    directory.check_request(saved, values, experiment, overrides)
+    directory.check_request(saved, values, experiment, settings)
     return saved, values
 
 

@@ -222,15 +222,15 @@ class ModelDirectory:
         saved: dict[str, Any],
         experiment: schema.Experiment,
         name: str,
-        assignments: abc.Iterable[str],
+        settings: abc.Mapping[str, Any],
     ) -> None:
-        """Refuses an experiment or overrides that the run does not have.
+        """Refuses an experiment or settings that the run does not have.
 
         Args:
             saved: from `read_experiment`.
             experiment: the run's own.
             name: of the experiment asked for, or empty.
-            assignments: the overrides asked for.
+            settings: those asked for, by their dotted names.
 
         Raises:
             ValueError: with the difference.
@@ -239,7 +239,7 @@ class ModelDirectory:
         if name and name != saved["experiment"]:
             lines.append(f"experiment: saved {saved['experiment']}, now {name}")
         lines += hyperparams.difference(
-            experiment, hyperparams.override(experiment, assignments)
+            experiment, hyperparams.replace(experiment, settings)
         )
         if lines:
             raise ValueError(

@@ -1,7 +1,7 @@
 """Exports the base model of a training run."""
 
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from lingvo_like import files
 from lingvo_like.submodel import file as submodel_file
@@ -17,6 +17,23 @@ from tasks.serving.exports import (
 )
 
 
+class Exported(NamedTuple):
+    """A version of a base model that was exported.
+
+    Attributes:
+        path: the version's folder; its README.md describes inputs and outputs.
+    """
+
+    path: str
+    description: export_description.Description
+
+    @property
+    def num_bytes(self) -> int:
+        """The bytes of all its files."""
+        found = pathlib.Path(self.path).rglob("*")
+        return sum(each.stat().st_size for each in found if each.is_file())
+
+
 def export(
     model_dir: str,
     export_dir: str,
@@ -24,7 +41,7 @@ def export(
     base_path: str = "",
     submodel_path: str = "",
     beam_size: int = 1,
-) -> tuple[str, export_description.Description]:
+) -> Exported:
     """Writes a version of the base model that a run's Submodels are for.
 
     Args:
@@ -33,9 +50,6 @@ def export(
         base_path: where the base model is; where training found it, if empty.
         submodel_path: file of a Submodel to fold in; empty for none.
         beam_size: 1 for greedy decoding.
-
-    Returns:
-        the path of the version's folder, and its description.
 
     Raises:
         OSError: a file or folder cannot be read or written.
@@ -67,13 +81,15 @@ def export(
         submodel = submodel_file.load(submodel_path, fingerprint, layout)
         residual_weight = submodel.metadata.residual_weight
     recognizer = signatures.Recognizer(base, layout, residual_weight, beam_size)
-    return folder.write(
-        export_dir,
-        version,
-        recognizer,
-        fingerprint,
-        saved["experiment"],
-        submodel,
+    return Exported(
+        *folder.write(
+            export_dir,
+            version,
+            recognizer,
+            fingerprint,
+            saved["experiment"],
+            submodel,
+        )
     )
 
 
@@ -91,9 +107,3 @@ def _read_run(model_dir: str) -> tuple[dict, Any]:
     return saved, directory.saved_values(
         saved, registry.get(saved["experiment"])
     )
-
-
-def num_bytes(path: str) -> int:
-    """The bytes of all files under a folder."""
-    found = pathlib.Path(path).rglob("*")
-    return sum(each.stat().st_size for each in found if each.is_file())

@@ -1,0 +1,415 @@
+"""The commands as functions, for notebooks and other programs.
+
+    from tasks import api
+
+    run = api.train(
+        "train.jsonl",
+        "runs/first",
+        base="tiny.en",
+        dev_manifest="dev.jsonl",
+        settings={"train.num_steps": 100},
+    )
+    found = api.evaluate(run.path, "test.jsonl")
+    export = api.export(run.path, "exports")
+    for each in api.transcribe(
+        ["a.wav"], export_dir="exports", submodel=run.submodels["ann"]
+    ):
+        print(each.text)
+
+Each function does what the command of its name does, with the command's
+defaults: a flag is an argument of the same name, and `settings` is a dict in
+the place of `--set`. What the commands print as they work is printed here too;
+what they print at the end is returned. A request that makes no sense is a
+ValueError, and a file that cannot be read or written an OSError, with the
+command's own words.
+
+TensorFlow is loaded by the first call, not by the import.
+"""
+
+import dataclasses
+from collections import abc
+from typing import TYPE_CHECKING, Any
+
+from lingvo_like import hyperparams
+from params import registry
+from tasks.asr.enrolment import plan
+
+if TYPE_CHECKING:
+    from tasks.asr.enrolment import program as enrolment_program
+    from tasks.asr.evaluation import program as evaluation_program
+    from tasks.asr.training import run_results
+    from tasks.serving import transcribing
+    from tasks.serving.exports import from_run
+    from tpu.distribute import replicas as replicas_lib
+
+_NO_SETTINGS: abc.Mapping[str, Any] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """The devices to use: all GPUs of this machine, or else its CPU.
+
+    Attributes:
+        tpu: name or address of a TPU; `local` for the TPU of this machine.
+        num_gpus: GPUs to use; 0 for none, None for all.
+        virtual_cpus: devices to make of the CPU, to try out several.
+        num_replicas: refuse to run unless there are this many in all.
+    """
+
+    tpu: str = ""
+    num_gpus: int | None = None
+    virtual_cpus: int | None = None
+    num_replicas: int | None = None
+
+    def replicas(self) -> "replicas_lib.Replicas":
+        """The replicas that these devices and `TF_CONFIG` make.
+
+        Raises:
+            ValueError, OSError: as `tpu.distribute.strategy.create`.
+        """
+        # Late, here and below, so that importing this module is cheap.
+        from tpu.distribute import replicas as replicas_lib, strategy
+
+        return replicas_lib.Replicas(
+            strategy.create(
+                self.tpu, self.num_gpus, self.virtual_cpus, self.num_replicas
+            )
+        )
+
+
+_ALL_DEVICES = Devices()
+
+
+def train(
+    train_manifest: str,
+    model_dir: str,
+    *,
+    experiment: str = "",
+    base: str = "",
+    dev_manifest: str = "",
+    settings: abc.Mapping[str, Any] = _NO_SETTINGS,
+    speakers: abc.Sequence[str] = (),
+    space_from: str = "",
+    strict: bool = False,
+    check_memory: bool = True,
+    devices: Devices = _ALL_DEVICES,
+) -> "run_results.Run":
+    """Trains the Submodels of a manifest's speakers, in one job.
+
+    The same call continues a run that was interrupted.
+
+    Args:
+        train_manifest: path of the JSONL manifest to train on.
+        model_dir: folder of the run: a new one, or one to continue.
+        experiment: its name, such as `whisper.ShortStacked`. If empty, that of
+            the run, or `params.registry.DEFAULT` for a new one.
+        base: the base model: a directory, a preset's name, or `tiny.en`. That
+            of the run in `model_dir` if empty.
+        dev_manifest: for early stopping and the best weights. Without it every
+            speaker trains all steps and keeps the last weights.
+        settings: what to change of the experiment, such as
+            `{"adapter.bottleneck_dim": 64}`.
+        speakers: to train or continue; all if empty.
+        space_from: the run that a space starts from.
+        strict: refuse to train if any utterance is unusable.
+        check_memory: refuse a job that takes more memory than there is.
+        devices: that share the job.
+
+    Raises:
+        ValueError: the request makes no sense, nothing can be trained, or
+            `model_dir` has another run.
+        OSError: a file cannot be read or written.
+        tasks.asr.training.preemption.Stopped: SIGTERM or Ctrl-C came; the
+            checkpoint holds everything.
+    """
+    if experiment:
+        hyperparams.replace(registry.get(experiment), settings)
+    # Late, so that a mistyped name is refused at once.
+    from tasks.asr import training_start
+    from tasks.asr.training import run_results
+
+    directory = training_start.train(
+        training_start.choose(model_dir, experiment, settings, base),
+        train_manifest,
+        model_dir,
+        check_memory=check_memory,
+        dev_manifest=dev_manifest,
+        speakers=speakers,
+        space_from=space_from,
+        strict=strict,
+        replicas=devices.replicas(),
+    )
+    return run_results.read(directory)
+
+
+def evaluate(
+    model_dir: str,
+    test_manifest: str,
+    *,
+    base: str = "",
+    compare_with: str = "",
+    experiment: str = "",
+    settings: abc.Mapping[str, Any] = _NO_SETTINGS,
+    speakers: abc.Sequence[str] = (),
+    beam_size: int = 1,
+    normalizer: str = "",
+    strict: bool = False,
+    output_dir: str = "",
+    devices: Devices = _ALL_DEVICES,
+) -> "evaluation_program.Evaluated":
+    """Compares the base model with each speaker's Submodel.
+
+    Args:
+        model_dir: folder of the run.
+        test_manifest: path of the JSONL manifest to recognise.
+        base: the base model; where training found it if empty.
+        compare_with: the Whisper of the column without Submodels, at its full
+            audio context; the run's own base model if empty.
+        experiment: name that the run's experiment must have, if any.
+        settings: values that the run must have, such as `{"train.seed": 0}`.
+        speakers: ids; all of the manifest if empty.
+        beam_size: 1 for greedy decoding.
+        normalizer: of texts, before errors are counted; the run's own if
+            empty.
+        strict: refuse if any utterance is unusable.
+        output_dir: folder of the results; MODEL_DIR/evaluation if empty.
+        devices: that share the work.
+
+    Raises:
+        ValueError, OSError: the run, its Submodels, the base models or the
+            manifest cannot be used, or nothing can be written.
+    """
+    from tasks.asr.evaluation import program
+
+    prepared = program.prepare(
+        model_dir,
+        test_manifest,
+        base=base,
+        compare_with=compare_with,
+        experiment=experiment,
+        settings=settings,
+        speakers=speakers,
+        beam_size=beam_size,
+        normalizer=normalizer,
+        strict=strict,
+        output_dir=output_dir,
+        replicas=devices.replicas(),
+    )
+    return prepared.run()
+
+
+def enrol(
+    space: str,
+    manifest: str,
+    *,
+    dev_manifest: str = "",
+    speakers: abc.Sequence[str] = (),
+    mode: str = plan.AUTO,
+    base: str = "",
+    output_dir: str = "",
+    publish: str = "",
+    tenant: str = "",
+    replace: bool = False,
+    despite_warnings: bool = False,
+    settings: abc.Mapping[str, Any] = _NO_SETTINGS,
+    devices: Devices = _ALL_DEVICES,
+) -> "enrolment_program.Outcome":
+    """Makes Submodels for new speakers from a few utterances of each.
+
+    A speaker who would be served worse than by the base model, or whose
+    recordings do not fit together, gets none; the others go on. The outcome
+    says so: `rows` has a dict for each speaker.
+
+    Args:
+        space: a run that trained a space, or its `space.safetensors`.
+        manifest: path of the JSONL manifest to learn from.
+        dev_manifest: the one to judge by; folds if empty.
+        speakers: ids; everybody in the manifest if empty.
+        mode: `zero_shot`, `embedding`, `full`, or `auto`, which takes what
+            has the lowest error rate on held-out utterances.
+        base: the base model; where the run found it if empty.
+        output_dir: folder of the results; `enrolled` beside the space if empty.
+        publish: folder or bucket of a store to publish to; none if empty.
+        tenant: of the speakers in the store.
+        replace: enrol speakers again who have a Submodel already.
+        despite_warnings: keep Submodels of recordings that do not fit together.
+        settings: what to change, such as `{"embedding_steps": 20}`.
+        devices: that share the work.
+
+    Raises:
+        ValueError: the request makes no sense, or an id is taken.
+        OSError: a file cannot be read or written.
+    """
+    values = hyperparams.replace(plan.Values(), settings)
+    if bool(publish) != bool(tenant):
+        raise ValueError("--publish and --tenant go together; see --help")
+    from tasks.asr.enrolment import destination, program
+
+    prepared = program.prepare(
+        space,
+        manifest,
+        dev_manifest=dev_manifest,
+        speakers=speakers,
+        mode=mode,
+        values=values,
+        base=base,
+        replicas=devices.replicas(),
+    )
+    return prepared.run(
+        destination.Destination(
+            output_dir or prepared.output_dir, publish, tenant, replace
+        ),
+        despite_warnings,
+    )
+
+
+def compare_spaces(
+    space: str,
+    manifest: str,
+    compare_with_space: str,
+    *,
+    dev_manifest: str = "",
+    speakers: abc.Sequence[str] = (),
+    mode: str = plan.AUTO,
+    base: str = "",
+    settings: abc.Mapping[str, Any] = _NO_SETTINGS,
+    devices: Devices = _ALL_DEVICES,
+) -> list[dict[str, Any]]:
+    """Lists who would gain from a Submodel of another space; writes nothing.
+
+    Args:
+        compare_with_space: the other run that trained a space, or its file.
+            The other arguments are those of `enrol`.
+
+    Returns:
+        a dict for each speaker, the largest gain first; nothing in the
+        processes of a job that are not its chief.
+    """
+    values = hyperparams.replace(plan.Values(), settings)
+    from tasks.asr.enrolment import program
+
+    prepared = program.prepare(
+        space,
+        manifest,
+        dev_manifest=dev_manifest,
+        speakers=speakers,
+        mode=mode,
+        values=values,
+        base=base,
+        replicas=devices.replicas(),
+    )
+    return prepared.compare(compare_with_space)
+
+
+def export(
+    model_dir: str,
+    export_dir: str,
+    *,
+    export_version: int | None = None,
+    base: str = "",
+    submodel: str = "",
+    beam_size: int = 1,
+) -> "from_run.Exported":
+    """Writes the base model of a run as a SavedModel that takes Submodels.
+
+    Args:
+        model_dir: folder of the run whose Submodels are to be served.
+        export_dir: folder that gets the version's folder.
+        export_version: its number; the next free one if None.
+        base: the base model; where training found it if empty.
+        submodel: path of a Submodel to fold in, for one speaker's own model.
+        beam_size: 1 for greedy decoding.
+
+    Raises:
+        ValueError: there is no run, the version exists, or base model and
+            Submodel do not belong to the run.
+        OSError: a file or folder cannot be read or written.
+    """
+    from tasks.serving.exports import from_run
+
+    return from_run.export(
+        model_dir, export_dir, export_version, base, submodel, beam_size
+    )
+
+
+def transcribe(
+    recordings: abc.Iterable[str],
+    *,
+    submodel_id: str = "",
+    base: bool = False,
+    submodel: str = "",
+    export_dir: str = "",
+    store: str = "",
+    tenant: str = "default",
+    server: str = "localhost:8500",
+    model_name: str = "submodels",
+    token: str = "",
+    root_certificates: bytes = b"",
+    certificate_chain: bytes = b"",
+    private_key: bytes = b"",
+    timeout_seconds: float = 60.0,
+    sample_rate: int = 16000,
+    in_flight: int = 16,
+) -> "abc.Iterator[transcribing.Transcribed]":
+    """Transcribes recordings with a speaker's Submodel, in their order.
+
+    With `export_dir` this happens here, else a server is asked. A recording
+    that cannot be transcribed has an `error`; the others go on.
+
+    Args:
+        recordings: paths of audio files, at any rate.
+        submodel_id: the speaker whose Submodel to use: the server's, or that of
+            `tenant` in `store`.
+        base: use the base model alone.
+        submodel: with `export_dir`, the path of the Submodel's file.
+        export_dir: folder that `export` wrote.
+        server: its gRPC address.
+        model_name: under which the server has the model.
+        token: a bearer token.
+        root_certificates: PEM; turns TLS on.
+        certificate_chain: PEM, for mutual TLS, as `private_key`.
+        timeout_seconds: of one recording.
+        sample_rate: of the served base model, in hertz.
+        in_flight: recordings to send at once.
+
+    Raises:
+        ValueError: the arguments contradict each other, or there is no such
+            export or Submodel.
+        OSError: a file cannot be read.
+    """
+    named = [each for each in (submodel_id, base, submodel) if each]
+    if len(named) > 1 or not (named or export_dir):
+        raise ValueError(
+            "say whose Submodel to use: one of --submodel_id=SPEAKER, --base "
+            "for the base model alone, and with --local also --submodel=FILE"
+        )
+    if export_dir and submodel_id and not store:
+        raise ValueError(
+            "--local --submodel_id needs --store, or use --submodel=FILE"
+        )
+
+    def answers() -> "abc.Iterator[transcribing.Transcribed]":
+        from tasks.serving import client, transcribing
+
+        recogniser = (
+            transcribing.open_local(
+                export_dir, submodel, store, tenant, submodel_id, base
+            )
+            if export_dir
+            else client.Client(
+                server,
+                token=token,
+                model=model_name,
+                timeout_seconds=timeout_seconds,
+                sample_rate=sample_rate,
+                root_certificates=root_certificates,
+                certificate_chain=certificate_chain,
+                private_key=private_key,
+            )
+        )
+        with recogniser:
+            yield from transcribing.transcribe_files(
+                recogniser, recordings, submodel_id or None, in_flight
+            )
+
+    return answers()
