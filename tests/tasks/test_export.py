@@ -92,7 +92,8 @@ def test_an_export_says_what_it_is(run, opened):
     path = opened
     description = export_description.read(path)
     export_description.check_files(path, description)
-    summary = readme.summary(description, str(path), from_run.num_bytes(path))
+    made = from_run.Exported(str(path), description)
+    summary = readme.summary(description, made.path, made.num_bytes)
     assert f"exported: {path} (" in summary
     assert "serving_default(audio, length, submodel)" in summary
     assert description.experiment == "conformer.Tiny"
