@@ -31,9 +31,9 @@ _FROM = flags.DEFINE_string(
     "recordings, tables of them, Common Voice and Kaldi folders are "
     "recognised.",
 )
-_ROOT = flags.DEFINE_list(
+_ROOT = flags.DEFINE_string(
     "root",
-    [],
+    "",
     "The corpus's folder; or several, separated by commas, for one manifest.",
 )
 _OUTPUT = flags.DEFINE_string(
@@ -117,7 +117,8 @@ def main(_: list[str]) -> None:
         if flags.FLAGS[option].value is not None
     }
     layouts = {
-        root: _FROM.value or registry.guess(root) for root in _ROOT.value
+        root: _FROM.value or registry.guess(root)
+        for root in manifest.paths(_ROOT.value)
     }
     utterances, left_out = registry.read_all(layouts, **given)
     utterances = common.with_labels(utterances, labels)

@@ -72,6 +72,9 @@ class Collector:
         if not text:
             self.reject(path, "empty transcript", utt_id=utt_id)
             return
+        if not _is_text(os.fspath(path)):
+            self.reject(path, "file name is not UTF-8; rename it")
+            return
         fields.setdefault("duration", 0.0)
         self._lines.places.append(self._place(path))
         self._lines.utterances.append(
@@ -113,7 +116,17 @@ class Collector:
         path = os.path.abspath(path)
         root = os.path.abspath(self.root)
         inside = os.path.commonpath([root, path]) == root
-        return os.path.relpath(path, root) if inside else path
+        place = os.path.relpath(path, root) if inside else path
+        # Names of other encodings can be shown, if not as they are.
+        return os.fsencode(place).decode("utf-8", "backslashreplace")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def folders(path: str | os.PathLike) -> list[pathlib.Path]:
@@ -148,7 +161,8 @@ def walk(
     What this project wrote there itself, manifests and accounts, is no part of
     a corpus.
     """
-    for folder, names, files in os.walk(root, followlinks=False):
+    # A folder that may not be looked into is no empty one.
+    for folder, names, files in os.walk(root, onerror=_raise):
         # Caches and other tools' folders are hidden.
         names[:] = sorted(name for name in names if not name.startswith("."))
         found = [
@@ -157,6 +171,10 @@ def walk(
             if not name.startswith(".") and not _OWN.search(name)
         ]
         yield pathlib.Path(folder), found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def split_name(folder_name: str) -> str:

@@ -87,7 +87,7 @@ class Lines:
 
 
 def paths(named: str | os.PathLike) -> list[str]:
-    """The manifests that a flag names: one, or several with commas between."""
+    """What a flag names: one file or folder, or several with commas between."""
     named = os.fspath(named)
     if "," not in named or os.path.exists(named):
         return [named]

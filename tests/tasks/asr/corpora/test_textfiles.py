@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import pytest
 
 from tasks.asr.corpora import speaker_folders, textfiles
@@ -79,3 +82,22 @@ def test_texts_of_windows_editors_are_read(tmp_path):
     (tmp_path / "ann" / "0001.txt").write_bytes("schön".encode("utf-16"))
     (one,), _ = textfiles.read(tmp_path)
     assert one.text == "schön"
+
+
+def test_odd_names_are_read_or_named(tmp_path):
+    folder = tmp_path / "ann"
+    for stem in ("a b", "ünï 李", "new\nline", "comma,name"):
+        pair(folder, f"{stem}.wav")
+    trees.text(folder / "gone.txt", "yes")
+    (folder / "gone.wav").symlink_to("/nowhere/x.wav")
+    (folder / "folder.wav").mkdir()
+    path = os.fsencode(folder) + b"/latin\xe9"
+    for suffix, source in ((b".wav", "a b.wav"), (b".txt", "a b.txt")):
+        shutil.copy(os.fsencode(folder / source), path + suffix)
+    utterances, left_out = textfiles.read(tmp_path)
+    assert len(utterances) == 4
+    assert trees.reasons(left_out) == {
+        "audio file is missing": 1,
+        "file name is not UTF-8; rename it": 1,
+    }
+    assert "latin\\xe9.wav" in left_out.account()
