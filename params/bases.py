@@ -25,7 +25,10 @@ class Whisper(settings.Section):
         "Whisper needs it; an English-only one takes none, or en.",
     )
     max_tokens: int = settings.value(
-        64, "Most tokens of a transcript that is trained on.", at_least=1
+        64,
+        "Most tokens of a transcript that is trained on: the longest decides "
+        "what every step costs. Recognition goes as far as the model can.",
+        at_least=1,
     )
 
 
@@ -73,9 +76,6 @@ class ConformerCtc(settings.Section):
     )
     vocabulary: str = settings.value(
         "characters", "characters, or the path of a SentencePiece model."
-    )
-    max_tokens: int = settings.value(
-        400, "Most tokens of a transcript that is trained on.", at_least=1
     )
 
     def __post_init__(self) -> None:

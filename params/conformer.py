@@ -87,7 +87,6 @@ class Tiny(schema.Experiment):
         dropout_rate=0.0,
         num_bins=40,
         buckets_seconds=(1.0, 2.0, 4.0),
-        max_tokens=64,
     )
     adapter: schema.Adapter = schema.Adapter(bottleneck_dim=8)
     base_training: bases.BaseTraining = bases.BaseTraining(

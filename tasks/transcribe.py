@@ -7,7 +7,9 @@
 Asks a server of tasks.serve; with --local it needs none. Prints a line for each
 file: its name, a tab and the text, or with --json an object that also names the
 Submodel's version. A file that cannot be transcribed becomes one line on
-stderr; the others are still transcribed, and the exit status is 1.
+stderr; the others are still transcribed, and the exit status is 1. A text that
+the base model could not write to its end is printed, with a warning on stderr;
+with --json it is in `status`.
 """
 
 import json
@@ -87,7 +89,11 @@ def main(argv: list[str]) -> None:
         if each.transcript is None:
             has_failed = True
             tqdm.tqdm.write(f"error: {each.error}", file=sys.stderr)
-        elif _JSON.value:
+            continue
+        if each.transcript.is_cut:
+            warning = f"warning: {each.file}: {each.transcript.status}"
+            tqdm.tqdm.write(warning, file=sys.stderr)
+        if _JSON.value:
             found = {"file": each.file, **vars(each.transcript)}
             tqdm.tqdm.write(json.dumps(found))
         else:

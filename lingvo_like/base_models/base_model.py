@@ -35,7 +35,8 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         num_blocks: number of encoder blocks that an adapter may follow.
         sample_rate: audio samples per second.
         max_samples: length of the longest utterance, in samples.
-        max_tokens: largest number of tokens in a transcript.
+        max_tokens: the most tokens of a text that `decode` finds and `loss`
+            takes; the model's own limit.
         language: that it writes, a code such as "en"; "" where it has none.
     """
 
@@ -187,7 +188,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         paddings: Tensor,
         beam_size: int = 1,
         limits: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Recognises each utterance, by greedy search or beam search.
 
         Args:
@@ -198,8 +199,10 @@ class BaseModel(keras.layers.Layer, abc.ABC):
                 means `max_tokens`.
 
         Returns:
-            tokens `[batch, max_tokens]` int32, lengths `[batch]` int32, and
-            scores `[batch]` float32, the mean log probability of a token.
+            tokens `[batch, max_tokens]` int32; lengths `[batch]` int32; scores
+            `[batch]` float32, the mean log probability of a token; and
+            `[batch]` bool, whether the text ended by itself. If not, it met
+            its limit or repeated itself, and was cut.
         """
 
     @abc.abstractmethod

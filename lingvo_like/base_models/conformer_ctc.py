@@ -22,7 +22,7 @@ Tensor: TypeAlias = tensor_types.Tensor
 FORMAT_VERSION = 1
 TOKENIZER_MODEL = "tokenizer.model"
 # Changing these does not make another base model.
-WITHOUT_EFFECT = ("dropout_rate", "buckets_seconds", "max_tokens")
+WITHOUT_EFFECT = ("dropout_rate", "buckets_seconds")
 
 
 class ConformerCtc(base_model.BaseModel):
@@ -56,14 +56,12 @@ class ConformerCtc(base_model.BaseModel):
         upper_edge_hertz: float = 7600.0,
         buckets_seconds: tuple[float, ...] = (4.0, 8.0, 12.0, 16.0, 24.0, 35.0),
         vocabulary: str = text_tokenizers.CHARACTERS,
-        max_tokens: int = 400,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_blocks < 1 or max_tokens < 1:
+        if num_blocks < 1:
             raise ValueError(
-                "`num_blocks` and `max_tokens` must be positive. Received: "
-                f"{num_blocks}, {max_tokens}."
+                f"`num_blocks` must be positive. Received: {num_blocks}."
             )
         buckets_seconds = tuple(float(seconds) for seconds in buckets_seconds)
         if not buckets_seconds or any(
@@ -88,10 +86,11 @@ class ConformerCtc(base_model.BaseModel):
         self.upper_edge_hertz = upper_edge_hertz
         self.buckets_seconds = buckets_seconds
         self.vocabulary = vocabulary
-        self.max_tokens = max_tokens
         self.max_samples = self.num_samples(buckets_seconds[-1])
         self.tokenizer = text_tokenizers.load(vocabulary)
         self._make_layers()
+        # CTC writes at most one token for each frame, so no text is ever cut.
+        self.max_tokens = self.num_frames(self.max_samples)
         self.build()
 
     def _make_layers(self) -> None:
@@ -215,7 +214,7 @@ class ConformerCtc(base_model.BaseModel):
         paddings: Tensor,
         beam_size: int = 1,
         limits: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `BaseModel.decode`; a score is log p(tokens | audio) / tokens."""
         del limits
         logits = self.logits(encoded)
@@ -226,7 +225,8 @@ class ConformerCtc(base_model.BaseModel):
             else ctc.beam_decode(logits, lengths, self.max_tokens, beam_size)
         )
         scores = -_loss_per_token(logits, lengths, tokens, token_lengths)
-        return tokens, token_lengths, scores
+        ended = ops.ones_like(token_lengths, dtype="bool")
+        return tokens, token_lengths, scores, ended
 
     def label(self, text: str) -> str:
         return self.tokenizer.label(text)

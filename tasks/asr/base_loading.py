@@ -39,7 +39,6 @@ def load(
             path,
             audio_context=values.audio_context,
             language=values.language,
-            max_tokens=values.max_tokens,
             dtype=policy,
         )
     else:

@@ -19,6 +19,7 @@ from lingvo_like.space import replica_sums
 from lingvo_like.stack import stack as stack_lib
 from params import schema
 from tasks.asr.batches import input_pipeline
+from tasks.asr.data import preparation
 from tasks.asr.training import sharding, stack_and_optimizer, task
 from tasks.serving.exports import signatures
 from tpu.aot import compiler, report as aot_report
@@ -155,7 +156,7 @@ def train_program(
         places: how many of them are in a step, all different.
         num_samples: the bucket.
         num_tokens: of the longest transcript of the job; None for the longest
-            that the base model takes.
+            that the experiment trains on.
         num_replicas: chips that train the job together.
 
     Raises:
@@ -167,9 +168,8 @@ def train_program(
             f"Received: {num_slots}."
         )
     num_samples = base.bucket_samples(num_samples)
-    tokens = input_pipeline.token_bucket(
-        [[0] * (num_tokens or base.max_tokens)], base.max_tokens
-    )
+    num_tokens = num_tokens or preparation.max_tokens(base, experiment)
+    tokens = input_pipeline.token_bucket([[0] * num_tokens], base.max_tokens)
     job = training_job(base, experiment, num_slots)
     specs = batch_specs(job, places, num_samples, tokens)
 
@@ -236,7 +236,7 @@ def serve_program(
 ) -> Program:
     """Recognition of one bucket's utterances, each with its own Submodel.
 
-    The program's function returns tokens, their lengths and scores.
+    The program's function returns what `Recognizer.recognize_tokens` does.
 
     Args:
         num_rows: utterances of a call.

@@ -81,7 +81,6 @@ def make(
             if english
             else _Tokens((50258, 50259, 50360, 50364), 50257),
             audio_context=values.audio_context,
-            max_tokens=values.max_tokens,
             dtype=base_loading.dtype_policy(compute_dtype),
         )
     else:

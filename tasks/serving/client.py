@@ -25,6 +25,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tasks.asr.data import audio as audio_lib
+from tasks.asr.recognition import statuses
 
 _OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
 # Longer than any base model takes: no file fills the memory to be refused.
@@ -42,12 +43,19 @@ class Transcript:
         submodel_version: the version that answered; empty for the base.
         served_by: "submodel", "base" or "request" (a Submodel that came with
             the request).
+        status: "OK", or "CUT: ..." if the end of the text is missing.
     """
 
     text: str
     score: float
     submodel_version: str
     served_by: str
+    status: str = statuses.OK
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the end of the text is missing."""
+        return self.status != statuses.OK
 
 
 class TranscriptionError(ValueError):
@@ -215,13 +223,14 @@ class Pending:
         if "text" not in found:
             raise TranscriptionError("the answer holds no text", "INTERNAL")
         status = _text(found.get("status", b"OK"))
-        if status != "OK":
+        if not statuses.has_text(status):
             raise TranscriptionError(status, "INVALID_ARGUMENT")
         return Transcript(
             text=_text(found["text"]),
             score=float(found.get("score", float("nan"))),
             submodel_version=_text(found.get("submodel_version", b"")),
             served_by=_text(found.get("served_by", b"")),
+            status=status,
         )
 
 

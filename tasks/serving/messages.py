@@ -103,7 +103,8 @@ class Answer:
     Args:
         text: UTF-8.
         score: mean log probability of a token.
-        status: "OK", or the reason why there is no text.
+        status: "OK"; "CUT: ..." if the end of the text is missing; or the
+            reason why there is no text.
         submodel_version: "NUMBER-" and the first twelve digits of the file's
             SHA-256; empty if no Submodel of the store answered.
         served_by: "submodel", "base" or "request" (the Submodel sent along).

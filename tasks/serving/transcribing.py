@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr.data import audio
+from tasks.asr.recognition import statuses
 from tasks.serving import client
 from tasks.serving.exports import (
     description as export_description,
@@ -160,12 +161,13 @@ class Local:
         )
         done = futures.Future[client.Transcript]()
         status = found["status"][0].decode()
-        if status == "OK":
+        if statuses.has_text(status):
             transcript = client.Transcript(
                 text=found["text"][0].decode("utf-8", "replace"),
                 score=float(found["score"][0]),
                 submodel_version=self._version,
                 served_by=self._served_by,
+                status=status,
             )
             done.set_result(transcript)
         else:

@@ -33,9 +33,9 @@ def curve(arguments, folder, run):
     modes of a count are tried in one job, so that utterances are padded as
     for `full`, whose lengths are rounded up to less.
     """
-    space, _, base = load(arguments, run)
+    space, values, base = load(arguments, run)
     train, _, _ = recordings.read(
-        base, str(folder / "train.jsonl"), "", [], 0.3
+        base, values, str(folder / "train.jsonl"), "", [], 0.3
     )
     test = jobs.test_data(base, folder / "test.jsonl", list(train))
     layout = space.layout

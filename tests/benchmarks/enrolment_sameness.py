@@ -24,9 +24,9 @@ from tests.benchmarks.serving import direct, server_process, users
 
 def same(arguments, folder, run):
     """Materialised against embedding, alone against together, and kills."""
-    space, _, base = enrolment_curve.load(arguments, run)
+    space, experiment, base = enrolment_curve.load(arguments, run)
     train, _, _ = recordings.read(
-        base, str(folder / "train.jsonl"), "", [], 0.3
+        base, experiment, str(folder / "train.jsonl"), "", [], 0.3
     )
     few = {
         speaker: enrolment_curve.first(data, 3)
@@ -179,7 +179,7 @@ def _by_embeddings(space, base, enrolled, clips):
             *base.features(audio, np.array([len(clip)], np.int32)),
             learned.site_functions(learned.select([slot])),
         )
-        tokens, lengths, scores = base.decode(encoded, paddings)
+        tokens, lengths, scores, _ = base.decode(encoded, paddings)
         text = base.detokenize(tokens, lengths).numpy()[0].decode()
         result.append((text, float(scores[0])))
     return result

@@ -290,8 +290,8 @@ def word_errors(base, data, adapters=None, title="", transcriber=None):
             severity=utterance.severity or None,
             novelty="unseen_phrase",
             reference=utterance.text,
-            base_hypothesis=found[slot, index][0],
-            submodel_hypothesis=found[slot, index][0],
+            base_hypothesis=found[slot, index].text,
+            submodel_hypothesis=found[slot, index].text,
             duration=utterance.duration,
             simulated=utterance.simulated,
         )

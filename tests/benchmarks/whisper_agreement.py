@@ -52,7 +52,7 @@ def ours(base, recordings, batch):
     def recognise(samples, lengths):
         features, paddings = base.features(samples, lengths)
         encoded, paddings = base.encode(features, paddings)
-        tokens, token_lengths, _ = base.decode(encoded, paddings)
+        tokens, token_lengths, *_ = base.decode(encoded, paddings)
         return base.detokenize(tokens, token_lengths)
 
     texts = []

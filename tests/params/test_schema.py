@@ -31,7 +31,7 @@ def test_the_choices_are_those_of_what_implements_them():
         ("base.upper_edge_hertz=9000", "at most half of `base.sample_rate`"),
         ("adapter.blocks=-1", "`adapter.blocks` must be at least 0"),
         ("adapter.blocks=1,1", "`adapter.blocks` must ascend"),
-        ("base.max_tokens=0", "`base.max_tokens` must be at least 1"),
+        ("base.num_bins=0", "`base.num_bins` must be at least 1"),
         ("base.dropout_rate=1.0", "`base.dropout_rate` must be .* below 1.0"),
         ("base_training.eval_every_steps=0", "must be at least 1. Received: 0"),
         ("base_training.utterances_per_step=0", "`base_training.utterances_pe"),

@@ -15,7 +15,7 @@ from lingvo_like.base_models.whisper import decoding, encoder_decoder
 IMPOSSIBLE = decoding.IMPOSSIBLE
 
 Tensor: TypeAlias = tensor_types.Tensor
-State: TypeAlias = dict[str, Tensor]
+State: TypeAlias = decoding.State
 
 
 def _mean(total: Tensor, lengths: Tensor) -> Tensor:
@@ -54,20 +54,31 @@ class _BeamSearch:
             "best_total": ops.full((batch,), IMPOSSIBLE, dtype="float32"),
             "best_rank": ops.full((batch,), 2 * IMPOSSIBLE, dtype="float32"),
             "count": ops.zeros((batch,), dtype="int32"),
+            "cut": ops.zeros((batch,), dtype="bool"),
+            "token": ops.full((batch * beams,), end, dtype="int32"),
         }
 
     def done(self, state: State) -> Tensor:
         """`[batch]` bool: whether an utterance has hypotheses enough."""
         return state["count"] >= self.beam_size
 
+    def unfinished(self, step: Tensor | int, state: State) -> Tensor:
+        """Whether any utterance has too few hypotheses; a bool scalar."""
+        del step
+        return ops.logical_not(ops.all(self.done(state)))
+
     def choose(
-        self, step: Tensor, logits: Tensor, state: State, first: bool = False
-    ) -> tuple[State, Tensor, Tensor]:
+        self,
+        step: Tensor | int,
+        logits: Tensor,
+        state: State,
+        first: bool = False,
+    ) -> tuple[State, Tensor]:
         """Continues every beam by the token at place `step`.
 
         Returns:
-            the state, and for each live beam its token and the row of the
-            caches that it continues, both `[batch * beams]` int32.
+            the state, and for each live beam the row of the caches that it
+            continues, `[batch * beams]` int32.
         """
         beams, end = self.beam_size, self.rules.end_of_text
         batch, vocabulary_size = ops.shape(state["total"])[0], logits.shape[-1]
@@ -97,8 +108,9 @@ class _BeamSearch:
         history = ops.take_along_axis(history, order[..., None], axis=1)
         state["tokens"] = decoding.write(history, step, token)
         state["total"] = total
+        state["token"] = ops.reshape(token, (-1,))
         rows = ops.arange(batch, dtype="int32")[:, None] * beams + parent
-        return state, ops.reshape(token, (-1,)), ops.reshape(rows, (-1,))
+        return state, ops.reshape(rows, (-1,))
 
     def _harvest(self, step, total, token, history, state) -> State:
         """Takes the hypotheses among the first `beams` candidates."""
@@ -130,20 +142,31 @@ class _BeamSearch:
             ),
         }
 
-    def result(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, lengths and scores; unfinished beams compete as they are."""
-        end = self.rules.end_of_text
+    def end_loops(self, step: int, state: State) -> State:
+        """Ends the utterances whose best live beam is mostly a loop."""
+        loops = decoding.mostly_loops(state["tokens"][:, 0, :step])
+        loops = ops.logical_and(loops, ops.logical_not(self.done(state)))
+        return self._end(step, loops, state)
+
+    def _end(self, step: int, utterances: Tensor, state: State) -> State:
+        """Ends some utterances; their unfinished beams compete as they are."""
         total = state["total"][:, 0]
-        rank = _mean(total, self.max_tokens)
-        cut = ops.logical_and(
-            ops.logical_not(self.done(state)), rank > state["best_rank"]
-        )
-        rank = ops.where(cut, rank, 2 * IMPOSSIBLE)
+        rank = ops.where(utterances, _mean(total, step), 2 * IMPOSSIBLE)
+        cut = ops.logical_or(state["cut"], rank > state["best_rank"])
         state = self._keep_better(state, rank, total, state["tokens"][:, 0])
-        tokens = state["best_tokens"]
-        lengths = ops.sum(ops.cast(tokens != end, "int32"), axis=-1)
-        scored = lengths + ops.cast(ops.logical_not(cut), "int32")
-        return tokens, lengths, _mean(state["best_total"], scored)
+        count = ops.where(utterances, self.beam_size, state["count"])
+        return {**state, "count": count, "cut": cut}
+
+    def result(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `search` returns."""
+        unfinished = ops.logical_not(self.done(state))
+        state = self._end(self.max_tokens, unfinished, state)
+        tokens, ended = state["best_tokens"], ops.logical_not(state["cut"])
+        lengths = ops.sum(
+            ops.cast(tokens != self.rules.end_of_text, "int32"), axis=-1
+        )
+        scored = lengths + ops.cast(ended, "int32")
+        return tokens, lengths, _mean(state["best_total"], scored), ended
 
 
 def search(
@@ -152,40 +175,24 @@ def search(
     rules: decoding.Rules,
     max_tokens: int,
     beam_size: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Beam search; takes and returns what `decoding.greedy` does."""
     beams = _BeamSearch(rules, max_tokens, beam_size)
     prompt_length = len(rules.prompt)
     logits, sources, caches = decoder.start(
-        encoded, rules.prompt, prompt_length + max_tokens
+        encoded,
+        rules.prompt,
+        prompt_length + decoding.first_stage(max_tokens),
     )
     logits = ops.repeat(logits, beam_size, axis=0)
     caches = [
         tuple(ops.repeat(part, beam_size, axis=0) for part in cache)
         for cache in caches
     ]
-    state, token, _ = beams.choose(
+    state, _ = beams.choose(
         0, logits, beams.initial(ops.shape(encoded)[0]), first=True
     )
-
-    def proceed(step, token, state, caches):
-        return ops.logical_not(ops.all(beams.done(state)))
-
-    def advance(step, token, state, caches):
-        logits, caches = decoder.step(
-            token, prompt_length + step - 1, sources, caches
-        )
-        state, token, rows = beams.choose(step, logits, state)
-        caches = [
-            tuple(ops.take(part, rows, axis=0) for part in cache)
-            for cache in caches
-        ]
-        return step + 1, token, state, caches
-
-    _, _, state, _ = ops.while_loop(
-        proceed,
-        advance,
-        (ops.convert_to_tensor(1), token, state, caches),
-        maximum_iterations=max_tokens - 1,
+    state = decoding.run(
+        beams, decoder, prompt_length, max_tokens, state, sources, caches
     )
     return beams.result(state)

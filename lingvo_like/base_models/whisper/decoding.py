@@ -3,8 +3,14 @@
 The scores and rules are OpenAI's (whisper/decoding.py), without timestamps:
 suppressed tokens are excluded before the softmax, and the first token is
 neither blank nor the end.
+
+A search goes as far as the decoder has positions, in a few stages. Each stage
+has caches of one static size, and only a text that is longer than a stage makes
+the batch pay for the next. A step's stage depends on the step alone, so a row's
+result does not depend on the texts beside it.
 """
 
+import math
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -14,13 +20,20 @@ from lingvo_like import tensor_types
 from lingvo_like.base_models.whisper import encoder_decoder
 
 Tensor: TypeAlias = tensor_types.Tensor
+# Named tensors that a search carries from step to step.
+State: TypeAlias = dict[str, Tensor]
 
+# Tokens at the end of each stage but the last. A short command has 10 tokens,
+# 20 s of quick speech 100.
+STAGES = (64, 192)
 # The log probability of an excluded token. Finite, so that sums stay ordered
 # and free of NaN.
 IMPOSSIBLE = -1e9
 # Nobody says the same tokens so many times in a row at the end of a text that
 # fills all its room.
 COPIES = 4
+# A text goes no further than a stage if a loop is at least so much of it.
+LOOP_SHARE = 0.5
 
 
 class Tokens(Protocol):
@@ -55,13 +68,150 @@ def write(tokens: Tensor, index: Tensor, token: Tensor) -> Tensor:
     return ops.where(here, token[..., None], tokens)
 
 
+class Search(Protocol):
+    """A way of choosing tokens, step by step."""
+
+    def unfinished(self, step: Tensor | int, state: State) -> Tensor:
+        """Whether any row takes the token at place `step`; a bool scalar."""
+        ...
+
+    def choose(
+        self, step: Tensor | int, logits: Tensor, state: State
+    ) -> tuple[State, Tensor | None]:
+        """Takes the tokens at place `step`.
+
+        Returns:
+            the state, with the tokens to continue from as `token`; and the
+            rows of the caches that they continue, or None for their own.
+        """
+        ...
+
+    def end_loops(self, step: int, state: State) -> State:
+        """Ends the rows whose `step` tokens are mostly a loop."""
+        ...
+
+
+def run(
+    search: Search,
+    decoder: encoder_decoder.Decoder,
+    prompt_length: int,
+    max_tokens: int,
+    state: State,
+    sources: encoder_decoder.KeysAndValues,
+    caches: encoder_decoder.KeysAndValues,
+) -> State:
+    """Takes all tokens after the first, stage by stage.
+
+    Args:
+        state: of the search, with the first token.
+        sources, caches: from `Decoder.start`, for the length of the first
+            stage.
+    """
+    ends = [*(end for end in STAGES if end < max_tokens), max_tokens]
+
+    def proceed(step, state, caches):
+        return search.unfinished(step, state)
+
+    def advance(step, state, caches):
+        logits, caches = decoder.step(
+            state["token"], prompt_length + step - 1, sources, caches
+        )
+        state, rows = search.choose(step, logits, state)
+        if rows is not None:
+            caches = [
+                tuple(ops.take(part, rows, axis=0) for part in cache)
+                for cache in caches
+            ]
+        return step + 1, state, caches
+
+    def stage(number, state, caches):
+        first, end = ([1, *ends][number], ends[number])
+        _, state, caches = ops.while_loop(
+            proceed,
+            advance,
+            (ops.convert_to_tensor(first), state, caches),
+            maximum_iterations=end - first,
+        )
+        if number + 1 == len(ends):
+            return state
+
+        def go_on():
+            room = ends[number + 1] - end
+            return stage(
+                number + 1,
+                search.end_loops(end, state),
+                encoder_decoder.with_room(caches, room),
+            )
+
+        return ops.cond(search.unfinished(end, state), go_on, lambda: state)
+
+    return stage(0, state, caches)
+
+
+def first_stage(max_tokens: int) -> int:
+    """The tokens that the caches of the first stage have room for."""
+    return min(*STAGES, max_tokens)
+
+
+class _Greedy:
+    """Takes the likeliest token at each step."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+
+    def initial(self, limits: Tensor, max_tokens: int) -> State:
+        batch, end = ops.shape(limits)[0], self.rules.end_of_text
+        return {
+            "token": ops.full((batch,), end, dtype="int32"),
+            "tokens": ops.full((batch, max_tokens), end, dtype="int32"),
+            "ended": ops.zeros((batch,), dtype="bool"),
+            "total": ops.zeros((batch,), dtype="float32"),
+            "limits": limits,
+        }
+
+    def unfinished(self, step: Tensor | int, state: State) -> Tensor:
+        return ops.any(self._goes_on(step, state))
+
+    def _goes_on(self, step, state):
+        return ops.logical_and(
+            ops.logical_not(state["ended"]), step < state["limits"]
+        )
+
+    def choose(
+        self,
+        step: Tensor | int,
+        logits: Tensor,
+        state: State,
+        first: bool = False,
+    ) -> tuple[State, None]:
+        end, goes_on = self.rules.end_of_text, self._goes_on(step, state)
+        scores = self.rules.log_probabilities(logits, first)
+        token = ops.cast(ops.argmax(scores, axis=-1), "int32")
+        token = ops.where(goes_on, token, end)
+        score = ops.where(goes_on, ops.max(scores, axis=-1), 0.0)
+        reached = ops.logical_and(goes_on, token == end)
+        return {
+            "token": token,
+            "tokens": write(state["tokens"], step, token),
+            "ended": ops.logical_or(state["ended"], reached),
+            "total": state["total"] + score,
+            "limits": state["limits"],
+        }, None
+
+    def end_loops(self, step: int, state: State) -> State:
+        loops = ops.logical_and(
+            self._goes_on(step, state), mostly_loops(state["tokens"][:, :step])
+        )
+        return {**state, "limits": ops.where(loops, step, state["limits"])}
+
+
 def greedy(
     decoder: encoder_decoder.Decoder,
     encoded: Tensor,
     rules: Rules,
     max_tokens: int,
     limits: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Takes the likeliest token at each step.
 
     Args:
@@ -70,84 +220,83 @@ def greedy(
             row.
 
     Returns:
-        tokens `[batch, max_tokens]` int32, padded with end-of-text, lengths
-        `[batch]` int32, and scores `[batch]` float32: the mean log probability
-        of the tokens, and of the end where it was reached.
+        tokens `[batch, max_tokens]` int32, padded with end-of-text; lengths
+        `[batch]` int32; scores `[batch]` float32: the mean log probability of
+        the tokens, and of the end where it was reached; and whether it was,
+        `[batch]` bool.
     """
-    end, prompt_length = rules.end_of_text, len(rules.prompt)
+    prompt_length = len(rules.prompt)
     logits, sources, caches = decoder.start(
-        encoded, rules.prompt, prompt_length + max_tokens
+        encoded, rules.prompt, prompt_length + first_stage(max_tokens)
     )
-    batch = ops.shape(encoded)[0]
-
-    def choose(step, logits, tokens, ended, total, first=False):
-        scores = rules.log_probabilities(logits, first)
-        token = ops.cast(ops.argmax(scores, axis=-1), "int32")
-        over = ops.logical_or(ended, step >= limits)
-        total = total + ops.where(over, 0.0, ops.max(scores, axis=-1))
-        token = ops.where(over, end, token)
-        tokens = write(tokens, step, token)
-        reached = ops.logical_and(token == end, step < limits)
-        return token, tokens, ops.logical_or(ended, reached), total
-
-    def proceed(step, token, tokens, ended, total, caches):
-        return ops.any(ops.logical_and(~ended, step < limits))
-
-    def advance(step, token, tokens, ended, total, caches):
-        logits, caches = decoder.step(
-            token, prompt_length + step - 1, sources, caches
-        )
-        token, tokens, ended, total = choose(step, logits, tokens, ended, total)
-        return step + 1, token, tokens, ended, total, caches
-
-    token, tokens, ended, total = choose(
-        0,
-        logits,
-        ops.full((batch, max_tokens), end, dtype="int32"),
-        ops.zeros((batch,), dtype="bool"),
-        ops.zeros((batch,), dtype="float32"),
-        first=True,
+    search = _Greedy(rules)
+    state, _ = search.choose(
+        0, logits, search.initial(limits, max_tokens), first=True
     )
-    _, _, tokens, ended, total, _ = ops.while_loop(
-        proceed,
-        advance,
-        (ops.convert_to_tensor(1), token, tokens, ended, total, caches),
-        maximum_iterations=max_tokens - 1,
+    state = run(
+        search, decoder, prompt_length, max_tokens, state, sources, caches
     )
-    lengths = ops.sum(ops.cast(tokens != end, "int32"), axis=-1)
+    ended, tokens = state["ended"], state["tokens"]
+    lengths = ops.sum(ops.cast(tokens != rules.end_of_text, "int32"), axis=-1)
     scored = lengths + ops.cast(ended, "int32")
-    return tokens, lengths, total / ops.cast(scored, "float32")
+    return tokens, lengths, state["total"] / ops.cast(scored, "float32"), ended
+
+
+def _loops(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each text repeats what is one of many periods before.
+
+    Returns:
+        the periods, `[periods]`, and the number of last tokens that equal
+        those one period before, `[batch, periods]`; 0 where there are fewer
+        than `COPIES` copies.
+    """
+    room = tokens.shape[-1]
+    places = np.arange(room)
+    periods = np.arange(1, max(room // COPIES, 1) + 1, dtype="int32")
+    before = places[None] - periods[:, None]
+    same = tokens[:, None] == ops.take(tokens, np.maximum(before, 0), axis=1)
+    same = ops.logical_and(same, ops.convert_to_tensor(before >= 0))
+    beyond = ops.convert_to_tensor(places, "int32") >= lengths[:, None]
+    same = ops.cast(ops.logical_or(same, beyond[:, None]), "int32")
+    repeated = ops.sum(ops.cumprod(ops.flip(same, axis=2), axis=2), axis=2)
+    repeated = repeated - (room - lengths[:, None])
+    periods = ops.convert_to_tensor(periods)
+    is_loop = repeated >= (COPIES - 1) * periods
+    return periods, ops.where(is_loop, repeated, 0)
+
+
+def mostly_loops(tokens: Tensor) -> Tensor:
+    """Whether a loop at its end is most of a text: `[batch]` bool.
+
+    Args:
+        tokens: `[batch, tokens]` int32, without an end or padding.
+    """
+    room = tokens.shape[-1]
+    periods, repeated = _loops(
+        tokens, ops.full((ops.shape(tokens)[0],), room, dtype="int32")
+    )
+    copied = ops.where(repeated > 0, repeated + periods, 0)
+    return ops.any(copied >= math.ceil(LOOP_SHARE * room), axis=1)
 
 
 def without_loops(
-    tokens: Tensor, lengths: Tensor, limits: Tensor, end: int
+    tokens: Tensor, lengths: Tensor, ended: Tensor, end: int
 ) -> tuple[Tensor, Tensor]:
     """Cuts texts that end in a loop after its first round.
 
     A Whisper that does not understand the speech may repeat itself until it
-    runs out of room. Only a text that fills its room, and that ends with at
-    least `COPIES` copies of the same tokens, is cut.
+    runs out of room. Only a text without an end of its own, and whose last
+    tokens are at least `COPIES` copies of the same ones, is cut.
 
     Args:
-        tokens, lengths, limits: those of `greedy`.
+        tokens, lengths, ended: those of `greedy`.
         end: the token id of end-of-text.
 
     Returns:
         tokens and lengths.
     """
-    room = tokens.shape[-1]
-    kept = lengths
-    beyond = ops.arange(room, dtype="int32") >= limits[:, None]
-    for period in range(1, room // COPIES + 1):
-        same = tokens[:, period:] == tokens[:, :-period]
-        same = ops.cast(ops.logical_or(same, beyond[:, period:]), "int32")
-        # How many of the last tokens equal those one period before.
-        run = ops.sum(ops.cumprod(ops.flip(same, axis=1), axis=1), axis=1)
-        run = run - (room - limits)
-        is_loop = ops.logical_and(
-            lengths == limits, run >= (COPIES - 1) * period
-        )
-        kept = ops.where(is_loop, ops.minimum(kept, limits - run), kept)
-    return ops.where(
-        ops.arange(room, dtype="int32") < kept[:, None], tokens, end
-    ), kept
+    _, repeated = _loops(tokens, lengths)
+    kept = lengths - ops.max(repeated, axis=1)
+    kept = ops.where(ended, lengths, kept)
+    places = ops.arange(tokens.shape[-1], dtype="int32")
+    return ops.where(places < kept[:, None], tokens, end), kept

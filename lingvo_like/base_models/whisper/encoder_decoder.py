@@ -60,6 +60,17 @@ def repeated(tokens: list[int], batch: int) -> Tensor:
     return ops.broadcast_to(row, (batch, len(tokens)))
 
 
+def with_room(caches: KeysAndValues, room: int) -> KeysAndValues:
+    """Caches that hold `room` tokens more."""
+    return [
+        (
+            ops.pad(key, ((0, 0), (0, 0), (0, 0), (0, room))),
+            ops.pad(value, ((0, 0), (0, 0), (0, room), (0, 0))),
+        )
+        for key, value in caches
+    ]
+
+
 class _Blocks(keras.layers.Layer):
     """Position embeddings, blocks and the final norm."""
 
@@ -197,18 +208,13 @@ class Decoder(_Blocks):
         """
         x = self.embed(repeated(prompt, ops.shape(encoded)[0]))
         mask = transformer.causal_mask(len(prompt))
-        room = length - len(prompt)
         sources, caches = [], []
         for block in self.blocks:
             source = block.source(encoded)
-            x, (key, value) = block(x, source, mask)
+            x, cache = block(x, source, mask)
             sources.append(source)
-            caches.append(
-                (
-                    ops.pad(key, ((0, 0), (0, 0), (0, 0), (0, room))),
-                    ops.pad(value, ((0, 0), (0, 0), (0, room), (0, 0))),
-                )
-            )
+            caches.append(cache)
+        caches = with_room(caches, length - len(prompt))
         return self.logits(self.norm(x)[:, -1]), sources, caches
 
     def step(

@@ -34,6 +34,8 @@ class Whisper(base_model.BaseModel):
         audio_context: "full" pads every utterance to the 30 s that Whisper
             was trained on. "short" pads to the utterance plus a tail, rounded
             up to a second, and needs weights that were tuned to it.
+        max_tokens: the most tokens of a text; None for as many as the decoder
+            has positions after its prompt.
         tail_seconds: least silence after an utterance of a short context.
 
     Raises:
@@ -46,7 +48,7 @@ class Whisper(base_model.BaseModel):
         dimensions: encoder_decoder.Dimensions,
         tokenizer: whisper_tokenizer.WhisperTokenizer,
         audio_context: str = "full",
-        max_tokens: int = 64,
+        max_tokens: int | None = None,
         tail_seconds: float = DEFAULT_TAIL_SECONDS,
         **kwargs: Any,
     ) -> None:
@@ -58,6 +60,7 @@ class Whisper(base_model.BaseModel):
                 f"Received: {audio_context!r}."
             )
         room = dimensions.max_target_positions - len(tokenizer.prompt)
+        max_tokens = room if max_tokens is None else max_tokens
         if not 1 <= max_tokens <= room:
             raise ValueError(
                 f"`max_tokens` must be from 1 to {room}. Received: "
@@ -183,7 +186,7 @@ class Whisper(base_model.BaseModel):
         paddings: Tensor,
         beam_size: int = 1,
         limits: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         del paddings
         if beam_size < 1:
             raise ValueError(
@@ -195,17 +198,20 @@ class Whisper(base_model.BaseModel):
             )
         limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
         if beam_size == 1:
-            tokens, lengths, scores = decoding.greedy(
+            tokens, lengths, scores, ended = decoding.greedy(
                 self.decoder, encoded, self._rules, self.max_tokens, limits
             )
         else:
-            tokens, lengths, scores = beam_search.search(
+            tokens, lengths, scores, ended = beam_search.search(
                 self.decoder, encoded, self._rules, self.max_tokens, beam_size
             )
-        tokens, lengths = decoding.without_loops(
-            tokens, lengths, limits, self.tokenizer.end_of_text
+        end = self.tokenizer.end_of_text
+        tokens, lengths = ops.cond(
+            ops.all(ended),
+            lambda: (tokens, lengths),
+            lambda: decoding.without_loops(tokens, lengths, ended, end),
         )
-        return tokens, lengths, scores
+        return tokens, lengths, scores, ended
 
     def label(self, text: str) -> str:
         return self.tokenizer.label(text)
@@ -276,7 +282,7 @@ def load(
     path: str,
     audio_context: str | None = None,
     language: str = "",
-    max_tokens: int = 64,
+    max_tokens: int | None = None,
     allow_unshortened: bool = False,
     **kwargs: Any,
 ) -> Whisper:

@@ -220,8 +220,8 @@ def shorten(
 @tf.function(autograph=False)
 def _teach(teacher, audio, length):
     encoded, paddings = teacher.encode(*teacher.features(audio, length))
-    tokens, lengths, _ = teacher.decode(encoded, paddings)
-    return tokens, lengths, _hidden_states(teacher, tokens, encoded)
+    tokens, lengths, *_ = teacher.decode(encoded, paddings)
+    return tokens, lengths, encoded
 
 
 def _target(teacher, utterance):
@@ -229,10 +229,11 @@ def _target(teacher, utterance):
     padded = padded_audio.read(
         [utterance], teacher.sample_rate, 1, teacher.max_samples
     )
-    tokens, lengths, states = _teach(teacher, *padded)
-    length = int(lengths[0])
-    num_states = length + len(teacher.tokenizer.prompt)
-    return tokens[0, :length].numpy(), states[0, :num_states].numpy()
+    tokens, lengths, encoded = _teach(teacher, *padded)
+    # Of the text alone: a text may be long, and few are.
+    tokens = tokens[:, : int(lengths[0])]
+    states = _hidden_states(teacher, tokens, encoded)
+    return tokens[0].numpy(), states[0].numpy()
 
 
 def _hidden_states(base, tokens, encoded):

@@ -37,6 +37,9 @@ class SpeakerUtterances(TokenizedUtterances):
     slot: int
 
 
+# What raises training's limit of a transcript.
+TOKENS_SETTING = "base.max_tokens"
+
 # A speaker to the speaker's utterances, with their tokens.
 BySpeaker = dict[str, list[manifest.Utterance]]
 BySlot = dict[int, SpeakerUtterances]
@@ -84,6 +87,7 @@ def prepare(
         read_speakers,
         base,
         left_out=left_out,
+        max_tokens=max_tokens(base, experiment),
         trim_silence=experiment.data.trim_silence,
         checks_folder=checks_folder,
     )
@@ -141,10 +145,18 @@ def _compare(
         )
 
 
+def max_tokens(
+    base: base_model.BaseModel, experiment: schema.Experiment
+) -> int:
+    """The most tokens of a transcript that an experiment trains on."""
+    return getattr(experiment.base, "max_tokens", base.max_tokens)
+
+
 def read_speakers(
     base: base_model.BaseModel,
     path: str,
     left_out: rejections.Rejections,
+    max_tokens: int | None,
     speed_factors: abc.Sequence[float] = (1.0,),
     trim_silence: bool = False,
     checks_folder: str | None = None,
@@ -156,6 +168,9 @@ def read_speakers(
 
     Args:
         left_out: grows.
+        max_tokens: the most tokens of a transcript, from `max_tokens`. None
+            for utterances that are only recognised: they get no tokens, and
+            whatever their transcripts say, they are kept.
         speed_factors: augmentation changes lengths by these.
         trim_silence, checks_folder: see `inspection.Decoding`.
     """
@@ -170,8 +185,11 @@ def read_speakers(
     left_out.extend(unusable)
     speakers = collections.defaultdict(list)
     for each in utterances:
+        if max_tokens is None:
+            speakers[each.speaker].append(each)
+            continue
         try:
-            tokens = _tokens(base, each, fastest)
+            tokens = _tokens(base, each, fastest, max_tokens)
         except rejections.UnusableError as error:
             left_out.add(
                 each.audio_filepath, each.utt_id, error.reason, error.detail
@@ -190,7 +208,10 @@ def read_speakers(
 
 
 def _tokens(
-    base: base_model.BaseModel, utterance: manifest.Utterance, fastest: float
+    base: base_model.BaseModel,
+    utterance: manifest.Utterance,
+    fastest: float,
+    max_tokens: int,
 ) -> tuple[int, ...]:
     """The transcript's tokens; an error where the base cannot write them.
 
@@ -208,8 +229,14 @@ def _tokens(
         )
     if len(tokens) > base.max_tokens:
         raise rejections.UnusableError(
-            "transcript longer than the base takes",
-            f"{len(tokens)} tokens, base.max_tokens is {base.max_tokens}",
+            "transcript longer than the base model can write",
+            f"{len(tokens)} tokens, it writes at most {base.max_tokens}",
+        )
+    if len(tokens) > max_tokens:
+        raise rejections.UnusableError(
+            "transcript longer than training takes",
+            f"{len(tokens)} tokens, {TOKENS_SETTING} is {max_tokens}; "
+            f"--set={TOKENS_SETTING}={len(tokens)} takes it",
         )
     num_samples = int(utterance.duration * base.sample_rate * fastest)
     if not base.fits(num_samples, list(tokens)):

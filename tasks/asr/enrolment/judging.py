@@ -213,7 +213,7 @@ class Judge:
     def _texts(self, batch):
         # A model that repeats itself would go on to its longest text, and all
         # others would wait for it.
-        tokens, lengths, _ = self._decode(
+        tokens, lengths, *_ = self._decode(
             self._encode(batch),
             batch["activation_paddings"],
             limits=_COPIES * batch["token_lengths"] + _SPARE_TOKENS,

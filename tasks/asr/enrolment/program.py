@@ -242,11 +242,11 @@ def prepare(
     with _timed(seconds, "recordings"):
         train, dev, left_out = recordings.read(
             model,
+            experiment,
             manifest,
             dev_manifest,
             speakers,
             values.min_seconds,
-            experiment.data.trim_silence,
         )
     print(left_out.describe(), file=sys.stderr, end="")
     nothing_usable = frozenset(

@@ -1,20 +1,22 @@
 """The recordings that speakers enrol with and are judged by."""
 
 import collections
+import functools
 import itertools
 from collections import abc
 
 from lingvo_like.base_models import base_model
+from params import schema
 from tasks.asr.data import inspection, preparation, rejections
 
 
 def read(
     base: base_model.BaseModel,
+    experiment: schema.Experiment,
     manifest: str,
     dev_manifest: str,
     speakers: abc.Collection[str],
     min_seconds: float,
-    trim_silence: bool = False,
 ) -> tuple[
     dict[str, preparation.SpeakerUtterances],
     dict[str, preparation.SpeakerUtterances],
@@ -23,6 +25,7 @@ def read(
     """The usable utterances of the speakers to enrol.
 
     Args:
+        experiment: that the space was trained by.
         dev_manifest: may be empty.
         speakers: ids; all of the manifest if empty.
 
@@ -36,7 +39,14 @@ def read(
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
-    train = _read(base, manifest, min_seconds, left_out, trim_silence)
+    read = functools.partial(
+        preparation.read_speakers,
+        base,
+        left_out=left_out,
+        max_tokens=preparation.max_tokens(base, experiment),
+        trim_silence=experiment.data.trim_silence,
+    )
+    train = _long_enough(read(manifest), manifest, min_seconds, left_out)
     missing = sorted(set(speakers) - set(train))
     more = f" ({left_out.summary()})" if left_out else ""
     if missing:
@@ -48,7 +58,8 @@ def read(
     preparation.remark_on_labels(base, manifest, train, left_out)
     dev = {}
     if dev_manifest:
-        dev = _read(base, dev_manifest, min_seconds, left_out, trim_silence)
+        dev = read(dev_manifest)
+        dev = _long_enough(dev, dev_manifest, min_seconds, left_out)
         _check_apart(train, dev, dev_manifest)
     chosen = sorted(set(speakers) or train)
     return _by_speaker(chosen, train), _by_speaker(chosen, dev), left_out
@@ -59,11 +70,8 @@ def _by_speaker(chosen, utterances):
     return {data.speaker: data for data in by_slot.values()}
 
 
-def _read(base, path, min_seconds, left_out, trim_silence):
-    """Speakers' usable utterances that are long enough."""
-    speakers = preparation.read_speakers(
-        base, path, left_out, trim_silence=trim_silence
-    )
+def _long_enough(speakers, path, min_seconds, left_out):
+    """Speakers' utterances that are long enough to learn from."""
     result = {}
     for speaker, utterances in speakers.items():
         kept = []

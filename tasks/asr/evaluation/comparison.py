@@ -44,11 +44,12 @@ def transcribe(
         submodels.load(stack, [each.speaker for each in page.values()])
         part = f", part {number} of {len(pages)}" if len(pages) > 1 else ""
         found = transcriber.transcribe(page, title=f"Submodels{part}")
-        after |= {(slots[place], i): text for (place, i), text in found.items()}
+        after |= {(slots[place], i): each for (place, i), each in found.items()}
     records = []
     for slot, speaker in data.items():
         heard = splits.Heard(train_texts.get(speaker.speaker, ()))
         for index, utterance in enumerate(speaker.utterances):
+            of_base, of_submodel = before[slot, index], after[slot, index]
             records.append(
                 scoring.Transcribed(
                     speaker=utterance.speaker,
@@ -56,8 +57,10 @@ def transcribe(
                     severity=utterance.labelled_severity,
                     novelty=heard.novelty(utterance.text),
                     reference=utterance.text,
-                    base_hypothesis=before[slot, index][0],
-                    submodel_hypothesis=after[slot, index][0],
+                    base_hypothesis=of_base.text,
+                    submodel_hypothesis=of_submodel.text,
+                    base_status=of_base.status,
+                    submodel_status=of_submodel.status,
                     duration=utterance.duration,
                     simulated=utterance.simulated,
                 )

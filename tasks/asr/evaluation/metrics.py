@@ -13,6 +13,7 @@ from collections import abc
 from typing import Any
 
 from tasks.asr.evaluation import bootstrap, groups, scoring, severity
+from tasks.asr.recognition import statuses
 
 _MAX_LISTED = 100
 
@@ -74,6 +75,7 @@ def summarize(
         "measured_upper_bounds": dict(severity.MEASURED_UPPER_BOUNDS),
         "num_simulated_utterances": sum(r.simulated for r in records),
         **_left_out(empty, by_speaker),
+        **_cut(records),
         "overall": group(lambda row: True),
         **_headlines(rows, group),
         "by_severity": {
@@ -114,6 +116,17 @@ def _left_out(empty, by_speaker):
         "speakers_left_out": sorted(
             {record.speaker for record in empty} - set(by_speaker)
         ),
+    }
+
+
+def _cut(records):
+    """The numbers of texts whose end is missing."""
+    return {
+        f"num_cut_by_{system}": sum(
+            getattr(record, f"{system}_status") != statuses.OK
+            for record in records
+        )
+        for system in ("base", "submodel")
     }
 
 

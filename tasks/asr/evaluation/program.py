@@ -242,7 +242,5 @@ def _load_compared(values, base, path):
             "--compare_with names a Whisper at its full audio context; "
             f"the run's base model is a {type(values.base).__name__}"
         )
-    whisper = bases.Whisper(
-        language=base.language, max_tokens=values.base.max_tokens
-    )
+    whisper = bases.Whisper(language=base.language)
     return base_loading.load(whisper, path)

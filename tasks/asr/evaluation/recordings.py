@@ -18,6 +18,9 @@ def read(
 ) -> tuple[dict[int, preparation.SpeakerUtterances], rejections.Rejections]:
     """The test manifest's speakers, by slot, and what was left out.
 
+    No utterance is left out for the length of its transcript: what training
+    does not take is recognised and scored.
+
     Args:
         selected: speaker ids; all of the manifest if empty.
         strict: refuse if any utterance is unusable.
@@ -31,7 +34,7 @@ def read(
     left_out = rejections.Rejections()
     by_speaker = collections.defaultdict(list)
     read_speakers = preparation.read_speakers(
-        base, path, left_out, trim_silence=trim_silence
+        base, path, left_out, max_tokens=None, trim_silence=trim_silence
     )
     for speaker, utterances in read_speakers.items():
         for utterance in utterances:

@@ -9,6 +9,7 @@ import jiwer
 
 from tasks.asr.data import text
 from tasks.asr.evaluation import severity as severity_lib
+from tasks.asr.recognition import statuses
 
 NOVELTIES = ("seen_phrase", "unseen_phrase", "unseen_words")
 
@@ -28,6 +29,8 @@ class Transcribed:
         novelty: one of `NOVELTIES`, against what the speaker's Submodel was
             trained on.
         duration: seconds.
+        base_status, submodel_status: "OK", or that the end of the text is
+            missing; it is scored as it is.
     """
 
     speaker: str
@@ -39,6 +42,8 @@ class Transcribed:
     submodel_hypothesis: str
     duration: float
     simulated: bool
+    base_status: str = statuses.OK
+    submodel_status: str = statuses.OK
 
     def __post_init__(self) -> None:
         if self.novelty not in NOVELTIES:

@@ -97,6 +97,13 @@ def _notes(summary):
             f"{summary['num_empty_references']} utterances left out: their "
             "references have no word once normalised."
         )
+    cut = summary["num_cut_by_base"], summary["num_cut_by_submodel"]
+    if any(cut):
+        notes.append(
+            f"Texts whose end is missing: {cut[0]} of the base, {cut[1]} of "
+            "Submodels. They are scored as they are; hypotheses.jsonl has the "
+            "status of each."
+        )
     if summary["num_simulated_utterances"]:
         notes.append("SIMULATED SPEECH: not clinical evidence.")
     return notes

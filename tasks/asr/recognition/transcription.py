@@ -1,7 +1,9 @@
 """Transcribes many speakers' utterances in batches of one padded length."""
 
+import dataclasses
 from collections import abc
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 
@@ -10,10 +12,25 @@ from lingvo_like.stack import stack as stack_lib
 from params import schema
 from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import preparation
+from tasks.asr.recognition import statuses
 from tpu.distribute import replicas as replicas_lib
 
 # Speakers of a replica's batch, and utterances of each.
 _PLACES, _UTTERANCES = 4, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognised:
+    """What was heard in an utterance.
+
+    Attributes:
+        score: mean log probability of a token.
+        status: "OK", or that the end of the text is missing; see `statuses`.
+    """
+
+    text: str
+    score: float
+    status: str
 
 
 class Transcriber:
@@ -43,8 +60,8 @@ class Transcriber:
         self,
         speakers: abc.Mapping[int, preparation.SpeakerUtterances],
         title: str = "",
-    ) -> dict[tuple[int, int], tuple[str, float]]:
-        """Slot and index of every utterance to text and score.
+    ) -> dict[tuple[int, int], Recognised]:
+        """By slot and index of the utterance.
 
         Args:
             speakers: by slot.
@@ -76,21 +93,20 @@ class Transcriber:
         with tqdm.tqdm(total=total, desc=title, unit="utt") as progress:
             for groups, batches in _steps(schedules, loader, replicas):
                 results = self._texts(batches)
-                for group, (texts, scores) in zip(groups, results, strict=True):
+                for group, found in zip(groups, results, strict=True):
                     for place, minibatch in group.placed:
                         for row, index in enumerate(minibatch.utterances):
-                            text = texts[place, row].decode("utf-8", "replace")
-                            score = float(scores[place, row])
-                            rows.append([minibatch.slot, index, text, score])
+                            values = [each[place, row] for each in found]
+                            rows.append([minibatch.slot, index, *values])
                         progress.update(len(minibatch.utterances))
         return {
-            (slot, index): (text, score)
+            (slot, index): Recognised(*values)
             for of_process in replicas.processes.gather(rows)
-            for slot, index, text, score in of_process
+            for slot, index, *values in of_process
         }
 
     def _recognize(self, batch):
-        """Tokens `[s * u, tokens]`, their lengths and scores `[s * u]`."""
+        """As `BaseModel.decode`, of the batch's `s * u` utterances."""
         functions = {}
         if self._stack is not None:
             functions = self._stack.site_functions(
@@ -105,14 +121,26 @@ class Transcriber:
         return self._base.decode(encoded, paddings, self._beam_size)
 
     def _texts(self, batches):
-        """Each batch's texts and scores, both `[s, u]`."""
+        """Each batch's texts, scores and statuses, each `[s, u]`."""
         results = []
         for batch, found in zip(batches, self._step(batches), strict=True):
-            tokens, lengths, scores = found
+            tokens, lengths, scores, ended = found
             shape = batch["lengths"].shape
             # Not a part of the step: an accelerator has no strings.
-            texts = self._base.detokenize(tokens, lengths).numpy()
-            results.append((texts.reshape(shape), scores.reshape(shape)))
+            texts, status = (
+                np.array(
+                    [each.decode("utf-8", "replace") for each in part.numpy()],
+                    object,
+                )
+                for part in (
+                    self._base.detokenize(tokens, lengths),
+                    statuses.of_texts(ended, lengths, self._base.max_tokens),
+                )
+            )
+            scores = scores.astype(float).astype(object)
+            results.append(
+                tuple(part.reshape(shape) for part in (texts, scores, status))
+            )
         return results
 
 

@@ -15,9 +15,10 @@ class Transcripts:
     """The answers to a batch, in its order.
 
     Attributes:
-        text: UTF-8; empty where the status is not "OK".
+        text: UTF-8; empty where the status says why there is none.
         score: `[b]` float32, mean log probability of a token; 0 likewise.
-        status: "OK", or the reason why a row has no text.
+        status: "OK"; "CUT: ..." where the end of the text is missing; or the
+            reason why a row has no text.
     """
 
     text: list[bytes]

@@ -23,8 +23,9 @@ row are used. The rows of a call do not influence each other.
 
 - `text`, string [rows]: the transcript, UTF-8.
 - `score`, float32 [rows]: the mean log probability of a token.
-- `status`, string [rows]: "OK", or why this row has no text. A bad row does
-  not fail the call, and its neighbours are answered.
+- `status`, string [rows]: "OK"; or "CUT: ..." and why, where the text has no
+  end of its own and what was said after it is missing; or why this row has no
+  text. A bad row does not fail the call, and its neighbours are answered.
 
 ## Base model
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
 from lingvo_like.submodel import layout as submodel_layout, selection, sites
+from tasks.asr.recognition import statuses as text_statuses
 from tasks.serving.exports import statuses
 
 Answer = dict[str, tf.Tensor]
@@ -124,7 +125,8 @@ class Recognizer:
 
         Returns:
             text `[b]` string, score `[b]` float32 and status `[b]` string:
-            "OK", or the reason why a row has no text.
+            "OK"; "CUT: ..." if the end of a text is missing; or the reason why
+            a row has no text.
         """
         audio = _with_equal_rows(audio, length)
         status = statuses.of_audio(self.base, audio, length)
@@ -191,7 +193,7 @@ class Recognizer:
         )
 
     def _recognize(self, audio, length, status, adapters: AdaptersOf) -> Answer:
-        """Text and score of the rows that are OK, bucket by bucket."""
+        """Text and score of the rows that have any, bucket by bucket."""
         count = tf.shape(audio)[0]
         limits = tf.constant(self.bucket_limits)
         rooms = tf.constant(self.bucket_samples)
@@ -199,27 +201,32 @@ class Recognizer:
         buckets = tf.searchsorted(limits, tf.gather(length, good))
         present, _ = tf.unique(buckets)
 
-        def recognize_bucket(step, text, score):
+        def recognize_bucket(step, text, score, text_status):
             rows = tf.gather(good, tf.where(buckets == present[step])[:, 0])
             room = tf.gather(rooms, present[step])
             part = tf.gather(audio, rows)[:, :room]
             missing = room - tf.shape(part)[1]
             part = tf.pad(part, [[0, 0], [0, missing]])
-            tokens, token_lengths, scores = self.recognize_tokens(
+            tokens, token_lengths, scores, ended = self.recognize_tokens(
                 part, tf.gather(length, rows), adapters(rows)
             )
             texts = self.base.detokenize(tokens, token_lengths)
+            found = text_statuses.of_texts(
+                ended, token_lengths, self.base.max_tokens
+            )
             places = rows[:, None]
             return (
                 step + 1,
                 tf.tensor_scatter_nd_update(text, places, texts),
                 tf.tensor_scatter_nd_update(score, places, scores),
+                tf.tensor_scatter_nd_update(text_status, places, found),
             )
 
-        _, text, score = tf.while_loop(
-            lambda step, text, score: step < tf.size(present),
+        nothing = tf.fill([count], "")
+        _, text, score, text_status = tf.while_loop(
+            lambda step, *_: step < tf.size(present),
             recognize_bucket,
-            (0, tf.fill([count], ""), tf.zeros([count])),
+            (0, nothing, tf.zeros([count]), nothing),
             parallel_iterations=1,
         )
         overflow = ["the Submodel's values are so large that they overflow"]
@@ -230,7 +237,7 @@ class Recognizer:
         return {
             "text": tf.where(good, text, ""),
             "score": tf.where(good, score, 0.0),
-            "status": status,
+            "status": tf.where(good, text_status, status),
         }
 
     def recognize_tokens(
@@ -238,7 +245,7 @@ class Recognizer:
         audio: tf.Tensor,
         lengths: tf.Tensor,
         adapters: base_model.Adapters,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """The part of recognition that an accelerator can do: all but text.
 
         Args:
@@ -246,7 +253,8 @@ class Recognizer:
             lengths: `[r]` int32, valid samples.
 
         Returns:
-            Tokens `[r, max_tokens]`, their lengths `[r]` and scores `[r]`.
+            Tokens `[r, max_tokens]`, their lengths `[r]`, scores `[r]` and
+            whether each text ended by itself `[r]`.
         """
         features, paddings = self.base.features(audio, lengths)
         encoded, paddings = self.base.encode(features, paddings, adapters)

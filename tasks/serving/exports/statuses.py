@@ -1,4 +1,8 @@
-"""The status of each row of an exported call: "OK", or its first fault."""
+"""The status of each row of an exported call before it is recognised.
+
+It is "OK", or the row's first fault. `asr.recognition.statuses` has what is
+said of the text of a row that is OK.
+"""
 
 import math
 from collections import abc
@@ -8,8 +12,9 @@ import tensorflow as tf
 
 from lingvo_like.base_models import base_model
 from tasks.asr.data import audio as audio_lib, limits
+from tasks.asr.recognition import statuses
 
-OK = "OK"
+OK = statuses.OK
 _TOO_LOUD = (
     "audio must be in [-1, 1] (16-bit integers are divided by 32768): its peak "
     "is too high"

@@ -18,7 +18,7 @@ USERS = 64
 VARIANTS = 4
 CLIPS = 3
 SECONDS = 0.5
-# What a row of a batch may differ from the same request alone.
+# What a row of a batch may differ from the same request alone, of the score.
 TOLERANCE = 1e-5
 # Beyond this it is no rounding; any two Submodels should differ by more.
 FINGERPRINT = 1e-4
@@ -170,6 +170,7 @@ def _check(result, outcomes, churned, alone):
         if text != expected_text or not difference <= FINGERPRINT:
             cross_user += 1
             continue
+        difference /= max(1.0, abs(expected_score))
         beyond += difference > TOLERANCE
         furthest = max(furthest, difference)
         stale += not churned.was_current(*span)
@@ -182,7 +183,7 @@ def _check(result, outcomes, churned, alone):
     result.add("isolation_not_found", len(missing))
     result.add("cross_user", cross_user, "answers", at_most=0)
     result.add("rows_beyond_1e-5_of_alone", beyond, "answers", at_most=0)
-    result.add("largest_difference", furthest, "of scores")
+    result.add("largest_difference", furthest, "of the score")
     result.add("stale_answers", stale, "answers", at_most=0)
     result.add("wrongly_not_found", wrongly_missing, "requests", at_most=0)
     result.add("isolation_failed", len(failed), "requests", at_most=0)

@@ -20,7 +20,6 @@ ARGUMENTS = {
     "num_bins": 20,
     "upper_edge_hertz": 3800.0,
     "buckets_seconds": (0.5, 1.0),
-    "max_tokens": 12,
 }
 TOKENS = np.array([[3, 3, 5, 0], [7, 8, 0, 0]], "int32")
 TOKEN_LENGTHS = np.array([3, 2], "int32")
@@ -154,6 +153,22 @@ def test_buckets_are_the_shortest_that_hold_the_utterance(model):
         model.bucket_samples(8001)
 
 
+def test_a_text_of_a_token_for_each_frame_is_not_cut(model, monkeypatch):
+    encoded, paddings = model.encode(
+        *model.features(audio(1, 8000), lengths(8000))
+    )
+    frames = encoded.shape[1]
+    # Another letter in each frame.
+    letters = np.arange(frames) % 2 + 1
+    logits = 10.0 * np.eye(30, dtype="float32")[letters][None]
+    monkeypatch.setattr(model, "logits", lambda _: tf.constant(logits))
+    for beam_size in (1, 2):
+        tokens, count, _, ended = model.decode(encoded, paddings, beam_size)
+        assert count.numpy().tolist() == [frames]
+        assert tokens[0, :frames].numpy().tolist() == letters.tolist()
+        assert ended.numpy().tolist() == [True]
+
+
 def test_says_whether_a_transcript_fits_its_audio(model):
     frames = model.num_frames(2500)
     _, paddings = model.lower(*model.features(audio(1), lengths(2500)), 0)
@@ -167,10 +182,10 @@ def test_the_loss_is_per_token_and_the_score_its_negative(model):
         *model.features(audio(), lengths(4000, 2500))
     )
     for beam_size in (1, 3):
-        tokens, token_lengths, scores = model.decode(
+        tokens, token_lengths, scores, _ = model.decode(
             encoded, paddings, beam_size
         )
-        assert tokens.shape == (2, 12)
+        assert tokens.shape == (2, model.max_tokens)
         assert token_lengths.shape == scores.shape == (2,)
         loss = model.loss(encoded, paddings, tokens, token_lengths)
         np.testing.assert_allclose(scores, -loss, rtol=1e-6)
@@ -181,7 +196,8 @@ def test_the_loss_is_per_token_and_the_score_its_negative(model):
 def test_texts_come_back_and_no_token_is_the_blank(model):
     tokens = model.tokenize("it's on")
     assert 0 not in tokens
-    padded = np.array([tokens + [0] * (12 - len(tokens))], "int32")
+    room = model.max_tokens - len(tokens)
+    padded = np.array([tokens + [0] * room], "int32")
     text = model.detokenize(padded, lengths(len(tokens)))
     assert text.numpy().tolist() == [b"it's on"]
 
@@ -240,7 +256,7 @@ def test_a_saved_model_answers_with_the_same_text(model, tmp_path):
     )
     def recognise(audio, lengths):
         encoded = model.encode(*model.features(audio, lengths))
-        tokens, token_lengths, scores = model.decode(*encoded)
+        tokens, token_lengths, scores, _ = model.decode(*encoded)
         return model.detokenize(tokens, token_lengths), scores
 
     module = tf.Module()
@@ -319,7 +335,7 @@ def test_the_fingerprint_is_of_what_decides_the_output(model):
         return make(**changes).fingerprint()
 
     base = fingerprint()
-    assert base == fingerprint(max_tokens=9, dropout_rate=0.5)
+    assert base == fingerprint(dropout_rate=0.5)
     assert base == fingerprint(buckets_seconds=(2.0,))
     assert base != fingerprint(lower_edge_hertz=90.0)
     assert base != model.fingerprint()
@@ -394,7 +410,7 @@ def test_nothing_is_left_of_a_save_that_failed(model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_blocks": 0}, "must be positive. Received: 0, 12"),
+        ({"num_blocks": 0}, "must be positive. Received: 0"),
         ({"buckets_seconds": (2.0, 1.0)}, "ascending. Received:.*2.0, 1.0"),
         ({"buckets_seconds": ()}, "ascending"),
         ({"vocabulary": "words"}, "'words' is neither 'characters'"),

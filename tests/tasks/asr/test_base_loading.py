@@ -22,13 +22,10 @@ def changed(**changes):
 def test_what_makes_no_other_base_is_the_experiments(tmp_path):
     base = tiny.base()
     base.save(str(tmp_path / "base"))
-    values = changed(
-        buckets_seconds=(1.0, 3.0), max_tokens=9, dropout_rate=0.25
-    )
+    values = changed(buckets_seconds=(1.0, 3.0), dropout_rate=0.25)
     loaded = base_loading.load(values, str(tmp_path / "base"))
     assert loaded.fingerprint() == base.fingerprint()
     assert loaded.max_samples == 3 * loaded.sample_rate
-    assert loaded.max_tokens == 9
     with pytest.raises(ValueError, match="num_heads = 2, the experiment says"):
         base_loading.load(changed(num_heads=1), str(tmp_path / "base"))
     with pytest.raises(ValueError, match="may change. Received: num_heads"):

@@ -102,7 +102,7 @@ def test_the_lowered_recognition_gives_the_tokens_of_recognition(base):
     made = program_cases.program(base, "serve")
     arrays = list(program_cases.arrays(made.specs).values())
     lowered = program_cases.lowered(base, "serve")
-    (tokens, lengths, scores), _ = lowered_on_cpu.run(lowered, arrays)
+    (tokens, lengths, scores, _), _ = lowered_on_cpu.run(lowered, arrays)
     expected = tf.function(made.function)(*arrays)
     np.testing.assert_array_equal(tokens, expected[0])
     np.testing.assert_array_equal(lengths, expected[1])

@@ -59,6 +59,7 @@ class FakeEngine(engine.Engine):
         self.signatures = {"serving_default": None}
         self.delay_seconds = delay_seconds
         self.failing = set(failing)
+        self.status = "OK"
         self.calls = []
         self.is_closed = False
         # Cleared, it holds calls up.
@@ -80,7 +81,7 @@ class FakeEngine(engine.Engine):
             for row in range(len(audio))
         ]
         return engine.Transcripts(
-            text, np.zeros(len(text), np.float32), ["OK"] * len(text)
+            text, np.zeros(len(text), np.float32), [self.status] * len(text)
         )
 
     def close(self):

@@ -125,6 +125,15 @@ def test_a_request_cut_off_by_the_servers_end_may_be_repeated():
     assert error.value.code == "UNAVAILABLE"
 
 
+def test_a_cut_text_is_a_transcript_that_says_so():
+    cut = "CUT: what was said after it is missing"
+    with serving(Recogniser(status=cut.encode())) as address:
+        with client.Client(address) as asked:
+            found = asked.transcribe(np.ones(3, np.float32), "F01")
+    assert found.text.endswith("F01 3 1.0")
+    assert found.status == cut
+
+
 def test_row_with_a_bad_status_is_an_error_and_not_an_empty_text():
     with serving(Recogniser(status=b"length must be positive")) as address:
         with client.Client(address) as asked:

@@ -44,6 +44,18 @@ def test_each_utterance_is_answered_by_its_own_submodel(source):
     asyncio.run(main())
 
 
+def test_a_cut_text_is_answered_with_its_status(source):
+    async def main():
+        engine = fake_engine.FakeEngine()
+        engine.status = "CUT: the end is missing"
+        async with fake_source.serving(source, engine) as running:
+            (answer,) = await ask(running, utterance(7, "ann"))
+        assert answer.text == text(7, 1)
+        assert answer.status == engine.status
+
+    asyncio.run(main())
+
+
 def test_one_value_that_fills_a_row_is_a_row(source):
     filled = np.broadcast_to(np.float32(5), fake_source.vector(5).shape)
 

@@ -41,7 +41,13 @@ class Engine(engine.Engine):
         return {
             "text": [f"{signature} {length} {total:g}".encode()],
             "score": np.array([-1.0], np.float32),
-            "status": [b"OK" if length < 16000 else b"too long"],
+            "status": [
+                b"CUT: as many tokens as can be"
+                if length == 15999
+                else b"OK"
+                if length < 16000
+                else b"too long"
+            ],
         }
 
     def close(self):
@@ -103,6 +109,18 @@ def test_files_come_in_order_and_a_bad_one_is_skipped(
     ]
     assert "text.wav" in found[1][2]
     assert found[4][2] == f"{paths[4]}: too long"
+
+
+def test_a_cut_text_is_a_transcript_that_says_so():
+    whole, cut = (
+        transcribing.Local(Engine()).submit(np.zeros(n)).result()
+        for n in (300, 15999)
+    )
+    assert (whole.text, whole.status) == ("base 300 0", "OK")
+    assert (cut.text, cut.status) == (
+        "base 15999 0",
+        "CUT: as many tokens as can be",
+    )
 
 
 def test_a_busy_server_is_asked_again_at_its_time(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.base_models.whisper import decoding
+from lingvo_like.base_models.whisper import decoding, encoder_decoder
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 LENGTHS = (47000, 20000)
@@ -14,9 +14,9 @@ def encoded_by(base):
     return base.encode(features, paddings)
 
 
-def ending(seed):
+def ending(seed, **kwargs):
     """A small base that now and then ends a text before it is cut."""
-    base = whisper_bases.small(seed)
+    base = whisper_bases.small(seed, **kwargs)
     table = base.decoder.tokens.numpy()
     bias = base.decoder.norm.beta.numpy()
     table[base.tokenizer.end_of_text] += 2.5 * bias / np.sum(bias**2)
@@ -81,17 +81,38 @@ def with_loops(monkeypatch):
     monkeypatch.setattr(
         decoding,
         "without_loops",
-        lambda tokens, lengths, limits, end: (tokens, lengths),
+        lambda tokens, lengths, ended, end: (tokens, lengths),
     )
+    monkeypatch.setattr(decoding, "LOOP_SHARE", 2.0)
 
 
+@pytest.fixture
+def cache_lengths(monkeypatch):
+    """Grows by the length of the caches in every step of a decoder."""
+    lengths = []
+    step = encoder_decoder.Decoder.step
+
+    def counting(self, tokens, position, sources, caches):
+        lengths.append(caches[0][0].shape[-1])
+        return step(self, tokens, position, sources, caches)
+
+    monkeypatch.setattr(encoder_decoder.Decoder, "step", counting)
+    return lengths
+
+
+@pytest.mark.parametrize("stages", [decoding.STAGES, (2, 5)])
 @pytest.mark.parametrize("beam_size", [1, 2, 4])
-def test_cached_search_agrees_with_a_plain_one(with_loops, beam_size):
+def test_cached_search_agrees_with_a_plain_one(
+    with_loops, monkeypatch, beam_size, stages
+):
+    monkeypatch.setattr(decoding, "STAGES", stages)
     found = set()
     for seed in range(2):
         base = ending(seed)
         encoded, paddings = encoded_by(base)
-        tokens, lengths, scores = base.decode(encoded, paddings, beam_size)
+        tokens, lengths, scores, ended = base.decode(
+            encoded, paddings, beam_size
+        )
         for row in range(len(LENGTHS)):
             here = encoded[row : row + 1]
             if beam_size == 1:
@@ -100,6 +121,8 @@ def test_cached_search_agrees_with_a_plain_one(with_loops, beam_size):
                 ids, score = plain_beam(base, here, beam_size)
             assert tokens[row, : lengths[row]].numpy().tolist() == ids
             np.testing.assert_allclose(scores[row], score, atol=1e-4)
+            # A last token is not told from an end that was not looked for.
+            assert ended[row] or len(ids) == base.max_tokens
             rest = tokens[row, lengths[row] :].numpy()
             assert (rest == base.tokenizer.end_of_text).all()
         found.update(lengths.numpy().tolist())
@@ -111,11 +134,12 @@ def test_cached_search_agrees_with_a_plain_one(with_loops, beam_size):
 def test_a_row_goes_no_further_than_its_limit(with_loops):
     base = whisper_bases.small()
     encoded, paddings = encoded_by(base)
-    whole, lengths, _ = base.decode(encoded, paddings)
+    whole, lengths, *_ = base.decode(encoded, paddings)
     limits = np.array([3, 5])
     assert (np.asarray(lengths) > limits).all()
-    tokens, cut, scores = base.decode(encoded, paddings, limits=limits)
+    tokens, cut, scores, ended = base.decode(encoded, paddings, limits=limits)
     np.testing.assert_array_equal(cut, limits)
+    assert not ended.numpy().any()
     assert tokens.shape == whole.shape
     for row, limit in enumerate(limits):
         np.testing.assert_array_equal(tokens[row, :limit], whole[row, :limit])
@@ -178,7 +202,7 @@ def test_real_text_agrees_with_ctranslate2(beam_size):
     lengths = [30000, 70000]
     audio = whisper_bases.utterances(lengths, base.max_samples)
     features, paddings = base.features(audio, np.array(lengths))
-    tokens, token_lengths, _ = base.decode(
+    tokens, token_lengths, *_ = base.decode(
         *base.encode(features, paddings), beam_size
     )
     for row in range(2):
@@ -197,8 +221,9 @@ def test_real_text_agrees_with_ctranslate2(beam_size):
         end, room = base.tokenizer.end_of_text, base.max_tokens
         padded = np.full((1, room), end, np.int32)
         padded[0, : len(theirs)] = theirs
+        ended = np.array([len(theirs) < room])
         _, kept = decoding.without_loops(
-            padded, np.int32([len(theirs)]), np.int32([room]), end
+            padded, np.int32([len(theirs)]), ended, end
         )
         assert ids == theirs[: int(kept[0])]
 
@@ -235,22 +260,96 @@ def test_a_text_without_an_end_says_once_what_it_says_on_end(
     # Whatever is beside it.
     tokens[1] = 3
     lengths = np.array([len(text), width], np.int32)
-    limits = np.array([ROOM, width], np.int32)
-    found, cut = decoding.without_loops(tokens, lengths, limits, END)
+    ended = np.array([len(text) < ROOM, False])
+    found, cut = decoding.without_loops(tokens, lengths, ended, END)
     wanted = text if kept is None else kept
     assert cut[0] == len(wanted)
     assert list(found[0]) == wanted + [END] * (width - len(wanted))
     assert (cut[1], found[1, 0], found[1, 1]) == (1, 3, END)
 
 
-@pytest.mark.parametrize("beam_size", [1, 2])
-def test_a_base_model_in_a_loop_is_cut_short(beam_size):
-    base = whisper_bases.small(0)
-    # After any token it is the same token's turn.
+def in_a_loop():
+    """A base for which, after any token, it is the same token's turn."""
+    base = whisper_bases.small(0, max_tokens=24)
     table = base.decoder.tokens.numpy()
     table[5] += 100.0 * base.decoder.norm.beta.numpy()
     base.decoder.tokens.assign(table)
+    return base
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_base_model_in_a_loop_is_cut_short(beam_size):
+    base = in_a_loop()
     encoded, paddings = encoded_by(base)
-    tokens, lengths, _ = base.decode(encoded, paddings, beam_size)
+    tokens, lengths, _, ended = base.decode(encoded, paddings, beam_size)
     assert list(np.asarray(lengths)) == [1, 1]
     assert list(np.asarray(tokens)[:, 0]) == [5, 5]
+    assert not np.asarray(ended).any()
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_loop_goes_no_further_than_a_stage(
+    monkeypatch, cache_lengths, beam_size
+):
+    monkeypatch.setattr(decoding, "STAGES", (8,))
+    base = in_a_loop()
+    tokens, lengths, _, ended = base.decode(*encoded_by(base), beam_size)
+    assert len(cache_lengths) == 8 - 1
+    assert list(np.asarray(lengths)) == [1, 1]
+    assert not np.asarray(ended).any()
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 8], False),
+        ([1, 2, 3, 4, 5, 5, 5, 5], True),
+        # Four copies, but more was said before.
+        ([1, 2, 3, 4, 6, 7, 5, 5, 5, 5], False),
+        # A loop that has gone on to something else.
+        ([5, 5, 5, 5, 5, 5, 5, 6], False),
+        ([4, 5] * 4, True),
+    ],
+)
+def test_a_text_is_mostly_a_loop_or_not(text, expected):
+    found = decoding.mostly_loops(np.array([text], np.int32))
+    assert bool(found[0]) == expected
+
+
+def test_only_a_text_that_is_longer_opens_larger_caches(
+    with_loops, monkeypatch, cache_lengths
+):
+    base = ending(2, max_tokens=14)
+    encoded, paddings = encoded_by(base)
+    _, lengths, _, ended = base.decode(encoded, paddings)
+    order = np.argsort(lengths)
+    short, long = np.asarray(lengths)[order]
+    assert short + 1 < long
+    monkeypatch.setattr(decoding, "STAGES", (int(short) + 1, int(long) - 1))
+    prompt = len(base.tokenizer.prompt)
+    for rows, sizes in (
+        (order[:1], {short + 1}),
+        (order, {short + 1, long - 1, 14}),
+    ):
+        cache_lengths.clear()
+        base.decode(tf.gather(encoded, rows), tf.gather(paddings, rows))
+        assert set(cache_lengths) == {prompt + size for size in sizes}
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_longer_text_beside_it_changes_no_row(
+    with_loops, monkeypatch, beam_size
+):
+    base = ending(2, max_tokens=14)
+    encoded, paddings = encoded_by(base)
+    plain = base.decode(encoded, paddings, beam_size)
+    short, long = np.argsort(plain[1])
+    monkeypatch.setattr(decoding, "STAGES", (2, 5, 11))
+    together = base.decode(encoded, paddings, beam_size)
+    twice = np.array([short, short])
+    alike = base.decode(
+        tf.gather(encoded, twice), tf.gather(paddings, twice), beam_size
+    )
+    assert together[1][long] > alike[1][0]
+    for one, other in zip(together, alike, strict=True):
+        np.testing.assert_array_equal(one[short], other[0])

@@ -37,7 +37,7 @@ def run(base, audio, lengths, tokens, token_lengths):
         encoded, paddings = base.encode(features, paddings, {1: apply})
         loss = base.loss(encoded, paddings, tokens, token_lengths)
         total = tf.reduce_sum(loss)
-    decoded, decoded_lengths, scores = base.decode(encoded, paddings)
+    decoded, decoded_lengths, scores, _ = base.decode(encoded, paddings)
     text = base.detokenize(decoded, decoded_lengths)
     gradients = tape.gradient(total, variables)
     return loss.numpy(), gradients, text.numpy().tolist(), scores.numpy()
@@ -173,7 +173,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch(base, batch, beam_size):
     features, paddings, tokens, token_lengths = batch
     encoded, out = base.encode(features, paddings)
     loss = base.loss(encoded, out, tokens, token_lengths)
-    decoded, lengths, scores = base.decode(encoded, out, beam_size)
+    decoded, lengths, scores, _ = base.decode(encoded, out, beam_size)
     for row in range(3):
         here = slice(row, row + 1)
         alone, alone_out = base.encode(features[here], paddings[here])
@@ -221,6 +221,11 @@ def test_unfrozen_weights_get_gradients(batch):
     assert all(gradient is not None for gradient in gradients)
 
 
+def test_a_text_may_be_as_long_as_the_decoder_has_positions():
+    base = whisper_bases.small(max_tokens=None, positions=40)
+    assert base.max_tokens == 40 - len(base.tokenizer.prompt)
+
+
 def test_full_context_has_one_bucket():
     base = whisper_bases.small()
     assert base.bucket_samples(1) == whisper_bases.SAMPLES
@@ -263,7 +268,7 @@ def test_saved_model_answers_with_the_same_text(base, tmp_path):
         )
         def recognise(self, audio, lengths):
             encoded = base.encode(*base.features(audio, lengths))
-            tokens, token_lengths, scores = base.decode(*encoded)
+            tokens, token_lengths, scores, _ = base.decode(*encoded)
             return base.detokenize(tokens, token_lengths), scores
 
     module = Recogniser()

@@ -20,7 +20,9 @@ class Cut(Exception):
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
     path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann",), 6)
-    return preparation.read_speakers(tiny.base(), path, rejections.Rejections())
+    return preparation.read_speakers(
+        tiny.base(), path, rejections.Rejections(), max_tokens=64
+    )
 
 
 def make():

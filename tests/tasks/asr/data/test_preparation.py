@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from lingvo_like import hyperparams
 from lingvo_like.base_models import base_model, text_tokenizers
-from params import schema
-from tasks.asr.data import audio, preparation
+from params import schema, whisper
+from tasks.asr.data import audio, preparation, rejections
 from tests import tiny
 
 
@@ -227,6 +228,29 @@ def test_strict_refuses_it_in_one_line(folder, kind):
         prepare(folder, strict=True)
     assert "\n" not in str(error.value)
     assert reason in str(error.value)
+
+
+def test_trainings_own_limit_is_named_with_what_raises_it(folder):
+    append(folder, line(text="go on"))
+    path = str(folder / "train.jsonl")
+    left_out = rejections.Rejections()
+    read = preparation.read_speakers(Base(), path, left_out, max_tokens=4)
+    assert len(read["ann"]) == 3
+    assert left_out[0].reason == "transcript longer than training takes"
+    setting = preparation.TOKENS_SETTING
+    assert left_out[0].detail == (
+        f"5 tokens, {setting} is 4; --set={setting}=5 takes it"
+    )
+    raised = hyperparams.override(whisper.Stacked(), [f"{setting}=5"])
+    assert preparation.max_tokens(Base(), raised) == 5
+
+
+def test_what_is_only_recognised_has_no_limit_of_tokens(folder):
+    append(folder, line(text="turn the light on, please"))
+    left_out = rejections.Rejections()
+    path = str(folder / "train.jsonl")
+    read = preparation.read_speakers(Base(), path, left_out, max_tokens=None)
+    assert len(read["ann"]) == 4 and not left_out
 
 
 def test_a_missing_manifest_is_named(folder):

@@ -84,7 +84,9 @@ def changed(space, speakers=None, **tensors):
 def speech(base, folder, speakers, utterances, **kwargs):
     """Dict of speaker to `SpeakerUtterances`, of recordings made here."""
     path = tiny.recordings(folder, speakers, utterances, **kwargs)
-    found, _, left_out = recordings.read(base, path, "", [], 0.0)
+    found, _, left_out = recordings.read(
+        base, tiny.experiment(), path, "", [], 0.0
+    )
     if left_out:
         raise ValueError(left_out.describe())
     return found

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import random
 import time
@@ -133,6 +134,19 @@ def test_empty_references_are_left_out_and_counted():
     assert row["num_utterances"] == 1
     assert row["base_word_error_rate"] == 0
     assert "2 utterances left out" in table.text(summary)
+
+
+def test_texts_whose_end_is_missing_are_scored_and_counted():
+    cut = dataclasses.replace(
+        transcribed("A", "1", base="turn on"), base_status="CUT: its end"
+    )
+    summary = summarize([transcribed("A", "0"), cut])
+    assert summary["num_cut_by_base"] == 1
+    assert summary["num_cut_by_submodel"] == 0
+    assert summary["speakers"][0]["num_utterances"] == 2
+    assert "end is missing: 1 of the base, 0 of Sub" in table.text(summary)
+    whole = summarize([transcribed()])
+    assert "end is missing" not in table.text(whole)
 
 
 def test_nothing_but_empty_references_still_makes_a_summary():

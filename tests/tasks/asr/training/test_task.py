@@ -57,7 +57,7 @@ def base():
 def utterances(base, tmp_path_factory):
     path = tiny.recordings(tmp_path_factory.mktemp("speech"), ("ann",), 4)
     left_out = rejections.Rejections()
-    return preparation.read_speakers(base, path, left_out)["ann"]
+    return preparation.read_speakers(base, path, left_out, 64)["ann"]
 
 
 def losses(base, utterances, steps, dropout_rate=0.0, masks=0):

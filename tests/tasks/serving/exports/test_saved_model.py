@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tasks.asr.recognition import statuses
 from tasks.serving.exports import (
     description as export_description,
     saved_model,
@@ -27,11 +28,8 @@ def test_transcribe_gives_text_score_and_status_of_each_row(loaded):
     rows = example_exports.rows("short", 2)
     index = np.array([0, 0, 1], "int32")
     answer = loaded.transcribe(audio, length, rows, index)
-    assert answer.status == [
-        "OK",
-        "length must be at least 1 sample. Received: 0.",
-        "OK",
-    ]
+    assert answer.status[1] == "length must be at least 1 sample. Received: 0."
+    assert all(map(statuses.has_text, answer.status[::2]))
     assert [type(text) for text in answer.text] == [bytes] * 3
     base = loaded.predict("base", {"audio": audio, "length": length})
     assert answer.text[2] == base["text"][2]
@@ -112,7 +110,8 @@ def test_warm_up_records_are_requests_that_succeed(loaded):
     }
     assert buckets == set(range(len(loaded.description.bucket_limits)))
     for name, inputs in requests:
-        assert list(loaded.predict(name, inputs)["status"]) == [b"OK"]
+        (status,) = loaded.predict(name, inputs)["status"]
+        assert statuses.has_text(status.decode())
     path = os.path.join(loaded.path, warmup.FILE)
     assert os.path.getsize(path) < 1 << 14
 

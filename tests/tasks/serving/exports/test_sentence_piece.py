@@ -62,7 +62,7 @@ def test_a_sentence_piece_vocabulary_goes_into_the_graph(tmp_path):
         *base.features(tf.constant(audio), tf.constant(length)),
         made.site_functions(tf.constant(rows)),
     )
-    tokens, lengths, _ = base.decode(encoded, paddings)
+    tokens, lengths, *_ = base.decode(encoded, paddings)
     expected = base.detokenize(tokens, lengths).numpy()
     assert all(expected)
     np.savez(tmp_path / "inputs.npz", audio=audio, length=length, submodel=rows)

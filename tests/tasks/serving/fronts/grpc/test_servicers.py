@@ -118,6 +118,20 @@ def test_predict_answers_each_row_and_says_what_served_it(fronts):
     assert trailers["x-served-by"] == "submodel"
 
 
+def test_a_cut_text_has_its_status_beside_it(fronts, monkeypatch):
+    cut = "CUT: what was said after it is missing"
+    monkeypatch.setattr(fronts.server, "status", cut)
+    response = fronts.prediction().Predict(
+        _request(), timeout=60, metadata=ANNA
+    )
+    text, status = (
+        tf.make_ndarray(response.outputs[name]).tolist()
+        for name in ("text", "status")
+    )
+    assert text == [b"anna:2", b"anna:3"]
+    assert status == [cut.encode()] * 2
+
+
 @pytest.mark.parametrize(
     "signature, extra, named, served_by",
     [

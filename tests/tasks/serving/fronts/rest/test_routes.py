@@ -41,6 +41,15 @@ def test_rows_are_answered_as_predictions(fronts):
     assert headers["X-Served-By"] == "submodel"
 
 
+def test_a_cut_text_has_its_status_beside_it(fronts, monkeypatch):
+    cut = "CUT: what was said after it is missing"
+    monkeypatch.setattr(fronts.server, "status", cut)
+    code, _, content = fronts.predict()
+    assert code == 200
+    found = [(row["text"], row["status"]) for row in content["predictions"]]
+    assert found == [("anna:2", cut), ("anna:3", cut)]
+
+
 def test_columns_are_answered_as_outputs(fronts):
     body = {
         "signature_name": "base",
