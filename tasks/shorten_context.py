@@ -32,6 +32,9 @@ _LANGUAGE = flags.DEFINE_string(
     "Language of the speech, a code such as es; a multilingual Whisper needs "
     "it.",
 )
+_CHECK_MEMORY = flags.DEFINE_bool(
+    "check_memory", True, "Refuse what takes more memory than there is."
+)
 
 
 def main(_: list[str]) -> None:
@@ -44,7 +47,11 @@ def main(_: list[str]) -> None:
     )
     # Late, so that --help answers at once.
     from tasks.asr.bases import context_shortening
+    from tasks.asr.estimates import shortening
 
+    shortening.check(
+        _BASE.value, _MANIFEST.value, settings, _CHECK_MEMORY.value
+    )
     context_shortening.make_short_base(
         _BASE.value,
         _MANIFEST.value,

@@ -102,6 +102,7 @@ def train(
         choice.base_path,
         train_manifest,
         may_make=replicas.processes.count == 1,
+        check_memory=check_memory,
     )
     return program.train(
         choice.name,

@@ -13,7 +13,7 @@ from collections import abc
 from params import bases
 from tasks.asr import base_loading, kept_bases
 from tasks.asr.bases import context_shortening
-from tasks.asr.estimates import words
+from tasks.asr.estimates import shortening, words
 
 
 def find_or_make(
@@ -21,6 +21,7 @@ def find_or_make(
     base_path: str,
     manifest: str,
     may_make: bool = True,
+    check_memory: bool = True,
 ) -> str:
     """The path of the base model that a job loads, given one.
 
@@ -31,6 +32,7 @@ def find_or_make(
     Args:
         manifest: JSONL manifest of the job's training speech.
         may_make: whether to make what is not there.
+        check_memory: refuse to make it in less memory than that takes.
 
     Raises:
         ValueError: there is no such base, it is not for this experiment, or
@@ -49,18 +51,19 @@ def find_or_make(
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with _locked(path):
         if not os.path.isdir(path):
-            _make(values, base_path, manifest, path)
+            _make(values, base_path, manifest, path, check_memory)
     return path
 
 
-def _make(values, base_path, manifest, path):
+def _make(values, base_path, manifest, path, check_memory):
     print(
         f"{base_path} computes on 30 s of audio, however short the recording. "
         "A short-context form of it, which computes on the recording alone, is "
-        f"made now from the speech of {manifest}. It takes some minutes, once: "
-        f"it is kept in {path}, and later jobs use it again.",
+        f"made now from the speech of {manifest}, once: it is kept in {path}, "
+        "and later jobs use it again.",
         flush=True,
     )
+    shortening.check(base_path, [manifest], kept_bases.RECIPE, check_memory)
     start = time.monotonic()
     context_shortening.make_short_base(
         base_path,

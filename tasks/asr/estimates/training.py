@@ -14,7 +14,7 @@ from lingvo_like.base_models.whisper import (
 from params import bases, schema
 from tasks.asr.batches import input_pipeline
 from tasks.asr.data import manifest
-from tasks.asr.estimates import cost, machine, words
+from tasks.asr.estimates import cost, needs, words
 
 # A job longer than this is told what would be quicker.
 LONG_SECONDS = 2 * 3600
@@ -28,7 +28,6 @@ _FILLED = 0.8
 _EVALUATION = 0.4
 # Moments, and the best weights so far.
 _COPIES_OF_SUBMODEL = 4
-_SPARE = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,26 +200,14 @@ def check(job: Job, check_memory: bool = True) -> None:
     Raises:
         ValueError: it takes more memory than there is; with settings that fit.
     """
-    needed = job.num_bytes()
-    free = machine.free_bytes() + machine.used_bytes()
-    rates = machine.products_per_second(), machine.floats_per_second()
+    rates = needs.rates()
     seconds = job.seconds(rates)
-    print(
-        f"estimate: {words.memory(needed)} of memory at most, of "
-        f"{words.memory(free)} free; {words.duration(seconds)} of training",
-        flush=True,
+    needs.check(
+        job.num_bytes(),
+        seconds,
+        lambda memory: _what_fits(job, memory.usable),
+        check_memory,
     )
-    if needed > _SPARE * free:
-        message = (
-            f"this job takes about {words.memory(needed)} of memory, and "
-            f"{words.memory(free)} are free. {_what_fits(job, _SPARE * free)}"
-        )
-        if check_memory:
-            raise ValueError(
-                f"{message}. --nocheck_memory runs it as it is; the system "
-                "ends a program that takes more than there is"
-            )
-        print(f"warning: {message}", file=sys.stderr)
     if seconds > LONG_SECONDS:
         print(f"warning: {_what_is_quicker(job, rates)}", file=sys.stderr)
 

@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_refused_with_settings_that_do(free, capsys):
     training.check(job("whisper.ShortStacked"))
     # The override warns, and goes on.
     training.check(job(), check_memory=False)
-    assert "warning: this job takes about" in capsys.readouterr().err
+    assert "warning: this takes about" in capsys.readouterr().err
 
 
 def test_a_smaller_minibatch_comes_after_fewer_speakers(free):
@@ -87,7 +87,7 @@ def test_a_long_job_says_what_is_quicker(monkeypatch, free, capsys):
     monkeypatch.setattr(machine, "floats_per_second", lambda: 1e9)
     training.check(job())
     told = capsys.readouterr()
-    assert "hours of training" in told.out
+    assert "hours" in told.out
     assert "whisper.ShortStacked" in told.err and "num_steps=50" in told.err
 
 
