@@ -17,7 +17,6 @@ and exits with 0 once every admitted request is answered. A second SIGTERM stops
 it at once.
 """
 
-import asyncio
 import os
 
 from absl import flags
@@ -105,60 +104,25 @@ def main(_: list[str]) -> None:
     if _LIST_LIMITS.value:
         print(settings.describe(limits.Limits()))
         return
-    if bool(_EXPORT_DIR.value) == bool(_MODEL_CONFIG_FILE.value):
-        cli.fail("give --export_dir or --model_config_file, one of them")
     # Late, so that --help answers at once.
-    from lingvo_like.store import store as submodel_store
-    from tasks.serving import messages, server
-    from tasks.serving.exports import places, saved_model
-    from tasks.serving.fronts import (
-        access,
-        access_log,
-        listening,
-        model_messages,
-        service,
-    )
-    from tasks.serving.submodels import source
+    from tasks.serving import program
 
-    # Whatever can fail does so before the base is loaded.
-    addresses = {
-        front: listening.parse(flag.name, flag.value)
-        for front, flag in _ADDRESSES.items()
-    }
-    if not (addresses["grpc"] or addresses["rest"]):
-        cli.fail("give --grpc_address or --rest_address")
-    tls = listening.Tls(**{name: flag.value for name, flag in _TLS.items()})
-    control = access.NoAccessControl(_TENANT.value)
-    if _ACCESS_FILE.value:
-        control = access.read(_ACCESS_FILE.value)
-    for warning in listening.warnings(addresses.values(), control, tls):
-        print(f"warning: {warning}", flush=True)
-    # A single tenant needs no protection from others.
-    bounds = limits.Limits() if control.is_on else limits.Limits(tenant_share=1)
-    bounds = hyperparams.override(bounds, _LIMIT.value)
-    log_key = access_log.read_key(_ACCESS_LOG_KEY_FILE.value)
-    if _MODEL_CONFIG_FILE.value:
-        models = model_messages.read_configs(_MODEL_CONFIG_FILE.value)
-        for model in models:
-            places.check_exports(model.base_path)
-    else:
-        places.check_exports(_EXPORT_DIR.value)
-        export_dir = os.path.abspath(_EXPORT_DIR.value)
-        models = [messages.ModelConfig(_MODEL_NAME.value, export_dir)]
-    submodels = None
-    if _STORE.value:
-        places.check_store(_STORE.value)
-        store = submodel_store.SubmodelStore(_STORE.value)
-        # A mistyped path would otherwise fail every request of a ready server.
-        store.check()
-        submodels = source.StoreSource(store)
-    # Last, so that no start that fails before leaves its file behind.
-    log = access_log.AccessLog(_ACCESS_LOG.value, log_key)
-    engine = saved_model.SavedModelEngine
-    served = server.Server(submodels, engine, models, bounds, _FALLBACK.value)
-    running = service.Service(served, control, bounds, log, tls)
-    is_drained = asyncio.run(
-        running.serve(addresses, _LAME_DUCK_SECONDS.value, _DRAIN_SECONDS.value)
+    request = program.Request(
+        export_dir=_EXPORT_DIR.value,
+        model_name=_MODEL_NAME.value,
+        model_config_file=_MODEL_CONFIG_FILE.value,
+        store=_STORE.value,
+        fallback=_FALLBACK.value,
+        addresses={front: each.value for front, each in _ADDRESSES.items()},
+        access_file=_ACCESS_FILE.value,
+        tenant=_TENANT.value,
+        tls={name: each.value for name, each in _TLS.items()},
+        limits=hyperparams.assignments(_LIMIT.value),
+        access_log=_ACCESS_LOG.value,
+        access_log_key_file=_ACCESS_LOG_KEY_FILE.value,
+    )
+    is_drained = program.serve(
+        request, _LAME_DUCK_SECONDS.value, _DRAIN_SECONDS.value
     )
     if not is_drained:
         # Python's own way out would wait for the call that hangs.
