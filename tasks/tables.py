@@ -1,15 +1,23 @@
 """Tables of plain text."""
 
+import unicodedata
 from collections import abc
 
 
 def aligned(rows: abc.Iterable[abc.Sequence[str]]) -> str:
     """Rows of one length as lines whose columns begin below each other."""
     rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+            cell + " " * (width - _width(cell))
+            for cell, width in zip(row, widths, strict=True)
         ).rstrip()
         for row in rows
     )
+
+
+def _width(text):
+    """The columns of a terminal that a text takes."""
+    wide = sum(unicodedata.east_asian_width(each) in "WF" for each in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))

@@ -1,5 +1,6 @@
 """The inspector says what a file holds, and refuses what is not whole."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ from lingvo_like.submodel import (
     file as submodel_file,
     layout as submodel_layout,
 )
-from tasks import inspect_submodel
+from tasks.asr import submodel_contents
 
 ROOT = pathlib.Path(__file__).parents[2]
 LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
@@ -27,6 +28,10 @@ def run(*arguments):
         text=True,
         env=os.environ | {"PYTHONIOENCODING": "utf-8"},
     )
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def error_lines(result):
@@ -52,8 +57,9 @@ def folder(tmp_path_factory):
             base_description={
                 "num_parameters": 9000,
                 "frontend": {"num_bins": 80},
+                "a_name_that_is_longer_than_thirty_characters": 0,
             },
-            training={"num_steps": 200, "dev_loss": 0.25},
+            training={"step": 200, "dev_loss": 0.25},
         )
         submodel_file.save(
             folder / submodel_file.file_name(speaker), made, dtype
@@ -63,7 +69,7 @@ def folder(tmp_path_factory):
 
 def test_one_file_is_printed_in_full(folder):
     path = folder / "F01.safetensors"
-    printed = inspect_submodel.in_full(inspect_submodel.inspect(str(path)))
+    printed = submodel_contents.in_full(submodel_contents.read(str(path)))
     lines = [line.split() for line in printed.splitlines()]
     for expected in (
         [str(path)],
@@ -75,6 +81,8 @@ def test_one_file_is_printed_in_full(folder):
         ["sha256", submodel_file.load(path).metadata.sha256],
         ["frontend.num_bins", "80"],
         ["dev_loss", "0.25"],
+        ["a_name_that_is_longer_than_thirty_characters", "0"],
+        ["store", "hash", _sha256(path)],
         ["block_01/up_bias", "4", "5", "4"],
         ["block_03/down_kernel", "4", "x", "2", "0", "0"],
     ):
@@ -100,12 +108,13 @@ def test_several_files_are_a_table_and_broken_ones_are_one_line(folder):
     assert errors[1].startswith(f"error: {cut}: cut off")
     header, *rows = [line.split() for line in result.stdout.splitlines()]
     assert header[:3] == ["file", "speaker", "experiment"]
-    assert [row[header.index("dtype")] for row in rows] == [
-        "float32",
-        "float16",
-    ]
+    assert [row[-4] for row in rows] == ["float32", "float16"]
     assert [row[1] for row in rows] == ["F01", r'"\u8a71\u8005\n1"']
-    assert {row[header.index("norm")] for row in rows} == {"5"}
+    assert {row[-2] for row in rows} == {"5"}
+    for row, path in zip(rows, paths, strict=True):
+        assert row[4:7] == ["200", "0.25", "-"]
+        # As a store names its versions.
+        assert row[-1] == _sha256(path)[:12]
 
 
 def test_json_is_a_line_for_each_file_wherever_the_flag_stands(folder):
@@ -115,6 +124,7 @@ def test_json_is_a_line_for_each_file_wherever_the_flag_stands(folder):
     first, second = map(json.loads, result.stdout.splitlines())
     assert first["file"] == str(paths[0])
     assert second["metadata"]["speaker"] == "話者\n1"
+    assert first["file_sha256"] == _sha256(paths[0])
     assert first["percent_of_base"] == 1.0
     assert first["num_bytes"] == paths[0].stat().st_size
     assert first["tensors"]["block_01/up_bias"] == {

@@ -14,6 +14,15 @@ def test_columns_are_as_wide_as_their_widest_cell():
     ]
 
 
+def test_wide_characters_take_two_columns_and_accents_none():
+    rows = [("李雷", "1"), ("ann", "2"), ("e\u0301", "3")]
+    assert tables.aligned(rows).split("\n") == [
+        "李雷  1",
+        "ann   2",
+        "e\u0301     3",
+    ]
+
+
 def test_a_row_of_other_columns_is_an_error():
     with pytest.raises(ValueError):
         tables.aligned([("a", "b"), ("c",)])
