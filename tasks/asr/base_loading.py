@@ -34,6 +34,8 @@ def load(
     policy = dtype_policy(compute_dtype)
     check_is_there(path)
     if isinstance(values, bases.Whisper):
+        # Before a form of another context is looked for, and weights are read.
+        language_of(values, path)
         path = of_context(values, path)
         base = whisper.load(
             path,
@@ -58,6 +60,17 @@ def check_is_there(path: str) -> None:
             f"the folder that the command runs in, {os.getcwd()}; say where "
             "it is with --base"
         )
+
+
+def language_of(values: Values, path: str) -> str:
+    """The language that a base model writes; "" where it has none.
+
+    Raises:
+        ValueError: the base model does not know it, or needs one.
+    """
+    if not isinstance(values, bases.Whisper):
+        return ""
+    return checkpoints.check_language(path, values.language)
 
 
 def of_context(values: bases.Whisper, path: str) -> str:

@@ -8,6 +8,7 @@ from lingvo_like import hyperparams
 from params import registry, schema
 from tasks.asr import base_loading
 from tasks.asr.bases import short_form
+from tasks.asr.data import text
 from tasks.asr.estimates import training as estimates
 from tasks.asr.training import model_directory, program
 from tpu.distribute import replicas as replicas_lib
@@ -86,6 +87,11 @@ def train(
     """
     replicas = replicas or replicas_lib.Replicas()
     base_loading.check_is_there(choice.base_path)
+    # Not after hours of training.
+    text.choose(
+        choice.experiment.text.normalizer,
+        base_loading.language_of(choice.experiment.base, choice.base_path),
+    )
     # The memory of accelerators is their own.
     if replicas.processes.is_chief and not replicas.has_accelerators:
         job = estimates.job(

@@ -25,6 +25,8 @@ WHISPER_SIZES = (
 class _Tokens:
     """The part of a tokenizer that programs use: ids, and no text."""
 
+    language = "en"
+
     def __init__(self, prompt: tuple[int, ...], end_of_text: int):
         self.prompt = list(prompt)
         self.end_of_text = end_of_text

@@ -17,6 +17,7 @@ from lingvo_like.base_models.whisper import (
     encoder_decoder,
     frontend,
     huggingface,
+    languages,
     tokenizer as whisper_tokenizer,
 )
 
@@ -141,6 +142,29 @@ def outline(
         data = b"" if is_empty else np.memmap(file, np.uint8, "r").data
         return _parse(file, ctranslate2.dimensions, data), record
     return None, record
+
+
+def check_language(path: str, language: str) -> str:
+    """The language that a checkpoint writes, without its weights.
+
+    Args:
+        path: see `read`.
+        language: that is asked for; "" for none.
+
+    Returns:
+        The language as it was asked for, where it cannot be told before the
+        weights are loaded.
+
+    Raises:
+        ValueError: the model does not know it, or needs one.
+    """
+    folder = local_path(path)
+    is_folder = "://" not in folder or folder.startswith("gs://")
+    if not is_folder or not _exists(folder, TOKENIZER_FILE):
+        return language
+    file = os.path.join(folder, TOKENIZER_FILE)
+    special = _parse(file, whisper_tokenizer.special_tokens, files.read(file))
+    return _parse(path, languages.check, special, language)
 
 
 def content_digest(path: str) -> str:

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import re
 from collections import abc
 from typing import Any
 
@@ -13,18 +12,16 @@ import tokenizers
 
 from lingvo_like import text_folding
 from lingvo_like.base_models import labels
+from lingvo_like.base_models.whisper import languages
 
-END_OF_TEXT = "<|endoftext|>"
+END_OF_TEXT = languages.END_OF_TEXT
 START = "<|startoftranscript|>"
 TRANSCRIBE = "<|transcribe|>"
 NO_TIMESTAMPS = "<|notimestamps|>"
-# The end of text in GPT-2's vocabulary, which the English-only models use.
-ENGLISH_ONLY_END_OF_TEXT = 50256
 REPLACEMENT_CHARACTER = 0xFFFD
 # Symbols that decoding never writes by themselves.
 _NEVER_WRITTEN = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'
 _NOTES = "♩♪♫♬♭♮♯"
-_LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
 @functools.cache
@@ -50,9 +47,6 @@ class WhisperTokenizer:
         merges: pairs of tokens, best first.
         language: a code such as "en"; a multilingual model needs it, and an
             English-only one takes "" and "en".
-
-    Attributes:
-        languages: the codes that the model knows.
 
     Raises:
         ValueError: a special token is missing, the ids have gaps, or the
@@ -83,9 +77,8 @@ class WhisperTokenizer:
                 f"{END_OF_TEXT}, {self.end_of_text}; it holds "
                 f"{len(self.vocabulary)} of them"
             )
-        self.multilingual = self.end_of_text != ENGLISH_ONLY_END_OF_TEXT
-        self.languages = self._find_languages()
-        self.language = self._checked(language)
+        self.multilingual = languages.is_multilingual(self.special)
+        self.language = languages.check(self.special, language)
         self.prompt = self._make_prompt()
         self._encoder = tokenizers.Tokenizer(
             tokenizers.models.BPE(self.vocabulary, self.merges)
@@ -97,34 +90,6 @@ class WhisperTokenizer:
         self.suppressed = self._make_suppressed()
         self._never_in_labels = self._find_never_in_labels()
         self.suppressed_first = sorted({*self._encode(" "), self.end_of_text})
-
-    def _find_languages(self) -> tuple[str, ...]:
-        if not self.multilingual:
-            return ("en",)
-        found = map(_LANGUAGE_TOKEN.fullmatch, self.special)
-        return tuple(sorted(match[1] for match in found if match))
-
-    def _checked(self, language: str) -> str:
-        if not self.multilingual:
-            if language not in ("", "en"):
-                raise ValueError(
-                    "an English-only Whisper takes language 'en' alone. "
-                    f"Received: {language!r}. Take a multilingual Whisper "
-                    "for other languages"
-                )
-            return "en"
-        if language in self.languages:
-            return language
-        known = ", ".join(self.languages)
-        if not language:
-            raise ValueError(
-                "a multilingual Whisper needs the language of the speech "
-                "(--set=base.language=CODE in training, --language=CODE in "
-                f"tasks.shorten_context). It knows: {known}"
-            )
-        raise ValueError(
-            f"this Whisper knows no language {language!r}. It knows: {known}"
-        )
 
     def _make_prompt(self) -> list[int]:
         start = self.special[START]
@@ -286,20 +251,30 @@ def from_json(text: str | bytes, language: str = "") -> WhisperTokenizer:
     Raises:
         ValueError: the text is no JSON, or no byte-level BPE.
     """
-    document = json.loads(text)
-    model = document.get("model", {}) if isinstance(document, dict) else {}
-    if "vocab" not in model or "merges" not in model:
-        raise ValueError("it holds no BPE vocabulary and merges")
+    model, special = _parts(text)
     pairs = [
         pair.split(" ") if isinstance(pair, str) else pair
         for pair in model["merges"]
     ]
+    return WhisperTokenizer(model["vocab"], pairs, special, language)
+
+
+def special_tokens(text: str | bytes) -> dict[str, int]:
+    """The special tokens of a `tokenizer.json`; raises as `from_json`."""
+    return _parts(text)[1]
+
+
+def _parts(text: str | bytes) -> tuple[dict[str, Any], dict[str, int]]:
+    """The model of a `tokenizer.json`, and its special tokens."""
+    document = json.loads(text)
+    model = document.get("model", {}) if isinstance(document, dict) else {}
+    if "vocab" not in model or "merges" not in model:
+        raise ValueError("it holds no BPE vocabulary and merges")
     added = {
         token["content"]: token["id"]
         for token in document.get("added_tokens", [])
     }
-    special = {**added, **_special(model["vocab"])}
-    return WhisperTokenizer(model["vocab"], pairs, special, language)
+    return model, {**added, **_special(model["vocab"])}
 
 
 def from_vocabulary(

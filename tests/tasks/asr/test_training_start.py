@@ -7,6 +7,7 @@ from tasks.asr import training_start
 from tasks.asr.estimates import machine
 from tasks.asr.training import model_directory, run_description
 from tests import tiny
+from tests.lingvo_like.base_models.whisper import whisper_bases
 
 
 def test_a_new_run_has_the_experiment_of_a_laptop(tmp_path):
@@ -29,6 +30,33 @@ def test_a_run_that_continues_keeps_its_experiment_and_values(tmp_path):
     # A name has its own values, so that a difference shows.
     named = training_start.choose(str(tmp_path), "conformer.Tiny")
     assert named.experiment == registry.get("conformer.Tiny")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "base.language=CODE.*It knows: de, en, fr"),
+        ({"base.language": "es"}, "no language 'es'. It knows: de, en, fr"),
+        (
+            {"base.language": "de", "text.normalizer": "english"},
+            "`english` is for English.*'de'; take `basic`",
+        ),
+    ],
+)
+def test_a_language_is_asked_for_before_anything_is_made(
+    tmp_path, capsys, settings, message
+):
+    whisper_bases.small(positions=80).save(str(tmp_path / "base"))
+    choice = training_start.choose(
+        str(tmp_path / "run"),
+        "whisper.ShortStacked",
+        settings,
+        str(tmp_path / "base"),
+    )
+    with pytest.raises(ValueError, match=message):
+        training_start.train(choice, "none.jsonl", str(tmp_path / "run"))
+    assert not capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_job_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from tasks.asr.training import preemption
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
-VALUES = bases.Whisper(audio_context="short", max_tokens=8)
+VALUES = bases.Whisper("short", language="en", max_tokens=8)
 
 
 @pytest.fixture
@@ -35,6 +35,10 @@ def find_or_make(folder, **more):
     )
 
 
+def load(path):
+    return whisper.load(path, language=VALUES.language, max_tokens=8)
+
+
 def test_it_is_made_once_and_every_command_finds_it(speech, capsys):
     path = find_or_make(speech)
     told = capsys.readouterr().out
@@ -44,7 +48,7 @@ def test_it_is_made_once_and_every_command_finds_it(speech, capsys):
     assert find_or_make(speech) == path
     assert capsys.readouterr().out == ""
     loaded = base_loading.load(VALUES, str(speech / "base"))
-    assert loaded.fingerprint() == whisper.load(path).fingerprint()
+    assert loaded.fingerprint() == load(path).fingerprint()
     with open(os.path.join(path, "made_of.json")) as file:
         made_of = json.load(file)
     assert made_of["speakers"] == ["ann"] and made_of["utterances"] == 4
@@ -57,7 +61,7 @@ def test_a_base_that_fits_is_taken_as_it_is(speech):
     short.save(speech / "short")
     taken = short_form.find_or_make(VALUES, str(speech / "short"), "none")
     assert taken == str(speech / "short")
-    full = bases.Whisper(max_tokens=8)
+    full = bases.Whisper(language="en", max_tokens=8)
     taken = short_form.find_or_make(full, str(speech / "base"), "none")
     assert taken == str(speech / "base")
     assert not (speech / "cache").exists()
@@ -69,7 +73,7 @@ def test_several_processes_are_told_to_make_it_first(speech):
 
 
 def test_an_interruption_goes_on_to_the_same_base(speech, monkeypatch, capsys):
-    whole = whisper.load(find_or_make(speech)).fingerprint()
+    whole = load(find_or_make(speech)).fingerprint()
     os.rename(speech / "cache", speech / "cache_of_one_go")
 
     class AfterTwoSteps(preemption.Notice):
@@ -95,7 +99,7 @@ def test_an_interruption_goes_on_to_the_same_base(speech, monkeypatch, capsys):
         return lambda *batch: steps.append(1) or step(*batch), state
 
     monkeypatch.setattr(context_shortening, "_make_step", counted)
-    assert whisper.load(find_or_make(speech)).fingerprint() == whole
+    assert load(find_or_make(speech)).fingerprint() == whole
     assert 0 < len(steps) < 3
 
 
@@ -115,7 +119,7 @@ def test_a_job_waits_for_another_that_makes_the_same(speech, capsys):
         short.save(path)
     waiting.join(timeout=60)
     assert made == [path]
-    loaded = whisper.load(path, max_tokens=8)
+    loaded = load(path)
     assert loaded.fingerprint() == short.fingerprint()
 
 
