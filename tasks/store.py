@@ -6,6 +6,7 @@
     python -m tasks.store show --store=STORE --tenant=T F01
     python -m tasks.store rollback --store=STORE --tenant=T F01
     python -m tasks.store erase --store=STORE --tenant=T F01 --reason=asked
+    python -m tasks.store erase ... F01 --reason=withdrew --run=RUN,SPACE
     python -m tasks.store verify --store=STORE
 
 STORE is a folder or a bucket. A Submodel is published for the speaker whom its
@@ -14,8 +15,10 @@ file names. With --gate it has to be better than the base: in a results.json of
 the speaker's word error rate must lie below zero. A Submodel of which nothing
 was learned is refused, and so is one for another base model than that which
 serves, and one of a speaker who was erased; flags allow each. rollback goes to
-what served before the current version was published. A speaker or file that is
-refused is one line on stderr; the others go on, and the exit status is 1.
+what served before the current version was published. erase names the files of a
+speaker that are still elsewhere; with --run it takes the speaker out of the
+folders of runs, spaces, enrolments and evaluations too. A speaker or file that
+is refused is one line on stderr; the others go on, and the exit status is 1.
 """
 
 from absl import flags
@@ -50,6 +53,12 @@ _NUMBER = flags.DEFINE_integer(
     "number", None, "rollback: to this version, not to what served before."
 )
 _REASON = flags.DEFINE_string("reason", "", "erase: why, for the audit log.")
+_RUN = flags.DEFINE_list(
+    "run",
+    [],
+    "erase: folders of runs, spaces, enrolments and evaluations, to take the "
+    "speaker out of them too.",
+)
 _REMOVE_LEFTOVERS = flags.DEFINE_bool(
     "remove_leftovers", False, "verify: remove what killed writers left."
 )
@@ -76,7 +85,10 @@ COMMANDS = {
         True,
         lambda act, speakers: act.rollback(speakers, _NUMBER.value),
     ),
-    "erase": (True, lambda act, speakers: act.erase(speakers, _REASON.value)),
+    "erase": (
+        True,
+        lambda act, speakers: act.erase(speakers, _REASON.value, _RUN.value),
+    ),
     "verify": (False, lambda act, _: act.verify(_REMOVE_LEFTOVERS.value)),
 }
 

@@ -25,6 +25,7 @@ from lingvo_like.submodel import layout as submodel_layout, selection
 Tensor: TypeAlias = tensor_types.Tensor
 
 EMBEDDING = "embedding"
+MEAN = "mean_embedding"
 BASIS = "basis/"
 ENCODER = "encoder/"
 
@@ -103,7 +104,7 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         encoder = self.encoder.variables_by_name if self.encoder else {}
         return {
             EMBEDDING: self.embeddings,
-            "mean_embedding": self.mean_embedding,
+            MEAN: self.mean_embedding,
             **_prefixed(BASIS, self.basis.variables_by_name),
             **_prefixed(ENCODER, encoder),
         }

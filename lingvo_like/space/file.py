@@ -215,6 +215,32 @@ def create(
     return Space(tensors, dataclasses.replace(metadata, sha256=sha256))
 
 
+def without(space: Space, speaker: str) -> Space:
+    """The space without a speaker; the mean is that of those who stay.
+
+    The basis and the encoder remain as they are, fitted on the speech of all.
+
+    Raises:
+        SpaceError: the speaker is not there, or nobody else is.
+    """
+    space.embedding(speaker)  # Raises if there is none.
+    embeddings = np.delete(
+        space.embeddings, space.speakers.index(speaker), axis=0
+    )
+    tensors = {**space.tensors, space_metadata.EMBEDDINGS: embeddings}
+    if len(embeddings):
+        mean = embeddings.mean(axis=0, dtype=np.float64)
+        tensors[space_metadata.MEAN_EMBEDDING] = mean.astype(np.float32)
+    with tensor_file.errors_as(SpaceError):
+        metadata = dataclasses.replace(
+            space.metadata,
+            speakers=tuple(s for s in space.speakers if s != speaker),
+        )
+        tensors = tensor_file.checked_tensors(metadata.tensor_shapes, tensors)
+        sha256 = tensor_file.checksum(metadata, tensors)
+    return Space(tensors, dataclasses.replace(metadata, sha256=sha256))
+
+
 def save(path: str | os.PathLike[str], space: Space) -> None:
     """Writes a space's file, local or `gs://`, whole or not at all.
 

@@ -278,7 +278,12 @@ class SubmodelStore:
         return version
 
     def erase(
-        self, tenant: str, speaker: str, reason: str, by: str = ""
+        self,
+        tenant: str,
+        speaker: str,
+        reason: str,
+        by: str = "",
+        missing_ok: bool = False,
     ) -> int:
         """Removes every version of a speaker, and returns how many there were.
 
@@ -288,6 +293,8 @@ class SubmodelStore:
         Args:
             reason: why, for the audit log; 1 to `MAX_REASON` characters.
             by: who does it, for the audit log.
+            missing_ok: whether to log the erasure of a speaker who has no
+                Submodel here, too.
         """
         folder = layout.speaker_folder(tenant, speaker)
         if not reason.strip() or len(reason) > MAX_REASON:
@@ -298,15 +305,19 @@ class SubmodelStore:
         self._open()
         # Looked at first: a speaker with no Submodel has no lock.
         if self._tree.kind(folder) is None:
-            raise _unknown(tenant, speaker)
+            if not missing_ok:
+                raise _unknown(tenant, speaker)
+            self._tree.make_folder(folder.rpartition("/")[0])
         with self._lock(folder):
-            if self._tree.kind(folder) is None:
+            is_there = self._tree.kind(folder) is not None
+            if not is_there and not missing_ok:
                 raise _unknown(tenant, speaker)
             count = len(self._numbers(folder))
             fields = {"tenant": tenant, "speaker": speaker, "by": by}
             fields |= {"reason": reason, "num_versions": count}
             with audit.erasing(self._tree, fields):
-                self._remove(folder)
+                if is_there:
+                    self._remove(folder)
         return count
 
     def verify(self, remove_leftovers: bool = False) -> abc.Iterator[Problem]:

@@ -1,5 +1,6 @@
 """The commands of `tasks.store`: what they do and print."""
 
+import contextlib
 import dataclasses
 import getpass
 import json
@@ -16,7 +17,7 @@ from lingvo_like import files
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks import tables
-from tasks.asr.training import model_directory
+from tasks.asr.training import model_directory, withdrawal
 from tasks.serving import gate_evidence
 
 
@@ -156,18 +157,74 @@ class StoreCommands:
 
         return self._each(speakers, one, "rolled back")
 
-    def erase(self, speakers: abc.Sequence[str], reason: str) -> str | None:
-        """Erases every version of speakers; the audit log keeps the reason."""
+    def erase(
+        self,
+        speakers: abc.Sequence[str],
+        reason: str,
+        folders: abc.Sequence[str] = (),
+    ) -> str | None:
+        """Erases every version of speakers; the audit log keeps the reason.
+
+        Args:
+            folders: of runs, enrolments and evaluations, to take them out of.
+        """
         if not reason:
             raise ValueError("--reason is missing; the audit log keeps it")
+        for folder in folders:
+            withdrawal.check(folder)
 
         def one(speaker):
-            count = self._store.erase(self._tenant, speaker, reason, _user())
+            sources = self._sources(speaker)
+            count = self._store.erase(
+                self._tenant, speaker, reason, _user(), bool(folders)
+            )
+            done = [self._withdraw(folder, speaker) for folder in folders]
+            removed = {each.folder: each.removed for each in done}
+            if not count and not any(removed.values()):
+                raise ValueError(
+                    f"neither in the store nor in {', '.join(folders)}"
+                )
+            left = [path for path in sources if files.exists(path)]
+            remains = [
+                f"{w.folder}: {text}" for w in done for text in w.remains
+            ]
             row = {"speaker": speaker, "num_versions": count}
-            text = f"erased {speaker}: {count} versions"
-            print(json.dumps(row) if self._as_json else text)
+            row |= {"removed": removed, "remains": remains, "files": left}
+            lines = [f"erased {speaker}: {count} versions"]
+            if not count:
+                lines = [f"erased {speaker}: not in the store"]
+            for folder, parts in removed.items():
+                lines.append(f"  {folder}: {', '.join(parts) or 'not in it'}")
+            lines += [f"  remains: {text}" for text in remains]
+            for path in left:
+                run = posixpath.dirname(posixpath.dirname(path))
+                lines.append(f"  still there: {path}; --run={run} removes it")
+            if folders:
+                lines.append(
+                    "  recordings and lines of manifests are yours to remove; "
+                    "a new training would take them again"
+                )
+            print(json.dumps(row) if self._as_json else "\n".join(lines))
 
         return self._each(speakers, one, "erased")
+
+    def _sources(self, speaker):
+        """The files that a speaker's versions were published from."""
+        # What is damaged is erased all the same.
+        with contextlib.suppress(OSError, LookupError):
+            found = self._store.versions(self._tenant, speaker)
+            return sorted({each.source for each in found if each.source})
+        return []
+
+    @staticmethod
+    def _withdraw(folder, speaker):
+        try:
+            return withdrawal.withdraw(folder, speaker)
+        except (OSError, ValueError) as error:
+            raise OSError(
+                f"erased from the store, and not yet from {folder}: {error}. "
+                "Then give the same command again"
+            ) from None
 
     def verify(self, remove_leftovers: bool) -> str | None:
         """Names the problems of the whole store; see `SubmodelStore.verify`."""

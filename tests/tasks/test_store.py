@@ -267,6 +267,44 @@ def test_erase_needs_a_reason_and_says_how_many(run, store):
     assert stored.speakers(store, "clinic") == []
 
 
+def test_erase_names_what_is_left_and_takes_a_person_out_of_a_run(
+    run, store, tmp_path
+):
+    folder = tmp_path / "run"
+    (folder / "submodels").mkdir(parents=True)
+    paths = {s: write(folder / "submodels", s) for s in ("F01", "F02")}
+    run("publish", f"--model_dir={folder}")
+    done = run("erase", "F01", "--reason=withdrew", "--run=/nowhere")
+    assert "/nowhere: not the folder of a run" in done.errors[0]
+    assert store.resolve("clinic", "F01").number == 1
+    done = run("erase", "F01", "--reason=withdrew")
+    assert done.out.splitlines() == [
+        "erased F01: 1 versions",
+        f"  still there: {paths['F01']}; --run={folder} removes it",
+    ]
+    arguments = ("--reason=withdrew", f"--run={folder}")
+    done = run("erase", "F01", *arguments)
+    assert (done.code, paths["F01"].exists()) == (0, False)
+    assert done.out.splitlines()[:2] == [
+        "erased F01: not in the store",
+        f"  {folder}: submodels/F01.safetensors",
+    ]
+    done = run("erase", "F02", *arguments, "--json")
+    assert json.loads(done.out) == {
+        "speaker": "F02",
+        "num_versions": 1,
+        "removed": {str(folder): ["submodels/F02.safetensors"]},
+        "remains": [],
+        "files": [],
+    }
+    done = run("erase", "F03", *arguments)
+    assert (done.code, done.errors[0]) == (
+        1,
+        f"F03: neither in the store nor in {folder}",
+    )
+    assert list(store.verify()) == []
+
+
 def test_verify_names_problems_and_removes_leftovers(run, store):
     version = store.publish(stored.data(), "clinic", "F01")
     assert run("verify", tenant="").out == f"{store.root}: whole\n"

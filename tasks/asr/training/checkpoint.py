@@ -95,9 +95,52 @@ def save(
         kept = _complete(directory)[-2:]
         for old in _folders(directory):
             if old not in kept:
-                tf.io.gfile.rmtree(old)
+                _remove(old)
     # No process continues, or ends, before the checkpoint is complete.
     processes.gather()
+
+
+class Saved:
+    """A variable of a checkpoint, read when it is asked for."""
+
+    def __init__(self, folder: str, content: dict, name: str):
+        self._folder, self._content, self._name = folder, content, name
+
+    def read(self) -> np.ndarray:
+        """The value; a CheckpointError if a file was altered."""
+        return _read_variable(self._folder, self._content, self._name)
+
+
+def read(directory: str) -> tuple[Any, dict[str, Saved]] | None:
+    """State and variables of the newest complete checkpoint; None without one.
+
+    Raises:
+        CheckpointError: it is truncated or altered.
+    """
+    complete = _complete(directory)
+    if not complete:
+        return None
+    content = _read_content(complete[-1])
+    names = content["files"]
+    return content["state"], {
+        name: Saved(complete[-1], content, name) for name in names
+    }
+
+
+def keep_newest(directory: str) -> None:
+    """Removes all checkpoints but the newest complete one."""
+    kept = _complete(directory)[-1:]
+    for old in _folders(directory):
+        if old not in kept:
+            _remove(old)
+
+
+def _remove(folder):
+    # Without its state, what is left of a folder is no checkpoint.
+    state = posixpath.join(folder, STATE_FILE)
+    if tf.io.gfile.exists(state):
+        tf.io.gfile.remove(state)
+    tf.io.gfile.rmtree(folder)
 
 
 def _write_part(folder, variables, processes):
@@ -141,15 +184,7 @@ def restore(
     if not complete:
         return None
     folder = complete[-1]
-    path = posixpath.join(folder, STATE_FILE)
-    seal, _, text = files.read(path).partition(b"\n")
-    _check_digest(path, text, seal.decode(errors="replace"))
-    saved = json.loads(text)
-    if saved.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder}: format version {saved.get('format_version')!r}; this "
-            f"program reads {FORMAT_VERSION}"
-        )
+    saved = _read_content(folder)
     if saved["files"].keys() != variables.keys():
         odd = sorted(saved["files"].keys() ^ variables.keys())[:4]
         raise CheckpointError(
@@ -166,6 +201,20 @@ def restore(
             )
         variable.assign(value)
     return saved["state"]
+
+
+def _read_content(folder):
+    """What the state file of a checkpoint holds."""
+    path = posixpath.join(folder, STATE_FILE)
+    seal, _, text = files.read(path).partition(b"\n")
+    _check_digest(path, text, seal.decode(errors="replace"))
+    saved = json.loads(text)
+    if saved.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder}: format version {saved.get('format_version')!r}; this "
+            f"program reads {FORMAT_VERSION}"
+        )
+    return saved
 
 
 def _read_variable(folder, saved, name):

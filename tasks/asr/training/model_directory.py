@@ -59,6 +59,10 @@ class ModelDirectory:
         self.left_out = posixpath.join(path, "left_out.txt")
         self.experiment = posixpath.join(path, "experiment.json")
 
+    def in_folder(self, name: str) -> str:
+        """The path of another file of the folder."""
+        return posixpath.join(self.path, name)
+
     def submodel(self, speaker: str) -> str:
         """The path of a speaker's Submodel file."""
         return posixpath.join(self.submodels, submodel_file.file_name(speaker))

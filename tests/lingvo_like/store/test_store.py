@@ -330,6 +330,15 @@ def test_erasing_takes_nothing_from_others_with_the_same_bytes(store):
     assert list(store.verify()) == []
 
 
+def test_who_is_in_no_store_can_be_logged_as_erased(store):
+    store.publish(stored.data(), "t", "F02")
+    assert store.erase("t", "F01", "withdrew", missing_ok=True) == 0
+    assert store.erase("t", "F01", "withdrew", missing_ok=True) == 0
+    assert list(store.verify()) == []
+    with pytest.raises(submodel_store.RefusedError, match="withdrew"):
+        store.publish(stored.data(), "t", "F01")
+
+
 def test_erasing_needs_a_reason(local):
     local.publish(stored.data(), "t", "F01")
     for reason in ("", " \n", "x" * 1001):

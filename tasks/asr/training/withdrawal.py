@@ -1,0 +1,307 @@
+"""Takes one person out of the folder of a run, an enrolment or an evaluation.
+
+What belongs to the person alone is removed: the Submodel's file, the rows of
+the checkpoints, the embedding of a space, texts, losses, results. Caches and
+other files that cannot be told apart by person are removed as a whole; the next
+run of the command that wrote them makes them again. `experiment.json`, which
+says who is in the run, comes last: what was cut off goes on when it is called
+again.
+"""
+
+import contextlib
+import dataclasses
+import json
+import posixpath
+from collections import abc
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lingvo_like import files, json_values
+from lingvo_like.space import embedding_space, file as space_file
+from lingvo_like.submodel import file as submodel_file
+from tasks.asr.training import (
+    checkpoint,
+    model_directory,
+    run_description,
+)
+
+# Of which person's recording they are is not in their names.
+_CACHES = ("activations", "checked.jsonl", "left_out.txt", "tensorboard")
+# They name everybody, and a new evaluation writes them again.
+_PAGES = ("left_out.txt", "report.html")
+_OPTIMIZER = "optimizer/"
+_WEIGHT = "weight/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Withdrawal:
+    """What was removed from a folder, and what of the person remains there.
+
+    Attributes:
+        removed: paths below the folder, each with what was removed of it.
+        remains: sentences.
+    """
+
+    folder: str
+    removed: tuple[str, ...]
+    remains: tuple[str, ...]
+
+
+def check(folder: str) -> None:
+    """Checks that one can take a person out of a folder.
+
+    Raises:
+        ValueError: it is no folder of a run, an enrolment or an evaluation, or
+            one of a base model.
+        OSError: it cannot be read.
+    """
+    directory = model_directory.ModelDirectory(folder)
+    known = [directory.experiment, directory.space, directory.submodels]
+    known += map(directory.in_folder, ("enrolment.jsonl", "results.json"))
+    if not any(map(files.exists, known)):
+        raise ValueError(
+            f"{folder}: not the folder of a run, an enrolment or an evaluation"
+        )
+    saved = directory.read_experiment()
+    if saved:
+        run_description.check_program(folder, saved, run_description.TRAIN)
+
+
+def withdraw(folder: str, speaker: str) -> Withdrawal:
+    """Takes a person out of a folder.
+
+    Args:
+        folder: of a run, also one of a space, of an enrolment, or of an
+            evaluation.
+
+    Raises:
+        ValueError: as `check`; a file in it is damaged, or nobody else is in
+            the run.
+        OSError: another process uses it, or it cannot be written.
+    """
+    check(folder)
+    directory = model_directory.ModelDirectory(folder)
+    with directory.lock():
+        removed, remains = [], []
+        saved = directory.read_experiment() or {"data": {}}
+        in_run = speaker in saved["data"]
+        if list(saved["data"]) == [speaker]:
+            raise ValueError(
+                f"{folder}: {speaker!r} is the only speaker of the run; remove "
+                "the folder"
+            )
+        for part in (folder, posixpath.join(folder, "enrolled")):
+            removed += _enrolled(folder, part, speaker)
+        for part in (folder, directory.evaluation):
+            removed += _evaluated(folder, part, speaker)
+        if in_run:
+            removed += _run(directory, list(saved["data"]), speaker)
+        removed += _space(directory, speaker)
+        if in_run:
+            data = {k: v for k, v in saved["data"].items() if k != speaker}
+            directory.write_experiment({**saved, "data": data})
+            removed.append("experiment.json (the line)")
+    if any(each.startswith("space") for each in removed):
+        remains.append(
+            "the basis of the space was fitted on their speech too; only a "
+            "space trained anew without it is free of that"
+        )
+    if any("results.json" in each for each in removed):
+        remains.append("the figures of groups in results.json count them")
+    return Withdrawal(folder, tuple(removed), tuple(remains))
+
+
+def _run(directory, speakers, speaker):
+    """What only the folder of a run has, but for `experiment.json`."""
+    removed = []
+    for name in _CACHES:
+        path = directory.in_folder(name)
+        if _remove(path):
+            removed.append(f"{name} (whole)")
+    if _checkpoints(directory.checkpoints, speakers, speaker):
+        removed.append("checkpoints (the rows)")
+    if _lines(directory.history, speaker):
+        removed.append("history.jsonl (the lines)")
+    if files.exists(directory.texts):
+        texts = directory.read_texts()
+        if texts.pop(speaker, None) is not None:
+            directory.write_texts(texts)
+            removed.append("train_texts.json (the texts)")
+    return removed
+
+
+def _enrolled(folder, part, speaker):
+    """The Submodel's file, and the line about the enrolment."""
+    removed = []
+    path = posixpath.join(part, "submodels", submodel_file.file_name(speaker))
+    if _remove(path):
+        removed.append(posixpath.relpath(path, folder))
+    path = posixpath.join(part, "enrolment.jsonl")
+    if _lines(path, speaker):
+        removed.append(f"{posixpath.relpath(path, folder)} (the line)")
+    return removed
+
+
+def _evaluated(folder, part, speaker):
+    removed, path = [], posixpath.join(part, "results.json")
+    hypotheses = posixpath.join(part, "hypotheses.jsonl")
+    if _lines(hypotheses, speaker):
+        removed.append(f"{posixpath.relpath(hypotheses, folder)} (the lines)")
+    if files.exists(path):
+        with _damaged(path):
+            results = json_values.strict_json(files.read(path).decode())
+        kept = _without(results, speaker)
+        if kept != results:
+            text = json.dumps(kept, indent=2, allow_nan=False) + "\n"
+            files.write_atomically(path, text.encode())
+            removed.append(f"{posixpath.relpath(path, folder)} (the figures)")
+    if removed:
+        for name in _PAGES:
+            if _remove(posixpath.join(part, name)):
+                page = posixpath.relpath(posixpath.join(part, name), folder)
+                removed.append(f"{page} (whole)")
+    return removed
+
+
+def _space(directory, speaker):
+    if not files.exists(directory.space):
+        return []
+    space = space_file.load(directory.space)
+    if speaker not in space.speakers:
+        return []
+    space_file.save(directory.space, space_file.without(space, speaker))
+    return ["space.safetensors (the embedding)"]
+
+
+def _without(value: Any, speaker: str) -> Any:
+    """What a results.json holds, without what names a speaker."""
+    if isinstance(value, list):
+        return [
+            _without(each, speaker)
+            for each in value
+            if not _names(each, speaker)
+        ]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _without(each, speaker) for key, each in value.items()}
+    if isinstance(kept.get("submodel_sha256"), dict):
+        kept["submodel_sha256"].pop(speaker, None)
+    if kept.get("worst_speaker") == speaker:
+        kept |= {"worst_speaker": None, "worst_change_points": None}
+    return kept
+
+
+def _names(entry, speaker):
+    """Whether an entry of a list is a speaker's."""
+    if isinstance(entry, str):
+        return entry == speaker or entry.startswith(f"{speaker}/")
+    return isinstance(entry, dict) and entry.get("speaker") == speaker
+
+
+def _lines(path, speaker):
+    """Removes the lines about a speaker; whether there were any."""
+    if not files.exists(path):
+        return False
+    lines, kept = files.read(path).splitlines(keepends=True), []
+    for line in lines:
+        with _damaged(path):
+            if json_values.strict_json(line.decode()).get("speaker") != speaker:
+                kept.append(line)
+    if kept != lines:
+        files.write_atomically(path, b"".join(kept))
+    return kept != lines
+
+
+class _Rows:
+    """A variable of a checkpoint without the row of a slot.
+
+    It is read when it is converted, so that memory holds one at a time.
+    """
+
+    def __init__(self, variable: checkpoint.Saved, row: int | None):
+        self._variable, self._row = variable, row
+
+    def __array__(self, dtype=None, copy=None):
+        value = self._variable.read()
+        return value if self._row is None else np.delete(value, self._row, 0)
+
+
+class _Mean:
+    """The mean embedding of those who stay."""
+
+    def __init__(self, embeddings: _Rows):
+        self._embeddings = embeddings
+
+    def __array__(self, dtype=None, copy=None):
+        embeddings = np.asarray(self._embeddings)
+        return embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _checkpoints(directory, speakers, speaker):
+    """Writes the newest one again without a speaker's row; removes the others.
+
+    Returns:
+        Whether there was a checkpoint with the speaker.
+    """
+    found = checkpoint.read(directory)
+    if found is None:
+        return False
+    state, variables = found
+    if len(state["speakers"]) == len(speakers):
+        slot, residents = speakers.index(speaker), sorted(state["residents"])
+        # Rows are in the order of the slots that have one.
+        row = residents.index(slot) if slot in residents else None
+        embedding = _WEIGHT + embedding_space.EMBEDDING
+        is_space = embedding in variables
+        kept: dict[str, Any] = {
+            name: _Rows(
+                variable,
+                row if not is_space or _is_of_slots(name) else None,
+            )
+            for name, variable in variables.items()
+        }
+        if is_space:
+            mean = _WEIGHT + embedding_space.MEAN
+            kept[mean] = _Mean(kept[embedding])
+        checkpoint.save(directory, kept, _state_without(state, slot, speaker))
+    checkpoint.keep_newest(directory)
+    return True
+
+
+def _is_of_slots(name: str) -> bool:
+    """Whether a space's variable has a row for each speaker."""
+    return name == _WEIGHT + embedding_space.EMBEDDING or name.startswith(
+        f"{_OPTIMIZER}{embedding_space.EMBEDDING}/"
+    )
+
+
+def _state_without(state, slot, speaker):
+    return {
+        **state,
+        "history": [r for r in state["history"] if r["speaker"] != speaker],
+        "speakers": [s for i, s in enumerate(state["speakers"]) if i != slot],
+        "residents": [
+            each - (each > slot) for each in state["residents"] if each != slot
+        ],
+    }
+
+
+def _remove(path):
+    """Removes a file or folder; whether it was there."""
+    if not files.exists(path):
+        return False
+    if tf.io.gfile.isdir(path):
+        tf.io.gfile.rmtree(path)
+    else:
+        tf.io.gfile.remove(path)
+    return True
+
+
+@contextlib.contextmanager
+def _damaged(path: str) -> abc.Iterator[None]:
+    try:
+        yield
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: damaged: {error}; remove it") from None
