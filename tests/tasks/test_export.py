@@ -124,7 +124,7 @@ def test_an_export_with_a_folded_submodel_answers_like_the_open_one(
         model_dir=run / "run",
         export_dir=run / "exports",
         submodel=path,
-        version=2,
+        export_version=2,
     )
     assert done.returncode == 0, done.stderr
     assert "Submodel folded in: ann" in done.stdout
@@ -162,8 +162,8 @@ def test_refusals_are_one_line_and_leave_nothing(run, tmp_path):
         ({"model_dir": tmp_path}, "no run to export"),
         ({"base": tmp_path / "other"}, "is another base model"),
         ({"base": tmp_path / "gone"}, str(tmp_path / "gone")),
-        ({"version": 3}, "leave --export_version out for the"),
-        ({"version": 0}, "version"),
+        ({"export_version": 3}, "leave --export_version out for the"),
+        ({"export_version": 0}, "export_version"),
         ({"submodel": tmp_path / "gone"}, "cannot load a Submodel"),
         ({"export_dir": tmp_path / "file"}, "--export_dir cannot be written"),
         ({"export_dir": "gs://bucket/exports"}, "must be a local one"),
