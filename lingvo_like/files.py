@@ -46,14 +46,14 @@ class _Local:
 def exists(path: str | os.PathLike) -> bool:
     """Whether there is a file or a folder; an OSError if that is not clear."""
     path = os.fspath(path)
-    with _naming("look for", path):
+    with naming("look for", path):
         return _system(path).exists(path)
 
 
 def size_and_time(path: str | os.PathLike) -> tuple[int, int] | None:
     """A file's bytes and its time of change in ns; None if there is none."""
     path = os.fspath(path)
-    with contextlib.suppress(OSError), _naming("look at", path):
+    with contextlib.suppress(OSError), naming("look at", path):
         if _is_local(path):
             info = os.stat(path)
             return info.st_size, info.st_mtime_ns
@@ -87,7 +87,7 @@ def try_writing(folder: str | os.PathLike) -> None:
     name = f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
     probe = os.path.join(os.fspath(folder), name)
     write_atomically(probe, b"probe")
-    with _naming("remove", probe):
+    with naming("remove", probe):
         _system(probe).remove(probe)
 
 
@@ -99,7 +99,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     stays as it was.
     """
     path = os.fspath(path)
-    with _naming("write", path):
+    with naming("write", path):
         if _is_local(path):
             _write_local(path, data)
         else:
@@ -160,7 +160,7 @@ def write_folder(
         FileExistsError: something but an empty folder is there.
     """
     path = os.fspath(path).rstrip("/")
-    with _new_folder(path) as folder, _naming("write", path):
+    with _new_folder(path) as folder, naming("write", path):
         for name, data in contents.items():
             write_atomically(os.path.join(folder, name), data)
 
@@ -176,7 +176,7 @@ def _new_folder(path: str) -> abc.Iterator[str]:
         )
     with contextlib.ExitStack() as stack:
         try:
-            with _naming("write", path):
+            with naming("write", path):
                 if _is_local(path):
                     held = held_folders.made(unfinished, TEMPORARY_PREFIX)
                     stack.enter_context(held)
@@ -192,12 +192,12 @@ def _new_folder(path: str) -> abc.Iterator[str]:
             ) from None
         try:
             yield unfinished
-            with _naming("write", path):
+            with naming("write", path):
                 if is_there:
                     system.rmtree(path)
                 system.rename(unfinished, path)
         except BaseException:
-            with contextlib.suppress(OSError), _naming("remove", unfinished):
+            with contextlib.suppress(OSError), naming("remove", unfinished):
                 system.rmtree(unfinished)
             raise
 
@@ -217,7 +217,7 @@ def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
         ValueError: the file is longer than `max_bytes`; it was not read.
     """
     path = os.fspath(path)
-    with _naming("read", path):
+    with naming("read", path):
         if _is_local(path):
             info = os.stat(path)
             is_folder = stat.S_ISDIR(info.st_mode)
@@ -293,7 +293,7 @@ def _write_remote(path: str, data: bytes) -> None:
             file.write(data)
         system.rename(temporary, path, overwrite=True)
     except BaseException:
-        with contextlib.suppress(OSError), _naming("remove", temporary):
+        with contextlib.suppress(OSError), naming("remove", temporary):
             system.remove(temporary)
         raise
 
@@ -305,7 +305,7 @@ def _temporary_beside(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _naming(verb: str, path: str) -> abc.Iterator[None]:
+def naming(verb: str, path: str) -> abc.Iterator[None]:
     """Turns whatever a file system raises into an OSError on `path`."""
     try:
         yield

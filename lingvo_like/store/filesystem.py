@@ -274,7 +274,7 @@ class RemoteFiles:
         del path, num_bytes
 
     def list(self, path: str) -> list[str]:
-        with self._naming(path):
+        with files.naming("list", self.full(path)):
             try:
                 names = tf.io.gfile.listdir(self.full(path))
             except tf.errors.NotFoundError:
@@ -282,21 +282,27 @@ class RemoteFiles:
         return sorted({name.rstrip("/") for name in names})
 
     def kind(self, path: str) -> str | None:
-        with self._naming(path):
+        with files.naming("look at", self.full(path)):
             if tf.io.gfile.isdir(self.full(path)):
                 return "folder"
             return "file" if tf.io.gfile.exists(self.full(path)) else None
 
     def make_folder(self, path: str) -> None:
-        with self._naming(path):
+        with files.naming("make", self.full(path)):
             tf.io.gfile.makedirs(self.full(path))
 
     def remove(self, path: str) -> None:
-        with self._naming(path), contextlib.suppress(tf.errors.NotFoundError):
+        with (
+            files.naming("remove", self.full(path)),
+            contextlib.suppress(tf.errors.NotFoundError),
+        ):
             tf.io.gfile.remove(self.full(path))
 
     def remove_tree(self, path: str) -> None:
-        with self._naming(path), contextlib.suppress(tf.errors.NotFoundError):
+        with (
+            files.naming("remove", self.full(path)),
+            contextlib.suppress(tf.errors.NotFoundError),
+        ):
             tf.io.gfile.rmtree(self.full(path))
 
     def lock(
@@ -304,17 +310,6 @@ class RemoteFiles:
     ) -> contextlib.AbstractContextManager[None]:
         del path, shared
         return contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def _naming(self, path):
-        try:
-            yield
-        except tf.errors.PermissionDeniedError as error:
-            raise PermissionError(
-                errno.EACCES, error.message, self.full(path)
-            ) from None
-        except tf.errors.OpError as error:
-            raise OSError(errno.EIO, error.message, self.full(path)) from None
 
 
 Files = LocalFiles | RemoteFiles
