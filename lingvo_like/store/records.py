@@ -27,6 +27,10 @@ class DamagedStoreError(OSError):
     """A file of the store is not what was written; `verify` finds them all."""
 
 
+class UnknownSubmodelError(LookupError):
+    """Nothing is published under that name, or it was erased."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Seal:
     """The name of a version, and the SHA-256 of its record's bytes."""

@@ -22,7 +22,6 @@ none beside an erase.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 from collections import abc
@@ -30,11 +29,13 @@ from collections import abc
 from lingvo_like import files
 from lingvo_like.store import (
     audit,
+    changes,
     filesystem,
     ids,
     layout,
     quality_gate,
     records,
+    refusals,
     verify,
 )
 from lingvo_like.submodel import file as submodel_file
@@ -45,28 +46,12 @@ Gate = quality_gate.Gate
 GateError = quality_gate.GateError
 InvalidIdError = ids.InvalidIdError
 Problem = verify.Problem
+RefusedError = refusals.RefusedError
+UnknownSubmodelError = records.UnknownSubmodelError
 Version = records.Version
 check_id = ids.check_id
 
 MAX_REASON = 1000
-# How often an erase looks again for what a publish in a bucket adds.
-_ERASE_ROUNDS = 20
-
-
-class UnknownSubmodelError(LookupError):
-    """Nothing is published under that name, or it was erased."""
-
-
-class RefusedError(ValueError):
-    """The store does not take this Submodel unless it is told to.
-
-    Attributes:
-        option: the argument of `publish` that tells it to.
-    """
-
-    def __init__(self, message: str, option: str):
-        super().__init__(message)
-        self.option = option
 
 
 class SubmodelStore:
@@ -112,11 +97,10 @@ class SubmodelStore:
             RefusedError: as `publish` would.
         """
         self._open()
-        current = None
-        with contextlib.suppress(UnknownSubmodelError):
-            current = self.resolve(tenant, speaker)
-        self._check_base(speaker, base_fingerprint, current)
-        self._check_erased(tenant, speaker, current)
+        pointer = self._pointer_or_none(tenant, speaker)
+        current = pointer.version if pointer else None
+        refusals.check_base(speaker, base_fingerprint, current)
+        refusals.check_erased(self._tree, tenant, speaker, current)
 
     def publish(
         self,
@@ -170,11 +154,17 @@ class SubmodelStore:
         self._open_or_make()
         self._tree.make_folder(folder.rpartition("/")[0])
         with self._lock(folder):
+            pointer = self._pointer_or_none(tenant, speaker)
+            current = pointer.version if pointer else None
+            if not change_base:
+                refusals.check_base(speaker, version.base_fingerprint, current)
+            if not again:
+                refusals.check_erased(self._tree, tenant, speaker, current)
             try:
-                return self._publish(version, data, change_base, again)
+                return changes.publish(self._tree, version, data, pointer)
             except BaseException:
                 with contextlib.suppress(OSError):
-                    self._sweep(folder)
+                    changes.sweep(self._tree, folder)
                 raise
 
     def resolve(self, tenant: str, speaker: str) -> Version:
@@ -263,7 +253,7 @@ class SubmodelStore:
         with self._lock(folder):
             pointer = self._pointer(tenant, speaker)
             current = pointer.version
-            version = self._chosen(pointer, number)
+            version = changes.rollback_target(self._tree, pointer, number)
             try:
                 metadata = submodel_file.load(self.read(version)).metadata
                 version.check(metadata)
@@ -274,7 +264,7 @@ class SubmodelStore:
             fields = {"tenant": tenant, "speaker": speaker, "by": by}
             fields |= {"from": current.name, "to": version.name}
             with audit.logged(self._tree, "rollback", fields):
-                self._point_to(version, pointer.latest)
+                changes.point_to(self._tree, version, pointer.latest)
         return version
 
     def erase(
@@ -312,12 +302,12 @@ class SubmodelStore:
             is_there = self._tree.kind(folder) is not None
             if not is_there and not missing_ok:
                 raise _unknown(tenant, speaker)
-            count = len(self._numbers(folder))
+            count = len(changes.numbers(self._tree, folder))
             fields = {"tenant": tenant, "speaker": speaker, "by": by}
             fields |= {"reason": reason, "num_versions": count}
             with audit.erasing(self._tree, fields):
                 if is_there:
-                    self._remove(folder)
+                    changes.remove(self._tree, folder)
         return count
 
     def verify(self, remove_leftovers: bool = False) -> abc.Iterator[Problem]:
@@ -353,125 +343,10 @@ class SubmodelStore:
             self.check()
             raise _unknown(tenant, speaker) from None
 
-    def _check_base(self, speaker, base_fingerprint, current):
-        if current and current.base_fingerprint != base_fingerprint:
-            raise RefusedError(
-                f"{speaker!r} is served by version {current.name} for the base "
-                f"model {current.base_fingerprint[:12]}; this Submodel is for "
-                f"{base_fingerprint[:12]}, and servers of the other would "
-                "answer with errors",
-                "change_base",
-            )
-
-    def _check_erased(self, tenant, speaker, current):
-        erasure = current or audit.erasure(self._tree, tenant, speaker)
-        if isinstance(erasure, dict):
-            raise RefusedError(
-                f"{speaker!r} was erased at {erasure.get('at')} "
-                f"({str(erasure.get('reason'))[:200]})",
-                "again",
-            )
-
-    def _publish(self, version, data, change_base, again):
-        """With the lock: the new current version, or the same one again."""
-        folder = version.folder
-        latest, current = None, None
+    def _pointer_or_none(self, tenant, speaker):
         with contextlib.suppress(UnknownSubmodelError):
-            pointer = self._pointer(version.tenant, version.speaker)
-            latest, current = pointer.latest, pointer.version
-        if not change_base:
-            self._check_base(version.speaker, version.base_fingerprint, current)
-        if not again:
-            self._check_erased(version.tenant, version.speaker, current)
-        self._sweep(folder)
-        self._tree.make_folder(folder)
-        try:
-            stored = self._tree.read(version.blob_path, len(data))
-        except OSError:
-            stored = None
-        # A file that was altered is written again: this repairs it.
-        if stored != data:
-            self._tree.write(version.blob_path, data)
-        if current is not None and current.sha256 == version.sha256:
-            if self._tree.kind(current.record_path) is None:
-                self._record(current)
-            return current
-        # In a bucket leftovers stay, and keep their numbers.
-        numbers = self._numbers(folder)
-        number = 1 + max([latest.number if latest else 0, *numbers])
-        version = dataclasses.replace(
-            version,
-            number=number,
-            replaced=current.seal if current else None,
-            follows=latest,
-        )
-        self._record(version)
-        self._point_to(version, version.seal)
-        if not self._tree.has_locks:
-            self._check_not_erased(version)
-        return version
-
-    def _chosen(self, pointer, number):
-        """The version that a rollback goes to, its record checked."""
-        current = pointer.version
-        if number is None:
-            if current.replaced is None:
-                raise UnknownSubmodelError(
-                    f"{current.speaker!r} has no version before {current.name}"
-                )
-            name = layout.record_name(current.replaced.name)
-            path = f"{current.folder}/{name}"
-            return records.read_version(self._tree, path, current.replaced)
-        numbers = []
-        for version in records.published(self._tree, pointer):
-            if version.number == number:
-                return version
-            numbers.append(version.number)
-        raise UnknownSubmodelError(
-            f"{current.speaker!r} has no version {number}. It has "
-            f"{', '.join(map(str, numbers[19::-1]))}."
-        )
-
-    def _record(self, version):
-        self._tree.write(version.record_path, records.to_json(version))
-
-    def _point_to(self, version, latest):
-        pointer = records.Pointer(version, latest)
-        path = layout.pointer_path(version.folder)
-        self._tree.write(path, records.to_json(pointer))
-
-    def _numbers(self, folder):
-        """The numbers of all records in a folder."""
-        found = map(layout.parse_record, self._tree.list(folder))
-        return [record[0] for record in found if record]
-
-    def _check_not_erased(self, version):
-        for path in (version.blob_path, version.record_path):
-            if self._tree.kind(path) is None:
-                self._remove(version.folder)
-                raise UnknownSubmodelError(
-                    f"{version.speaker!r} was erased while version "
-                    f"{version.name} was published, which is erased too"
-                )
-
-    def _sweep(self, folder):
-        """Removes what killed writers left; the caller holds the lock."""
-        if self._tree.has_locks:
-            verify.sweep(self._tree, folder)
-
-    def _remove(self, folder):
-        for _ in range(_ERASE_ROUNDS):
-            # The pointer first, so that nobody resolves to a missing file.
-            pointer = layout.pointer_path(folder)
-            if self._tree.kind(pointer) != "folder":
-                self._tree.remove(pointer)
-            self._tree.remove_tree(folder)
-            if not self._tree.list(folder):
-                return
-        raise OSError(
-            f"{self._tree.full(folder)}: others publish for this speaker all "
-            "the time; stop them, and erase again"
-        )
+            return self._pointer(tenant, speaker)
+        return None
 
 
 def _unknown(tenant, speaker):

@@ -42,8 +42,8 @@ def speaker_folders(
 def sweep(tree: filesystem.Files, folder: str) -> list[str]:
     """Removes the leftovers of a speaker, and returns their names.
 
-    The caller holds the lock. A folder whose pointer is damaged is left as it
-    is.
+    An empty folder goes too; its name is "". The caller holds the lock. A
+    folder whose pointer is damaged is left as it is.
     """
     names = tree.list(folder)
     try:
@@ -52,6 +52,9 @@ def sweep(tree: filesystem.Files, folder: str) -> list[str]:
         return []
     for name in removed:
         tree.remove(f"{folder}/{name}")
+    if not tree.list(folder) and tree.kind(folder):
+        tree.remove_tree(folder)
+        removed.append("")
     return removed
 
 
@@ -134,10 +137,10 @@ def _speaker(tree, folder, remove_leftovers):
                 return
             problems = list(_speaker_problems(tree, folder))
             if remove_leftovers:
-                removed = {f"{folder}/{name}" for name in sweep(tree, folder)}
-                if not tree.list(folder):
-                    tree.remove_tree(folder)
-                    removed.add(folder)
+                removed = {
+                    f"{folder}/{name}".rstrip("/")
+                    for name in sweep(tree, folder)
+                }
     except OSError as error:
         problems = [Problem(folder, _reason(error))]
     for problem in problems:

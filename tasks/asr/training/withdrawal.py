@@ -92,6 +92,9 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
                 f"{folder}: {speaker!r} is the only speaker of the run; remove "
                 "the folder"
             )
+        # What only goes away comes first: it makes room on a full disk.
+        if in_run:
+            removed += _caches(directory)
         for part in (folder, posixpath.join(folder, "enrolled")):
             removed += _enrolled(folder, part, speaker)
         for part in (folder, directory.evaluation):
@@ -113,13 +116,17 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
     return Withdrawal(folder, tuple(removed), tuple(remains))
 
 
+def _caches(directory):
+    return [
+        f"{name} (whole)"
+        for name in _CACHES
+        if _remove(directory.in_folder(name))
+    ]
+
+
 def _run(directory, speakers, speaker):
     """What only the folder of a run has, but for `experiment.json`."""
     removed = []
-    for name in _CACHES:
-        path = directory.in_folder(name)
-        if _remove(path):
-            removed.append(f"{name} (whole)")
     if _checkpoints(directory.checkpoints, speakers, speaker):
         removed.append("checkpoints (the rows)")
     if _lines(directory.history, speaker):

@@ -154,6 +154,23 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing(local, monkeypatch):
         assert sorted(pathlib.Path(local.root).rglob("*")) == before
 
 
+def test_a_full_disk_leaves_nothing_of_a_first_publish(local, monkeypatch):
+    local.publish(stored.data(1), "t", "F01")
+    before = sorted(pathlib.Path(local.root).rglob("*"))
+
+    def replace(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(OSError, match="No space left"):
+            local.publish(stored.data(1), "t", "F02")
+    after = set(pathlib.Path(local.root).rglob("*")) - set(before)
+    # The folder of a prefix, with its lock, is no speaker's.
+    assert all(len(path.name) == 2 or path.name == ".lock" for path in after)
+    assert list(local.verify()) == []
+
+
 class FullDisk:
     """Lets `os.write` write what fits, and count what removing gives back."""
 
