@@ -1,11 +1,15 @@
 """Cases: valid inputs that are altered, made-up ones, and plain noise."""
 
+import functools
+import io
 import json
 import warnings
 
+import av
 import hypothesis
 import numpy as np
 import safetensors.numpy
+import soundfile
 from hypothesis import errors, strategies
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
@@ -124,6 +128,7 @@ def _json_seeds():
         {"instances": rows},
         {"inputs": {"audio": audio, "submodel_id": ["a", "b"]}},
         {"inputs": {"audio": audio, "submodel_id": [{"b64": "YQ=="}] * 2}},
+        {"inputs": {"audio": [{"b64": "UklGRg=="}], "submodel_id": "a"}},
         {"signature_name": "base", "instances": audio},
         {
             "signature_name": "base",
@@ -191,6 +196,40 @@ def _predict_seeds():
     return found
 
 
+@functools.cache
+def _recording_seeds():
+    tone = 0.3 * np.sin(np.arange(2000) / 3)
+    found = []
+    for kind, subtype in (
+        ("WAV", "PCM_16"),
+        ("WAV", "GSM610"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", "MPEG_LAYER_III"),
+        ("AIFF", "PCM_16"),
+    ):
+        file = io.BytesIO()
+        soundfile.write(file, tone, 8000, subtype, format=kind)
+        found.append(file.getvalue())
+    for kind, codec in (("mp4", "aac"), ("webm", "libopus")):
+        file = io.BytesIO()
+        with av.open(file, "w", format=kind) as container:
+            stream = container.add_stream(codec, rate=48000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                np.tile(tone, 6)[None].astype("float32"), "flt", "mono"
+            )
+            frame.sample_rate = 48000
+            resampled = av.AudioResampler(
+                stream.format.name, "mono", 48000, stream.frame_size or 960
+            )
+            for each in resampled.resample(frame) + resampled.resample(None):
+                container.mux(stream.encode(each))
+            container.mux(stream.encode(None))
+        found.append(file.getvalue())
+    return found
+
+
 def _submodel(**changes):
     layout = targets.LAYOUT
     values = np.linspace(-1, 1, layout.num_values, dtype=np.float32)
@@ -253,6 +292,7 @@ _SEEDS = {
     "json_base64": lambda: [b"YQ==", b"dXNlci0x", b"", b"YWI", b"_-+/"],
     "tensor_proto": _tensor_seeds,
     "predict_request": _predict_seeds,
+    "recording": _recording_seeds,
     "submodel_file": _submodel_seeds,
 }
 

@@ -17,8 +17,8 @@ from lingvo_like.submodel import (
     file as submodel_file_lib,
     layout as submodel_layout,
 )
-from tasks.serving import errors
-from tasks.serving.fronts import tensors, utterances
+from tasks.serving import errors, recordings
+from tasks.serving.fronts import model_messages, tensors
 from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 from tasks.serving.queueing import limits
 
@@ -90,14 +90,19 @@ def predict_request(data):
         request = predict_pb2.PredictRequest.FromString(data)
     except message.DecodeError:
         raise errors.invalid_argument("no PredictRequest") from None
-    signature = request.model_spec.signature_name
-    inputs = utterances.inputs_of(signature, request.inputs)
-    arrays = {
-        name: tensors.to_array(proto, name, inputs[name].dtype, MAX_BYTES)
-        for name, proto in request.inputs.items()
-    }
-    rows = utterances.from_arrays(signature, arrays, None, MAX_UTTERANCES)
-    _check_rows(rows)
+    _check_rows(model_messages.to_utterances(request, None, LIMITS))
+
+
+def recording(data):
+    """A recording's file, up to its samples."""
+    samples = recordings.decode(data, 16000, 16000)
+    _require(
+        samples.dtype == np.float32
+        and samples.ndim == 1
+        and 1 <= len(samples) <= 16000
+        and np.all(np.isfinite(samples)),
+        "not a second of samples",
+    )
 
 
 def submodel_file(data):
@@ -117,6 +122,7 @@ TARGETS = {
         json_base64,
         tensor_proto,
         predict_request,
+        recording,
         submodel_file,
     )
 }

@@ -58,6 +58,10 @@ class Recording:
             )
         self._container = container
         self._stream = container.streams.audio[0]
+        if self._stream.codec_context is None:
+            raise rejections.UnusableError(
+                "not readable as audio", "its codec is not known"
+            )
         self._codec = self._stream.codec_context
         self._is_vorbis = self._codec.name == "vorbis"
         self.is_flac = self._codec.name == "flac"

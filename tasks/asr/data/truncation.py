@@ -76,7 +76,9 @@ def _check_ogg(file: typing.BinaryIO) -> None:
     start = len(end)
     while (start := end.rfind(b"OggS", 0, start)) >= 0:
         page = end[start:]
-        header_bytes = 27 + page[26] if len(page) > 26 else len(page)
+        if len(page) < 27:
+            continue
+        header_bytes = 27 + page[26]
         num_bytes = header_bytes + sum(page[27:header_bytes])
         # The same four letters may stand in the sound itself.
         if len(page) == num_bytes and page[5] & 4:

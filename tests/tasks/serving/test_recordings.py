@@ -79,8 +79,9 @@ def _refused(*utterances, limits=fake_source.LIMITS, **named):
         (b"no recording at all", "not readable as audio"),
         (_file()[:5000], "truncated"),
         (_file(rate=1), "1 Hz"),
+        (b"OggS", "truncated"),
     ],
-    ids=["long", "text", "cut", "one hertz"],
+    ids=["long", "text", "cut", "one hertz", "four bytes"],
 )
 def test_what_the_reader_refuses_is_refused_in_its_words(data, message):
     error = _refused(_recording(data))

@@ -3,8 +3,8 @@
 import numpy as np
 from starlette import requests, responses
 
+from tasks.asr.recognition import statuses
 from tasks.serving import errors, messages
-from tasks.serving.exports import statuses
 from tasks.serving.fronts import compression, tensors, utterances
 from tasks.serving.fronts.http import guard, responses as http_responses
 from tasks.serving.queueing import limits as limits_lib
@@ -77,14 +77,13 @@ def response(
         version: of the model.
 
     Raises:
-        errors.ServingError: INVALID_ARGUMENT, there is no text, and nothing
-            else in a response of text could say why.
+        errors.ServingError: INVALID_ARGUMENT, there is no text; says why.
     """
+    if not statuses.has_text(answer.status):
+        raise errors.invalid_argument(answer.status)
     headers = utterances.served([answer])
     text = answer.text.decode("utf-8", "replace")
     if as_text:
-        if answer.status != statuses.OK and not text:
-            raise errors.invalid_argument(answer.status)
         headers |= {"x-status": ascii(errors.capped(answer.status))[1:-1]}
         return responses.PlainTextResponse(f"{text}\n", headers=headers)
     content = {

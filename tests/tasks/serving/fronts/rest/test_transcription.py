@@ -61,10 +61,14 @@ def test_the_text_comes_alone_where_that_is_asked_for(
 
 
 def test_a_status_is_never_lost(fronts):
-    fronts.server.status = "the text is cut: é"
-    assert _post(fronts)[2]["status"] == "the text is cut: é"
+    fronts.server.status = "CUT: é"
+    assert _post(fronts)[2]["status"] == "CUT: é"
     _, headers, _ = _post(fronts, path=PATH + "?format=text")
-    assert headers["X-Status"] == r"the text is cut: \xe9"
+    assert headers["X-Status"] == r"CUT: \xe9"
+    fronts.server.status = "the audio is silent"
+    for query in ("", "?format=text"):
+        code, _, content = _post(fronts, path=PATH + query)
+        assert code == 400 and content == {"error": "the audio is silent"}
 
 
 def test_nobodys_submodel_is_asked_for_by_name(fronts):
