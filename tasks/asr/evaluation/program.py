@@ -18,6 +18,7 @@ from lingvo_like.space import file as space_file
 from params import bases, registry, schema
 from tasks.asr import base_loading
 from tasks.asr.data import preparation, rejections, text
+from tasks.asr.estimates import recognition
 from tasks.asr.evaluation import (
     comparison,
     metrics,
@@ -25,6 +26,7 @@ from tasks.asr.evaluation import (
     results,
     tested_submodels,
 )
+from tasks.asr.recognition import transcription
 from tasks.asr.training import model_directory, run_description, task
 from tpu.distribute import replicas as replicas_lib
 
@@ -158,6 +160,10 @@ def prepare(
     output_dir = output_dir or directory.evaluation
     if replicas.processes.is_chief:
         model_directory.check_writable(output_dir, "--output_dir")
+    if replicas.processes.is_chief and not replicas.has_accelerators:
+        _estimate(
+            values.base, compare_with, base or saved["base"], test_manifest
+        )
     with replicas.scope():
         model = _load_base(values, saved, base)
         compared = _load_compared(values, model, compare_with) or model
@@ -207,6 +213,16 @@ def prepare(
         output_dir=output_dir,
         replicas=replicas,
     )
+
+
+def _estimate(values, compare_with, base_path, test_manifest):
+    """Says what the evaluation takes."""
+    base_loading.check_is_there(base_path)
+    if compare_with and isinstance(values, bases.Whisper):
+        # The longer context is what takes memory and time.
+        values = dataclasses.replace(values, audio_context="full")
+        base_path = compare_with
+    recognition.check(values, base_path, test_manifest, transcription.ROWS)
 
 
 def _read_run(directory, experiment, settings):

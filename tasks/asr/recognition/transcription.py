@@ -17,6 +17,7 @@ from tpu.distribute import replicas as replicas_lib
 
 # Speakers of a replica's batch, and utterances of each.
 _PLACES, _UTTERANCES = 4, 4
+ROWS = _PLACES * _UTTERANCES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Making a short base says what it takes, before a Whisper is loaded."""
+"""Making a short base and evaluating say what they take, before they load."""
 
 import pytest
 
 from params import bases
-from tasks.asr.estimates import machine, shortening
+from tasks.asr.estimates import machine, recognition, shortening
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -34,3 +34,18 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch, capsys):
         shortening.check(base, [path], values)
     shortening.check(base, [path], values, check_memory=False)
     assert "warning: this takes about" in capsys.readouterr().err
+
+
+def test_an_evaluation_warns_of_what_does_not_fit(
+    tmp_path, monkeypatch, capsys
+):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    whisper_bases.small().save(tmp_path / "base")
+    monkeypatch.setattr(machine, "free_bytes", lambda: 2**25)
+    monkeypatch.setattr(machine, "used_bytes", lambda: 0)
+    for context in ("full", "short"):
+        values = bases.Whisper(audio_context=context)
+        recognition.check(values, str(tmp_path / "base"), path, 16)
+    told = capsys.readouterr()
+    assert told.out.count("estimate: ") == 2
+    assert told.err.count("A short base or a smaller one") == 2
