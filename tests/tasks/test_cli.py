@@ -83,6 +83,24 @@ def test_interrupting_the_imports_of_a_binary_is_one_line_too():
     assert done.stderr == "stopped by Ctrl-C\n"
 
 
+def test_logs_and_warnings_are_plain_lines():
+    done = run(
+        "import warnings\n"
+        "from absl import logging\n"
+        "logging.info('as it was')\n"
+        "logging.warning('take care')\n"
+        "logging.error('it broke')\n"
+        "warnings.warn('soon gone')"
+    )
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "as it was",
+        "warning: take care",
+        "error: it broke",
+        "warning: soon gone",
+    ]
+
+
 def test_an_error_of_tensorflow_is_one_line_and_new_shapes_are_no_news():
     done = run(
         "import tensorflow as tf\n"
