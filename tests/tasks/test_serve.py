@@ -173,7 +173,8 @@ def _check_rest(bound):
         "grouped",
         "serving_default",
     }
-    body = {"instances": [{"audio": [0.1, -0.1] * 4000, "submodel_id": SPEAKER}]}
+    one = {"audio": [0.1, -0.1] * 4000, "submodel_id": SPEAKER}
+    body = {"instances": [one]}
     (answer,) = _get(f"{model}:predict", body)["predictions"]
     assert answer["status"] == "OK" and answer["served_by"] == "submodel"
     (loaded,) = _get(f"{admin}/v1/submodels")["submodels"]
