@@ -33,6 +33,7 @@ _COLUMNS = {
     "etiology": ("etiology",),
 }
 _NEEDED = ("file_name", "text")
+_TABLES = (".csv", ".tsv")
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
@@ -59,7 +60,7 @@ def read(
     if not found:
         raise ValueError(
             f"{root} holds no metadata.csv or metadata.jsonl, and no other CSV "
-            "with the columns file_name and text"
+            f"with the columns file_name and text{unfit(root)}"
         )
     used: set[str | None] = set()
     for table in found:
@@ -87,6 +88,25 @@ def recognises(root: str | os.PathLike) -> bool:
         return True
 
 
+def unfit(root: str | os.PathLike) -> str:
+    """What is wrong with the first file that may be meant as a table, or ""."""
+    for _, files in common.walk(root):
+        for path in files:
+            if path.suffix.lower() in _SPREADSHEETS:
+                return f": {path} is a spreadsheet; save it as CSV (UTF-8)"
+            if path.suffix.lower() not in _TABLES or _fits(path):
+                continue
+            try:
+                names = tables.columns(tables.read(path))
+            except (OSError, UnicodeDecodeError, csv.Error) as error:
+                return f": {path} cannot be read as CSV in UTF-8: {error}"
+            return (
+                f": the first line of {path} must name them, and is "
+                f"{', '.join(names)!r}"
+            )
+    return ""
+
+
 def _reject_unnamed(collector, path):
     if path.suffix.lower() in _SPREADSHEETS:
         collector.reject(path, "spreadsheet: save it as CSV (UTF-8)")
@@ -112,7 +132,7 @@ def _tables(root):
         found += metadata or [
             each
             for each in files
-            if each.suffix.lower() in (".csv", ".tsv") and _fits(each)
+            if each.suffix.lower() in _TABLES and _fits(each)
         ]
     return found
 
@@ -122,8 +142,7 @@ def _fits(path):
     try:
         names = tables.columns(tables.read(path))
     except (OSError, UnicodeDecodeError, csv.Error):
-        # Read again, it is left out by name.
-        return isinstance(path, pathlib.Path) and path.stem == "metadata"
+        return False
     return all(set(_COLUMNS[key]).intersection(names) for key in _NEEDED)
 
 

@@ -65,8 +65,10 @@ def guess(root: str | os.PathLike) -> str:
             "the folders of each: --root=A,B"
         )
     raise ValueError(
-        f"{root}: neither a table of recordings (CSV) nor text files beside "
-        "them were found; name the layout by --from. --list_corpora shows them"
+        f"{root}: neither a table of recordings (CSV with the columns "
+        "file_name and text) nor text files beside them were found"
+        f"{audiofolder.unfit(root)}. Layouts that --from names: "
+        "--list_corpora shows them"
     )
 
 

@@ -74,9 +74,11 @@ class Request:
                 f"voices go from 0 up to {num_voices}, first before last. "
                 f"Received: {self.first_voice}:{self.last_voice}."
             )
-        if not self.speaker_prefix.isalnum():
+        prefix = self.speaker_prefix
+        if not (prefix.isalnum() and prefix.isascii() and len(prefix) <= 100):
             raise ValueError(
-                "`speaker_prefix` must be letters and digits. "
+                "`speaker_prefix` must be up to 100 letters and digits of "
+                "ASCII. "
                 f"Received: {self.speaker_prefix!r}."
             )
         self.texts("")

@@ -74,6 +74,15 @@ def test_an_unmistakable_layout_is_recognised(tmp_path, make, name):
 def test_a_layout_that_may_be_mistaken_is_asked_for(tmp_path):
     with pytest.raises(ValueError, match="neither a table .* --list_corpora"):
         registry.guess(tmp_path)
+    (tmp_path / "x.xlsx").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="x.xlsx is a spreadsheet; save it"):
+        registry.guess(tmp_path)
+    (tmp_path / "a.csv").write_bytes("datei;größe\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="a.csv cannot be read as CSV in"):
+        registry.guess(tmp_path)
+    trees.text(tmp_path / "a.csv", "Datei;Text\n")
+    with pytest.raises(ValueError, match="a.csv must name .* 'datei, text'"):
+        registry.guess(tmp_path)
     with_table(tmp_path)
     with_texts(tmp_path)
     with pytest.raises(ValueError, match="--from=audiofolder or"):
