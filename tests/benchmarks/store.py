@@ -1,11 +1,11 @@
-"""Kills publishes, and times resolves among 100,000 Submodels.
+"""Kills writers, and times resolves among 100,000 Submodels.
 
     python -m tests.benchmarks.store
     python -m tests.benchmarks.store --parts=resolve --submodels=10000
 
-kills: a process publishes for a few speakers and is killed by SIGKILL at a
-random moment during a publish, again and again. After every kill each speaker
-must resolve to the previous version or to the one that was being published,
+kills: a process publishes for a few speakers, rolls back and erases, and is
+killed by SIGKILL at a random moment of it, again and again. After every kill
+each speaker must be served what was served before or what was being done,
 whole; nothing that was acknowledged may be lost; `verify` may find leftovers
 and nothing else.
 
@@ -77,92 +77,133 @@ def content(submodel_layout, value):
     )
 
 
-class Publisher:
-    """A forked process that publishes one version and says when.
+class Writer:
+    """A forked process that changes a store and says when.
 
     Args:
-        store: `SubmodelStore`.
-        speaker: str.
-        data: bytes.
+        act: callable without arguments.
     """
 
-    def __init__(self, store, speaker, data):
+    def __init__(self, act):
         self._read_end, write_end = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             try:
                 os.write(write_end, b"b")
-                store.publish(data, TENANT, speaker)
+                act()
                 os.write(write_end, b"d")
             finally:
                 os._exit(0)
         os.close(write_end)
         if os.read(self._read_end, 1) != b"b":
-            raise RuntimeError("the publishing process did not begin")
+            raise RuntimeError("the writing process did not begin")
 
     def end(self):
-        """Waits for the end; returns whether the publish was acknowledged."""
+        """Waits for the end; returns whether the change was acknowledged."""
         done = os.read(self._read_end, 1) == b"d"
         os.close(self._read_end)
         os.waitpid(self._pid, 0)
         return done
 
     def kill(self):
-        """Kills it; returns whether the publish was acknowledged before."""
+        """Kills it; returns whether the change was acknowledged before."""
         os.kill(self._pid, signal.SIGKILL)
         return self.end()
 
 
-def kill_publishes(store, kills, seed):
-    """Kills publishes, and checks the store after each kill.
+class Expected:
+    """What the speakers of a store were served, the last one now.
+
+    Args:
+        store: `SubmodelStore`.
+    """
+
+    def __init__(self, store):
+        self._store = store
+        self.served = {speaker: [] for speaker in SPEAKERS}
+
+    def now(self):
+        """The bytes that each speaker is served, or None."""
+        return {s: (each or [None])[-1] for s, each in self.served.items()}
+
+    def found(self):
+        """The bytes in the store that each speaker is served, or None."""
+        return {speaker: self._found(speaker) for speaker in SPEAKERS}
+
+    def _found(self, speaker):
+        try:
+            return self._store.read(self._store.resolve(TENANT, speaker))
+        except submodel_store.UnknownSubmodelError:
+            return None
+
+    def change(self, kind, speaker, data):
+        """The act of a change, and what the speaker is served after it."""
+        served = self.served[speaker]
+        if kind == "erase" and served:
+            return (
+                lambda: self._store.erase(TENANT, speaker, "benchmark"),
+                [],
+            )
+        if kind == "rollback" and len(served) > 1:
+            return lambda: self._store.rollback(TENANT, speaker), served[:-1]
+        return (
+            lambda: self._store.publish(data, TENANT, speaker, again=True),
+            [*served, data],
+        )
+
+
+def kill_writers(store, kills, seed):
+    """Kills writers, and checks the store after each kill.
 
     Returns:
         dict of the figures, and a `Counter` of outcomes.
     """
     draw = random.Random(seed)
-    expected, whole, tries = {}, 0, 0
+    expected, whole, tries = Expected(store), 0, 0
     outcomes = collections.Counter()
     times = []
     for index, speaker in enumerate(SPEAKERS):
         begun = time.perf_counter()
-        data = content(LARGE, index)
-        if not Publisher(store, speaker, data).end():
+        act, served = expected.change("publish", speaker, content(LARGE, index))
+        if not Writer(act).end():
             raise RuntimeError("a publish that nobody killed did not end")
         times.append(time.perf_counter() - begun)
-        expected[speaker] = data
+        expected.served[speaker] = served
     seconds = statistics.median(times)
     while sum(outcomes.values()) < kills:
         tries += 1
         speaker = draw.choice(SPEAKERS)
-        data = content(LARGE, 100 + tries)
-        publisher = Publisher(store, speaker, data)
+        kind = draw.choices(("publish", "rollback", "erase"), (3, 1, 1))[0]
+        act, served = expected.change(
+            kind, speaker, content(LARGE, 100 + tries)
+        )
+        writer = Writer(act)
         time.sleep(draw.uniform(0.0, seconds))
-        if publisher.kill():
-            expected[speaker] = data
+        if writer.kill():
+            expected.served[speaker] = served
             continue
-        problems = list(store.verify())
-        found = {
-            each: store.read(store.resolve(TENANT, each)) for each in SPEAKERS
-        }
-        is_new = found[speaker] == data
-        if is_new:
-            expected[speaker] = data
-        whole += found == expected and all(p.is_leftover for p in problems)
-        serves = "new" if is_new else "old"
+        problems, found = list(store.verify()), expected.found()
+        before = expected.now()
+        if found[speaker] != before[speaker]:
+            expected.served[speaker] = served
+        whole += found == expected.now() and all(
+            p.is_leftover for p in problems
+        )
+        serves = "old" if found == before else "new"
         outcomes[serves, describe(problems)] += 1
     left = list(store.verify(remove_leftovers=True))
     return {
         "kills": kills,
         "whole": whole,
-        "publishes_before_a_kill": tries - kills,
+        "changes_before_a_kill": tries - kills,
         "publish_ms": round(1e3 * seconds, 1),
         "leftovers_not_removed": sum(not p.is_removed for p in left),
-        "versions": sum(len(store.versions(TENANT, s)) for s in SPEAKERS),
+        "speakers": len(list(store.current())),
     }, outcomes
 
 
 def describe(problems):
-    """The kinds of files that a killed publish left, for the table."""
+    """The kinds of files that a killed writer left, for the table."""
     kinds = set()
     for problem in problems:
         name = problem.path.rpartition("/")[2]
@@ -172,6 +213,10 @@ def describe(problems):
             kinds.add("file")
         elif layout.parse_record(name):
             kinds.add("record")
+        elif name == layout.AUDIT:
+            kinds.add("half a line")
+        elif layout.is_digest(name):
+            kinds.add("empty folder")
         else:
             kinds.add("temporary file")
     return ", ".join(sorted(kinds)) or "nothing"
@@ -240,7 +285,7 @@ def time_resolves(folder, count, seed):
 
 def run_kills(folder):
     store = submodel_store.SubmodelStore(os.path.join(folder, "killed"))
-    figures, outcomes = kill_publishes(store, _KILLS.value, _SEED.value)
+    figures, outcomes = kill_writers(store, _KILLS.value, _SEED.value)
     print(f"{'serves':<8}{'left behind':<32}{'kills':>6}")
     for (serves, left), times in sorted(outcomes.items()):
         print(f"{serves:<8}{left:<32}{times:>6}")
