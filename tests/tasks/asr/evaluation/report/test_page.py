@@ -87,6 +87,12 @@ def usual_page():
     return render(records(), history())
 
 
+def test_texts_whose_end_is_missing_are_announced():
+    cut = records(base_status="CUT: at its limit")
+    assert "The end of a text is missing 16 times for the base" in render(cut)
+    assert "The end of a text is missing" not in usual_page()
+
+
 def test_hypotheses_and_names_are_escaped():
     attack = "<script>alert(1)</script>"
     page = render(
