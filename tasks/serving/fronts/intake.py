@@ -12,11 +12,6 @@ from tasks.serving.queueing import limits as limits_lib
 
 # Parsing less takes no longer than the way to another thread.
 MAX_INLINE_BYTES = 1 << 16
-THREADS = 2
-# How long a message may be on its way while others wait for its place, and
-# how many of a tenant may wait.
-CROWDED_SECONDS = 2.0
-MAX_WAITING = 1024
 _T = TypeVar("_T")
 
 
@@ -27,10 +22,6 @@ class Intake:
     only once it is here whole: `reading` bounds how many are on their way,
     each of them as long as one may be.
 
-    Args:
-        header_seconds: for a request's head, and for an idle connection.
-        body_seconds: for a request's body: slower senders are cut off.
-
     Attributes:
         num_bytes: reserved now.
         is_leaving: once set, the fronts report that they are not ready, and go
@@ -39,15 +30,8 @@ class Intake:
 
     is_leaving = False
 
-    def __init__(
-        self,
-        limits: limits_lib.Limits,
-        header_seconds: int = 60,
-        body_seconds: float = 30.0,
-    ) -> None:
+    def __init__(self, limits: limits_lib.Limits) -> None:
         self.limits = limits
-        self.header_seconds = header_seconds
-        self.body_seconds = body_seconds
         # JSON is several times as long as the audio in it.
         self._max_bytes = max(2 * limits.queue_bytes, limits.max_request_bytes)
         self.num_bytes = 0
@@ -55,13 +39,19 @@ class Intake:
         self._share = max(
             limits.tenant_share * self._max_bytes, limits.max_request_bytes
         )
-        self._places = _Places(self._max_bytes // limits.max_request_bytes)
+        self._places = _Places(
+            self._max_bytes // limits.max_request_bytes, limits
+        )
         self._tenant_places: collections.defaultdict[str, _Places] = (
             collections.defaultdict(
-                lambda: _Places(int(self._share // limits.max_request_bytes))
+                lambda: _Places(
+                    int(self._share // limits.max_request_bytes), limits
+                )
             )
         )
-        self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, "parse")
+        self._pool = concurrent.futures.ThreadPoolExecutor(
+            limits.parse_threads, "parse"
+        )
 
     @contextlib.contextmanager
     def reservation(
@@ -130,7 +120,8 @@ class Intake:
 class _Places:
     """A fixed number of places; holders must hurry once others wait."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, limits: limits_lib.Limits) -> None:
+        self._limits = limits
         self._free = asyncio.Semaphore(count)
         self._waiting = 0
         # When each holder came, by its timeout.
@@ -138,23 +129,24 @@ class _Places:
 
     @contextlib.asynccontextmanager
     async def hold(self) -> abc.AsyncIterator[None]:
-        if self._waiting >= MAX_WAITING:
+        if self._waiting >= self._limits.waiting_messages:
             raise errors.resource_exhausted(
                 "too many requests wait to be read; try again",
                 retry_after_seconds=1.0,
             )
         clock = asyncio.get_running_loop().time
+        crowded = self._limits.crowded_seconds
         if self._free.locked():
             for timeout, since in self._held.items():
                 if not timeout.expired():
-                    timeout.reschedule(max(clock(), since + CROWDED_SECONDS))
+                    timeout.reschedule(max(clock(), since + crowded))
         self._waiting += 1
         try:
             await self._free.acquire()
         finally:
             self._waiting -= 1
         try:
-            seconds = CROWDED_SECONDS if self._waiting else None
+            seconds = crowded if self._waiting else None
             async with asyncio.timeout(seconds) as timeout:
                 self._held[timeout] = clock()
                 try:

@@ -66,7 +66,7 @@ class Service:
         }
         apps = applications(server, access_control, intake, log)
         for front, app in apps.items():
-            self._fronts[front] = listener.Listener(app, intake.header_seconds)
+            self._fronts[front] = listener.Listener(app, limits.header_seconds)
 
     async def serve(
         self,

@@ -23,6 +23,28 @@ class Limits(settings.Section):
     max_request_utterances: int = settings.value(
         64, "Utterances in one request.", above=0
     )
+    header_seconds: int = settings.value(
+        60,
+        "Seconds for the head of an HTTP request; an idle connection is closed "
+        "after them.",
+        above=0,
+    )
+    body_seconds: float = settings.value(
+        30.0,
+        "Seconds for the body of a request; slower senders are cut off.",
+        above=0,
+    )
+    crowded_seconds: float = settings.value(
+        2.0,
+        "Seconds for a gRPC message to arrive while others wait for its place.",
+        above=0,
+    )
+    waiting_messages: int = settings.value(
+        1024, "gRPC messages of a tenant that may wait for a place.", above=0
+    )
+    parse_threads: int = settings.value(
+        2, "Long requests that are parsed at one time.", above=0
+    )
     queue_requests: int = settings.value(
         256, "Utterances in the server at one time.", above=0
     )
@@ -93,6 +115,31 @@ class Limits(settings.Section):
         "Seconds for which the store's last word on a user is taken without "
         "asking again, be it a version or a file that cannot be used.",
         at_least=0,
+    )
+    # With `resolve_seconds`, less than the second that is promised.
+    patience_seconds: float = settings.value(
+        0.25,
+        "Seconds that a request waits for a slow store if an older answer may "
+        "still serve.",
+        above=0,
+    )
+    remembered_users: int = settings.value(
+        100_000,
+        "Users whose current version is remembered, in some 30 MiB of memory.",
+        above=0,
+    )
+    watch_seconds: float = settings.value(
+        0.5,
+        "Seconds between looks for new versions of pinned Submodels, and for "
+        "erased ones.",
+        above=0,
+    )
+    pinned_share: float = settings.value(
+        0.5,
+        "Fraction of the ready Submodels that may be pinned; the rest is for "
+        "those who ask.",
+        above=0,
+        at_most=1,
     )
     stale_seconds: float = settings.value(
         30.0,

@@ -14,12 +14,8 @@ from tasks.serving.exports import description as export_description
 from tasks.serving.queueing import limits as serving_limits
 from tasks.serving.submodels import cache, reader, ready, resolver, source
 
-# Between looks for new versions of pinned Submodels, and for erased ones.
-TICK_SECONDS = 0.5
 # Reads of a version whose file is gone, before it counts as lost.
 _MAX_TRIES = 3
-# The part of the ready rows that may be pinned: the rest is for those who ask.
-_PINNED_SHARE = 0.5
 
 
 class SubmodelProvider:
@@ -201,12 +197,12 @@ class SubmodelProvider:
     async def run(self) -> None:
         """Looks for new and erased versions of what nobody asks for."""
         left: list[cache.Owner] = []
-        per_tick = 0
+        per_tick, limits = 0, self._limits
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(limits.watch_seconds)
             if not left:
                 left = list(self._owners())
-                ticks = max(1.0, self._limits.stale_seconds / TICK_SECONDS)
+                ticks = max(1.0, limits.stale_seconds / limits.watch_seconds)
                 per_tick = math.ceil(len(left) / ticks)
             for _ in range(min(per_tick, len(left))):
                 await self._resolver.refresh(left.pop())
@@ -230,7 +226,7 @@ class SubmodelProvider:
         num_rows = min(
             (each.rows.num_rows for each in self._ready.values()), default=0
         )
-        room = int(_PINNED_SHARE * num_rows)
+        room = int(self._limits.pinned_share * num_rows)
         # At least one: a share of few rows is not nothing.
         share = min(room, max(1, int(self._limits.tenant_share * room)))
         of_tenant = sum(owner == tenant for owner, _ in self._pinned)

@@ -14,10 +14,6 @@ from tasks.serving import errors, threads
 from tasks.serving.queueing import limits as serving_limits
 from tasks.serving.submodels import cache, source
 
-# How long a request waits for a slow store if it could take an old answer.
-PATIENCE_SECONDS = 0.25
-# Owners whose current version is remembered: some 30 MiB of memory.
-MAX_ENTRIES = 100_000
 _SILENT = "the store does not answer"
 
 
@@ -41,7 +37,6 @@ class VersionResolver:
         limits: serving_limits.Limits,
         on_answer: abc.Callable[[cache.Owner, records.Version | None], None],
         clock: abc.Callable[[], float] = time.monotonic,
-        max_entries: int = MAX_ENTRIES,
     ) -> None:
         self._source = submodel_source
         self._store = store
@@ -49,7 +44,7 @@ class VersionResolver:
         self._on_answer = on_answer
         self._clock = clock
         self._entries: cachetools.LRUCache[cache.Owner, _Entry] = (
-            cachetools.LRUCache(max_entries)
+            cachetools.LRUCache(limits.remembered_users)
         )
         # The last answer took too long: an old one is then taken at once.
         self._is_hanging = False
@@ -69,7 +64,8 @@ class VersionResolver:
         if not self._may_serve(entry):
             await asyncio.wait({flight})
         elif not self._is_hanging:
-            await asyncio.wait({flight}, timeout=PATIENCE_SECONDS)
+            patience = self._limits.patience_seconds
+            await asyncio.wait({flight}, timeout=patience)
             self._is_hanging |= not flight.done()
         has_answer = flight.done() and entry.failure is None
         if has_answer or self._may_serve(entry):

@@ -1,6 +1,7 @@
 """The fronts on free ports of loopback, in a thread with a loop of its own."""
 
 import asyncio
+import dataclasses
 import hashlib
 import http.client
 import json
@@ -82,7 +83,7 @@ class Fronts:
         control: of `access`; open to everyone if None.
         tls: `listening.Tls`, or None.
         log_path: string, of the access log.
-        arguments: of `intake.Intake`.
+        arguments: limits, beside those of `limits`.
 
     Attributes:
         ports: dict of "grpc", "rest", "admin" to int.
@@ -93,9 +94,8 @@ class Fronts:
     ):
         self.server = server
         control = control or access.NoAccessControl("house")
-        self.intake = intake.Intake(
-            arguments.pop("limits", LIMITS), **arguments
-        )
+        bounds = arguments.pop("limits", LIMITS)
+        self.intake = intake.Intake(dataclasses.replace(bounds, **arguments))
         self.log = access_log.AccessLog(log_path, b"k" * 16)
         self.tls = tls or listening.Tls()
         self.grpc = grpc_servicers.GrpcFront(
@@ -124,7 +124,7 @@ class Fronts:
         address = listening.Address("127.0.0.1", 0)
         self.ports["grpc"] = await self.grpc.start(address, tls)
         for name, app in self.apps.items():
-            running = listener.Listener(app, self.intake.header_seconds)
+            running = listener.Listener(app, self.intake.limits.header_seconds)
             self.ports[name] = await running.start(address, tls)
             self._listeners.append(running)
 

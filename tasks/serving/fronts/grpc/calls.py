@@ -205,7 +205,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         reserve: abc.Callable[[int], None],
     ) -> Any:
         """The request's message, once its sender may send one."""
-        seconds = self._intake.body_seconds
+        seconds = self._intake.limits.body_seconds
         if call.caller is None:
             seconds = min(seconds, OPEN_SECONDS)
         try:

@@ -35,7 +35,7 @@ async def read(
         raise too_large
     chunks = []
     try:
-        async with asyncio.timeout(intake.body_seconds):
+        async with asyncio.timeout(intake.limits.body_seconds):
             async for chunk in request.stream():
                 entry.request_bytes += len(chunk)
                 if entry.request_bytes > max_bytes:
@@ -46,7 +46,7 @@ async def read(
         raise responses.HttpError(
             408,
             errors.Code.DEADLINE_EXCEEDED,
-            f"the body did not arrive within {intake.body_seconds:g} s",
+            f"the body did not arrive within {intake.limits.body_seconds:g} s",
         ) from None
     except requests.ClientDisconnect:
         raise errors.ServingError(

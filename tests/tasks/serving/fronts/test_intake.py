@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import dataclasses
 import threading
 
 import pytest
@@ -70,11 +71,10 @@ def test_no_more_messages_are_on_their_way_than_have_room():
     asyncio.run(run())
 
 
-def test_a_stalled_sender_is_cut_off_once_others_wait(monkeypatch):
-    monkeypatch.setattr(intake, "CROWDED_SECONDS", 0.05)
-
+def test_a_stalled_sender_is_cut_off_once_others_wait():
     async def run():
-        running = intake.Intake(LIMITS)
+        limits = dataclasses.replace(LIMITS, crowded_seconds=0.05)
+        running = intake.Intake(limits)
         never = asyncio.Event()
 
         async def stall(tenant):
@@ -109,11 +109,10 @@ def test_a_stalled_sender_is_cut_off_once_others_wait(monkeypatch):
     asyncio.run(run())
 
 
-def test_waiting_senders_are_bounded(monkeypatch):
-    monkeypatch.setattr(intake, "MAX_WAITING", 3)
-
+def test_waiting_senders_are_bounded():
     async def run():
-        running = intake.Intake(LIMITS)
+        limits = dataclasses.replace(LIMITS, waiting_messages=3)
+        running = intake.Intake(limits)
 
         async def hold():
             async with running.reading("a"):

@@ -3,12 +3,12 @@
 import pytest
 
 from tasks.serving.queueing import limits
-from tasks.serving.submodels import resolver
 
 
 def test_by_default_a_new_version_is_noticed_within_a_second():
-    noticed = limits.Limits().resolve_seconds + resolver.PATIENCE_SECONDS
-    assert noticed < 1.0
+    made = limits.Limits()
+    assert made.resolve_seconds + made.patience_seconds < 1.0
+    assert made.watch_seconds + made.patience_seconds < 1.0
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from tasks.serving import errors, messages
 from tests import waiting
 from tests.tasks.serving import fake_source
@@ -13,6 +11,8 @@ ask = fake_source.ask
 refusal = fake_source.refusal
 sizes = fake_source.sizes
 utterance = fake_source.utterance
+# New versions of pinned Submodels are looked for all the time.
+WATCHING = fake_source.changed(watch_seconds=0.01)
 
 
 def test_submodels_are_loaded_ahead_pinned_listed_and_unloaded(source):
@@ -158,10 +158,9 @@ def test_a_pin_that_all_have_given_up_is_gone(source):
     asyncio.run(main())
 
 
-@pytest.mark.usefixtures("quick")
 def test_what_is_unloaded_as_its_new_version_loads_stays_unloaded(source):
     async def main():
-        async with fake_source.serving(source) as running:
+        async with fake_source.serving(source, limits=WATCHING) as running:
             await running.pin(CALLER, "ann")
             source.holds_reads = True
             source.publish("ann", 5)
@@ -177,10 +176,9 @@ def test_what_is_unloaded_as_its_new_version_loads_stays_unloaded(source):
     asyncio.run(main())
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_pinned_submodel_is_ready_in_its_new_version_unasked(source):
     async def main():
-        async with fake_source.serving(source) as running:
+        async with fake_source.serving(source, limits=WATCHING) as running:
             await running.pin(CALLER, "ann")
             version = source.publish("ann", 11)
             await waiting.until(

@@ -13,7 +13,7 @@ from tests.tasks.serving import fake_source
 class Setting:
     """A resolver with a clock of its own."""
 
-    def __init__(self, max_entries=100, **changes):
+    def __init__(self, **changes):
         self.now = 1000.0
         self.source = fake_source.FakeSource()
         self.version = self.source.publish("ann", 1)
@@ -25,7 +25,6 @@ class Setting:
             fake_source.changed(**changes),
             lambda *answer: self.answers.append(answer),
             lambda: self.now,
-            max_entries,
         )
 
     async def resolve(self, speaker="ann"):
@@ -47,10 +46,9 @@ def run(main):
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-@pytest.mark.usefixtures("patient")
 def test_an_answer_is_used_for_half_a_second_and_then_asked_for_again():
     async def main():
-        setting = Setting()
+        setting = Setting(patience_seconds=60.0)
         assert await setting.resolve() == setting.version
         new = setting.source.publish("ann", 2)
         setting.now += 0.5
@@ -88,10 +86,9 @@ def test_that_there_is_none_is_remembered_as_long():
     run(main)
 
 
-@pytest.mark.usefixtures("patient")
 def test_what_was_erased_is_gone_and_told():
     async def main():
-        setting = Setting()
+        setting = Setting(patience_seconds=60.0)
         await setting.resolve()
         setting.source.erase("ann")
         setting.now += 0.51
@@ -128,7 +125,7 @@ def test_an_old_answer_serves_while_the_store_does_not_up_to_a_limit(hangs):
     run(main)
 
 
-def test_only_the_first_request_waits_for_a_store_that_hangs(monkeypatch):
+def test_only_the_first_request_waits_for_a_store_that_hangs():
     async def main():
         setting = Setting(store_seconds=60.0)
         setting.source.publish("bob", 2)
@@ -140,7 +137,9 @@ def test_only_the_first_request_waits_for_a_store_that_hangs(monkeypatch):
         await setting.resolve()
         assert 0.2 < loop.time() - started < 10
         # Which the others are seen not to do.
-        monkeypatch.setattr(resolver, "PATIENCE_SECONDS", 60.0)
+        setting.resolver._limits = fake_source.changed(
+            store_seconds=60.0, patience_seconds=60.0
+        )
         started = loop.time()
         await setting.resolve()
         await setting.resolve("bob")
@@ -162,7 +161,7 @@ def test_a_damaged_entry_is_told_as_such():
 
 def test_no_more_users_are_remembered_than_may_be():
     async def main():
-        setting = Setting(max_entries=2)
+        setting = Setting(remembered_users=2)
         for speaker in ("ann", "u1", "u2", "u3"):
             if speaker != "ann":
                 await setting.code(speaker)
