@@ -20,8 +20,12 @@ class Pace:
     def __init__(self) -> None:
         self._compiled: set[int] = set()
         self._updates = 0
-        self._at = time.monotonic()
+        self._at = 0.0
         self._seconds_per_sample: float | None = None
+
+    def begin(self) -> None:
+        """Notes that updates begin, after an evaluation for example."""
+        self._at = time.monotonic()
 
     def passed(self, groups: abc.Sequence[minibatch_schedule.Group]) -> bool:
         """Notes a call of the accelerator; True once, when it was measured."""

@@ -206,6 +206,7 @@ class Trainer:
                 self._steps_per_call,
             )
         )
+        self._pace.begin()
         for groups, losses, norms in self._updates(calls):
             for group, of_step, norms_of_step in zip(
                 groups, losses, norms, strict=True

@@ -122,6 +122,7 @@ def test_the_pace_is_told_at_the_first_update_that_compiles_nothing():
         return [minibatch_schedule.Group(bucket, ((0, minibatch),))]
 
     measured = pace.Pace()
+    measured.begin()
     told = [measured.passed(call(b)) for b in (32000, 48000, 32000, 32000)]
     assert told == [False, False, True, False]
     text = measured.describe([(schedule, 100)])
