@@ -53,6 +53,18 @@ def seconds(path: str) -> float:
         return end / recording.sample_rate
 
 
+def header_seconds(path: str) -> float:
+    """A recording's length by its header, or 0; nothing is decoded.
+
+    Raises:
+        UnusableError: as `seconds`.
+    """
+    if tfrecord.parse(path):
+        return 0.0
+    with decoder.opened(path) as recording:
+        return recording.header_seconds
+
+
 def load(
     source: str | bytes,
     offset: float = 0.0,

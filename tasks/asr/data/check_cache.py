@@ -41,10 +41,15 @@ class KeptChecks:
         file, found = self._kept.get(self._key(utterance), (None, None))
         if found is None or file != self._file(utterance):
             return None
-        offset, duration, reason, detail = found
+        offset, duration, reason, detail, whole = found
         if reason:
             return rejections.UnusableError(reason, detail)
-        return dataclasses.replace(utterance, offset=offset, duration=duration)
+        return dataclasses.replace(
+            utterance,
+            offset=offset,
+            duration=duration,
+            recording_seconds=whole,
+        )
 
     def add(self, utterance: manifest.Utterance, result: Result) -> None:
         file = self._file(utterance)
@@ -52,9 +57,10 @@ class KeptChecks:
         if not self._path or file is None:
             return
         if isinstance(result, rejections.UnusableError):
-            found = [0.0, 0.0, result.reason, result.described]
+            found = [0.0, 0.0, result.reason, result.described, 0.0]
         else:
-            found = [result.offset, result.duration, "", ""]
+            whole = result.recording_seconds
+            found = [result.offset, result.duration, "", "", whole]
         self._kept[self._key(utterance)] = (file, found)
         self._is_new = True
 
@@ -88,7 +94,7 @@ def _read(path: str) -> dict[tuple, tuple[list, list]]:
     try:
         for line in files.read(path).splitlines():
             key, file, found = json.loads(line)
-            _, _, _, _ = found
+            _, _, _, _, _ = found
             kept[tuple(key)] = (file, found)
     except (OSError, ValueError, TypeError):
         return {}

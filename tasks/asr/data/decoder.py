@@ -93,6 +93,13 @@ class Recording:
             return False
         return self.is_flac or self._promised_bytes <= self._container.size
 
+    @property
+    def header_seconds(self) -> float:
+        """The length that the header gives; 0 if none or none to believe."""
+        if self._counts_samples and not self.header_is_plausible:
+            return 0.0
+        return self.promised / self.sample_rate
+
     def frames(self, start: int = 0) -> abc.Iterator[tuple[int, av.AudioFrame]]:
         """The frames from sample `start` on, or from an earlier one.
 

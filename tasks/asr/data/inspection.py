@@ -113,14 +113,11 @@ def measure(lines: manifest.Lines) -> list[manifest.Utterance]:
     measured = _in_parallel(_seconds, paths, "Measuring")
     found = dict(zip(paths, measured, strict=True))
     results = [_measured(u, found[u.audio_filepath]) for u in lines.utterances]
-    usable = _usable(lines, results)
-    _remark_on_rests(usable, found, lines.left_out)
-    return usable
+    return _usable(lines, results)
 
 
 def _remark_on_rests(
     usable: abc.Iterable[manifest.Utterance],
-    seconds: abc.Mapping[str, typing.Any],
     left_out: rejections.Rejections,
 ) -> None:
     """Remarks on recordings of which only a small first part is used."""
@@ -129,14 +126,15 @@ def _remark_on_rests(
         by_path[each.audio_filepath].append(each)
     for path, (first, *others) in by_path.items():
         # Several utterances of one recording are cuts that somebody made.
-        rest = seconds[path] - first.duration
+        whole = first.recording_seconds
+        rest = whole - first.duration
         if others or first.offset or rest < max(1.0, first.duration):
             continue
         left_out.remark(
             path,
             first.utt_id,
             "its `duration` is much shorter than the recording",
-            f"{first.duration:.2f} s of {seconds[path]:.2f} s are used",
+            f"{first.duration:.2f} s of {whole:.2f} s are used",
         )
 
 
@@ -160,6 +158,7 @@ def _usable(
         else:
             first_places[key] = place
             usable.append(result)
+    _remark_on_rests(usable, lines.left_out)
     return usable
 
 
@@ -205,7 +204,9 @@ def _measured(
             f"{utterance.offset + utterance.duration:.2f} s {length}",
         )
     duration = min(utterance.duration or left, left)
-    return dataclasses.replace(utterance, duration=duration)
+    return dataclasses.replace(
+        utterance, duration=duration, recording_seconds=found
+    )
 
 
 def _decode_all(
@@ -246,6 +247,9 @@ def _decoded(
         samples, rate = audio.load(
             path, offset, utterance.duration or None, max_seconds
         )
+        whole = 0.0
+        if utterance.duration and not offset:
+            whole = audio.header_seconds(path)
     except rejections.UnusableError as error:
         if error.reason == audio.TOO_LONG:
             error.reason = too_long
@@ -259,4 +263,8 @@ def _decoded(
         if stop - start < len(samples):
             offset = (round(offset * rate) + start) / rate
             duration = (stop - start) / rate
-    return dataclasses.replace(utterance, offset=offset, duration=duration)
+            # What was trimmed is known.
+            whole = 0.0
+    return dataclasses.replace(
+        utterance, offset=offset, duration=duration, recording_seconds=whole
+    )

@@ -45,6 +45,8 @@ class Utterance:
         simulated: True for speech that no person spoke.
         tokens: what the base model is to write; () until `preparation` has
             tokenized the text. Not part of the line.
+        recording_seconds: of the whole file, where `inspection` has seen it;
+            else 0. Not part of the line.
     """
 
     audio_filepath: str
@@ -60,6 +62,7 @@ class Utterance:
     etiology: str = ""
     simulated: bool = False
     tokens: tuple[int, ...] = ()
+    recording_seconds: float = dataclasses.field(default=0.0, compare=False)
 
     @property
     def labelled_severity(self) -> str | None:
@@ -248,7 +251,7 @@ def _located(folder: str, filename: str) -> str:
 def _fields(utterance: Utterance, folder: str) -> dict[str, object]:
     """The values of a line, without those that say nothing."""
     values = dataclasses.asdict(utterance)
-    del values["tokens"]
+    del values["tokens"], values["recording_seconds"]
     path = utterance.audio_filepath
     if "://" not in path:
         path = os.path.abspath(path)

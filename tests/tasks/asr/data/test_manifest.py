@@ -308,15 +308,16 @@ def test_what_tables_make_of_numbers_is_understood(folder):
     assert len(left_out) == 4
 
 
-def test_a_duration_much_shorter_than_the_recording_is_remarked_on(folder):
+@pytest.mark.parametrize("decoding", [None, inspection.Decoding(30.0)])
+def test_a_duration_much_shorter_than_the_recording_is_remarked_on(
+    folder, decoding
+):
     path = folder / "audio" / "long.wav"
     tone = np.sin(np.arange(160000) / 5)
     soundfile.write(path, tone, 16000)
-    _, left_out = read(
-        folder,
-        line(audio_filepath="audio/long.wav", duration=2.0, utt_id="cut"),
-        line(),
-    )
+    text = line(audio_filepath="audio/long.wav", duration=2.0, utt_id="cut")
+    (folder / "all.jsonl").write_text(f"{text}\n{line()}\n")
+    _, left_out = inspection.read(folder / "all.jsonl", decoding=decoding)
     assert not left_out
     (remark,) = left_out.remarks
     assert remark.utt_id == "cut"
