@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from tasks.asr.data import text
 from tasks.asr.evaluation import bootstrap, metrics, scoring, table
 
 
@@ -116,6 +117,19 @@ def test_text_is_compared_normalised():
         summary = summarize([record], normalizer)
         assert summary["speakers"][0]["base_word_error_rate"] == 0
         assert summary["normalizer"] == normalizer
+
+
+@pytest.mark.parametrize("normalizer", text.NORMALIZERS)
+def test_typography_alone_is_no_error_and_no_word(normalizer):
+    record = transcribed(
+        reference="Hello … don’t turn\u00a0on the hos\u00adpital light",
+        base="\ufeffHello... don't turn on the hospital\u200b light",
+        submodel="Hello — don‘t turn on — the hospital light …",
+    )
+    scored, _ = scoring.score([record], normalizer)
+    assert (scored[0].base_errors, scored[0].submodel_errors) == (0, 0)
+    # One more where "don't" is two words.
+    assert scored[0].words in (7, 8)
 
 
 def test_empty_references_are_left_out_and_counted():
