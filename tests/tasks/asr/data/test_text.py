@@ -44,6 +44,8 @@ def test_fillers_alone_leave_nothing_under_english():
         ("hello….", "hello"),
         ("on . . . off", "on off"),
         ("on .. off....", "on off"),
+        ("on...off", "on off"),
+        ("on...5 off", "on 5 off"),
         ("on – off — up -- down", "on off up down"),
         ("on—off", "on off"),
         ("“ on ” ' off '", "on off"),
