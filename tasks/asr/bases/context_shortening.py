@@ -173,8 +173,9 @@ def shorten(
     Raises:
         preemption.Stopped: a signal came; the checkpoint holds everything.
     """
+    teach = _make_teach(teacher)
     targets = [
-        _target(teacher, utterance)
+        _target(teacher, teach, utterance)
         for utterance in tqdm.tqdm(utterances, desc="30 s encoder", unit="utt")
     ]
     planned = minibatch_schedule.MinibatchSchedule(
@@ -217,19 +218,25 @@ def shorten(
     return losses
 
 
-@tf.function(autograph=False)
-def _teach(teacher, audio, length):
-    encoded, paddings = teacher.encode(*teacher.features(audio, length))
-    tokens, lengths, *_ = teacher.decode(encoded, paddings)
-    return tokens, lengths, encoded
+def _make_teach(teacher):
+    """The 30 s model's tokens, their lengths, and its encoder's output."""
+
+    # Not a function of the module, which would keep the teacher in memory.
+    @tf.function(autograph=False)
+    def teach(audio, length):
+        encoded, paddings = teacher.encode(*teacher.features(audio, length))
+        tokens, lengths, *_ = teacher.decode(encoded, paddings)
+        return tokens, lengths, encoded
+
+    return teach
 
 
-def _target(teacher, utterance):
+def _target(teacher, teach, utterance):
     """The 30 s model's tokens and hidden states, without the padding."""
     padded = padded_audio.read(
         [utterance], teacher.sample_rate, 1, teacher.max_samples
     )
-    tokens, lengths, encoded = _teach(teacher, *padded)
+    tokens, lengths, encoded = teach(*padded)
     # Of the text alone: a text may be long, and few are.
     tokens = tokens[:, : int(lengths[0])]
     states = _hidden_states(teacher, tokens, encoded)

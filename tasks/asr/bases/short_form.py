@@ -6,6 +6,7 @@ there. Speech of a dev or test manifest is never used.
 
 import contextlib
 import fcntl
+import gc
 import os
 import time
 from collections import abc
@@ -72,6 +73,9 @@ def _make(values, base_path, manifest, path, check_memory):
         kept_bases.RECIPE,
         language=values.language,
     )
+    # The job that follows needs the memory of both models, which are part of
+    # cycles with their compiled functions.
+    gc.collect()
     print(f"made in {words.duration(time.monotonic() - start)}", flush=True)
 
 
