@@ -7,6 +7,7 @@
     python -m tasks.store rollback --store=STORE --tenant=T F01
     python -m tasks.store erase --store=STORE --tenant=T F01 --reason=asked
     python -m tasks.store erase ... F01 --reason=withdrew --run=RUN,SPACE
+    python -m tasks.store erase F01 --run=RUN
     python -m tasks.store verify --store=STORE
 
 STORE is a folder or a bucket. A Submodel is published for the speaker whom its
@@ -99,8 +100,11 @@ def main(argv: list[str]) -> None:
     if name not in COMMANDS:
         cli.fail(f"name one of {', '.join(COMMANDS)} first; see --help")
     takes_arguments, command = COMMANDS[name]
-    cli.require(_STORE)
-    if takes_arguments:
+    # A person may be in runs alone.
+    has_store = bool(_STORE.value) or name != "erase" or not _RUN.value
+    if has_store:
+        cli.require(_STORE)
+    if has_store and takes_arguments:
         cli.require(_TENANT)
     if arguments and not takes_arguments:
         cli.fail(f"unexpected argument {arguments[0]!r}; flags start with --")
@@ -108,7 +112,9 @@ def main(argv: list[str]) -> None:
     from lingvo_like.store import store as submodel_store
     from tasks.serving import store_commands
 
-    store = submodel_store.SubmodelStore(_STORE.value)
+    store = None
+    if has_store:
+        store = submodel_store.SubmodelStore(_STORE.value)
     act = store_commands.StoreCommands(store, _TENANT.value, _JSON.value)
     problem = command(act, arguments)
     if problem:

@@ -29,18 +29,28 @@ class StoreCommands:
     others go on. An OSError of the store stops all.
 
     Args:
+        store: None for an `erase` from folders alone.
         tenant: id; `list` takes all tenants if it is empty.
         as_json: whether to print lines of JSON.
     """
 
     def __init__(
-        self, store: submodel_store.SubmodelStore, tenant: str, as_json: bool
+        self,
+        store: submodel_store.SubmodelStore | None,
+        tenant: str,
+        as_json: bool,
     ):
         if tenant:
             submodel_store.check_id("tenant", tenant)
-        self._store = store
+        self._store_or_none = store
         self._tenant = tenant
         self._as_json = as_json
+
+    @property
+    def _store(self) -> submodel_store.SubmodelStore:
+        if self._store_or_none is None:
+            raise ValueError("--store is missing; see --help")
+        return self._store_or_none
 
     def publish(
         self,
@@ -168,22 +178,24 @@ class StoreCommands:
         Args:
             folders: of runs, enrolments and evaluations, to take them out of.
         """
-        if not reason:
+        is_stored = self._store_or_none is not None
+        if is_stored and not reason:
             raise ValueError("--reason is missing; the audit log keeps it")
         for folder in folders:
             withdrawal.check(folder)
 
         def one(speaker):
-            sources = self._sources(speaker)
-            count = self._store.erase(
-                self._tenant, speaker, reason, _user(), bool(folders)
-            )
+            sources, count = [], 0
+            if is_stored:
+                sources = self._sources(speaker)
+                count = self._store.erase(
+                    self._tenant, speaker, reason, _user(), bool(folders)
+                )
             done = [self._withdraw(folder, speaker) for folder in folders]
             removed = {each.folder: each.removed for each in done}
             if not count and not any(removed.values()):
-                raise ValueError(
-                    f"neither in the store nor in {', '.join(folders)}"
-                )
+                where = "neither in the store nor" if is_stored else "not"
+                raise ValueError(f"{where} in {', '.join(folders)}")
             left = [path for path in sources if files.exists(path)]
             remains = [
                 f"{w.folder}: {text}" for w in done for text in w.remains
@@ -192,7 +204,8 @@ class StoreCommands:
             row |= {"removed": removed, "remains": remains, "files": left}
             lines = [f"erased {speaker}: {count} versions"]
             if not count:
-                lines = [f"erased {speaker}: not in the store"]
+                state = "not in the store" if is_stored else "from folders only"
+                lines = [f"erased {speaker}: {state}"]
             for folder, parts in removed.items():
                 lines.append(f"  {folder}: {', '.join(parts) or 'not in it'}")
             lines += [f"  remains: {text}" for text in remains]
@@ -222,8 +235,8 @@ class StoreCommands:
             return withdrawal.withdraw(folder, speaker)
         except (OSError, ValueError) as error:
             raise OSError(
-                f"erased from the store, and not yet from {folder}: {error}. "
-                "Then give the same command again"
+                f"not yet erased from {folder}: {error}. Then give the same "
+                "command again"
             ) from None
 
     def verify(self, remove_leftovers: bool) -> str | None:

@@ -297,6 +297,14 @@ def test_erase_names_what_is_left_and_takes_a_person_out_of_a_run(
         "remains": [],
         "files": [],
     }
+    write(folder / "submodels", "F02")
+    done = run("erase", "F02", f"--run={folder}", "--store=", tenant="")
+    assert done.out.splitlines()[:2] == [
+        "erased F02: from folders only",
+        f"  {folder}: submodels/F02.safetensors",
+    ]
+    done = run("erase", "F02", "--store=", tenant="")
+    assert done.errors == ["--store is missing; see --help"]
     done = run("erase", "F03", *arguments)
     assert (done.code, done.errors[0]) == (
         1,
