@@ -3,7 +3,8 @@
 import collections
 from collections import abc
 
-from lingvo_like.base_models import base_model
+from lingvo_like import text_folding
+from lingvo_like.base_models import base_model, labels
 from tasks.asr.data import preparation, rejections, text
 from tasks.asr.evaluation import severity as severity_lib
 
@@ -18,8 +19,10 @@ def read(
 ) -> tuple[dict[int, preparation.SpeakerUtterances], rejections.Rejections]:
     """The test manifest's speakers, by slot, and what was left out.
 
-    No utterance is left out for the length of its transcript: what training
-    does not take is recognised and scored.
+    No utterance is left out for the length of its transcript, or for marks
+    that the base model never writes: what training does not take is recognised
+    and scored. Only where nobody can tell what was said, as in `[noise]`, is
+    it left out.
 
     Args:
         selected: speaker ids; all of the manifest if empty.
@@ -38,15 +41,17 @@ def read(
     )
     for speaker, utterances in read_speakers.items():
         for utterance in utterances:
-            if text.normalize(utterance.text, normalizer):
-                by_speaker[speaker].append(utterance)
-            else:
+            try:
+                _check_reference(utterance.text, normalizer)
+            except labels.UnwritableError as error:
                 left_out.add(
                     path,
                     utterance.utt_id,
-                    "no word in its transcript, as normalised for scoring",
-                    f"{speaker}: {utterance.text!r}",
+                    error.reason,
+                    f"{speaker}: {error.detail}",
                 )
+            else:
+                by_speaker[speaker].append(utterance)
     if strict:
         left_out.raise_if_any(f"manifest {path}")
     unknown = sorted(set(selected) - set(by_speaker))
@@ -61,6 +66,16 @@ def read(
     for speaker in speakers:
         _check_one_severity(path, speaker, by_speaker[speaker])
     return preparation.by_slot(speakers, by_speaker), left_out
+
+
+def _check_reference(transcript, normalizer):
+    """Refuses a transcript that does not tell which words were said."""
+    labels.check_speech(text_folding.fold(transcript))
+    if not text.normalize(transcript, normalizer):
+        raise labels.UnwritableError(
+            "no word in its transcript, as normalised for scoring",
+            repr(transcript),
+        )
 
 
 def _check_one_severity(path, speaker, utterances):

@@ -27,3 +27,19 @@ def test_what_has_no_word_to_score_is_listed_before_recognition(tmp_path):
         recordings.read(base, manifest, (), strict=True, normalizer="english")
     # As they are, they are words.
     assert len(recordings.read(base, manifest, ())[0]) == 2
+
+
+def test_what_may_or_may_not_be_said_is_listed_and_the_rest_scored(tmp_path):
+    manifest = tiny.recordings(tmp_path, ("ann",), 5)
+    lines = pathlib.Path(manifest).read_text().splitlines()
+    said = [json.loads(line) for line in lines]
+    texts = ("<|0.00|> on", "[noise] on", "on (off)", "on/off", "on 5:30")
+    for line, text in zip(said, texts, strict=True):
+        line["text"] = text
+    pathlib.Path(manifest).write_text("\n".join(map(json.dumps, said)))
+    data, left_out = recordings.read(tiny.base(), manifest)
+    kept = [each.text for each in data[0].utterances]
+    assert kept == ["on/off", "on 5:30"]
+    assert [each.utt_id for each in left_out] == ["train0", "train1", "train2"]
+    for part in ("special token", "mark in brackets", "'(off)': take it out"):
+        assert part in left_out.describe()
