@@ -24,7 +24,7 @@ AUDIO_EXTENSIONS = (
 # Speakers in a summary.
 _MAX_SHOWN = 20
 # Files that this project writes beside recordings.
-_OWN = re.compile(r"\.jsonl(\.left_out\.txt|\.ids\.csv)?$")
+_OWN = re.compile(r"\.jsonl$|(^|\.jsonl\.)(left_out\.txt|ids\.csv)$")
 
 
 # What an importer returns: the usable utterances, and what is left out.

@@ -35,7 +35,10 @@ _EXACT = ("wav", "w64", "aiff", "caf", "au", "flac")
 _COUNTING = ("ogg", "mov,mp4,m4a,3gp,3g2,mj2")
 # A length of the whole file in milliseconds, unless it was written to a pipe.
 _MATROSKA = "matroska,webm"
-_MATROSKA_SLACK_SECONDS = 0.25
+# Browsers' recordings get it from a clock, which starts before the sound.
+_MATROSKA_SLACK_SECONDS = 1.0
+# Encoders count their own delay, of some frames, in different ways.
+_CODEC_SLACK_SECONDS = 0.25
 
 
 class Recording:
@@ -81,6 +84,8 @@ class Recording:
         if self._counts_samples or container.format.name in _COUNTING:
             length = self._stream.duration or 0
             length *= self._stream.time_base or 0
+            if not self._counts_samples:
+                self._slack_seconds = _CODEC_SLACK_SECONDS
         elif container.format.name == _MATROSKA and len(container.streams) == 1:
             self._slack_seconds = _MATROSKA_SLACK_SECONDS
             length = (container.duration or 0) / av.time_base

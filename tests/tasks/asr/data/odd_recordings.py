@@ -148,7 +148,7 @@ GOOD = {
 BAD = {
     "cut.opus": (_cut("a.opus", _OPUS), "truncated: its last page"),
     "cut.webm": (
-        _cut("a.webm", _av("libopus", 48000)),
+        _cut("a.webm", _av("libopus", 48000), 0.3),
         "truncated: .* promised",
     ),
     "cut.mp3": (_cut("a.mp3", _XING), "truncated: .* bytes promised"),

@@ -3,13 +3,14 @@
 import concurrent.futures
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tasks.asr.data import audio, inspection, rejections
-from tasks.serving import client, transcribing
+from tasks.serving import client, errors, recordings, transcribing
 from tasks.serving.exports import statuses
 from tests import tiny
 from tests.tasks.asr.data import odd_recordings
@@ -104,6 +105,21 @@ def test_transcribing_takes_and_refuses_the_same(folder):
     }
     assert errors.keys() == REFUSED.keys()
     assert len(recogniser.lengths) == len(odd_recordings.GOOD)
+
+
+def test_a_server_takes_and_refuses_the_same(folder):
+    refused = {}
+    for name in MAKERS:
+        data = (folder / name).read_bytes()
+        try:
+            samples = recordings.decode(data, 16000, 30 * 16000)
+        except errors.ServingError as error:
+            refused[name] = str(error)
+        else:
+            assert len(samples) == pytest.approx(32000, abs=2400)
+    assert refused.keys() == REFUSED.keys()
+    for name, message in refused.items():
+        assert re.search(REFUSED[name], message)
 
 
 @pytest.mark.parametrize("source", ["path", "bytes"])
