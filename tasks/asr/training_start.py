@@ -5,7 +5,7 @@ from collections import abc
 from typing import Any
 
 from lingvo_like import hyperparams
-from params import registry, schema
+from params import bases, registry, schema
 from tasks.asr import base_loading
 from tasks.asr.bases import short_form
 from tasks.asr.data import text
@@ -86,7 +86,10 @@ def train(
         OSError, preemption.Stopped: as `program.train`.
     """
     replicas = replicas or replicas_lib.Replicas()
+    values = choice.experiment.base
     base_loading.check_is_there(choice.base_path)
+    if isinstance(values, bases.Whisper) and values.audio_context == "full":
+        base_loading.of_context(values, choice.base_path)
     # Not after hours of training.
     text.choose(
         choice.experiment.text.normalizer,
@@ -104,7 +107,7 @@ def train(
         if job is not None:
             estimates.check(job, check_memory)
     base_path = short_form.find_or_make(
-        choice.experiment.base,
+        values,
         choice.base_path,
         train_manifest,
         may_make=replicas.processes.count == 1,
