@@ -74,3 +74,20 @@ def test_a_job_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="of memory, and 0.0 GiB are free"):
         training_start.train(choice, manifest, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_base_of_another_context_is_refused_before_anything_is_read(
+    tmp_path, capsys
+):
+    base = whisper_bases.small(audio_context="short")
+    base.save(str(tmp_path / "base"))
+    choice = training_start.choose(
+        str(tmp_path / "run"),
+        "whisper.Stacked",
+        {"base.language": "en"},
+        str(tmp_path / "base"),
+    )
+    with pytest.raises(ValueError, match="--experiment=whisper.ShortStacked"):
+        training_start.train(choice, "none.jsonl", str(tmp_path / "run"))
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "run").exists()
