@@ -64,9 +64,16 @@ def run(main: abc.Callable[[list[str]], object]) -> None:
         if len(argv) > 1 and not getattr(main, "takes_arguments", False):
             fail(f"unexpected argument {argv[1]!r}; flags start with --")
         try:
-            return main(argv)
+            result = main(argv)
+            sys.stdout.flush()
+            return result
         except KeyboardInterrupt as error:
             stop(error)
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as `head` has. Python
+            # would complain once more as it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except Exception as error:
             message = expected_message(error)
             if message is None or _DEBUG.value:

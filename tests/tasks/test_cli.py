@@ -83,6 +83,18 @@ def test_interrupting_the_imports_of_a_binary_is_one_line_too():
     assert done.stderr == "stopped by Ctrl-C\n"
 
 
+@pytest.mark.parametrize("length", [10, 100_000])
+def test_a_reader_that_leaves_early_is_no_error(length):
+    done = run(
+        "reader, writer = os.pipe()\n"
+        "os.dup2(writer, 1)\n"
+        "os.close(writer)\n"
+        "os.close(reader)\n"
+        f"print('x' * {length})"
+    )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_logs_and_warnings_are_plain_lines():
     done = run(
         "import warnings\n"
