@@ -7,12 +7,12 @@ from typing import cast
 
 import numpy as np
 
-from tasks.asr.data import audio as audio_lib
 from tasks.serving import (
     errors,
     messages,
     metrics as serving_metrics,
     recordings,
+    utterance_checks,
 )
 from tasks.serving.exports import description as export_description
 from tasks.serving.models import served_models, versions
@@ -25,8 +25,6 @@ from tasks.serving.submodels import cache, provider, ready
 
 # Requests with more samples are checked off the loop.
 _MAX_SAMPLES_ON_LOOP = 1 << 20
-# Of a float32.
-_SAMPLE_BYTES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +92,10 @@ class Predictor:
         self.admission.check_wait(wait, seconds)
         # What a recording takes is known once it is decoded, and threads may
         # not be kept busy for what has no room.
-        sizes = [_num_bytes(each, model.description) for each in utterances]
+        sizes = [
+            utterance_checks.num_bytes(each, model.description)
+            for each in utterances
+        ]
         places = self.admission.enter(tenant, sizes, wait)
         deadline = time.monotonic() + seconds
         handles: dict[str, cache.RowHandle | None] = {}
@@ -145,7 +146,7 @@ class Predictor:
                 except errors.ServingError as error:
                     raise _of_utterance(number, utterances, error) from None
                 utterance = dataclasses.replace(utterance, audio=samples)
-                place.shrink(_num_bytes(utterance, description))
+                place.shrink(utterance_checks.num_bytes(utterance, description))
             decoded.append(utterance)
         return decoded
 
@@ -211,16 +212,18 @@ class Predictor:
         utterances: list[messages.Utterance],
     ) -> None:
         for place, utterance in enumerate(utterances):
-            _check_shapes(place, utterance, description)
+            utterance_checks.check_shapes(place, utterance, description)
         samples = sum(
             each.audio.size
             for each in utterances
             if isinstance(each.audio, np.ndarray)
         )
         if samples > _MAX_SAMPLES_ON_LOOP:
-            await self.submodels.reader.parsers.call(_check_finite, utterances)
+            await self.submodels.reader.parsers.call(
+                utterance_checks.check_finite, utterances
+            )
         else:
-            _check_finite(utterances)
+            utterance_checks.check_finite(utterances)
 
 
 def _to_queue(
@@ -256,17 +259,6 @@ def _to_queue(
     )
 
 
-def _num_bytes(
-    utterance: messages.Utterance, description: export_description.Description
-) -> int:
-    """The bytes of an utterance in memory, at most."""
-    vector = utterance.vector
-    num_bytes = 0 if vector is None else vector.nbytes
-    if isinstance(utterance.audio, bytes):
-        return num_bytes + description.max_samples * _SAMPLE_BYTES
-    return num_bytes + utterance.audio.nbytes
-
-
 def _of_utterance(
     number: int,
     utterances: list[messages.Utterance],
@@ -277,78 +269,6 @@ def _of_utterance(
         return error
     message = f"utterance {number}: {error.message}"
     return errors.ServingError(error.code, message, error.retry_after_seconds)
-
-
-def _check_shapes(
-    place: int,
-    utterance: messages.Utterance,
-    description: export_description.Description,
-) -> None:
-    _check_audio(place, utterance, description)
-    vector, num_values = utterance.vector, description.num_values
-    if vector is None or (_is_vector(vector) and len(vector) == num_values):
-        return
-    raise errors.invalid_argument(
-        f"utterance {place}: the Submodel must be [{num_values}] float32. "
-        f"Received: {_describe(vector)}."
-    )
-
-
-def _check_audio(
-    place: int,
-    utterance: messages.Utterance,
-    description: export_description.Description,
-) -> None:
-    if utterance.is_recording:
-        return
-    rate, limit = description.sample_rate, description.max_samples
-    if utterance.sample_rate not in (None, rate):
-        raise errors.invalid_argument(
-            f"utterance {place}: the audio has {utterance.sample_rate} samples "
-            f"per second, and the base model takes {rate}; resample it"
-        )
-    audio = utterance.audio
-    if not _is_vector(audio):
-        raise errors.invalid_argument(
-            f"utterance {place}: the audio must be [samples] float32. "
-            f"Received: {_describe(audio)}."
-        )
-    if not 1 <= len(audio) <= limit:
-        how = f"; {audio_lib.HOW_TO_SPLIT}" if len(audio) > limit else ""
-        raise errors.invalid_argument(
-            f"utterance {place}: the audio must have 1 to {limit} samples, "
-            f"{limit / rate:g} s at {rate} Hz{how}. Received: {len(audio)}, "
-            f"{len(audio) / rate:.2f} s."
-        )
-
-
-def _check_finite(utterances: list[messages.Utterance]) -> None:
-    for place, utterance in enumerate(utterances):
-        arrays = {"audio": utterance.audio, "Submodel": utterance.vector}
-        for name, values in arrays.items():
-            if not isinstance(values, np.ndarray):
-                continue
-            is_finite = np.isfinite(values)
-            if not is_finite.all():
-                where = int(np.argmin(is_finite))
-                raise errors.invalid_argument(
-                    f"utterance {place}: the {name} must be finite. Received: "
-                    f"{values[where]} at {where}."
-                )
-
-
-def _is_vector(array: object) -> bool:
-    return (
-        isinstance(array, np.ndarray)
-        and array.dtype == np.float32
-        and array.ndim == 1
-    )
-
-
-def _describe(array: object) -> str:
-    if not isinstance(array, np.ndarray):
-        return type(array).__name__
-    return f"{list(array.shape)} {array.dtype}"
 
 
 def _release(task: asyncio.Task) -> None:

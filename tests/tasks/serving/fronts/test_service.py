@@ -278,6 +278,8 @@ def test_sigterm_drains_and_a_second_one_stops_at_once(stuck):
                 out, errors = process.communicate(timeout=300)
                 assert out == "drained: True\n", errors
                 assert process.returncode == 0
+                last = "stopped: every request that was let in was answered"
+                assert errors.splitlines()[-1] == last
                 (text,) = asked.result().json()["outputs"]["text"]
                 assert text.encode() == fake_source.text(5, 7)
         finally:
