@@ -15,6 +15,7 @@ from params import bases
 from tasks.asr import base_loading, kept_bases
 from tasks.asr.bases import context_shortening
 from tasks.asr.estimates import shortening, words
+from tasks.asr.training import model_directory
 
 
 def find_or_make(
@@ -49,7 +50,11 @@ def find_or_make(
     path = kept_bases.path_of(base_path, values.language)
     if os.path.isdir(path) or not may_make:
         return base_loading.of_context(values, base_path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    variable = kept_bases.FOLDER_VARIABLE
+    model_directory.check_writable(
+        os.path.dirname(path),
+        f"the folder of kept bases ({variable} names another)",
+    )
     with _locked(path):
         if not os.path.isdir(path):
             _make(values, base_path, manifest, path, check_memory)

@@ -72,6 +72,12 @@ def test_several_processes_are_told_to_make_it_first(speech):
         find_or_make(speech, may_make=False)
 
 
+def test_a_cache_that_cannot_be_written_names_the_variable(speech):
+    (speech / "cache").write_text("mine")
+    with pytest.raises(OSError, match="SUBMODELS_CACHE names another"):
+        find_or_make(speech)
+
+
 def test_an_interruption_goes_on_to_the_same_base(speech, monkeypatch, capsys):
     whole = load(find_or_make(speech)).fingerprint()
     os.rename(speech / "cache", speech / "cache_of_one_go")
