@@ -117,6 +117,15 @@ def rounded(submodel: Submodel, dtype: str) -> Submodel:
         return _sealed(metadata, tensors)
 
 
+def fits(submodel: Submodel, dtype: str) -> bool:
+    """Whether no value is too large for a file of `dtype`."""
+    largest = np.finfo(dtype).max
+    return all(
+        np.all(np.abs(tensor) <= largest)
+        for tensor in submodel.tensors.values()
+    )
+
+
 def to_bytes(submodel: Submodel) -> bytes:
     """The content of a file, with values stored as `metadata.dtype`."""
     dtype = submodel.metadata.dtype

@@ -28,7 +28,7 @@ from lingvo_like import random_streams
 from lingvo_like.stack import rows as slot_rows_lib
 from params import schema
 from tasks.asr.batches import minibatch_schedule, padded_audio
-from tasks.asr.data import preparation
+from tasks.asr.data import preparation, rejections
 
 TOKEN_BUCKET = 8
 # Each thread may hold a batch that is ready. A TPU VM has hundreds of
@@ -47,6 +47,8 @@ class Loader:
         augment: of training minibatches; evaluation has none.
         slot_rows: where a step finds the slots. If None, a slot is its own
             row.
+        lost: grows by the slots whose recordings cannot be read, with the
+            reason; their places stay empty. If None, that is an error.
 
     Attributes:
         shape: the places and the utterances of a speaker: s and u.
@@ -62,7 +64,9 @@ class Loader:
         augment: schema.Augment,
         seed: int,
         slot_rows: slot_rows_lib.SlotRows | None = None,
+        lost: dict[int, str] | None = None,
     ):
+        self.lost = lost
         self.speakers = speakers
         self._rows = sorted(speakers)
         self._row_of = int
@@ -105,8 +109,14 @@ class Loader:
             ),
         }
         for place, minibatch in group.placed:
-            batch["active"][place] = True
-            self._fill(batch, place, minibatch, with_audio)
+            try:
+                if not self.lost or minibatch.slot not in self.lost:
+                    self._fill(batch, place, minibatch, with_audio)
+                    batch["active"][place] = True
+            except rejections.UnusableError as error:
+                if self.lost is None:
+                    raise
+                self.lost.setdefault(minibatch.slot, str(error))
         return batch
 
     def _row_indices(self, group):
@@ -126,6 +136,7 @@ class Loader:
 
     def _fill(self, batch, place, minibatch, with_audio):
         data = self.speakers[minibatch.slot]
+        # The recordings first: where one is missing, the place stays empty.
         if with_audio:
             batch["audio"][place], batch["lengths"][place] = padded_audio.read(
                 [data.utterances[index] for index in minibatch.utterances],

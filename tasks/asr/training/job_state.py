@@ -15,6 +15,10 @@ from tasks.asr.data import preparation
 from tasks.asr.training import checkpoint, sharding, speaker_state, task
 from tpu.distribute import replicas as replicas_lib
 
+# What a process knows of its own speakers alone: an update may have failed for
+# want of a recording.
+_OWN_VALUES = ("steps", "loss_sum", "loss_count", "sha256")
+
 
 class JobState:
     """The counts and losses of all speakers, and the rows of their tensors.
@@ -68,21 +72,43 @@ class JobState:
         waiting = unfinished - present
         if pool is None or not waiting:
             return []
-        pool.leave(present - unfinished)
+        leaving = present - unfinished
+        pool.leave(leaving)
+        # Who was set aside begins again, should the recordings come back.
+        self._forget(s for s in leaving if not self.speakers[s].finished)
         admitted = pool.take(
             speaker_places.in_turn(
                 waiting, present & unfinished, self.sharding.places_of
             )
         )
+        self._start(admitted)
+        return admitted
+
+    def begin_again(self, slots: abc.Collection[int]) -> None:
+        """Puts speakers back to their start, from where they come out the same.
+
+        Not in a space, whose basis has moved on.
+        """
+        self._forget(slots)
+        self._start(sorted(set(slots) & set(self.residents)))
+
+    def _start(self, slots):
+        """Draws the starting points of slots of a stack, which have rows."""
         experiment = self.task.experiment
-        # A space has no pool.
         stack: Any = self.task.stack
         optimizer: Any = self.task.optimizer
         stack.start(
-            admitted, experiment.train.seed, experiment.adapter.shared_start
+            slots, experiment.train.seed, experiment.adapter.shared_start
         )
-        optimizer.reset(pool, admitted)
-        return admitted
+        optimizer.reset(self._rows, slots)
+
+    def _forget(self, slots):
+        """Drops what is known of the speakers besides their tensors."""
+        slots = list(slots)
+        names = {self.task.stack.speakers[slot] for slot in slots}
+        self.history = [r for r in self.history if r["speaker"] not in names]
+        for slot in slots:
+            self.speakers[slot] = speaker_state.SpeakerState()
 
     def record_step(
         self,
@@ -105,7 +131,7 @@ class JobState:
 
     def share(self) -> None:
         """Tells all processes what each alone knows of its speakers."""
-        self._share_losses()
+        self._share_own()
         self._share_embeddings()
         skipped = self._rows.read_all(self.task.optimizer.skipped).tolist()
         own = [self._rows.slots.tolist(), skipped]
@@ -113,17 +139,19 @@ class JobState:
             for slot, count in zip(slots, counts, strict=True):
                 self.speakers[slot].skipped = count
 
-    def _share_losses(self):
+    def _share_own(self):
         if self._processes.count == 1:
             return
-        own = [
-            [slot, self.speakers[slot].loss_sum, self.speakers[slot].loss_count]
+        own = {
+            slot: {
+                name: getattr(self.speakers[slot], name) for name in _OWN_VALUES
+            }
             for slot in self._rows.slots.tolist()
-        ]
-        for losses in self._processes.gather(own):
-            for slot, loss_sum, loss_count in losses:
-                self.speakers[slot].loss_sum = loss_sum
-                self.speakers[slot].loss_count = loss_count
+        }
+        for values in self._processes.gather(list(own.items())):
+            for slot, of_slot in values:
+                for name, value in of_slot.items():
+                    setattr(self.speakers[slot], name, value)
 
     def _share_embeddings(self):
         """Only the replica that trains a speaker has moved its embedding."""
@@ -141,7 +169,7 @@ class JobState:
 
     def save(self, directory: str) -> None:
         """Writes a checkpoint of everything that the run depends on."""
-        self._share_losses()
+        self._share_own()
         state = {
             "job_step": self.job_step,
             "history": self.history,
@@ -174,15 +202,12 @@ class JobState:
         # speakers begin again, and come out the same.
         if self._pool is not None and rowless:
             self._pool.leave(rowless)
-        names = {self.task.stack.speakers[slot] for slot in rowless}
         self.job_step = saved["job_step"]
-        self.history = [
-            row for row in saved["history"] if row["speaker"] not in names
-        ]
+        self.history = saved["history"]
         self.speakers = [
-            speaker_state.SpeakerState(**({} if slot in rowless else state))
-            for slot, state in enumerate(saved["speakers"])
+            speaker_state.SpeakerState(**state) for state in saved["speakers"]
         ]
+        self._forget(rowless)
         return True
 
 
@@ -191,11 +216,18 @@ def create(
     experiment: schema.Experiment,
     data: abc.Mapping[int, preparation.SpeakerUtterances],
     replicas: replicas_lib.Replicas | None = None,
+    speakers: abc.Sequence[str] = (),
 ) -> JobState:
-    """A new job, at the start of every speaker; `data` is by slot."""
+    """A new job, at the start of every speaker.
+
+    Args:
+        data: by slot.
+        speakers: ids by slot, where some have no data; those of `data` if
+            empty.
+    """
     replicas = replicas or replicas_lib.Replicas()
-    shards = sharding.shard(replicas, base, experiment, data)
-    speakers = tuple(data[slot].speaker for slot in range(len(data)))
+    speakers = speakers or [data[slot].speaker for slot in range(len(data))]
+    shards = sharding.shard(replicas, base, experiment, data, len(speakers))
     with replicas.scope():
         made = task.SubmodelTask(
             base, experiment, speakers, slot_rows=shards.slot_rows

@@ -36,6 +36,9 @@ class Feed:
         num_tokens: the padded length of transcripts in the job. A speaker who
             has longer ones gets a length of its own, so that no neighbour's
             transcripts decide how its sums are rounded.
+        lost: grows by the slots whose recordings cannot be read any more, with
+            the reason. Their places stay empty.
+        pause: called where activations are computed for long; may raise.
 
     Attributes:
         schedules: `MinibatchSchedule` by slot.
@@ -49,7 +52,10 @@ class Feed:
         speed_factors: tuple[float, ...],
         activations: str,
         num_tokens: int,
+        lost: dict[int, str] | None = None,
+        pause: abc.Callable[[], object] = lambda: None,
     ):
+        self._pause = pause
         base, values = task.base, task.experiment.train
         self._sharding = sharding
         self.schedules = {
@@ -72,6 +78,7 @@ class Feed:
             task.experiment.augment,
             values.seed,
             sharding.slot_rows,
+            lost,
         )
         self._cache = None
         if values.cache_activations:
@@ -113,7 +120,8 @@ class Feed:
         calls = [[self._sharding.split(group) for group in c] for c in calls]
         if self._cache:
             self._cache.compute(
-                part for call in calls for parts in call for part in parts
+                (part for call in calls for parts in call for part in parts),
+                self._pause,
             )
 
         def flat(call):

@@ -94,9 +94,15 @@ def shard(
     base: base_model.BaseModel,
     experiment: schema.Experiment,
     data: abc.Mapping[int, preparation.SpeakerUtterances],
+    num_slots: int | None = None,
 ) -> Sharding:
-    """The `Sharding` of a job; `data` is of every slot."""
-    values, num_slots = experiment.train, len(data)
+    """The `Sharding` of a job.
+
+    Args:
+        data: by slot.
+        num_slots: where some slots have no data; those of `data` if None.
+    """
+    values, num_slots = experiment.train, num_slots or len(data)
     num_replicas = replicas.num_replicas
     if num_replicas == 1:
         alone = single(
@@ -108,6 +114,8 @@ def shard(
     replica_of = speaker_places.assign_replicas(
         [
             speaker_schedule(base, values, data[slot]).cost_by_bucket()
+            if slot in data
+            else {}
             for slot in range(num_slots)
         ],
         place_of,

@@ -12,9 +12,10 @@ class SpeakerState:
     Attributes:
         steps: updates so far.
         evaluated_at: the step of the last evaluation; -1 before any.
-        best_step: the step whose weights are in the Submodel file; -1 while
-            there is none.
+        best_step: the step whose weights are the ones to keep; -1 while there
+            are none.
         best_loss: the dev loss at that step.
+        sha256: of the content of the Submodel file; empty while there is none.
         base_loss: the dev loss before any update.
         worse: evaluations since the best.
         skipped: updates with a gradient that was not finite, up to the last
@@ -26,6 +27,7 @@ class SpeakerState:
     evaluated_at: int = -1
     best_step: int = -1
     best_loss: float | None = None
+    sha256: str = ""
     base_loss: float | None = None
     worse: int = 0
     finished: bool = False

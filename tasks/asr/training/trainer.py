@@ -23,6 +23,7 @@ from tasks.asr.training import (
     model_directory,
     preemption,
     replica_batches,
+    set_aside,
     sharding,
     submodel_files,
 )
@@ -47,6 +48,7 @@ class Trainer:
 
     Attributes:
         train_step, train_steps, losses: the task's steps on all replicas.
+        set_aside: the speakers who go no further, with the reason.
     """
 
     def __init__(
@@ -66,10 +68,13 @@ class Trainer:
         self.state = state
         self._values = task.experiment.train
         self._directory = directory
-        self._origin = origin
         self._train_data = train_data
+        self._files = submodel_files.SubmodelFiles(
+            directory, origin, state, train_data
+        )
         self._selected = sorted(train_data if selected is None else selected)
         self._sharding = state.sharding
+        self.set_aside = set_aside.SetAside(task.stack.speakers, self._sharding)
         self._train = replica_batches.Feed(
             task,
             train_data,
@@ -77,6 +82,8 @@ class Trainer:
             task.experiment.augment.speed_factors,
             directory.activations,
             num_tokens,
+            self.set_aside.unreadable,
+            self._pause,
         )
         self._dev = replica_batches.Feed(
             task,
@@ -85,6 +92,8 @@ class Trainer:
             (1.0,),
             directory.activations,
             num_tokens,
+            self.set_aside.unreadable,
+            self._pause,
         )
         replicas = self._sharding.replicas
         self._processes = replicas.processes
@@ -104,6 +113,7 @@ class Trainer:
             preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
                 everything.
         """
+        self._files.check(self._selected, self.set_aside)
         self._saved_at = time.monotonic()
         self._writer = (
             tf.summary.create_file_writer(self._directory.tensorboard)
@@ -145,18 +155,29 @@ class Trainer:
         """Saves if the chief says it is time, or a process has to stop."""
         elapsed = time.monotonic() - self._saved_at
         is_late = elapsed >= self._values.checkpoint_every_seconds
-        answers = self._processes.gather([self._notice.number, is_late])
-        number = max(number for number, _ in answers)
+        answers = self._processes.gather(
+            [self._notice.number, is_late, self.set_aside.told()]
+        )
+        for _, _, told in answers:
+            self.set_aside.learn(told)
+        number = max(number for number, _, _ in answers)
         if number or answers[0][1]:
             self.save()
         if number:
             raise preemption.Stopped(self._directory.path, number)
+
+    def _pause(self):
+        """Ends a long computation between steps, if it is asked to."""
+        # Several processes can only stop together.
+        if self._notice.given and self._processes.count == 1:
+            self._save_if_due()
 
     def _unfinished(self):
         return [
             slot
             for slot in self._selected
             if not self.state.speakers[slot].finished
+            and slot not in self.set_aside.reasons
         ]
 
     def _remaining(self):
@@ -211,6 +232,7 @@ class Trainer:
             for group, of_step, norms_of_step in zip(
                 groups, losses, norms, strict=True
             ):
+                group = self.set_aside.without(group)
                 self.state.record_step(group, of_step, norms_of_step)
                 progress.update(len(group.minibatches))
                 own = [of_step[place] for place, _ in self._sharding.own(group)]
@@ -226,12 +248,14 @@ class Trainer:
         if self._steps_per_call == 1:
             batches = self._train.load([group for (group,) in calls])
             for groups, batch in zip(calls, batches, strict=True):
+                batch = self.set_aside.empty_places(groups, batch)
                 losses, norms = self._joined(self.train_step(batch))
                 yield groups, losses[None], norms[None]
             return
         batches = self._train.load_calls(calls, self._steps_per_call)
         for groups, batch in zip(calls, batches, strict=True):
             count = len(groups)
+            batch = self.set_aside.empty_places(groups, batch)
             found = self.train_steps(batch, tf.constant(count))
             losses, norms = self._joined(found)
             yield groups, losses[:count], norms[:count]
@@ -253,12 +277,13 @@ class Trainer:
             [slot for slot in due if slot in self._dev.schedules]
         )
         self.state.share()
+        due = [slot for slot in due if slot not in self.set_aside.reasons]
         for slot in due:
             self._conclude(slot, dev_losses.get(slot))
             if speakers[slot].finished:
                 progress.update(0)
                 progress.total -= self._values.num_steps - speakers[slot].steps
-        rows = self.state.history[-len(due) :]
+        rows = self.state.history[len(self.state.history) - len(due) :]
         learning_curves.log(self._writer, rows, speakers, self.state.job_step)
 
     def _dev_losses(self, slots):
@@ -274,6 +299,7 @@ class Trainer:
             zip(groups, loaded, strict=True), 1
         ):
             losses, weights = self._joined(self.losses(batches))
+            self.set_aside.empty_places([group], batches)
             for place, minibatch in self._sharding.own(group):
                 sums[minibatch.slot] += float(losses[place] * weights[place])
                 counts[minibatch.slot] += float(weights[place])
@@ -283,8 +309,18 @@ class Trainer:
                 is_asked = index % _GROUPS_PER_CHECK == 0
             if is_asked:
                 self._save_if_due()
-        own = [[s, sums[s] / counts[s]] for s in slots if counts[s]]
-        return {s: loss for o in self._processes.gather(own) for s, loss in o}
+        own = [
+            [s, sums[s] / counts[s]]
+            for s in slots
+            if counts[s] and s not in self.set_aside.reasons
+        ]
+        found = {}
+        for losses, told in self._processes.gather(
+            [own, self.set_aside.told()]
+        ):
+            found |= {slot: loss for slot, loss in losses}
+            self.set_aside.learn(told)
+        return found
 
     def _conclude(self, slot, dev_loss):
         """Keeps the best weights, writes history, ends a speaker's training."""
@@ -293,11 +329,8 @@ class Trainer:
         is_best = state.conclude(
             dev_loss, self._values.num_steps, self._values.patience
         )
-        if is_best and self.state.is_here(slot):
-            path = self._directory.submodel(data.speaker)
-            submodel_files.write(
-                path, self._origin, self.state.task, data, state
-            )
+        if self.state.is_here(slot):
+            self._files.keep(slot, is_best)
         row = {"speaker": data.speaker, "step": state.steps}
         if state.loss_count:
             row["train_loss"] = state.loss_sum / state.loss_count

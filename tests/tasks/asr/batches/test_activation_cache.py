@@ -27,6 +27,7 @@ class Loader:
 
     def __init__(self, speakers):
         self.speakers = speakers
+        self.lost = {}
 
     def batch(self, group, with_audio):
         del group, with_audio
@@ -105,6 +106,70 @@ def test_a_recording_made_again_is_another_one(tmp_path, speakers, keeps):
     after = _activations(tmp_path, speakers, lower, 0, 1)
     np.testing.assert_array_equal(after[1], before[1])
     np.testing.assert_allclose(after[0], 0.5 * before[0], atol=1e-4)
+
+
+def _kept(tmp_path):
+    return sorted((tmp_path / "activations").iterdir())
+
+
+@pytest.mark.parametrize("how", ["altered", "cut", "emptied", "gone"])
+def test_a_file_that_was_damaged_is_noticed_and_made_again(
+    tmp_path, speakers, capsys, how
+):
+    cache = _cache(tmp_path, speakers, Lower())
+    cache.compute([_group(0, 1)])
+    before = cache.batch(_group(0, 1))["activations"]
+    path = _kept(tmp_path)[0]
+    content = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        flipped = bytes([content[middle] ^ 1])
+        path.write_bytes(
+            {
+                "altered": content[:middle] + flipped + content[middle + 1 :],
+                "cut": content[:-400],
+                "emptied": b"",
+            }[how]
+        )
+    again = cache.batch(_group(0, 1))["activations"]
+    np.testing.assert_array_equal(again, before)
+    assert path.read_bytes() == content
+    assert f"{path}: damaged; computed again" in capsys.readouterr().err
+
+
+def test_an_utterance_has_a_row_of_its_own_whatever_is_computed_beside_it(
+    tmp_path, speakers
+):
+    def rows(name, *groups):
+        seen = {}
+
+        def lower(audio, lengths):
+            for row, samples in enumerate(audio.numpy()):
+                if samples.any():
+                    seen[samples.tobytes()] = row
+            return Lower()(audio, lengths)
+
+        cache = activation_cache.ActivationCache(
+            str(tmp_path / name), lower, Loader(speakers), MODEL_DIM
+        )
+        cache.compute(_group(*group) for group in groups)
+        return seen
+
+    together = rows("together", (0, 1, 2))
+    assert together == rows("reversed", (2, 1, 0))
+    assert together == rows("one", (0,)) | rows("two", (2,), (1,))
+    assert len(together) == 3
+
+
+def test_a_recording_that_is_gone_leaves_its_speaker_out(tmp_path, speakers):
+    cache = _cache(tmp_path, speakers, Lower())
+    os.remove(speakers[0].utterances[1].audio_filepath)
+    cache.compute([_group(0, 1)])
+    batch = cache.batch(_group(0, 1))
+    assert not np.any(batch["activations"])
+    assert "audio file is missing" in cache._loader.lost[0]
 
 
 def test_a_disk_that_is_too_small_is_said_before_it_is_full(

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 
 import numpy as np
@@ -353,6 +354,158 @@ def test_a_signal_saves_first_and_the_rest_ends_in_the_same_bytes(
     assert again.state.job_step == run.state.job_step == 4
     again.run()
     assert files(tmp_path) == files(whole)
+
+
+def copied(manifests, folder):
+    """The manifests with recordings of their own, which may be lost."""
+    shutil.copytree(pathlib.Path(manifests[0]).parent, folder)
+    return tuple(str(folder / pathlib.Path(path).name) for path in manifests)
+
+
+@pytest.mark.parametrize(
+    "values, gone",
+    [
+        ({}, "train"),
+        ({}, "dev"),
+        ({"steps_per_call": 3}, "train"),
+        ({"cache_activations": True}, "train"),
+    ],
+)
+def test_who_loses_a_recording_is_set_aside_and_nobody_else_notices(
+    base, manifests, tmp_path, capsys, values, gone
+):
+    is_cached = "cache_activations" in values
+    values = {"augment": not is_cached, **values}
+    speech = copied(manifests, tmp_path / "speech")
+    make(base, speech, tmp_path / "whole", **values).run()
+    run = make(base, speech, tmp_path / "run", **values)
+    lost = [tmp_path / "speech" / f"{gone}_1_{n}.wav" for n in range(3)]
+    kept = [path.read_bytes() for path in lost]
+    original, legs = minibatch_schedule.training_calls, []
+
+    def training_calls(*arguments):
+        legs.append(0)
+        # What is cached is not missed.
+        if len(legs) == (1 if is_cached else 2):
+            for path in lost:
+                path.unlink()
+        yield from original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minibatch_schedule, "training_calls", training_calls)
+        run.run()
+    (reason,) = run.set_aside.reasons.values()
+    assert list(run.set_aside.reasons) == [1]
+    assert f"{gone}_1_" in reason
+    assert "warning: bob is set aside" in capsys.readouterr().err
+    whole = files(tmp_path / "whole")
+    bob = submodel_file.file_name("bob")
+    others = {name: data for name, data in whole.items() if name != bob}
+    found = files(tmp_path / "run")
+    assert {name: found[name] for name in others} == others
+    assert found.get(bob) != whole[bob]
+    # The rest once they are back.
+    for path, content in zip(lost, kept, strict=True):
+        path.write_bytes(content)
+    again = make(base, speech, tmp_path / "run", **values)
+    assert restore(again)
+    again.run()
+    assert again.set_aside.reasons == {}
+    assert files(tmp_path / "run") == whole
+
+
+def damage(path, how):
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        # A whole file, of the wrong speaker.
+        other = next(p for p in path.parent.iterdir() if p != path)
+        path.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "another"])
+@pytest.mark.parametrize("best", [8, 4])
+def test_a_file_that_a_finished_run_lost_is_made_again(
+    base, manifests, tmp_path, capsys, how, best
+):
+    """From the checkpoint if it was the last, else by training again."""
+
+    def run_again():
+        run = make(base, manifests, tmp_path)
+        run._dev_losses = lambda slots: {
+            slot: abs(run.state.speakers[slot].steps - best) + 1.0
+            for slot in slots
+        }
+        restore(run)
+        run.run()
+        return run
+
+    steps = run_again().state.job_step
+    before = files(tmp_path)
+    assert (
+        submodel_file.load(
+            tmp_path / "submodels" / "bob.safetensors"
+        ).metadata.training["step"]
+        == best
+    )
+    damage(tmp_path / "submodels" / "bob.safetensors", how)
+    capsys.readouterr()
+    job_step = run_again().state.job_step
+    assert files(tmp_path) == before
+    assert "not of this run: bob" in capsys.readouterr().err
+    assert job_step == (steps if best == 8 else steps + 8)
+    assert run_again().state.job_step == job_step
+
+
+def test_no_file_is_written_before_something_was_learned(
+    base, manifests, tmp_path
+):
+    run = make(base, manifests, tmp_path, checkpoint_every_seconds=0)
+    interrupt(run, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert {state.best_step for state in run.state.speakers} == {0}
+    assert files(tmp_path) == {}
+    again = make(base, manifests, tmp_path)
+    restore(again)
+    # The first losses stay the best: nobody learns anything.
+    again._dev_losses = lambda slots: dict.fromkeys(slots, 1e9)
+    again.run()
+    for name in map(submodel_file.file_name, SPEAKERS):
+        made = submodel_file.load(tmp_path / "submodels" / name)
+        assert made.layout.is_identity(made.tensors)
+        assert made.metadata.training["step"] == 0
+    before = files(tmp_path)
+    (tmp_path / "submodels" / name).unlink()
+    last = make(base, manifests, tmp_path)
+    restore(last)
+    last.run()
+    assert files(tmp_path) == before
+
+
+def test_a_value_beyond_float16_makes_a_file_of_float32(
+    base, manifests, tmp_path, capsys
+):
+    run = make(base, manifests, tmp_path, submodel_dtype="float16", dev=False)
+    original = run.state.task.stack.read
+    run.state.task.stack.read = lambda slot: {
+        name: tensor + (7e4 if slot == 1 else 0.0)
+        for name, tensor in original(slot).items()
+    }
+    run.run()
+    del run.state.task.stack.read
+    dtypes = {
+        name: submodel_file.load(tmp_path / "submodels" / name).metadata.dtype
+        for name in files(tmp_path)
+    }
+    assert dtypes == {
+        "ann.safetensors": "float16",
+        "bob.safetensors": "float32",
+        "cy.safetensors": "float16",
+    }
+    assert "too large for float16" in capsys.readouterr().err
 
 
 def test_each_bucket_compiles_once_and_calls_of_many_steps_give_the_same_bits(
