@@ -210,6 +210,28 @@ def _nearest(folder: str) -> str:
     return os.path.dirname(missing[-1]) if missing else folder
 
 
+@contextlib.contextmanager
+def tidy_after_failure(*folders: str | os.PathLike) -> abc.Iterator[None]:
+    """Removes new local folders that are still empty when something fails.
+
+    Args:
+        folders: that may be made within; their parents may be, too.
+    """
+    missing = set()
+    for folder in map(os.fspath, folders):
+        path = os.path.abspath(folder)
+        while _is_local(folder) and not os.path.lexists(path):
+            missing.add(path)
+            path = os.path.dirname(path)
+    try:
+        yield
+    except BaseException:
+        for path in sorted(missing, key=len, reverse=True):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        raise
+
+
 def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
     """The bytes of a file.
 

@@ -17,6 +17,9 @@ from lingvo_like.base_models import base_model, labels
 from params import schema
 from tasks.asr.data import inspection, manifest, rejections
 
+# Why a whole speaker is left out.
+TOO_FEW = "speaker has too few utterances"
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenizedUtterances:
@@ -98,7 +101,7 @@ def prepare(
             left_out.add(
                 train_manifest,
                 speaker,
-                "speaker has too few utterances",
+                TOO_FEW,
                 f"{len(utterances)}, train.min_utterances is {fewest}",
             )
             del train[speaker]

@@ -50,11 +50,14 @@ class Destination:
                 raise ValueError("to publish needs a tenant: whose speakers?")
             submodel_store.check_id("tenant", self.tenant)
 
+    @property
+    def submodels(self) -> str:
+        """The folder of the Submodel files."""
+        return posixpath.join(self.directory, "submodels")
+
     def path(self, speaker: str) -> str:
         """The path of a speaker's Submodel file."""
-        return posixpath.join(
-            self.directory, "submodels", submodel_file.file_name(speaker)
-        )
+        return posixpath.join(self.submodels, submodel_file.file_name(speaker))
 
     def check(
         self, space: space_file.Space, speakers: abc.Iterable[str]
@@ -71,7 +74,7 @@ class Destination:
                 submodel_store.check_id("speaker", speaker)
         if not self.replace:
             self._check_free(space, speakers)
-        folder = posixpath.join(self.directory, "submodels")
+        folder = self.submodels
         model_directory.check_writable(folder, "the output folder")
         if self.store:
             self._check_store(space, speakers)

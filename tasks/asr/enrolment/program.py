@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from lingvo_like import files
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from tasks.asr import base_loading
@@ -117,6 +118,10 @@ class Enrolment:
             ValueError: an id is taken.
             OSError: nothing can be written to the destination.
         """
+        with files.tidy_after_failure(destination.submodels):
+            return self._run(destination, despite_warnings)
+
+    def _run(self, destination, despite_warnings):
         processes = self.replicas.processes
         processes.check_same(
             "the space, the modes and the speakers",

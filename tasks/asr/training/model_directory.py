@@ -17,6 +17,7 @@ from absl import logging
 from lingvo_like import files, hyperparams, json_values
 from lingvo_like.submodel import file as submodel_file
 from params import schema
+from tasks.asr.data import check_cache
 from tasks.asr.training import checkpoint
 from tpu.distribute import processes as processes_lib
 
@@ -57,6 +58,7 @@ class ModelDirectory:
         self.history = posixpath.join(path, "history.jsonl")
         self.texts = posixpath.join(path, "train_texts.json")
         self.left_out = posixpath.join(path, "left_out.txt")
+        self.checks = posixpath.join(path, check_cache.NAME)
         self.experiment = posixpath.join(path, "experiment.json")
 
     def in_folder(self, name: str) -> str:
@@ -73,6 +75,8 @@ class ModelDirectory:
     ) -> abc.Iterator[None]:
         """Locks the folder for a job, all of whose processes can write to it.
 
+        A start that fails before the run is described leaves no new folder.
+
         Raises:
             OSError: another run is using the folder, or a process cannot write
                 to it.
@@ -80,10 +84,24 @@ class ModelDirectory:
         processes = processes or processes_lib.Processes()
         with contextlib.ExitStack() as stack:
             if processes.is_chief:
+                stack.enter_context(self._tidy_after_failure())
                 stack.enter_context(self.lock())
                 self.prepare()
             self.check_shared(processes)
             yield
+
+    @contextlib.contextmanager
+    def _tidy_after_failure(self):
+        folders = self.path, self.submodels, self.checkpoints
+        is_new = not files.exists(self.checks)
+        with files.tidy_after_failure(*folders):
+            try:
+                yield
+            except BaseException:
+                if is_new and not files.exists(self.experiment):
+                    with contextlib.suppress(OSError):
+                        os.remove(self.checks)
+                raise
 
     def prepare(self) -> None:
         """Makes the folders, and removes what a killed process was writing."""

@@ -11,8 +11,10 @@ from params import schema
 from tasks.asr import base_loading
 from tasks.asr.data import preparation, text
 from tasks.asr.training import (
+    continuation,
     job_state,
     model_directory,
+    replica_batches,
     run_description,
     space_initialization,
     space_training,
@@ -54,6 +56,8 @@ def train(
         ValueError: the request makes no sense, nothing can be trained, or the
             folder has another run.
         OSError: a file cannot be read or written.
+        set_aside.SetAsideError: the others are done, and these speakers are
+            not, since their recordings are gone or are others now.
         preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
             everything.
     """
@@ -85,7 +89,6 @@ def train(
         )
         if is_chief:
             print(corpus.left_out.describe(), end="", file=sys.stderr)
-        selected = _slots(speakers, corpus, train_manifest)
         origin = submodel_files.Origin(
             name,
             base.fingerprint(),
@@ -93,14 +96,21 @@ def train(
         )
         description = run_description.describe(
             name, experiment, base_path, origin.base_fingerprint, corpus.digests
-        )
-        _check_processes(replicas, description, speakers, space_from)
-        if saved is not None:
-            run_description.check_agreement(
-                model_dir, saved, description, experiment
+        ) | {
+            "num_tokens": replica_batches.longest_transcript(
+                base, corpus.train.values()
             )
+        }
+        _check_processes(replicas, description, speakers, space_from)
+        continued = continuation.of_run(
+            directory, saved, description, corpus, experiment
+        )
+        corpus = continued.corpus
+        selected = _slots(speakers, corpus, train_manifest)
         # Nothing of the run is written until the whole job has been made.
-        state = job_state.create(base, experiment, corpus.train, replicas)
+        state = job_state.create(
+            base, experiment, corpus.train, replicas, corpus.speakers
+        )
         if is_chief:
             directory.check_disk_space(
                 state.variables.values(),
@@ -110,15 +120,27 @@ def train(
             )
         _start(state, directory, corpus, origin, space_from)
         if is_chief:
-            _describe_run(directory, corpus, description)
+            _describe_run(directory, continued)
             print(_summary(state))
-        trainer.Trainer(
-            state, corpus.train, corpus.dev, directory, origin, selected
-        ).run()
+        made = trainer.Trainer(
+            state,
+            corpus.train,
+            corpus.dev,
+            directory,
+            origin,
+            selected,
+            continued.description["num_tokens"],
+        )
+        for slot, reason in continued.set_aside.items():
+            if state.speakers[slot].finished:
+                continue
+            made.set_aside.add(slot, reason)
+        made.run()
         if is_chief:
-            _finish(state, directory, corpus, origin, speakers)
+            _finish(state, directory, corpus, origin, made)
         # No process ends before the chief has written everything.
         replicas.processes.gather()
+    made.set_aside.raise_if_any()
     return directory
 
 
@@ -138,7 +160,8 @@ def _check_request(experiment, model_dir, speakers, space_from):
 
 def _slots(speakers, corpus, train_manifest):
     """The slots of the speakers asked for; None for all."""
-    unknown = sorted(set(speakers) - set(corpus.speakers))
+    there = {data.speaker for data in corpus.train.values()}
+    unknown = sorted(set(speakers) - there)
     if unknown:
         raise ValueError(
             f"--speakers names {', '.join(unknown)}, who have nothing to "
@@ -169,15 +192,16 @@ def _start(state, directory, corpus, origin, space_from):
             print(start)
 
 
-def _describe_run(directory, corpus, description):
-    directory.write_left_out(corpus.left_out.describe(examples=None))
-    directory.write_texts(
-        {
-            data.speaker: [utterance.text for utterance in data.utterances]
-            for data in corpus.train.values()
-        }
-    )
-    directory.write_experiment(description)
+def _describe_run(directory, continued):
+    if continued.withdrawn:
+        print(
+            "not in the manifests any more, so left as they are: "
+            f"{', '.join(continued.withdrawn)}",
+            file=sys.stderr,
+        )
+    directory.write_left_out(continued.corpus.left_out.describe(examples=None))
+    directory.write_texts(continuation.texts(directory, continued))
+    directory.write_experiment(continued.description)
 
 
 def _summary(state):
@@ -196,11 +220,14 @@ def _summary(state):
     return ", ".join(parts)
 
 
-def _finish(state, directory, corpus, origin, speakers):
+def _finish(state, directory, corpus, origin, made):
     """Says what came out, and writes the space if there is one."""
-    states = dict(zip(corpus.speakers, state.speakers, strict=True))
     for warning in speaker_state.warnings(
-        {name: states[name] for name in speakers or corpus.speakers}
+        {
+            corpus.speakers[slot]: state.speakers[slot]
+            for slot in made.selected
+            if slot not in made.set_aside.reasons
+        }
     ):
         print(f"warning: {warning}", file=sys.stderr)
     print(f"Submodels: {directory.submodels}")

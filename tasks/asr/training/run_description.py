@@ -53,13 +53,20 @@ def check_agreement(
     saved: abc.Mapping[str, Any],
     now: abc.Mapping[str, Any],
     template: schema.Experiment,
-) -> None:
+    may_lose: bool = False,
+) -> list[str]:
     """Refuses to continue in a directory that belongs to another run.
 
     Args:
         saved: from `ModelDirectory.read_experiment`.
         now: from `describe`.
         template: the experiment now.
+        may_lose: whether the run goes on for the others when speakers are gone
+            or have other recordings. It never does with new speakers, or when
+            nobody is as before.
+
+    Returns:
+        the speakers who are gone or have other recordings.
 
     Raises:
         ValueError: with every difference.
@@ -79,15 +86,17 @@ def check_agreement(
             f"({now['base']})"
         )
     before, after = saved["data"], now["data"]
+    gone = [s for s in before if s not in after]
+    new = [s for s in after if s not in before]
+    changed = [s for s in after if before.get(s, after[s]) != after[s]]
+    missing = gone + changed
+    is_fatal = new or not may_lose or len(missing) == len(before)
     for title, speakers in (
-        ("speakers no longer there", [s for s in before if s not in after]),
-        ("new speakers", [s for s in after if s not in before]),
-        (
-            "speakers whose recordings changed",
-            [s for s in after if before.get(s, after[s]) != after[s]],
-        ),
+        ("speakers no longer there", gone),
+        ("new speakers", new),
+        ("speakers whose recordings changed", changed),
     ):
-        if speakers:
+        if speakers and is_fatal:
             more = f" and {len(speakers) - 5} more" if speakers[5:] else ""
             lines.append(f"{title}: {', '.join(speakers[:5])}{more}")
     if lines:
@@ -95,3 +104,4 @@ def check_agreement(
             f"{directory} holds another run: {'; '.join(lines)}. Use the same "
             f"settings to continue it, or another --model_dir."
         )
+    return missing

@@ -17,6 +17,10 @@ from tasks.asr.batches import minibatch_schedule
 from tasks.asr.training import sharding as sharding_lib
 
 
+class SetAsideError(OSError):
+    """Speakers of a job were set aside; the others are done."""
+
+
 class SetAside:
     """The speakers who were set aside.
 
@@ -101,3 +105,23 @@ class SetAside:
             {**batch, "active": active.reshape(batch["active"].shape)}
             for batch, active in zip(batches, actives, strict=True)
         ]
+
+    def raise_if_any(self) -> None:
+        """Says in the end who was set aside.
+
+        Raises:
+            SetAsideError: with the reasons.
+        """
+        if not self.reasons:
+            return
+        named = [
+            f"{self._speakers[slot]} ({reason})"
+            for slot, reason in sorted(self.reasons.items())
+        ]
+        more = f" and {len(named) - 3} more" if named[3:] else ""
+        raise SetAsideError(
+            f"{len(named)} of {len(self._speakers)} speakers were set aside: "
+            f"{', '.join(named[:3])}{more}. The others are done. When the "
+            "recordings are as they were, the same command goes on with these "
+            "speakers; without their lines in the manifests it leaves them out."
+        )

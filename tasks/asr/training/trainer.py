@@ -48,6 +48,7 @@ class Trainer:
 
     Attributes:
         train_step, train_steps, losses: the task's steps on all replicas.
+        selected: slots to train.
         set_aside: the speakers who go no further, with the reason.
     """
 
@@ -72,7 +73,7 @@ class Trainer:
         self._files = submodel_files.SubmodelFiles(
             directory, origin, state, train_data
         )
-        self._selected = sorted(train_data if selected is None else selected)
+        self.selected = sorted(train_data if selected is None else selected)
         self._sharding = state.sharding
         self.set_aside = set_aside.SetAside(task.stack.speakers, self._sharding)
         self._train = replica_batches.Feed(
@@ -113,7 +114,7 @@ class Trainer:
             preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
                 everything.
         """
-        self._files.check(self._selected, self.set_aside)
+        self._files.check(self.selected, self.set_aside)
         self._saved_at = time.monotonic()
         self._writer = (
             tf.summary.create_file_writer(self._directory.tensorboard)
@@ -175,7 +176,7 @@ class Trainer:
     def _unfinished(self):
         return [
             slot
-            for slot in self._selected
+            for slot in self.selected
             if not self.state.speakers[slot].finished
             and slot not in self.set_aside.reasons
         ]

@@ -1,12 +1,22 @@
 """The training program: what it refuses, what it leaves, how it continues."""
 
+import json
 import os
+import pathlib
+import signal
 
 import pytest
 
 from lingvo_like import hyperparams
 from params import registry
-from tasks.asr.training import checkpoint, program as training_program
+from tasks.asr.training import (
+    checkpoint,
+    model_directory,
+    preemption,
+    program as training_program,
+    set_aside,
+    trainer,
+)
 from tests import tiny
 
 SPEAKERS = ("ann", "bob")
@@ -110,6 +120,112 @@ def test_refusals_lose_nothing(speech, capsys):
     with pytest.raises(checkpoint.CheckpointError, match="state.json"):
         train(speech)
     assert [open(path, "rb").read() for path in paths] == before
+
+
+@pytest.mark.parametrize("folder", ["run", "new/run", "there"])
+def test_a_start_that_fails_leaves_no_folder(speech, tmp_path, folder):
+    (tmp_path / "there").mkdir()
+    manifest = tmp_path / "lost.jsonl"
+    manifest.write_text(
+        '{"audio_filepath": "gone.wav", "text": "on", "speaker": "ann"}\n'
+    )
+    for changes in (
+        {"train_manifest": str(manifest)},
+        {"overrides": ["adapter.blocks=99"]},
+        {"strict": True, "dev_manifest": str(manifest)},
+    ):
+        with pytest.raises(ValueError):
+            train(speech, model_dir=str(tmp_path / folder), **changes)
+        assert sorted(os.listdir(tmp_path)) == ["lost.jsonl", "there"]
+        assert os.listdir(tmp_path / "there") == []
+
+
+def lines_of(path):
+    with open(path) as file:
+        return [json.loads(line) for line in file]
+
+
+def write_lines(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def contents(directory):
+    return {
+        path.name: path.read_bytes()
+        for path in pathlib.Path(directory.submodels).iterdir()
+    }
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three people's speech, and the files of a run on it."""
+    folder = tmp_path / "three"
+    tiny.recordings(folder, ("ann", "bob", "cy"), 4)
+    tiny.recordings(folder, ("ann", "bob", "cy"), 2, seed=1, name="dev")
+    tiny.base().save(str(folder / "base"))
+    whole = contents(train(folder, model_dir=str(tmp_path / "whole")))
+    assert len(whole) == 3
+    # A run that has got to a checkpoint.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_train_leg", interrupt_second_leg)
+        with pytest.raises(preemption.Stopped):
+            train(folder)
+    return folder, whole
+
+
+def interrupt_second_leg(self, progress, original=trainer.Trainer._train_leg):
+    original(self, progress)
+    self._notice.number = signal.SIGINT
+    self._save_if_due()
+
+
+def test_without_a_persons_lines_a_run_goes_on_for_the_others(three, capsys):
+    folder, whole = three
+    kept = (folder / "train.jsonl").read_text()
+    for name in ("train", "dev"):
+        path = folder / f"{name}.jsonl"
+        lines = [x for x in lines_of(path) if x["speaker"] != "bob"]
+        write_lines(path, lines)
+    found = contents(train(folder))
+    assert "so left as they are: bob" in capsys.readouterr().err
+    for name in ("ann.safetensors", "cy.safetensors"):
+        assert found[name] == whole[name]
+    directory = model_directory.ModelDirectory(str(folder / "run"))
+    assert set(directory.read_texts()) == {"ann", "cy"}
+    assert list(directory.read_experiment()["data"]) == ["ann", "bob", "cy"]
+    # A finished run says it again, and no more.
+    train(folder)
+    # Nobody is added to a run, and somebody must be left.
+    (folder / "train.jsonl").write_text(kept.replace('"bob"', '"zoe"'))
+    with pytest.raises(ValueError, match="new speakers: zoe"):
+        train(folder)
+
+
+def test_whose_recordings_changed_is_set_aside_and_said_in_the_end(
+    three, capsys
+):
+    folder, whole = three
+    lost = folder / "train_0_1.wav"
+    content = lost.read_bytes()
+    lost.unlink()
+    # Longer than anything of the others.
+    path = folder / "dev.jsonl"
+    lines = lines_of(path)
+    changed = [
+        line | {"text": "no stop"} if line["speaker"] == "cy" else line
+        for line in lines
+    ]
+    write_lines(path, changed)
+    with pytest.raises(set_aside.SetAsideError) as raised:
+        train(folder)
+    message = str(raised.value)
+    assert "2 of 3 speakers were set aside: ann (" in message
+    found = contents(model_directory.ModelDirectory(str(folder / "run")))
+    assert found["bob.safetensors"] == whole["bob.safetensors"]
+    # Once everything is as it was, they go on to the same bytes.
+    lost.write_bytes(content)
+    write_lines(path, lines)
+    assert contents(train(folder)) == whole
 
 
 @pytest.mark.slow

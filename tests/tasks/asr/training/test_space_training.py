@@ -185,7 +185,7 @@ def test_with_the_space_kept_a_speaker_learns_the_same_in_any_company(
     together = Run(base, renamed, tmp_path / "all", space=space)
     together.trainer.run()
     alone = Run(base, renamed, tmp_path / "one", space=space)
-    alone.trainer._selected = [1]
+    alone.trainer.selected = [1]
     alone.trainer.run()
     np.testing.assert_array_equal(
         alone.job.stack.embeddings[1], together.job.stack.embeddings[1]

@@ -228,7 +228,7 @@ def test_on_a_short_whisper_too_a_submodel_is_its_own_speakers(
     together = make(base, manifests, tmp_path / "all")
     together.run()
     alone = make(base, manifests, tmp_path / "one")
-    alone._selected = [1]
+    alone.selected = [1]
     alone.run()
     name = submodel_file.file_name("bob")
     assert files(tmp_path / "one") == {name: files(tmp_path / "all")[name]}
@@ -252,7 +252,7 @@ def test_the_same_program_gives_the_same_bits_alone_and_with_others(
 ):
     for slot, speaker in enumerate(SPEAKERS):
         alone = make(base, manifests, tmp_path / speaker)
-        alone._selected = [slot]
+        alone.selected = [slot]
         alone.run()
         name = submodel_file.file_name(speaker)
         assert files(tmp_path / speaker) == {name: files(whole)[name]}
@@ -600,7 +600,7 @@ def test_speaker_without_dev_keeps_its_last_weights(base, manifests, tmp_path):
 
 def test_only_selected_speakers_train(base, manifests, whole, tmp_path):
     run = make(base, manifests, tmp_path)
-    run._selected = [1]
+    run.selected = [1]
     before = run.state.task.stack.read(0)
     run.run()
     assert list(files(tmp_path)) == [submodel_file.file_name("bob")]

@@ -1,0 +1,121 @@
+"""What of a run goes on when its manifests have changed.
+
+A speaker keeps its slot for as long as the run is there. One whose lines are
+gone, or whose recordings are others now, trains no further; everybody else goes
+on as they would have.
+"""
+
+import dataclasses
+from collections import abc
+from typing import Any
+
+from params import schema
+from tasks.asr.data import inspection, preparation
+from tasks.asr.training import checkpoint, model_directory, run_description
+
+CHANGED = (
+    "the recordings or the texts are not those that the run began with; train "
+    "in another --model_dir with the new ones"
+)
+LOST = "no recording is left that can be used"
+
+
+@dataclasses.dataclass(frozen=True)
+class Continuation:
+    """A job as it begins or goes on.
+
+    Attributes:
+        corpus: by the run's own slots, of the speakers who go on.
+        description: what `experiment.json` is to hold.
+        withdrawn: speakers whose lines are gone from the manifests.
+        set_aside: slots that cannot go on, with the reason.
+    """
+
+    corpus: preparation.Corpus
+    description: dict[str, Any]
+    withdrawn: tuple[str, ...] = ()
+    set_aside: dict[int, str] = dataclasses.field(default_factory=dict)
+
+
+def of_run(
+    directory: model_directory.ModelDirectory,
+    saved: dict[str, Any] | None,
+    description: dict[str, Any],
+    corpus: preparation.Corpus,
+    experiment: schema.Experiment,
+) -> Continuation:
+    """How a job goes on in a folder, or that it begins there.
+
+    Args:
+        saved: from `ModelDirectory.read_experiment`.
+        description: of the run that is asked for.
+        corpus: what the manifests have now.
+
+    Raises:
+        ValueError: the folder has another run.
+    """
+    if saved is None:
+        return Continuation(corpus, description)
+    if not checkpoint.count(directory.checkpoints):
+        # Nobody has learned anything.
+        saved = saved | {
+            "data": description["data"],
+            "num_tokens": description["num_tokens"],
+        }
+    missing = run_description.check_agreement(
+        directory.path, saved, description, experiment, may_lose=True
+    )
+    known = list(saved["data"])
+    unusable = {
+        each.utt_id
+        for each in corpus.left_out
+        if each.reason in (inspection.NOTHING_USABLE, preparation.TOO_FEW)
+    }
+    withdrawn = [s for s in missing if s not in description["data"]]
+    withdrawn = tuple(s for s in withdrawn if s not in unusable)
+    return Continuation(
+        dataclasses.replace(
+            corpus,
+            speakers=tuple(known),
+            train=_in_slots(corpus.train, known, missing),
+            dev=_in_slots(corpus.dev, known, missing),
+        ),
+        description | {k: saved[k] for k in ("data", "num_tokens")},
+        withdrawn,
+        {
+            known.index(s): CHANGED if s in description["data"] else LOST
+            for s in missing
+            if s not in withdrawn
+        },
+    )
+
+
+def texts(
+    directory: model_directory.ModelDirectory, continued: Continuation
+) -> dict[str, list[str]]:
+    """Speaker to the texts that the speaker has trained on.
+
+    Those of speakers who have withdrawn are not kept.
+    """
+    corpus, kept = continued.corpus, {}
+    if continued.set_aside:
+        before = directory.read_texts()
+        names = [corpus.speakers[slot] for slot in continued.set_aside]
+        kept = {name: before[name] for name in names if name in before}
+    return kept | {
+        data.speaker: [utterance.text for utterance in data.utterances]
+        for data in corpus.train.values()
+    }
+
+
+def _in_slots(
+    by_slot: preparation.BySlot,
+    known: list[str],
+    missing: abc.Container[str],
+) -> preparation.BySlot:
+    slots = {speaker: slot for slot, speaker in enumerate(known)}
+    return {
+        slots[data.speaker]: dataclasses.replace(data, slot=slots[data.speaker])
+        for data in by_slot.values()
+        if data.speaker not in missing
+    }
