@@ -51,7 +51,7 @@ class Feed:
         sharding: sharding_lib.Sharding,
         speed_factors: tuple[float, ...],
         activations: str,
-        num_tokens: int,
+        num_tokens: int = 0,
         lost: dict[int, str] | None = None,
         pause: abc.Callable[[], object] = lambda: None,
     ):
