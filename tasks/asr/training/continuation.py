@@ -19,6 +19,9 @@ CHANGED = (
 )
 LOST = "no recording is left that can be used"
 
+# What a run keeps of its description, whatever the manifests are now.
+_OF_THE_RUN = ("data", "num_tokens")
+
 
 @dataclasses.dataclass(frozen=True)
 class Continuation:
@@ -80,7 +83,9 @@ def of_run(
             train=_in_slots(corpus.train, known, missing),
             dev=_in_slots(corpus.dev, known, missing),
         ),
-        description | {k: saved[k] for k in ("data", "num_tokens")},
+        {"num_tokens": description["num_tokens"]}
+        | saved
+        | {k: v for k, v in description.items() if k not in _OF_THE_RUN},
         withdrawn,
         {
             known.index(s): CHANGED if s in description["data"] else LOST
