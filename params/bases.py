@@ -24,12 +24,6 @@ class Whisper(settings.Section):
         "Language of the speech, as Whisper's code for it. A multilingual "
         "Whisper needs it; an English-only one takes none, or en.",
     )
-    max_tokens: int = settings.value(
-        64,
-        "Most tokens of a transcript that is trained on: the longest decides "
-        "what every step costs. Recognition goes as far as the model can.",
-        at_least=1,
-    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ class LibriSpeechS(schema.Experiment):
     base: bases.ConformerCtc = bases.ConformerCtc(
         model_dim=144, num_blocks=16, num_heads=4, dropout_rate=0.1
     )
+    train: schema.Train = schema.Train(max_tokens=400)
     base_training: bases.BaseTraining = bases.BaseTraining(
         num_steps=100_000,
         utterances_per_step=256,
@@ -70,6 +71,7 @@ class LibriSpeechL128(LibriSpeechL):
     train: schema.Train = schema.Train(
         speakers_per_step=8,
         utterances_per_speaker=1,
+        max_tokens=400,
         compute_dtype="bfloat16",
     )
 

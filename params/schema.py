@@ -328,6 +328,12 @@ class Train(settings.Section):
     min_utterances: int = settings.value(
         1, "A speaker with fewer utterances is left out.", at_least=0
     )
+    max_tokens: int = settings.value(
+        64,
+        "An utterance whose transcript has more tokens is left out: the "
+        "longest decides what every step costs. Recognition has no such limit.",
+        at_least=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

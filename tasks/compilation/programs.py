@@ -19,7 +19,6 @@ from lingvo_like.space import replica_sums
 from lingvo_like.stack import stack as stack_lib
 from params import schema
 from tasks.asr.batches import input_pipeline
-from tasks.asr.data import preparation
 from tasks.asr.training import sharding, stack_and_optimizer, task
 from tasks.serving.exports import signatures
 from tpu.aot import compiler, report as aot_report
@@ -168,7 +167,7 @@ def train_program(
             f"Received: {num_slots}."
         )
     num_samples = base.bucket_samples(num_samples)
-    num_tokens = num_tokens or preparation.max_tokens(base, experiment)
+    num_tokens = num_tokens or experiment.train.max_tokens
     tokens = input_pipeline.token_bucket([[0] * num_tokens], base.max_tokens)
     job = training_job(base, experiment, num_slots)
     specs = batch_specs(job, places, num_samples, tokens)

@@ -240,7 +240,6 @@ def test_difference_shows_what_only_one_side_has():
     )
     assert 'base.language: saved "", now nothing' in lines
     assert "base.model_dim: saved nothing, now 144" in lines
-    assert "base.max_tokens: saved 64, now nothing" in lines
 
 
 @dataclasses.dataclass(frozen=True)

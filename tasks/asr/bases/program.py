@@ -54,7 +54,7 @@ def train(
             preparation.read_speakers,
             base,
             left_out=left_out,
-            max_tokens=preparation.max_tokens(base, experiment),
+            max_tokens=experiment.train.max_tokens,
             trim_silence=experiment.data.trim_silence,
             checks_folder=directory.path,
         )

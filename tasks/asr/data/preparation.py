@@ -40,9 +40,6 @@ class SpeakerUtterances(TokenizedUtterances):
     slot: int
 
 
-# What raises training's limit of a transcript.
-TOKENS_SETTING = "base.max_tokens"
-
 # A speaker to the speaker's utterances, with their tokens.
 BySpeaker = dict[str, list[manifest.Utterance]]
 BySlot = dict[int, SpeakerUtterances]
@@ -90,7 +87,7 @@ def prepare(
         read_speakers,
         base,
         left_out=left_out,
-        max_tokens=max_tokens(base, experiment),
+        max_tokens=experiment.train.max_tokens,
         trim_silence=experiment.data.trim_silence,
         checks_folder=checks_folder,
     )
@@ -148,13 +145,6 @@ def _compare(
         )
 
 
-def max_tokens(
-    base: base_model.BaseModel, experiment: schema.Experiment
-) -> int:
-    """The most tokens of a transcript that an experiment trains on."""
-    return getattr(experiment.base, "max_tokens", base.max_tokens)
-
-
 def read_speakers(
     base: base_model.BaseModel,
     path: str,
@@ -171,7 +161,7 @@ def read_speakers(
 
     Args:
         left_out: grows.
-        max_tokens: the most tokens of a transcript, from `max_tokens`. None
+        max_tokens: the most tokens of a transcript, `train.max_tokens`. None
             for utterances that are only recognised: they get no tokens, and
             whatever their transcripts say, they are kept.
         speed_factors: augmentation changes lengths by these.
@@ -238,8 +228,8 @@ def _tokens(
     if len(tokens) > max_tokens:
         raise rejections.UnusableError(
             "transcript longer than training takes",
-            f"{len(tokens)} tokens, {TOKENS_SETTING} is {max_tokens}; "
-            f"--set={TOKENS_SETTING}={len(tokens)} takes it",
+            f"{len(tokens)} tokens, train.max_tokens is {max_tokens}; "
+            f"--set=train.max_tokens={len(tokens)} takes it",
         )
     num_samples = int(utterance.duration * base.sample_rate * fastest)
     if not base.fits(num_samples, list(tokens)):

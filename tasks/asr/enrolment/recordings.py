@@ -43,7 +43,7 @@ def read(
         preparation.read_speakers,
         base,
         left_out=left_out,
-        max_tokens=preparation.max_tokens(base, experiment),
+        max_tokens=experiment.train.max_tokens,
         trim_silence=experiment.data.trim_silence,
     )
     train = _long_enough(read(manifest), manifest, min_seconds, left_out)

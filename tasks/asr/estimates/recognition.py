@@ -2,6 +2,7 @@
 
 from lingvo_like.base_models.whisper import (
     checkpoints,
+    decoding,
     frontend,
     model as whisper,
 )
@@ -53,7 +54,7 @@ def check(
         # No block above the last one is trained: nothing is kept.
         last = dimensions.num_blocks - 1
         return cost.of_whisper(
-            dimensions, num_rows, samples, values.max_tokens, last
+            dimensions, num_rows, samples, decoding.STAGES[0], last
         )
 
     rates = needs.rates()

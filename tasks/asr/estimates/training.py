@@ -94,8 +94,9 @@ class Job:
         if self.dimensions is None:
             raise ValueError("a Whisper needs its `dimensions`")
         letters = self.speech.letters / _LETTERS_PER_TOKEN
-        room = min(base.max_tokens, self.dimensions.max_target_positions)
-        tokens = input_pipeline.token_bucket([range(int(letters) + 1)], room)
+        tokens = input_pipeline.token_bucket(
+            [range(int(letters) + 1)], self.experiment.train.max_tokens
+        )
         rate = frontend.SAMPLE_RATE
         samples = whisper.padded_samples(
             round(seconds * rate),

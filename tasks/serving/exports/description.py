@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lingvo_like.submodel import layout as submodel_layout
 
 FILE = "description.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_BYTES = 1 << 20
 
 

@@ -96,7 +96,7 @@ def test_training_by_the_rules_of_another_language_is_refused_at_once(
 
 
 def whisper_values(audio_context):
-    return bases.Whisper(audio_context, language="en", max_tokens=8)
+    return bases.Whisper(audio_context, language="en")
 
 
 def test_a_base_of_another_context_names_the_experiment(tmp_path, monkeypatch):

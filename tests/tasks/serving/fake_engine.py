@@ -14,7 +14,7 @@ FINGERPRINT = "f" * 64
 def description(**changes):
     """Of a base with buckets of 100 and 400 samples and rows of 6 values."""
     values = dict(
-        format_version=1,
+        format_version=export_description.FORMAT_VERSION,
         base_fingerprint=FINGERPRINT,
         experiment="fake",
         sample_rate=SAMPLE_RATE,

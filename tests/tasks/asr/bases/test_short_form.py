@@ -15,7 +15,7 @@ from tasks.asr.training import preemption
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
-VALUES = bases.Whisper("short", language="en", max_tokens=8)
+VALUES = bases.Whisper("short", language="en")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_base_that_fits_is_taken_as_it_is(speech):
     short.save(speech / "short")
     taken = short_form.find_or_make(VALUES, str(speech / "short"), "none")
     assert taken == str(speech / "short")
-    full = bases.Whisper(language="en", max_tokens=8)
+    full = bases.Whisper(language="en")
     taken = short_form.find_or_make(full, str(speech / "base"), "none")
     assert taken == str(speech / "base")
     assert not (speech / "cache").exists()

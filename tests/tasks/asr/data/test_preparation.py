@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lingvo_like import hyperparams
 from lingvo_like.base_models import base_model, text_tokenizers
-from params import schema, whisper
+from params import schema
 from tasks.asr.data import audio, preparation, rejections
 from tests import tiny
 
@@ -237,12 +236,12 @@ def test_trainings_own_limit_is_named_with_what_raises_it(folder):
     read = preparation.read_speakers(Base(), path, left_out, max_tokens=4)
     assert len(read["ann"]) == 3
     assert left_out[0].reason == "transcript longer than training takes"
-    setting = preparation.TOKENS_SETTING
     assert left_out[0].detail == (
-        f"5 tokens, {setting} is 4; --set={setting}=5 takes it"
+        "5 tokens, train.max_tokens is 4; --set=train.max_tokens=5 takes it"
     )
-    raised = hyperparams.override(whisper.Stacked(), [f"{setting}=5"])
-    assert preparation.max_tokens(Base(), raised) == 5
+    assert len(prepare(folder).train[0].utterances) == 4
+    low = tiny.experiment(max_tokens=4)
+    assert len(prepare(folder, experiment=low).train[0].utterances) == 3
 
 
 def test_what_is_only_recognised_has_no_limit_of_tokens(folder):
