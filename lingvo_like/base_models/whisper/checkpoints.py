@@ -17,6 +17,7 @@ from lingvo_like.base_models.whisper import (
     encoder_decoder,
     frontend,
     huggingface,
+    other_formats,
     languages,
     tokenizer as whisper_tokenizer,
 )
@@ -33,24 +34,6 @@ PACKAGED = "tiny.en"
 _CONTENT_SUFFIXES = (".bin", ".json", ".safetensors", ".txt", ".h5")
 _PRESET_PREFIXES = ("kaggle://", "hf://", "whisper_")
 PREPROCESSOR_FILE = "preprocessor_config.json"
-_CONVERSION = (
-    "write it as safetensors with transformers: "
-    "WhisperForConditionalGeneration.from_pretrained(FOLDER{})"
-    ".save_pretrained(OUT), and copy tokenizer.json there"
-)
-# Files of weights that are not read, and what to do.
-_OTHER_WEIGHTS = {
-    "adapter_config.json": "adapters of PEFT, whose model is elsewhere; "
-    "merge_and_unload() and save_pretrained(OUT) write both as one",
-    "pytorch_model.bin": "a pickle, which can run any program; "
-    + _CONVERSION.format(""),
-    "pytorch_model.bin.index.json": "pickles, which can run any program; "
-    + _CONVERSION.format(""),
-    "tf_model.h5": "weights of TensorFlow classes; "
-    + _CONVERSION.format(", from_tf=True"),
-    "flax_model.msgpack": "weights of Flax classes; "
-    + _CONVERSION.format(", from_flax=True"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +76,7 @@ def read(path: str, language: str = "") -> Checkpoint:
         return _read_huggingface(path, language)
     if holds(CTRANSLATE2_FILE):
         return _read_ctranslate2(path, language)
-    for name, advice in _OTHER_WEIGHTS.items():
+    for name, advice in other_formats.ADVICE.items():
         if holds(name):
             raise ValueError(
                 f"{path}: no {SAFETENSORS_FILE} there. It has {name}: {advice}"

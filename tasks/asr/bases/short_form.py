@@ -49,7 +49,9 @@ def find_or_make(
         return base_loading.of_context(values, base_path)
     path = kept_bases.path_of(base_path, values.language)
     if os.path.isdir(path) or not may_make:
-        return base_loading.of_context(values, base_path)
+        path = base_loading.of_context(values, base_path)
+        print(f"base model: {path}, the short-context form of {base_path}")
+        return path
     variable = kept_bases.FOLDER_VARIABLE
     model_directory.check_writable(
         os.path.dirname(path),

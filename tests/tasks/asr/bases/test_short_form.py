@@ -46,7 +46,9 @@ def test_it_is_made_once_and_every_command_finds_it(speech, capsys):
     os.remove(speech / "train.jsonl")
     # With other speech, too, which is not read.
     assert find_or_make(speech) == path
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == (
+        f"base model: {path}, the short-context form of {speech / 'base'}\n"
+    )
     loaded = base_loading.load(VALUES, str(speech / "base"))
     assert loaded.fingerprint() == load(path).fingerprint()
     with open(os.path.join(path, "made_of.json")) as file:
