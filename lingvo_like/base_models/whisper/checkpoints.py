@@ -17,8 +17,8 @@ from lingvo_like.base_models.whisper import (
     encoder_decoder,
     frontend,
     huggingface,
-    other_formats,
     languages,
+    other_formats,
     tokenizer as whisper_tokenizer,
 )
 
