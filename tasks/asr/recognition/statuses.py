@@ -1,6 +1,9 @@
 """The status of a recognised text: "OK", or that its end is missing."""
 
-import tensorflow as tf
+import typing
+
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
 
 OK = "OK"
 # How the status of a text begins that was cut; whatever else is no text.
@@ -16,8 +19,8 @@ _LOOP = (
 
 
 def of_texts(
-    ended: tf.Tensor, lengths: tf.Tensor, max_tokens: int
-) -> tf.Tensor:
+    ended: "tf.Tensor", lengths: "tf.Tensor", max_tokens: int
+) -> "tf.Tensor":
     """The status of each text, a string tensor `[b]`.
 
     Args:
@@ -25,6 +28,9 @@ def of_texts(
         lengths: `[b]` int32, of the texts in tokens.
         max_tokens: the base model's.
     """
+    # Clients and commands that only read a status start at once without it.
+    import tensorflow as tf
+
     at_its_limit = _AT_ITS_LIMIT.format(max_tokens)
     cut = tf.where(lengths >= max_tokens, at_its_limit, _LOOP)
     return tf.where(ended, OK, cut)
