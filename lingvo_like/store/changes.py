@@ -35,8 +35,7 @@ def publish(
     if stored != data:
         tree.write(version.blob_path, data)
     if current is not None and current.sha256 == version.sha256:
-        if tree.kind(current.record_path) is None:
-            _record(tree, current)
+        _mend_record(tree, pointer)
         return current
     # In a bucket leftovers stay, and keep their numbers.
     taken = numbers(tree, folder)
@@ -126,6 +125,18 @@ def remove(tree: filesystem.Files, folder: str) -> None:
 
 def _record(tree, version):
     tree.write(version.record_path, records.to_json(version))
+
+
+def _mend_record(tree, pointer):
+    """Writes the record of the current version again, if that repairs it."""
+    current = pointer.version
+    try:
+        records.read_version(tree, current.record_path, current.seal)
+    except OSError:
+        # Which of two that differ is the right one, only its seal can say.
+        is_missing = tree.kind(current.record_path) is None
+        if is_missing or pointer.latest == current.seal:
+            _record(tree, current)
 
 
 def _check_not_erased(tree, version):

@@ -221,7 +221,7 @@ def read_version(
         if seal is not None and found != seal.sha256:
             raise ValueError(
                 f"altered: the SHA-256 must be {seal.sha256}. "
-                f"Received: {found}."
+                f"Received: {found}. Restore the record."
             )
     return version
 

@@ -227,8 +227,11 @@ def _pointer_problems(tree, version):
         pass  # A damaged record is a problem of its own.
     else:
         if record != version:
-            message = f"differs from the record of version {version.name}"
-            yield Problem(path, message)
+            yield Problem(
+                path,
+                f"differs from the record of version {version.name}; a "
+                f"rollback to {version.number} writes it again",
+            )
 
 
 def _seals(tree, pointer):

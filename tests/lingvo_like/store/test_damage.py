@@ -315,6 +315,27 @@ def test_an_edited_record_is_found_and_not_rolled_back_to(
     assert local.resolve("t", "F01").number == (3 if is_older else 1)
 
 
+def test_publishing_the_current_bytes_again_mends_an_edited_record(local):
+    local.publish(stored.data(1), "t", "F01")
+    version = local.publish(stored.data(2), "t", "F01")
+    edit_record(local, version, base_fingerprint="cd" * 32)
+    assert local.publish(stored.data(2), "t", "F01") == version
+    assert list(local.verify()) == []
+    # An edited pointer does not pass for the record.
+    path = pathlib.Path(local.root, version.folder, "current.json")
+    fields = json.loads(path.read_text())
+    fields["version"]["source"] = "forged"
+    path.write_text(json.dumps(fields))
+    local.publish(stored.data(2), "t", "F01")
+    assert [p.message for p in local.verify()] == [
+        f"differs from the record of version {version.name}; a rollback to 2 "
+        "writes it again"
+    ]
+    assert local.rollback("t", "F01", 2) == version
+    assert local.resolve("t", "F01") == version
+    assert list(local.verify()) == []
+
+
 def test_a_lost_record_is_found_and_named_by_a_rollback(local):
     versions = [local.publish(stored.data(v), "t", "F01") for v in range(3)]
     os.remove(os.path.join(local.root, versions[1].record_path))
