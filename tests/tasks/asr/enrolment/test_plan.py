@@ -72,6 +72,9 @@ def test_places_leave_few_empty(counts, most, expected):
         ("max_folds", 1, "`max_folds` must be at least 2"),
         ("full_learning_rate", 0.0, "`full_learning_rate` must be positive"),
         ("min_gain", 1.0, "`min_gain` must be below 1"),
+        ("min_gain", float("nan"), "`min_gain` must be below 1"),
+        ("good_loss", -1.0, "`good_loss` must be at least 0"),
+        ("min_seconds", -0.1, "`min_seconds` must be at least 0"),
         ("bucket_seconds", 0.0, "`bucket_seconds` must be at least 0.1"),
     ],
 )
