@@ -1,6 +1,7 @@
 """The binary: what it refuses to start with, and a whole life of it."""
 
 import concurrent.futures
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+import soundfile
 from absl import flags
 from absl.testing import flagsaver
 
@@ -177,6 +179,15 @@ def _check_rest(bound):
     body = {"instances": [one]}
     (answer,) = _get(f"{model}:predict", body)["predictions"]
     assert answer["status"] == "OK" and answer["served_by"] == "submodel"
+    file = io.BytesIO()
+    tone = 0.1 * np.sin(np.arange(8000) / 5)
+    soundfile.write(file, tone, 8000, format="FLAC")
+    request = urllib.request.Request(
+        f"{model}:transcribe", file.getvalue(), {"x-submodel-id": SPEAKER}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found = json.load(answer)
+    assert found["status"] == "OK" and found["served_by"] == "submodel"
     (loaded,) = _get(f"{admin}/v1/submodels")["submodels"]
     assert loaded["submodel_id"] == SPEAKER
     with urllib.request.urlopen(f"{rest}/metrics", timeout=60) as answer:
