@@ -53,6 +53,7 @@ def losses(
             _draw_lines(axes, worst, severities)
         axes.set_ylabel(_TITLES[kind])
         axes.set_xlabel("Steps of the speaker")
+        axes.locator_params("x", integer=True)
     svg.legend(figure, ncols=6, loc="outside upper left")
     return figure
 
