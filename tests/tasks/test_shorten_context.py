@@ -77,7 +77,7 @@ def test_refusals_come_first_and_write_nothing(folder):
     for more, flags, message in (
         ([], {"output_dir": folder / "taken"}, "is not empty"),
         ([], {"output_dir": odd / "short"}, "--output_dir cannot be written"),
-        ([], {"language": ""}, "needs the language.* knows: de, en, fr"),
+        ([], {"language": ""}, "It knows: de, en, fr"),
         ([], {"manifest": odd}, "has no usable utterance: 1 x"),
         (["--strict"], {"manifest": mixed}, "has 1 unusable utterances"),
         ([], {"base": folder / "taken"}, "no Whisper there"),
