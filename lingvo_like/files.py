@@ -178,6 +178,8 @@ def _new_folder(path: str) -> abc.Iterator[str]:
         try:
             with naming("write", path):
                 if _is_local(path):
+                    tidy = tidy_after_failure(os.path.dirname(path) or ".")
+                    stack.enter_context(tidy)
                     held = held_folders.made(unfinished, TEMPORARY_PREFIX)
                     stack.enter_context(held)
                 else:
@@ -217,12 +219,12 @@ def tidy_after_failure(*folders: str | os.PathLike) -> abc.Iterator[None]:
     Args:
         folders: that may be made within; their parents may be, too.
     """
-    missing = set()
-    for folder in map(os.fspath, folders):
-        path = os.path.abspath(folder)
-        while _is_local(folder) and not os.path.lexists(path):
-            missing.add(path)
-            path = os.path.dirname(path)
+    missing = {
+        path
+        for folder in folders
+        if _is_local(os.fspath(folder))
+        for path in held_folders.missing(os.fspath(folder))
+    }
     try:
         yield
     except BaseException:

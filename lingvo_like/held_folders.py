@@ -21,8 +21,7 @@ def missing(folder: str) -> list[str]:
 def made(path: str, prefix: str) -> abc.Iterator[None]:
     """Makes a folder, and those above it, that this process holds.
 
-    It stays, or goes, as the caller leaves it. After an error, folders above
-    it that were made for it and are empty go as well.
+    It stays, or goes, as the caller leaves it.
 
     Args:
         prefix: of the names of such folders. Those beside it that no living
@@ -32,20 +31,13 @@ def made(path: str, prefix: str) -> abc.Iterator[None]:
         OSError: it cannot be made.
     """
     parent = os.path.dirname(os.path.abspath(path))
-    above = missing(parent)
+    os.makedirs(parent, exist_ok=True)
+    _remove_leftovers(parent, prefix)
+    descriptor = _make(path)
     try:
-        os.makedirs(parent, exist_ok=True)
-        _remove_leftovers(parent, prefix)
-        descriptor = _make(path)
-        try:
-            yield
-        finally:
-            os.close(descriptor)
-    except BaseException:
-        for folder in above:
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
-        raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _make(path: str) -> int:
