@@ -196,7 +196,8 @@ def _describe_run(directory, continued):
     if continued.withdrawn:
         print(
             "not in the manifests any more, so left as they are: "
-            f"{', '.join(continued.withdrawn)}",
+            f"{', '.join(continued.withdrawn)} (`tasks.store erase --run` "
+            "takes people out of a run)",
             file=sys.stderr,
         )
     directory.write_left_out(continued.corpus.left_out.describe(examples=None))
