@@ -66,7 +66,7 @@ def test_a_bucket_is_the_first_that_holds_the_utterance():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format_version": 2}, "format version must be 1. Received: 2"),
+        ({"format_version": 1}, "format version must be 2. Received: 1"),
         ({"base_fingerprint": ""}, "base_fingerprint"),
         ({"bucket_limits": (8000, 8000, 48000)}, "must ascend"),
         ({"bucket_limits": (8000, 24000, 40000)}, "must ascend"),
