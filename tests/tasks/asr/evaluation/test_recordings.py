@@ -43,3 +43,15 @@ def test_what_may_or_may_not_be_said_is_listed_and_the_rest_scored(tmp_path):
     assert [each.utt_id for each in left_out] == ["train0", "train1", "train2"]
     for part in ("special token", "mark in brackets", "'(off)': take it out"):
         assert part in left_out.describe()
+
+
+def test_what_training_leaves_out_for_its_transcript_is_scored(tmp_path):
+    base = tiny.base()
+    manifest = tiny.recordings(tmp_path, ("ann",), 2)
+    lines = pathlib.Path(manifest).read_text().splitlines()
+    said = [json.loads(line) for line in lines]
+    said[1]["text"] = "go on " * 100
+    pathlib.Path(manifest).write_text("\n".join(map(json.dumps, said)))
+    data, left_out = recordings.read(base, manifest, ())
+    assert not left_out
+    assert [u.utt_id for u in data[0].utterances] == ["train0", "train1"]
