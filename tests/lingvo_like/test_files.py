@@ -341,3 +341,22 @@ def test_a_changed_file_has_another_size_or_time(tmp_path):
         assert before and before[0] == 2
         files.write_atomically(path, b"123")
         assert files.size_and_time(path) != before
+
+
+def test_what_fails_leaves_no_new_folder_that_is_empty(tmp_path):
+    (tmp_path / "there").mkdir()
+    new, kept, there = (
+        tmp_path / name for name in ("a/b/new", "kept/new", "there/in")
+    )
+    with pytest.raises(KeyError):
+        with files.tidy_after_failure(new, kept, there):
+            for folder in (new, kept, there):
+                folder.mkdir(parents=True)
+            (kept.parent / "file").write_text("somebody's")
+            raise KeyError
+    assert sorted(os.listdir(tmp_path)) == ["kept", "there"]
+    assert os.listdir(kept.parent) == ["file"]
+    assert os.listdir(tmp_path / "there") == []
+    with files.tidy_after_failure(new):
+        new.mkdir(parents=True)
+    assert new.is_dir()

@@ -83,7 +83,7 @@ def test_refusals_come_first_and_write_nothing(folder):
         ([], {"base": folder / "taken"}, "no Whisper there"),
         (["--set=warmup_steps=-1"], {}, "`warmup_steps` must be at least 0"),
     ):
-        flags = {"output_dir": folder / "other"} | flags
+        flags = {"output_dir": folder / "new" / "other"} | flags
         done = shorten(folder, *more, **flags)
         assert done.returncode == 1, message
         last = done.stderr.splitlines()[-1]

@@ -72,20 +72,22 @@ def make_short_base(
         raise ValueError(
             f"{output_dir} exists and is not empty; name a new --output_dir"
         )
-    model_directory.check_writable(
-        os.path.dirname(output_dir) or ".", "the folder of --output_dir"
-    )
-    teacher = whisper.load(base_path, "full", language)
-    student = whisper.load(base_path, "short", language, allow_unshortened=True)
-    utterances, left_out = _read(manifests, teacher)
-    print(left_out.describe(), end="")
-    if strict:
-        left_out.raise_if_any("the manifests")
-    if not utterances:
-        raise ValueError(
-            f"{', '.join(manifests)}: nothing usable to learn from: "
-            f"{left_out.summary() or 'no lines'}"
+    parent = os.path.dirname(output_dir) or "."
+    with files.tidy_after_failure(parent):
+        model_directory.check_writable(parent, "the folder of --output_dir")
+        teacher = whisper.load(base_path, "full", language)
+        student = whisper.load(
+            base_path, "short", language, allow_unshortened=True
         )
+        utterances, left_out = _read(manifests, teacher)
+        print(left_out.describe(), end="")
+        if strict:
+            left_out.raise_if_any("the manifests")
+        if not utterances:
+            raise ValueError(
+                f"{', '.join(manifests)}: nothing usable to learn from: "
+                f"{left_out.summary() or 'no lines'}"
+            )
     utterances = some(utterances, values.max_utterances)
     made_of = _made_of(teacher, base_path, utterances, values)
     unfinished = f"{output_dir}.unfinished"
