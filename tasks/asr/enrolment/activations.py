@@ -50,10 +50,6 @@ class Speech:
             speaker: base.num_samples(seconds)
             for speaker, seconds in bucket_seconds.items()
         }
-        self._token_bucket = input_pipeline.token_bucket(
-            (u.tokens for data in speakers.values() for u in data.utterances),
-            base.max_tokens,
-        )
         self.num_samples = {
             speaker: data.num_samples(base)
             for speaker, data in speakers.items()
@@ -68,6 +64,14 @@ class Speech:
                 everything = self.by_bucket(speaker, range(len(lengths)))
                 for bucket, indices in everything.items():
                     self._listen(speaker, indices, bucket, progress.update)
+
+    def num_tokens(self, speaker: str) -> int:
+        """The padded length of a speaker's transcripts, a power of two."""
+        longest = input_pipeline.token_bucket(
+            (each.tokens for each in self._speakers[speaker].utterances),
+            self.base.max_tokens,
+        )
+        return min(1 << (longest - 1).bit_length(), self.base.max_tokens)
 
     def bucket_samples(self, speaker: str, num_samples: int) -> int:
         """The padded length, in samples, of a speaker's utterance."""
@@ -134,7 +138,7 @@ class Speech:
         """The speech of a task's batch, as `input_pipeline` describes it.
 
         Args:
-            items: pairs of speaker and indices of utterances.
+            items: pairs of one speaker and indices of utterances.
             places: s; those after the items stay empty.
             utterances: u.
             bucket: padded length in samples.
@@ -145,7 +149,9 @@ class Speech:
         batch = {
             "activations": np.zeros((*shape, *activations.shape[1:]), "f4"),
             "activation_paddings": np.ones((*shape, *paddings.shape[1:]), "f4"),
-            "tokens": np.zeros((*shape, self._token_bucket), np.int32),
+            "tokens": np.zeros(
+                (*shape, self.num_tokens(items[0][0])), np.int32
+            ),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
         }

@@ -1,4 +1,8 @@
-"""Judges Submodels by utterances that they have not learned from."""
+"""Judges Submodels by utterances that they have not learned from.
+
+What is computed together is one speaker's, so that every bit of a judgement is
+the same, whoever else enrols.
+"""
 
 import collections
 from collections import abc
@@ -48,11 +52,13 @@ class Judge:
         self._speech = speech
         self._normalizer = normalizer
         self._runs = runs
+        # By speaker and padded length: pairs of a slot and an utterance.
         self._items = collections.defaultdict(list)
         for slot, run in enumerate(runs):
             held_out = speech.by_bucket(run.speaker, run.held_out)
             for bucket, indices in held_out.items():
-                self._items[bucket] += [(slot, index) for index in indices]
+                items = [(slot, index) for index in indices]
+                self._items[run.speaker, bucket] += items
         # A decoder's many small operations cost much more uncompiled.
         self._decode = tf.function(self._base.decode, autograph=False)
         self._text_step = replicas.replicate(self._texts)
@@ -60,11 +66,10 @@ class Judge:
         self._compiled_loss_step = replicas.replicate(
             tf.function(self._losses, autograph=False)
         )
-        # A compilation costs as much as one call. Where losses are compiled,
-        # every call of a padded length has the same number of rows.
-        self._compiled_places = {
-            bucket: plan.even_places([len(items)], _PLACES)
-            for bucket, items in self._items.items()
+        # A compilation costs as much as one call.
+        self._compiled = {
+            (speaker, bucket)
+            for (speaker, bucket), items in self._items.items()
             if not replicas.is_plain or len(items) * num_losses > _PLACES
         }
 
@@ -80,20 +85,21 @@ class Judge:
             to loss.
         """
 
-        def judge(batches, bucket):
+        def judge(batches, is_compiled):
             step = self._eager_loss_step
-            if bucket in self._compiled_places:
+            if is_compiled:
                 step = self._compiled_loss_step
             return [np.asarray(found).tolist() for found in step(batches)]
 
-        return self._judge(judge, self._compiled_places, candidates, speakers)
+        # One by one, since others may be judged at the same time or not.
+        return self._judge(judge, candidates, speakers, together=1)
 
     def texts(
         self, candidates: abc.Sequence[Rows], speakers: abc.Container[str]
     ) -> list[dict[str, dict[int, str]]]:
         """The text of every held-out utterance, in dicts like `losses`."""
 
-        def judge(batches, bucket):
+        def judge(batches, _):
             return [
                 [
                     each.decode("utf-8", "replace")
@@ -102,7 +108,7 @@ class Judge:
                 for found in self._text_step(batches)
             ]
 
-        return self._judge(judge, {}, candidates, speakers)
+        return self._judge(judge, candidates, speakers, len(candidates))
 
     def errors(
         self,
@@ -121,27 +127,27 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _judge(self, judge, places, candidates, speakers):
+    def _judge(self, judge, candidates, speakers, together):
         firsts = _first_alike(candidates)
-        parts = list(self._parts(places, firsts, speakers))
+        parts = list(self._parts(firsts, speakers, together))
         # By the first candidate with the row, the run and the utterance.
         judged = {}
         with tqdm.tqdm(
-            total=sum(len(part) for _, some, _ in parts for part in some),
+            total=sum(len(part) for _, some in parts for part in some),
             desc="enrolling (judging)",
             unit="utt",
             # Inside the bar of the learning, and only on a terminal.
             leave=False,
             disable=None,
         ) as progress:
-            for bucket, some, num_places in parts:
+            for (places, bucket, _, is_compiled), some in parts:
                 # An idle replica judges the first part again.
                 idle = self._replicas.num_local - len(some)
                 batches = [
-                    self._batch(candidates, part, num_places, bucket)
+                    self._batch(candidates, part, places, bucket)
                     for part in some + some[:1] * idle
                 ]
-                found = judge(batches, bucket)
+                found = judge(batches, is_compiled)
                 for part, values in zip(some, found, strict=False):
                     judged |= zip(part, values, strict=False)
                     progress.update(len(part))
@@ -153,30 +159,38 @@ class Judge:
                     of_candidate[speaker][index] = value
         return [dict(each) for each in result]
 
-    def _parts(self, places, firsts, speakers):
-        """Yields a padded length, the replicas' parts, and places of a part.
+    def _parts(self, firsts, speakers, together):
+        """Yields what parts have in common, and a part for each replica.
+
+        What they have in common: their places, padded lengths of speech and
+        transcripts, and whether losses are compiled.
 
         Args:
-            places: dict of padded length to a fixed number of places. Parts of
-                other lengths are even.
+            together: candidates whose rows share a part.
         """
-        num_local = self._replicas.num_local
-        for bucket, items in self._items.items():
-            rows = [
-                (candidate, slot, index)
-                for candidate, of_slots in enumerate(firsts)
-                for slot, index in items
-                if self._runs[slot].speaker in speakers
-                and of_slots[slot] == candidate
-            ]
-            if not rows:
+        by_shape = collections.defaultdict(list)
+        for (speaker, bucket), items in self._items.items():
+            if speaker not in speakers:
                 continue
-            num_places = places.get(bucket) or plan.even_places(
-                [len(rows)], _PLACES
-            )
-            parts = _slices(rows, num_places)
-            for some in _slices(parts, num_local):
-                yield bucket, some, num_places
+            num_tokens = self._speech.num_tokens(speaker)
+            is_compiled = (speaker, bucket) in self._compiled
+            for start in range(0, len(firsts), together):
+                rows = [
+                    (candidate, slot, index)
+                    for candidate in range(len(firsts))[start:][:together]
+                    for slot, index in items
+                    if firsts[candidate][slot] == candidate
+                ]
+                if not rows:
+                    continue
+                # Those of one candidate alone always have the same number.
+                count = len(items) if together == 1 else len(rows)
+                places = plan.even_places([count], _PLACES)
+                shape = places, bucket, num_tokens, is_compiled
+                by_shape[shape] += _slices(rows, places)
+        for shape, parts in by_shape.items():
+            for some in _slices(parts, self._replicas.num_local):
+                yield shape, some
 
     def _batch(self, candidates, items, places, bucket):
         # An empty place is judged by the first row, and its result is ignored.

@@ -1,8 +1,9 @@
 """Trains the runs of an enrolment side by side in one job.
 
-The step is the task's own. Runs whose next minibatches have one padded length
-share a step. A run's minibatches depend on its own key alone, whoever shares
-its steps.
+The step is the task's own. The runs of one speaker whose next minibatches have
+one padded length share a step; those of two speakers never do. So the shapes of
+what is computed, and the place of a run in it, are a speaker's own, and every
+bit of a Submodel comes out the same, whoever else enrols.
 """
 
 import collections
@@ -44,8 +45,8 @@ class Learning:
     Args:
         task: a task with a slot for each run, in their order.
         utterances: of a run in each step.
-        replicas: the replicas that the task was made on. They take turns: a
-            run's slot says which of them trains it. Each keeps a row for all.
+        replicas: the replicas that the task was made on. They share the
+            speakers. Each keeps a row for every run.
     """
 
     def __init__(
@@ -61,7 +62,14 @@ class Learning:
         self.runs = runs
         self.speech = speech
         self._replicas = replicas
-        self._owners = [s % replicas.num_local for s in range(len(runs))]
+        self._slots = collections.defaultdict(list)
+        for slot, run in enumerate(runs):
+            self._slots[run.speaker].append(slot)
+        replica_of = {
+            speaker: index % replicas.num_local
+            for index, speaker in enumerate(self._slots)
+        }
+        self._owners = [replica_of[run.speaker] for run in runs]
         self._utterances = utterances
         self._seed = values.seed
         self._schedules = [
@@ -80,13 +88,13 @@ class Learning:
             for slot, run in enumerate(runs)
         ]
         self._going = list(range(len(runs)))
-        buckets = [each.minibatch(0).bucket for each in self._schedules]
-        counts = collections.Counter(buckets).values()
-        self._most = max(counts)
-        self._places = plan.even_places(
-            [-(-count // replicas.num_local) for count in counts],
-            values.runs_per_step,
-        )
+        self._places = {}
+        for speaker, slots in self._slots.items():
+            first = [self._schedules[slot].minibatch(0) for slot in slots]
+            counts = collections.Counter(each.bucket for each in first)
+            self._places[speaker] = plan.even_places(
+                counts.values(), values.runs_per_step
+            )
 
     @property
     def num_going(self) -> int:
@@ -114,7 +122,7 @@ class Learning:
         step = functools.partial(
             type(self.task).train_step.python_function, self.task
         )
-        if steps[-1] * self._most > (_WORTH_COMPILING - 1) * self._places:
+        if steps[-1] >= _WORTH_COMPILING:
             step = tf.function(step, autograph=False)
         train = self._replicas.replicate(step)
         before = 0
@@ -128,43 +136,76 @@ class Learning:
     def _groups(self, before, stop):
         """Yields each replica's minibatches for every step of the job.
 
-        All have one padded length, that of the run furthest behind. So no run
-        with a rare length is left to finish alone.
+        Replicas compute one program: their minibatches have one shape.
+        """
+        queues = [{} for _ in range(self._replicas.num_local)]
+        for speaker, slots in self._slots.items():
+            steps = self._steps(speaker, before, stop)
+            if steps:
+                queues[self._owners[slots[0]]][speaker] = steps
+        while any(queues):
+            first = next(queue for queue in queues if queue)
+            shape = self._shape(*next(iter(first.items())))
+            yield [self._taken(queue, shape) for queue in queues]
+
+    def _steps(self, speaker, before, stop):
+        """A speaker's minibatches for each step, in a deque.
+
+        Those of a step have one padded length, that of the run furthest
+        behind. So no run with a rare length is left to finish alone.
         """
         waiting = {
             slot: self._schedules[slot].minibatch(before)
-            for slot in self._going
-            if before < stop
+            for slot in self._slots[speaker]
+            if slot in self._going and before < stop
         }
+        steps = collections.deque()
         while waiting:
             by_bucket = collections.defaultdict(list)
             for each in sorted(waiting.values(), key=lambda each: each.step):
                 by_bucket[each.bucket].append(each)
             chosen = min(
                 by_bucket.values(), key=lambda each: (each[0].step, -len(each))
-            )
-            group = [
-                [each for each in chosen if self._owners[each.slot] == replica][
-                    : self._places
-                ]
-                for replica in range(self._replicas.num_local)
-            ]
-            yield group
-            for taken in (each for own in group for each in own):
+            )[: self._places[speaker]]
+            steps.append(chosen)
+            for taken in chosen:
                 slot, step = taken.slot, taken.step + 1
                 del waiting[slot]
                 if step < stop:
                     waiting[slot] = self._schedules[slot].minibatch(step)
+        return steps
+
+    def _shape(self, speaker, steps):
+        """What the next step of a speaker is compiled for."""
+        num_tokens = self.speech.num_tokens(speaker)
+        return self._places[speaker], steps[0][0].bucket, num_tokens
+
+    def _taken(self, queue, shape):
+        """Takes the first step of a shape out of a replica's queue."""
+        for speaker, steps in queue.items():
+            if self._shape(speaker, steps) == shape:
+                taken = steps.popleft()
+                if not steps:
+                    del queue[speaker]
+                return taken
+        return []
 
     def snapshot(self, step: int) -> Snapshot:
         """The runs as they are now."""
         if not self._replicas.is_plain:
             self._agree()
-        rows = self.task.stack.select(list(range(len(self.runs))))
+        # Each speaker's by themselves: the number of rows decides how a mix of
+        # a space's elements is rounded.
+        selected = [
+            self.task.stack.select(slots) for slots in self._slots.values()
+        ]
         embeddings = getattr(self.task.stack, "embeddings", None)
         return Snapshot(
             step,
-            {name: np.asarray(tensor) for name, tensor in rows.items()},
+            {
+                name: np.concatenate([each[name] for each in selected])
+                for name in selected[0]
+            },
             None if embeddings is None else np.asarray(embeddings),
         )
 
@@ -186,7 +227,8 @@ class Learning:
         return batches
 
     def _batch(self, minibatches):
-        items, seeds = [], np.zeros((self._places, 2), np.int32)
+        places = self._places[self.runs[minibatches[0].slot].speaker]
+        items, seeds = [], np.zeros((places, 2), np.int32)
         for place, minibatch in enumerate(minibatches):
             run = self.runs[minibatch.slot]
             indices = [run.train[i] for i in minibatch.utterances]
@@ -197,13 +239,13 @@ class Learning:
         slots = [minibatch.slot for minibatch in minibatches]
         # An empty place borrows an absent slot and hands it back as it was.
         absent = [s for s in range(len(self.runs)) if s not in slots]
-        slots = slots + absent[: self._places - len(slots)]
+        slots = slots + absent[: places - len(slots)]
         batch = self.speech.batch(
-            items, self._places, self._utterances, minibatches[0].bucket
+            items, places, self._utterances, minibatches[0].bucket
         )
         batch |= {
             "row_indices": np.array(slots, np.int32),
-            "active": np.arange(self._places) < len(items),
+            "active": np.arange(places) < len(items),
             "seeds": seeds,
         }
         return {name: tf.constant(value) for name, value in batch.items()}

@@ -232,6 +232,8 @@ def evaluation_steps(num_steps: int, evaluations: int) -> list[int]:
 def even_places(counts: abc.Iterable[int], most: int) -> int:
     """How many rows should share a step so that all take the least time.
 
+    A power of two: what speakers ask for has few shapes, each compiled once.
+
     Args:
         counts: number of rows of each padded length; lengths never mix.
     """
@@ -242,4 +244,5 @@ def even_places(counts: abc.Iterable[int], most: int) -> int:
         # place more.
         return sum(-(-count // places) for count in counts) * (places + 1)
 
-    return min(range(min(most, max(counts)), 0, -1), key=cost)
+    largest = min(most, max(counts)).bit_length()
+    return min((1 << i for i in reversed(range(largest))), key=cost)

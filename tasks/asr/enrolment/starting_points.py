@@ -4,6 +4,7 @@ At the space's mean, at the prediction of its speaker encoder, or at the
 speakers of the space that are nearest to the better of the two.
 """
 
+import collections
 from collections import abc
 from typing import TypeAlias, cast
 
@@ -46,15 +47,18 @@ class Starts:
         unheard.
         """
         encoder, speech = self._space.speaker_encoder(), self._learner.speech
-        heard = []
+        heard = collections.defaultdict(list)
         for run in self._runs:
             buckets = speech.by_bucket(run.speaker, run.train)
             statistics = [
                 encoder.statistics(*speech.of(run.speaker, indices, bucket))
                 for bucket, indices in buckets.items()
             ]
-            heard.append(np.mean(np.concatenate(statistics), axis=0))
-        self._stack.embeddings.assign(encoder.predict(np.stack(heard)))
+            mean = np.mean(np.concatenate(statistics), axis=0)
+            heard[run.speaker].append(mean)
+        # Each speaker's by themselves, as snapshots are taken.
+        predicted = [encoder.predict(np.stack(each)) for each in heard.values()]
+        self._stack.embeddings.assign(np.concatenate(predicted))
         return self._learner.snapshot(0)
 
     def begin_at(

@@ -14,6 +14,9 @@ class Speech:
     def __init__(self, base):
         self.base = base
 
+    def num_tokens(self, speaker):
+        return 8
+
     def by_bucket(self, speaker, indices):
         return {8: indices}
 

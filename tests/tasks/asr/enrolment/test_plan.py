@@ -58,10 +58,10 @@ def test_the_last_step_is_always_evaluated(num_steps, evaluations, expected):
 
 @pytest.mark.parametrize(
     "counts, most, expected",
-    [([6], 12, 6), ([96], 12, 12), ([13], 12, 7), ([5, 30], 12, 6)]
-    + [([12, 6, 6], 12, 6), ([60, 36], 12, 12), ([1], 12, 1)],
+    [([6], 12, 2), ([96], 12, 8), ([13], 12, 8), ([5, 30], 12, 8)]
+    + [([12, 6, 6], 12, 4), ([60, 36], 12, 8), ([1], 12, 1), ([4], 12, 4)],
 )
-def test_places_leave_few_empty(counts, most, expected):
+def test_places_are_a_power_of_two_and_leave_few_empty(counts, most, expected):
     assert plan.even_places(counts, most) == expected
 
 
