@@ -582,7 +582,8 @@ def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
         (each,) = enrol.enrol(
             spaces[True], base, {"ann": speech["ann"]}, values=values
         )
-        assert len(calls) == expected
+        steps = [m.step for group in calls for own in group for m in own]
+        assert 1 + max(steps) == expected
         assert each.step <= expected
 
 
@@ -602,7 +603,8 @@ def test_a_text_is_heard_no_further_than_its_transcript_asks(
         enrol.enrol(spaces[True], base, ann, values=enrolments.QUICK)
     finally:
         tf.config.run_functions_eagerly(False)
-    assert seen == {4 * len(u.tokens) + 8 for u in ann["ann"].utterances}
+    # An empty place has a transcript of no tokens.
+    assert seen - {8} == {4 * len(u.tokens) + 8 for u in ann["ann"].utterances}
 
 
 def test_auto_tries_a_full_slot_only_with_data_enough():
