@@ -103,6 +103,7 @@ def train(
             train_manifest,
             dev_manifest,
             replicas.num_replicas,
+            replicas.num_local,
         )
         if job is not None:
             estimates.check(job, check_memory)

@@ -42,6 +42,7 @@ def measure(name, seconds, places, utterances, tokens):
     import numpy as np
     import tensorflow as tf
 
+    from lingvo_like.base_models.whisper import model as whisper_model
     from params import registry, schema
     from tasks.asr.estimates import cost, machine
     from tasks.compilation import programs, untrained
@@ -57,13 +58,15 @@ def measure(name, seconds, places, utterances, tokens):
     )
     rows = places * utterances
     if whisper:
+        # The padded length, with the silence at its end.
+        whole = seconds - whisper_model.DEFAULT_TAIL_SECONDS
         shapes = cost.of_whisper(
-            untrained.whisper_dimensions(name), rows, samples, tokens
+            untrained.whisper_dimensions(name), rows, whole, tokens
         )
     else:
-        shapes = cost.of_conformer(experiment.base, rows, samples)
+        shapes = cost.of_conformer(experiment.base, rows, seconds)
     before = machine.used_bytes()
-    rates = machine.products_per_second(), machine.floats_per_second()
+    rate = machine.products_per_second()
     base = untrained.make(experiment.base, name if whisper else "tiny.en")
     job = programs.training_job(base, experiment, places)
     specs = programs.batch_specs(job, places, samples, tokens)
@@ -91,9 +94,8 @@ def measure(name, seconds, places, utterances, tokens):
                 "seconds": min(times),
                 "first_seconds": times[0],
                 "products": shapes.products(),
-                "passed": shapes.passed(),
-                "estimated_seconds": shapes.seconds(*rates),
-                "rates": rates,
+                "estimated_seconds": shapes.seconds(rate),
+                "products_per_second": rate,
                 "parameters": [shapes.parameters, base.count_params()],
                 "shapes": dataclasses.asdict(shapes),
             }

@@ -14,7 +14,7 @@ from collections import abc
 from params import bases
 from tasks.asr import base_loading, kept_bases
 from tasks.asr.bases import context_shortening
-from tasks.asr.estimates import shortening, words
+from tasks.asr.estimates import needs, shortening
 from tasks.asr.training import model_directory
 
 
@@ -83,7 +83,7 @@ def _make(values, base_path, manifest, path, check_memory):
     # The job that follows needs the memory of both models, which are part of
     # cycles with their compiled functions.
     gc.collect()
-    print(f"made in {words.duration(time.monotonic() - start)}", flush=True)
+    print(f"made in {needs.duration(time.monotonic() - start)}", flush=True)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,16 @@ fitted to measured steps on a CPU; README.md says how near they come.
 
 import dataclasses
 
-from lingvo_like.base_models.whisper import encoder_decoder, frontend
+from lingvo_like.base_models.whisper import (
+    encoder_decoder,
+    frontend,
+    model as whisper,
+)
 from params import bases
+from tasks.asr.data import manifest
+
+# Of an utterance whose manifest does not say how long it is.
+UNKNOWN_SECONDS = 8.0
 
 _FLOAT_BYTES = 4
 # A program that has imported everything and loaded nothing.
@@ -23,6 +31,8 @@ _KEPT_WIDTHS = 10.0
 _KEPT_INNERS = 2.0
 # Of the scores of a vocabulary: the scores, their softmax, its gradient.
 _VOCABULARY_COPIES = 3.0
+# A step's time, of that of its products alone.
+_OTHER_WORK = 1.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Shapes:
 
     Attributes:
         rows: utterances of a step.
-        frames: encoder frames of an utterance.
+        samples, frames: of an utterance; encoder frames.
         width, heads, inner: of a block; `inner` is of all its feed-forward
             networks together.
         trained_blocks: those above the lowest adapter.
@@ -42,6 +52,7 @@ class Shapes:
     """
 
     rows: int
+    samples: int
     frames: int
     width: int
     heads: int
@@ -75,12 +86,9 @@ class Shapes:
             weights * _COPIES + self.rows * floats * _FLOAT_BYTES,
         )
 
-    def seconds(self, products_per_second: float, floats_per_second: float):
-        """Of a step, on a machine of these rates."""
-        return (
-            self.products() / products_per_second
-            + self.passed() / floats_per_second
-        )
+    def seconds(self, products_per_second: float) -> float:
+        """Of a step, on a machine of this rate."""
+        return _OTHER_WORK * self.products() / products_per_second
 
     def _decoder_floats(self):
         block = (
@@ -110,31 +118,41 @@ class Shapes:
         decoder += 4 * tokens * width * self.vocabulary
         return self.rows * (encoder + decoder)
 
-    def passed(self) -> float:
-        """Floats that a step's other operations read and write."""
-        both = self.blocks + 2 * self.trained_blocks
-        frame = 20 * self.width + 4 * self.inner
-        blocks = both * (4 * self._attention + self.frames * frame)
-        scores = 8 * self.tokens * self.vocabulary
-        return self.rows * (blocks + scores + 2 * self.front)
+
+def durations(path: str) -> list[float]:
+    """Seconds of each utterance of a manifest; of recordings nobody looks at.
+
+    Raises:
+        ValueError, OSError: the manifest cannot be read.
+    """
+    lines = manifest.read_lines(path).utterances
+    return [each.duration or UNKNOWN_SECONDS for each in lines]
 
 
 def of_whisper(
     dimensions: encoder_decoder.Dimensions,
     rows: int,
-    num_samples: int,
+    seconds: float,
     tokens: int,
+    audio_context: str = "short",
     lowest_block: int = 0,
 ) -> Shapes:
     """The shapes of a step on a Whisper.
 
     Args:
-        num_samples: the padded length of an utterance.
+        seconds: of the longest utterance.
         tokens: the static length of transcripts, without the prompt.
         lowest_block: that an adapter follows.
     """
     d, inner = dimensions.model_dim, dimensions.feed_forward_dim
-    frames = num_samples // (2 * frontend.STEP_SAMPLES)
+    rate = frontend.SAMPLE_RATE
+    samples = whisper.padded_samples(
+        round(seconds * rate),
+        30 * rate,
+        audio_context,
+        round(whisper.DEFAULT_TAIL_SECONDS * rate),
+    )
+    frames = samples // (2 * frontend.STEP_SAMPLES)
     encoder = dimensions.num_blocks * (4 * d**2 + 2 * d * inner)
     decoder = dimensions.num_decoder_blocks * (8 * d**2 + 2 * d * inner)
     positions = dimensions.max_source_positions
@@ -142,6 +160,7 @@ def of_whisper(
     convolutions = 3 * d * (dimensions.num_bins + d)
     return Shapes(
         rows=rows,
+        samples=samples,
         frames=frames,
         width=d,
         heads=dimensions.num_heads,
@@ -160,17 +179,19 @@ def of_whisper(
 def of_conformer(
     values: bases.ConformerCtc,
     rows: int,
-    num_samples: int,
+    seconds: float,
     lowest_block: int = 0,
 ) -> Shapes:
     """The shapes of a step on a Conformer; see `of_whisper`."""
     d, expansion = values.model_dim, values.feed_forward_expansion
-    step = values.sample_rate * values.frame_step_ms / 1000
+    buckets = values.buckets_seconds
+    bucket = next((b for b in buckets if b >= seconds), max(buckets))
     # Two convolutions of stride 2 over time and bins.
-    frames = int(num_samples / step / 4) + 1
+    frames = int(1000 * bucket / values.frame_step_ms / 4) + 1
     block = (4 + 4 * expansion + 5) * d**2
     return Shapes(
         rows=rows,
+        samples=round(bucket * values.sample_rate),
         frames=frames,
         width=d,
         heads=values.num_heads,

@@ -21,8 +21,6 @@ _CGROUP_FILES = (
 )
 # Rows and columns of the product that is timed.
 _SIDE = 1024
-# Larger than what a processor keeps near it.
-_COPIED_FLOATS = 2**24
 
 
 def free_bytes(cgroup: str = _CGROUP) -> int:
@@ -92,15 +90,3 @@ def products_per_second() -> float:
         np.dot(square, square)
         best = min(best, time.perf_counter() - start)
     return 2 * _SIDE**3 / best
-
-
-def floats_per_second() -> float:
-    """Floats that are read and written a second, in a large array."""
-    source = np.ones(_COPIED_FLOATS, np.float32)
-    target = np.zeros_like(source)
-    best = float("inf")
-    for _ in range(4):
-        start = time.perf_counter()
-        np.copyto(target, source)
-        best = min(best, time.perf_counter() - start)
-    return 2 * _COPIED_FLOATS / best

@@ -1,64 +1,42 @@
 """Says what a job needs, and refuses what takes more memory than there is."""
 
-import dataclasses
 import sys
 from collections import abc
 
-from tasks.asr.estimates import machine, words
+from tasks.asr.estimates import machine
 
 # Of the memory that is free: an estimate is no measurement.
 _SPARE = 0.95
 
 
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """The memory that there is for this process, with what it has already."""
-
-    free: float
-
-    @property
-    def usable(self) -> float:
-        """What an estimate may come to."""
-        return _SPARE * self.free
-
-
-def memory() -> Memory:
-    """Measures it."""
-    return Memory(machine.free_bytes() + machine.used_bytes())
-
-
-def rates() -> tuple[float, float]:
-    """Products and floats a second of this machine, for `cost.Shapes`."""
-    return machine.products_per_second(), machine.floats_per_second()
-
-
 def check(
     num_bytes: float,
     seconds: float,
-    advice: abc.Callable[[Memory], str],
+    advice: abc.Callable[[float], str],
     check_memory: bool = True,
 ) -> None:
     """Prints what a job needs, and refuses it where it does not fit.
 
     Args:
         seconds: of all its steps.
-        advice: says what fits into a `Memory`.
+        advice: says what fits into so many bytes.
         check_memory: False to go on all the same, after a warning.
 
     Raises:
         ValueError: it takes more memory than there is.
     """
-    there = memory()
+    # What this process has already is in an estimate, too.
+    free = machine.free_bytes() + machine.used_bytes()
     print(
-        f"estimate: {words.memory(num_bytes)} of memory at most, of "
-        f"{words.memory(there.free)} free; {words.duration(seconds)}",
+        f"estimate: {memory(num_bytes)} of memory at most, of {memory(free)} "
+        f"free; {duration(seconds)}",
         flush=True,
     )
-    if num_bytes <= there.usable:
+    if num_bytes <= _SPARE * free:
         return
     message = (
-        f"this takes about {words.memory(num_bytes)} of memory, and "
-        f"{words.memory(there.free)} are free. {advice(there)}"
+        f"this takes about {memory(num_bytes)} of memory, and {memory(free)} "
+        f"are free. {advice(_SPARE * free)}"
     )
     if check_memory:
         raise ValueError(
@@ -66,3 +44,17 @@ def check(
             "program that takes more than there is"
         )
     print(f"warning: {message}", file=sys.stderr)
+
+
+def memory(num_bytes: float) -> str:
+    """An amount in words, such as "1.5 GiB"."""
+    return f"{max(num_bytes, 0) / 2**30:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Such as "40 seconds", "6 minutes" or "3.5 hours"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"

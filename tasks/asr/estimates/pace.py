@@ -4,7 +4,7 @@ import time
 from collections import abc
 
 from tasks.asr.batches import minibatch_schedule
-from tasks.asr.estimates import machine, training, words
+from tasks.asr.estimates import machine, needs
 
 # Updates before which nothing is said.
 _UPDATES = 2
@@ -58,14 +58,7 @@ class Pace:
             for schedule, updates in remaining
         )
         seconds = samples * (self._seconds_per_sample or 0.0)
-        text = (
-            f"measured: {words.memory(machine.peak_bytes())} of memory at most "
-            f"so far; {words.duration(seconds)} to the end"
+        return (
+            f"measured: {needs.memory(machine.peak_bytes())} of memory at most "
+            f"so far; {needs.duration(seconds)} to the end"
         )
-        if seconds > training.LONG_SECONDS:
-            text += (
-                ". That is long: fewer updates (train.num_steps), a short base "
-                "(--experiment=whisper.ShortStacked), a smaller base model or "
-                "a GPU are quicker, and the job can be stopped and continued"
-            )
-        return text

@@ -1,19 +1,12 @@
 """What it takes to recognise a test set, with and without Submodels."""
 
-from lingvo_like.base_models.whisper import (
-    checkpoints,
-    decoding,
-    frontend,
-    model as whisper,
-)
+from lingvo_like.base_models.whisper import checkpoints, decoding
 from params import bases
-from tasks.asr.data import manifest
-from tasks.asr.estimates import cost, needs
+from tasks.asr.estimates import cost, machine, needs
 
 # A greedy search runs the decoder a token at a time, at a fraction of the speed
 # of one large product.
 _SEARCH = 2.0
-_UNKNOWN_SECONDS = 8.0
 
 
 def check(
@@ -38,30 +31,28 @@ def check(
     if isinstance(values, bases.ConformerCtc):
         return
     dimensions, _ = checkpoints.outline(base_path)
-    lines = manifest.read_lines(test_manifest).utterances
-    durations = [each.duration or _UNKNOWN_SECONDS for each in lines]
+    durations = cost.durations(test_manifest)
     if dimensions is None or not durations:
         return
-    rate = frontend.SAMPLE_RATE
-
-    def shapes(seconds: float, num_rows: int) -> cost.Shapes:
-        samples = whisper.padded_samples(
-            round(seconds * rate),
-            30 * rate,
+    batch, one = (
+        cost.of_whisper(
+            dimensions,
+            num_rows,
+            seconds,
+            decoding.STAGES[0],
             values.audio_context,
-            round(whisper.DEFAULT_TAIL_SECONDS * rate),
+            # No block above the last one is trained: nothing is kept.
+            lowest_block=dimensions.num_blocks - 1,
         )
-        # No block above the last one is trained: nothing is kept.
-        last = dimensions.num_blocks - 1
-        return cost.of_whisper(
-            dimensions, num_rows, samples, decoding.STAGES[0], last
+        for num_rows, seconds in (
+            (rows, max(durations)),
+            (1, sum(durations) / len(durations)),
         )
-
-    rates = needs.rates()
-    mean = shapes(sum(durations) / len(durations), 1).seconds(*rates)
+    )
+    num_seconds = one.seconds(machine.products_per_second())
     needs.check(
-        shapes(max(durations), rows).num_bytes(),
-        passes * len(durations) * _SEARCH * mean,
+        batch.num_bytes(),
+        passes * len(durations) * _SEARCH * num_seconds,
         lambda _: "A short base or a smaller one takes less",
         check_memory=False,
     )

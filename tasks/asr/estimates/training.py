@@ -5,21 +5,14 @@ import dataclasses
 import sys
 from collections import abc
 
-from lingvo_like.base_models.whisper import (
-    checkpoints,
-    encoder_decoder,
-    frontend,
-    model as whisper,
-)
+from lingvo_like.base_models.whisper import checkpoints, encoder_decoder
 from params import bases, schema
 from tasks.asr.batches import input_pipeline
 from tasks.asr.data import manifest
-from tasks.asr.estimates import cost, needs, words
+from tasks.asr.estimates import cost, machine, needs
 
 # A job longer than this is told what would be quicker.
-LONG_SECONDS = 2 * 3600
-# Of an utterance whose manifest does not say how long it is.
-_UNKNOWN_SECONDS = 8.0
+_LONG_SECONDS = 2 * 3600
 # Letters of a token, at least, in texts of several words.
 _LETTERS_PER_TOKEN = 3
 # Of the places of a step, those that are filled in a job of many speakers.
@@ -28,6 +21,11 @@ _FILLED = 0.8
 _EVALUATION = 0.4
 # Moments, and the best weights so far.
 _COPIES_OF_SUBMODEL = 4
+# Batches that wait, are made or train.
+_BATCHES = 4
+_FLOAT_BYTES = 4
+# Speakers with a row at a time that are tried where all do not fit.
+_RESIDENTS = (1024, 256, 64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +42,14 @@ class Speech:
 
     @property
     def longest(self) -> float:
-        return max((max(each) for each in self.durations.values()), default=0.0)
+        return max(max(each) for each in self.durations.values())
 
 
 def read_speech(lines: abc.Iterable[manifest.Utterance]) -> Speech:
     """What is known of utterances whose recordings nobody has looked at."""
     durations, letters = collections.defaultdict(list), 0
     for each in lines:
-        seconds = each.duration or _UNKNOWN_SECONDS
+        seconds = each.duration or cost.UNKNOWN_SECONDS
         durations[each.speaker].append(seconds)
         letters = max(letters, len(each.text))
     return Speech(dict(durations), letters)
@@ -64,6 +62,8 @@ class Job:
     Attributes:
         dimensions: of the Whisper; None for a Conformer.
         has_dev: whether dev losses are measured.
+        num_replicas: in all processes.
+        num_local: in this process, whose memory they share.
     """
 
     experiment: schema.Experiment
@@ -71,102 +71,81 @@ class Job:
     speech: Speech
     has_dev: bool = False
     num_replicas: int = 1
+    num_local: int = 1
 
-    def _places(self) -> int:
+    def places(self) -> int:
+        """Of each replica."""
         share = -(-len(self.speech.durations) // self.num_replicas)
-        return min(self.experiment.train.speakers_per_step, max(share, 1))
-
-    def _rows(self) -> int:
-        """Utterances of a step on all replicas, which share the memory."""
-        values = self.experiment.train
-        places = self._places() * self.num_replicas
-        return places * values.utterances_per_speaker
+        return min(self.experiment.train.speakers_per_step, share)
 
     def shapes(self, seconds: float) -> cost.Shapes:
-        """Of a step whose longest utterance has so many seconds."""
-        base = self.experiment.base
+        """Of a step of this process whose longest utterance is so long."""
+        base, values = self.experiment.base, self.experiment.train
+        rows = self.places() * self.num_local * values.utterances_per_speaker
         lowest = min(self.experiment.adapter.blocks, default=0)
         if isinstance(base, bases.ConformerCtc):
-            buckets = base.buckets_seconds
-            bucket = next((b for b in buckets if b >= seconds), max(buckets))
-            samples = round(bucket * base.sample_rate)
-            return cost.of_conformer(base, self._rows(), samples, lowest)
+            return cost.of_conformer(base, rows, seconds, lowest)
         if self.dimensions is None:
             raise ValueError("a Whisper needs its `dimensions`")
-        letters = self.speech.letters / _LETTERS_PER_TOKEN
+        letters = self.speech.letters // _LETTERS_PER_TOKEN
         tokens = input_pipeline.token_bucket(
-            [range(int(letters) + 1)], self.experiment.train.max_tokens
-        )
-        rate = frontend.SAMPLE_RATE
-        samples = whisper.padded_samples(
-            round(seconds * rate),
-            30 * rate,
-            base.audio_context,
-            round(whisper.DEFAULT_TAIL_SECONDS * rate),
+            [range(letters + 1)], values.max_tokens
         )
         return cost.of_whisper(
-            self.dimensions, self._rows(), samples, tokens, lowest
+            self.dimensions, rows, seconds, tokens, base.audio_context, lowest
         )
 
     def num_bytes(self) -> float:
         """Memory at the peak."""
         shapes = self.shapes(self.speech.longest)
-        adapter = self.experiment.adapter
+        values, adapter = self.experiment.train, self.experiment.adapter
         blocks = len(adapter.blocks) or shapes.blocks
         submodel = blocks * 2 * shapes.width * (adapter.bottleneck_dim + 1)
-        residents = self.experiment.train.resident_speakers
-        speakers = residents or len(self.speech.durations)
-        stack = speakers * submodel * _COPIES_OF_SUBMODEL * 4
-        return shapes.num_bytes() + stack
+        num_speakers = len(self.speech.durations)
+        # A space has as many as its basis, whoever trains in it.
+        num_submodels = self.experiment.space.embedding_dim or min(
+            values.resident_speakers or num_speakers, num_speakers
+        )
+        floats = num_submodels * submodel * _COPIES_OF_SUBMODEL
+        samples = shapes.rows * shapes.samples
+        floats += _BATCHES * values.steps_per_call * samples
+        # Each replica has a base of its own.
+        floats += (self.num_local - 1) * shapes.parameters
+        return shapes.num_bytes() + floats * _FLOAT_BYTES
 
-    def seconds(self, rates: tuple[float, float]) -> float:
-        """Of all steps and evaluations, without what comes before them.
-
-        Args:
-            rates: products and floats a second.
-        """
+    def seconds(self, products_per_second: float) -> float:
+        """Of all steps and evaluations, without what comes before them."""
         values = self.experiment.train
-        steps = collections.defaultdict(float)
-        for durations in self.speech.durations.values():
-            ordered = sorted(durations, reverse=True)
-            longest = ordered[:: values.utterances_per_speaker]
-            for seconds in longest:
-                steps[round(seconds)] += values.num_steps / len(longest)
-        by_length = {
-            length: self.shapes(length).seconds(*rates) for length in steps
-        }
-        places = self._places() * self.num_replicas
-        filled = (
-            places
-            if len(self.speech.durations) <= places
-            else (max(1, _FILLED * places))
-        )
-        total = sum(
-            count / filled * by_length[length]
-            for length, count in steps.items()
-        )
+        num_speakers = len(self.speech.durations)
+        longest = [
+            seconds
+            for durations in self.speech.durations.values()
+            for seconds in sorted(durations)[:: -values.utterances_per_speaker]
+        ]
+        step = self.shapes(sum(longest) / len(longest))
+        places = self.places() * self.num_replicas
+        if num_speakers > places:
+            places = max(1, _FILLED * places)
+        num_steps = values.num_steps * max(1, num_speakers / places)
         if self.has_dev:
-            total *= 1 + _EVALUATION / values.eval_every_steps
-        return total
+            num_steps *= 1 + _EVALUATION / values.eval_every_steps
+        return num_steps * step.seconds(products_per_second)
 
-    def changed(self, **train: int) -> "Job":
-        """The job with other values of `train`."""
-        values = dataclasses.replace(self.experiment.train, **train)
+    def changed(self, section: str, **values: object) -> "Job":
+        """The job with other values of a section of its experiment."""
+        old = getattr(self.experiment, section)
+        new = {section: dataclasses.replace(old, **values)}
         return dataclasses.replace(
-            self, experiment=dataclasses.replace(self.experiment, train=values)
+            self, experiment=dataclasses.replace(self.experiment, **new)
         )
 
     def short(self) -> "Job | None":
         """The job on a short context; None if it is or cannot have one."""
         base = self.experiment.base
-        if isinstance(base, bases.ConformerCtc):
-            return None
-        if base.audio_context == "short":
-            return None
-        base = dataclasses.replace(base, audio_context="short")
-        return dataclasses.replace(
-            self, experiment=dataclasses.replace(self.experiment, base=base)
+        is_full = isinstance(base, bases.Whisper) and base.audio_context != (
+            "short"
         )
+        return self.changed("base", audio_context="short") if is_full else None
 
 
 def job(
@@ -175,6 +154,7 @@ def job(
     train_manifest: str,
     dev_manifest: str = "",
     num_replicas: int = 1,
+    num_local: int = 1,
 ) -> Job | None:
     """The job of these flags; None where its base's size cannot be told.
 
@@ -189,7 +169,14 @@ def job(
     speech = read_speech(manifest.read_lines(train_manifest).utterances)
     if not speech.durations:
         return None
-    return Job(experiment, dimensions, speech, bool(dev_manifest), num_replicas)
+    return Job(
+        experiment,
+        dimensions,
+        speech,
+        bool(dev_manifest),
+        num_replicas,
+        num_local,
+    )
 
 
 def check(job: Job, check_memory: bool = True) -> None:
@@ -201,61 +188,69 @@ def check(job: Job, check_memory: bool = True) -> None:
     Raises:
         ValueError: it takes more memory than there is; with settings that fit.
     """
-    rates = needs.rates()
-    seconds = job.seconds(rates)
+    rate = machine.products_per_second()
+    seconds = job.seconds(rate)
     needs.check(
         job.num_bytes(),
         seconds,
-        lambda memory: _what_fits(job, memory.usable),
+        lambda free: _what_fits(job, free),
         check_memory,
     )
-    if seconds > LONG_SECONDS:
-        print(f"warning: {_what_is_quicker(job, rates)}", file=sys.stderr)
+    if seconds > _LONG_SECONDS:
+        advice = _what_is_quicker(job, rate)
+        print(
+            f"warning: {needs.duration(seconds)} are a long time. {advice}",
+            file=sys.stderr,
+        )
 
 
 def _what_fits(job: Job, free: float) -> str:
     found = []
     values = job.experiment.train
-    sizes = [
-        (places, values.utterances_per_speaker)
-        for places in range(job._places() - 1, 0, -1)
+    smaller: list[dict[str, int]] = []
+    if not job.experiment.space.embedding_dim:
+        smaller += [
+            {"resident_speakers": residents}
+            for residents in _RESIDENTS
+            if job.places() <= residents < len(job.speech.durations)
+        ]
+    smaller += [
+        {"speakers_per_step": places}
+        for places in range(job.places() - 1, 0, -1)
     ]
     utterances = values.utterances_per_speaker // 2
     while utterances:
-        sizes.append((1, utterances))
+        smaller.append(
+            {"speakers_per_step": 1, "utterances_per_speaker": utterances}
+        )
         utterances //= 2
-    for places, utterances in sizes:
-        names = {"speakers_per_step": places}
-        if utterances != values.utterances_per_speaker:
-            names["utterances_per_speaker"] = utterances
-        needed = job.changed(**names).num_bytes()
+    for changes in smaller:
+        needed = job.changed("train", **changes).num_bytes()
         if needed <= free:
-            flags = " ".join(f"--set=train.{k}={v}" for k, v in names.items())
-            same = "" if len(names) > 1 else " (a speaker learns the same)"
-            found.append(f"{flags} takes {words.memory(needed)}{same}")
+            flags = " ".join(f"--set=train.{k}={v}" for k, v in changes.items())
+            is_same = "utterances_per_speaker" not in changes
+            same = " (a speaker learns the same)" if is_same else ""
+            found.append(f"{flags} takes {needs.memory(needed)}{same}")
             break
     short = job.short()
     if short and short.num_bytes() <= free:
         found.append(
             "--experiment=whisper.ShortStacked, with its short base, takes "
-            f"{words.memory(short.num_bytes())}"
+            f"{needs.memory(short.num_bytes())}"
         )
-    if not found:
-        return "No setting makes it fit; take a smaller base model"
-    return "; ".join(found)
+    return "; ".join(found) or (
+        "No setting makes it fit; take a smaller base model"
+    )
 
 
-def _what_is_quicker(job: Job, rates: tuple[float, float]) -> str:
+def _what_is_quicker(job: Job, products_per_second: float) -> str:
     found = []
     short = job.short()
     if short:
         found.append(
             "--experiment=whisper.ShortStacked, with its short base, takes "
-            f"{words.duration(short.seconds(rates))}"
+            f"{needs.duration(short.seconds(products_per_second))}"
         )
     fewer = max(1, job.experiment.train.num_steps // 4)
     found.append(f"--set=train.num_steps={fewer} takes a quarter of it")
-    return (
-        f"{words.duration(job.seconds(rates))} are a long time. "
-        f"{'; '.join(found)}"
-    )
+    return "; ".join(found)

@@ -40,7 +40,7 @@ def test_whisper_at_30_seconds_takes_what_was_measured():
 
 
 def test_memory_and_time_grow_with_all_that_makes_a_step_larger():
-    rates = (1e11, 1e9)
+    rate = 1e11
     least = job("whisper.ShortStacked", speakers_per_step=1)
     for larger in (
         job("whisper.ShortStacked", speakers_per_step=2),
@@ -48,10 +48,10 @@ def test_memory_and_time_grow_with_all_that_makes_a_step_larger():
         job(speakers_per_step=1),
     ):
         assert larger.num_bytes() > least.num_bytes()
-    assert job().seconds(rates) > 5 * least.seconds(rates)
+    assert job().seconds(rate) > 5 * least.seconds(rate)
     twice = job("whisper.ShortStacked", num_steps=400)
     once = job("whisper.ShortStacked")
-    assert twice.seconds(rates) == pytest.approx(2 * once.seconds(rates))
+    assert twice.seconds(rate) == pytest.approx(2 * once.seconds(rate))
 
 
 def test_what_does_not_fit_is_refused_with_settings_that_do(free, capsys):
@@ -84,7 +84,6 @@ def test_a_smaller_minibatch_comes_after_fewer_speakers(free):
 def test_a_long_job_says_what_is_quicker(monkeypatch, free, capsys):
     free(64 * GIBIBYTE)
     monkeypatch.setattr(machine, "products_per_second", lambda: 1e10)
-    monkeypatch.setattr(machine, "floats_per_second", lambda: 1e9)
     training.check(job())
     told = capsys.readouterr()
     assert "hours" in told.out
@@ -128,7 +127,37 @@ def test_the_pace_is_told_at_the_first_update_that_compiles_nothing():
     text = measured.describe([(schedule, 100)])
     assert "GiB of memory at most so far" in text
     assert "to the end" in text
-    assert "That is long" in measured.describe([(schedule, 10**12)])
+
+
+def test_a_stack_that_does_not_fit_is_told_of_turns(free):
+    many = job("whisper.ShortStacked", speakers=20000)
+    free(8 * GIBIBYTE)
+    with pytest.raises(ValueError, match="train.resident_speakers=1024"):
+        training.check(many)
+    # More turns than speakers are all of them at once.
+    turns = job("whisper.ShortStacked", resident_speakers=1024)
+    assert turns.num_bytes() == job("whisper.ShortStacked").num_bytes()
+
+
+def test_a_space_takes_its_basis_whoever_trains_in_it():
+    few, many = (
+        job("whisper.ShortEmbedding16", speakers=number)
+        for number in (16, 20000)
+    )
+    assert few.num_bytes() == many.num_bytes()
+
+
+def test_replicas_of_other_machines_take_their_own_memory():
+    alone = job(speakers=8)
+    here = dataclasses.replace(alone, num_replicas=2, num_local=2)
+    elsewhere = dataclasses.replace(alone, num_replicas=2)
+    assert elsewhere.num_bytes() == alone.num_bytes() < here.num_bytes()
+    assert elsewhere.seconds(1e11) < alone.seconds(1e11)
+
+
+def test_calls_of_many_steps_take_the_memory_of_their_batches():
+    many = job(steps_per_call=20)
+    assert many.num_bytes() > job().num_bytes() + 4 * GIBIBYTE
 
 
 def test_every_experiment_has_an_estimate():
