@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(_name, "1")
 
 import random  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 
 import hypothesis  # noqa: E402
@@ -27,6 +28,10 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("house")
+
+# A script that runs the tests in its background has them ignore Ctrl-C, and so
+# would the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
