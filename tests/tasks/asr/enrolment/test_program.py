@@ -67,7 +67,7 @@ def test_another_base_than_the_spaces_is_refused_and_nothing_written(
     prepared = prepare(folder, "another")
     with pytest.raises(ValueError, match="^the space is of another base model"):
         prepared.run(destination_lib.Destination(str(tmp_path)))
-    assert not list((tmp_path / "submodels").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
