@@ -12,9 +12,30 @@ from collections import abc
 from lingvo_like import text_folding
 
 UNWRITABLE = "transcript has what the base cannot write"
-_SPECIAL_TOKEN = re.compile(r"<\|[^<>]*\|>")
-_BRACKETED = re.compile(
-    r"\[[^\]]*\]|\{[^}]*\}|<[^>]*>|\([^)]*\)|（[^）]*）|【[^】]*】|［[^］]*］"
+# What is no speech, or may or may not be: a pattern, the reason, the advice.
+_NO_SPEECH = (
+    (
+        r"<\|[^<>]*\|>",
+        "transcript has a special token of a model",
+        "take it out",
+    ),
+    (
+        r"\[[^\]]*\]|\{[^}]*\}|<[^>]*>|\([^)]*\)"
+        "|（[^）]*）|【[^】]*】|［[^］]*］|〔[^〕]*〕",
+        "transcript has a mark in brackets",
+        "take it out, or the brackets alone if it was said",
+    ),
+    (
+        r"&(?:#\w+|[A-Za-z]+\d?);",
+        "transcript has a character in HTML's spelling",
+        "write the character itself",
+    ),
+    # U+FFFD, and what UTF-8 looks like where it is taken for Windows-1252.
+    (
+        r"\S*(?:\ufffd|â€|ï»¿|[ÃÂ][¡-º¼-¿Ÿœ])\S*",
+        "transcript was read in a wrong encoding",
+        "write it again, in UTF-8",
+    ),
 )
 _RUN_OF_HYPHENS = re.compile("-{2,}")
 _MINUS = re.compile(r"(?<!\S)-(?=\d)")
@@ -43,24 +64,8 @@ def check_speech(text: str) -> None:
         UnwritableError: the text has special tokens of a model, words or marks
             in brackets, or characters that were read in a wrong encoding.
     """
-    for pattern, reason, advice in (
-        (
-            _SPECIAL_TOKEN,
-            "transcript has a special token of a model",
-            "take it out",
-        ),
-        (
-            _BRACKETED,
-            "transcript has a mark in brackets",
-            "take it out, or the brackets alone if it was said",
-        ),
-        (
-            re.compile(r"\S*\ufffd\S*"),
-            "transcript was read in a wrong encoding",
-            "write the manifest again, in UTF-8",
-        ),
-    ):
-        found = pattern.search(text)
+    for pattern, reason, advice in _NO_SPEECH:
+        found = re.search(pattern, text)
         if found:
             raise UnwritableError(reason, f"{found[0][:40]!r}: {advice}")
 

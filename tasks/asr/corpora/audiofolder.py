@@ -3,15 +3,17 @@
 [<split>/][<speaker>/]{metadata.csv,metadata.jsonl,<any>.csv,<any>.tsv}
 
 The table has a column file_name (or file, path, audio), a column transcription
-(or text, sentence, transcript, phrase), and maybe speaker; without it the
-folder of a recording is the speaker. Commas, semicolons or tabs part them.
+(or text, sentence, transcript, phrase), and maybe speaker and split; without
+them the folders of a recording are. Commas, semicolons or tabs part them.
 """
 
 import collections
 import csv
+import itertools
 import json
 import os
 import pathlib
+import unicodedata
 from collections import abc
 
 from tasks.asr.corpora import common, speaker_folders, tables
@@ -19,13 +21,17 @@ from tasks.asr.corpora import common, speaker_folders, tables
 _COLUMNS = {
     "file_name": (
         *("file_name", "filename", "file", "audio_filepath", "audio", "path"),
-        *("recording", "wav"),
+        *("audio_file", "recording", "wav"),
     ),
     "text": (
         *("transcription", "text", "sentence", "transcript", "phrase", "words"),
         "prompt",
     ),
-    "speaker": ("speaker", "speaker_id", "client_id"),
+    "speaker": (
+        *("speaker", "speaker_id", "speaker_name", "client_id", "participant"),
+        *("participant_id", "person", "user_id"),
+    ),
+    "split": ("split",),
     "utt_id": ("utt_id", "id"),
     "session": ("session",),
     "mic": ("mic",),
@@ -42,8 +48,8 @@ def read(
 ) -> common.Imported:
     """Imports every table below a folder.
 
-    A split is what the recording's folder is called. A name without a folder or
-    an extension is found if one recording below the table has it.
+    A name without a folder or an extension is found if one recording below the
+    table has it.
 
     Args:
         root: the folder that `load_dataset("audiofolder", data_dir=...)` takes.
@@ -152,13 +158,8 @@ def _csv_rows(collector, table, text):
         _check_columns(table, tables.columns(text))
         for number, row in tables.rows(text):
             place = f"{table}:{number}"
-            if tables.TOO_MANY in row:
-                collector.reject(
-                    place,
-                    "row with more values than columns: a text with commas "
-                    "needs quotation marks",
-                    row[tables.TOO_MANY][:40],
-                )
+            if tables.FAULT in row:
+                collector.reject(place, row[tables.FAULT])
             else:
                 yield place, row
     except csv.Error as error:
@@ -182,6 +183,9 @@ def _json_rows(collector, table, text):
 
 
 def _check_columns(table, names):
+    for name in set(itertools.chain(*_COLUMNS.values())):
+        if names.count(name) > 1:
+            raise ValueError(f"{table} has two columns called {name}")
     for key in _NEEDED:
         if not set(_COLUMNS[key]).intersection(names):
             raise ValueError(
@@ -209,12 +213,18 @@ class _Names:
                     if each.suffix.lower() in common.AUDIO_EXTENSIONS:
                         for called in self._called(each):
                             self._by_name[called].append(os.path.abspath(each))
-        return self._by_name.get(name, [path])
+        return self._by_name.get(_plain(name), [path])
 
     def _called(self, path: pathlib.Path) -> abc.Iterable[str]:
         inside = path.relative_to(self._folder)
         without = inside.with_suffix("")
-        return {path.name, path.stem, inside.as_posix(), without.as_posix()}
+        names = (path.name, path.stem, inside.as_posix(), without.as_posix())
+        return set(map(_plain, names))
+
+
+def _plain(name: str) -> str:
+    """Macs part letters and accents, and Windows does not mind case."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _add(collector, names, place, row, speaker, speaker_folder):
@@ -230,11 +240,18 @@ def _add(collector, names, place, row, speaker, speaker_folder):
     if os.path.commonpath([root, path]) != root:
         collector.reject(place, "file_name leads out of the folder", name)
         return None
+    if not os.path.exists(path):
+        collector.reject(place, "audio file is missing", name)
+        return None
     text = fields.pop("text")
     # Two splits may use one file name.
     inside = os.path.relpath(path, root)
     utt_id = fields.pop("utt_id") or os.path.splitext(inside)[0]
-    owner = fields.pop("speaker") or speaker
+    owner = fields.pop("speaker")
+    if owner == "" and not speaker:
+        collector.reject(place, "row without a speaker", utt_id=utt_id)
+        return path
+    owner = owner or speaker
     if text is None:
         collector.reject(place, "metadata line without text", utt_id=utt_id)
         return path
@@ -247,8 +264,8 @@ def _add(collector, names, place, row, speaker, speaker_folder):
     if not owner:
         collector.reject(place, speaker_folders.NO_SPEAKER, utt_id=utt_id)
         return path
-    parts = inside.split(os.sep)[:-1]
-    split = next(filter(None, map(common.split_name, parts)), "")
+    split = common.split_name(fields.pop("split") or "")
+    split = split or speaker_folders.split(root, path)
     fields = {key: value or "" for key, value in fields.items()}
     collector.add(path, text, owner, utt_id, split=split, **fields)
     return path

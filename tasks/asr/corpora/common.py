@@ -13,6 +13,7 @@ import re
 import typing
 from collections import abc
 
+from lingvo_like import text_folding
 from tasks.asr.corpora import tables
 from tasks.asr.data import inspection, manifest, rejections
 
@@ -68,7 +69,7 @@ class Collector:
             **fields: further fields of `manifest.Utterance`; the duration is
                 the file's unless it is given.
         """
-        text = " ".join(text.split())
+        text, speaker = " ".join(text.split()), text_folding.fold(speaker)
         if not text:
             self.reject(path, "empty transcript", utt_id=utt_id)
             return
@@ -85,6 +86,7 @@ class Collector:
 
     def finish(self, min_seconds: float = 0.0) -> Imported:
         """Measures the recordings and drops what is unusable or shorter."""
+        self._reject_ambiguous()
         long_enough = []
         for each in inspection.measure(self._lines):
             if each.duration < min_seconds:
@@ -97,6 +99,27 @@ class Collector:
             else:
                 long_enough.append(each)
         return long_enough, self._lines.left_out
+
+    def _reject_ambiguous(self) -> None:
+        """Leaves out recordings as a whole that have several texts."""
+        found = collections.defaultdict(set)
+        for each in self._lines.utterances:
+            if not each.offset and not each.duration:
+                text = text_folding.fold(each.text)
+                found[each.audio_filepath].add((each.speaker, text))
+        lines, self._lines = self._lines, manifest.Lines()
+        self._lines.left_out.extend(lines.left_out)
+        for place, each in zip(lines.places, lines.utterances, strict=True):
+            if len(found[each.audio_filepath]) > 1:
+                self.reject(
+                    each.audio_filepath,
+                    "one recording with several texts or speakers",
+                    repr(each.text[:40]),
+                    each.utt_id,
+                )
+            else:
+                self._lines.places.append(place)
+                self._lines.utterances.append(each)
 
     def read_text(self, path: str | os.PathLike) -> str | None:
         """The text of a file, or None where it is left out by name."""
@@ -162,15 +185,29 @@ def walk(
     a corpus.
     """
     # A folder that may not be looked into is no empty one.
-    for folder, names, files in os.walk(root, onerror=_raise):
+    for folder, names, files in os.walk(root, onerror=_raise, followlinks=True):
         # Caches and other tools' folders are hidden.
-        names[:] = sorted(name for name in names if not name.startswith("."))
+        names[:] = sorted(
+            name
+            for name in names
+            if not name.startswith(".")
+            and not _leads_up(root, pathlib.Path(folder) / name)
+        )
         found = [
             pathlib.Path(folder) / name
             for name in sorted(files)
             if not name.startswith(".") and not _OWN.search(name)
         ]
         yield pathlib.Path(folder), found
+
+
+def _leads_up(root: str | os.PathLike, path: pathlib.Path) -> bool:
+    """Whether a folder is a link to one that it is in: a walk without end."""
+    if not path.is_symlink():
+        return False
+    root, target = pathlib.Path(root), path.resolve()
+    above = [each for each in path.parents if each.is_relative_to(root)]
+    return any(each.resolve().is_relative_to(target) for each in above)
 
 
 def _raise(error: OSError) -> None:
@@ -214,7 +251,7 @@ def _read_labels(path: str | os.PathLike) -> Labels:
             f"and optionally etiology. Received: {', '.join(names)}"
         )
     for number, row in tables.rows(text):
-        speaker = row.get("speaker", "")
+        speaker = text_folding.fold(row.get("speaker", ""))
         if not speaker:
             continue
         if speaker in labels:

@@ -12,8 +12,8 @@ _GENERIC = frozenset(
     "voice wav wavs".split()
 )
 NO_SPEAKER = (
-    "no speaker: give each person a folder or a column speaker, or give "
-    "--speaker"
+    "no speaker: give each person a folder (audio, train and the like name "
+    "nobody) or a column speaker, or give --speaker"
 )
 
 
@@ -38,18 +38,34 @@ def speaker(
         raise ValueError(
             f"--speaker_folder must be first or last. Received: {which!r}"
         )
-    inside = pathlib.Path(os.path.relpath(path, root)).parent
+    folders = _folders(root, path)
     names = [
         name
-        for name in inside.parts
-        if name.lower() not in _GENERIC and not common.split_name(name)
+        for name in folders
+        if name.lower() not in _GENERIC and not _split(name)
     ]
     if len(names) > 1 and not which:
         raise ValueError(
-            f"{inside}: which of these folders names the speaker? "
+            f"{'/'.join(folders)}: which of these folders names the speaker? "
             f"--speaker_folder=first takes {names[0]!r}, "
             f"--speaker_folder=last {names[-1]!r}"
         )
     if not names:
         return ""
     return names[-1] if which == "last" else names[0]
+
+
+def split(root: str | os.PathLike, path: str | os.PathLike) -> str:
+    """The split that a folder of a recording names, "" where none does."""
+    return next(filter(None, map(_split, _folders(root, path))), "")
+
+
+def _folders(
+    root: str | os.PathLike, path: str | os.PathLike
+) -> tuple[str, ...]:
+    return pathlib.Path(os.path.relpath(path, root)).parent.parts
+
+
+def _split(name: str) -> str:
+    # With a name beside it, Dev and Val are people.
+    return common.split_name(name) if name.isalpha() else ""

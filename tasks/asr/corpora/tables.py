@@ -5,13 +5,22 @@ import io
 import os
 import pathlib
 import re
+import typing
 from collections import abc
 
 _DELIMITERS = ",;\t|"
 # Some spreadsheets write the delimiter into a line of its own.
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
-# Values beyond the last column stand under this key, which no column has.
-TOO_MANY = "\0"
+# What is wrong with a row stands under this key, which no column has.
+FAULT = "\0"
+TOO_MANY = (
+    "row with more values than columns: a text with commas needs quotation "
+    "marks"
+)
+UNCLOSED = (
+    "row over several lines: a quotation mark without a partner, or ends of "
+    "lines in a text"
+)
 
 
 def decode(data: bytes) -> str:
@@ -35,54 +44,52 @@ def rows(
 ) -> abc.Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table whose first line names its columns.
 
-    The delimiter is the one that the first line has most of. Names of columns
-    are in lower case. Empty rows are skipped.
+    The delimiter is the one that the first line has most of. Empty rows are
+    skipped.
 
     Args:
         has_quotes: quotation marks around a value are no part of it.
 
     Yields:
-        the number of a row's last line, and its values by column; those beyond
-        the last column under `TOO_MANY`.
+        the number of a row's last line, and its values by column, as `columns`
+        names them; under `FAULT` what is wrong with it.
 
     Raises:
         csv.Error: the text is no CSV.
     """
-    named = _SEPARATOR_LINE.match(text)
-    text = text[named.end() :] if named else text
-    # Files of old Macs and of Windows have other ends of lines.
-    lines = io.StringIO(text, newline=None)
-    reader = csv.reader(
-        lines,
-        delimiter=named[1] if named else _delimiter(text),
-        quoting=csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE,
-        skipinitialspace=True,
-        strict=False,
-    )
-    names = [name.strip().lower() for name in next(reader, [])]
+    reader, names, before = _opened(text, has_quotes)
     for row in reader:
         values = [value.strip() for value in row]
         if not any(values):
             continue
         fields = dict(zip(names, values, strict=False))
         if any(values[len(names) :]):
-            fields[TOO_MANY] = " ".join(values[len(names) :])
-        yield reader.line_num + bool(named), fields
+            fields[FAULT] = TOO_MANY
+        # A quotation mark without a partner takes the rows after it with it.
+        more = "".join(value.partition("\n")[2] for value in values)
+        if reader.dialect.delimiter in more:
+            fields[FAULT] = UNCLOSED
+        yield reader.line_num + before, fields
 
 
 def columns(text: str) -> list[str]:
-    """The names of a table's columns, in lower case."""
+    """The names of a table's columns: in lower case, `_` between words."""
+    return _opened(text, True)[1]
+
+
+def _opened(text: str, has_quotes: bool) -> tuple[typing.Any, list[str], int]:
+    """A reader of the rows, the columns, and how many lines are before."""
     named = _SEPARATOR_LINE.match(text)
     text = text[named.end() :] if named else text
-    delimiter = named[1] if named else _delimiter(text)
+    header = text.partition("\n")[0]
     reader = csv.reader(
+        # Files of old Macs and of Windows have other ends of lines.
         io.StringIO(text, newline=None),
-        delimiter=delimiter,
+        delimiter=named[1] if named else max(_DELIMITERS, key=header.count),
+        quoting=csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE,
         skipinitialspace=True,
     )
-    return [name.strip().lower() for name in next(reader, [])]
-
-
-def _delimiter(text: str) -> str:
-    header = text.partition("\n")[0]
-    return max(_DELIMITERS, key=header.count)
+    names = [
+        re.sub("[ -]+", "_", name.strip().lower()) for name in next(reader, [])
+    ]
+    return reader, names, int(bool(named))

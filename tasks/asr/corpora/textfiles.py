@@ -7,6 +7,7 @@ A text file has what was said: <name>.txt or <name>.wav.txt.
 
 import os
 import pathlib
+import unicodedata
 from collections import abc
 
 from tasks.asr.corpora import common, speaker_folders
@@ -65,8 +66,9 @@ def _folders(
     for folder, files in common.walk(root):
         recordings, texts = [], {}
         for path in files:
-            if path.suffix.lower() in _TEXTS:
-                texts[path.name.removesuffix(path.suffix)] = path
+            name = _name(path.name.removesuffix(path.suffix))
+            if path.suffix.lower() in _TEXTS and name not in texts:
+                texts[name] = path
             else:
                 recordings.append(path)
         yield folder, recordings, texts
@@ -75,7 +77,12 @@ def _folders(
 def _text_of(
     recording: pathlib.Path, texts: abc.Mapping[str, pathlib.Path]
 ) -> pathlib.Path | None:
-    return texts.get(recording.stem) or texts.get(recording.name)
+    return texts.get(_name(recording.stem)) or texts.get(_name(recording.name))
+
+
+def _name(name: str) -> str:
+    """Macs part letters and accents, others do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _add(collector, recording, text_file, speaker, speaker_folder):
@@ -89,5 +96,5 @@ def _add(collector, recording, text_file, speaker, speaker_folder):
     if not owner:
         collector.reject(recording, speaker_folders.NO_SPEAKER, utt_id=utt_id)
         return
-    split = next(filter(None, map(common.split_name, inside.parts[:-1])), "")
+    split = speaker_folders.split(root, recording)
     collector.add(recording, text, owner, utt_id, split=split)

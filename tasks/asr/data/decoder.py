@@ -33,10 +33,9 @@ _WAV_OPTIONS = {"probesize": "32"}
 _EXACT = ("wav", "w64", "aiff", "caf", "au", "flac")
 # Their headers give a length, whatever the codec.
 _COUNTING = ("ogg", "mov,mp4,m4a,3gp,3g2,mj2")
-# A length of the whole file in milliseconds, unless it was written to a pipe.
-_MATROSKA = "matroska,webm"
-# Browsers' recordings get it from a clock, which starts before the sound.
-_MATROSKA_SLACK_SECONDS = 1.0
+# FLAC takes less room than its samples, and not a hundredth of it for speech.
+_FLAC_RATIO = 100
+_FLAC_HEADER_BYTES = 8192
 # Encoders count their own delay, of some frames, in different ways.
 _CODEC_SLACK_SECONDS = 0.25
 
@@ -72,23 +71,21 @@ class Recording:
             self.is_flac or self._codec.name.startswith("pcm_")
         )
         self.sample_rate = self._codec.sample_rate
+        if not self.sample_rate:
+            raise rejections.UnusableError(
+                "not readable as audio", "no known format, or a damaged file"
+            )
         if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
             raise rejections.UnusableError(
                 "a sample rate that no speech has",
                 f"{self.sample_rate} Hz, must be {MIN_SAMPLE_RATE} to "
                 f"{MAX_SAMPLE_RATE} Hz",
             )
-        self._slack_seconds = truncation.TOLERANCE_SECONDS
         # Elsewhere the length is an estimate, from a bit rate for example.
         length = 0
         if self._counts_samples or container.format.name in _COUNTING:
             length = self._stream.duration or 0
             length *= self._stream.time_base or 0
-            if not self._counts_samples:
-                self._slack_seconds = _CODEC_SLACK_SECONDS
-        elif container.format.name == _MATROSKA and len(container.streams) == 1:
-            self._slack_seconds = _MATROSKA_SLACK_SECONDS
-            length = (container.duration or 0) / av.time_base
         self.promised = max(0, round(length * self.sample_rate))
 
     @property
@@ -96,7 +93,11 @@ class Recording:
         """Whether the header counts samples that the file can hold."""
         if not self.promised or not self._counts_samples:
             return False
-        return self.is_flac or self._promised_bytes <= self._container.size
+        size, promised = self._container.size, self._promised_bytes
+        if self.is_flac:
+            least = size - _FLAC_HEADER_BYTES
+            return least <= promised <= _FLAC_RATIO * size
+        return promised <= size
 
     @property
     def header_seconds(self) -> float:
@@ -141,7 +142,10 @@ class Recording:
         Raises:
             UnusableError: the header promised more, or nothing is there.
         """
-        slack = self._slack_seconds * self.sample_rate
+        slack = truncation.TOLERANCE_SECONDS
+        if not self._counts_samples:
+            slack = _CODEC_SLACK_SECONDS
+        slack *= self.sample_rate
         is_promise = self._promised_bytes < truncation.UNKNOWN_BYTES
         if is_promise and self.promised > num_decoded + slack:
             raise rejections.UnusableError(
@@ -212,6 +216,11 @@ def _container(
             raise rejections.UnusableError("audio file is empty (0 bytes)")
         if beginning in (b"RIFF", b"RF64"):
             options |= _WAV_OPTIONS
+        if beginning == b"RIFX":
+            # FFmpeg would take its samples for little-endian ones: noise.
+            raise rejections.UnusableError(
+                "not readable as audio", "big-endian WAV (RIFX)"
+            )
         if max_bytes is None:
             truncation.check(file)
     if isinstance(source, bytes):

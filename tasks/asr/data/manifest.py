@@ -227,7 +227,7 @@ def parse(line: bytes, folder: str) -> Utterance:
     labels: dict[str, typing.Any] = {
         key: fields_lib.label(fields, key) for key in fields_lib.LABELS
     }
-    speaker = fields_lib.label(fields, "speaker")
+    speaker = text_folding.fold(fields_lib.label(fields, "speaker"))
     if not speaker:
         raise rejections.UnusableError("`speaker` is empty")
     return Utterance(

@@ -56,28 +56,22 @@ def mapped(
 ) -> tuple[list[manifest.Utterance], dict[str, str]]:
     """The utterances with allowed speaker ids.
 
-    Letters lose their accents, and everything else that is not allowed becomes
-    a dash; where nothing readable is left, or two would be alike, the id gets
-    digits of its SHA-256. Ids that are allowed stay.
+    Letters lose their accents, everything else that is not allowed becomes a
+    dash, and digits of the id's SHA-256 follow: a person gets the same id in
+    every manifest, and nobody else does. Ids that are allowed stay.
 
     Returns:
         the utterances, and each id that changed with the one it had before.
     """
-    speakers = sorted({each.speaker for each in utterances})
-    # The first of those that differ in case alone keeps its id.
-    taken: dict[str, str] = {}
-    for speaker in filter(ids.is_valid, speakers):
-        taken.setdefault(speaker.casefold(), speaker)
-    new = {}
-    for speaker in speakers:
-        if taken.get(speaker.casefold()) == speaker:
-            continue
-        name = _readable(speaker)
-        if not name or name.casefold() in taken:
+    kept, new = set(), {}
+    for speaker in sorted({each.speaker for each in utterances}):
+        # The first of those that differ in case alone keeps its id.
+        if ids.is_valid(speaker) and speaker.casefold() not in kept:
+            kept.add(speaker.casefold())
+        else:
             digest = hashlib.sha256(speaker.encode()).hexdigest()
-            name = f"{name or 'speaker'}-{digest[:8]}"
-        taken[name.casefold()] = name
-        new[speaker] = name
+            name = _readable(speaker) or "speaker"
+            new[speaker] = f"{name}-{digest[:8]}"
     renamed = [
         dataclasses.replace(each, speaker=new.get(each.speaker, each.speaker))
         for each in utterances

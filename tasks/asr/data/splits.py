@@ -32,6 +32,7 @@ def phrase_key(text: str) -> str:
     Case, punctuation, spacing and apostrophes fold away; words stay apart.
     A text of punctuation alone is its own key.
     """
+    text = text_folding.with_plain_fractions(text)
     text = text_folding.without_optional_marks(text)
     folded = unicodedata.normalize("NFKC", text).casefold()
     letters = "".join(_fold(character) for character in folded)

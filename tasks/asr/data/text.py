@@ -40,12 +40,18 @@ def _basic() -> abc.Callable[[str], str]:
     return normalized
 
 
+def _english_normalizer() -> abc.Callable[[str], str]:
+    normalizer = english.EnglishTextNormalizer()
+    # It makes a capital C of ℃ after it has lowered the rest.
+    return lambda text: normalizer(text).lower()
+
+
 # Made once, when first asked for: the English one reads a table of 1,700
 # spellings.
 _MAKERS = {
     "none": lambda: str,
     "basic": _basic,
-    _ENGLISH: english.EnglishTextNormalizer,
+    _ENGLISH: _english_normalizer,
     "torgo": lambda: _torgo,
 }
 

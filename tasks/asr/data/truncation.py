@@ -11,12 +11,16 @@ TOLERANCE_SECONDS = 0.05
 # Programs that write to a pipe cannot know the length, and put any large
 # number there.
 UNKNOWN_BYTES = 1_000_000_000
+# What may follow the samples of a WAV file without a name of its own.
+_WAV_REST_SECONDS = 0.25
 _CHUNK_ID = re.compile(rb"[ -~]{4}|$")
 # Xing's header, in the first frame of an MP3 file, and its flags.
 _XING = re.compile(rb"(?:Xing|Info)(.{4})", re.DOTALL)
 _XING_BYTES = 256
 # Programs that change the tag do not always change the count.
 _XING_SLACK = 0.01
+# Matroska's segment begins within its first bytes.
+_SEGMENT, _MATROSKA_BYTES = b"\x18\x53\x80\x67", 1024
 # An Ogg page has at most 27 + 255 + 255 * 255 bytes.
 _OGG_PAGE_BYTES = 65_307
 
@@ -31,8 +35,12 @@ def check(file: typing.BinaryIO) -> None:
     beginning = file.read(4)
     if beginning == b"RIFF":
         _check_wav(file)
+    elif beginning == b"caff":
+        _check_caf(file)
     elif beginning == b"OggS":
         _check_ogg(file)
+    elif beginning == b"\x1a\x45\xdf\xa3":
+        _check_matroska(file)
     elif beginning[:3] == b"ID3" or beginning[:1] == b"\xff":
         _check_mp3(file)
 
@@ -50,14 +58,13 @@ def _check_wav(file: typing.BinaryIO) -> None:
         if chunk[:4] == b"data":
             there = num_bytes - start - 8
             slack = TOLERANCE_SECONDS * bytes_per_second
-            if there + slack < length < UNKNOWN_BYTES:
-                raise rejections.UnusableError(
-                    "audio is truncated",
-                    f"{length} bytes of samples promised, {there} there",
-                )
+            if length < UNKNOWN_BYTES:
+                _check_bytes(length, there, slack)
             # A length of 0 is that of a recorder that was killed.
             file.seek(start + 8 + length + length % 2)
-            if 0 < length < there / 2 and not _CHUNK_ID.match(file.read(4)):
+            rest = there - length
+            is_audio = rest > _WAV_REST_SECONDS * bytes_per_second
+            if length and is_audio and not _CHUNK_ID.match(file.read(4)):
                 raise rejections.UnusableError(
                     "audio is damaged",
                     f"its header counts {length} bytes of samples, and "
@@ -66,6 +73,35 @@ def _check_wav(file: typing.BinaryIO) -> None:
             return
         # Chunks start at even places.
         start += 8 + length + length % 2
+
+
+def _check_caf(file: typing.BinaryIO) -> None:
+    """As for WAV, FFmpeg shortens the promise."""
+    num_bytes, start = file.seek(0, os.SEEK_END), 8
+    while start < num_bytes:
+        file.seek(start)
+        length = int.from_bytes(file.read(12)[4:], "big", signed=True)
+        start += 12
+        # The samples of a recorder that was killed go to the end: -1.
+        if length < 0:
+            return
+        _check_bytes(length, num_bytes - start)
+        start += length
+
+
+def _check_matroska(file: typing.BinaryIO) -> None:
+    """Its one segment has a length, unless it was written to a pipe."""
+    num_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    header, mark, rest = file.read(_MATROSKA_BYTES).partition(_SEGMENT)
+    if not rest:
+        return
+    # The first byte tells by its leading zeros how many there are.
+    width = 9 - rest[0].bit_length()
+    unknown = (1 << 7 * width) - 1
+    length = int.from_bytes(rest[:width], "big") & unknown
+    if length != unknown:
+        _check_bytes(length, num_bytes - len(header + mark) - width)
 
 
 def _check_ogg(file: typing.BinaryIO) -> None:
@@ -108,8 +144,12 @@ def _check_mp3(file: typing.BinaryIO) -> None:
     # The count of frames comes first, where there is one.
     count = found.end() + 4 * (flags & 1)
     promised = int.from_bytes(frame[count : count + 4], "big")
-    there = num_bytes - start
-    if flags & 2 and there < promised - _XING_SLACK * promised:
+    if flags & 2:
+        _check_bytes(promised, num_bytes - start, _XING_SLACK * promised)
+
+
+def _check_bytes(promised: int, there: int, slack: float = 0.0) -> None:
+    if there + slack < promised:
         raise rejections.UnusableError(
             "audio is truncated", f"{promised} bytes promised, {there} there"
         )

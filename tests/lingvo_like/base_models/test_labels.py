@@ -31,6 +31,11 @@ TOKENIZERS = (CHARACTERS, whisper_bases.tokenizer())
         ("{u:on} off", "mark in brackets", "{u:on}"),
         ("（笑）on", "mark in brackets", "（笑）"),
         ("caf\ufffd on", "wrong encoding", "UTF-8"),
+        ("on, donâ€™t", "wrong encoding", "donâ€"),
+        ("schÃ¶n, GrÃ¼ÃŸe", "wrong encoding", "schÃ¶n"),
+        ("don&#39;t", "HTML", "'&#39;'"),
+        ("Tom &amp; Jerry", "HTML", "'&amp;'"),
+        ("〔noise〕 on", "mark in brackets", "〔noise〕"),
         ("at 5:30", "cannot write", "'5:30': it never writes ':'"),
         ("and/or", "cannot write", "'and/or': it never writes '/'"),
         ("number #1", "cannot write", "'#1': it never writes '#'"),
@@ -88,7 +93,13 @@ def test_whisper_leaves_out_marks_that_it_never_writes(english, text, label):
 
 @pytest.mark.parametrize(
     "text",
-    ["Naïve, at 50%", "$5 & 3.5", "the dogs' well-made bone", "C++ – ½"],
+    [
+        "Naïve, at 50%",
+        "$5 & 3.5",
+        "São João, À la, NÃO, Âge",
+        "the dogs' well-made bone",
+        "C++ – ½",
+    ],
 )
 def test_whisper_keeps_what_it_writes(english, text):
     assert english.label(text) == text

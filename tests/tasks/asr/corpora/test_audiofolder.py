@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
         '{"file_name": "a.wav", "text": "fine", "speaker": "ann"}',
         '{"file_name": "b.wav", "text": "who?"}',
         '{"file_name": "gone.wav", "text": "x", "speaker": "ann"}',
-        '{"file_name": "a.wav", "text": "x", "speaker": "ann"}',
+        '{"file_name": "a.wav", "text": "fine", "speaker": "ann"}',
         '{"file_name": "../secret.wav", "text": "x", "speaker": "ann"}',
         '{"file_name": "a.wav", "speaker": "ann"}',
         '{"text": "x"}',
@@ -118,6 +119,61 @@ def test_a_name_that_several_recordings_have_is_refused(tmp_path):
     utterances, left_out = audiofolder.read(tmp_path)
     assert [(u.speaker, u.text) for u in utterances] == [("ann", "no")]
     assert "several recordings have this name" in trees.reasons(left_out)
+
+
+def test_a_row_finds_its_recording_however_its_name_is_spelt(tmp_path):
+    for name in ("Größe.wav", "Über uns.WAV"):
+        trees.audio(tmp_path / "ann" / unicodedata.normalize("NFD", name))
+    trees.text(tmp_path / "t.csv", "file,text\nGröße,a\nann/über uns.wav,b\n")
+    utterances, left_out = audiofolder.read(tmp_path)
+    assert [u.text for u in utterances] == ["a", "b"] and not left_out
+
+
+def test_one_persons_name_is_one_speaker_whatever_spelt_it(tmp_path):
+    trees.audio(tmp_path / "1.wav")
+    trees.audio(tmp_path / "2.wav")
+    names = ("Jörg", unicodedata.normalize("NFD", " Jörg\u200b"))
+    trees.text(
+        tmp_path / "t.csv",
+        f"file,text,speaker\n1.wav,a,{names[0]}\n2.wav,b,{names[1]}\n",
+    )
+    utterances, _ = audiofolder.read(tmp_path)
+    assert [u.speaker for u in utterances] == ["Jörg", "Jörg"]
+
+
+def test_a_cell_without_a_speaker_is_no_folders(tmp_path):
+    trees.audio(tmp_path / "monday" / "1.wav")
+    trees.audio(tmp_path / "monday" / "2.wav")
+    trees.text(
+        tmp_path / "t.csv",
+        "file,text,Participant,Split\nmonday/1.wav,a,ann,test\n"
+        "monday/2.wav,b,,\n",
+    )
+    one, left_out = audiofolder.read(tmp_path)
+    assert [(u.speaker, u.split) for u in one] == [("ann", "test")]
+    assert trees.reasons(left_out) == {"row without a speaker": 1}
+    both, _ = audiofolder.read(tmp_path, speaker="bo")
+    assert [u.speaker for u in both] == ["ann", "bo"]
+
+
+@pytest.mark.parametrize("second", ["two,ann", "one,bo"])
+def test_a_recording_with_two_texts_or_speakers_is_nobodys(tmp_path, second):
+    trees.audio(tmp_path / "1.wav")
+    trees.text(
+        tmp_path / "t.csv",
+        f"file,text,speaker,id\n1.wav,one,ann,1\n1.wav,{second},2\n",
+    )
+    utterances, left_out = audiofolder.read(tmp_path)
+    assert not utterances
+    assert trees.reasons(left_out) == {
+        "one recording with several texts or speakers": 2
+    }
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    trees.text(tmp_path / "t.csv", "file,text,Text\n1.wav,one,two\n")
+    with pytest.raises(ValueError, match="two columns called text"):
+        audiofolder.read(tmp_path)
 
 
 def test_files_that_no_row_names_are_listed_whatever_they_are(tmp_path):

@@ -27,9 +27,25 @@ def test_rows_have_the_number_of_their_line():
     assert numbers == [3]
 
 
-def test_values_beyond_the_columns_are_not_lost():
+def test_values_beyond_the_columns_are_a_fault():
     ((_, row),) = tables.rows("file,text\na.wav,hello, world\n")
-    assert row == {"file": "a.wav", "text": "hello", tables.TOO_MANY: "world"}
+    assert row[tables.FAULT] == tables.TOO_MANY
+
+
+def test_a_quotation_mark_without_a_partner_swallows_no_row_unsaid():
+    text = 'file\ttext\na\t"Stop he said\nb\tgo "on"\nc\tlast\n'
+    (_, swallowed), (_, last) = tables.rows(text)
+    assert swallowed[tables.FAULT] == tables.UNCLOSED
+    assert last == {"file": "c", "text": "last"}
+    ((_, two_lines),) = tables.rows('file,text\na,"one\ntwo"\n')
+    assert two_lines == {"file": "a", "text": "one\ntwo"}
+
+
+def test_names_of_columns_are_read_as_people_write_them():
+    assert tables.columns("File Name;Speaker-ID\n") == [
+        "file_name",
+        "speaker_id",
+    ]
 
 
 def test_text_is_read_with_the_marks_of_windows():

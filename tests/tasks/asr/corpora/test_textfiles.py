@@ -1,5 +1,6 @@
 import os
 import shutil
+import unicodedata
 
 import pytest
 
@@ -35,6 +36,34 @@ def test_splits_and_folders_of_files_name_nobody(tmp_path):
         ("ann", "test"),
         ("ann", "train"),
     ]
+
+
+def test_people_may_be_called_as_splits_are(tmp_path):
+    for name in ("dev_patel", "val-smith"):
+        pair(tmp_path / "train" / name)
+    utterances, _ = textfiles.read(tmp_path)
+    assert [(u.speaker, u.split) for u in utterances] == [
+        ("dev_patel", "train"),
+        ("val-smith", "train"),
+    ]
+
+
+def test_names_pair_however_letters_and_accents_are_joined(tmp_path):
+    name = unicodedata.normalize("NFD", "Größe")
+    pair(tmp_path / "ann", f"{name}.wav", text_name="Größe.txt")
+    utterances, left_out = textfiles.read(tmp_path)
+    assert len(utterances) == 1 and not left_out
+
+
+def test_folders_that_are_links_are_read_and_loops_end(tmp_path):
+    pair(tmp_path / "disk" / "one")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "ann").symlink_to(tmp_path / "disk" / "one")
+    (root / "ann" / "loop").symlink_to(root)
+    (root / "loop").symlink_to(root)
+    utterances, _ = textfiles.read(root)
+    assert [u.speaker for u in utterances] == ["ann"]
 
 
 def test_of_several_folders_the_user_says_which_names_the_speaker(tmp_path):

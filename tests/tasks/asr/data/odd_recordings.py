@@ -85,13 +85,16 @@ def _floats(change, sample_rate=16000, **settings):
     return write
 
 
-def _piped_flac(path):
-    soundfile.write(path, sound(16000), 16000)
-    data = bytearray(pathlib.Path(path).read_bytes())
-    # The 36 bits that count the samples.
-    data[21] &= 0xF0
-    data[22:26] = bytes(4)
-    pathlib.Path(path).write_bytes(data)
+def _flac(num_samples):
+    def write(path):
+        soundfile.write(path, sound(16000), 16000)
+        data = bytearray(pathlib.Path(path).read_bytes())
+        # The 36 bits that count the samples.
+        data[21] = data[21] & 0xF0 | num_samples >> 32
+        data[22:26] = (num_samples & 0xFFFFFFFF).to_bytes(4, "big")
+        pathlib.Path(path).write_bytes(data)
+
+    return write
 
 
 def _cut(name, write, share=0.6):
@@ -115,6 +118,7 @@ def _zeros(sample_rate):
 _REAL_BYTES = int(2 * 16000 * SECONDS)
 _OPUS = _av("libopus", 48000, "ogg")
 _XING = _av("libmp3lame", 44100)
+_CAF = _av("pcm_s16le", 16000)
 GOOD = {
     "phone.m4a": _av("aac", 44100),
     "fragments.m4a": _av("aac", 44100, movflags="frag_keyframe+empty_moov"),
@@ -128,9 +132,13 @@ GOOD = {
     "a.avi": _av("pcm_s16le", 16000),
     "film.mp4": _av("aac", 44100, video=True),
     "film.mov": _av("aac", 44100, video=True),
+    "film.mkv": _av("pcm_s16le", 44100, "matroska", video=True),
+    "a.caf": _CAF,
     "no_xing.mp3": _av("libmp3lame", 44100, write_xing="0"),
     "xing.mp3": _XING,
-    "piped.flac": _piped_flac,
+    "piped.flac": _flac(0),
+    "counts_too_many.flac": _flac(2**36 - 1),
+    "counts_too_few.flac": _flac(100),
     "sox_pipe.wav": wav(0x7FFFF000),
     "two_billion.wav": wav(2_000_000_000),
     "streamed.wav": wav(0xFFFFFFFF),
@@ -153,13 +161,24 @@ BAD = {
     ),
     "cut.mp3": (_cut("a.mp3", _XING), "truncated: .* bytes promised"),
     "cut.wav": (_cut("a.wav", wav(None)), "truncated: .* promised"),
-    "cut.flac": (_cut("a.flac", _piped_flac), "audio is damaged"),
+    "cut.flac": (_cut("a.flac", _flac(0)), "audio is damaged"),
+    "cut.caf": (_cut("a.caf", _CAF), "truncated: .* bytes promised"),
+    "cut.mkv": (
+        _cut("a.mkv", _av("aac", 44100, "matroska", video=True), 0.95),
+        "truncated: .* bytes promised",
+    ),
     "cut.m4a": (_cut("a.m4a", _av("aac", 44100)), "not readable as audio"),
     "cut_late.m4a": (
         _cut("b.m4a", _av("aac", 44100, movflags="faststart")),
         "audio is damaged",
     ),
     "too_few_counted.wav": (wav(1000), "damaged: its header counts 1000"),
+    "last_half_second.wav": (wav(_REAL_BYTES - 16000), "header counts 48000"),
+    "big_endian.wav": (
+        _floats(lambda x: x, subtype="PCM_16", format="WAV", endian="BIG"),
+        "big-endian WAV",
+    ),
+    "noise.mp3": (_text(bytes(100_000)), "not readable as audio"),
     "one_hertz.wav": (wav(None, 1), "sample rate that no speech has: 1 Hz"),
     "gigahertz.wav": (wav(None, 2**31 - 1), "sample rate that no speech has"),
     "mute_film.mp4": (_av(None, 0, video=True), "it has no sound"),

@@ -178,6 +178,7 @@ def test_bad_arguments_are_refused():
         ("hos\u00adpital", "hospital", True),
         ("wait…", "wait", True),
         ("Ａ１", "a1", True),
+        ("3½ cups", "3 1/2 cups", True),
         ("مُحَمَّد", "محمد", True),
         ("schön", "schon", False),
     ],

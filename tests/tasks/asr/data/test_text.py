@@ -71,6 +71,13 @@ def test_punctuation_alone_is_no_word(normalizer):
         assert text.normalize(marks, normalizer) == ""
 
 
+def test_a_sign_for_letters_is_those_letters():
+    for sign, letters in (("20 ℃", "20 °C"), ("№ 5", "No 5"), ("Ⅳ", "IV")):
+        assert text.normalize(sign, "english") == (
+            text.normalize(letters, "english")
+        )
+
+
 def test_basic_keeps_accents_and_vowel_signs_inside_words():
     assert text.normalize("schön", "basic") != text.normalize("schon", "basic")
     assert text.normalize("हिन्दी में।", "basic") == "हिन्दी में"
