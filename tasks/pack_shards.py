@@ -17,9 +17,9 @@ from lingvo_like import files
 from tasks import cli
 from tasks.asr.data import inspection, manifest, shards
 
-_MANIFEST = flags.DEFINE_list(
+_MANIFEST = flags.DEFINE_string(
     "manifest",
-    [],
+    "",
     "The manifests, separated by commas. Recordings that several of them name "
     "are packed once.",
 )
@@ -45,7 +45,7 @@ _STRICT = flags.DEFINE_bool(
 
 def main(_: list[str]) -> None:
     cli.require(_MANIFEST, _OUTPUT_DIR)
-    paths = _by_name(_MANIFEST.value)
+    paths = _by_name(manifest.paths(_MANIFEST.value))
     with files.new_folder(_OUTPUT_DIR.value) as folder:
         parts, left_out = {}, {}
         for name, path in paths.items():

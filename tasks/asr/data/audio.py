@@ -11,6 +11,7 @@ record of a TFRecord file (`tasks.pack_shards` makes them).
 
 import contextlib
 import math
+from collections import abc
 
 import av
 import numpy as np
@@ -131,6 +132,29 @@ def read(
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
+def blocks(
+    path: str, block_seconds: float
+) -> abc.Iterator[tuple[np.ndarray, int, bool]]:
+    """A recording of any length, in blocks of so many seconds or more.
+
+    Yields:
+        float32 mono `[samples]`, the sample rate, and whether it is the last.
+
+    Raises:
+        UnusableError: it cannot be decoded, or is cut off, which may turn out
+            after the first blocks.
+    """
+    with decoder.opened(path) as recording:
+        queue, end, rate = av.AudioFifo(), 0, recording.sample_rate
+        for position, frame in recording.frames():
+            end = position + frame.samples
+            _write(queue, frame)
+            if queue.samples >= block_seconds * rate:
+                yield _mono(_channels(queue)), rate, False
+        recording.end(end)
+        yield _mono(_channels(queue)), rate, True
+
+
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     """Plays samples faster, pitch included (Ko et al., Interspeech 2015).
 
@@ -160,14 +184,7 @@ def _stretch(
         end = position + frame.samples
         if end > start:
             first = position if first is None else first
-            # The queue would look for gaps between frames.
-            frame.pts = None
-            try:
-                queue.write(frame)
-            except ValueError:
-                raise rejections.UnusableError(
-                    "audio is damaged", "its format changes within it"
-                ) from None
+            _write(queue, frame)
             if queue.samples >= _MAX_QUEUED_SAMPLES:
                 parts.append(_mono(_channels(queue)))
         if min(end, stop) - start > max_seconds * recording.sample_rate:
@@ -184,6 +201,17 @@ def _stretch(
     if parts:
         samples = np.concatenate([*parts, samples])
     return samples[max(0, start - first) : min(stop, end) - first]
+
+
+def _write(queue: av.AudioFifo, frame: av.AudioFrame) -> None:
+    # The queue would look for gaps between frames.
+    frame.pts = None
+    try:
+        queue.write(frame)
+    except ValueError:
+        raise rejections.UnusableError(
+            "audio is damaged", "its format changes within it"
+        ) from None
 
 
 def _check_stretch(start: int, stop: float, end: int, rate: int) -> None:

@@ -141,22 +141,25 @@ def _remark_on_rests(
 def _usable(
     lines: manifest.Lines, results: abc.Iterable[check_cache.Result]
 ) -> list[manifest.Utterance]:
-    first_places, usable = {}, []
+    first, usable = {}, []
     for place, utterance, result in zip(
         lines.places, lines.utterances, results, strict=True
     ):
         key = (utterance.speaker, utterance.utt_id)
-        if key in first_places:
+        if key in first:
+            before, path = first[key]
+            detail = f"speaker {utterance.speaker}, as {before}"
+            if path != utterance.audio_filepath:
+                detail += ", of another recording: give it another utt_id"
             result = rejections.UnusableError(
-                "duplicate utt_id of one speaker",
-                f"speaker {utterance.speaker}, as {first_places[key]}",
+                "duplicate utt_id of one speaker", detail
             )
         if isinstance(result, rejections.UnusableError):
             lines.left_out.add(
                 place, utterance.utt_id, result.reason, result.described
             )
         else:
-            first_places[key] = place
+            first[key] = (place, utterance.audio_filepath)
             usable.append(result)
     _remark_on_rests(usable, lines.left_out)
     return usable

@@ -7,17 +7,18 @@ import os
 import pathlib
 from collections import abc
 
+import numpy as np
 import soundfile
 import soxr
 import tqdm
 
 from lingvo_like import files
-from tasks.asr.data import audio, rejections
+from tasks.asr.data import audio, limits, rejections
 from tasks.asr.recognition import voice_activity
 
 TABLE = "texts.csv"
-# All of a recording is in memory while it is cut.
-MAX_HOURS = 4
+# Of a recording that is in memory at a time, and an utterance more.
+BLOCK_SECONDS = 60.0
 # FLAC does not know every higher rate, and speech needs none.
 _MAX_SAMPLE_RATE = 48_000
 
@@ -62,33 +63,60 @@ def split(
     with files.new_folder(output_dir) as folder:
         taken: set[str] = set()
         for path in tqdm.tqdm(paths, "Splitting", unit="file", disable=None):
+            owner = speaker or _folder(path)
+            stem = _free(os.path.join(owner, pathlib.Path(path).stem), taken)
+            pieces, found = _pieces(path, detect, cutting), []
             try:
-                samples, rate = audio.load(path, max_seconds=MAX_HOURS * 3600)
-                if rate > _MAX_SAMPLE_RATE:
-                    samples = soxr.resample(samples, rate, _MAX_SAMPLE_RATE)
-                    rate = _MAX_SAMPLE_RATE
-                found = voice_activity.utterances(
-                    samples, rate, detect, cutting
-                )
+                for number, (start, samples, rate) in enumerate(pieces, 1):
+                    name = f"{stem}-{number:04d}.flac"
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    soundfile.write(folder / name, samples, rate)
+                    found.append((name, start, len(samples) / rate))
                 if not found:
                     raise rejections.UnusableError("no speech was found")
             except rejections.UnusableError as error:
-                detail = error.detail.removesuffix(f"; {audio.HOW_TO_SPLIT}")
-                left_out.add(path, "", error.reason, detail)
+                left_out.add(path, "", error.reason, error.detail)
+                # What is damaged at its end is damaged as a whole.
+                for name, _, _ in found:
+                    (folder / name).unlink()
                 continue
-            owner = speaker or _folder(path)
-            stem = _free(os.path.join(owner, pathlib.Path(path).stem), taken)
-            for number, (start, stop) in enumerate(found, start=1):
-                name = f"{stem}-{number:04d}.flac"
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(folder / name, samples[start:stop], rate)
-                seconds += (stop - start) / rate
-                begin = f"{start / rate:.2f}"
-                rows.append([name, "", owner, path, begin])
+            seconds += sum(length for _, _, length in found)
+            rows += [
+                [name, "", owner, path, f"{start:.2f}"]
+                for name, start, _ in found
+            ]
         if not rows:
             raise ValueError(f"nothing to write: {left_out.summary()}")
         (folder / TABLE).write_text(_table(rows), encoding="utf-8-sig")
     return Split(len(rows), seconds, left_out)
+
+
+def _pieces(
+    path: str,
+    detect: voice_activity.Detector,
+    cutting: voice_activity.Cutting,
+) -> abc.Iterator[tuple[float, np.ndarray, int]]:
+    """Each utterance's first second, its samples and their rate."""
+    samples, place = np.zeros(0, np.float32), 0
+    for block, rate, is_last in audio.blocks(path, BLOCK_SECONDS):
+        samples = np.concatenate([samples, block])
+        # What is spoken after this may go on in the next block.
+        sure = len(samples) - rate
+        sure -= round(cutting.min_pause_seconds * rate)
+        used = max(0, sure)
+        for start, stop in voice_activity.utterances(
+            samples, rate, detect, cutting
+        ):
+            if stop > sure and not is_last:
+                used = min(used, start)
+                break
+            piece, piece_rate = samples[start:stop], rate
+            limits.check(piece, rate)
+            if rate > _MAX_SAMPLE_RATE:
+                piece_rate = _MAX_SAMPLE_RATE
+                piece = soxr.resample(piece, rate, piece_rate)
+            yield (place + start) / rate, piece, piece_rate
+        samples, place = samples[used:], place + used
 
 
 def _folder(path: str) -> str:
