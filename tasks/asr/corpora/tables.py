@@ -8,7 +8,8 @@ import re
 import typing
 from collections import abc
 
-_DELIMITERS = ",;\t|"
+# A name has commas sooner than the others.
+_DELIMITERS = "\t|;,"
 # Some spreadsheets write the delimiter into a line of its own.
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 # What is wrong with a row stands under this key, which no column has.

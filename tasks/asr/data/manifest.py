@@ -25,7 +25,7 @@ from lingvo_like import files, text_folding
 from tasks.asr.data import manifest_fields as fields_lib, rejections
 
 # The first line of a table parts its names with one of these.
-_TABLE_HEADER = re.compile(rb"[A-Za-z_ ][,;\t][A-Za-z_ ]")
+_TABLE_HEADER = re.compile(rb'[A-Za-z_ ]"?[,;|\t]"?[A-Za-z_ ]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _check_first_line(path: str, line: bytes) -> None:
             'line, {"audio_filepath": ..., "text": ..., "speaker": ...}'
         )
     # A line that was meant to be JSON is reported with its number.
-    if beginning in b'{["' or not _TABLE_HEADER.search(line):
+    if beginning in b"{[" or not _TABLE_HEADER.search(line):
         return
     folder = os.path.dirname(path) or "."
     raise ValueError(

@@ -52,6 +52,7 @@ def _check_wav(file: typing.BinaryIO) -> None:
     while start < num_bytes:
         file.seek(start)
         chunk = file.read(20)
+        _check_chunk(chunk)
         length = int.from_bytes(chunk[4:8], "little")
         if chunk[:4] == b"fmt ":
             bytes_per_second = int.from_bytes(chunk[16:20], "little")
@@ -80,7 +81,9 @@ def _check_caf(file: typing.BinaryIO) -> None:
     num_bytes, start = file.seek(0, os.SEEK_END), 8
     while start < num_bytes:
         file.seek(start)
-        length = int.from_bytes(file.read(12)[4:], "big", signed=True)
+        chunk = file.read(12)
+        _check_chunk(chunk)
+        length = int.from_bytes(chunk[4:], "big", signed=True)
         start += 12
         # The samples of a recorder that was killed go to the end: -1.
         if length < 0:
@@ -146,6 +149,14 @@ def _check_mp3(file: typing.BinaryIO) -> None:
     promised = int.from_bytes(frame[count : count + 4], "big")
     if flags & 2:
         _check_bytes(promised, num_bytes - start, _XING_SLACK * promised)
+
+
+def _check_chunk(chunk: bytes) -> None:
+    """Zeros are chunks without end to FFmpeg: eight bytes at a time."""
+    if not _CHUNK_ID.match(chunk):
+        raise rejections.UnusableError(
+            "not readable as audio", "its header is damaged"
+        )
 
 
 def _check_bytes(promised: int, there: int, slack: float = 0.0) -> None:

@@ -178,6 +178,10 @@ BAD = {
         _floats(lambda x: x, subtype="PCM_16", format="WAV", endian="BIG"),
         "big-endian WAV",
     ),
+    "prepared.wav": (
+        _text(b"RIFF\0\0\0\0WAVE" + bytes(10_000)),
+        "its header is damaged",
+    ),
     "noise.mp3": (_text(bytes(100_000)), "not readable as audio"),
     "one_hertz.wav": (wav(None, 1), "sample rate that no speech has: 1 Hz"),
     "gigahertz.wav": (wav(None, 2**31 - 1), "sample rate that no speech has"),

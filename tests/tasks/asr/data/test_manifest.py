@@ -279,6 +279,7 @@ def test_a_name_with_a_comma_is_one_manifest(folder):
     [
         (b"audio_filepath,text,speaker\na.wav,yes,ann\n", "--from=audiofolder"),
         (b"\xef\xbb\xbffile;text;speaker\r\na;b;c\r\n", "--from=audiofolder"),
+        (b'"file","text"\r\n"a.wav","yes"\r\n', "--from=audiofolder"),
         (b"path\tsentence\na.mp3\tyes\n", "tasks.import_corpus"),
         ('{"text": "a"}'.encode("utf-16"), "is UTF-16; save it as UTF-8"),
         (b'[\n{"text": "a"}\n]\n', "one object a line"),
