@@ -13,24 +13,34 @@ import unicodedata
 # Punctuation that stands for a word: "percent", "and", "at".
 _SPOKEN_PUNCTUATION = "%&@#*/\\§‰"
 
-_QUOTES = {
+# What a reader sees, and the characters that are written for it.
+_SAME = {
     "'": "‘’‚‛ʻʼ´`′‵＇",
     '"': "“”„‟″‶〝〞〟＂",
+    "-": "‐‑⁃−﹣－",
+    # Every other space is one by its category; this blank Braille cell is not.
+    " ": "\u2800",
+    "...": "…",
+    "..": "‥",
+    ".": "․",
+    # A joiner of graphemes, Hangul fillers, an object that is not there and
+    # variation selectors. Their categories are those of marks and letters.
+    "": "\u034f\u115f\u1160\u3164\uffa0\ufffc"
+    + "".join(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])),
 }
-_HYPHENS = "‐‑⁃−﹣－"
-# Every other space is one by its category; this blank Braille cell is not.
-_BLANKS = "\u2800"
-_INVISIBLE = (
-    # A joiner of graphemes, Hangul fillers and variation selectors. Their
-    # categories are those of marks and letters.
-    "\u034f\u115f\u1160\u3164\uffa0"
-    + "".join(map(chr, range(0xFE00, 0xFE10)))
-    + "".join(map(chr, range(0xE0100, 0xE01F0)))
-)
+_TABLE = {
+    ord(character): plain
+    for plain, characters in _SAME.items()
+    for character in characters
+}
+# C1 controls are Windows-1252 that was read as Latin-1.
+_WINDOWS_1252 = {
+    code: bytes([code]).decode("cp1252", "ignore") for code in range(128, 160)
+}
 # Signs of Arabic and Kaithi numbers that are format characters and visible.
-_VISIBLE_FORMATS = frozenset("\u06dd\u070f\u08e2\u0890\u0891\U000110bd") | {
-    chr(code) for code in range(0x0600, 0x0606)
-}
+_VISIBLE_FORMATS = re.compile(
+    "[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd]"
+)
 
 # Scripts whose letters change shape by a joiner: Arabic, Syriac, N'Ko and the
 # scripts of India, Burma, Cambodia and Mongolia.
@@ -57,27 +67,6 @@ _POINTS = re.compile(
     "\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc"
     "\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]"
 )
-
-
-def _windows_1252() -> dict[int, str]:
-    """Characters for C1 controls, which are Windows-1252 read as Latin-1."""
-    table = {}
-    for code in range(0x80, 0xA0):
-        table[code] = bytes([code]).decode("cp1252", "ignore")
-    return table
-
-
-def _table() -> dict[int, str]:
-    table = dict.fromkeys(map(ord, _INVISIBLE), "")
-    table |= dict.fromkeys(map(ord, _BLANKS), " ")
-    table |= dict.fromkeys(map(ord, _HYPHENS), "-")
-    for straight, others in _QUOTES.items():
-        table |= dict.fromkeys(map(ord, others), straight)
-    return table | {ord("…"): "...", ord("‥"): "..", ord("․"): "."}
-
-
-_WINDOWS_1252 = _windows_1252()
-_TABLE = _table()
 
 
 # A phrase is folded for its label, its split and each of its scores.
@@ -119,7 +108,7 @@ def _visible(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cc":
         return ""
-    if category == "Cf" and character not in _VISIBLE_FORMATS:
+    if category == "Cf" and not _VISIBLE_FORMATS.match(character):
         return character if character in "\u200c\u200d" else ""
     return character
 

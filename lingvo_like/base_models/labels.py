@@ -26,7 +26,7 @@ _NO_SPEECH = (
         "take it out, or the brackets alone if it was said",
     ),
     (
-        r"&(?:#\w+|[A-Za-z]+\d?);",
+        r"&(?:#\w+|[a-z]{2,}\d?);",
         "transcript has a character in HTML's spelling",
         "write the character itself",
     ),

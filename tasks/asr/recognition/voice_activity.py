@@ -20,45 +20,34 @@ WINDOW_SECONDS = WINDOW_SAMPLES / SAMPLE_RATE
 Detector: typing.TypeAlias = abc.Callable[[np.ndarray], np.ndarray]
 
 
+# Speech begins at a window with at least the first probability, and ends at one
+# below the second.
+_START_PROBABILITY, _STOP_PROBABILITY = 0.5, 0.35
+# A shorter sound is no speech.
+_MIN_SPEECH_SECONDS = 0.2
+# Kept before and after the speech.
+_MARGIN_SECONDS = 0.2
+
+
 @dataclasses.dataclass(frozen=True)
 class Cutting:
     """Values by which a recording is cut into utterances.
 
     Attributes:
-        max_seconds: of an utterance.
+        max_seconds: of an utterance, at least one.
         min_pause_seconds: of a pause that parts two utterances.
-        min_speech_seconds: of speech; a shorter sound is none.
-        margin_seconds: kept before and after the speech.
-        start_probability, stop_probability: speech begins at a window with at
-            least the first, and ends at one below the second.
     """
 
     max_seconds: float = 30.0
     min_pause_seconds: float = 0.7
-    min_speech_seconds: float = 0.2
-    margin_seconds: float = 0.2
-    start_probability: float = 0.5
-    stop_probability: float = 0.35
 
     def __post_init__(self) -> None:
-        for name in ("min_pause_seconds", "min_speech_seconds"):
-            if getattr(self, name) < 0:
+        for name, least in (("max_seconds", 1.0), ("min_pause_seconds", 0.0)):
+            value = getattr(self, name)
+            if not value >= least:
                 raise ValueError(
-                    f"`{name}` must not be negative. Received: "
-                    f"{getattr(self, name)}."
+                    f"`{name}` must be at least {least:g}. Received: {value}."
                 )
-        if not 0 <= 2 * self.margin_seconds < self.max_seconds:
-            raise ValueError(
-                "`margin_seconds` must be at least 0 and less than half of "
-                f"`max_seconds`. Received: {self.margin_seconds} of "
-                f"{self.max_seconds}."
-            )
-        if not 0 < self.stop_probability <= self.start_probability < 1:
-            raise ValueError(
-                "`stop_probability` and `start_probability` must be between 0 "
-                "and 1, the first not above the second. Received: "
-                f"{self.stop_probability} and {self.start_probability}."
-            )
 
 
 def detector() -> Detector:
@@ -122,9 +111,9 @@ def cut(probabilities: np.ndarray, cutting: Cutting) -> list[tuple[int, int]]:
     Speech that is longer than an utterance may be is cut in its second half,
     where speech is least probable. Margins meet in the middle of a pause.
     """
-    stretches = _joined(_speech(probabilities, cutting), cutting)
+    stretches = _joined(_speech(probabilities), cutting)
     longest = int(cutting.max_seconds / WINDOW_SECONDS)
-    margin = int(cutting.margin_seconds / WINDOW_SECONDS)
+    margin = int(_MARGIN_SECONDS / WINDOW_SECONDS)
     pieces = []
     for start, stop in stretches:
         while stop - start > longest - 2 * margin:
@@ -151,15 +140,13 @@ def cut(probabilities: np.ndarray, cutting: Cutting) -> list[tuple[int, int]]:
     ]
 
 
-def _speech(
-    probabilities: np.ndarray, cutting: Cutting
-) -> list[tuple[int, int]]:
+def _speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
     """Windows of speech, each stretch from its start to its stop."""
     found, start = [], None
     for place, probability in enumerate(probabilities):
-        if start is None and probability >= cutting.start_probability:
+        if start is None and probability >= _START_PROBABILITY:
             start = place
-        elif start is not None and probability < cutting.stop_probability:
+        elif start is not None and probability < _STOP_PROBABILITY:
             found.append((start, place))
             start = None
     if start is not None:
@@ -179,5 +166,5 @@ def _joined(
             joined.append((first, stop, spoken + stop - start))
         else:
             joined.append((start, stop, stop - start))
-    least = cutting.min_speech_seconds / WINDOW_SECONDS
+    least = _MIN_SPEECH_SECONDS / WINDOW_SECONDS
     return [(start, stop) for start, stop, spoken in joined if spoken >= least]

@@ -84,6 +84,7 @@ def test_characters_spell_words_and_leave_punctuation_out(text, label):
         ("- Rock 'n' roll", "Rock n roll"),
         ("‘Wait--what?’", "Wait what?"),
         ("Don’t…", "Don't..."),
+        ("Q&A; R&B;", "Q&A R&B"),
     ],
 )
 def test_whisper_leaves_out_marks_that_it_never_writes(english, text, label):
