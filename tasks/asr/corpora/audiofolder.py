@@ -41,6 +41,7 @@ _COLUMNS = {
 _NEEDED = ("file_name", "text")
 _TABLES = (".csv", ".tsv")
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+_SAVE_AS_CSV = "is a spreadsheet; save it as CSV (UTF-8)"
 
 
 def read(
@@ -82,7 +83,12 @@ def read(
     for _, files in common.walk(root):
         for path in files:
             if os.path.abspath(path) not in used and path not in found:
-                _reject_unnamed(collector, path)
+                is_table = path.suffix.lower() in _SPREADSHEETS
+                collector.reject(
+                    path,
+                    "file that no row names",
+                    _SAVE_AS_CSV if is_table else "",
+                )
     return collector.finish()
 
 
@@ -98,26 +104,10 @@ def unfit(root: str | os.PathLike) -> str:
     """What is wrong with the first file that may be meant as a table, or ""."""
     for _, files in common.walk(root):
         for path in files:
-            if path.suffix.lower() in _SPREADSHEETS:
-                return f": {path} is a spreadsheet; save it as CSV (UTF-8)"
-            if path.suffix.lower() not in _TABLES or _fits(path):
-                continue
-            try:
-                names = tables.columns(tables.read(path))
-            except (OSError, UnicodeDecodeError, csv.Error) as error:
-                return f": {path} cannot be read as CSV in UTF-8: {error}"
-            return (
-                f": the first line of {path} must name them, and is "
-                f"{', '.join(names)!r}"
-            )
+            if path.suffix.lower() in (*_TABLES, *_SPREADSHEETS):
+                if fault := _fault(path):
+                    return f": {path} {fault}"
     return ""
-
-
-def _reject_unnamed(collector, path):
-    if path.suffix.lower() in _SPREADSHEETS:
-        collector.reject(path, "spreadsheet: save it as CSV (UTF-8)")
-    else:
-        collector.reject(path, "file that no row names")
 
 
 def _tables(root):
@@ -138,18 +128,22 @@ def _tables(root):
         found += metadata or [
             each
             for each in files
-            if each.suffix.lower() in _TABLES and _fits(each)
+            if each.suffix.lower() in _TABLES and not _fault(each)
         ]
     return found
 
 
-def _fits(path):
-    """Whether a table of any name is one of recordings and their texts."""
+def _fault(path):
+    """Why a file is no table of recordings and their texts, or ""."""
+    if path.suffix.lower() in _SPREADSHEETS:
+        return _SAVE_AS_CSV
     try:
         names = tables.columns(tables.read(path))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
-    return all(set(_COLUMNS[key]).intersection(names) for key in _NEEDED)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return f"cannot be read as CSV in UTF-8: {error}"
+    if all(set(_COLUMNS[key]).intersection(names) for key in _NEEDED):
+        return ""
+    return f"must name them in its first line, which is {', '.join(names)!r}"
 
 
 def _csv_rows(collector, table, text):

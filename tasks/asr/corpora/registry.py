@@ -52,11 +52,8 @@ def guess(root: str | os.PathLike) -> str:
         OSError: `root` is no folder.
     """
     _check_folder(root)
-    for name in ("commonvoice", "kaldi"):
-        if _SIGNS[name](root):
-            return name
     found = [name for name, is_there in _SIGNS.items() if is_there(root)]
-    if len(found) == 1:
+    if found and found != ["audiofolder", "textfiles"]:
         return found[0]
     if found:
         raise ValueError(

@@ -196,4 +196,4 @@ def test_files_that_no_row_names_are_listed_whatever_they_are(tmp_path):
         "prices.csv",
         "texts.xlsx",
     ]
-    assert "spreadsheet: save it as CSV (UTF-8)" in trees.reasons(left_out)
+    assert "is a spreadsheet; save it as CSV" in left_out.describe(None)
