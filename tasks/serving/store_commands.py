@@ -182,7 +182,8 @@ class StoreCommands:
         if is_stored and not reason:
             raise ValueError("--reason is missing; the audit log keeps it")
         for folder in folders:
-            withdrawal.check(folder)
+            for speaker in speakers:
+                withdrawal.check(folder, speaker)
 
         def one(speaker):
             sources, count = [], 0

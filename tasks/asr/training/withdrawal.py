@@ -1,15 +1,16 @@
 """Takes one person out of the folder of a run, an enrolment or an evaluation.
 
 What belongs to the person alone is removed: the Submodel's file, the rows of
-the checkpoints, the embedding of a space, texts, losses, results. Caches and
-other files that cannot be told apart by person are removed as a whole; the next
-run of the command that wrote them makes them again. `experiment.json`, which
-says who is in the run, comes last: what was cut off goes on when it is called
-again.
+the checkpoints, the embedding of a space, texts, losses. Caches, figures that
+count everybody, and other files that cannot be told apart by person are removed
+as a whole; the next run of the command that wrote them makes them again.
+`experiment.json`, which says who is in the run, comes last: what was cut off
+goes on when it is called again.
 """
 
 import contextlib
 import dataclasses
+import functools
 import json
 import posixpath
 from collections import abc
@@ -29,8 +30,10 @@ from tasks.asr.training import (
 
 # Of which person's recording they are is not in their names.
 _CACHES = ("activations", "checked.jsonl", "left_out.txt", "tensorboard")
-# They name everybody, and a new evaluation writes them again.
-_PAGES = ("left_out.txt", "report.html")
+# They name and count everybody.
+_FIGURES = ("left_out.txt", "report.html", "results.json")
+# In the folder of a short base, beside its weights.
+_MADE_OF = "made_of.json"
 _OPTIMIZER = "optimizer/"
 _WEIGHT = "weight/"
 
@@ -49,17 +52,19 @@ class Withdrawal:
     remains: tuple[str, ...]
 
 
-def check(folder: str) -> None:
+def check(folder: str, speaker: str) -> None:
     """Checks that one can take a person out of a folder.
 
     Raises:
         ValueError: it is no folder of a run, an enrolment or an evaluation, or
-            one of a base model.
+            one of a base model; or nobody else is in the run.
         OSError: it cannot be read.
     """
     directory = model_directory.ModelDirectory(folder)
     known = [directory.experiment, directory.space, directory.submodels]
-    known += map(directory.in_folder, ("enrolment.jsonl", "results.json"))
+    # Of an evaluation there may be the texts alone, once a person is out.
+    names = ("enrolment.jsonl", "results.json", "hypotheses.jsonl")
+    known += map(directory.in_folder, names)
     if not any(map(files.exists, known)):
         raise ValueError(
             f"{folder}: not the folder of a run, an enrolment or an evaluation"
@@ -67,6 +72,11 @@ def check(folder: str) -> None:
     saved = directory.read_experiment()
     if saved:
         run_description.check_program(folder, saved, run_description.TRAIN)
+        if list(saved["data"]) == [speaker]:
+            raise ValueError(
+                f"{folder}: {speaker!r} is the only speaker of the run; remove "
+                "the folder, and do not name it"
+            )
 
 
 def withdraw(folder: str, speaker: str) -> Withdrawal:
@@ -77,21 +87,15 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
             evaluation.
 
     Raises:
-        ValueError: as `check`; a file in it is damaged, or nobody else is in
-            the run.
+        ValueError: as `check`, or a file in it is damaged.
         OSError: another process uses it, or it cannot be written.
     """
-    check(folder)
+    check(folder, speaker)
     directory = model_directory.ModelDirectory(folder)
     with directory.lock():
         removed, remains = [], []
         saved = directory.read_experiment() or {"data": {}}
         in_run = speaker in saved["data"]
-        if list(saved["data"]) == [speaker]:
-            raise ValueError(
-                f"{folder}: {speaker!r} is the only speaker of the run; remove "
-                "the folder"
-            )
         # What only goes away comes first: it makes room on a full disk.
         if in_run:
             removed += _caches(directory)
@@ -102,18 +106,32 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
         if in_run:
             removed += _run(directory, list(saved["data"]), speaker)
         removed += _space(directory, speaker)
+        if removed:
+            _remove_leftovers(folder)
         if in_run:
             data = {k: v for k, v in saved["data"].items() if k != speaker}
             directory.write_experiment({**saved, "data": data})
             removed.append("experiment.json (the line)")
+    if in_run and _names(posixpath.join(saved["base"], _MADE_OF), speaker):
+        remains.append(
+            f"the short base {saved['base']} was fitted on their speech too, "
+            f"and {_MADE_OF} in it names them; a run needs it for as long as "
+            "it is there"
+        )
     if any(each.startswith("space") for each in removed):
         remains.append(
             "the basis of the space was fitted on their speech too; only a "
             "space trained anew without it is free of that"
         )
-    if any("results.json" in each for each in removed):
-        remains.append("the figures of groups in results.json count them")
     return Withdrawal(folder, tuple(removed), tuple(remains))
+
+
+def _remove_leftovers(folder):
+    """Removes what killed processes were writing, of whomever."""
+    for path, _, names in tf.io.gfile.walk(folder):
+        for name in names:
+            if name.startswith(files.TEMPORARY_PREFIX):
+                tf.io.gfile.remove(posixpath.join(path, name))
 
 
 def _caches(directory):
@@ -152,24 +170,24 @@ def _enrolled(folder, part, speaker):
 
 
 def _evaluated(folder, part, speaker):
-    removed, path = [], posixpath.join(part, "results.json")
-    hypotheses = posixpath.join(part, "hypotheses.jsonl")
+    """The lines of the person, and the figures that count them."""
+    part_of = functools.partial(posixpath.join, part)
+    removed, hypotheses = [], part_of("hypotheses.jsonl")
+    if _names(part_of("results.json"), speaker) or _names(hypotheses, speaker):
+        for name in filter(_remove, map(part_of, _FIGURES)):
+            removed.append(f"{posixpath.relpath(name, folder)} (whole)")
+    # Last, so that what was cut off goes on.
     if _lines(hypotheses, speaker):
         removed.append(f"{posixpath.relpath(hypotheses, folder)} (the lines)")
-    if files.exists(path):
-        with _damaged(path):
-            results = json_values.strict_json(files.read(path).decode())
-        kept = _without(results, speaker)
-        if kept != results:
-            text = json.dumps(kept, indent=2, allow_nan=False) + "\n"
-            files.write_atomically(path, text.encode())
-            removed.append(f"{posixpath.relpath(path, folder)} (the figures)")
-    if removed:
-        for name in _PAGES:
-            if _remove(posixpath.join(part, name)):
-                page = posixpath.relpath(posixpath.join(part, name), folder)
-                removed.append(f"{page} (whole)")
     return removed
+
+
+def _names(path, speaker):
+    """Whether a file of JSON has the id, or an utterance of it, as a string."""
+    data = files.read(path) if files.exists(path) else b""
+    return any(
+        json.dumps(speaker)[:-1].encode() + end in data for end in (b'"', b"/")
+    )
 
 
 def _space(directory, speaker):
@@ -180,31 +198,6 @@ def _space(directory, speaker):
         return []
     space_file.save(directory.space, space_file.without(space, speaker))
     return ["space.safetensors (the embedding)"]
-
-
-def _without(value: Any, speaker: str) -> Any:
-    """What a results.json holds, without what names a speaker."""
-    if isinstance(value, list):
-        return [
-            _without(each, speaker)
-            for each in value
-            if not _names(each, speaker)
-        ]
-    if not isinstance(value, dict):
-        return value
-    kept = {key: _without(each, speaker) for key, each in value.items()}
-    if isinstance(kept.get("submodel_sha256"), dict):
-        kept["submodel_sha256"].pop(speaker, None)
-    if kept.get("worst_speaker") == speaker:
-        kept |= {"worst_speaker": None, "worst_change_points": None}
-    return kept
-
-
-def _names(entry, speaker):
-    """Whether an entry of a list is a speaker's."""
-    if isinstance(entry, str):
-        return entry == speaker or entry.startswith(f"{speaker}/")
-    return isinstance(entry, dict) and entry.get("speaker") == speaker
 
 
 def _lines(path, speaker):
@@ -235,17 +228,6 @@ class _Rows:
         return value if self._row is None else np.delete(value, self._row, 0)
 
 
-class _Mean:
-    """The mean embedding of those who stay."""
-
-    def __init__(self, embeddings: _Rows):
-        self._embeddings = embeddings
-
-    def __array__(self, dtype=None, copy=None):
-        embeddings = np.asarray(self._embeddings)
-        return embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
-
-
 def _checkpoints(directory, speakers, speaker):
     """Writes the newest one again without a speaker's row; removes the others.
 
@@ -270,8 +252,8 @@ def _checkpoints(directory, speakers, speaker):
             for name, variable in variables.items()
         }
         if is_space:
-            mean = _WEIGHT + embedding_space.MEAN
-            kept[mean] = _Mean(kept[embedding])
+            mean = np.asarray(kept[embedding]).mean(axis=0, dtype=np.float64)
+            kept[_WEIGHT + embedding_space.MEAN] = mean.astype(np.float32)
         checkpoint.save(directory, kept, _state_without(state, slot, speaker))
     checkpoint.keep_newest(directory)
     return True

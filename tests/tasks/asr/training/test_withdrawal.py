@@ -72,12 +72,12 @@ def trained(request, speech, tmp_path_factory):
                 "typical": {"worst_speaker": GONE, "worst_change_points": 1.0},
                 "empty_references": [f"{s}/1" for s in SPEAKERS],
                 "samples": {"regressions": [{"speaker": GONE, "x": "on"}]},
-                "roberta": "a key of another meaning stays",
             }
         )
     )
-    for name in ("report.html", "left_out.txt"):
+    for name in ("report.html", "left_out.txt", ".writing-0123"):
         (evaluation / name).write_text("roberta")
+    (folder / "submodels" / ".writing-4567").write_text("roberta")
     return request.param, folder
 
 
@@ -122,19 +122,17 @@ def test_nothing_of_the_person_is_left_and_the_others_go_on(
 ):
     name, before = trained
     done = withdrawal.withdraw(str(run), GONE)
-    assert holding(run, GONE) == ["evaluation/results.json"]
-    results = json.loads((run / "evaluation" / "results.json").read_text())
-    assert results.pop("roberta")
-    assert GONE not in json.dumps(results)
-    assert [row["speaker"] for row in results["speakers"]] == ["ann", "zoe"]
+    assert holding(run, GONE) == []
+    # Texts are each person's own; figures count everybody.
+    assert os.listdir(run / "evaluation") == ["hypotheses.jsonl"]
     others = bytes_of(before)
-    del others["roberta.safetensors"]
+    del others["roberta.safetensors"], others[".writing-4567"]
     assert bytes_of(run) == others
     assert "checkpoints (the rows)" in done.removed
     # The run is one of the others: it goes on, and is finished.
     train(speech, run, name, without_lines(speech, GONE))
     assert bytes_of(run) == others
-    assert holding(run, GONE) == ["evaluation/results.json"]
+    assert holding(run, GONE) == []
 
 
 def test_the_rows_of_the_others_stay_bit_for_bit(trained, run):
@@ -200,7 +198,7 @@ def test_what_was_cut_off_goes_on_when_called_again(run, monkeypatch, step):
         with pytest.raises(KeyboardInterrupt):
             withdrawal.withdraw(str(run), GONE)
     withdrawal.withdraw(str(run), GONE)
-    assert holding(run, GONE) == ["evaluation/results.json"]
+    assert holding(run, GONE) == []
     assert [*model_directory.ModelDirectory(str(run)).read_texts()] == [
         "ann",
         "zoe",
@@ -216,6 +214,26 @@ def test_who_is_not_in_a_run_changes_nothing(run):
     assert before == {
         p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()
     }
+
+
+def test_an_evaluation_of_others_stays(run):
+    evaluation = run / "evaluation"
+    before = {p.name: p.read_bytes() for p in evaluation.iterdir()}
+    assert withdrawal.withdraw(str(evaluation), "robert").removed == ()
+    assert {p.name: p.read_bytes() for p in evaluation.iterdir()} == before
+    assert withdrawal.withdraw(str(evaluation), GONE).removed
+    assert holding(evaluation, GONE) == []
+    assert withdrawal.withdraw(str(evaluation), GONE).removed == ()
+
+
+def test_a_short_base_that_was_made_of_their_speech_is_named(run, speech):
+    made_of = speech / "base" / "made_of.json"
+    made_of.write_text(json.dumps({"speakers": list(SPEAKERS)}))
+    try:
+        done = withdrawal.withdraw(str(run), GONE)
+    finally:
+        made_of.unlink()
+    assert any("made_of.json in it names them" in each for each in done.remains)
 
 
 def test_the_folder_of_an_enrolment_is_enough(run):
