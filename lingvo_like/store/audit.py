@@ -12,7 +12,7 @@ from lingvo_like.store import filesystem, layout, records
 # Two lines of the longest reason are 26 KB.
 RESERVE_BYTES = 1 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_ERASE = "erase"
+ERASE = "erase"
 # Of what was cut, in the line that says so.
 _MAX_SHOWN = 200
 
@@ -23,50 +23,39 @@ class UnloggedError(OSError):
 
 @contextlib.contextmanager
 def logged(
-    tree: filesystem.Files, event: str, fields: dict
+    tree: filesystem.Files, event: str, fields: dict, is_urgent: bool = False
 ) -> abc.Iterator[None]:
     """Writes a line to the log before the body runs, and one on its outcome.
 
     If the process is killed, only the first line is there.
-    """
-    fields = _event(event, fields)
-    _append(tree, fields, "begun")
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            _append(tree, fields, "failed")
-        raise
-    _append(tree, fields, "done")
 
-
-@contextlib.contextmanager
-def erasing(tree: filesystem.Files, fields: dict) -> abc.Iterator[None]:
-    """As `logged`, for an erasure, which a full disk must not stop.
-
-    The reserve gives the lines their room. If that was used before, the data
-    goes without a first line, and the last line has the room of the data.
+    Args:
+        is_urgent: whether a full disk must not stop the body. The reserve gives
+            the lines their room. If that was used before, the body runs without
+            a first line, and the last line has the room of what it removes.
 
     Raises:
-        UnloggedError: the data is gone, and there is no room for a line.
+        UnloggedError: it is done, and there is no room for a line.
     """
-    fields = _event(_ERASE, fields)
-    _append_from_reserve(tree, fields, "begun")
+    fields = {"id": secrets.token_hex(8), "event": event, **fields}
+    append = _append_from_reserve if is_urgent else _append
+    append(tree, fields, "begun")
     try:
         yield
     except BaseException:
         with contextlib.suppress(OSError):
             _append(tree, fields, "failed")
         raise
-    if not _append_from_reserve(tree, fields, "done"):
+    if not append(tree, fields, "done"):
         raise UnloggedError(
             errno.ENOSPC,
             "everything is erased, but the audit log has no room for the line "
             f"that says so; add it: {_line(fields, 'done').decode().strip()}",
             tree.full(layout.AUDIT),
         )
-    with contextlib.suppress(OSError):
-        keep_room(tree)
+    if is_urgent:
+        with contextlib.suppress(OSError):
+            keep_room(tree)
 
 
 def keep_room(tree: filesystem.Files) -> None:
@@ -83,9 +72,8 @@ def erasure(tree: filesystem.Files, tenant: str, speaker: str) -> dict | None:
             continue
         with contextlib.suppress(ValueError):
             fields = parse(line)
-            if (_ERASE, tenant, speaker) == tuple(
-                fields.get(key) for key in ("event", "tenant", "speaker")
-            ):
+            sought = {"event": ERASE, "tenant": tenant, "speaker": speaker}
+            if sought.items() <= fields.items():
                 return fields
     return None
 
@@ -103,10 +91,6 @@ def mend(tree: filesystem.Files) -> None:
     _say_what_was_cut(tree, tree.append(layout.AUDIT, b""))
 
 
-def _event(event, fields):
-    return {"id": secrets.token_hex(8), "event": event, **fields}
-
-
 def _line(fields, state):
     line = {"at": records.now(), "state": state, **fields}
     return (json.dumps(line) + "\n").encode()
@@ -115,14 +99,14 @@ def _line(fields, state):
 def _append(tree, fields, state):
     torn = tree.append(layout.AUDIT, _line(fields, state))
     _say_what_was_cut(tree, torn)
+    return True
 
 
 def _append_from_reserve(tree, fields, state):
     """Whether there was room for the line."""
     for _ in range(2):
         try:
-            _append(tree, fields, state)
-            return True
+            return _append(tree, fields, state)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -136,4 +120,6 @@ def _say_what_was_cut(tree, torn):
     shown = torn[:_MAX_SHOWN].decode(errors="replace")
     # What was cut had never been there as a whole: no reason to fail.
     with contextlib.suppress(OSError):
-        tree.append(layout.AUDIT, _line(_event("mend", {"cut": shown}), "done"))
+        tree.append(
+            layout.AUDIT, _line({"event": "mend", "cut": shown}, "done")
+        )

@@ -22,8 +22,8 @@ from lingvo_like import files
 LOCK_SECONDS = 60.0
 _LOCK_POLL_SECONDS = 0.005
 _MAX_LINES_BYTES = 1 << 40
-# How far from its end a file is searched for the last line break.
-_TAIL_BYTES = 1 << 16
+# Longer than any line: a file's last one lies within.
+_TAIL_BYTES = 1 << 18
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
@@ -325,10 +325,8 @@ def open_root(root: str | os.PathLike) -> Files:
 
 def _torn_line(descriptor):
     """What follows the last line break of an open file."""
-    size, tail = os.fstat(descriptor).st_size, b""
-    while len(tail) < size and b"\n" not in tail:
-        start = max(0, size - len(tail) - _TAIL_BYTES)
-        tail = os.pread(descriptor, size - len(tail) - start, start) + tail
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
     return tail.rpartition(b"\n")[2]
 
 

@@ -305,7 +305,7 @@ class SubmodelStore:
             count = len(changes.numbers(self._tree, folder))
             fields = {"tenant": tenant, "speaker": speaker, "by": by}
             fields |= {"reason": reason, "num_versions": count}
-            with audit.erasing(self._tree, fields):
+            with audit.logged(self._tree, audit.ERASE, fields, is_urgent=True):
                 if is_there:
                     changes.remove(self._tree, folder)
         return count

@@ -167,20 +167,24 @@ def _speaker_problems(tree, folder):
     contents = {}
     for name in sorted(kept):
         yield from _file_problems(tree, f"{folder}/{name}", contents)
-    found = set(filter(layout.parse_record, kept))
-    seals, is_whole, lost = {}, False, set()
     if pointer:
         yield from _pointer_problems(tree, pointer.version)
-        seals, is_whole = _seals(tree, pointer)
-        # That of the current version is a problem of the pointer.
-        lost = set(seals) - found - {layout.record_name(pointer.version.name)}
-    for name in sorted(found | lost):
-        path, seal = f"{folder}/{name}", seals.get(name)
+    unnamed = set(filter(layout.parse_record, kept))
+    # Each record names the one that was published before it.
+    seal, is_whole = pointer and pointer.latest, pointer is not None
+    while seal is not None:
+        name = layout.record_name(seal.name)
+        unnamed.discard(name)
+        path = f"{folder}/{name}"
+        version = yield from _version_problems(tree, path, contents, seal)
+        seal, is_whole = version and version.follows, version is not None
+    for name in sorted(unnamed):
+        path = f"{folder}/{name}"
         # In a bucket two may publish at once: one record has no successor.
-        if seal is None and is_whole and tree.has_locks:
+        if is_whole and tree.has_locks:
             yield Problem(path, "stray: no other record names it")
         else:
-            yield from _version_problems(tree, path, contents, seal)
+            yield from _version_problems(tree, path, contents)
 
 
 def _file_problems(tree, path, contents):
@@ -234,30 +238,17 @@ def _pointer_problems(tree, version):
             )
 
 
-def _seals(tree, pointer):
-    """What each record's successor says of it, by the record's name.
+def _version_problems(tree, path, contents, seal=None):
+    """Whether a record is whole and says of its file what is true.
 
     Returns:
-        dict of `Seal`s, and whether the chain of records is whole.
+        its version; None if it is not whole.
     """
-    seals = {layout.record_name(pointer.latest.name): pointer.latest}
-    try:
-        for version in records.published(tree, pointer):
-            if version.follows:
-                name = layout.record_name(version.follows.name)
-                seals[name] = version.follows
-    except OSError:
-        return seals, False
-    return seals, True
-
-
-def _version_problems(tree, path, contents, seal):
-    """Whether a record is whole and says of its file what is true."""
     try:
         version = records.read_version(tree, path, seal)
     except OSError as error:
         yield Problem(path, _reason(error).removeprefix(f"{path}: "))
-        return
+        return None
     num_bytes, metadata = contents.get(version.blob_path, (None, None))
     if num_bytes is None:
         yield Problem(
@@ -273,6 +264,7 @@ def _version_problems(tree, path, contents, seal):
             version.check(metadata)
         except ValueError as error:
             yield Problem(path, f"contradicts its file: {error}")
+    return version
 
 
 def _pointer(tree, folder, names):
