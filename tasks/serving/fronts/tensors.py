@@ -110,8 +110,6 @@ def show(value: object) -> str:
         return "a list"
     if isinstance(value, dict):
         return "a JSON object"
-    if isinstance(value, bytes):
-        return "bytes"
     text = repr(value[:64] if isinstance(value, str) else value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

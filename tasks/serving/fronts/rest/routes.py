@@ -224,7 +224,7 @@ def _dtype(value: Any, name: str, wanted: utterances.Input) -> int:
             '{"b64": BASE64}. Received: a string.',
         )
     # TensorFlow Serving's form for bytes.
-    if any(isinstance(each, dict | bytes) for each in values):
+    if any(isinstance(each, dict) for each in values):
         return utterances.RECORDING
     return wanted.dtype
 

@@ -19,7 +19,7 @@ from tensorflow.core.framework import types_pb2
 
 from tasks.serving import errors
 from tasks.serving.fronts import tensors
-from tasks.serving.fronts.rest import long_values
+from tasks.serving.fronts.rest import json_numbers
 
 MAX_RANK = 2
 _MIXED = "mixes lists with values"
@@ -70,12 +70,9 @@ def decode_request(body: bytes) -> PredictRequest:
 
 
 def parse(body: bytes) -> Any:
-    """Strict JSON of any shape.
-
-    Long lists of numbers become float32 arrays, and long `{"b64": ...}` bytes.
-    """
-    long = long_values.LongValues()
-    body = long.cut(body)
+    """Strict JSON of any shape; long lists of numbers become float32 arrays."""
+    numbers = json_numbers.Numbers()
+    body = numbers.cut(body)
 
     def from_pairs(pairs: list[tuple[str, Any]]) -> Any:
         result = dict(pairs)
@@ -83,12 +80,12 @@ def parse(body: bytes) -> Any:
             raise errors.invalid_argument(
                 "the JSON has an object with a repeated key"
             )
-        return long.restore(result)
+        return numbers.restore(result)
 
     try:
         return json.loads(
             body.decode("utf-8"),
-            parse_constant=long_values.refuse_constant,
+            parse_constant=json_numbers.refuse_constant,
             object_pairs_hook=from_pairs,
         )
     except RecursionError:
@@ -128,7 +125,7 @@ def to_array(value: Any, name: str, dtype: int) -> np.ndarray:
         raise tensors.wrong_input(
             name, f"must hold {wanted}. Received: {tensors.show(wrong)}."
         )
-    array = long_values.to_array(flat, numpy_dtype)
+    array = json_numbers.to_array(flat, numpy_dtype)
     if array is None:
         raise tensors.wrong_input(
             name,
@@ -234,20 +231,20 @@ def _check_lengths(rows, name):
 
 def _to_bytes(value, name):
     try:
-        if isinstance(value, bytes):
-            return value
         if isinstance(value, str):
             return value.encode("utf-8")
         if isinstance(value, dict) and set(value) == {"b64"}:
             if isinstance(value["b64"], str):
-                return long_values.read_base64(value["b64"].encode("utf-8"))
+                return base64.b64decode(value["b64"], validate=True)
     except UnicodeEncodeError:
         raise tensors.wrong_input(
             name, "has a string that is not Unicode"
         ) from None
     except ValueError:
         raise tensors.wrong_input(
-            name, f"has {long_values.NOT_BASE64}"
+            name,
+            "has a 'b64' that is not base64, in the standard alphabet and "
+            "without line breaks (`base64 -w 0`)",
         ) from None
     received = tensors.show(value)
     raise tensors.wrong_input(

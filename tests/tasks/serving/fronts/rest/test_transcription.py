@@ -136,7 +136,7 @@ def test_what_inflates_is_counted(fronts):
     assert code == 429 and fronts.intake.num_bytes == 0
 
 
-# One is longer than what JSON may hold beside long values.
+# One is long.
 @pytest.mark.parametrize("data", [FILE, bytes(range(256)) * 3000])
 @pytest.mark.parametrize("is_row_format", [True, False])
 def test_recordings_come_as_base64(fronts, data, is_row_format):
