@@ -2,9 +2,9 @@
 
 A file has one metadata entry, the JSON of a dataclass. Its SHA-256 covers every
 other metadata field and every tensor. The rest of a file says where the tensors
-lie, and has one spelling: no other keys, spaces or padding. So no byte of a
-file can change unnoticed. The library reads tensors; what it does not check is
-checked here.
+lie, and has one spelling: no other keys, order, spaces or padding. So no byte
+of a file can change unnoticed. The library reads tensors; what it does not
+check is checked here.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ from lingvo_like import hyperparams, json_values
 Shapes = abc.Mapping[str, tuple[int, ...]]
 # The names that safetensors has for the dtypes in which values are stored.
 DTYPES = {"float32": "F32", "float16": "F16"}
-# What a header has of each tensor.
-_ENTRY = {"dtype", "shape", "data_offsets"}
+# What a header has of each tensor, in this order.
+_ENTRY = ["dtype", "shape", "data_offsets"]
 
 
 class Metadata(Protocol):
@@ -88,17 +88,20 @@ class Format:
                 for another base model.
         """
         header = self._header(data)
+        first = next(iter(header), None)
         metadata = self._metadata(header.pop("__metadata__", None))
+        if first != "__metadata__":
+            raise ValueError("altered: the header has another order")
         if base_fingerprint not in (None, metadata.base_fingerprint):
             raise ValueError(
                 "made for another base model: the fingerprint must be "
                 f"{base_fingerprint}. Received: {metadata.base_fingerprint}."
             )
         for name, entry in header.items():
-            if set(entry) != _ENTRY:
+            if list(entry) != _ENTRY:
                 raise ValueError(
-                    f"{name}: the header must have {sorted(_ENTRY)} of a "
-                    f"tensor. Received: {sorted(entry)}."
+                    f"{name}: the header must have {_ENTRY} of a tensor. "
+                    f"Received: {list(entry)}."
                 )
         return metadata, header
 
@@ -206,6 +209,9 @@ def read_tensors(
         tensors = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise ValueError(f"not a whole safetensors file: {error}") from None
+    places = [entry["data_offsets"] for entry in header.values()]
+    if list(header) != sorted(header) or places != sorted(places):
+        raise ValueError("altered: the tensors have another order")
     tensors = {k: v.astype(np.float32, copy=False) for k, v in tensors.items()}
     return checked_tensors(shapes, tensors)
 

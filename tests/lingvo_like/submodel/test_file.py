@@ -240,15 +240,19 @@ def refused_or_equal(data, original):
     assert same(loaded, submodel_file.load(original))
 
 
-def with_header(change):
-    """`DATA` with another header in front of the same tensors."""
-    end = 8 + int.from_bytes(DATA[:8], "little")
-    text = change(DATA[8:end].decode()).encode()
-    return len(text).to_bytes(8, "little") + text + DATA[end:]
+def with_header(change, data=DATA):
+    """A file with another header in front of the same tensors."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    text = change(data[8:end].decode()).encode()
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def compact(value):
     return json.dumps(value, separators=(",", ":"))
+
+
+def aligned(text):
+    return text + " " * (-len(text) % 8)
 
 
 def one_more_key(text):
@@ -264,9 +268,21 @@ def one_more_space_in_the_metadata(text):
     return compact(header)
 
 
+def reversed_names(text):
+    return compact(dict(reversed(json.loads(text).items())))
+
+
+def a_reversed_entry(text):
+    header = json.loads(text)
+    name, entry = header.popitem()
+    return compact(header | {name: dict(reversed(entry.items()))})
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        (reversed_names, "altered: the header has another order"),
+        (a_reversed_entry, "the header must have .*'dtype', 'shape'"),
         (one_more_key, "the header must have .* 'note'"),
         (one_more_space_in_the_metadata, "altered: not as it was written"),
         (lambda text: text + " " * 8, "altered: the header has spaces"),
@@ -275,13 +291,26 @@ def one_more_space_in_the_metadata(text):
     ],
 )
 def test_a_header_has_one_spelling(change, message):
-    def aligned(text):
-        text = change(text)
-        return text + " " * (-len(text) % 8)
-
     with pytest.raises(submodel_file.SubmodelError, match=message):
-        submodel_file.load(with_header(aligned))
+        submodel_file.load(with_header(lambda text: aligned(change(text))))
     assert same(submodel_file.load(with_header(str)), submodel_file.load(DATA))
+
+
+def test_tensors_in_another_order_are_refused():
+    def exchanged(text):
+        header = json.loads(text)
+        names = [f"block_{block:02d}/norm_bias" for block in (0, 2)]
+        one, other = (header[name]["data_offsets"] for name in names)
+        header[names[0]]["data_offsets"] = other
+        header[names[1]]["data_offsets"] = one
+        return aligned(compact(header))
+
+    # Exchanged zeros are the same Submodel.
+    zeros = LAYOUT.unpack(np.zeros(LAYOUT.num_values, np.float32))
+    made = dataclasses.replace(make(), tensors=zeros)
+    data = submodel_file.to_bytes(made)
+    with pytest.raises(submodel_file.SubmodelError, match="another order"):
+        submodel_file.load(with_header(exchanged, data))
 
 
 @pytest.mark.parametrize("original", [DATA, HALF])
