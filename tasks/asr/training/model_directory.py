@@ -85,6 +85,7 @@ class ModelDirectory:
         with contextlib.ExitStack() as stack:
             if processes.is_chief:
                 stack.enter_context(self._tidy_after_failure())
+                check_writable(self.path, "the model directory")
                 stack.enter_context(self.lock())
                 self.prepare()
             self.check_shared(processes)
@@ -117,7 +118,6 @@ class ModelDirectory:
 
         A process that is killed leaves no lock behind.
         """
-        check_writable(self.path, "the model directory")
         if "://" in self.path:
             yield
             return

@@ -234,6 +234,8 @@ def _checkpoints(directory, speakers, speaker):
     Returns:
         Whether there was a checkpoint with the speaker.
     """
+    # First, which makes room for the new one.
+    checkpoint.keep_newest(directory)
     found = checkpoint.read(directory)
     if found is None:
         return False

@@ -10,10 +10,9 @@ from tasks.serving.fronts.http import guard, responses as http_responses
 from tasks.serving.queueing import limits as limits_lib
 
 _PARAMETERS = {"base": ("false", "true"), "format": ("json", "text")}
-_JSON, _TEXT = "application/json", "text/plain"
 # What a client sends that means another route.
 _NO_RECORDINGS = {
-    _JSON: "JSON goes to :predict, with the recording as "
+    "application/json": "JSON goes to :predict, with the recording as "
     '`{"audio": {"b64": ...}}`',
     "multipart/form-data": "a form is not read here; send the file itself as "
     "the body, as `curl --data-binary @FILE` does",
@@ -27,11 +26,11 @@ def options(request: requests.Request) -> tuple[bool, str | None]:
         errors.ServingError: the request's head contradicts itself, or says
             neither whose Submodel to use nor that it is to be none.
     """
-    for kind in _media_types(request.headers.get("content-type", "")):
-        if kind in _NO_RECORDINGS:
-            raise http_responses.HttpError(
-                415, errors.Code.INVALID_ARGUMENT, _NO_RECORDINGS[kind]
-            )
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    if advice := _NO_RECORDINGS.get(kind.strip().lower()):
+        raise http_responses.HttpError(
+            415, errors.Code.INVALID_ARGUMENT, advice
+        )
     given = dict.fromkeys(_PARAMETERS)
     for name, value in request.query_params.multi_items():
         if name not in _PARAMETERS:
@@ -52,11 +51,7 @@ def options(request: requests.Request) -> tuple[bool, str | None]:
             f"say whose Submodel to use by the header {utterances.SUBMODEL_ID},"
             " or ?base=true for the base model alone; one of them"
         )
-    accepted = _media_types(request.headers.get("accept", ""))
-    as_text = given["format"] == "text" or (
-        given["format"] is None and _TEXT in accepted and _JSON not in accepted
-    )
-    return as_text, user
+    return given["format"] == "text", user
 
 
 def to_utterances(
@@ -95,10 +90,3 @@ def response(
         "model_version": version,
     }
     return http_responses.from_json(content, headers=headers)
-
-
-def _media_types(header: str) -> list[str]:
-    """The media types in a header, without their parameters."""
-    return [
-        each.partition(";")[0].strip().lower() for each in header.split(",")
-    ]

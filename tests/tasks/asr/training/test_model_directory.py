@@ -247,7 +247,7 @@ def test_a_disk_without_room_for_submodels_is_told_at_once(
 
 
 def test_one_process_trains_in_a_directory_at_a_time(tmp_path):
-    path = str(tmp_path / "run")
+    path = str(tmp_path)
     with model_directory.ModelDirectory(path).lock():
         with pytest.raises(OSError, match="another process is training in it"):
             with model_directory.ModelDirectory(path).lock():

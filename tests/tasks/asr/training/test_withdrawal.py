@@ -1,5 +1,6 @@
 """A person can be taken out of a run, and the others go on."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lingvo_like import hyperparams
+from lingvo_like import files, hyperparams
 from lingvo_like.space import file as space_file
 from params import registry
 from tasks.asr.training import (
@@ -206,6 +207,25 @@ def test_what_was_cut_off_goes_on_when_called_again(run, monkeypatch, step):
     state, _ = checkpoint.read(str(run / "checkpoints"))
     assert len(state["speakers"]) == len(state["residents"]) == 2
     assert withdrawal.withdraw(str(run), GONE).removed == ()
+
+
+def test_a_disk_with_no_room_for_more_stops_nothing(run, monkeypatch):
+    real, seen = checkpoint.save, []
+
+    def save(directory, *arguments):
+        seen.append(checkpoint.count(directory))
+        real(directory, *arguments)
+
+    def full(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+    monkeypatch.setattr(files, "try_writing", full)
+    monkeypatch.setattr(checkpoint, "save", save)
+    newest = max((run / "checkpoints").iterdir())
+    shutil.copytree(newest, newest.with_name("00000000"))
+    withdrawal.withdraw(str(run), GONE)
+    assert holding(run, GONE) == []
+    assert seen == [1]
 
 
 def test_who_is_not_in_a_run_changes_nothing(run):
