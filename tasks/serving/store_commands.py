@@ -210,9 +210,7 @@ class StoreCommands:
             for folder, parts in removed.items():
                 lines.append(f"  {folder}: {', '.join(parts) or 'not in it'}")
             lines += [f"  remains: {text}" for text in remains]
-            for path in left:
-                run = posixpath.dirname(posixpath.dirname(path))
-                lines.append(f"  still there: {path}; --run={run} removes it")
+            lines += [f"  still there: {_left(each, speaker)}" for each in left]
             if folders:
                 lines.append(
                     "  recordings and lines of manifests are yours to remove; "
@@ -282,6 +280,17 @@ class StoreCommands:
         if refused:
             return f"{done} {len(items) - refused} of {len(items)}"
         return None
+
+
+def _left(path: str, speaker: str) -> str:
+    """A file that an erasure leaves, and how it goes."""
+    folder, name = posixpath.split(path)
+    run, submodels = posixpath.split(folder)
+    # It may have been published for another speaker than it was made for.
+    is_theirs = name == submodel_file.file_name(speaker)
+    if is_theirs and submodels == "submodels":
+        return f"{path}; --run={run} removes it"
+    return f"{path}; remove it"
 
 
 def _files_of_run(path: str) -> list[str]:

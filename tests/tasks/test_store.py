@@ -313,6 +313,18 @@ def test_erase_names_what_is_left_and_takes_a_person_out_of_a_run(
     assert list(store.verify()) == []
 
 
+def test_a_file_that_no_run_has_is_named_alone(run, tmp_path):
+    folder = tmp_path / "run" / "submodels"
+    folder.mkdir(parents=True)
+    loose, other = write(tmp_path, "F01"), write(folder, "F02")
+    run("publish", loose)
+    run("publish", other, "--speaker=ann")
+    done = run("erase", "F01", "ann", "--reason=withdrew")
+    assert done.out.splitlines()[1::2] == [
+        f"  still there: {path}; remove it" for path in (loose, other)
+    ]
+
+
 def test_verify_names_problems_and_removes_leftovers(run, store):
     version = store.publish(stored.data(), "clinic", "F01")
     assert run("verify", tenant="").out == f"{store.root}: whole\n"
