@@ -59,7 +59,7 @@ def _write(path, text):
         ({"export_dir": "run"}, "tasks.export --model_dir=run --export_dir="),
         ({"export_dir": "run/submodels"}, "tasks.export --model_dir=run "),
         ({"export_dir": "store"}, "store of Submodels.* it goes to --store"),
-        ({"store": "run"}, "tasks.store publish --store=STORE --model_dir=run"),
+        ({"store": "run"}, "--tenant=default --model_dir=run"),
         ({"store": "all/1"}, "one version of an export, no store"),
         ({"store": "mistyped"}, "mistyped: no Submodel store is there"),
         ({"store": "EMPTY"}, "no Submodel store is there"),

@@ -17,7 +17,10 @@ _KINDS = {
     "submodels_base.json": BASE,
 }
 _EXPORT = "python -m tasks.export --model_dir={run} --export_dir=EXPORTS"
-_PUBLISH = "python -m tasks.store publish --store=STORE --model_dir={run}"
+_PUBLISH = (
+    "python -m tasks.store publish --store=STORE --tenant=default "
+    "--model_dir={run}"
+)
 
 
 def kind(path: str | os.PathLike[str]) -> str:
