@@ -114,6 +114,8 @@ def read_lines(path: str | os.PathLike) -> Lines:
         name = each if len(several) > 1 else os.path.basename(each)
         _read_into(lines, each, name)
     lines.utterances[:] = _with_ids(lines.utterances)
+    if len(several) > 1:
+        _part_alike(lines)
     return lines
 
 
@@ -292,6 +294,21 @@ def _with_ids(utterances: list[Utterance]) -> list[Utterance]:
             each = dataclasses.replace(each, utt_id=stem)
         named.append(each)
     return named
+
+
+def _part_alike(lines: Lines) -> None:
+    """Alike ids of several recordings begin with their manifests' paths."""
+    recordings = collections.defaultdict(set)
+    for each in lines.utterances:
+        recordings[each.speaker, each.utt_id].add(each.audio_filepath)
+    for index, each in enumerate(lines.utterances):
+        if len(recordings[each.speaker, each.utt_id]) > 1:
+            path = lines.places[index].rpartition(":")[0]
+            path = os.path.splitext(_located(os.getcwd(), path))[0]
+            folder, name = path.split("/")[-2:]
+            lines.utterances[index] = dataclasses.replace(
+                each, utt_id=f"{folder}/{name}/{each.utt_id}"
+            )
 
 
 def _stem(utterance: Utterance) -> str:

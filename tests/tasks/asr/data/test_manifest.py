@@ -268,6 +268,24 @@ def test_several_manifests_are_read_as_one(folder):
         inspection.read(f"{folder / 'a.jsonl'},none.jsonl")
 
 
+def test_alike_ids_of_two_manifests_are_of_two_recordings(folder):
+    paths = []
+    for index, name in enumerate(("phone", "laptop")):
+        paths.append(str(folder / name / "train.json"))
+        (folder / name).mkdir()
+        manifest_line = line(audio_filepath=f"../audio/{index}.wav", utt_id="1")
+        (folder / name / "train.json").write_text(manifest_line)
+    for both in (paths, paths[::-1]):
+        utterances, left_out = inspection.read(",".join(both))
+        assert {each.utt_id for each in utterances} == {
+            "phone/train/1",
+            "laptop/train/1",
+        }
+        assert not left_out
+    (alone,), _ = inspection.read(paths[0])
+    assert alone.utt_id == "1"
+
+
 def test_a_name_with_a_comma_is_one_manifest(folder):
     (folder / "a,b.jsonl").write_text(line())
     utterances, _ = inspection.read(folder / "a,b.jsonl")
