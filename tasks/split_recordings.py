@@ -43,9 +43,12 @@ def main(argv: list[str]) -> None:
     done = splitting.split(paths, _OUTPUT_DIR.value, cutting, _SPEAKER.value)
     print(done.left_out.describe(), end="")
     folder = _OUTPUT_DIR.value
+    speakers = ", ".join(f"{name} {n}" for name, n in done.speakers.items())
     print(
-        f"{done.num_files} utterances, {done.seconds / 60:.1f} minutes: "
-        f"{folder}\nTo train on them, fill in the column text of "
+        f"{sum(done.speakers.values())} utterances, "
+        f"{done.seconds / 60:.1f} minutes: {folder}\n"
+        f"Speakers (--speaker names another): {speakers}\n"
+        f"To train on them, fill in the column text of "
         f"{folder}/{splitting.TABLE}, then: python -m tasks.import_corpus "
         f"--root={folder} --output=all.jsonl"
     )

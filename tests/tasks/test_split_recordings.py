@@ -52,7 +52,7 @@ def test_pieces_and_a_table_that_can_be_imported_once_it_is_filled(tmp_path):
     )
     ann = [f"ann/talk-000{number}.flac" for number in (1, 2, 3, 4)]
     assert names == [*ann, "bo/talk-0001.flac"]
-    assert done.num_files == 5
+    assert done.speakers == {"ann": 4, "bo": 1}
     found = [soundfile.info(folder / name) for name in names]
     assert all(each.duration <= 10 for each in found)
     assert [each.samplerate for each in found] == [44100] * 4 + [48000]
@@ -113,7 +113,7 @@ def test_pieces_of_a_recording_that_is_cut_off_do_not_stay(
     done = split(paths, tmp_path / "pieces")
     assert trees.reasons(done.left_out) == {"audio is truncated": 1}
     names = [path.name for path in (tmp_path / "pieces").rglob("*.flac")]
-    assert len(names) == done.num_files == 5
+    assert len(names) == sum(done.speakers.values()) == 5
     assert all(name.startswith("1-") for name in names)
 
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_split_is_named_and_the_rest_is(tmp_path):
     # Of the same name, but for case and folder.
     paths.append(talk(tmp_path / "b" / tmp_path.name / "A.wav", [1.0]))
     done = split(paths, tmp_path / "pieces")
-    assert done.num_files == 2
+    assert sum(done.speakers.values()) == 2
     assert len(list((tmp_path / "pieces").rglob("*.flac"))) == 2
     assert trees.reasons(done.left_out) == {
         "no speech was found": 2,

@@ -85,41 +85,27 @@ class Collector:
         )
 
     def finish(self, min_seconds: float = 0.0) -> Imported:
-        """Measures the recordings and drops what is unusable or shorter."""
-        self._reject_ambiguous()
-        long_enough = []
-        for each in inspection.measure(self._lines):
-            if each.duration < min_seconds:
-                self.reject(
-                    each.audio_filepath,
-                    f"shorter than {min_seconds:g} s",
-                    f"{each.duration:.3f} s",
-                    each.utt_id,
-                )
-            else:
-                long_enough.append(each)
-        return long_enough, self._lines.left_out
+        """Measures the recordings and drops what is unusable or shorter.
 
-    def _reject_ambiguous(self) -> None:
-        """Leaves out recordings as a whole that have several texts."""
-        found = collections.defaultdict(set)
+        A recording that has several texts or speakers as a whole is unusable.
+        """
+        said = collections.defaultdict(set)
         for each in self._lines.utterances:
             if not each.offset and not each.duration:
                 text = text_folding.fold(each.text)
-                found[each.audio_filepath].add((each.speaker, text))
-        lines, self._lines = self._lines, manifest.Lines()
-        self._lines.left_out.extend(lines.left_out)
-        for place, each in zip(lines.places, lines.utterances, strict=True):
-            if len(found[each.audio_filepath]) > 1:
-                self.reject(
-                    each.audio_filepath,
-                    "one recording with several texts or speakers",
-                    repr(each.text[:40]),
-                    each.utt_id,
-                )
+                said[each.audio_filepath].add((each.speaker, text))
+        usable = []
+        for each in inspection.measure(self._lines):
+            path = each.audio_filepath
+            if len(said[path]) > 1:
+                reason = "one recording with several texts or speakers"
+                self.reject(path, reason, repr(each.text[:40]), each.utt_id)
+            elif each.duration < min_seconds:
+                reason = f"shorter than {min_seconds:g} s"
+                self.reject(path, reason, f"{each.duration:.3f} s", each.utt_id)
             else:
-                self._lines.places.append(place)
-                self._lines.utterances.append(each)
+                usable.append(each)
+        return usable, self._lines.left_out
 
     def read_text(self, path: str | os.PathLike) -> str | None:
         """The text of a file, or None where it is left out by name."""

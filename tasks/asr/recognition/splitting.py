@@ -1,5 +1,6 @@
 """Cuts long recordings into files of one utterance each."""
 
+import collections
 import csv
 import dataclasses
 import io
@@ -28,12 +29,12 @@ class Split:
     """What came of the recordings.
 
     Attributes:
-        num_files: utterances written.
+        speakers: to the utterances written.
         seconds: of all of them.
         left_out: recordings that cannot be read, or hold no speech.
     """
 
-    num_files: int
+    speakers: dict[str, int]
     seconds: float
     left_out: rejections.Rejections
 
@@ -88,7 +89,8 @@ def split(
         if not rows:
             raise ValueError(f"nothing to write: {left_out.summary()}")
         (folder / TABLE).write_text(_table(rows), encoding="utf-8-sig")
-    return Split(len(rows), seconds, left_out)
+    speakers = collections.Counter(owner for _, _, owner, *_ in rows)
+    return Split(dict(speakers), seconds, left_out)
 
 
 def _pieces(
