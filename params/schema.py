@@ -272,7 +272,8 @@ class Train(settings.Section):
     speakers_per_step: int = settings.value(
         4,
         "Speakers that learn in one step of each replica. Memory and the time "
-        "of a step grow with it.",
+        "of a step grow with it. 1 suits a CPU; an accelerator wants as many "
+        "as fit.",
         at_least=1,
     )
     utterances_per_speaker: int = settings.value(
