@@ -17,6 +17,7 @@ import unicodedata
 from collections import abc
 
 from tasks.asr.corpora import common, speaker_folders, tables
+from tasks.asr.data import manifest_fields, rejections
 
 _COLUMNS = {
     "file_name": (
@@ -167,6 +168,8 @@ def _json_rows(collector, table, text):
             continue
         try:
             row = json.loads(line)
+            # JSON can spell half a character, which no file can hold.
+            json.dumps(row, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             collector.reject(place, "metadata line is not JSON", str(error))
             continue
@@ -223,7 +226,11 @@ def _plain(name: str) -> str:
 
 def _add(collector, names, place, row, speaker, speaker_folder):
     """Adds a row's utterance. Returns the audio's absolute path, or None."""
-    fields = {key: _field(row, key) for key in _COLUMNS}
+    try:
+        fields = {key: _field(row, key) for key in _COLUMNS}
+    except rejections.UnusableError as error:
+        collector.reject(place, error.reason, error.detail)
+        return None
     name = fields.pop("file_name")
     if not name:
         collector.reject(place, "metadata line without file_name")
@@ -266,8 +273,6 @@ def _add(collector, names, place, row, speaker, speaker_folder):
 
 
 def _field(row, key):
-    for name in _COLUMNS[key]:
-        value = row.get(name)
-        if isinstance(value, (str, int)) and not isinstance(value, bool):
-            return str(value).strip()
-    return None
+    """A row's value; None where it has no such column."""
+    found = [name for name in _COLUMNS[key] if name in row]
+    return manifest_fields.label(row, found[0]) if found else None

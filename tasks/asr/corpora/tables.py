@@ -63,7 +63,8 @@ def rows(
         values = [value.strip() for value in row]
         if not any(values):
             continue
-        fields = dict(zip(names, values, strict=False))
+        missing = [""] * (len(names) - len(values))
+        fields = dict(zip(names, values + missing, strict=False))
         if any(values[len(names) :]):
             fields[FAULT] = TOO_MANY
         # A quotation mark without a partner takes the rows after it with it.

@@ -30,7 +30,7 @@ def test_json_lines_with_text_column_and_default_speaker(tmp_path):
     trees.audio(tmp_path / "b.mp3")
     lines = [
         {"file_name": "a.flac", "text": "eins"},
-        {"file_name": "b.mp3", "text": "zwei", "speaker_id": 7},
+        {"file_name": "b.mp3", "text": "zwei", "speaker_id": 7.0},
     ]
     trees.text(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, lines)))
     utterances, left_out = audiofolder.read(str(tmp_path), speaker="ann")
@@ -55,6 +55,8 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
         '{"file_name": "a.wav", "speaker": "ann"}',
         '{"text": "x"}',
         "[]",
+        '{"file_name": "a.wav", "text": "x\\ud800", "speaker": "ann"}',
+        '{"file_name": "a.wav", "text": "x", "speaker": true}',
         "{",
         "[" * 100000,
     ]
@@ -69,11 +71,12 @@ def test_what_does_not_fit_together_is_accounted_for(tmp_path):
         "metadata line without text": 1,
         "metadata line without file_name": 1,
         "metadata line is not a JSON object": 1,
-        "metadata line is not JSON": 2,
+        "metadata line is not JSON": 3,
+        "`speaker` is not text": 1,
         "file that no row names": 1,
     }
     places = [e.where for e in left_out if e.reason.endswith("not JSON")]
-    assert places == ["metadata.jsonl:9", "metadata.jsonl:10"]
+    assert places == [f"metadata.jsonl:{line}" for line in (9, 11, 12)]
 
 
 def test_folder_that_is_no_audiofolder_is_a_clear_error(tmp_path):
@@ -147,7 +150,7 @@ def test_a_cell_without_a_speaker_is_no_folders(tmp_path):
     trees.text(
         tmp_path / "t.csv",
         "file,text,Participant,Split\nmonday/1.wav,a,ann,test\n"
-        "monday/2.wav,b,,\n",
+        "monday/2.wav,b\n",
     )
     one, left_out = audiofolder.read(tmp_path)
     assert [(u.speaker, u.split) for u in one] == [("ann", "test")]
