@@ -125,6 +125,12 @@ class Recording:
             for frame in self._frames():
                 if position is None:
                     position = round((frame.time or 0) * self.sample_rate)
+                if frame.sample_rate != self.sample_rate:
+                    raise rejections.UnusableError(
+                        "audio is damaged",
+                        f"{self.sample_rate} Hz in its header, and "
+                        f"{frame.sample_rate} Hz in its sound",
+                    )
                 yield position, frame
                 position += frame.samples
         except av.error.FFmpegError as error:

@@ -107,6 +107,17 @@ def _cut(name, write, share=0.6):
     return cut
 
 
+def _joined(*writes):
+    def write(path):
+        data = b""
+        for each in writes:
+            each(path)
+            data += pathlib.Path(path).read_bytes()
+        pathlib.Path(path).write_bytes(data)
+
+    return write
+
+
 def _text(content):
     return lambda path: pathlib.Path(path).write_bytes(content)
 
@@ -190,6 +201,10 @@ BAD = {
     "page.wav": (_text(b"<html>404 not found</html>"), "not readable as"),
     "list.mp3": (_text(b"#EXTM3U\n#EXTINF:1,\n/etc/x\n"), "not readable as"),
     "list.wav": (_text(b"ffconcat version 1.0\nfile 'a'\n"), "not readable as"),
+    "two_rates.aac": (
+        _joined(_av("aac", 22050, "adts"), _av("aac", 44100, "adts")),
+        "22050 Hz in its header, and 44100 Hz",
+    ),
     "empty.m4a": (_text(b""), "empty"),
 }
 # What only the samples tell: import takes it, nothing later does.
