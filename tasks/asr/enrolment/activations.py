@@ -54,6 +54,10 @@ class Speech:
             speaker: data.num_samples(base)
             for speaker, data in speakers.items()
         }
+        self._num_tokens = {
+            speaker: _token_bucket(data.utterances, base.max_tokens)
+            for speaker, data in speakers.items()
+        }
         # By speaker, index and padded length: a base model may hear silence.
         self._heard = {}
         total = sum(map(len, self.num_samples.values()))
@@ -67,11 +71,7 @@ class Speech:
 
     def num_tokens(self, speaker: str) -> int:
         """The padded length of a speaker's transcripts, a power of two."""
-        longest = input_pipeline.token_bucket(
-            (each.tokens for each in self._speakers[speaker].utterances),
-            self.base.max_tokens,
-        )
-        return min(1 << (longest - 1).bit_length(), self.base.max_tokens)
+        return self._num_tokens[speaker]
 
     def bucket_samples(self, speaker: str, num_samples: int) -> int:
         """The padded length, in samples, of a speaker's utterance."""
@@ -130,7 +130,7 @@ class Speech:
 
     def batch(
         self,
-        items: abc.Sequence[tuple[str, abc.Sequence[int]]],
+        items: abc.Mapping[int, tuple[str, abc.Sequence[int]]],
         places: int,
         utterances: int,
         bucket: int,
@@ -138,24 +138,24 @@ class Speech:
         """The speech of a task's batch, as `input_pipeline` describes it.
 
         Args:
-            items: pairs of one speaker and indices of utterances.
-            places: s; those after the items stay empty.
+            items: dict of place to a speaker and indices of utterances; other
+                places stay empty.
+            places: s.
             utterances: u.
             bucket: padded length in samples.
         """
-        found = [self.of(*item, bucket) for item in items]
-        activations, paddings = found[0]
+        found = {p: self.of(*item, bucket) for p, item in items.items()}
+        activations, paddings = next(iter(found.values()))
         shape = (places, utterances)
+        num_tokens = max(self._num_tokens[s] for s, _ in items.values())
         batch = {
             "activations": np.zeros((*shape, *activations.shape[1:]), "f4"),
             "activation_paddings": np.ones((*shape, *paddings.shape[1:]), "f4"),
-            "tokens": np.zeros(
-                (*shape, self.num_tokens(items[0][0])), np.int32
-            ),
+            "tokens": np.zeros((*shape, num_tokens), np.int32),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
         }
-        for place, (speaker, indices) in enumerate(items):
+        for place, (speaker, indices) in items.items():
             count = len(indices)
             activations, paddings = found[place]
             batch["activations"][place, :count] = activations
@@ -166,3 +166,11 @@ class Speech:
                 batch["tokens"][place, row, : len(tokens)] = tokens
                 batch["token_lengths"][place, row] = len(tokens)
         return batch
+
+
+def _token_bucket(utterances, max_tokens):
+    # A power of two: speakers share few lengths, each of which is compiled.
+    longest = input_pipeline.token_bucket(
+        (each.tokens for each in utterances), max_tokens
+    )
+    return min(1 << (longest - 1).bit_length(), max_tokens)

@@ -9,6 +9,7 @@ import tqdm
 
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
+from lingvo_like.stack import rows as slot_rows
 from tasks.asr.data import preparation, text
 from tasks.asr.enrolment import (
     activations as activations_lib,
@@ -79,7 +80,7 @@ class Job:
             self._task = task.SubmodelTask(
                 base,
                 experiments.embedding(self._experiment, space, values),
-                [run.key for run in self._runs],
+                learning.slot_names(self._runs),
                 space=space,
             )
         self._speech = activations_lib.Speech(
@@ -157,11 +158,11 @@ class Job:
             full = task.SubmodelTask(
                 self._base,
                 experiments.full(self._experiment, self._values),
-                [run.key for run in runs],
+                learning.slot_names(runs),
             )
-        rows = _rows(best, self._runs)
+        rows, of_runs = _rows(best, self._runs), slot_rows.SlotRows(len(runs))
         for name, variable in full.stack.variables_by_name.items():
-            variable.assign(rows[name][slots])
+            of_runs.write(variable, of_runs.slots, rows[name][slots])
         learner = self._make_learner(full, runs, self._values.full_utterances)
         judge = self._make_judge(runs, 1 + len(self._steps("full")))
         start = learner.snapshot(0)

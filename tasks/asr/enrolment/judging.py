@@ -1,10 +1,13 @@
 """Judges Submodels by utterances that they have not learned from.
 
-What is computed together is one speaker's, so that every bit of a judgement is
-the same, whoever else enrols.
+Utterances of many speakers are judged together, in a fixed number of places.
+The shapes of what is computed, and a row's place in it, are the speaker's own;
+what other places hold changes no bit. So every bit of a judgement is the same,
+whoever else enrols.
 """
 
 import collections
+import itertools
 from collections import abc
 from typing import Any, TypeAlias
 
@@ -12,14 +15,18 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lingvo_like import tensor_types
+from lingvo_like import random_streams, tensor_types
 from tasks.asr.data import preparation, text
 from tasks.asr.enrolment import activations as activations_lib, plan
 from tasks.asr.evaluation import scoring
 from tpu.distribute import replicas as replicas_lib
 
-# Utterances that are judged together.
-_PLACES = 32
+# Utterances that are judged together. More would leave more places empty where
+# few speakers enrol, but a decoder's many small operations hardly cost more for
+# more rows.
+_LOSS_PLACES, _TEXT_PLACES = 8, 16
+# Fewer losses than this are not worth a compilation.
+_WORTH_COMPILING = 33
 # A text is decoded no further than this many times its transcript's tokens,
 # and some more: enough to show a base model that repeats itself.
 _COPIES, _SPARE_TOKENS = 4, 8
@@ -59,6 +66,16 @@ class Judge:
             for bucket, indices in held_out.items():
                 items = [(slot, index) for index in indices]
                 self._items[run.speaker, bucket] += items
+        # The place of a speaker's first row is drawn from the id, so that
+        # those of different speakers spread.
+        self._begin = {
+            run.speaker: int(
+                random_streams.generator("judging", run.speaker).integers(
+                    _LOSS_PLACES * _TEXT_PLACES
+                )
+            )
+            for run in runs
+        }
         # A decoder's many small operations cost much more uncompiled.
         self._decode = tf.function(self._base.decode, autograph=False)
         self._text_step = replicas.replicate(self._texts)
@@ -66,33 +83,46 @@ class Judge:
         self._compiled_loss_step = replicas.replicate(
             tf.function(self._losses, autograph=False)
         )
-        # A compilation costs as much as one call.
-        self._compiled = {
-            (speaker, bucket)
+        self._loss_shapes = {
+            (speaker, bucket): (
+                bucket,
+                speech.num_tokens(speaker),
+                not replicas.is_plain
+                or len(items) * num_losses >= _WORTH_COMPILING,
+            )
             for (speaker, bucket), items in self._items.items()
-            if not replicas.is_plain or len(items) * num_losses > _PLACES
         }
 
     def losses(
-        self, candidates: abc.Sequence[Rows], speakers: abc.Container[str]
+        self,
+        candidates: abc.Sequence[Rows],
+        speakers: abc.Container[str],
+        first: int = 0,
     ) -> list[dict[str, dict[int, float]]]:
         """The loss of every held-out utterance of some speakers.
 
         The row of the run that held an utterance out judges it.
+
+        Args:
+            first: the number of the first candidate, where candidates are
+                handed over in several calls. Places go by these numbers.
 
         Returns:
             for each candidate, a dict of speaker to a dict of utterance index
             to loss.
         """
 
-        def judge(batches, is_compiled):
+        def judge(batches, shape):
+            *_, is_compiled = shape
             step = self._eager_loss_step
             if is_compiled:
                 step = self._compiled_loss_step
             return [np.asarray(found).tolist() for found in step(batches)]
 
-        # One by one, since others may be judged at the same time or not.
-        return self._judge(judge, candidates, speakers, together=1)
+        steps = self._steps(
+            candidates, first, speakers, _LOSS_PLACES, self._loss_shapes
+        )
+        return self._judge(judge, candidates, steps, _LOSS_PLACES)
 
     def texts(
         self, candidates: abc.Sequence[Rows], speakers: abc.Container[str]
@@ -100,6 +130,9 @@ class Judge:
         """The text of every held-out utterance, in dicts like `losses`."""
 
         def judge(batches, _):
+            # Their padded length would differ from part to part.
+            for batch in batches:
+                del batch["tokens"]
             return [
                 [
                     each.decode("utf-8", "replace")
@@ -108,7 +141,10 @@ class Judge:
                 for found in self._text_step(batches)
             ]
 
-        return self._judge(judge, candidates, speakers, len(candidates))
+        # Nothing but speech decides what a decoder is compiled for.
+        shapes = {key: (key[1],) for key in self._items}
+        steps = self._steps(candidates, 0, speakers, _TEXT_PLACES, shapes)
+        return self._judge(judge, candidates, steps, _TEXT_PLACES)
 
     def errors(
         self,
@@ -127,30 +163,29 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _judge(self, judge, candidates, speakers, together):
-        firsts = _first_alike(candidates)
-        parts = list(self._parts(firsts, speakers, together))
+    def _judge(self, judge, candidates, steps, places):
         # By the first candidate with the row, the run and the utterance.
         judged = {}
         with tqdm.tqdm(
-            total=sum(len(part) for _, some in parts for part in some),
+            total=sum(len(part) for _, parts in steps for part in parts),
             desc="enrolling (judging)",
             unit="utt",
             # Inside the bar of the learning, and only on a terminal.
             leave=False,
             disable=None,
         ) as progress:
-            for (places, bucket, _, is_compiled), some in parts:
+            for shape, parts in steps:
                 # An idle replica judges the first part again.
-                idle = self._replicas.num_local - len(some)
+                idle = self._replicas.num_local - len(parts)
                 batches = [
-                    self._batch(candidates, part, places, bucket)
-                    for part in some + some[:1] * idle
+                    self._batch(candidates, part, places, shape[0])
+                    for part in parts + parts[:1] * idle
                 ]
-                found = judge(batches, is_compiled)
-                for part, values in zip(some, found, strict=False):
-                    judged |= zip(part, values, strict=False)
+                found = judge(batches, shape)
+                for part, values in zip(parts, found, strict=False):
+                    judged |= {row: values[p] for p, row in part.items()}
                     progress.update(len(part))
+        firsts = _first_alike(candidates)
         result = [collections.defaultdict(dict) for _ in candidates]
         for (first, slot, index), value in judged.items():
             speaker = self._runs[slot].speaker
@@ -159,49 +194,56 @@ class Judge:
                     of_candidate[speaker][index] = value
         return [dict(each) for each in result]
 
-    def _parts(self, firsts, speakers, together):
-        """Yields what parts have in common, and a part for each replica.
+    def _steps(self, candidates, first, speakers, places, shapes):
+        """What is computed together: a shape, and a part for each replica.
 
-        What they have in common: their places, padded lengths of speech and
-        transcripts, and whether losses are compiled.
+        A part is a dict of place to a row: a candidate, a slot, and an
+        utterance.
 
         Args:
-            together: candidates whose rows share a part.
+            first: the number of the first candidate.
+            shapes: dict of speaker and padded length to a shape, which begins
+                with that length. Rows of one shape share steps.
         """
-        by_shape = collections.defaultdict(list)
-        for (speaker, bucket), items in self._items.items():
-            if speaker not in speakers:
-                continue
-            num_tokens = self._speech.num_tokens(speaker)
-            is_compiled = (speaker, bucket) in self._compiled
-            for start in range(0, len(firsts), together):
-                rows = [
-                    (candidate, slot, index)
-                    for candidate in range(len(firsts))[start:][:together]
-                    for slot, index in items
-                    if firsts[candidate][slot] == candidate
-                ]
-                if not rows:
+        queues = collections.defaultdict(lambda: collections.defaultdict(list))
+        for candidate, of_slots in enumerate(_first_alike(candidates)):
+            for (speaker, bucket), items in self._items.items():
+                if speaker not in speakers:
                     continue
-                # Those of one candidate alone always have the same number.
-                count = len(items) if together == 1 else len(rows)
-                places = plan.even_places([count], _PLACES)
-                shape = places, bucket, num_tokens, is_compiled
-                by_shape[shape] += _slices(rows, places)
-        for shape, parts in by_shape.items():
+                begin = self._begin[speaker] + (first + candidate) * len(items)
+                of_places = queues[shapes[speaker, bucket]]
+                for place, (slot, index) in enumerate(items, begin):
+                    if of_slots[slot] == candidate:
+                        row = candidate, slot, index
+                        of_places[place % places].append(row)
+        result = []
+        for shape, of_places in queues.items():
+            parts = [
+                {
+                    place: row
+                    for place, row in zip(of_places, rows, strict=True)
+                    if row is not None
+                }
+                for rows in itertools.zip_longest(*of_places.values())
+            ]
             for some in _slices(parts, self._replicas.num_local):
-                yield shape, some
+                result.append((shape, some))
+        return result
 
-    def _batch(self, candidates, items, places, bucket):
-        # An empty place is judged by the first row, and its result is ignored.
-        filled = items + items[:1] * (places - len(items))
+    def _batch(self, candidates, part, places, bucket):
+        # An empty place is judged by any row, and its result is ignored.
+        any_row = next(iter(part.values()))
+        filled = [part.get(place, any_row) for place in range(places)]
         rows = {
             name: tf.constant(
                 np.stack([candidates[c][name][slot] for c, slot, _ in filled])
             )
             for name in candidates[0]
         }
-        heard = [(self._runs[slot].speaker, [i]) for _, slot, i in items]
+        heard = {
+            place: (self._runs[slot].speaker, [index])
+            for place, (_, slot, index) in part.items()
+        }
         batch = self._speech.batch(heard, places, 1, bucket)
         return {
             "rows": rows,

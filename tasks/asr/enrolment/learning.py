@@ -1,9 +1,11 @@
 """Trains the runs of an enrolment side by side in one job.
 
-The step is the task's own. The runs of one speaker whose next minibatches have
-one padded length share a step; those of two speakers never do. So the shapes of
-what is computed, and the place of a run in it, are a speaker's own, and every
-bit of a Submodel comes out the same, whoever else enrols.
+The step is the task's own. The runs of a speaker whose next minibatches have
+one padded length share a step. Speakers whose steps have one shape share them
+too, as many as `speakers_per_step` says. The shapes of what is computed, and
+the places of a speaker's runs in it, are the speaker's own; what other places
+hold changes no bit. So every bit of a Submodel comes out the same, whoever else
+enrols.
 """
 
 import collections
@@ -39,11 +41,19 @@ class Snapshot:
     embeddings: np.ndarray | None = None
 
 
+def slot_names(runs: abc.Iterable[plan.Run]) -> list[str]:
+    """The slots of a task that trains some runs: theirs, and a spare one.
+
+    The empty places of a step borrow the spare one and hand it back as it was.
+    """
+    return [*(run.key for run in runs), "\x1fspare"]
+
+
 class Learning:
     """Trains the slots of a task.
 
     Args:
-        task: a task with a slot for each run, in their order.
+        task: a task with the slots of `slot_names`.
         utterances: of a run in each step.
         replicas: the replicas that the task was made on. They share the
             speakers. Each keeps a row for every run.
@@ -70,6 +80,17 @@ class Learning:
             for index, speaker in enumerate(self._slots)
         }
         self._owners = [replica_of[run.speaker] for run in runs]
+        # A step has a part for each speaker. Which one is drawn from the id: a
+        # count would depend on the others.
+        self._num_parts = values.speakers_per_step
+        self._parts = {
+            speaker: int(
+                random_streams.generator("part", speaker).integers(
+                    self._num_parts
+                )
+            )
+            for speaker in self._slots
+        }
         self._utterances = utterances
         self._seed = values.seed
         self._schedules = [
@@ -144,8 +165,13 @@ class Learning:
             if steps:
                 queues[self._owners[slots[0]]][speaker] = steps
         while any(queues):
-            first = next(queue for queue in queues if queue)
-            shape = self._shape(*next(iter(first.items())))
+            parts = collections.defaultdict(set)
+            for replica, queue in enumerate(queues):
+                for speaker, steps in queue.items():
+                    part = replica, self._parts[speaker]
+                    parts[self._shape(speaker, steps)].add(part)
+            # The one that fills most of a step.
+            shape = max(parts, key=lambda shape: len(parts[shape]))
             yield [self._taken(queue, shape) for queue in queues]
 
     def _steps(self, speaker, before, stop):
@@ -176,19 +202,24 @@ class Learning:
         return steps
 
     def _shape(self, speaker, steps):
-        """What the next step of a speaker is compiled for."""
+        """What the next step of a speaker is compiled for.
+
+        Its places for a speaker, and the padded lengths of speech and
+        transcripts.
+        """
         num_tokens = self.speech.num_tokens(speaker)
         return self._places[speaker], steps[0][0].bucket, num_tokens
 
     def _taken(self, queue, shape):
-        """Takes the first step of a shape out of a replica's queue."""
-        for speaker, steps in queue.items():
-            if self._shape(speaker, steps) == shape:
-                taken = steps.popleft()
+        """Takes each part's minibatches of a shape out of a replica's queue."""
+        taken = {}
+        for speaker, steps in list(queue.items()):
+            part = self._parts[speaker]
+            if part not in taken and self._shape(speaker, steps) == shape:
+                taken[part] = steps.popleft()
                 if not steps:
                     del queue[speaker]
-                return taken
-        return []
+        return [each for of_part in taken.values() for each in of_part]
 
     def snapshot(self, step: int) -> Snapshot:
         """The runs as they are now."""
@@ -206,12 +237,13 @@ class Learning:
                 name: np.concatenate([each[name] for each in selected])
                 for name in selected[0]
             },
-            None if embeddings is None else np.asarray(embeddings),
+            None if embeddings is None else np.asarray(embeddings)[:-1],
         )
 
     def _agree(self):
         """Copies every run's row from the replica that trains it to all."""
-        rows = slot_rows.SlotRows(len(self.runs), self._owners)
+        # The spare slot is never read.
+        rows = slot_rows.SlotRows(len(self.runs) + 1, [*self._owners, 0])
         shared_names = self.task.shared_names
         for name, variable in self.task.state_by_name.items():
             if name.startswith("weight/") and name not in shared_names:
@@ -227,25 +259,27 @@ class Learning:
         return batches
 
     def _batch(self, minibatches):
-        places = self._places[self.runs[minibatches[0].slot].speaker]
-        items, seeds = [], np.zeros((places, 2), np.int32)
-        for place, minibatch in enumerate(minibatches):
+        of_part = self._places[self.runs[minibatches[0].slot].speaker]
+        places = of_part * self._num_parts
+        items, seeds = {}, np.zeros((places, 2), np.int32)
+        slots = np.full([places], len(self.runs), np.int32)
+        filled = collections.Counter()
+        for minibatch in minibatches:
             run = self.runs[minibatch.slot]
+            place = self._parts[run.speaker] * of_part + filled[run.speaker]
+            filled[run.speaker] += 1
             indices = [run.train[i] for i in minibatch.utterances]
-            items.append((run.speaker, indices))
+            items[place] = run.speaker, indices
+            slots[place] = minibatch.slot
             seeds[place] = random_streams.stateless_seed(
                 "dropout", self._seed, run.key, minibatch.step
             )
-        slots = [minibatch.slot for minibatch in minibatches]
-        # An empty place borrows an absent slot and hands it back as it was.
-        absent = [s for s in range(len(self.runs)) if s not in slots]
-        slots = slots + absent[: places - len(slots)]
         batch = self.speech.batch(
             items, places, self._utterances, minibatches[0].bucket
         )
         batch |= {
-            "row_indices": np.array(slots, np.int32),
-            "active": np.arange(places) < len(items),
+            "row_indices": slots,
+            "active": slots < len(self.runs),
             "seeds": seeds,
         }
         return {name: tf.constant(value) for name, value in batch.items()}

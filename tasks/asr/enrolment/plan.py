@@ -94,7 +94,13 @@ class Values(settings.Section):
         at_least=2,
     )
     runs_per_step: int = settings.value(
-        12, "Runs that share a step.", at_least=1
+        12, "Runs of a speaker that share a step, at most.", at_least=1
+    )
+    speakers_per_step: int = settings.value(
+        1,
+        "Speakers that share a step. More are faster on an accelerator; on a "
+        "CPU the empty places of a step cost as much as the others.",
+        at_least=1,
     )
     speakers_per_job: int = settings.value(
         64, "Speakers that are enrolled at once.", at_least=1

@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 import numpy as np
 
 from lingvo_like.space import embedding_space, file as space_file
+from lingvo_like.stack import rows as slot_rows
 from tasks.asr.enrolment import judging, learning, results
 
 # Rows of runs that are tried at once: they are all held in memory.
@@ -58,7 +59,7 @@ class Starts:
             heard[run.speaker].append(mean)
         # Each speaker's by themselves, as snapshots are taken.
         predicted = [encoder.predict(np.stack(each)) for each in heard.values()]
-        self._stack.embeddings.assign(np.concatenate(predicted))
+        self._put(np.concatenate(predicted))
         return self._learner.snapshot(0)
 
     def begin_at(
@@ -73,9 +74,7 @@ class Starts:
             cast(np.ndarray, best[run.speaker][0].embeddings)
             for run in self._runs
         ]
-        self._stack.embeddings.assign(
-            np.stack([each[slot] for slot, each in enumerate(chosen)])
-        )
+        self._put(np.stack([each[slot] for slot, each in enumerate(chosen)]))
         return {
             speaker: losses[speaker] for speaker, (_, losses) in best.items()
         }
@@ -100,7 +99,7 @@ class Starts:
         Returns:
             one snapshot and its losses, or nothing without a neighbor.
         """
-        begun = np.array(self._stack.embeddings)
+        begun = np.array(self._stack.embeddings)[: len(self._runs)]
         nearest = {
             run.speaker: self._nearest(run.speaker, begun[slot])
             for slot, run in enumerate(self._runs)
@@ -116,13 +115,15 @@ class Starts:
             some = [self._moved(begun, nearest, rank) for rank in ranks]
             rows = []
             for embeddings in some:
-                self._stack.embeddings.assign(embeddings)
+                self._put(embeddings)
                 rows.append(self._learner.snapshot(0).rows)
-            found = judge.losses(rows, seeking)
-            tried += [
-                (embeddings, {**before, **losses})
-                for embeddings, losses in zip(some, found, strict=True)
-            ]
+            found = judge.losses(rows, seeking, first)
+            for rank, embeddings, losses in zip(
+                ranks, some, found, strict=True
+            ):
+                # Who has fewer neighbors was judged once more where it is.
+                moved = {s: losses[s] for s in losses if rank < len(nearest[s])}
+                tried.append((embeddings, {**before, **moved}))
         chosen, kept = begun.copy(), {s: dict(before[s]) for s in before}
         for slot, run in enumerate(self._runs):
             if run.speaker in seeking:
@@ -132,7 +133,7 @@ class Starts:
                 chosen[slot] = embeddings[slot]
                 for index in run.held_out:
                     kept[run.speaker][index] = losses[run.speaker][index]
-        self._stack.embeddings.assign(chosen)
+        self._put(chosen)
         return [(self._learner.snapshot(0), kept)]
 
     def _nearest(self, speaker, embedding):
@@ -141,7 +142,15 @@ class Starts:
         known = zip(self._space.speakers, self._space.embeddings, strict=True)
         others = [place for name, place in known if name != speaker]
         others.sort(key=lambda place: float(np.linalg.norm(place - embedding)))
-        return others[: self._num_neighbors]
+        # One of those that are alike: whether they are judged at once, and
+        # then only once, would depend on who else enrols.
+        nearest = others[: self._num_neighbors]
+        return list({place.tobytes(): place for place in nearest}.values())
+
+    def _put(self, embeddings):
+        """Puts every run at its row of `[runs, embedding_dim]`."""
+        rows = slot_rows.SlotRows(len(self._runs))
+        rows.write(self._stack.embeddings, rows.slots, embeddings)
 
     def _moved(self, begun, nearest, rank):
         """All runs' embeddings, each at its speaker's neighbor of a rank."""

@@ -78,6 +78,19 @@ def test_a_speaker_comes_out_the_same_in_a_job_alone(
             assert abs(loss - other.best.losses[index]) < 1e-4
 
 
+@pytest.fixture
+def calls(monkeypatch):
+    """Each replica's minibatches of the steps that are taken from now on."""
+    calls, batches = [], learning.Learning._batches
+
+    def counting(learning, group):
+        calls.append(group)
+        return batches(learning, group)
+
+    monkeypatch.setattr(learning.Learning, "_batches", counting)
+    return calls
+
+
 def round_by_place_and_shape(base, monkeypatch):
     """Makes every row of a computation round losses in a way of its own.
 
@@ -94,22 +107,22 @@ def round_by_place_and_shape(base, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "mode, num_dev",
+    "mode, num_dev, speakers_per_step",
     [
-        ("embedding", 0),
-        pytest.param("embedding", 2, marks=pytest.mark.slow),
-        pytest.param("full", 0, marks=pytest.mark.slow),
-        pytest.param("full", 2, marks=pytest.mark.slow),
+        ("embedding", 0, 2),
+        pytest.param("embedding", 2, 1, marks=pytest.mark.slow),
+        pytest.param("full", 0, 2, marks=pytest.mark.slow),
+        pytest.param("full", 2, 1, marks=pytest.mark.slow),
     ],
 )
 def test_no_byte_of_a_file_depends_on_who_else_enrols(
-    base, spaces, tmp_path, monkeypatch, mode, num_dev
+    base, spaces, tmp_path, monkeypatch, calls, mode, num_dev, speakers_per_step
 ):
     round_by_place_and_shape(base, monkeypatch)
-    speech = enrolments.speech(base, tmp_path, ("ann", "bob", "cy"), 5)
+    speech = enrolments.speech(base, tmp_path, ("dee", "bob", "cy"), 5)
     # Unlike each other in how much they have, and in how long it is.
-    speech["ann"] = dataclasses.replace(
-        speech["ann"], utterances=speech["ann"].utterances[:3]
+    speech["dee"] = dataclasses.replace(
+        speech["dee"], utterances=speech["dee"].utterances[:3]
     )
     speech["cy"] = dataclasses.replace(
         speech["cy"],
@@ -123,7 +136,11 @@ def test_no_byte_of_a_file_depends_on_who_else_enrols(
         names = ("bob", "cy")
         held_out = enrolments.speech(base, tmp_path / "dev", names, num_dev)
         dev = {"bob": held_out["bob"]}
-    values = dataclasses.replace(enrolments.QUICK, embedding_neighbors=2)
+    values = dataclasses.replace(
+        enrolments.QUICK,
+        embedding_neighbors=2,
+        speakers_per_step=speakers_per_step,
+    )
 
     def file_of_bob(names, dev):
         some = {name: speech[name] for name in names}
@@ -137,8 +154,13 @@ def test_no_byte_of_a_file_depends_on_who_else_enrols(
         return summary, submodel_file.to_bytes(made)
 
     alone = file_of_bob(["bob"], dev)
-    assert file_of_bob(["ann", "bob", "cy"], dev) == alone
-    assert file_of_bob(["bob", "cy"], dev | {"cy": speech["ann"]}) == alone
+    calls.clear()
+    assert file_of_bob(["dee", "bob", "cy"], dev) == alone
+    together = [
+        {each.stream_key.split("\x1f")[0] for each in own} for (own,) in calls
+    ]
+    assert max(map(len, together)) == speakers_per_step
+    assert file_of_bob(["bob", "cy"], dev | {"cy": speech["dee"]}) == alone
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +289,7 @@ def test_a_run_predicts_from_what_it_learns_from_alone(base, spaces, speech):
             replicas.Replicas(),
         )
         job._starts.predicted()
-        return job._runs, np.array(job._task.stack.embeddings)
+        return job._runs, job._learner.snapshot(0).embeddings
 
     data = speech["ann"]
     others = (speech["bob"].utterances[0], *data.utterances[1:])
@@ -379,8 +401,8 @@ def test_what_a_run_is_judged_by_does_not_decide_where_it_starts(
     losses = judging.Judge.losses
     starts = {}
 
-    def spoiled(judge, candidates, speakers):
-        found = losses(judge, candidates, speakers)
+    def spoiled(judge, candidates, *rest):
+        found = losses(judge, candidates, *rest)
         if len(candidates) == 2:
             # These are the two neighbors: both do well, and the far one does
             # best, if only on the first utterance.
@@ -392,7 +414,7 @@ def test_what_a_run_is_judged_by_does_not_decide_where_it_starts(
     begin = job_lib.Job._learn
 
     def learn(job, learning, *rest):
-        starts["embeddings"] = np.array(job._task.stack.embeddings)
+        starts["embeddings"] = learning.snapshot(0).embeddings
         starts["runs"] = list(job._runs)
         return begin(job, learning, *rest)
 
@@ -560,15 +582,23 @@ def test_nobody_and_a_speaker_without_speech_are_refused(base, spaces, speech):
         enrol.enrol(spaces[False], base, {"ann": empty})
 
 
-def test_a_speaker_without_gain_stops(base, spaces, speech, monkeypatch):
-    calls = []
-    batches = learning.Learning._batches
+def test_speakers_share_steps_where_the_values_say_so(
+    base, spaces, tmp_path, calls
+):
+    names = ("ann", "bob", "cy", "dee")
+    speech = enrolments.speech(base, tmp_path, names, 3)
+    num_steps = {}
+    for count in (1, 16):
+        calls.clear()
+        values = dataclasses.replace(enrolments.QUICK, speakers_per_step=count)
+        enrol.enrol(
+            spaces[False], base, speech, mode="embedding", values=values
+        )
+        num_steps[count] = len(calls)
+    assert num_steps[16] <= num_steps[1] / 2
 
-    def counting(learning, group):
-        calls.append(group)
-        return batches(learning, group)
 
-    monkeypatch.setattr(learning.Learning, "_batches", counting)
+def test_a_speaker_without_gain_stops(base, spaces, speech, calls):
     # Looks after 1, 2 and 4 steps.
     for min_gain, patience, expected in ((-1.0, 1, 4), (0.99, 2, 2)):
         calls.clear()

@@ -10,6 +10,7 @@ class Speech:
     """Utterances of no content."""
 
     first_block = 0
+    heard = 0
 
     def __init__(self, base):
         self.base = base
@@ -21,18 +22,16 @@ class Speech:
         return {8: indices}
 
     def batch(self, items, places, utterances, bucket):
+        self.heard += len(items)
         names = ("activations", "activation_paddings", "tokens")
         nothing = np.zeros((places, utterances, 1), np.float32)
         return dict.fromkeys((*names, "token_lengths"), nothing)
 
 
 class Base:
-    """A base model whose loss is the row, and that counts what it hears."""
-
-    heard = 0
+    """A base model whose loss is the row."""
 
     def upper(self, activations, paddings, first_block, rows):
-        self.heard += len(activations)
         return rows
 
     def loss(self, encoded, *rest):
@@ -47,10 +46,10 @@ def test_candidates_that_are_alike_are_judged_once_and_answered_each():
         plan.Run(speaker, speaker, (), held_out, True)
         for speaker, held_out in (("ann", (0, 1)), ("bob", (0,)))
     ]
-    base = Base()
+    speech = Speech(Base())
     judge = judging.Judge(
         lambda rows: rows["weight"],
-        Speech(base),
+        speech,
         runs,
         "none",
         3,
@@ -67,4 +66,4 @@ def test_candidates_that_are_alike_are_judged_once_and_answered_each():
         {"ann": {0: 4.0, 1: 4.0}, "bob": {0: 2.0}},
     ]
     # Ann's second candidate and bob's third are their first ones.
-    assert base.heard == 6
+    assert speech.heard == 6
