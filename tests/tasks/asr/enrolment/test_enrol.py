@@ -582,22 +582,6 @@ def test_nobody_and_a_speaker_without_speech_are_refused(base, spaces, speech):
         enrol.enrol(spaces[False], base, {"ann": empty})
 
 
-def test_speakers_share_steps_where_the_values_say_so(
-    base, spaces, tmp_path, calls
-):
-    names = ("ann", "bob", "cy", "dee")
-    speech = enrolments.speech(base, tmp_path, names, 3)
-    num_steps = {}
-    for count in (1, 16):
-        calls.clear()
-        values = dataclasses.replace(enrolments.QUICK, speakers_per_step=count)
-        enrol.enrol(
-            spaces[False], base, speech, mode="embedding", values=values
-        )
-        num_steps[count] = len(calls)
-    assert num_steps[16] <= num_steps[1] / 2
-
-
 def test_a_speaker_without_gain_stops(base, spaces, speech, calls):
     # Looks after 1, 2 and 4 steps.
     for min_gain, patience, expected in ((-1.0, 1, 4), (0.99, 2, 2)):
