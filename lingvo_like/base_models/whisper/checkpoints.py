@@ -303,10 +303,15 @@ def _read_preset(path: str, language: str) -> Checkpoint:
     return Checkpoint(path, dimensions, weights, tokenizer, {})
 
 
-def write_huggingface(checkpoint: Checkpoint) -> None:
+def write_huggingface(
+    checkpoint: Checkpoint, beside: abc.Mapping[str, bytes] | None = None
+) -> None:
     """Writes a directory that `read` and `transformers` read.
 
     It appears complete or not at all.
+
+    Args:
+        beside: other files to write into it, by name.
 
     Raises:
         FileExistsError: the directory is not empty.
@@ -331,7 +336,7 @@ def write_huggingface(checkpoint: Checkpoint) -> None:
         RECORD_FILE: _to_json(record),
         CONFIG_FILE: _to_json(config),
     }
-    files.write_folder(checkpoint.path, contents)
+    files.write_folder(checkpoint.path, {**contents, **(beside or {})})
 
 
 def _to_json(value: dict[str, Any]) -> bytes:

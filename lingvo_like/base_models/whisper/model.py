@@ -1,6 +1,7 @@
 """Whisper (Radford et al. 2022, arXiv 2212.04356) as a frozen base model."""
 
 import dataclasses
+from collections import abc
 from typing import Any, TypeAlias
 
 import keras
@@ -243,11 +244,16 @@ class Whisper(base_model.BaseModel):
     def named_weights(self) -> dict[str, keras.Variable]:
         return transformer.named_weights(self, [self.encoder, self.decoder])
 
-    def save(self, directory: str) -> None:
+    def save(
+        self, directory: str, beside: abc.Mapping[str, bytes] | None = None
+    ) -> None:
         """Writes a Hugging Face directory; see `BaseModel.save`.
 
         Beside the weights, `submodels_base.json` records the audio context
         that they were made for.
+
+        Args:
+            beside: other files to write into it, by name.
         """
         record: dict[str, Any] = {"audio_context": self.audio_context}
         if self.audio_context == "short":
@@ -259,7 +265,8 @@ class Whisper(base_model.BaseModel):
         checkpoints.write_huggingface(
             checkpoints.Checkpoint(
                 directory, self.dimensions, weights, self.tokenizer, record
-            )
+            ),
+            beside,
         )
 
 

@@ -96,12 +96,11 @@ def make_short_base(
         unfinished, hashlib.sha256(identity.encode()).hexdigest()[:16]
     )
     losses = shorten(teacher, student, utterances, values, checkpoints)
-    student.save(output_dir)
-    for name, text in (
-        (MADE_OF_FILE, json.dumps(made_of, indent=2) + "\n"),
-        ("left_out.txt", left_out.describe(examples=None)),
-    ):
-        files.write_atomically(os.path.join(output_dir, name), text.encode())
+    beside = {
+        MADE_OF_FILE: json.dumps(made_of, indent=2) + "\n",
+        "left_out.txt": left_out.describe(examples=None),
+    }
+    student.save(output_dir, {k: v.encode() for k, v in beside.items()})
     shutil.rmtree(unfinished, ignore_errors=True)
     print(
         f"{len(utterances)} utterances, {values.num_steps} steps, loss "

@@ -42,7 +42,6 @@ def find_or_make(
         OSError: a file cannot be read or written.
         preemption.Stopped: a signal came; the same job goes on from there.
     """
-    base_loading.check_is_there(base_path)
     if not isinstance(values, bases.Whisper):
         return base_path
     if values.audio_context != "short" or kept_bases.is_short(base_path):

@@ -234,7 +234,9 @@ def _read_run(directory, experiment, settings):
         )
     run_description.check_program(directory.path, saved, run_description.TRAIN)
     values = directory.saved_values(saved, registry.get(saved["experiment"]))
-    directory.check_request(saved, values, experiment, settings)
+    run_description.check_request(
+        directory.path, saved, values, experiment, settings
+    )
     return saved, values
 
 

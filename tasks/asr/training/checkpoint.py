@@ -72,6 +72,9 @@ def save(
     """
     processes = processes or processes_lib.Processes()
     latest = max(_folders(directory), default="0")
+    if processes.count == 1:
+        # What did not fit on the disk makes room. Others may be writing theirs.
+        _keep(directory, 2)
     number = max(processes.gather(int(posixpath.basename(latest)) + 1))
     folder = posixpath.join(directory, f"{number:08d}")
     tf.io.gfile.makedirs(folder)
@@ -92,10 +95,7 @@ def save(
         files.write_atomically(
             posixpath.join(folder, STATE_FILE), seal + b"\n" + text
         )
-        kept = _complete(directory)[-2:]
-        for old in _folders(directory):
-            if old not in kept:
-                _remove(old)
+        _keep(directory, 2)
     # No process continues, or ends, before the checkpoint is complete.
     processes.gather()
 
@@ -129,7 +129,12 @@ def read(directory: str) -> tuple[Any, dict[str, Saved]] | None:
 
 def keep_newest(directory: str) -> None:
     """Removes all checkpoints but the newest complete one."""
-    kept = _complete(directory)[-1:]
+    _keep(directory, 1)
+
+
+def _keep(directory, most):
+    """Removes all but so many complete checkpoints, the newest."""
+    kept = _complete(directory)[-most:]
     for old in _folders(directory):
         if old not in kept:
             _remove(old)

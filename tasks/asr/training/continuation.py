@@ -59,7 +59,9 @@ def of_run(
     """
     if saved is None:
         return Continuation(corpus, description)
-    if not checkpoint.count(directory.checkpoints):
+    if not (
+        checkpoint.count(directory.checkpoints) or directory.has_submodels()
+    ):
         # Nobody has learned anything.
         saved = saved | {
             "data": description["data"],

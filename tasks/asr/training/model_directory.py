@@ -69,6 +69,12 @@ class ModelDirectory:
         """The path of a speaker's Submodel file."""
         return posixpath.join(self.submodels, submodel_file.file_name(speaker))
 
+    def has_submodels(self) -> bool:
+        """Whether the run has written a Submodel file."""
+        return tf.io.gfile.exists(self.submodels) and bool(
+            tf.io.gfile.listdir(self.submodels)
+        )
+
     @contextlib.contextmanager
     def open(
         self, processes: processes_lib.Processes | None = None
@@ -94,14 +100,17 @@ class ModelDirectory:
     @contextlib.contextmanager
     def _tidy_after_failure(self):
         folders = self.path, self.submodels, self.checkpoints
-        is_new = not files.exists(self.checks)
+        is_new = not files.exists(self.checks) and not files.exists(
+            self.left_out
+        )
         with files.tidy_after_failure(*folders):
             try:
                 yield
             except BaseException:
                 if is_new and not files.exists(self.experiment):
-                    with contextlib.suppress(OSError):
-                        os.remove(self.checks)
+                    for path in (self.checks, self.left_out, self.texts):
+                        with contextlib.suppress(OSError):
+                            os.remove(path)
                 raise
 
     def prepare(self) -> None:
@@ -238,35 +247,6 @@ class ModelDirectory:
             return hyperparams.from_dict(template, saved["values"])
         except ValueError as error:
             raise ValueError(f"{self.experiment}: {error}") from None
-
-    def check_request(
-        self,
-        saved: dict[str, Any],
-        experiment: schema.Experiment,
-        name: str,
-        settings: abc.Mapping[str, Any],
-    ) -> None:
-        """Refuses an experiment or settings that the run does not have.
-
-        Args:
-            saved: from `read_experiment`.
-            experiment: the run's own.
-            name: of the experiment asked for, or empty.
-            settings: those asked for, by their dotted names.
-
-        Raises:
-            ValueError: with the difference.
-        """
-        lines = []
-        if name and name != saved["experiment"]:
-            lines.append(f"experiment: saved {saved['experiment']}, now {name}")
-        lines += hyperparams.difference(
-            experiment, hyperparams.replace(experiment, settings)
-        )
-        if lines:
-            raise ValueError(
-                f"{self.path} holds another run: {'; '.join(lines)}"
-            )
 
     def read_history(self) -> list[dict[str, Any]]:
         """The learning curves that training wrote, or an empty list.

@@ -9,7 +9,7 @@ from absl import logging
 
 from params import schema
 from tasks.asr import base_loading
-from tasks.asr.data import preparation, text
+from tasks.asr.data import preparation
 from tasks.asr.training import (
     continuation,
     job_state,
@@ -65,20 +65,18 @@ def train(
     replicas = replicas or replicas_lib.Replicas()
     is_chief = replicas.processes.is_chief
     directory = model_directory.ModelDirectory(model_dir)
-    saved = directory.read_experiment()
-    base_path = base_path or (saved or {}).get("base", "")
-    if not base_path:
-        raise ValueError("--base is missing: a new run needs a base model")
-    if os.path.isdir(base_path):
-        # So that other commands find it, whatever folder they run in.
-        base_path = os.path.abspath(base_path)
     with directory.open(replicas.processes):
+        saved = directory.read_experiment()
+        base_path = base_path or (saved or {}).get("base", "")
+        if not base_path:
+            raise ValueError("--base is missing: a new run needs a base model")
+        if os.path.isdir(base_path):
+            # So that other commands find it, whatever folder they run in.
+            base_path = os.path.abspath(base_path)
         with replicas.scope():
             base = base_loading.load(
                 experiment.base, base_path, experiment.train.compute_dtype
             )
-        # Not after hours of training.
-        text.choose(experiment.text.normalizer, base.language)
         corpus = preparation.prepare(
             base,
             experiment,
@@ -131,10 +129,7 @@ def train(
             selected,
             continued.description["num_tokens"],
         )
-        for slot, reason in continued.set_aside.items():
-            if state.speakers[slot].finished:
-                continue
-            made.set_aside.add(slot, reason)
+        _set_aside(made, continued)
         made.run()
         if is_chief:
             _finish(state, directory, corpus, origin, made)
@@ -184,12 +179,34 @@ def _start(state, directory, corpus, origin, space_from):
     if state.restore(directory.checkpoints):
         logging.info("continuing from the checkpoint in %s", directory.path)
         return
+    is_chief = state.sharding.replicas.processes.is_chief
+    if is_chief and directory.has_submodels():
+        print(
+            f"warning: {directory.checkpoints} has no checkpoint any more, so "
+            "all of the run is trained again",
+            file=sys.stderr,
+        )
     if state.task.experiment.space.embedding_dim:
         start = space_initialization.initialize(
             state.task, corpus.train, origin.base_fingerprint, space_from
         )
-        if state.sharding.replicas.processes.is_chief:
+        if is_chief:
             print(start)
+
+
+def _set_aside(made, continued):
+    done = []
+    for slot, reason in continued.set_aside.items():
+        if not made.state.speakers[slot].finished:
+            made.set_aside.add(slot, reason)
+        elif reason == continuation.CHANGED:
+            done.append(continued.corpus.speakers[slot])
+    if done and made.state.sharding.replicas.processes.is_chief:
+        print(
+            f"warning: done before, and left as they are: {', '.join(done)}. "
+            f"Since then, {continuation.CHANGED}",
+            file=sys.stderr,
+        )
 
 
 def _describe_run(directory, continued):

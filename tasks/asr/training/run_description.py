@@ -105,3 +105,31 @@ def check_agreement(
             f"settings to continue it, or another --model_dir."
         )
     return missing
+
+
+def check_request(
+    directory: str,
+    saved: abc.Mapping[str, Any],
+    experiment: schema.Experiment,
+    name: str,
+    settings: abc.Mapping[str, Any],
+) -> None:
+    """Refuses an experiment or settings that a run does not have.
+
+    Args:
+        saved: from `ModelDirectory.read_experiment`.
+        experiment: the run's own.
+        name: of the experiment asked for, or empty.
+        settings: those asked for, by their dotted names.
+
+    Raises:
+        ValueError: with the difference.
+    """
+    lines = []
+    if name and name != saved["experiment"]:
+        lines.append(f"experiment: saved {saved['experiment']}, now {name}")
+    lines += hyperparams.difference(
+        experiment, hyperparams.replace(experiment, settings)
+    )
+    if lines:
+        raise ValueError(f"{directory} holds another run: {'; '.join(lines)}")

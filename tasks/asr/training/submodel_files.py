@@ -120,10 +120,18 @@ class SubmodelFiles:
             metadata = submodel_file.load(path).metadata
         except submodel_file.SubmodelError:
             return False
-        # One that was written after the checkpoint will be written again.
+        if metadata.sha256 == state.sha256:
+            return True
+        # One of an evaluation after the checkpoint will be written again.
+        wanted = self._made(slot, None).metadata
         step = metadata.training.get("step")
-        is_later = isinstance(step, int) and step > state.steps
-        return is_later or metadata.sha256 == state.sha256
+        return (
+            not state.finished
+            and isinstance(step, int)
+            and step > state.evaluated_at
+            and metadata.speaker == wanted.speaker
+            and metadata.base_fingerprint == wanted.base_fingerprint
+        )
 
     def _write_again(self, slot):
         """Writes what the file held, if the checkpoint has it."""

@@ -7,8 +7,7 @@ import pytest
 from lingvo_like import hyperparams
 from lingvo_like.base_models import conformer_ctc
 from params import bases, conformer, registry
-from tasks.asr import base_loading, kept_bases
-from tasks.asr.training import program
+from tasks.asr import base_loading, kept_bases, training_start
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -77,12 +76,15 @@ def test_training_by_the_rules_of_another_language_is_refused_at_once(
     multilingual, tmp_path
 ):
     def train(*overrides):
-        program.train(
-            "whisper.Stacked",
-            hyperparams.override(registry.get("whisper.Stacked"), overrides),
+        experiment = registry.get("whisper.Stacked")
+        training_start.train(
+            training_start.Choice(
+                "whisper.Stacked",
+                hyperparams.override(experiment, overrides),
+                multilingual,
+            ),
             "none.jsonl",
             str(tmp_path / "run"),
-            base_path=multilingual,
         )
 
     with pytest.raises(ValueError, match="base.language=CODE.*de, en, fr"):

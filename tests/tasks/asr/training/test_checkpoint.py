@@ -1,11 +1,13 @@
 """Checkpoints: complete, verified, or absent."""
 
+import errno
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from lingvo_like import files
 from tasks.asr.training import checkpoint
 
 
@@ -51,6 +53,31 @@ def test_old_ones_and_leftovers_are_removed(tmp_path):
         "00000003",
         "00000004",
     ]
+
+
+def test_what_a_full_disk_cut_off_makes_room_for_the_next(
+    tmp_path, monkeypatch
+):
+    save(tmp_path, 1.0)
+    write, seen = files.write_atomically, []
+
+    def full(path, data):
+        seen.append(len(list(tmp_path.iterdir())))
+        if path.endswith("0001.safetensors"):
+            raise OSError(errno.ENOSPC, "no space left", path)
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_atomically", full)
+        for _ in range(3):
+            with pytest.raises(OSError, match="no space left"):
+                save(tmp_path, 2.0)
+    # The last good one, and what is being written.
+    assert max(seen) == 2
+    found = variables()
+    assert checkpoint.restore(str(tmp_path), found) == {"s": 1.0}
+    save(tmp_path, 3.0)
+    assert checkpoint.restore(str(tmp_path), found) == {"s": 3.0}
 
 
 @pytest.mark.parametrize("how", ["cut", "flip", "gone"])

@@ -143,11 +143,17 @@ def test_what_evaluation_asks_for_must_be_the_runs(directory):
     saved = describe()
     directory.write_experiment(saved)
     experiment = directory.saved_values(saved, conformer.Tiny())
-    directory.check_request(saved, experiment, "", {"train.num_steps": 8})
+
+    def check(name="", **settings):
+        run_description.check_request(
+            directory.path, saved, experiment, name, settings
+        )
+
+    check(**{"train.num_steps": 8})
     with pytest.raises(ValueError, match="train.num_steps: saved 8, now 9"):
-        directory.check_request(saved, experiment, "", {"train.num_steps": 9})
+        check(**{"train.num_steps": 9})
     with pytest.raises(ValueError, match="now whisper.Stacked"):
-        directory.check_request(saved, experiment, "whisper.Stacked", {})
+        check("whisper.Stacked")
 
 
 @pytest.mark.parametrize(

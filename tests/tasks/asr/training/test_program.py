@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 
 import pytest
@@ -120,6 +121,29 @@ def test_refusals_lose_nothing(speech, capsys):
     with pytest.raises(checkpoint.CheckpointError, match="state.json"):
         train(speech)
     assert [open(path, "rb").read() for path in paths] == before
+    # A finished run stays one, whoever removed its checkpoints.
+    shutil.rmtree(directory.checkpoints)
+    with pytest.raises(ValueError, match="holds another run: speakers whose"):
+        train(speech, dev_manifest="")
+    assert [open(path, "rb").read() for path in paths] == before
+    capsys.readouterr()
+    train(speech)
+    assert "has no checkpoint any more" in capsys.readouterr().err
+    assert [open(path, "rb").read() for path in paths] == before
+
+
+def test_a_start_that_fails_at_its_description_leaves_no_folder(
+    speech, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(
+        model_directory.ModelDirectory, "write_experiment", full
+    )
+    with pytest.raises(OSError, match="no space left"):
+        train(speech, model_dir=str(tmp_path / "run"))
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("folder", ["run", "new/run", "there"])
@@ -226,6 +250,13 @@ def test_whose_recordings_changed_is_set_aside_and_said_in_the_end(
     lost.write_bytes(content)
     write_lines(path, lines)
     assert contents(train(folder)) == whole
+    # Who is done needs no recordings, and learns nothing of other texts.
+    lost.unlink()
+    write_lines(path, changed)
+    capsys.readouterr()
+    assert contents(train(folder)) == whole
+    told = capsys.readouterr().err
+    assert "done before, and left as they are: ann, cy. Since then" in told
 
 
 @pytest.mark.slow

@@ -459,6 +459,63 @@ def test_a_file_that_a_finished_run_lost_is_made_again(
     assert run_again().state.job_step == job_step
 
 
+def test_a_kill_between_an_evaluation_and_its_checkpoint_costs_no_update(
+    base, manifests, whole, tmp_path
+):
+    run = make(base, manifests, tmp_path, checkpoint_every_seconds=0)
+    original = run._conclude
+
+    def conclude(slot, dev_loss):
+        original(slot, dev_loss)
+        if slot == 2 and run.state.speakers[slot].steps == 4:
+            raise KeyboardInterrupt
+
+    run._conclude = conclude
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    again = make(base, manifests, tmp_path)
+    restore(again)
+    # The checkpoint is of the last update, the files are of the evaluation.
+    assert {s.evaluated_at for s in again.state.speakers} == {0}
+    assert len(files(tmp_path)) == 3
+    again.run()
+    assert files(tmp_path) == files(whole)
+    state, _ = checkpoint.read(str(whole / "checkpoints"))
+    assert again.state.job_step == state["job_step"]
+
+
+@pytest.mark.parametrize("whose", ["ann", "another base"])
+def test_a_later_step_does_not_make_a_file_the_speakers_own(
+    base, manifests, whole, tmp_path, whose
+):
+    """A kill leaves files of a later step, which stay; others' do not."""
+    run = make(base, manifests, tmp_path, checkpoint_every_seconds=0)
+    interrupt(run, 7)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    again = make(base, manifests, tmp_path)
+    restore(again)
+    state, bob = again.state.speakers[1], submodel_file.file_name("bob")
+    assert 0 < state.best_step <= state.steps < 8 and state.sha256
+    made = submodel_file.load(
+        whole / "submodels" / submodel_file.file_name("ann")
+    )
+    metadata = made.metadata
+    if whose != "ann":
+        metadata = dataclasses.replace(
+            metadata, speaker="bob", base_fingerprint="1" * 64
+        )
+    odd = dataclasses.replace(made, metadata=metadata)
+    submodel_file.save(tmp_path / "submodels" / bob, odd)
+    # Nobody becomes better, who would have another file.
+    again._dev_losses = lambda slots: dict.fromkeys(slots, 1e9)
+    again.run()
+    found = submodel_file.load(tmp_path / "submodels" / bob).metadata
+    assert found.speaker == "bob"
+    assert found.base_fingerprint == "0" * 64
+    assert found.sha256 == again.state.speakers[1].sha256
+
+
 def test_no_file_is_written_before_something_was_learned(
     base, manifests, tmp_path
 ):
