@@ -59,12 +59,11 @@ class SpeakerState:
         """
         self.evaluated_at = self.steps
         at_end = self.steps >= num_steps
-        improved = (
-            dev_loss is not None
-            and math.isfinite(dev_loss)
-            and (self.best_loss is None or dev_loss < self.best_loss)
+        loss = math.inf if dev_loss is None else dev_loss
+        improved = math.isfinite(loss) and (
+            self.best_loss is None or loss < self.best_loss
         )
-        if self.steps == 0:
+        if self.steps == 0 and math.isfinite(loss):
             self.base_loss = dev_loss
         if improved:
             self.best_loss, self.worse = dev_loss, 0

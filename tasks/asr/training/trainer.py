@@ -335,7 +335,8 @@ class Trainer:
         row = {"speaker": data.speaker, "step": state.steps}
         if state.loss_count:
             row["train_loss"] = state.loss_sum / state.loss_count
-        if dev_loss is not None:
+        # JSON has no other numbers.
+        if dev_loss is not None and np.isfinite(dev_loss):
             row["dev_loss"] = dev_loss
         self.state.history.append(row)
         state.loss_sum, state.loss_count = 0.0, 0

@@ -14,6 +14,8 @@ def test_a_loss_that_is_not_finite_is_never_the_best(worst):
         kept.append(state.conclude(loss, num_steps=10, patience=0))
     assert kept == [False, True, False]
     assert (state.best_step, state.best_loss) == (5, 3.0)
+    # A file describes its making in JSON, which has no such numbers.
+    assert state.base_loss is None
     assert state.finished
 
 
