@@ -2,10 +2,12 @@
 
 `checked.jsonl` has one JSON array a line: an utterance as its manifest gives it
 and how it was checked, the size and the time of its file, and what was found. A
-recording whose file has changed is checked again.
+recording whose file has changed is checked again. The first line is the
+SHA-256 of the others; where it is not, all recordings are checked again.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import typing
@@ -71,7 +73,8 @@ class KeptChecks:
                 json.dumps([key, *found], ensure_ascii=False) + "\n"
                 for key, found in self._kept.items()
             )
-            files.write_atomically(self._path, text.encode())
+            data = text.encode()
+            files.write_atomically(self._path, _seal(data) + b"\n" + data)
 
     def _key(self, utterance: manifest.Utterance) -> tuple:
         place = (utterance.audio_filepath, utterance.offset, utterance.duration)
@@ -92,10 +95,14 @@ def _read(path: str) -> dict[tuple, tuple[list, list]]:
     kept = {}
     # A damaged file costs another check, nothing else.
     try:
-        for line in files.read(path).splitlines():
+        seal, _, data = files.read(path).partition(b"\n")
+        for line in data.splitlines() if seal == _seal(data) else ():
             key, file, found = json.loads(line)
-            _, _, _, _, _ = found
             kept[tuple(key)] = (file, found)
-    except (OSError, ValueError, TypeError):
+    except OSError:
         return {}
     return kept
+
+
+def _seal(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()

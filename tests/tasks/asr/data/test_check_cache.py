@@ -105,6 +105,17 @@ def test_a_damaged_file_only_costs_time(folder, decoded, content):
     assert decoded == []
 
 
+def test_an_altered_result_is_not_believed(folder, decoded):
+    first = read(folder)
+    path = folder / check_cache.NAME
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"[0.0, 0.", b"[0.0, 1."))
+    assert path.read_bytes() != before
+    decoded.clear()
+    assert read(folder) == first
+    assert len(decoded) == 4
+
+
 def test_nothing_is_kept_unless_a_folder_is_named(folder):
     inspection.read(folder / "all.jsonl", decoding=inspection.Decoding(2.0))
     assert check_cache.NAME not in os.listdir(folder)
