@@ -104,6 +104,7 @@ def train(
             dev_manifest,
             replicas.num_replicas,
             replicas.num_local,
+            more.get("speakers", ()),
         )
         if job is not None:
             estimates.check(job, check_memory)

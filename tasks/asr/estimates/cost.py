@@ -166,7 +166,7 @@ def of_whisper(
         heads=dimensions.num_heads,
         inner=inner,
         blocks=dimensions.num_blocks,
-        trained_blocks=dimensions.num_blocks - 1 - lowest_block,
+        trained_blocks=max(0, dimensions.num_blocks - 1 - lowest_block),
         parameters=encoder + decoder + tables + convolutions,
         front=2 * frames * (2 * d + 4 * dimensions.num_bins),
         # The longest prompt has four tokens.
@@ -197,7 +197,7 @@ def of_conformer(
         heads=values.num_heads,
         inner=2 * expansion * d,
         blocks=values.num_blocks,
-        trained_blocks=values.num_blocks - 1 - lowest_block,
+        trained_blocks=max(0, values.num_blocks - 1 - lowest_block),
         parameters=values.num_blocks * block
         + 9 * d**2
         + values.num_bins * d**2,

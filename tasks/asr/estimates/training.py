@@ -64,6 +64,7 @@ class Job:
         has_dev: whether dev losses are measured.
         num_replicas: in all processes.
         num_local: in this process, whose memory they share.
+        only: the speakers who train; all if empty.
     """
 
     experiment: schema.Experiment
@@ -72,6 +73,7 @@ class Job:
     has_dev: bool = False
     num_replicas: int = 1
     num_local: int = 1
+    only: tuple[str, ...] = ()
 
     def places(self) -> int:
         """Of each replica."""
@@ -116,17 +118,23 @@ class Job:
     def seconds(self, products_per_second: float) -> float:
         """Of all steps and evaluations, without what comes before them."""
         values = self.experiment.train
-        num_speakers = len(self.speech.durations)
+        speech = {
+            speaker: durations
+            for speaker, durations in self.speech.durations.items()
+            if not self.only or speaker in self.only
+        }
+        if not speech:
+            return 0.0
         longest = [
             seconds
-            for durations in self.speech.durations.values()
+            for durations in speech.values()
             for seconds in sorted(durations)[:: -values.utterances_per_speaker]
         ]
         step = self.shapes(sum(longest) / len(longest))
         places = self.places() * self.num_replicas
-        if num_speakers > places:
+        if len(speech) > places:
             places = max(1, _FILLED * places)
-        num_steps = values.num_steps * max(1, num_speakers / places)
+        num_steps = values.num_steps * max(1, len(speech) / places)
         if self.has_dev:
             num_steps *= 1 + _EVALUATION / values.eval_every_steps
         return num_steps * step.seconds(products_per_second)
@@ -155,6 +163,7 @@ def job(
     dev_manifest: str = "",
     num_replicas: int = 1,
     num_local: int = 1,
+    only: abc.Iterable[str] = (),
 ) -> Job | None:
     """The job of these flags; None where its base's size cannot be told.
 
@@ -176,6 +185,7 @@ def job(
         bool(dev_manifest),
         num_replicas,
         num_local,
+        tuple(only),
     )
 
 

@@ -147,6 +147,14 @@ def test_a_space_takes_its_basis_whoever_trains_in_it():
     assert few.num_bytes() == many.num_bytes()
 
 
+def test_the_time_is_that_of_the_speakers_who_train():
+    many = job(speakers=40)
+    some = dataclasses.replace(many, only=("s1", "s2"))
+    assert some.seconds(1e11) < many.seconds(1e11) / 5
+    # All have a row.
+    assert some.num_bytes() == many.num_bytes()
+
+
 def test_replicas_of_other_machines_take_their_own_memory():
     alone = job(speakers=8)
     here = dataclasses.replace(alone, num_replicas=2, num_local=2)
