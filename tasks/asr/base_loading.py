@@ -1,5 +1,6 @@
 """From an experiment's values to a frozen base model."""
 
+import contextlib
 import os
 
 from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
@@ -37,18 +38,34 @@ def load(
         # Before a form of another context is looked for, and weights are read.
         language_of(values, path)
         path = of_context(values, path)
-        base = whisper.load(
-            path,
-            audio_context=values.audio_context,
-            language=values.language,
-            dtype=policy,
-        )
+        with _advising(path):
+            base = whisper.load(
+                path,
+                audio_context=values.audio_context,
+                language=values.language,
+                dtype=policy,
+            )
     else:
         changes = {k: getattr(values, k) for k in conformer_ctc.WITHOUT_EFFECT}
         base = conformer_ctc.load(path, dtype=policy, **changes)
         _check_conformer(values, base, path)
     base.trainable = False
     return base
+
+
+@contextlib.contextmanager
+def _advising(path):
+    """Says what to do about a kept base that is damaged."""
+    try:
+        yield
+    except ValueError as error:
+        if not kept_bases.is_kept(path):
+            raise
+        raise ValueError(
+            f"{error}. Restore the kept base, or remove {path}: the next "
+            "tasks.train makes it again, though runs on it may need it as it "
+            "was"
+        ) from error
 
 
 def check_is_there(path: str) -> None:

@@ -42,6 +42,12 @@ def folder() -> str:
     return os.path.join(os.path.expanduser(chosen), "short_bases")
 
 
+def is_kept(path: str) -> bool:
+    """Whether a path is that of a kept base."""
+    parent = os.path.dirname(os.path.abspath(path))
+    return parent == os.path.abspath(folder())
+
+
 def path_of(base: str, language: str) -> str:
     """The folder of a Whisper's short-context form, whether it is there or not.
 

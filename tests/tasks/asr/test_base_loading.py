@@ -1,6 +1,7 @@
 """A base model is what the experiment says, or it is refused."""
 
 import dataclasses
+import pathlib
 
 import pytest
 
@@ -122,6 +123,19 @@ def test_the_kept_short_form_of_a_whisper_is_found(tmp_path, monkeypatch):
     short.save(kept)
     loaded = base_loading.load(whisper_values("short"), str(tmp_path / "full"))
     assert loaded.fingerprint() == short.fingerprint()
+    # One that is damaged is never used, and can be made again.
+    for name in ("model.safetensors", "submodels_base.json"):
+        path = pathlib.Path(kept, name)
+        data = path.read_bytes()
+        for damaged in (data[:-1] + bytes([data[-1] ^ 1]), None):
+            path.unlink()
+            if damaged:
+                path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=f"or remove {kept}: the next"):
+                base_loading.load(
+                    whisper_values("short"), str(tmp_path / "full")
+                )
+            path.write_bytes(data)
 
 
 def test_a_base_that_is_not_there_asks_for_the_flag(tmp_path, monkeypatch):
