@@ -490,7 +490,7 @@ def test_a_later_step_does_not_make_a_file_the_speakers_own(
 ):
     """A kill leaves files of a later step, which stay; others' do not."""
     run = make(base, manifests, tmp_path, checkpoint_every_seconds=0)
-    interrupt(run, 7)
+    interrupt(run, 10)
     with pytest.raises(KeyboardInterrupt):
         run.run()
     again = make(base, manifests, tmp_path)
