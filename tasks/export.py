@@ -58,8 +58,10 @@ def main(_: list[str]) -> None:
     print(f"inputs and outputs: {os.path.join(made.path, 'README.md')}")
     if not made.description.submodel:
         print(
-            f"next: python -m tasks.serve --export_dir={_EXPORT_DIR.value} "
-            "--store=STORE"
+            "Next: python -m tasks.store publish --store=store "
+            f"--tenant=default --model_dir={_MODEL_DIR.value}\n"
+            f"Then: python -m tasks.serve --export_dir={_EXPORT_DIR.value} "
+            "--store=store"
         )
 
 

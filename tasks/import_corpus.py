@@ -144,9 +144,16 @@ def main(_: list[str]) -> None:
     print(common.summary(utterances, labels), end="")
     print(speaker_ids.describe(names, table), end="")
     print(left_out.describe(), end="")
+    print(f"Manifest: {output}")
+    if left_out:
+        print(f"What was left out, in full: {account}")
+    else:
+        print("Nothing was left out.")
+        if left_out.remarks:
+            print(f"What to look at, in full: {account}")
     print(
-        f"Manifest: {output}\nLeft out, all of it: {account}\nNext: python -m "
-        f"tasks.split_manifest --manifest={output} --output_dir=data"
+        f"Next: python -m tasks.split_manifest --manifest={output} "
+        "--output_dir=data (several manifests go with commas between)"
     )
 
 

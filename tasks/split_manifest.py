@@ -5,7 +5,8 @@
 writes data/train.jsonl, data/dev.jsonl and data/test.jsonl, and to
 data/left_out.txt what they do not have and why. All recordings of a phrase by
 one speaker go to one file. The same seed gives the same files on
-any machine. Several manifests, with commas between, are split as one.
+any machine. Several manifests, with commas between, are split as one. Files of
+an earlier split that would be different are replaced, and named.
 """
 
 import os
@@ -85,10 +86,25 @@ def main(_: list[str]) -> None:
     texts[os.path.join(folder, "left_out.txt")] = left_out.account()
     if names:
         texts[os.path.join(folder, "ids.csv")] = speaker_ids.table(names)
+    replaced = [path for path, text in texts.items() if _differs(path, text)]
     files.write_together(texts)
     print(report.describe(), end="")
     print(speaker_ids.describe(names, os.path.join(folder, "ids.csv")), end="")
-    print(f"Written to {folder}")
+    if replaced:
+        print(f"Replaced, as they were different: {', '.join(replaced)}")
+    dev = f"--dev_manifest={paths['dev']} " if parts["dev"] else ""
+    print(
+        f"Written to {folder}\nNext: python -m tasks.train --base=tiny.en "
+        f"--train_manifest={paths['train']} {dev}--model_dir=runs/first"
+    )
+
+
+def _differs(path: str, text: str) -> bool:
+    """Whether there is a file at `path` that has other contents."""
+    try:
+        return files.read(path) != text.encode()
+    except FileNotFoundError:
+        return False
 
 
 if __name__ == "__main__":

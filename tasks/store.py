@@ -119,6 +119,11 @@ def main(argv: list[str]) -> None:
     problem = command(act, arguments)
     if problem:
         cli.fail(problem)
+    if name == "publish" and not _JSON.value:
+        print(
+            "Next, if no server reads this store yet: python -m tasks.serve "
+            f"--export_dir=exports --store={_STORE.value}"
+        )
 
 
 if __name__ == "__main__":

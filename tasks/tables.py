@@ -21,3 +21,8 @@ def _width(text):
     """The columns of a terminal that a text takes."""
     wide = sum(unicodedata.east_asian_width(each) in "WF" for each in text)
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 speaker`, `2 speakers`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

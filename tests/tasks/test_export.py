@@ -112,7 +112,8 @@ def test_the_binary_says_what_to_do_next(run, tmp_path):
     for line in done.stderr.splitlines():
         assert line.startswith(("WARNING: All log", "I0000", "E0000")), line
     assert f"exported: {tmp_path / 'exports' / '1'}" in done.stdout
-    assert "next: python -m tasks.serve" in done.stdout
+    assert "Next: python -m tasks.store publish" in done.stdout
+    assert "Then: python -m tasks.serve" in done.stdout
 
 
 @pytest.mark.slow

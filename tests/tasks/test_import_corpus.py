@@ -44,10 +44,11 @@ def test_manifest_and_account_are_written(root):
     assert not left_out
     assert len(utterances) == 5
     assert {(u.severity, u.text) for u in utterances} == {("severe", "say yes")}
-    assert "5 utterances of 1 speakers, 0.1 minutes" in done.stdout
+    assert "5 utterances of 1 speaker, 0.1 minutes" in done.stdout
     assert "not in the manifest: F09" in done.stdout
     assert "4  instruction or comment in brackets" in done.stdout
     assert "... and 1 more" in done.stdout
+    assert f"What was left out, in full: {output}.left_out.txt" in done.stdout
     account = (output.parent / "torgo.jsonl.left_out.txt").read_text()
     assert account.count("[breathe]") == 4
     assert len(os.listdir(output.parent)) == 2
@@ -99,6 +100,8 @@ def test_two_folders_of_three_people_become_one_manifest(tmp_path):
     assert "laptop: read as --from=audiofolder" in done.stdout
     assert re.search(r"Speakers: Ann-Smith-\w{8} 1, bo 1, cleo 1", done.stdout)
     assert f"tasks.split_manifest --manifest={output}" in done.stdout
+    assert "several manifests go with commas" in done.stdout
+    assert "\nNothing was left out.\n" in done.stdout
     table = (tmp_path / "all.jsonl.ids.csv").read_text()
     assert re.fullmatch(r"id,speaker\nAnn-Smith-\w{8},Ann Smith\n", table)
     utterances, left_out = inspection.read(output)

@@ -46,6 +46,14 @@ def test_three_manifests_are_written_and_read_back(source):
     assert done.returncode == 0, done.stderr
     assert "train 16  dev 2  test 2" in done.stdout
     assert "`text` is empty" in done.stdout
+    assert "2 speakers with fewer than 20 utterances to train" in done.stdout
+    assert "ann: train 8, test 1" in done.stdout
+    assert "Replaced" not in done.stdout
+    assert (
+        "Next: python -m tasks.train --base=tiny.en "
+        f"--train_manifest={folder}/train.jsonl "
+        f"--dev_manifest={folder}/dev.jsonl --model_dir=runs/first"
+    ) in done.stdout
     texts = {}
     for name in ("train", "dev", "test"):
         part, left_out = inspection.read(str(folder / f"{name}.jsonl"))
@@ -61,6 +69,18 @@ def test_three_manifests_are_written_and_read_back(source):
         "train.jsonl",
     ]
     assert "all.jsonl:21" in (folder / "left_out.txt").read_text()
+
+
+def test_files_of_another_split_are_named_when_they_are_replaced(source):
+    folder = source.parent / "new"
+    flags = f"--manifest={source}", f"--output_dir={folder}"
+    assert run(*flags).returncode == 0
+    assert "Replaced" not in run(*flags).stdout
+    (folder / "dev.jsonl").write_text("another's\n")
+    done = run(*flags)
+    assert f"Replaced, as they were different: {folder}/dev.jsonl\n" in (
+        done.stdout
+    )
 
 
 def test_the_manifest_to_split_is_never_replaced(source):

@@ -91,6 +91,7 @@ def test_published_files_can_be_resolved(run, store, tmp_path):
     assert (done.code, done.errors) == (0, [])
     version = store.resolve("clinic", "F01")
     assert f"published F01 {version.name}" in done.out.splitlines()
+    assert "python -m tasks.serve" in done.out.splitlines()[-1]
     assert store.read(version) == paths[0].read_bytes()
     assert "unchanged F01 1-" in run("publish", paths[0]).out
 

@@ -26,3 +26,9 @@ def test_wide_characters_take_two_columns_and_accents_none():
 def test_a_row_of_other_columns_is_an_error():
     with pytest.raises(ValueError):
         tables.aligned([("a", "b"), ("c",)])
+
+
+def test_one_has_no_plural():
+    assert tables.counted(1, "speaker") == "1 speaker"
+    assert tables.counted(0, "speaker") == "0 speakers"
+    assert tables.counted(2, "speaker") == "2 speakers"

@@ -14,14 +14,17 @@ import typing
 from collections import abc
 
 from lingvo_like import text_folding
+from tasks import tables as printed_tables
 from tasks.asr.corpora import tables
-from tasks.asr.data import inspection, manifest, rejections
+from tasks.asr.data import audio, inspection, manifest, rejections
 
 AUDIO_EXTENSIONS = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".webm"),
     *(".aac", ".amr", ".3gp", ".wma", ".aiff", ".aif", ".gsm", ".oga"),
     *(".m4b", ".mov", ".mkv", ".mka", ".caf", ".mp2", ".weba", ".au"),
 )
+# What Whisper hears of an utterance.
+_WHISPER_SECONDS = 30.0
 # Speakers in a summary.
 _MAX_SHOWN = 20
 # Files that this project writes beside recordings.
@@ -105,7 +108,18 @@ class Collector:
                 self.reject(path, reason, f"{each.duration:.3f} s", each.utt_id)
             else:
                 usable.append(each)
+                self._remark_if_long(each)
         return usable, self._lines.left_out
+
+    def _remark_if_long(self, utterance: manifest.Utterance) -> None:
+        if utterance.duration > _WHISPER_SECONDS:
+            self._lines.left_out.remark(
+                self._place(utterance.audio_filepath),
+                utterance.utt_id,
+                f"longer than {_WHISPER_SECONDS:g} s, the most that Whisper "
+                f"takes: {audio.HOW_TO_SPLIT}",
+                f"{utterance.duration:.2f} s",
+            )
 
     def read_text(self, path: str | os.PathLike) -> str | None:
         """The text of a file, or None where it is left out by name."""
@@ -283,7 +297,8 @@ def summary(utterances: list[manifest.Utterance], labels: Labels) -> str:
     speakers = {each.speaker: each.severity for each in utterances}
     minutes = sum(each.duration for each in utterances) / 60
     lines = [
-        f"{len(utterances)} utterances of {len(speakers)} speakers, "
+        f"{printed_tables.counted(len(utterances), 'utterance')} of "
+        f"{printed_tables.counted(len(speakers), 'speaker')}, "
         f"{minutes:.1f} minutes"
     ]
     counts = collections.Counter(each.speaker for each in utterances)

@@ -4,6 +4,8 @@ import collections
 import dataclasses
 from collections import abc
 
+from tasks import tables
+
 
 class UnusableError(ValueError):
     """Why something cannot be used.
@@ -111,7 +113,8 @@ class Rejections(list[Rejection]):
         )
         more = f"; and {len(self) - 3} more" if len(self) > 3 else ""
         raise ValueError(
-            f"{subject} has {len(self)} unusable utterances: {first}{more}"
+            f"{subject} has {tables.counted(len(self), 'unusable utterance')}"
+            f": {first}{more}"
         )
 
 

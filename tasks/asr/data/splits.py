@@ -14,6 +14,7 @@ import unicodedata
 from collections import abc
 
 from lingvo_like import text_folding
+from tasks import tables
 from tasks.asr.data import manifest
 
 SPLITS = ("train", "dev", "test")
@@ -21,6 +22,9 @@ SPLITS = ("train", "dev", "test")
 BY = ("speaker_phrases", "phrases")
 # What becomes of the splits that a corpus comes with.
 EXISTING = ("keep", "keep_test", "ignore")
+
+# Figures of fewer utterances of a speaker say little.
+ENOUGH = {"train": 20, "test": 5}
 
 # A speaker and what the speaker says, as `phrase_key` has it.
 _Phrase = tuple[str, str]
@@ -56,12 +60,15 @@ class Report:
         absent: speaker to the splits without an utterance of theirs.
         repeated: speaker to the number of phrases both in train and in test,
             which only the splits that a corpus comes with can cause.
+        few: speaker to the numbers of utterances, for speakers who are in
+            every split and have less than `ENOUGH` of one.
     """
 
     counts: dict[str, int]
     too_few: dict[str, int]
     absent: dict[str, tuple[str, ...]]
     repeated: dict[str, int]
+    few: dict[str, str]
 
     def describe(self) -> str:
         """Lines of text that end in a newline."""
@@ -69,11 +76,14 @@ class Report:
             "  ".join(f"{name} {count}" for name, count in self.counts.items())
         ]
         lines += _listing(
-            "speakers with too few phrases to split, all in train",
-            {name: f"{count} phrases" for name, count in self.too_few.items()},
+            "with too few phrases to split, all in train",
+            {
+                name: tables.counted(count, "phrase")
+                for name, count in self.too_few.items()
+            },
         )
         lines += _listing(
-            "speakers without utterances in a split (--existing_splits=ignore "
+            "without utterances in a split (--existing_splits=ignore "
             "if the corpus splits by speaker)",
             {
                 name: f"none in {' or '.join(missing)}"
@@ -82,9 +92,18 @@ class Report:
             },
         )
         lines += _listing(
-            "speakers whose corpus has the same phrase in train and test "
+            "whose corpus has the same phrase in train and test "
             "(these count as seen)",
-            {name: f"{count} phrases" for name, count in self.repeated.items()},
+            {
+                name: tables.counted(count, "phrase")
+                for name, count in self.repeated.items()
+            },
+        )
+        lines += _listing(
+            f"with fewer than {ENOUGH['train']} utterances to train on or "
+            f"{ENOUGH['test']} to test (figures of so few utterances say "
+            "little; record more)",
+            self.few,
         )
         return "\n".join(lines) + "\n"
 
@@ -95,7 +114,7 @@ def _listing(title: str, details: abc.Mapping[str, str]) -> list[str]:
     lines = [f"  {name}: {detail}" for name, detail in details.items()]
     if len(lines) > 10:
         lines[10:] = [f"  ... and {len(lines) - 10} more"]
-    return [f"{len(details)} {title}:", *lines]
+    return [f"{tables.counted(len(details), 'speaker')} {title}:", *lines]
 
 
 def parse_fractions(shares: abc.Sequence[str]) -> tuple[float, ...]:
@@ -273,11 +292,26 @@ def _report(
         speaker: len(phrases["train"][speaker] & phrases["test"][speaker])
         for speaker in speakers
     }
+    num = {
+        name: collections.Counter(each.speaker for each in members)
+        for name, members in splits.items()
+    }
+    few = {
+        speaker: ", ".join(f"{name} {num[name][speaker]}" for name in ENOUGH)
+        for speaker in speakers
+        if not absent[speaker]
+        and any(
+            num[name][speaker] < enough
+            for name, enough in ENOUGH.items()
+            if name in wanted
+        )
+    }
     return Report(
         counts={name: len(members) for name, members in splits.items()},
         too_few=too_few,
         absent={name: missing for name, missing in absent.items() if missing},
         repeated={name: count for name, count in repeated.items() if count},
+        few=few,
     )
 
 

@@ -3,6 +3,17 @@
 import collections
 from typing import Any
 
+from tasks import tables
+
+# Rates of fewer words than this move a lot with each of them.
+_FEW_WORDS = 50
+_LEGEND = (
+    "base: the base model without a Submodel. measured: severity by the "
+    "base's error rate.",
+    "points: change in percentage points, negative is better. train min: "
+    "minutes of speech trained on.",
+    "Error rates above 100 % come from words that were not said.",
+)
 _COLUMNS = (
     f"{'speaker':<24} {'measured':<9} {'utts':>5} {'words':>6} {'base %':>7} "
     f"{'Submodel %':>10} {'reduced %':>10} {'points':>8} {'train min':>9}"
@@ -32,8 +43,7 @@ def _line(name, row, prefix=""):
         row: of a speaker, or of a group.
         prefix: of the keys of a group's rates.
     """
-    name = "".join(c if c.isprintable() else "?" for c in name)
-    name = name if len(name) <= 24 else name[:21] + "..."
+    name = _plain(name)
     base, submodel, reduction = (
         _shown(row[f"{prefix}{key}"], 100)
         for key in (
@@ -49,6 +59,12 @@ def _line(name, row, prefix=""):
         f"{row['num_utterances']:>5} {row['num_words']:>6} {base:>7} "
         f"{submodel:>10} {reduction:>10} {change:>8} {minutes:>9}"
     )
+
+
+def _plain(name):
+    """A name of at most 24 characters that a terminal can print."""
+    name = "".join(c if c.isprintable() else "?" for c in name)
+    return name if len(name) <= 24 else name[:21] + "..."
 
 
 def _shown(value, scale, sign=""):
@@ -73,7 +89,19 @@ def _notes(summary):
     overall, typical = summary["overall"], summary["typical"]
     hard = summary["moderate_severe"]
     target = _shown(summary["target_word_error_rate"], 100)
-    notes = [
+    notes = ["", *_LEGEND]
+    few = [
+        _plain(row["speaker"])
+        for row in summary["speakers"]
+        if row["num_words"] < _FEW_WORDS
+    ]
+    if few:
+        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+        notes.append(
+            f"Rates of fewer than {_FEW_WORDS} words, which say little:\n  "
+            f"{', '.join(few[:5])}{more}"
+        )
+    notes += [
         "",
         f"Word error rate, normalizer {summary['normalizer']}; "
         f"{100 * summary['confidence']:.0f} % intervals.",
@@ -94,8 +122,8 @@ def _notes(summary):
         )
     if summary["num_empty_references"]:
         notes.append(
-            f"{summary['num_empty_references']} utterances left out: their "
-            "references have no word once normalised."
+            f"{tables.counted(summary['num_empty_references'], 'utterance')} "
+            "left out: no word is in the reference once normalised."
         )
     cut = summary["num_cut_by_base"], summary["num_cut_by_submodel"]
     if any(cut):

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from params import schema
+from tasks import tables
 from tasks.asr import base_loading
 from tasks.asr.data import preparation
 from tasks.asr.training import (
@@ -227,7 +228,7 @@ def _summary(state):
     task, replicas = state.task, state.sharding.replicas
     num_speakers, residents = len(state.speakers), len(state.residents)
     parts = [
-        f"{num_speakers} speakers",
+        tables.counted(num_speakers, "speaker"),
         f"{task.stack.layout.num_values:,} values each",
         f"{task.experiment.train.num_steps} updates each",
     ]
@@ -252,3 +253,9 @@ def _finish(state, directory, corpus, origin, made):
     if state.task.experiment.space.embedding_dim:
         space_training.write(directory, state.task, corpus.train, origin)
         print(f"space: {directory.space}")
+    print(
+        f"Next: python -m tasks.evaluate --model_dir={directory.path} "
+        "--test_manifest=data/test.jsonl\n"
+        f"Next, to serve: python -m tasks.export --model_dir={directory.path} "
+        "--export_dir=exports"
+    )

@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import soundfile
 
 from tasks.asr.corpora import common
 from tasks.asr.data import manifest
@@ -55,3 +57,19 @@ def test_bad_table_is_a_clear_error(tmp_path, content, message):
 )
 def test_split_is_read_from_a_folders_name(folder, split):
     assert common.split_name(folder) == split
+
+
+def test_recordings_longer_than_whisper_hears_are_used_and_remarked_on(
+    tmp_path,
+):
+    for name, seconds in (("short.wav", 30.0), ("long.wav", 31.0)):
+        samples = np.random.default_rng(0).normal(0, 0.1, int(8000 * seconds))
+        soundfile.write(tmp_path / name, samples, 8000)
+    collector = common.Collector(tmp_path)
+    for name in ("short", "long"):
+        collector.add(tmp_path / f"{name}.wav", "a text", "ann", name)
+    usable, left_out = collector.finish()
+    assert len(usable) == 2 and not left_out
+    (remark,) = left_out.remarks
+    assert (remark.where, remark.detail) == ("long.wav", "31.00 s")
+    assert "30 s" in remark.reason and "tasks.split_recordings" in remark.reason

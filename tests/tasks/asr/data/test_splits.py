@@ -194,3 +194,14 @@ def test_novelty_tells_phrases_and_words_apart():
     assert splits.Heard(train).novelty("turn on the radio") == "unseen_words"
     counts = collections.Counter(map(splits.Heard(train).novelty, train))
     assert counts == {"seen_phrase": 2}
+
+
+def test_speakers_of_few_utterances_are_named_once():
+    many = utterances(40, ("ann",)) + utterances(8, ("bob",))
+    _, report = splits.assign(many + utterances(1, ("cleo",)))
+    assert report.few == {"bob": "train 12, test 2"}
+    assert "1 speaker with fewer than 20 utterances to train" in (
+        report.describe()
+    )
+    assert "cleo: 1 phrase\n" in report.describe()
+    assert not splits.assign(utterances(30, ("ann",)))[1].few

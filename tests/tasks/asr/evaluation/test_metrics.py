@@ -396,6 +396,19 @@ def test_minutes_of_speech_and_simulation_are_told():
     assert "SIMULATED SPEECH: not clinical evidence" in table.text(summary)
 
 
+def test_table_explains_its_columns_and_names_rates_of_few_words():
+    sentence = "turn on the light and then turn it off"
+    lines = table.text(
+        summarize(
+            [transcribed("amy")]
+            + [transcribed("zoe", f"{n}", sentence) for n in range(6)]
+        )
+    )
+    for word in ("base: ", "measured: ", "points: ", "train min: ", "100 %"):
+        assert word in lines
+    assert "Rates of fewer than 50 words, which say little:\n  amy\n" in lines
+
+
 def test_table_groups_speakers_by_severity_mildest_first():
     lines = table.text(
         summarize(

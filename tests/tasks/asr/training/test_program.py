@@ -94,7 +94,12 @@ def test_a_base_that_is_not_there_is_named(speech, tmp_path):
 
 def test_refusals_lose_nothing(speech, capsys):
     directory = train(speech)
-    assert "2 speakers, " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 speakers, " in printed
+    for command in ("evaluate", "export"):
+        assert f"python -m tasks.{command} --model_dir={directory.path} " in (
+            printed
+        )
     names = sorted(os.listdir(directory.submodels))
     paths = [os.path.join(directory.submodels, name) for name in names]
     before = [open(path, "rb").read() for path in paths]
