@@ -31,6 +31,7 @@ from collections import abc
 from typing import TYPE_CHECKING, Any
 
 from lingvo_like import hyperparams
+from lingvo_like.store import ids
 from params import registry
 from tasks.asr.enrolment import plan
 
@@ -386,6 +387,11 @@ def transcribe(
     if export_dir and submodel_id and not store:
         raise ValueError(
             "--local --submodel_id needs --store, or use --submodel=FILE"
+        )
+    if submodel_id and not ids.is_valid(submodel_id):
+        raise ValueError(
+            f"--submodel_id {ids.RULE}; if --map_ids changed the speaker's id, "
+            f"its table has the new one. Received: {submodel_id!r}."
         )
 
     def answers() -> "abc.Iterator[transcribing.Transcribed]":

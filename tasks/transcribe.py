@@ -13,6 +13,7 @@ with --json it is in `status`.
 """
 
 import json
+import os
 import pathlib
 import sys
 
@@ -81,6 +82,11 @@ def main(argv: list[str]) -> None:
         in_flight=_IN_FLIGHT.value,
         **{name: _read(flag) for name, flag in _TLS.items()},
     )
+    if all(map(_is_missing, paths)):
+        # Else TensorFlow would be loaded only to say so.
+        for path in paths:
+            print(f"error: {path}: audio file is missing", file=sys.stderr)
+        sys.exit(1)
     is_quiet = len(paths) < 3 or not sys.stderr.isatty()
     has_failed = False
     for each in tqdm.tqdm(
@@ -111,6 +117,11 @@ def _check_flags(paths):
         cli.fail(f"--{local[0].name} needs --local")
     if _LOCAL.value and not _EXPORT_DIR.value:
         cli.fail("--local needs --export_dir; see python -m tasks.export")
+
+
+def _is_missing(path):
+    # A record of a shard is "FILE#OFFSET"; an address is refused by its reader.
+    return not ("#" in path or "://" in path or os.path.lexists(path))
 
 
 def _read(flag):

@@ -255,7 +255,13 @@ def _error(error: Any, address: str) -> TranscriptionError:
             f"longer than a request may be: {details}; {audio_lib.HOW_TO_SPLIT}"
         )
     if code == "UNAVAILABLE" and retry_after is None:
-        details = f"no server answers at {address}: {details}"
+        if "Connection refused" in details:
+            details = (
+                f"no server answers at {address}; start one with python -m "
+                "tasks.serve, and wait for its line `ready:`"
+            )
+        else:
+            details = f"no server answers at {address}: {details}"
     return TranscriptionError(details, code, retry_after)
 
 

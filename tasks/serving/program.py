@@ -17,6 +17,7 @@ from tasks.serving.fronts import (
     model_messages,
     service,
 )
+from tasks.serving.fronts.http import listener
 from tasks.serving.queueing import limits as limits_lib
 from tasks.serving.submodels import source
 
@@ -84,8 +85,7 @@ def serve(
     control = access.NoAccessControl(request.tenant)
     if request.access_file:
         control = access.read(request.access_file)
-    for warning in listening.warnings(addresses.values(), control, tls):
-        print(f"warning: {warning}", flush=True)
+    notices = listening.notices(addresses.values(), control, tls)
     # A single tenant needs no protection from others.
     share = {} if control.is_on else {"tenant_share": 1}
     limits = hyperparams.replace(
@@ -93,6 +93,9 @@ def serve(
     )
     log_key = access_log.read_key(request.access_log_key_file)
     models, submodels = _models(request), _submodels(request)
+    for front, address in addresses.items():
+        if address is not None:
+            listener.check_free(front, address)
     # Last, so that no start that fails before leaves its file behind.
     log = access_log.AccessLog(request.access_log, log_key)
     served = server.Server(
@@ -103,6 +106,10 @@ def serve(
         request.fallback,
     )
     running = service.Service(served, control, limits, log, tls)
+    what = ", ".join(model.base_path for model in models)
+    whose = f" for the Submodels of {request.store}" if request.store else ""
+    notices.append(f"loading {what}{whose}; this can take half a minute ...")
+    print("\n".join(notices), flush=True)
     return asyncio.run(
         running.serve(addresses, lame_duck_seconds, drain_seconds)
     )

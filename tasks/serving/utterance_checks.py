@@ -63,12 +63,15 @@ def _check_audio(
             f"utterance {place}: the audio must be [samples] float32. "
             f"Received: {_describe(audio)}."
         )
-    if not 1 <= len(audio) <= limit:
-        how = f"; {audio_lib.HOW_TO_SPLIT}" if len(audio) > limit else ""
+    if not len(audio):
         raise errors.invalid_argument(
-            f"utterance {place}: the audio must have 1 to {limit} samples, "
-            f"{limit / rate:g} s at {rate} Hz{how}. Received: {len(audio)}, "
-            f"{len(audio) / rate:.2f} s."
+            f"utterance {place}: the audio has no samples"
+        )
+    if len(audio) > limit:
+        raise errors.invalid_argument(
+            f"utterance {place}: the audio is longer than {limit / rate:g} s; "
+            f"{audio_lib.HOW_TO_SPLIT}. Received: {len(audio) / rate:.2f} s, "
+            f"{len(audio)} samples at {rate} Hz."
         )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -95,9 +96,28 @@ def test_a_wrong_start_is_one_clear_message(
     with flagsaver.flagsaver(**(free | values)):
         with pytest.raises((SystemExit, ValueError, OSError)) as caught:
             serve.main(["serve"])
-    text = capsys.readouterr().err + str(caught.value)
+    out, err = capsys.readouterr()
+    # Nothing looks like a start before what can be checked was checked.
+    assert not out or message == "no versions"
+    text = err + str(caught.value)
     assert sorted(os.listdir()) == ["all", "run", "store"]
     assert re.search(message, text, re.DOTALL), text
+
+
+def test_a_port_in_use_is_found_before_anything_is_loaded(tmp_path, capsys):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_text("")
+    free = dict.fromkeys(
+        ("grpc_address", "rest_address", "admin_address"), "127.0.0.1:0"
+    )
+    for front in free:
+        with socket.create_server(("127.0.0.1", 0)) as used:
+            address = f"127.0.0.1:{used.getsockname()[1]}"
+            values = {**free, front: address, "export_dir": str(tmp_path)}
+            with flagsaver.flagsaver(**values):
+                with pytest.raises(OSError, match=f"--{front}: .*{address}"):
+                    serve.main(["serve"])
+        assert not capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +160,8 @@ def test_a_server_lives_from_ready_to_sigterm_under_load(store, tmp_path):
         text=True,
     )
     try:
-        assert "access control is off" in process.stdout.readline()
+        assert "no --access_file" in process.stdout.readline()
+        assert f"loading {export_dir} for" in process.stdout.readline()
         ready = process.stdout.readline()
         assert ready.startswith("ready: grpc=127.0.0.1:"), process.stderr.read()
         bound = dict(each.split("=") for each in ready.split()[1:])

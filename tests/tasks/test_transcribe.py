@@ -168,6 +168,8 @@ def test_without_a_server_an_export_answers(local, tmp_path):
             {"submodel_id": "a", "local": True, "export_dir": "x"},
             "needs --store",
         ),
+        ({"submodel_id": "Ann Smith"}, "--map_ids"),
+        ({"submodel_id": "a"}, "a.wav: audio file is missing"),
     ],
 )
 def test_contradictory_flags_are_refused(values, message):

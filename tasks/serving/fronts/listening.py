@@ -127,12 +127,12 @@ def parse(flag: str, text: str) -> Address | None:
     return Address(host, int(port))
 
 
-def warnings(
+def notices(
     addresses: abc.Iterable[Address | None],
     access_control: access.Control,
     tls: Tls,
 ) -> list[str]:
-    """Warnings for the operator, before the server listens.
+    """Lines for the operator on who can reach what, before the server listens.
 
     Raises:
         ValueError: other machines could reach an address, and nothing would
@@ -148,8 +148,9 @@ def warnings(
         if not outside or tls:
             return []
         return [
-            f"{outside[0]} has no TLS: tokens and speech are sent in the clear "
-            "unless a proxy encrypts them. --tls_certificate turns TLS on."
+            f"warning: {outside[0]} has no TLS: tokens and speech are sent in "
+            "the clear unless a proxy encrypts them. --tls_certificate turns "
+            "TLS on."
         ]
     if outside:
         raise ValueError(
@@ -158,6 +159,6 @@ def warnings(
             "--access_file, or listen on 127.0.0.1."
         )
     return [
-        "access control is off: every process of this machine may use and "
-        "unload every Submodel. --access_file turns it on."
+        "no --access_file: only programs of this machine can connect, and each "
+        "may use and unload every Submodel; see tasks/serving/README.md"
     ]

@@ -111,7 +111,10 @@ class VersionResolver:
                 self._source.resolve, *owner, seconds=self._limits.store_seconds
             )
         except LookupError:
-            error = errors.not_found(f"there is no Submodel of {speaker!r}")
+            error = errors.not_found(
+                f"there is no Submodel of {speaker!r}; python -m tasks.store "
+                "list shows whose there are"
+            )
         except ValueError as raised:
             error = errors.failed_precondition(
                 f"the store's entry of {speaker!r} is damaged: {raised}"

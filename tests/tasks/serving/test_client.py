@@ -1,6 +1,7 @@
 """The client, against a server of TensorFlow Serving's protocol."""
 
 import contextlib
+import socket
 import threading
 from concurrent import futures
 
@@ -104,6 +105,19 @@ def test_unknown_speaker_is_an_error_with_the_servers_words():
             asked.transcribe(np.ones(3, np.float32), "unknown")
     assert error.value.code == "NOT_FOUND"
     assert str(error.value) == "no Submodel of unknown"
+
+
+def test_where_no_server_runs_its_start_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+    with client.Client(f"127.0.0.1:{port}") as asked:
+        with pytest.raises(client.TranscriptionError) as error:
+            asked.transcribe(np.ones(3, np.float32), "F01")
+    assert error.value.code == "UNAVAILABLE"
+    assert str(error.value) == (
+        f"no server answers at 127.0.0.1:{port}; start one with python -m "
+        "tasks.serve, and wait for its line `ready:`"
+    )
 
 
 def test_a_refusal_says_when_to_try_again():

@@ -144,6 +144,19 @@ class _Protocol(h11_impl.H11Protocol):
             self._head_timer = None
 
 
+def check_free(front: str, address: listening.Address) -> None:
+    """Raises an OSError that names the front if it cannot listen there."""
+    try:
+        sockets = _listen(address.host, address.port)
+    except OSError as error:
+        raise OSError(
+            f"--{front}_address: cannot listen on {address}: "
+            f"{error.strerror or error}"
+        ) from None
+    for each in sockets:
+        each.close()
+
+
 def _listen(host: str, port: int) -> list[socket.socket]:
     """A socket for each address of a host, all on the same port."""
     found = socket.getaddrinfo(

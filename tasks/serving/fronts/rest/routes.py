@@ -9,7 +9,7 @@ from typing import Any
 import prometheus_client
 from starlette import convertors, requests, responses, routing
 
-from tasks.serving import messages, server as server_lib
+from tasks.serving import errors, messages, server as server_lib
 from tasks.serving.fronts import (
     compression,
     intake as intake_lib,
@@ -107,9 +107,12 @@ class _Rest:
         as_text, user = transcription.options(request)
         if user is not None:
             self._server.check_access(guard.caller(request), user)
-        _, version, [answer] = await self._answers(
-            request, user, transcription.to_utterances
-        )
+        try:
+            _, version, [answer] = await self._answers(
+                request, user, transcription.to_utterances
+            )
+        except errors.ServingError as error:
+            raise transcription.advised(error, request) from None
         return transcription.response(version, answer, as_text)
 
     async def _answers(

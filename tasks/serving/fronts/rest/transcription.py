@@ -54,6 +54,20 @@ def options(request: requests.Request) -> tuple[bool, str | None]:
     return given["format"] == "text", user
 
 
+def advised(
+    error: errors.ServingError, request: requests.Request
+) -> errors.ServingError:
+    """The error, with advice where the client may have changed the file."""
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    is_form = kind.strip().lower() == "application/x-www-form-urlencoded"
+    if not is_form or "not readable as audio" not in error.message:
+        return error
+    return errors.invalid_argument(
+        f"{error.message}. If curl sent it: -d changes a file; use "
+        "--data-binary @FILE."
+    )
+
+
 def to_utterances(
     body: bytes, encoding: str, user: str | None, limits: limits_lib.Limits
 ) -> tuple[list[messages.Utterance], bool]:

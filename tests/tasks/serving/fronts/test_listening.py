@@ -68,20 +68,20 @@ def test_nobody_listens_to_others_without_access_control():
     off, on = access.NoAccessControl("house"), harness.access_control()
     for addresses in ([there], [None, here, there]):
         with pytest.raises(ValueError, match=r"listen on \[::\]:2 without"):
-            listening.warnings(addresses, off, tls)
-    (warning,) = listening.warnings([here], off, no_tls)
-    assert "access control is off" in warning
-    (warning,) = listening.warnings([here, there], on, no_tls)
-    assert "has no TLS" in warning
-    assert listening.warnings([here, there], on, tls) == []
-    assert listening.warnings([here], on, no_tls) == []
+            listening.notices(addresses, off, tls)
+    (notice,) = listening.notices([here], off, no_tls)
+    assert "no --access_file" in notice
+    (notice,) = listening.notices([here, there], on, no_tls)
+    assert notice.startswith("warning: ") and "has no TLS" in notice
+    assert listening.notices([here, there], on, tls) == []
+    assert listening.notices([here], on, no_tls) == []
 
 
 def test_certificates_are_credentials_only_where_they_are_verified():
     control = _control()
     with pytest.raises(ValueError, match="give --tls_client_ca"):
-        listening.warnings([], control, listening.Tls("a", "b"))
-    assert listening.warnings([], control, listening.Tls("a", "b", "c")) == []
+        listening.notices([], control, listening.Tls("a", "b"))
+    assert listening.notices([], control, listening.Tls("a", "b", "c")) == []
 
 
 def test_a_certificate_without_its_key_is_refused():

@@ -5,6 +5,7 @@ import gzip
 
 import pytest
 
+from tasks.serving import errors
 from tests.tasks.serving import harness
 
 PATH = "/v1/models/submodels:transcribe"
@@ -59,6 +60,17 @@ def test_a_status_is_never_lost(fronts):
     for query in ("", "?format=text"):
         code, _, content = _post(fronts, path=PATH + query)
         assert code == 400 and content == {"error": "the audio is silent"}
+
+
+def test_a_file_that_a_form_changed_is_refused_with_the_way_to_send_it(fronts):
+    fault = "not readable as audio: no known format"
+    fronts.server.error = errors.invalid_argument(fault)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    code, _, content = _post(fronts, headers={**WHO, **form})
+    assert code == 400 and "--data-binary @FILE" in content["error"]
+    plain = {"Content-Type": "audio/flac"}
+    code, _, content = _post(fronts, headers={**WHO, **plain})
+    assert code == 400 and content == {"error": fault}
 
 
 def test_nobodys_submodel_is_asked_for_by_name(fronts):
