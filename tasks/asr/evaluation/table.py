@@ -10,8 +10,8 @@ _FEW_WORDS = 50
 _LEGEND = (
     "base: the base model without a Submodel. measured: severity by the "
     "base's error rate.",
-    "points: change in percentage points, negative is better. train min: "
-    "minutes of speech trained on.",
+    "points: change in percentage points, negative is better.",
+    "train min: minutes of speech trained on.",
     "Error rates above 100 % come from words that were not said.",
 )
 _COLUMNS = (
