@@ -77,7 +77,7 @@ def test_manifests_are_packed_and_what_is_unusable_is_accounted_for(source):
     [
         ("dev.jsonl", "--output_dir={source}", "not an empty folder"),
         ("dev.jsonl,./dev.jsonl", "", "two manifests called dev.jsonl"),
-        ("train.jsonl", "--strict", "train.jsonl has 1 unusable utterances"),
+        ("train.jsonl", "--strict", "train.jsonl has 1 unusable utterance:"),
     ],
 )
 def test_errors_are_one_line_and_write_nothing(

@@ -79,7 +79,7 @@ def test_refusals_come_first_and_write_nothing(folder):
         ([], {"output_dir": odd / "short"}, "--output_dir cannot be written"),
         ([], {"language": ""}, "It knows: de, en, fr"),
         ([], {"manifest": odd}, "has no usable utterance: 1 x"),
-        (["--strict"], {"manifest": mixed}, "has 1 unusable utterances"),
+        (["--strict"], {"manifest": mixed}, "has 1 unusable utterance:"),
         ([], {"base": folder / "taken"}, "no Whisper there"),
         (["--set=warmup_steps=-1"], {}, "`warmup_steps` must be at least 0"),
     ):
