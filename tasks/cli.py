@@ -112,6 +112,11 @@ def _speak_plainly() -> None:
     """Makes logs and the warnings of libraries plain lines on stderr."""
     logging.use_absl_handler()
     logging.get_absl_handler().setFormatter(_PlainFormatter())
+    # Of the news of libraries, nothing; --verbosity=1 shows all.
+    root, own = python_logging.root, logging.get_absl_logger()
+    if root.level == python_logging.INFO:
+        own.setLevel(root.level)
+        root.setLevel(python_logging.WARNING)
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         print(f"warning: {message}", file=sys.stderr)

@@ -107,7 +107,9 @@ def train(
             more.get("speakers", ()),
         )
         if job is not None:
-            estimates.check(job, check_memory)
+            directory = model_directory.ModelDirectory(model_dir)
+            is_continued = directory.read_experiment() is not None
+            estimates.check(job, check_memory, is_continued)
     base_path = short_form.find_or_make(
         values,
         choice.base_path,

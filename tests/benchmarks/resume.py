@@ -35,7 +35,7 @@ _NUM_STEPS = flags.DEFINE_integer("num_steps", 400, "Updates of a speaker.")
 ROOT = pathlib.Path(__file__).parents[2]
 SPEAKERS = ("ann", "bob", "cy", "dee", "eve")
 # The job prints this when it is ready to train.
-READY = "updates each"
+READY = "values each"
 # Functions on the stack of a process; the innermost one names its phase.
 PHASES = {
     ("checkpoint.py", "save"): "checkpoint",

@@ -102,6 +102,8 @@ def test_logs_and_warnings_are_plain_lines():
         "logging.info('as it was')\n"
         "logging.warning('take care')\n"
         "logging.error('it broke')\n"
+        "import logging as python_logging\n"
+        "python_logging.getLogger('library').info('made a cache')\n"
         "warnings.warn('soon gone')"
     )
     assert done.returncode == 0

@@ -6,6 +6,7 @@ fitted to measured steps on a CPU; README.md says how near they come.
 """
 
 import dataclasses
+import math
 
 from lingvo_like.base_models.whisper import (
     encoder_decoder,
@@ -119,14 +120,24 @@ class Shapes:
         return self.rows * (encoder + decoder)
 
 
-def durations(path: str) -> list[float]:
+def durations(path: str, limit: float = math.inf) -> list[float]:
     """Seconds of each utterance of a manifest; of recordings nobody looks at.
+
+    Args:
+        limit: those that are longer are left out.
 
     Raises:
         ValueError, OSError: the manifest cannot be read.
     """
     lines = manifest.read_lines(path).utterances
-    return [each.duration or UNKNOWN_SECONDS for each in lines]
+    seconds = (each.duration or UNKNOWN_SECONDS for each in lines)
+    return [each for each in seconds if each <= limit]
+
+
+def whisper_limit(dimensions: encoder_decoder.Dimensions) -> float:
+    """Seconds of the longest utterance that a Whisper takes."""
+    samples = 2 * frontend.STEP_SAMPLES * dimensions.max_source_positions
+    return samples / frontend.SAMPLE_RATE
 
 
 def of_whisper(

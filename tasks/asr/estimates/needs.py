@@ -12,6 +12,7 @@ _SPARE = 0.95
 def check(
     num_bytes: float,
     seconds: float,
+    purpose: str,
     advice: abc.Callable[[float], str],
     check_memory: bool = True,
 ) -> None:
@@ -19,6 +20,7 @@ def check(
 
     Args:
         seconds: of all its steps.
+        purpose: what it is for, such as "to train".
         advice: says what fits into so many bytes.
         check_memory: False to go on all the same, after a warning.
 
@@ -28,8 +30,8 @@ def check(
     # What this process has already is in an estimate, too.
     free = machine.free_bytes() + machine.used_bytes()
     print(
-        f"estimate: {memory(num_bytes)} of memory at most, of {memory(free)} "
-        f"free; {duration(seconds)}",
+        f"estimate: about {memory(num_bytes)} of memory, of {memory(free)} "
+        f"free, and {duration(seconds)} {purpose}",
         flush=True,
     )
     if num_bytes <= _SPARE * free:

@@ -31,8 +31,10 @@ def check(
     if isinstance(values, bases.ConformerCtc):
         return
     dimensions, _ = checkpoints.outline(base_path)
-    durations = cost.durations(test_manifest)
-    if dimensions is None or not durations:
+    if dimensions is None:
+        return
+    durations = cost.durations(test_manifest, cost.whisper_limit(dimensions))
+    if not durations:
         return
     batch, one = (
         cost.of_whisper(
@@ -53,6 +55,7 @@ def check(
     needs.check(
         batch.num_bytes(),
         passes * len(durations) * _SEARCH * num_seconds,
+        "to recognise the test set",
         lambda _: "A short base or a smaller one takes less",
         check_memory=False,
     )

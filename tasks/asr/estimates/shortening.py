@@ -26,8 +26,11 @@ def check(
         OSError: a file cannot be read.
     """
     dimensions, _ = checkpoints.outline(base_path)
-    durations = [each for path in manifests for each in cost.durations(path)]
-    if dimensions is None or not durations:
+    if dimensions is None:
+        return
+    limit = cost.whisper_limit(dimensions)
+    durations = [s for path in manifests for s in cost.durations(path, limit)]
+    if not durations:
         return
     step = _step(dimensions, max(durations), values)
     listening = _listening(dimensions)
@@ -36,6 +39,7 @@ def check(
     needs.check(
         max(step.num_bytes(), listening.num_bytes()) + more,
         seconds(dimensions, durations, values, machine.products_per_second()),
+        "to make the short-context form",
         lambda _: (
             "Fewer utterances a step (--set=utterances_per_step=2), shorter "
             "recordings or a smaller Whisper take less"

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import sys
 from collections import abc
 
@@ -45,11 +46,19 @@ class Speech:
         return max(max(each) for each in self.durations.values())
 
 
-def read_speech(lines: abc.Iterable[manifest.Utterance]) -> Speech:
-    """What is known of utterances whose recordings nobody has looked at."""
+def read_speech(
+    lines: abc.Iterable[manifest.Utterance], limit: float = math.inf
+) -> Speech:
+    """What is known of utterances whose recordings nobody has looked at.
+
+    Args:
+        limit: seconds; utterances that are longer are left out.
+    """
     durations, letters = collections.defaultdict(list), 0
     for each in lines:
         seconds = each.duration or cost.UNKNOWN_SECONDS
+        if seconds > limit:
+            continue
         durations[each.speaker].append(seconds)
         letters = max(letters, len(each.text))
     return Speech(dict(durations), letters)
@@ -171,11 +180,14 @@ def job(
         ValueError, OSError: the manifest or the base cannot be read.
     """
     dimensions = None
-    if isinstance(experiment.base, bases.Whisper):
+    if isinstance(experiment.base, bases.ConformerCtc):
+        limit = max(experiment.base.buckets_seconds)
+    else:
         dimensions, _ = checkpoints.outline(base_path)
         if dimensions is None:
             return None
-    speech = read_speech(manifest.read_lines(train_manifest).utterances)
+        limit = cost.whisper_limit(dimensions)
+    speech = read_speech(manifest.read_lines(train_manifest).utterances, limit)
     if not speech.durations:
         return None
     return Job(
@@ -189,11 +201,15 @@ def job(
     )
 
 
-def check(job: Job, check_memory: bool = True) -> None:
+def check(
+    job: Job, check_memory: bool = True, is_continued: bool = False
+) -> None:
     """Says what a job will need, and refuses it where it does not fit.
 
     Args:
         check_memory: False to go on all the same.
+        is_continued: a part of it may be done; how much, only its checkpoint
+            knows.
 
     Raises:
         ValueError: it takes more memory than there is; with settings that fit.
@@ -203,10 +219,11 @@ def check(job: Job, check_memory: bool = True) -> None:
     needs.check(
         job.num_bytes(),
         seconds,
+        "to train" + ", all of it, less what is done" * is_continued,
         lambda free: _what_fits(job, free),
         check_memory,
     )
-    if seconds > _LONG_SECONDS:
+    if seconds > _LONG_SECONDS and not is_continued:
         advice = _what_is_quicker(job, rate)
         print(
             f"warning: {needs.duration(seconds)} are a long time. {advice}",

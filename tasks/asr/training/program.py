@@ -120,7 +120,7 @@ def train(
         _start(state, directory, corpus, origin, space_from)
         if is_chief:
             _describe_run(directory, continued)
-            print(_summary(state))
+            print(_summary(state, selected))
         made = trainer.Trainer(
             state,
             corpus.train,
@@ -223,17 +223,18 @@ def _describe_run(directory, continued):
     directory.write_experiment(continued.description)
 
 
-def _summary(state):
+def _summary(state, selected):
     """One line on what trains, and where."""
     task, replicas = state.task, state.sharding.replicas
     num_speakers, residents = len(state.speakers), len(state.residents)
+    some = f"{len(selected)} of " if selected else ""
     parts = [
-        tables.counted(num_speakers, "speaker"),
+        f"{some}{tables.counted(num_speakers, 'speaker')} x "
+        f"{task.experiment.train.num_steps} updates",
         f"{task.stack.layout.num_values:,} values each",
-        f"{task.experiment.train.num_steps} updates each",
     ]
     if not replicas.is_plain:
-        parts[-1] += f" on {replicas.num_replicas} replicas"
+        parts[0] += f" on {replicas.num_replicas} replicas"
     if residents < num_speakers:
         parts.append(f"{residents:,} at a time")
     return ", ".join(parts)

@@ -106,6 +106,7 @@ class Trainer:
         self.losses = replicas.replicate(task.losses)
         self._notice = preemption.Notice()
         self._pace = pace.Pace()
+        self._shown: dict[str, str] = {}
 
     def run(self) -> None:
         """Trains the selected speakers to their end.
@@ -121,14 +122,13 @@ class Trainer:
             if self._processes.is_chief
             else tf.summary.create_noop_writer()
         )
-        remaining = sum(
-            self._values.num_steps - self.state.speakers[slot].steps
-            for slot in self._unfinished()
-        )
+        done = sum(self.state.speakers[slot].steps for slot in self.selected)
+        remaining = sum(updates for _, updates in self._remaining())
         with (
             preemption.Notice() as self._notice,
             tqdm.tqdm(
-                total=remaining,
+                total=done + remaining,
+                initial=done,
                 desc="training",
                 unit="update",
                 smoothing=0.1,
@@ -238,8 +238,8 @@ class Trainer:
                 progress.update(len(group.minibatches))
                 own = [of_step[place] for place, _ in self._sharding.own(group)]
                 if own:
-                    mean = f"{np.mean(own):.3f}"
-                    progress.set_postfix(loss=mean, refresh=False)
+                    self._shown["loss"] = f"{np.mean(own):.3f}"
+                    progress.set_postfix(self._shown, refresh=False)
             if self._pace.passed(groups) and self._processes.is_chief:
                 tqdm.tqdm.write(self._pace.describe(self._remaining()))
             self._save_if_due()
@@ -277,6 +277,9 @@ class Trainer:
         dev_losses = self._dev_losses(
             [slot for slot in due if slot in self._dev.schedules]
         )
+        if dev_losses:
+            self._shown["dev"] = f"{np.mean(list(dev_losses.values())):.3f}"
+            progress.set_postfix(self._shown)
         self.state.share()
         due = [slot for slot in due if slot not in self.set_aside.reasons]
         for slot in due:

@@ -3,7 +3,7 @@
 import pytest
 
 from params import bases
-from tasks.asr.estimates import machine, recognition, shortening
+from tasks.asr.estimates import cost, machine, recognition, shortening
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -33,7 +33,20 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match="--set=utterances_per_step=2"):
         shortening.check(base, [path], values)
     shortening.check(base, [path], values, check_memory=False)
-    assert "warning: this takes about" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "warning: this takes about" in told.err
+    assert "to make the short-context form" in told.out
+
+
+def test_what_a_base_cannot_take_costs_nothing(tmp_path):
+    path = tmp_path / "train.jsonl"
+    line = '{"audio_filepath": "a.wav", "text": "a", "speaker": "s", '
+    path.write_text("".join(f'{line}"duration": {n}}}\n' for n in (1, 45)))
+    dimensions = whisper_bases.dimensions(max_source_positions=1500)
+    limit = cost.whisper_limit(dimensions)
+    assert limit == 30
+    assert cost.durations(str(path), limit) == [1.0]
+    assert cost.durations(str(path)) == [1.0, 45.0]
 
 
 def test_an_evaluation_warns_of_what_does_not_fit(
@@ -47,5 +60,5 @@ def test_an_evaluation_warns_of_what_does_not_fit(
         values = bases.Whisper(audio_context=context)
         recognition.check(values, str(tmp_path / "base"), path, 16)
     told = capsys.readouterr()
-    assert told.out.count("estimate: ") == 2
+    assert told.out.count("to recognise the test set") == 2
     assert told.err.count("A short base or a smaller one") == 2

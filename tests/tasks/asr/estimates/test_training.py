@@ -86,8 +86,14 @@ def test_a_long_job_says_what_is_quicker(monkeypatch, free, capsys):
     monkeypatch.setattr(machine, "products_per_second", lambda: 1e10)
     training.check(job())
     told = capsys.readouterr()
-    assert "hours" in told.out
+    assert "estimate: about" in told.out
+    assert re.search(r" hours to train$", told.out, re.MULTILINE)
     assert "whisper.ShortStacked" in told.err and "num_steps=50" in told.err
+    # How much of a run is done, nobody knows yet.
+    training.check(job(), is_continued=True)
+    told = capsys.readouterr()
+    assert "hours to train, all of it, less what is done" in told.out
+    assert not told.err
 
 
 def test_a_job_is_read_from_its_manifest_alone(tmp_path):
@@ -104,8 +110,8 @@ def test_a_job_is_read_from_its_manifest_alone(tmp_path):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     experiment = conformer.Tiny()
     found = training.job(experiment, "nowhere", str(path), "dev.jsonl")
-    assert found.speech.durations == {"s0": [1.0, 3.0, 5.0], "s1": [2.0, 4.0]}
-    # The largest bucket holds what is too long for it.
+    # What is too long for the largest bucket is left out of the job.
+    assert found.speech.durations == {"s0": [1.0, 3.0], "s1": [2.0, 4.0]}
     longest = max(experiment.base.buckets_seconds)
     assert found.shapes(found.speech.longest).frames >= 25 * longest
     assert found.has_dev

@@ -95,7 +95,7 @@ def test_a_base_that_is_not_there_is_named(speech, tmp_path):
 def test_refusals_lose_nothing(speech, capsys):
     directory = train(speech)
     printed = capsys.readouterr().out
-    assert "2 speakers, " in printed
+    assert "2 speakers x " in printed
     for command in ("evaluate", "export"):
         assert f"python -m tasks.{command} --model_dir={directory.path} " in (
             printed

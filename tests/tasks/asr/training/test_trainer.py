@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
+import tqdm
 
 from lingvo_like.base_models import conformer_ctc
 from lingvo_like.stack import rows as slot_rows
@@ -317,6 +319,31 @@ def test_an_interrupted_run_ends_in_the_same_bytes(
         assert restore(again)
         again.run()
         assert files(folder) == files(whole), stop_after
+
+
+def test_the_bar_goes_on_where_the_run_does_and_shows_the_dev_loss(
+    base, manifests, tmp_path, monkeypatch
+):
+    bars = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            bars.append(self)
+
+    run = make(base, manifests, tmp_path, checkpoint_every_seconds=0)
+    interrupt(run, 7)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    again = make(base, manifests, tmp_path)
+    restore(again)
+    done = sum(state.steps for state in again.state.speakers)
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    again.run()
+    (bar,) = (bar for bar in bars if bar.desc == "training")
+    assert bar.initial == done > 0
+    assert bar.n == bar.total == sum(s.steps for s in again.state.speakers)
+    assert re.search(r"loss=\d.*dev=\d", bar.postfix)
 
 
 def interrupt(run, after):
