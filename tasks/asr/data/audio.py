@@ -54,18 +54,6 @@ def seconds(path: str) -> float:
         return end / recording.sample_rate
 
 
-def header_seconds(path: str) -> float:
-    """A recording's length by its header, or 0; nothing is decoded.
-
-    Raises:
-        UnusableError: as `seconds`.
-    """
-    if tfrecord.parse(path):
-        return 0.0
-    with decoder.opened(path) as recording:
-        return recording.header_seconds
-
-
 def load(
     source: str | bytes,
     offset: float = 0.0,
@@ -89,22 +77,39 @@ def load(
             holds what `limits.check` refuses.
     """
     with decoder.opened(source) as recording:
-        rate = recording.sample_rate
-        start = round(offset * rate)
-        stop = math.inf
-        if duration is not None:
-            stop = start + round(duration * rate)
-        if start < 0:
-            raise rejections.UnusableError(
-                "offset outside of the audio file", f"{offset:g} s"
-            )
-        if stop <= start:
-            raise rejections.UnusableError(
-                "zero length", f"duration {duration:g} s"
-            )
-        mono = _stretch(recording, start, stop, max_seconds)
-        limits.check(mono, rate)
-    return mono, rate
+        samples = decode(recording, offset, duration, max_seconds)
+        return samples, recording.sample_rate
+
+
+def decode(
+    recording: decoder.Recording,
+    offset: float = 0.0,
+    duration: float | None = None,
+    max_seconds: float = math.inf,
+) -> np.ndarray:
+    """Decodes samples of a recording that is open.
+
+    Arguments and errors are those of `load`.
+
+    Returns:
+        float32 mono `[samples]`, channels averaged.
+    """
+    rate = recording.sample_rate
+    start = round(offset * rate)
+    stop = math.inf
+    if duration is not None:
+        stop = start + round(duration * rate)
+    if start < 0:
+        raise rejections.UnusableError(
+            "offset outside of the audio file", f"{offset:g} s"
+        )
+    if stop <= start:
+        raise rejections.UnusableError(
+            "zero length", f"duration {duration:g} s"
+        )
+    mono = _stretch(recording, start, stop, max_seconds)
+    limits.check(mono, rate)
+    return mono
 
 
 def read(

@@ -54,9 +54,11 @@ class KeptChecks:
         )
 
     def add(self, utterance: manifest.Utterance, result: Result) -> None:
+        if not self._path:
+            return
         file = self._file(utterance)
-        # Of a file that is missing there is nothing to recognise later.
-        if not self._path or file is None:
+        # A file that is missing has no size and time to recognise it by.
+        if file is None:
             return
         if isinstance(result, rejections.UnusableError):
             found = [0.0, 0.0, result.reason, result.described, 0.0]

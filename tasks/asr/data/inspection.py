@@ -19,6 +19,7 @@ import tqdm
 from tasks.asr.data import (
     audio,
     check_cache,
+    decoder,
     manifest,
     rejections,
     silence,
@@ -247,12 +248,14 @@ def _decoded(
         )
         return rejections.UnusableError(too_long, length, path)
     try:
-        samples, rate = audio.load(
-            path, offset, utterance.duration or None, max_seconds
-        )
-        whole = 0.0
-        if utterance.duration and not offset:
-            whole = audio.header_seconds(path)
+        with decoder.opened(path) as recording:
+            rate = recording.sample_rate
+            samples = audio.decode(
+                recording, offset, utterance.duration or None, max_seconds
+            )
+            whole = 0.0
+            if utterance.duration and not offset:
+                whole = recording.header_seconds
     except rejections.UnusableError as error:
         if error.reason == audio.TOO_LONG:
             error.reason = too_long

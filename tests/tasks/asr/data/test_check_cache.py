@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.asr.data import audio, check_cache, inspection
+from tasks.asr.data import check_cache, decoder, inspection
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def folder(tmp_path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The names of the files that have been decoded."""
-    names, load = [], audio.load
+    """The names of the files that have been opened, each time it was."""
+    names, opened = [], decoder.opened
 
-    def counted(path, *arguments):
+    def counted(path):
         names.append(os.path.basename(path))
-        return load(path, *arguments)
+        return opened(path)
 
-    monkeypatch.setattr(audio, "load", counted)
+    monkeypatch.setattr(decoder, "opened", counted)
     return names
 
 
@@ -56,6 +56,17 @@ def test_a_second_start_finds_the_same_without_decoding(folder, decoded):
     decoded.clear()
     assert read(folder) == first
     assert decoded == []
+
+
+def test_a_recording_is_opened_once_for_its_samples_and_its_length(
+    folder, decoded
+):
+    line = {"audio_filepath": "b.wav", "text": "on", "speaker": "ann"}
+    text = json.dumps({**line, "duration": 0.25})
+    (folder / "all.jsonl").write_text(text)
+    ((utterance,), _) = read(folder)
+    assert (utterance.duration, utterance.recording_seconds) == (0.25, 0.5)
+    assert decoded == ["b.wav"]
 
 
 def test_a_changed_file_is_checked_again(folder, decoded):

@@ -340,7 +340,7 @@ def test_a_second_start_prepares_the_same_without_decoding(folder, monkeypatch):
         )
 
     first = prepared()
-    monkeypatch.delattr(audio, "load")
+    monkeypatch.delattr(audio, "decode")
     assert prepared() == first
     assert len(first.left_out) == 1
 
