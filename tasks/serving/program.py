@@ -1,4 +1,4 @@
-"""A server, from what its operator asks for to its last request."""
+"""Runs a server, from the operator's flags to the last request."""
 
 import asyncio
 import dataclasses
@@ -24,18 +24,20 @@ from tasks.serving.submodels import source
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to serve, where, and to whom; a flag of `tasks.serve` each.
+    """An operator's choices for a server, each from a flag of `tasks.serve`.
 
     Attributes:
-        export_dir: folder of exports by version; or `model_config_file`.
-        model_name: under which requests find `export_dir`.
-        store: of Submodels; only the base if empty.
+        export_dir: a folder of exports by version; empty if
+            `model_config_file` names them.
+        model_name: the name by which requests find `export_dir`.
+        store: a store of Submodels; empty to serve the base alone.
         fallback: "error" or "base", for a user without a Submodel.
         addresses: front ("grpc", "rest", "admin") to HOST:PORT, or to empty.
-        access_file: who may do what; without it `tenant` is served to all.
-        tls: of `listening.Tls`, by name.
-        limits: of `limits.Limits`, by name.
-        access_log: path; "-" is stdout, and empty for none.
+        access_file: says who may do what; without it, everybody may use the
+            Submodels of `tenant`.
+        tls: the fields of `listening.Tls`, by name.
+        limits: the fields of `limits.Limits` to change, by name.
+        access_log: a path; "-" is stdout, and empty is no log.
     """
 
     export_dir: str
@@ -115,8 +117,8 @@ def serve(
     )
 
 
-def _models(request):
-    """What to serve, by name and folder."""
+def _models(request: Request) -> list[messages.ModelConfig]:
+    """The models to serve."""
     if request.model_config_file:
         models = model_messages.read_configs(request.model_config_file)
         for model in models:
@@ -127,8 +129,8 @@ def _models(request):
     return [messages.ModelConfig(request.model_name, path)]
 
 
-def _submodels(request):
-    """Where Submodels come from; None to serve the base alone."""
+def _submodels(request: Request) -> source.StoreSource | None:
+    """The source of Submodels; None to serve the base alone."""
     if not request.store:
         return None
     places.check_store(request.store)

@@ -70,7 +70,7 @@ class StoreCommands:
             speaker: the id to publish for; empty for the one in the file.
             gate: path of a results.json whose figures have to pass, or empty.
             change_base, again: see `SubmodelStore.publish`.
-            force: whether to take Submodels of which nothing was learned.
+            force: whether to publish Submodels that have learned nothing.
         """
         if model_dir:
             paths = paths + _files_of_run(model_dir)

@@ -26,7 +26,7 @@ _MAX_TRIES = 8
 
 
 class Transcribed(NamedTuple):
-    """What became of one recording.
+    """The transcript of a recording, or the error in its place.
 
     Attributes:
         transcript: None where there is an error.
@@ -39,7 +39,7 @@ class Transcribed(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What was said; empty where there is an error."""
+        """The transcript's text; empty where there is an error."""
         return self.transcript.text if self.transcript else ""
 
 
@@ -70,7 +70,6 @@ def transcribe_files(
         speaker: whose Submodel to use; None for the base model, or for the one
             that a `Local` holds.
         in_flight: recordings to send before waiting for the first.
-
     """
     waiting: collections.deque[abc.Callable[[], Transcribed]] = (
         collections.deque()

@@ -1,4 +1,4 @@
-"""What a folder is, where another kind of folder was to be named."""
+"""Recognises folders that are named in place of one another."""
 
 import os
 
@@ -24,7 +24,7 @@ _PUBLISH = (
 
 
 def kind(path: str | os.PathLike[str]) -> str:
-    """What a local folder is, of the kinds above; empty for any other."""
+    """One of the kinds above for a local folder; empty for any other."""
     for file, what in _KINDS.items():
         if os.path.isfile(os.path.join(path, file)):
             return what
@@ -32,26 +32,25 @@ def kind(path: str | os.PathLike[str]) -> str:
 
 
 def check_exports(path: str | os.PathLike[str]) -> None:
-    """Refuses what a server cannot find versions of an export in.
+    """Refuses a folder that holds no versions of an export, if its kind shows.
 
     Raises:
-        ValueError: says what the folder is and what to name or do instead.
+        ValueError: it is missing, or of another kind; says which, and what to
+            name or do instead.
     """
     if not os.path.exists(path):
         raise ValueError(
             f"{path}: there is no export, no such folder; write one by "
             f"{_EXPORT.format(run='RUN')}"
         )
-    run = _run(path)
-    what = RUN if run else kind(path)
+    what, run = _kind_and_run(path)
+    export = _EXPORT.format(run=run or "RUN")
     advice = {
         "": "",
         VERSION: f"name the folder around it, {_above(path)}",
-        RUN: f"export it first: {_EXPORT.format(run=run)}",
+        RUN: f"export it first: {export}",
         STORE: "it goes to --store; --export_dir is what tasks.export wrote",
-        BASE: f"export a run that was trained on it: {_EXPORT}".format(
-            run="RUN"
-        ),
+        BASE: f"export a run that was trained on it: {export}",
     }[what]
     if what:
         raise ValueError(f"{path} is {what}, no folder of exports; {advice}")
@@ -63,8 +62,7 @@ def check_store(path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: as `check_exports`.
     """
-    run = _run(path)
-    what = RUN if run else kind(path)
+    what, run = _kind_and_run(path)
     if what not in ("", STORE):
         advice = _PUBLISH.format(run=run or "RUN")
         raise ValueError(
@@ -72,16 +70,23 @@ def check_store(path: str | os.PathLike[str]) -> None:
         )
 
 
-def _run(path: str | os.PathLike[str]) -> str:
-    """The run that a folder is, or holds the Submodels of; empty if none."""
-    if kind(path) == RUN:
-        return os.fspath(path)
+def _kind_and_run(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """The kind of a folder, and the path of its run; empty if there is none.
+
+    The `submodels` of a run count as the run.
+    """
+    what = kind(path)
+    if what == RUN:
+        return RUN, os.fspath(path)
     above = _above(path)
     is_inside = os.path.basename(os.path.abspath(path)) == "submodels"
-    return above if is_inside and kind(above) == RUN else ""
+    if is_inside and kind(above) == RUN:
+        return RUN, above
+    return what, ""
 
 
 def _above(path: str | os.PathLike[str]) -> str:
+    """The folder around a folder; relative if that one is."""
     path = os.fspath(path)
     above = os.path.dirname(os.path.abspath(path))
     return above if os.path.isabs(path) else os.path.relpath(above)

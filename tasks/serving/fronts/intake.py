@@ -102,12 +102,17 @@ class Intake:
 
     async def parse(
         self,
-        num_bytes: int,
+        num_bytes: int | None,
         function: abc.Callable[..., _T],
         *arguments: object,
     ) -> _T:
-        """`function(*arguments)`, in a thread if it goes through many bytes."""
-        if num_bytes <= MAX_INLINE_BYTES:
+        """`function(*arguments)`, in a thread if it goes through many bytes.
+
+        Args:
+            num_bytes: None if nobody knows yet, as before a body is inflated;
+                the function then runs in a thread.
+        """
+        if num_bytes is not None and num_bytes <= MAX_INLINE_BYTES:
             return function(*arguments)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, function, *arguments)

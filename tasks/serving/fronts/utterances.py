@@ -31,7 +31,7 @@ _MAX_ID_BYTES = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What an input must be.
+    """The requirements on an input.
 
     Attributes:
         dtype: a `types_pb2.DataType`.
@@ -211,7 +211,7 @@ def _who(
     if signature_name not in ("", DEFAULT_SIGNATURE):
         if user is not None:
             raise errors.invalid_argument(
-                f"signature {signature_name!r} takes no x-submodel-id; use "
+                f"signature {signature_name!r} takes no {SUBMODEL_ID}; use "
                 f"{DEFAULT_SIGNATURE!r}"
             )
         if "submodels" not in arrays:
@@ -221,11 +221,11 @@ def _who(
         _check_range("index", index, 0, len(arrays["submodels"]) - 1)
         return nobody, [arrays["submodels"][place] for place in index]
     named = [name for name in ("submodel_id", "submodel") if name in arrays]
-    named += [] if user is None else ["x-submodel-id"]
+    named += [] if user is None else [SUBMODEL_ID]
     if len(named) != 1:
         raise errors.invalid_argument(
             "name the user once, as input 'submodel_id' or 'submodel' or as "
-            "header or metadata x-submodel-id; for nobody's, use signature "
+            f"header or metadata {SUBMODEL_ID}; for nobody's, use signature "
             f"'base'. Received: {tensors.show_names(named)}."
         )
     if named == ["submodel"]:
@@ -240,7 +240,7 @@ def _who(
 def _samples(
     arrays: abc.Mapping[str, np.ndarray], count: int
 ) -> tuple[list[np.ndarray], list[int | None]]:
-    """Each utterance's samples, and their rate if the request says it."""
+    """Each utterance's samples, and their rate or None if it is not given."""
     audio = arrays["audio"]
     width = audio.shape[1]
     if not width:
@@ -256,7 +256,7 @@ def _samples(
 
 
 def _recordings(arrays: abc.Mapping[str, np.ndarray]) -> list[bytes]:
-    """Each utterance's file."""
+    """The bytes of each utterance's file."""
     for name in ("length", "sample_rate"):
         if name in arrays:
             raise tensors.wrong_input(

@@ -227,7 +227,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         reserve(num_bytes)
         if call.caller is not None and compression.is_gzip(data):
             data = await self._intake.parse(
-                intake.MAX_INLINE_BYTES + 1,
+                None,
                 compression.inflate,
                 data,
                 self._intake.limits.max_request_bytes,

@@ -149,7 +149,7 @@ class GrpcFront:
             call.message_bytes,
             model_messages.to_utterances,
             request,
-            calls.single(call.context, "x-submodel-id"),
+            calls.single(call.context, utterances.SUBMODEL_ID),
             self._intake.limits,
         )
         call.entry.set_utterances(rows)

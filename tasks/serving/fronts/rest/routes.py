@@ -4,7 +4,7 @@
 """
 
 from collections import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import prometheus_client
 from starlette import convertors, requests, responses, routing
@@ -85,6 +85,21 @@ def health_routes(
     ]
 
 
+class _Answers(NamedTuple):
+    """The answers to a request.
+
+    Attributes:
+        is_row_format: whether the response is in row format.
+        version: of the model.
+        headers: who answered; see `utterances.served`.
+    """
+
+    is_row_format: bool
+    version: int
+    answers: list[messages.Answer]
+    headers: dict[str, str]
+
+
 class _Rest:
     """The endpoints of one server."""
 
@@ -96,11 +111,11 @@ class _Rest:
 
     async def predict(self, request: requests.Request) -> responses.Response:
         user = guard.single_header(request.headers, utterances.SUBMODEL_ID)
-        form, _, answers = await self._answers(request, user, to_utterances)
-        outputs = utterances.to_outputs(answers)
+        found = await self._answers(request, user, to_utterances)
+        outputs = utterances.to_outputs(found.answers)
         return http_responses.from_json(
-            tensor_json.response(outputs, is_row_format=form),
-            headers=utterances.served(answers),
+            tensor_json.response(outputs, found.is_row_format),
+            headers=found.headers,
         )
 
     async def transcribe(self, request: requests.Request) -> responses.Response:
@@ -108,28 +123,27 @@ class _Rest:
         if user is not None:
             self._server.check_access(guard.caller(request), user)
         try:
-            _, version, [answer] = await self._answers(
+            found = await self._answers(
                 request, user, transcription.to_utterances
             )
         except errors.ServingError as error:
             raise transcription.advised(error, request) from None
-        return transcription.response(version, answer, as_text)
+        [answer] = found.answers
+        return transcription.response(
+            found.version, answer, found.headers, as_text
+        )
 
     async def _answers(
         self,
         request: requests.Request,
         user: str | None,
         to_utterances: abc.Callable[..., tuple[list[messages.Utterance], bool]],
-    ) -> tuple[bool, int, list[messages.Answer]]:
+    ) -> _Answers:
         """Reads and serves a prediction.
 
         Args:
             user: the Submodel id in the request's head, or None.
             to_utterances: reads the body, as the function of that name does.
-
-        Returns:
-            what `to_utterances` says beside the utterances, the version of the
-            model, and the answers.
         """
         caller = guard.caller(request)
         entry = request.state.entry
@@ -138,10 +152,8 @@ class _Rest:
         with self._intake.reservation(caller.tenant) as reserve:
             body = await bodies.read(request, self._intake, reserve)
             num_read = len(body)
-            # Nobody knows yet how much a compressed body holds: it is never
-            # parsed on the loop.
-            rows, form = await self._intake.parse(
-                intake_lib.MAX_INLINE_BYTES + 1 if encoding else num_read,
+            rows, is_row_format = await self._intake.parse(
+                None if encoding else num_read,
                 to_utterances,
                 body,
                 encoding,
@@ -160,7 +172,7 @@ class _Rest:
             )
         headers = utterances.served(answers)
         entry.served_by = headers.get("x-served-by", "mixed")
-        return form, version, answers
+        return _Answers(is_row_format, version, answers, headers)
 
     async def metadata(self, request: requests.Request) -> responses.Response:
         spec = _spec(request)
@@ -215,7 +227,7 @@ def to_utterances(
 
 
 def _dtype(value: Any, name: str, wanted: utterances.Input) -> int:
-    """Which of the types that an input may have its value is meant to be."""
+    """The dtype to read an input as: of recordings if its value looks so."""
     if not wanted.may_be_recordings:
         return wanted.dtype
     values = value if isinstance(value, list) else [value]

@@ -26,8 +26,7 @@ def options(request: requests.Request) -> tuple[bool, str | None]:
         errors.ServingError: the request's head contradicts itself, or says
             neither whose Submodel to use nor that it is to be none.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0]
-    if advice := _NO_RECORDINGS.get(kind.strip().lower()):
+    if advice := _NO_RECORDINGS.get(_content_type(request)):
         raise http_responses.HttpError(
             415, errors.Code.INVALID_ARGUMENT, advice
         )
@@ -58,8 +57,7 @@ def advised(
     error: errors.ServingError, request: requests.Request
 ) -> errors.ServingError:
     """The error, with advice where the client may have changed the file."""
-    kind = request.headers.get("content-type", "").partition(";")[0]
-    is_form = kind.strip().lower() == "application/x-www-form-urlencoded"
+    is_form = _content_type(request) == "application/x-www-form-urlencoded"
     if not is_form or "not readable as audio" not in error.message:
         return error
     return errors.invalid_argument(
@@ -78,22 +76,26 @@ def to_utterances(
 
 
 def response(
-    version: int, answer: messages.Answer, as_text: bool
+    version: int,
+    answer: messages.Answer,
+    headers: dict[str, str],
+    as_text: bool,
 ) -> responses.Response:
     """The answer as JSON, or its text alone.
 
     Args:
         version: of the model.
+        headers: who answered; see `utterances.served`.
 
     Raises:
         errors.ServingError: INVALID_ARGUMENT, there is no text; says why.
     """
     if not statuses.has_text(answer.status):
         raise errors.invalid_argument(answer.status)
-    headers = utterances.served([answer])
     text = answer.text.decode("utf-8", "replace")
     if as_text:
-        headers |= {"x-status": ascii(errors.capped(answer.status))[1:-1]}
+        status = ascii(errors.capped(answer.status))[1:-1]
+        headers = headers | {"x-status": status}
         return responses.PlainTextResponse(f"{text}\n", headers=headers)
     content = {
         "text": text,
@@ -104,3 +106,9 @@ def response(
         "model_version": version,
     }
     return http_responses.from_json(content, headers=headers)
+
+
+def _content_type(request: requests.Request) -> str:
+    """The media type of a request's body, without its parameters."""
+    value = request.headers.get("content-type", "")
+    return value.partition(";")[0].strip().lower()
