@@ -10,7 +10,7 @@ from typing import Any
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-# What messages call a type, and what lists do.
+# The name of a type in messages, and in lists.
 _NAMES = {
     int: ("an integer such as 3", "integer"),
     float: ("a finite number such as 0.5 or 1e-3", "number"),
@@ -30,7 +30,7 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def describe(annotation: Any) -> str:
-    """What a value of the type is, with an example."""
+    """A value of the type in words, with an example."""
     members = alternatives(annotation)
     if len(members) > 1:
         return " or ".join(describe(member) for member in members)

@@ -51,7 +51,7 @@ def exists(path: str | os.PathLike) -> bool:
 
 
 def size_and_time(path: str | os.PathLike) -> tuple[int, int] | None:
-    """A file's bytes and its time of change in ns; None if there is none."""
+    """A file's bytes and time of change in ns; None if it cannot be seen."""
     path = os.fspath(path)
     with contextlib.suppress(OSError), naming("look at", path):
         if _is_local(path):
@@ -85,7 +85,7 @@ def try_writing(folder: str | os.PathLike) -> None:
     folder = _nearest(os.fspath(folder))
     # Named like a leftover, should it become one.
     name = f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
-    probe = os.path.join(os.fspath(folder), name)
+    probe = os.path.join(folder, name)
     write_atomically(probe, b"probe")
     with naming("remove", probe):
         _system(probe).remove(probe)

@@ -59,6 +59,7 @@ def _remove_leftovers(parent: str, prefix: str) -> None:
         path = os.path.join(parent, name)
         if not name.startswith(prefix) or not os.path.isdir(path):
             continue
+        # Its maker lives, or another process is removing it.
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY)
             try:

@@ -246,9 +246,10 @@ def _replace(params, changes):
     """`params` with nested changes, each dataclass built once."""
     values = {}
     for name, change in changes.items():
-        is_section = isinstance(change, dict)
+        current = getattr(params, name)
+        # A field may hold a dict, so the change itself does not tell.
         values[name] = (
-            _replace(getattr(params, name), change) if is_section else change
+            _replace(current, change) if is_section(current) else change
         )
     return dataclasses.replace(params, **values)
 

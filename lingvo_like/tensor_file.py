@@ -267,6 +267,20 @@ def checksum(metadata: Metadata, tensors: abc.Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def sealed(
+    metadata: Any, tensors: abc.Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], Any]:
+    """Checked tensors, and metadata with the checksum of the whole content.
+
+    Raises:
+        ValueError: as `checked_tensors`, or a field has another type.
+    """
+    hyperparams.to_dict(metadata)  # Checks the types of all fields.
+    checked = checked_tensors(metadata.tensor_shapes, tensors)
+    sha256 = checksum(metadata, checked)
+    return checked, dataclasses.replace(metadata, sha256=sha256)
+
+
 def check_seal(
     metadata: Metadata, tensors: abc.Mapping[str, np.ndarray]
 ) -> None:

@@ -17,7 +17,7 @@ _WIDTH = 78
 
 @dataclasses.dataclass(frozen=True)
 class _Facts:
-    """What `value` says of a field."""
+    """The meaning, bounds and choices of a field, as `value` takes them."""
 
     meaning: str
     at_least: float | None

@@ -32,7 +32,7 @@ def check_normalization(normalization: str) -> None:
     """Raises a ValueError unless it is one of `choices.NORMALIZATIONS`."""
     if normalization not in choices.NORMALIZATIONS:
         raise ValueError(
-            f"`normalization` must be one of "
+            "`normalization` must be one of "
             f"{', '.join(choices.NORMALIZATIONS)}. "
             f"Received: {normalization!r}."
         )

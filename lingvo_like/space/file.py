@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lingvo_like import files, hyperparams, tensor_file, tensor_types
+from lingvo_like import files, tensor_file, tensor_types
 from lingvo_like.layers import speaker_encoder
 from lingvo_like.space import (
     embedding_space,
@@ -206,13 +206,8 @@ def create(
             training=plain("training", training),
             sha256="",
         )
-        hyperparams.to_dict(metadata)  # Checks the types of all fields.
-        tensors = tensor_file.checked_tensors(
-            metadata.tensor_shapes,
-            {k: np.array(v, np.float32) for k, v in tensors.items()},
-        )
-        sha256 = tensor_file.checksum(metadata, tensors)
-    return Space(tensors, dataclasses.replace(metadata, sha256=sha256))
+        tensors = {k: np.array(v, np.float32) for k, v in tensors.items()}
+        return Space(*tensor_file.sealed(metadata, tensors))
 
 
 def without(space: Space, speaker: str) -> Space:
@@ -236,9 +231,7 @@ def without(space: Space, speaker: str) -> Space:
             space.metadata,
             speakers=tuple(s for s in space.speakers if s != speaker),
         )
-        tensors = tensor_file.checked_tensors(metadata.tensor_shapes, tensors)
-        sha256 = tensor_file.checksum(metadata, tensors)
-    return Space(tensors, dataclasses.replace(metadata, sha256=sha256))
+        return Space(*tensor_file.sealed(metadata, tensors))
 
 
 def save(path: str | os.PathLike[str], space: Space) -> None:

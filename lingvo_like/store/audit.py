@@ -43,6 +43,7 @@ def logged(
     try:
         yield
     except BaseException:
+        # The body's own error says more than this one would.
         with contextlib.suppress(OSError):
             _append(tree, fields, "failed")
         raise
@@ -54,6 +55,7 @@ def logged(
             tree.full(layout.AUDIT),
         )
     if is_urgent:
+        # The disk may be full still; the next publish tries again.
         with contextlib.suppress(OSError):
             keep_room(tree)
 
@@ -70,6 +72,7 @@ def erasure(tree: filesystem.Files, tenant: str, speaker: str) -> dict | None:
     for line in reversed(tree.lines(layout.AUDIT)):
         if name not in line:
             continue
+        # `verify` names damaged lines.
         with contextlib.suppress(ValueError):
             fields = parse(line)
             sought = {"event": ERASE, "tenant": tenant, "speaker": speaker}
@@ -103,7 +106,7 @@ def _append(tree, fields, state):
 
 
 def _append_from_reserve(tree, fields, state):
-    """Whether there was room for the line."""
+    """Appends a line, in the reserve's room if it must; False without room."""
     for _ in range(2):
         try:
             return _append(tree, fields, state)

@@ -1,4 +1,4 @@
-"""What changes the folder of a speaker; the caller holds the speaker's lock."""
+"""Changes to a speaker's folder; the caller holds the speaker's lock."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def publish(
         stored = tree.read(version.blob_path, len(data))
     except OSError:
         stored = None
-    # A file that was altered is written again: this repairs it.
+    # A file that is missing or was altered is written: this repairs it.
     if stored != data:
         tree.write(version.blob_path, data)
     if current is not None and current.sha256 == version.sha256:

@@ -21,7 +21,7 @@ from lingvo_like import files
 
 LOCK_SECONDS = 60.0
 _LOCK_POLL_SECONDS = 0.005
-_MAX_LINES_BYTES = 1 << 40
+MAX_LINES_BYTES = 1 << 40
 # Longer than any line: a file's last one lies within.
 _TAIL_BYTES = 1 << 18
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
@@ -95,7 +95,7 @@ class LocalFiles:
     def lines(self, path: str) -> list[bytes]:
         """The lines that were appended, without those half-written."""
         try:
-            return self.read(path, _MAX_LINES_BYTES).split(b"\n")[:-1]
+            return self.read(path, MAX_LINES_BYTES).split(b"\n")[:-1]
         except FileNotFoundError:
             return []
 
@@ -324,7 +324,7 @@ def open_root(root: str | os.PathLike) -> Files:
 
 
 def _torn_line(descriptor):
-    """What follows the last line break of an open file."""
+    """The bytes after the last line break of an open file."""
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
     return tail.rpartition(b"\n")[2]

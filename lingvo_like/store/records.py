@@ -43,13 +43,7 @@ class Seal:
             raise ValueError(
                 f"`name` must be that of a version. Received: {self.name!r}."
             )
-        if not isinstance(self.sha256, str) or not layout.is_digest(
-            self.sha256
-        ):
-            raise ValueError(
-                "`sha256` must be 64 hexadecimal digits. "
-                f"Received: {self.sha256!r}."
-            )
+        _check_sha256(self.sha256)
 
     @property
     def number(self) -> int:
@@ -88,17 +82,13 @@ class Version:
     def __post_init__(self):
         ids.check_id("tenant", self.tenant)
         ids.check_id("speaker", self.speaker)
-        for name in ("sha256", "base_fingerprint", "published_at", "source"):
+        _check_sha256(self.sha256)
+        for name in ("base_fingerprint", "published_at", "source"):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise ValueError(
                     f"`{name}` must be a string. Received: {value!r}."
                 )
-        if not layout.is_digest(self.sha256):
-            raise ValueError(
-                "`sha256` must be 64 hexadecimal digits. "
-                f"Received: {self.sha256[:80]!r}."
-            )
         for name in ("number", "num_bytes"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
@@ -332,6 +322,13 @@ def _version(fields):
         if fields.get(name) is not None:
             values[name] = Seal(**fields[name])
     return Version(**values)
+
+
+def _check_sha256(value):
+    if not isinstance(value, str) or not layout.is_digest(value):
+        raise ValueError(
+            f"`sha256` must be 64 hexadecimal digits. Received: {value!r:.80}."
+        )
 
 
 def _check_object(fields):

@@ -1,4 +1,4 @@
-"""What a store takes only when it is told to."""
+"""Submodels that a store takes only when it is told to."""
 
 from lingvo_like.store import audit, filesystem, records
 

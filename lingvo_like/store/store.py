@@ -163,6 +163,7 @@ class SubmodelStore:
             try:
                 return changes.publish(self._tree, version, data, pointer)
             except BaseException:
+                # The first error says more, and the next publish sweeps too.
                 with contextlib.suppress(OSError):
                     changes.sweep(self._tree, folder)
                 raise

@@ -91,7 +91,8 @@ def walk(
 def _audit(tree, remove_leftovers):
     # While nobody is writing a line.
     with tree.lock(layout.AUDIT, shared=True):
-        *lines, torn = tree.read(layout.AUDIT, 1 << 40).split(b"\n")
+        log = tree.read(layout.AUDIT, filesystem.MAX_LINES_BYTES)
+    *lines, torn = log.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             if line:
@@ -188,7 +189,7 @@ def _speaker_problems(tree, folder):
 
 
 def _file_problems(tree, path, contents):
-    """Whether a file is what its name says.
+    """The problems of a file that is not what its name says.
 
     Args:
         contents: gets bytes and metadata of each Submodel's file by its path;
@@ -217,7 +218,7 @@ def _file_problems(tree, path, contents):
 
 
 def _pointer_problems(tree, version):
-    """Whether the pointer repeats the record that it points to."""
+    """The problems of a pointer that differs from its record."""
     path = layout.pointer_path(version.folder)
     try:
         record = records.read_version(tree, version.record_path)
@@ -239,7 +240,7 @@ def _pointer_problems(tree, version):
 
 
 def _version_problems(tree, path, contents, seal=None):
-    """Whether a record is whole and says of its file what is true.
+    """The problems of a record that is damaged or contradicts its file.
 
     Returns:
         its version; None if it is not whole.

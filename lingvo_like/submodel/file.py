@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lingvo_like import files, hyperparams, tensor_file
+from lingvo_like import files, tensor_file
 from lingvo_like.submodel import (
     layout as submodel_layout,
     metadata as submodel_metadata,
@@ -92,7 +92,8 @@ def create(
             dtype="float32",
             sha256="",
         )
-        return _sealed(metadata, {k: np.array(v) for k, v in tensors.items()})
+        copies = {k: np.array(v) for k, v in tensors.items()}
+        return Submodel(*tensor_file.sealed(metadata, copies))
 
 
 def rounded(submodel: Submodel, dtype: str) -> Submodel:
@@ -114,7 +115,7 @@ def rounded(submodel: Submodel, dtype: str) -> Submodel:
                     f"{np.finfo(dtype).max:.0f}. Received: "
                     f"{tensor[overflow][0]}. Save it as float32."
                 )
-        return _sealed(metadata, tensors)
+        return Submodel(*tensor_file.sealed(metadata, tensors))
 
 
 def fits(submodel: Submodel, dtype: str) -> bool:
@@ -209,14 +210,6 @@ def file_name(speaker: str) -> str:
         digest = hashlib.sha256(speaker.encode()).hexdigest()
         stem = f"{stem[: _MAX_STEM // 2]}%-{digest}"
     return stem + SUFFIX
-
-
-def _sealed(metadata, tensors) -> Submodel:
-    """A checked Submodel with the checksum of its content."""
-    hyperparams.to_dict(metadata)  # Checks the types of all fields.
-    tensors = tensor_file.checked_tensors(metadata.tensor_shapes, tensors)
-    sha256 = tensor_file.checksum(metadata, tensors)
-    return Submodel(tensors, dataclasses.replace(metadata, sha256=sha256))
 
 
 def _check_layout(metadata, layout) -> None:

@@ -257,6 +257,15 @@ class HoldsChecked:
     checked: Checked = dataclasses.field(default_factory=Checked)
 
 
+def test_a_field_that_holds_a_dict_is_replaced_whole():
+    @dataclasses.dataclass(frozen=True)
+    class Described:
+        facts: dict = dataclasses.field(default_factory=dict)
+
+    changed = hyperparams.replace(Described(), {"facts": {"room": "quiet"}})
+    assert changed.facts == {"room": "quiet"}
+
+
 def test_only_the_final_values_are_checked():
     after = hyperparams.override(
         HoldsChecked(), ["checked.low=5", "checked.high=9"]

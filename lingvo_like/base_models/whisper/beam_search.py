@@ -158,14 +158,11 @@ class _BeamSearch:
         return {**state, "count": count, "cut": cut}
 
     def result(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What `search` returns."""
+        """The tensors that `search` returns."""
         unfinished = ops.logical_not(self.done(state))
         state = self._end(self.max_tokens, unfinished, state)
         tokens, ended = state["best_tokens"], ops.logical_not(state["cut"])
-        lengths = ops.sum(
-            ops.cast(tokens != self.rules.end_of_text, "int32"), axis=-1
-        )
-        scored = lengths + ops.cast(ended, "int32")
+        lengths, scored = decoding.counts(tokens, ended, self.rules.end_of_text)
         return tokens, lengths, _mean(state["best_total"], scored), ended
 
 

@@ -27,13 +27,13 @@ SAFETENSORS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
+PREPROCESSOR_FILE = "preprocessor_config.json"
 # Written by this project alone, beside the weights.
 RECORD_FILE = "submodels_base.json"
 PACKAGED = "tiny.en"
 # Of the files that a checkpoint may be made of.
 _CONTENT_SUFFIXES = (".bin", ".json", ".safetensors", ".txt", ".h5")
 _PRESET_PREFIXES = ("kaggle://", "hf://", "whisper_")
-PREPROCESSOR_FILE = "preprocessor_config.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +67,12 @@ def read(path: str, language: str = "") -> Checkpoint:
         OSError: a file of it cannot be read.
     """
     path = local_path(path)
-    is_directory = "://" not in path or path.startswith("gs://")
+    is_directory = _may_be_directory(path)
 
     def holds(name: str) -> bool:
         return is_directory and _exists(path, name)
 
-    if holds(SAFETENSORS_FILE) or holds(INDEX_FILE):
+    if is_directory and _holds_safetensors(path):
         return _read_huggingface(path, language)
     if holds(CTRANSLATE2_FILE):
         return _read_ctranslate2(path, language)
@@ -92,7 +92,7 @@ def read(path: str, language: str = "") -> Checkpoint:
 
 
 def is_name(path: str) -> bool:
-    """Whether it names weights that are not in a folder of the user's."""
+    """Whether a path only names weights, which lie in no folder of the user."""
     return path == PACKAGED or path.startswith(_PRESET_PREFIXES)
 
 
@@ -112,12 +112,10 @@ def outline(
         ValueError, OSError: as `read`, as far as it is seen.
     """
     path = local_path(path)
-    if "://" in path and not path.startswith("gs://"):
+    if not _may_be_directory(path):
         return None, {}
-    record = {}
-    if _exists(path, RECORD_FILE):
-        record = _read_json(path, RECORD_FILE)
-    if _exists(path, SAFETENSORS_FILE) or _exists(path, INDEX_FILE):
+    record = _read_record(path)
+    if _holds_safetensors(path):
         return _huggingface_dimensions(path), record
     file = os.path.join(path, CTRANSLATE2_FILE)
     if "://" not in path and os.path.isfile(file):
@@ -132,7 +130,7 @@ def check_language(path: str, language: str) -> str:
 
     Args:
         path: see `read`.
-        language: that is asked for; "" for none.
+        language: the one that is asked for; "" for none.
 
     Returns:
         The language as it was asked for, where it cannot be told before the
@@ -142,8 +140,7 @@ def check_language(path: str, language: str) -> str:
         ValueError: the model does not know it, or needs one.
     """
     folder = local_path(path)
-    is_folder = "://" not in folder or folder.startswith("gs://")
-    if not is_folder or not _exists(folder, TOKENIZER_FILE):
+    if not _may_be_directory(folder) or not _exists(folder, TOKENIZER_FILE):
         return language
     file = os.path.join(folder, TOKENIZER_FILE)
     special = _parse(file, whisper_tokenizer.special_tokens, files.read(file))
@@ -153,8 +150,8 @@ def check_language(path: str, language: str) -> str:
 def content_digest(path: str) -> str:
     """SHA-256, in hex, of what a checkpoint is made of.
 
-    It tells one checkpoint from another before either is loaded. Of what is not
-    a local folder the name alone is known.
+    It tells one checkpoint from another before either is loaded. Where the path
+    is no local folder, it covers the name alone.
     """
     path = local_path(path)
     digest = hashlib.sha256()
@@ -188,8 +185,24 @@ def local_path(path: str) -> str:
     return str(package.get_model_path())
 
 
+def _may_be_directory(path: str) -> bool:
+    """Whether a path is local or in a bucket, not the handle of a preset."""
+    return "://" not in path or path.startswith("gs://")
+
+
 def _exists(folder: str, name: str) -> bool:
     return tf.io.gfile.exists(os.path.join(folder, name))
+
+
+def _holds_safetensors(folder: str) -> bool:
+    return _exists(folder, SAFETENSORS_FILE) or _exists(folder, INDEX_FILE)
+
+
+def _read_record(folder: str) -> dict[str, Any]:
+    """The contents of `submodels_base.json`; empty without it."""
+    if not _exists(folder, RECORD_FILE):
+        return {}
+    return _read_json(folder, RECORD_FILE)
 
 
 def _parse(path: str, parser: abc.Callable[..., Any], *args: Any) -> Any:
@@ -242,9 +255,7 @@ def _read_ctranslate2(folder: str, language: str) -> Checkpoint:
 def _read_huggingface(folder: str, language: str) -> Checkpoint:
     dimensions = _huggingface_dimensions(folder)
     tokenizer = _read_tokenizer(folder, language)
-    record = {}
-    if _exists(folder, RECORD_FILE):
-        record = _read_json(folder, RECORD_FILE)
+    record = _read_record(folder)
     names, path = [SAFETENSORS_FILE], os.path.join(folder, SAFETENSORS_FILE)
     if not _exists(folder, SAFETENSORS_FILE):
         path = os.path.join(folder, INDEX_FILE)

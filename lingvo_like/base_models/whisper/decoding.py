@@ -46,7 +46,7 @@ class Tokens(Protocol):
 
 
 class Rules:
-    """Which tokens may come next."""
+    """The rules for which tokens may come next."""
 
     def __init__(self, tokenizer: Tokens, vocabulary_size: int) -> None:
         self.prompt = tokenizer.prompt
@@ -237,9 +237,21 @@ def greedy(
         search, decoder, prompt_length, max_tokens, state, sources, caches
     )
     ended, tokens = state["ended"], state["tokens"]
-    lengths = ops.sum(ops.cast(tokens != rules.end_of_text, "int32"), axis=-1)
-    scored = lengths + ops.cast(ended, "int32")
+    lengths, scored = counts(tokens, ended, rules.end_of_text)
     return tokens, lengths, state["total"] / ops.cast(scored, "float32"), ended
+
+
+def counts(tokens: Tensor, ended: Tensor, end: int) -> tuple[Tensor, Tensor]:
+    """The lengths of texts, and how many tokens of each have a score.
+
+    Args:
+        tokens: `[batch, max_tokens]` int32, padded with `end`.
+        ended: `[batch]` bool, whether the search reached the end.
+        end: the token id of end-of-text, which has a score where it was
+            reached.
+    """
+    lengths = ops.sum(ops.cast(tokens != end, "int32"), axis=-1)
+    return lengths, lengths + ops.cast(ended, "int32")
 
 
 def _loops(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Which languages a Whisper knows, and which of them it is to write."""
+"""The languages that a Whisper knows, and the one that it is to write."""
 
 import re
 from collections import abc

@@ -193,12 +193,11 @@ class Whisper(base_model.BaseModel):
             raise ValueError(
                 f"`beam_size` must be at least 1. Received: {beam_size}."
             )
-        if limits is None or beam_size > 1:
-            limits = ops.full(
-                (ops.shape(encoded)[0],), self.max_tokens, dtype="int32"
-            )
-        limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
         if beam_size == 1:
+            if limits is None:
+                batch = ops.shape(encoded)[0]
+                limits = ops.full((batch,), self.max_tokens, dtype="int32")
+            limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
             tokens, lengths, scores, ended = decoding.greedy(
                 self.decoder, encoded, self._rules, self.max_tokens, limits
             )
