@@ -21,6 +21,9 @@ FOLDER_VARIABLE = "SUBMODELS_CACHE"
 # How a form is made where nobody chose otherwise. Its values are in the
 # folder's name.
 RECIPE = bases.ContextShortening(max_utterances=200)
+# Beside the weights of a form: the Whisper, the values and the speech that it
+# was made of.
+MADE_OF_FILE = "made_of.json"
 
 
 def is_short(path: str) -> bool:

@@ -25,6 +25,7 @@ import tqdm
 from lingvo_like import files, paddings as paddings_lib, random_streams
 from lingvo_like.base_models.whisper import model as whisper
 from params import bases
+from tasks.asr import kept_bases
 from tasks.asr.batches import (
     input_pipeline,
     minibatch_schedule,
@@ -36,8 +37,6 @@ from tasks.asr.training import checkpoint, model_directory, preemption
 # Of the random streams: one order of all utterances.
 STREAM_KEY = "context"
 CHECKPOINT_SECONDS = 60
-# Beside the weights: the Whisper, the values and the speech.
-MADE_OF_FILE = "made_of.json"
 
 
 def make_short_base(
@@ -97,7 +96,7 @@ def make_short_base(
     )
     losses = shorten(teacher, student, utterances, values, checkpoints)
     beside = {
-        MADE_OF_FILE: json.dumps(made_of, indent=2) + "\n",
+        kept_bases.MADE_OF_FILE: json.dumps(made_of, indent=2) + "\n",
         "left_out.txt": left_out.describe(examples=None),
     }
     student.save(output_dir, {k: v.encode() for k, v in beside.items()})

@@ -47,10 +47,12 @@ def find_or_make(
     if values.audio_context != "short" or kept_bases.is_short(base_path):
         return base_loading.of_context(values, base_path)
     path = kept_bases.path_of(base_path, values.language)
-    if os.path.isdir(path) or not may_make:
-        path = base_loading.of_context(values, base_path)
+    if os.path.isdir(path):
         print(f"base model: {path}, the short-context form of {base_path}")
         return path
+    if not may_make:
+        # Of what is not there, the error says how to make one.
+        return base_loading.of_context(values, base_path)
     variable = kept_bases.FOLDER_VARIABLE
     model_directory.check_writable(
         os.path.dirname(path),

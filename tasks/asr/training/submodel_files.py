@@ -123,14 +123,13 @@ class SubmodelFiles:
         if metadata.sha256 == state.sha256:
             return True
         # One of an evaluation after the checkpoint will be written again.
-        wanted = self._made(slot, None).metadata
         step = metadata.training.get("step")
         return (
             not state.finished
             and isinstance(step, int)
             and step > state.evaluated_at
-            and metadata.speaker == wanted.speaker
-            and metadata.base_fingerprint == wanted.base_fingerprint
+            and metadata.speaker == self._data[slot].speaker
+            and metadata.base_fingerprint == self._origin.base_fingerprint
         )
 
     def _write_again(self, slot):

@@ -22,18 +22,15 @@ import tensorflow as tf
 from lingvo_like import files, json_values
 from lingvo_like.space import embedding_space, file as space_file
 from lingvo_like.submodel import file as submodel_file
+from tasks.asr import kept_bases
 from tasks.asr.training import (
     checkpoint,
     model_directory,
     run_description,
 )
 
-# Of which person's recording they are is not in their names.
-_CACHES = ("activations", "checked.jsonl", "left_out.txt", "tensorboard")
 # They name and count everybody.
 _FIGURES = ("left_out.txt", "report.html", "results.json")
-# In the folder of a short base, beside its weights.
-_MADE_OF = "made_of.json"
 _OPTIMIZER = "optimizer/"
 _WEIGHT = "weight/"
 
@@ -112,10 +109,11 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
             data = {k: v for k, v in saved["data"].items() if k != speaker}
             directory.write_experiment({**saved, "data": data})
             removed.append("experiment.json (the line)")
-    if in_run and _names(posixpath.join(saved["base"], _MADE_OF), speaker):
+    made_of = kept_bases.MADE_OF_FILE
+    if in_run and _names(posixpath.join(saved["base"], made_of), speaker):
         remains.append(
             f"the short base {saved['base']} was fitted on their speech too, "
-            f"and {_MADE_OF} in it names them; a run needs it for as long as "
+            f"and {made_of} in it names them; a run needs it for as long as "
             "it is there"
         )
     if any(each.startswith("space") for each in removed):
@@ -135,10 +133,15 @@ def _remove_leftovers(folder):
 
 
 def _caches(directory):
+    """Files whose names do not tell of which person they are."""
+    paths = (
+        directory.activations,
+        directory.checks,
+        directory.left_out,
+        directory.tensorboard,
+    )
     return [
-        f"{name} (whole)"
-        for name in _CACHES
-        if _remove(directory.in_folder(name))
+        f"{posixpath.basename(path)} (whole)" for path in paths if _remove(path)
     ]
 
 
