@@ -9,7 +9,8 @@ VERSION = "one version of an export"
 RUN = "a training run"
 STORE = "a store of Submodels"
 BASE = "a base model"
-# By the file that each of them has.
+# By the file that each of them has. The modules that write these files are not
+# imported: a server does not wait for trainers and the code of base models.
 _KINDS = {
     export_description.FILE: VERSION,
     "experiment.json": RUN,

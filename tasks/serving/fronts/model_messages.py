@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from tasks.serving import errors, messages
-from tasks.serving.fronts import tensors, utterances
+from tasks.serving.fronts import signatures, tensors, utterances
 from tasks.serving.queueing import limits as limits_lib
 
 # No model has a longer name, and an error message would repeat it.
@@ -57,20 +57,20 @@ def to_utterances(
         user: the Submodel id in the metadata, or None.
     """
     signature = request.model_spec.signature_name
-    inputs = utterances.inputs_of(signature, request.inputs.keys())
-    unknown = set(request.output_filter) - set(utterances.OUTPUTS)
+    inputs = signatures.inputs_of(signature, request.inputs.keys())
+    unknown = set(request.output_filter) - set(signatures.OUTPUTS)
     if unknown:
         raise errors.invalid_argument(
             "`output_filter` names unknown outputs "
             f"{tensors.show_names(unknown)}. There are: "
-            f"{tensors.show_names(utterances.OUTPUTS)}."
+            f"{tensors.show_names(signatures.OUTPUTS)}."
         )
     arrays = {}
     for name, proto in request.inputs.items():
         dtype = inputs[name].dtype
-        is_recording = proto.dtype == utterances.RECORDING
+        is_recording = proto.dtype == signatures.RECORDING
         if inputs[name].may_be_recordings and is_recording:
-            dtype = utterances.RECORDING
+            dtype = signatures.RECORDING
         arrays[name] = tensors.to_array(
             proto, name, dtype, limits.max_request_bytes
         )
@@ -89,7 +89,7 @@ def predict_response(
     response.model_spec.name = request.model_spec.name
     response.model_spec.version.value = version
     response.model_spec.signature_name = (
-        request.model_spec.signature_name or utterances.DEFAULT_SIGNATURE
+        request.model_spec.signature_name or signatures.DEFAULT_SIGNATURE
     )
     for name in request.output_filter or outputs:
         response.outputs[name].CopyFrom(tensors.to_proto(outputs[name]))
@@ -197,10 +197,10 @@ def _to_config(
 
 
 def _signature_map(
-    signatures: abc.Mapping[str, meta_graph_pb2.SignatureDef],
+    exported: abc.Mapping[str, meta_graph_pb2.SignatureDef],
 ) -> get_model_metadata_pb2.SignatureDefMap:
     found = get_model_metadata_pb2.SignatureDefMap()
-    for key, signature in utterances.describe(signatures).items():
+    for key, signature in signatures.describe(exported).items():
         found.signature_def[key].CopyFrom(signature)
     return found
 

@@ -1,101 +1,21 @@
 """From a request's tensors to utterances, and from answers to tensors.
 
-Pure functions that gRPC and REST share: they know the signatures, whose
-Submodel a request names, and which shapes must agree.
+Pure functions that gRPC and REST share: they know whose Submodel a request
+names, and which shapes must agree.
 """
 
-# protobuf makes the attributes of its modules as they are imported.
-# pyright: reportAttributeAccessIssue=false
-
-import dataclasses
 from collections import abc
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from tasks.serving import errors, messages
-from tasks.serving.fronts import tensors
+from tasks.serving.fronts import signatures, tensors
 
-DEFAULT_SIGNATURE = "serving_default"
-# The input that a request may send unnamed.
-SOLE_INPUT = "audio"
-# The `types_pb2.DataType` of recordings.
-RECORDING = types_pb2.DT_STRING
 # The header, and the key in gRPC's metadata, that may name the user.
 SUBMODEL_ID = "x-submodel-id"
 # Several times the longest id: the id's own check then reports the rest.
 _MAX_ID_BYTES = 1024
-
-
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """The requirements on an input.
-
-    Attributes:
-        dtype: a `types_pb2.DataType`.
-        ranks: the numbers of dimensions that it may have.
-        may_be_recordings: whether it may be strings instead, the bytes of a
-            recording's file for each utterance.
-    """
-
-    dtype: int
-    ranks: tuple[int, ...]
-    is_required: bool = False
-    may_be_recordings: bool = False
-
-
-_AUDIO = {
-    "audio": Input(types_pb2.DT_FLOAT, (2,), True, may_be_recordings=True),
-    "length": Input(types_pb2.DT_INT32, (1,)),
-    "sample_rate": Input(types_pb2.DT_INT32, (0, 1)),
-}
-SIGNATURES = {
-    DEFAULT_SIGNATURE: _AUDIO
-    | {
-        "submodel_id": Input(types_pb2.DT_STRING, (0, 1)),
-        "submodel": Input(types_pb2.DT_FLOAT, (2,)),
-    },
-    "base": _AUDIO,
-    "grouped": _AUDIO
-    | {
-        "submodels": Input(types_pb2.DT_FLOAT, (2,), True),
-        "index": Input(types_pb2.DT_INT32, (1,), True),
-    },
-}
-OUTPUTS = ("text", "score", "status", "submodel_version", "served_by")
-
-
-def inputs_of(
-    signature_name: str, names: abc.Collection[str]
-) -> dict[str, Input]:
-    """The inputs of a signature, which a request's names must match.
-
-    Args:
-        signature_name: empty for the default one.
-        names: of the inputs that the request sends.
-    """
-    known = SIGNATURES.get(signature_name or DEFAULT_SIGNATURE)
-    if known is None:
-        raise errors.failed_precondition(
-            f"Serving signature key {tensors.show(signature_name)} not "
-            f"found. There are: {tensors.show_names(SIGNATURES)}.",
-        )
-    extra = set(names) - set(known)
-    missing = {
-        name
-        for name, each in known.items()
-        if each.is_required and name not in names
-    }
-    if extra or missing:
-        raise errors.invalid_argument(
-            "the inputs do not match the signature. Sent extra: "
-            f"{tensors.show_names(extra)}. Missing but required: "
-            f"{tensors.show_names(missing)}. It takes: "
-            f"{tensors.show_names(known)}."
-        )
-    return known
 
 
 def from_arrays(
@@ -108,11 +28,11 @@ def from_arrays(
 
     Args:
         signature_name: empty for the default one.
-        arrays: by input, of the dtypes that `inputs_of` gives, or bytes where
-            it may be recordings.
+        arrays: by input, of the dtypes that `signatures.inputs_of` gives, or
+            bytes where it may be recordings.
         user: the Submodel id in a header or in metadata, or None.
     """
-    for name, each in inputs_of(signature_name, arrays).items():
+    for name, each in signatures.inputs_of(signature_name, arrays).items():
         if name in arrays:
             _check_rank(name, arrays[name], each)
     audio = arrays["audio"]
@@ -160,11 +80,11 @@ def to_outputs(
         name: np.array(
             [_to_bytes(getattr(each, name)) for each in answers], object
         )
-        for name in OUTPUTS
+        for name in signatures.OUTPUTS
         if name != "score"
     }
     outputs["score"] = np.array([each.score for each in answers], np.float32)
-    return {name: outputs[name] for name in OUTPUTS}
+    return {name: outputs[name] for name in signatures.OUTPUTS}
 
 
 def served(answers: abc.Iterable[messages.Answer]) -> dict[str, str]:
@@ -177,29 +97,6 @@ def served(answers: abc.Iterable[messages.Answer]) -> dict[str, str]:
     return pairs | ({"x-submodel-version": version} if version else {})
 
 
-def describe(
-    signatures: abc.Mapping[str, meta_graph_pb2.SignatureDef],
-) -> dict[str, meta_graph_pb2.SignatureDef]:
-    """An export's signatures as this server answers them.
-
-    A Submodel may be named by its id in place of its weights, the response
-    names the one that answered, and a request may state its sample rate.
-    """
-    described = {}
-    for name in SIGNATURES:
-        if name not in signatures:
-            continue
-        signature = meta_graph_pb2.SignatureDef()
-        signature.CopyFrom(signatures[name])
-        _add_vector(signature.inputs, "sample_rate", types_pb2.DT_INT32)
-        if "submodel" in signature.inputs:
-            _add_vector(signature.inputs, "submodel_id", types_pb2.DT_STRING)
-        for output in ("submodel_version", "served_by"):
-            _add_vector(signature.outputs, output, types_pb2.DT_STRING)
-        described[name] = signature
-    return described
-
-
 def _who(
     signature_name: str,
     arrays: abc.Mapping[str, np.ndarray],
@@ -208,11 +105,11 @@ def _who(
 ) -> tuple[list[str | None], list[np.ndarray | None]]:
     """Each utterance's Submodel id and row; None for the one not given."""
     nobody: list[Any] = [None] * count
-    if signature_name not in ("", DEFAULT_SIGNATURE):
+    if signature_name not in ("", signatures.DEFAULT_SIGNATURE):
         if user is not None:
             raise errors.invalid_argument(
                 f"signature {signature_name!r} takes no {SUBMODEL_ID}; use "
-                f"{DEFAULT_SIGNATURE!r}"
+                f"{signatures.DEFAULT_SIGNATURE!r}"
             )
         if "submodels" not in arrays:
             return nobody, nobody
@@ -268,7 +165,7 @@ def _recordings(arrays: abc.Mapping[str, np.ndarray]) -> list[bytes]:
     return files
 
 
-def _check_rank(name: str, array: np.ndarray, wanted: Input) -> None:
+def _check_rank(name: str, array: np.ndarray, wanted: signatures.Input) -> None:
     ranks, shape = wanted.ranks, list(array.shape)
     if wanted.may_be_recordings and array.dtype == object:
         ranks = (0, 1)
@@ -325,11 +222,3 @@ def _check_range(name: str, array: np.ndarray, low: int, high: int) -> None:
 
 def _to_bytes(value: str | bytes) -> bytes:
     return value.encode("utf-8", "replace") if isinstance(value, str) else value
-
-
-def _add_vector(infos: Any, name: str, dtype: int) -> None:
-    info = infos[name]
-    info.name = name
-    info.dtype = dtype
-    del info.tensor_shape.dim[:]
-    info.tensor_shape.dim.add(size=-1)

@@ -14,6 +14,7 @@ from tasks.serving.fronts import (
     compression,
     intake as intake_lib,
     model_messages,
+    signatures,
     tensors,
     utterances,
 )
@@ -210,10 +211,10 @@ def to_utterances(
         body = compression.inflate(body, limits.max_request_bytes)
     request = tensor_json.decode_request(body)
     plain = {
-        utterances.SOLE_INPUT if name is None else name: value
+        signatures.SOLE_INPUT if name is None else name: value
         for name, value in request.inputs.items()
     }
-    inputs = utterances.inputs_of(request.signature_name, plain)
+    inputs = signatures.inputs_of(request.signature_name, plain)
     arrays = {
         name: tensor_json.to_array(
             value, name, _dtype(value, name, inputs[name])
@@ -226,7 +227,7 @@ def to_utterances(
     return rows, request.is_row_format
 
 
-def _dtype(value: Any, name: str, wanted: utterances.Input) -> int:
+def _dtype(value: Any, name: str, wanted: signatures.Input) -> int:
     """The dtype to read an input as: of recordings if its value looks so."""
     if not wanted.may_be_recordings:
         return wanted.dtype
@@ -240,7 +241,7 @@ def _dtype(value: Any, name: str, wanted: utterances.Input) -> int:
         )
     # TensorFlow Serving's form for bytes.
     if any(isinstance(each, dict) for each in values):
-        return utterances.RECORDING
+        return signatures.RECORDING
     return wanted.dtype
 
 
