@@ -41,10 +41,15 @@ class ConformerCtc(settings.Section):
         32, "Frames that a convolution spans.", at_least=1
     )
     feed_forward_expansion: int = settings.value(
-        4, "Width of the feed-forward layers, in model_dim.", at_least=1
+        4,
+        "Width of the feed-forward layers, as a multiple of model_dim.",
+        at_least=1,
     )
     dropout_rate: float = settings.value(
-        0.1, "While the base model trains.", at_least=0.0, below=1.0
+        0.1,
+        "Rate of dropout while the base model trains.",
+        at_least=0.0,
+        below=1.0,
     )
     sample_rate: int = settings.value(
         16000, "Hertz; recordings are resampled to it.", at_least=1
@@ -102,13 +107,13 @@ class BaseTraining(settings.Section):
 
     section_name = "base_training"
 
-    seed: int = settings.value(0, "Of all that is drawn.")
+    seed: int = settings.value(0, "Seed of all random draws.")
     num_steps: int = settings.value(1000, "Updates of the base.", at_least=0)
     utterances_per_step: int = settings.value(
         16, "Utterances of an update.", at_least=1
     )
     learning_rate: float = settings.value(
-        1e-3, "The highest one, after the warmup.", at_least=0.0
+        1e-3, "The highest rate, after the warmup.", at_least=0.0
     )
     warmup_steps: int = settings.value(
         50, "Steps in which the rate rises from zero.", at_least=0
@@ -121,8 +126,8 @@ class BaseTraining(settings.Section):
     )
     eval_every_steps: int = settings.value(
         500,
-        "The dev loss is measured, and a checkpoint written, every so many "
-        "steps.",
+        "Steps from one measurement of the dev loss, and checkpoint, to the "
+        "next.",
         at_least=1,
     )
 
@@ -131,26 +136,26 @@ class BaseTraining(settings.Section):
 class ContextShortening(settings.Section):
     """Audio-context fine-tuning, which makes a short-context Whisper once."""
 
-    seed: int = settings.value(0, "Of all that is drawn.")
+    seed: int = settings.value(0, "Seed of all random draws.")
     num_steps: int = settings.value(160, "Updates of the encoder.", at_least=1)
     utterances_per_step: int = settings.value(
         8, "Utterances of an update.", at_least=1
     )
     max_utterances: int = settings.value(
         0,
-        "Most utterances to learn from, as many of each speaker as of another; "
-        "0 for all of them.",
+        "The most utterances to learn from, equally many of each speaker; 0 "
+        "for all of them.",
         at_least=0,
     )
     learning_rate: float = settings.value(
-        3e-5, "The highest one, after the warmup.", at_least=0.0
+        3e-5, "The highest rate, after the warmup.", at_least=0.0
     )
     warmup_steps: int = settings.value(
         10, "Steps in which the rate rises from zero.", at_least=0
     )
     max_extra_seconds: float = settings.value(
         2.0,
-        "Most silence, in seconds, that is drawn beyond the tail: in a "
+        "The most silence, in seconds, that is drawn beyond the tail: in a "
         "minibatch a shorter utterance is followed by more silence than the "
         "longest.",
         at_least=0.0,

@@ -100,7 +100,8 @@ class Space(settings.Section):
     )
     learning_rate: float = settings.value(
         0.02,
-        "Of the embeddings; the rest of their schedule is the optimizer's.",
+        "Learning rate of the embeddings; the rest of their schedule is the "
+        "optimizer's.",
         at_least=0.0,
     )
     weight_decay: float = settings.value(
@@ -130,7 +131,7 @@ class Space(settings.Section):
         64, "Width of the speaker encoder.", at_least=1
     )
     encoder_learning_rate: float = settings.value(
-        1e-3, "Of the speaker encoder.", at_least=0.0
+        1e-3, "Learning rate of the speaker encoder.", at_least=0.0
     )
     prediction_rate: float = settings.value(
         0.0,
@@ -174,7 +175,7 @@ class Optimizer(settings.Section):
     section_name = "optimizer"
 
     learning_rate: float = settings.value(
-        2e-3, "The highest one, after the warmup.", at_least=0.0
+        2e-3, "The highest rate, after the warmup.", at_least=0.0
     )
     warmup_steps: int = settings.value(
         10, "Steps in which the rate rises from zero.", at_least=0
@@ -241,13 +242,13 @@ class Augment(settings.Section):
         0, "Bands of mel bins that are masked in a step.", at_least=0
     )
     freq_mask_max_bins: int = settings.value(
-        15, "Most bins of a band.", at_least=0
+        15, "The most bins of a band.", at_least=0
     )
     num_time_masks: int = settings.value(
         0, "Stretches of time that are masked in a step.", at_least=0
     )
     time_mask_max_frames: int = settings.value(
-        25, "Most frames of a stretch.", at_least=0
+        25, "The most frames of a stretch.", at_least=0
     )
 
     def __post_init__(self) -> None:
@@ -265,7 +266,9 @@ class Train(settings.Section):
 
     section_name = "train"
 
-    seed: int = settings.value(0, "Of all that is drawn; another run differs.")
+    seed: int = settings.value(
+        0, "Seed of all random draws; another seed gives another run."
+    )
     num_steps: int = settings.value(
         200, "Updates of each speaker's Submodel.", at_least=0
     )
@@ -304,17 +307,17 @@ class Train(settings.Section):
     )
     eval_every_steps: int = settings.value(
         50,
-        "The dev loss is measured every so many steps of a speaker.",
+        "Steps of a speaker from one measurement of the dev loss to the next.",
         at_least=1,
     )
     patience: int = settings.value(
         0,
-        "A speaker stops after so many evaluations without a better dev loss; "
-        "0: never early.",
+        "Evaluations without a better dev loss after which a speaker stops; 0: "
+        "never early.",
         at_least=0,
     )
     checkpoint_every_seconds: int = settings.value(
-        120, "How often the job is saved.", at_least=0
+        120, "Seconds from one checkpoint of the job to the next.", at_least=0
     )
     cache_activations: bool = settings.value(
         False,
@@ -323,7 +326,7 @@ class Train(settings.Section):
     )
     submodel_dtype: str = settings.value(
         "float32",
-        "Of the Submodel files; float16 halves their size.",
+        "Type of the values in Submodel files; float16 halves their size.",
         choices=SUBMODEL_DTYPES,
     )
     min_utterances: int = settings.value(
