@@ -145,17 +145,24 @@ def read_all(
             for each in found
         ]
         folder = root if prefix else ""
-        # An absolute place stays what it is.
-        left_out.extend(
-            dataclasses.replace(each, where=os.path.join(folder, each.where))
-            for each in lost
-        )
-        left_out.remarks += lost.remarks
+        left_out.extend(_placed(lost, folder))
+        left_out.remarks += _placed(lost.remarks, folder)
     return utterances, left_out
 
 
+def _placed(
+    found: abc.Iterable[rejections.Rejection], folder: str
+) -> list[rejections.Rejection]:
+    """Rejections with their folder before their places."""
+    # An absolute place stays what it is.
+    return [
+        dataclasses.replace(each, where=os.path.join(folder, each.where))
+        for each in found
+    ]
+
+
 def _prefixes(roots: abc.Sequence[str]) -> list[str]:
-    """What keeps the ids of several folders apart; "" for one folder."""
+    """Prefixes that keep the ids of several folders apart; "" for one."""
     if len(roots) < 2:
         return [""] * len(roots)
     names = [os.path.basename(os.path.abspath(root)) for root in roots]

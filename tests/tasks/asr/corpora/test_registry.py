@@ -1,4 +1,6 @@
 import inspect
+import os
+import pathlib
 
 import pytest
 
@@ -103,3 +105,13 @@ def test_several_folders_are_read_as_one_and_ids_stay_apart(tmp_path):
     utterances, left_out = registry.read_all(both)
     assert [each.utt_id for each in utterances] == ["a/ann/1", "b/ann/1"]
     assert left_out[1].where == str(tmp_path / "b" / "ann" / "2.txt")
+
+
+def test_remarks_on_several_folders_have_their_paths(tmp_path):
+    roots = [str(tmp_path / name) for name in ("a", "b")]
+    for root in roots:
+        with_texts(pathlib.Path(root))
+    trees.audio(pathlib.Path(roots[1]) / "ann" / "1.wav", seconds=31.0)
+    _, left_out = registry.read_all(dict.fromkeys(roots, "textfiles"))
+    (remark,) = left_out.remarks
+    assert remark.where == os.path.join(roots[1], "ann", "1.wav")
