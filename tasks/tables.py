@@ -23,6 +23,20 @@ def _width(text):
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
+def shortened(
+    items: abc.Sequence[str], most: int, before: str = ""
+) -> list[str]:
+    """The first items and, if there are others, one that counts them.
+
+    Args:
+        most: how many items to keep.
+        before: the text before the count, such as "... ".
+    """
+    if len(items) <= most:
+        return list(items)
+    return [*items[:most], f"{before}and {len(items) - most} more"]
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 speaker`, `2 speakers`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -28,6 +28,13 @@ def test_a_row_of_other_columns_is_an_error():
         tables.aligned([("a", "b"), ("c",)])
 
 
+def test_only_what_is_left_away_is_counted():
+    names = ["ann", "bob", "cid"]
+    assert tables.shortened(names, 3) == names
+    assert tables.shortened(names, 2) == ["ann", "bob", "and 1 more"]
+    assert tables.shortened(names, 1, "... ") == ["ann", "... and 2 more"]
+
+
 def test_one_has_no_plural():
     assert tables.counted(1, "speaker") == "1 speaker"
     assert tables.counted(0, "speaker") == "0 speakers"

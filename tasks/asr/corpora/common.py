@@ -303,8 +303,7 @@ def summary(utterances: list[manifest.Utterance], labels: Labels) -> str:
     ]
     counts = collections.Counter(each.speaker for each in utterances)
     shown = [f"{name} {count}" for name, count in sorted(counts.items())]
-    if len(shown) > _MAX_SHOWN:
-        shown[_MAX_SHOWN:] = [f"and {len(shown) - _MAX_SHOWN} more"]
+    shown = printed_tables.shortened(shown, _MAX_SHOWN)
     lines.append(f"Speakers: {', '.join(shown)}")
     for title, values in {
         "Splits": (each.split or "none" for each in utterances),

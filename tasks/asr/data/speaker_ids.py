@@ -14,6 +14,7 @@ import unicodedata
 from collections import abc
 
 from lingvo_like.store import ids
+from tasks import tables
 from tasks.asr.data import manifest
 
 MAP = "`--map_ids` of import_corpus and split_manifest makes allowed ids"
@@ -93,10 +94,8 @@ def describe(names: abc.Mapping[str, str], path: str) -> str:
     if not names:
         return ""
     lines = [f"{len(names)} speaker ids changed (table: {path}):"]
-    shown = list(names.items())[:_SHOWN]
-    lines += [f"  {speaker} is {name}" for name, speaker in shown]
-    if len(names) > len(shown):
-        lines.append(f"  ... and {len(names) - len(shown)} more")
+    changed = [f"  {speaker} is {name}" for name, speaker in names.items()]
+    lines += tables.shortened(changed, _SHOWN, "  ... ")
     return "\n".join(lines) + "\n"
 
 
@@ -116,7 +115,5 @@ def _alike(speakers: abc.Iterable[str]) -> list[list[str]]:
 
 
 def _listed(speakers: abc.Sequence[str], places: abc.Mapping[str, str]) -> str:
-    shown = [f"{places[each]}: {each!r}"[:200] for each in speakers[:_SHOWN]]
-    if len(speakers) > _SHOWN:
-        shown.append(f"and {len(speakers) - _SHOWN} more")
-    return "; ".join(shown)
+    named = [f"{places[each]}: {each!r}"[:200] for each in speakers]
+    return "; ".join(tables.shortened(named, _SHOWN))

@@ -8,6 +8,7 @@ any order of the lines, whoever else is in the manifest.
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import itertools
 import unicodedata
@@ -30,6 +31,8 @@ ENOUGH = {"train": 20, "test": 5}
 _Phrase = tuple[str, str]
 
 
+# Splitting needs the key of each text several times.
+@functools.lru_cache(maxsize=65536)
 def phrase_key(text: str) -> str:
     """The letters of a text: equal for two transcripts of one phrase.
 
@@ -112,8 +115,7 @@ def _listing(title: str, details: abc.Mapping[str, str]) -> list[str]:
     if not details:
         return []
     lines = [f"  {name}: {detail}" for name, detail in details.items()]
-    if len(lines) > 10:
-        lines[10:] = [f"  ... and {len(lines) - 10} more"]
+    lines = tables.shortened(lines, 10, "  ... ")
     return [f"{tables.counted(len(details), 'speaker')} {title}:", *lines]
 
 
