@@ -139,6 +139,18 @@ def takes_arguments(main: abc.Callable) -> abc.Callable:
     return main
 
 
+def arguments(argv: list[str], noun: str) -> list[str]:
+    """The arguments of a binary that takes them; fails if there are none.
+
+    Args:
+        argv: of `main`.
+        noun: for one argument, such as "recording".
+    """
+    if len(argv) < 2:
+        fail(f"name at least one {noun}; see --help")
+    return argv[1:]
+
+
 def require(*required: flags.FlagHolder) -> None:
     """Fails at the first of these flags that is not given or is empty."""
     for flag in required:

@@ -22,9 +22,7 @@ _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
 
 @cli.takes_arguments
 def main(argv: list[str]) -> None:
-    paths = argv[1:]
-    if not paths:
-        cli.fail("name at least one Submodel file; see --help")
+    paths = cli.arguments(argv, "Submodel file")
     # Late, so that --help answers at once.
     from lingvo_like.submodel import file as submodel_file
     from tasks.asr import submodel_contents

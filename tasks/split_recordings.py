@@ -29,10 +29,8 @@ _SPEAKER = flags.DEFINE_string(
 
 @cli.takes_arguments
 def main(argv: list[str]) -> None:
-    paths = argv[1:]
     cli.require(_OUTPUT_DIR)
-    if not paths:
-        cli.fail("name at least one recording; see --help")
+    paths = cli.arguments(argv, "recording")
     # Late, so that --help and a wrong flag answer at once.
     from tasks.asr.recognition import splitting, voice_activity
 

@@ -64,8 +64,8 @@ _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each file.")
 
 @cli.takes_arguments
 def main(argv: list[str]) -> None:
-    paths = argv[1:]
-    _check_flags(paths)
+    paths = cli.arguments(argv, "recording")
+    _check_flags()
     transcribed = api.transcribe(
         paths,
         submodel_id=_SUBMODEL_ID.value,
@@ -108,10 +108,8 @@ def main(argv: list[str]) -> None:
         sys.exit(1)
 
 
-def _check_flags(paths):
+def _check_flags():
     """Refuses what only flags can contradict."""
-    if not paths:
-        cli.fail("name at least one recording; see --help")
     local = [f for f in (_EXPORT_DIR, _SUBMODEL, _STORE) if f.value]
     if local and not _LOCAL.value:
         cli.fail(f"--{local[0].name} needs --local")
