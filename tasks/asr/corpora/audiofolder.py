@@ -10,7 +10,6 @@ them the folders of a recording are. Commas, semicolons or tabs part them.
 import collections
 import csv
 import itertools
-import json
 import os
 import pathlib
 import unicodedata
@@ -102,7 +101,7 @@ def recognises(root: str | os.PathLike) -> bool:
 
 
 def unfit(root: str | os.PathLike) -> str:
-    """What is wrong with the first file that may be meant as a table, or ""."""
+    """The fault of the first file that may be meant as a table, or ""."""
     for _, files in common.walk(root):
         for path in files:
             if path.suffix.lower() in (*_TABLES, *_SPREADSHEETS):
@@ -135,14 +134,14 @@ def _tables(root):
 
 
 def _fault(path):
-    """Why a file is no table of recordings and their texts, or ""."""
+    """The reason that a file is no table of recordings and texts, or ""."""
     if path.suffix.lower() in _SPREADSHEETS:
         return _SAVE_AS_CSV
     try:
         names = tables.columns(tables.read(path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         return f"cannot be read as CSV in UTF-8: {error}"
-    if all(set(_COLUMNS[key]).intersection(names) for key in _NEEDED):
+    if _missing(names) is None:
         return ""
     return f"must name them in its first line, which is {', '.join(names)!r}"
 
@@ -167,9 +166,7 @@ def _json_rows(collector, table, text):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            # JSON can spell half a character, which no file can hold.
-            json.dumps(row, ensure_ascii=False).encode()
+            row = manifest_fields.loads(line)
         except (ValueError, RecursionError) as error:
             collector.reject(place, "metadata line is not JSON", str(error))
             continue
@@ -183,12 +180,19 @@ def _check_columns(table, names):
     for name in set(itertools.chain(*_COLUMNS.values())):
         if names.count(name) > 1:
             raise ValueError(f"{table} has two columns called {name}")
+    if missing := _missing(names):
+        raise ValueError(
+            f"{table} needs a column of {', '.join(_COLUMNS[missing])}. "
+            f"Received: {', '.join(names)}"
+        )
+
+
+def _missing(names):
+    """The first column that a table needs and lacks, or None."""
     for key in _NEEDED:
         if not set(_COLUMNS[key]).intersection(names):
-            raise ValueError(
-                f"{table} needs a column of {', '.join(_COLUMNS[key])}. "
-                f"Received: {', '.join(names)}"
-            )
+            return key
+    return None
 
 
 class _Names:

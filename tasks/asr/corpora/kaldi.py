@@ -76,7 +76,7 @@ def _table(collector, name):
 
 
 def _fault(path):
-    """Why a line of wav.scp is no audio file, or ""."""
+    """The reason that a line of wav.scp is no audio file, or ""."""
     if path.endswith("|") or path.startswith("|"):
         return "command instead of a file in wav.scp: refused"
     if path in ("", "-"):

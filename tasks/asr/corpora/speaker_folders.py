@@ -1,4 +1,4 @@
-"""Whose recordings a folder has, where nothing else names the speaker."""
+"""Finds the folder that names a speaker, where nothing else does."""
 
 import os
 import pathlib

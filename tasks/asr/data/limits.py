@@ -1,4 +1,4 @@
-"""What an utterance has to sound like, in training as in serving.
+"""Limits on the samples of an utterance, in training as in serving.
 
 The same limits stand in what is exported (`tasks.serving.exports.statuses`), so
 that a recording that is left out of training is refused by a server, too.

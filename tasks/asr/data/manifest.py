@@ -90,7 +90,7 @@ class Lines:
 
 
 def paths(named: str | os.PathLike) -> list[str]:
-    """What a flag names: one file or folder, or several with commas between."""
+    """Splits a flag's value: one file or folder, or several with commas."""
     named = os.fspath(named)
     if "," not in named or os.path.exists(named):
         return [named]
@@ -197,9 +197,7 @@ def parse(line: bytes, folder: str) -> Utterance:
         UnusableError: says what is wrong with the line.
     """
     try:
-        fields = json.loads(line.decode("utf-8"))
-        # JSON can spell half a character, which no file can hold.
-        json.dumps(fields, ensure_ascii=False).encode("utf-8")
+        fields = fields_lib.loads(line.decode("utf-8"))
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise rejections.UnusableError(
             "not UTF-8", f"{error.reason} at {error.start}"

@@ -2,6 +2,8 @@
 
 import difflib
 import functools
+import json
+import typing
 
 from tasks.asr.data import rejections
 
@@ -10,6 +12,19 @@ LABELS = ("utt_id", "split", "session", "mic", "severity", "etiology")
 _KEYS = (*REQUIRED, *LABELS, "duration", "offset", "simulated")
 # Nobody speaks for thirty years; also keeps huge integers out of floats.
 _MAX_SECONDS = 1e9
+
+
+def loads(text: str) -> typing.Any:
+    """Reads JSON whose texts a manifest can hold.
+
+    Raises:
+        ValueError, RecursionError: the text is not JSON.
+        UnicodeEncodeError: it spells half a character.
+    """
+    value = json.loads(text)
+    # JSON can spell half a character, which no file can hold.
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
 
 
 def check_keys(fields: dict) -> None:

@@ -8,7 +8,7 @@ from tasks import tables
 
 
 class UnusableError(ValueError):
-    """Why something cannot be used.
+    """The reason that something cannot be used.
 
     Attributes:
         reason: what is wrong, in the same words for the same fault.

@@ -77,7 +77,7 @@ def _check_wav(file: typing.BinaryIO) -> None:
 
 
 def _check_caf(file: typing.BinaryIO) -> None:
-    """As for WAV, FFmpeg shortens the promise."""
+    """FFmpeg shortens the promise of a CAF file, too, and is silent."""
     num_bytes, start = file.seek(0, os.SEEK_END), 8
     while start < num_bytes:
         file.seek(start)
@@ -118,9 +118,9 @@ def _check_ogg(file: typing.BinaryIO) -> None:
         if len(page) < 27:
             continue
         header_bytes = 27 + page[26]
-        num_bytes = header_bytes + sum(page[27:header_bytes])
+        page_bytes = header_bytes + sum(page[27:header_bytes])
         # The same four letters may stand in the sound itself.
-        if len(page) == num_bytes and page[5] & 4:
+        if len(page) == page_bytes and page[5] & 4:
             return
     raise rejections.UnusableError(
         "audio is truncated", "its last page is missing"

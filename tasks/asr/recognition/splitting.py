@@ -18,19 +18,19 @@ from tasks.asr.data import audio, limits, rejections
 from tasks.asr.recognition import voice_activity
 
 TABLE = "texts.csv"
-# Of a recording that is in memory at a time, and an utterance more.
+# A recording of any length is read in blocks of this many seconds.
 BLOCK_SECONDS = 60.0
-# FLAC does not know every higher rate, and speech needs none.
+# FLAC does not take every rate above this one, and speech needs none.
 _MAX_SAMPLE_RATE = 48_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """What came of the recordings.
+    """The outcome of splitting recordings.
 
     Attributes:
-        speakers: to the utterances written.
-        seconds: of all of them.
+        speakers: each speaker's number of utterances.
+        seconds: the length of all utterances together.
         left_out: recordings that cannot be read, or hold no speech.
     """
 
@@ -66,20 +66,10 @@ def split(
         for path in tqdm.tqdm(paths, "Splitting", unit="file", disable=None):
             owner = speaker or _folder(path)
             stem = _free(os.path.join(owner, pathlib.Path(path).stem), taken)
-            pieces, found = _pieces(path, detect, cutting), []
             try:
-                for number, (start, samples, rate) in enumerate(pieces, 1):
-                    name = f"{stem}-{number:04d}.flac"
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    soundfile.write(folder / name, samples, rate)
-                    found.append((name, start, len(samples) / rate))
-                if not found:
-                    raise rejections.UnusableError("no speech was found")
+                found = _write(folder, stem, _pieces(path, detect, cutting))
             except rejections.UnusableError as error:
                 left_out.add(path, "", error.reason, error.detail)
-                # What is damaged at its end is damaged as a whole.
-                for name, _, _ in found:
-                    (folder / name).unlink()
                 continue
             seconds += sum(length for _, _, length in found)
             rows += [
@@ -91,6 +81,33 @@ def split(
         (folder / TABLE).write_text(_table(rows), encoding="utf-8-sig")
     speakers = collections.Counter(owner for _, _, owner, *_ in rows)
     return Split(dict(speakers), seconds, left_out)
+
+
+def _write(
+    folder: pathlib.Path,
+    stem: str,
+    pieces: abc.Iterable[tuple[float, np.ndarray, int]],
+) -> list[tuple[str, float, float]]:
+    """Writes a recording's utterances, or none if one cannot be read.
+
+    Returns:
+        each utterance's file in the folder, first second and length.
+    """
+    found = []
+    try:
+        for number, (start, samples, rate) in enumerate(pieces, 1):
+            name = f"{stem}-{number:04d}.flac"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / name, samples, rate)
+            found.append((name, start, len(samples) / rate))
+    except rejections.UnusableError:
+        # What is damaged at its end is damaged as a whole.
+        for name, _, _ in found:
+            (folder / name).unlink()
+        raise
+    if not found:
+        raise rejections.UnusableError("no speech was found")
+    return found
 
 
 def _pieces(

