@@ -18,7 +18,7 @@ _LIST_SETTINGS = flags.DEFINE_bool(
 
 
 def given() -> dict[str, str]:
-    """What --set says: names to the texts of values."""
+    """The values that --set gives, as texts, by name."""
     return hyperparams.assignments(_SET.value)
 
 

@@ -1,4 +1,4 @@
-"""Tables of plain text."""
+"""Tables, counts and lists as plain text."""
 
 import unicodedata
 from collections import abc
@@ -40,3 +40,9 @@ def shortened(
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 speaker`, `2 speakers`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def first_names(names: abc.Sequence[str], most: int = 5) -> str:
+    """The first names as text, and the number of the others."""
+    more = f" and {len(names) - most} more" if names[most:] else ""
+    return f"{', '.join(names[:most])}{more}"

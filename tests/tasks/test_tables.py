@@ -39,3 +39,11 @@ def test_one_has_no_plural():
     assert tables.counted(1, "speaker") == "1 speaker"
     assert tables.counted(0, "speaker") == "0 speakers"
     assert tables.counted(2, "speaker") == "2 speakers"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, ""), (2, "a, b"), (3, "a, b, c"), (5, "a, b, c and 2 more")],
+)
+def test_the_first_names_are_listed_and_the_others_counted(count, text):
+    assert tables.first_names(list("abcde")[:count], most=3) == text

@@ -19,7 +19,8 @@ from lingvo_like import files
 from lingvo_like.space import file as space_file
 from lingvo_like.store import records as store_records, store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.enrolment import recordings, results
+from tasks import tables
+from tasks.asr.enrolment import results
 from tasks.asr.training import model_directory
 
 # After this long, nobody is writing a temporary file any more.
@@ -101,7 +102,7 @@ class Destination:
                 refused.append(f"{error} (--{error.option})")
         if refused:
             raise ValueError(
-                f"the store refuses {recordings.first_names(refused)}. Enrol "
+                f"the store refuses {tables.first_names(refused)}. Enrol "
                 "without --publish, and publish the files by tasks.store with "
                 "the flag named."
             )
@@ -117,7 +118,7 @@ class Destination:
                 taken.append(f"{speaker} (published in {self.store})")
         if taken:
             raise ValueError(
-                f"taken already: {recordings.first_names(taken)}. Choose "
+                f"taken already: {tables.first_names(taken)}. Choose "
                 "another id, or allow to replace."
             )
 

@@ -119,10 +119,11 @@ class Judge:
                 step = self._compiled_loss_step
             return [np.asarray(found).tolist() for found in step(batches)]
 
+        firsts = _first_alike(candidates)
         steps = self._steps(
-            candidates, first, speakers, _LOSS_PLACES, self._loss_shapes
+            firsts, first, speakers, _LOSS_PLACES, self._loss_shapes
         )
-        return self._judge(judge, candidates, steps, _LOSS_PLACES)
+        return self._judge(judge, candidates, firsts, steps, _LOSS_PLACES)
 
     def texts(
         self, candidates: abc.Sequence[Rows], speakers: abc.Container[str]
@@ -143,8 +144,9 @@ class Judge:
 
         # Nothing but speech decides what a decoder is compiled for.
         shapes = {key: (key[1],) for key in self._items}
-        steps = self._steps(candidates, 0, speakers, _TEXT_PLACES, shapes)
-        return self._judge(judge, candidates, steps, _TEXT_PLACES)
+        firsts = _first_alike(candidates)
+        steps = self._steps(firsts, 0, speakers, _TEXT_PLACES, shapes)
+        return self._judge(judge, candidates, firsts, steps, _TEXT_PLACES)
 
     def errors(
         self,
@@ -163,7 +165,7 @@ class Judge:
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
-    def _judge(self, judge, candidates, steps, places):
+    def _judge(self, judge, candidates, firsts, steps, places):
         # By the first candidate with the row, the run and the utterance.
         judged = {}
         with tqdm.tqdm(
@@ -185,7 +187,6 @@ class Judge:
                 for part, values in zip(parts, found, strict=False):
                     judged |= {row: values[p] for p, row in part.items()}
                     progress.update(len(part))
-        firsts = _first_alike(candidates)
         result = [collections.defaultdict(dict) for _ in candidates]
         for (first, slot, index), value in judged.items():
             speaker = self._runs[slot].speaker
@@ -194,19 +195,20 @@ class Judge:
                     of_candidate[speaker][index] = value
         return [dict(each) for each in result]
 
-    def _steps(self, candidates, first, speakers, places, shapes):
-        """What is computed together: a shape, and a part for each replica.
+    def _steps(self, firsts, first, speakers, places, shapes):
+        """The steps to compute: a shape, and a part for each replica.
 
         A part is a dict of place to a row: a candidate, a slot, and an
         utterance.
 
         Args:
+            firsts: of `_first_alike`.
             first: the number of the first candidate.
             shapes: dict of speaker and padded length to a shape, which begins
                 with that length. Rows of one shape share steps.
         """
         queues = collections.defaultdict(lambda: collections.defaultdict(list))
-        for candidate, of_slots in enumerate(_first_alike(candidates)):
+        for candidate, of_slots in enumerate(firsts):
             for (speaker, bucket), items in self._items.items():
                 if speaker not in speakers:
                     continue

@@ -202,9 +202,9 @@ class Learning:
         return steps
 
     def _shape(self, speaker, steps):
-        """What the next step of a speaker is compiled for.
+        """The shape that the next step of a speaker is compiled for.
 
-        Its places for a speaker, and the padded lengths of speech and
+        The places of a speaker, and the padded lengths of speech and
         transcripts.
         """
         num_tokens = self.speech.num_tokens(speaker)

@@ -7,6 +7,7 @@ from collections import abc
 
 from lingvo_like.base_models import base_model
 from params import schema
+from tasks import tables
 from tasks.asr.data import inspection, preparation, rejections
 
 
@@ -108,12 +109,6 @@ def _check_apart(train, dev, path):
     if both:
         raise ValueError(
             f"{path}: also among the recordings to learn from: "
-            f"{first_names(both)}; name others to judge by, or leave "
+            f"{tables.first_names(both)}; name others to judge by, or leave "
             "--dev_manifest away"
         )
-
-
-def first_names(names: abc.Sequence[str]) -> str:
-    """The first names as text, and the number of the others."""
-    more = f" and {len(names) - 5} more" if names[5:] else ""
-    return f"{', '.join(names[:5])}{more}"

@@ -1,4 +1,4 @@
-"""The texts of an enrolment: tables, refusals, and gains by another space."""
+"""The texts of an enrolment: tables, refusals, and gains from another space."""
 
 from collections import abc
 from typing import Any

@@ -158,14 +158,13 @@ def prepare(
     # An unknown one is refused before the base model is loaded.
     text.choose(normalizer, language="")
     output_dir = output_dir or directory.evaluation
+    base_path = base or saved["base"]
     if replicas.processes.is_chief:
         model_directory.check_writable(output_dir, "--output_dir")
-    if replicas.processes.is_chief and not replicas.has_accelerators:
-        _estimate(
-            values.base, compare_with, base or saved["base"], test_manifest
-        )
+        if not replicas.has_accelerators:
+            _estimate(values.base, compare_with, base_path, test_manifest)
     with replicas.scope():
-        model = _load_base(values, saved, base)
+        model = _load_base(values, saved, base_path)
         compared = _load_compared(values, model, compare_with) or model
     normalizer = text.choose(normalizer, model.language)
     trim_silence = values.data.trim_silence
@@ -241,7 +240,6 @@ def _read_run(directory, experiment, settings):
 
 
 def _load_base(values, saved, path):
-    path = path or saved["base"]
     base = base_loading.load(values.base, path)
     found, wanted = base.fingerprint(), saved["base_fingerprint"]
     if found != wanted:

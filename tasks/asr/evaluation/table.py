@@ -96,10 +96,9 @@ def _notes(summary):
         if row["num_words"] < _FEW_WORDS
     ]
     if few:
-        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
         notes.append(
             f"Rates of fewer than {_FEW_WORDS} words, which say little:\n  "
-            f"{', '.join(few[:5])}{more}"
+            + tables.first_names(few)
         )
     notes += [
         "",
