@@ -67,6 +67,7 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 
 def main(_: list[str]) -> None:
     cli.require(_OUTPUT_DIR)
+    first_voice, last_voice = _voice_range()
     request = corpus.Request(
         num_speakers=_NUM_SPEAKERS.value,
         severities=tuple(_SEVERITIES.value),
@@ -74,8 +75,8 @@ def main(_: list[str]) -> None:
         dev_utterances=_DEV_UTTERANCES.value,
         test_utterances=_TEST_UTTERANCES.value,
         seed=_SEED.value,
-        first_voice=_voice_range()[0],
-        last_voice=_voice_range()[1],
+        first_voice=first_voice,
+        last_voice=last_voice,
         processes=tuple(_PROCESSES.value),
         speaker_prefix=_SPEAKER_PREFIX.value,
         split=_SPLIT.value,

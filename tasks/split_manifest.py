@@ -3,10 +3,10 @@
     python -m tasks.split_manifest --manifest=all.jsonl --output_dir=data
 
 writes data/train.jsonl, data/dev.jsonl and data/test.jsonl, and to
-data/left_out.txt what they do not have and why. All recordings of a phrase by
-one speaker go to one file. The same seed gives the same files on
-any machine. Several manifests, with commas between, are split as one. Files of
-an earlier split that would be different are replaced, and named.
+data/left_out.txt what was left out and why. All recordings of a phrase by one
+speaker go to one file. The same seed gives the same files on any machine.
+Several manifests, with commas between, are split as one. Files of an earlier
+split that would be different are replaced, and named.
 """
 
 import os
@@ -18,7 +18,7 @@ from tasks import cli
 from tasks.asr.data import inspection, manifest, speaker_ids, splits
 
 _MANIFEST = flags.DEFINE_string(
-    "manifest", "", "The manifest to split, or several with commas."
+    "manifest", "", "The manifest to split, or several with commas between."
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "", "Folder for train.jsonl, dev.jsonl and test.jsonl."

@@ -256,8 +256,10 @@ def remark_on_labels(
     marks, first, count = set(), None, 0
     for utterance in itertools.chain(*speakers.values()):
         text = text_folding.fold(utterance.text)
-        lost = set(text) - set(base.label(text))
-        lost = set(filter(text_folding.is_mark, lost))
+        lost = set(filter(text_folding.is_mark, text))
+        # Whisper tokenizes a text to label it, and many texts have no marks.
+        if lost:
+            lost -= set(base.label(text))
         if lost:
             count += 1
             first = first or utterance

@@ -106,15 +106,14 @@ class Rejections(list[Rejection]):
         """Raises a ValueError that names `subject` and its first few."""
         if not self:
             return
-        first = "; ".join(
+        named = [
             f"{rejection.where}: {rejection.reason}"
             + (f" ({rejection.detail})" if rejection.detail else "")
-            for rejection in self[:3]
-        )
-        more = f"; and {len(self) - 3} more" if len(self) > 3 else ""
+            for rejection in self
+        ]
         raise ValueError(
             f"{subject} has {tables.counted(len(self), 'unusable utterance')}"
-            f": {first}{more}"
+            f": {'; '.join(tables.shortened(named, 3))}"
         )
 
 
@@ -133,9 +132,8 @@ def _listed(
     width, lines = len(str(len(found))), [title]
     for reason, group in _by_reason(found).items():
         lines.append(f"  {len(group):>{width}}  {reason}")
-        shown = group if examples is None else group[:examples]
+        shown = list(map(str, group))
+        if examples is not None:
+            shown = tables.shortened(shown, examples, "... ")
         lines += [f"  {'':>{width}}    {each}" for each in shown]
-        if len(shown) < len(group):
-            more = len(group) - len(shown)
-            lines.append(f"  {'':>{width}}    ... and {more} more")
     return "\n".join(lines) + "\n"

@@ -166,8 +166,10 @@ def assign(
         chosen |= kept
     splits = {name: [] for name in SPLITS}
     for each in utterances:
-        split = each.split if _is_kept(each, existing) else None
-        split = split or chosen[_phrase_of(each)]
+        if _is_kept(each, existing):
+            split = each.split
+        else:
+            split = chosen[_phrase_of(each)]
         splits[split].append(dataclasses.replace(each, split=split))
     return splits, _report(splits, fractions, too_few)
 

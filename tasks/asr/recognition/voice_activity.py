@@ -111,13 +111,12 @@ def cut(probabilities: np.ndarray, cutting: Cutting) -> list[tuple[int, int]]:
     where speech is least probable. Margins meet in the middle of a pause.
     """
     stretches = _joined(_speech(probabilities), cutting)
-    longest = int(cutting.max_seconds / WINDOW_SECONDS)
     margin = int(_MARGIN_SECONDS / WINDOW_SECONDS)
+    longest = int(cutting.max_seconds / WINDOW_SECONDS) - 2 * margin
     pieces = []
     for start, stop in stretches:
-        while stop - start > longest - 2 * margin:
-            half = start + (longest - 2 * margin) // 2
-            end = start + longest - 2 * margin
+        while stop - start > longest:
+            half, end = start + longest // 2, start + longest
             place = half + int(np.argmin(probabilities[half:end]))
             pieces.append((start, place))
             start = place
@@ -126,15 +125,15 @@ def cut(probabilities: np.ndarray, cutting: Cutting) -> list[tuple[int, int]]:
         return []
     # Before the first and after the last piece there is room for any margin.
     count = len(probabilities)
-    ends = [-count, *(stop for _, stop in pieces)]
-    starts = [*(start for start, _ in pieces[1:]), 2 * count]
+    stops_before = [-count, *(stop for _, stop in pieces[:-1])]
+    starts_after = [*(start for start, _ in pieces[1:]), 2 * count]
     return [
         (
             max(0, start - margin, (before + start + 1) // 2),
             min(count, stop + margin, (stop + after) // 2),
         )
         for (start, stop), before, after in zip(
-            pieces, ends[:-1], starts, strict=True
+            pieces, stops_before, starts_after, strict=True
         )
     ]
 
