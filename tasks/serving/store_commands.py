@@ -1,6 +1,5 @@
 """The commands of `tasks.store`: what they do and print."""
 
-import contextlib
 import dataclasses
 import getpass
 import json
@@ -18,7 +17,7 @@ from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks import tables
 from tasks.asr.training import model_directory, withdrawal
-from tasks.serving import gate_evidence
+from tasks.serving import erasure, gate_evidence
 
 
 class StoreCommands:
@@ -84,7 +83,8 @@ class StoreCommands:
             try:
                 data = files.read(path, submodel_file.MAX_FILE_BYTES)
             except OSError as error:
-                # An OSError would stop the others.
+                # `_each` stops at an OSError, which is the store's; this one is
+                # of one file.
                 raise ValueError(error.strerror) from None
             submodel = submodel_file.load(data)
             if not force:
@@ -178,65 +178,22 @@ class StoreCommands:
         Args:
             folders: of runs, enrolments and evaluations, to take them out of.
         """
-        is_stored = self._store_or_none is not None
-        if is_stored and not reason:
+        store = self._store_or_none
+        if store is not None and not reason:
             raise ValueError("--reason is missing; the audit log keeps it")
         for folder in folders:
             for speaker in speakers:
                 withdrawal.check(folder, speaker)
 
         def one(speaker):
-            sources, count = [], 0
-            if is_stored:
-                sources = self._sources(speaker)
-                count = self._store.erase(
-                    self._tenant, speaker, reason, _user(), bool(folders)
-                )
-            done = [self._withdraw(folder, speaker) for folder in folders]
-            removed = {each.folder: each.removed for each in done}
-            if not count and not any(removed.values()):
-                where = "neither in the store nor" if is_stored else "not"
-                raise ValueError(f"{where} in {', '.join(folders)}")
-            left = [path for path in sources if files.exists(path)]
-            remains = [
-                f"{w.folder}: {text}" for w in done for text in w.remains
-            ]
-            row = {"speaker": speaker, "num_versions": count}
-            row |= {"removed": removed, "remains": remains, "files": left}
-            lines = [f"erased {speaker}: {count} versions"]
-            if not count:
-                state = "not in the store" if is_stored else "from folders only"
-                lines = [f"erased {speaker}: {state}"]
-            for folder, parts in removed.items():
-                lines.append(f"  {folder}: {', '.join(parts) or 'not in it'}")
-            lines += [f"  remains: {text}" for text in remains]
-            lines += [f"  still there: {_left(each, speaker)}" for each in left]
-            if folders:
-                lines.append(
-                    "  recordings and lines of manifests are yours to remove; "
-                    "a new training would take them again"
-                )
-            print(json.dumps(row) if self._as_json else "\n".join(lines))
+            done = erasure.erase(
+                store, self._tenant, speaker, reason, _user(), folders
+            )
+            text = done.describe(is_stored=store is not None)
+            row = dataclasses.asdict(done)
+            print(json.dumps(row) if self._as_json else text)
 
         return self._each(speakers, one, "erased")
-
-    def _sources(self, speaker):
-        """The files that a speaker's versions were published from."""
-        # What is damaged is erased all the same.
-        with contextlib.suppress(OSError, LookupError):
-            found = self._store.versions(self._tenant, speaker)
-            return sorted({each.source for each in found if each.source})
-        return []
-
-    @staticmethod
-    def _withdraw(folder, speaker):
-        try:
-            return withdrawal.withdraw(folder, speaker)
-        except (OSError, ValueError) as error:
-            raise OSError(
-                f"not yet erased from {folder}: {error}. Then give the same "
-                "command again"
-            ) from None
 
     def verify(self, remove_leftovers: bool) -> str | None:
         """Names the problems of the whole store; see `SubmodelStore.verify`."""
@@ -280,17 +237,6 @@ class StoreCommands:
         if refused:
             return f"{done} {len(items) - refused} of {len(items)}"
         return None
-
-
-def _left(path: str, speaker: str) -> str:
-    """A file that an erasure leaves, and how it goes."""
-    folder, name = posixpath.split(path)
-    run, submodels = posixpath.split(folder)
-    # It may have been published for another speaker than it was made for.
-    is_theirs = name == submodel_file.file_name(speaker)
-    if is_theirs and submodels == "submodels":
-        return f"{path}; --run={run} removes it"
-    return f"{path}; remove it"
 
 
 def _files_of_run(path: str) -> list[str]:
