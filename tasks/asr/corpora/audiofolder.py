@@ -63,13 +63,13 @@ def read(
             or it lacks a column, or it is not clear who speaks.
     """
     collector = common.Collector(root)
-    found = _tables(collector.root)
+    found = list(_tables(collector.root))
     if not found:
         raise ValueError(
             f"{root} holds no metadata.csv or metadata.jsonl, and no other CSV "
             f"with the columns file_name and text{unfit(root)}"
         )
-    used: set[str | None] = set()
+    used: set[str | None] = set(map(os.path.abspath, found))
     for table in found:
         text = collector.read_text(table)
         if text is None:
@@ -82,7 +82,7 @@ def read(
             )
     for _, files in common.walk(root):
         for path in files:
-            if os.path.abspath(path) not in used and path not in found:
+            if os.path.abspath(path) not in used:
                 is_table = path.suffix.lower() in _SPREADSHEETS
                 collector.reject(
                     path,
@@ -95,7 +95,7 @@ def read(
 def recognises(root: str | os.PathLike) -> bool:
     """Whether a table of recordings is in the folder."""
     try:
-        return bool(_tables(pathlib.Path(root)))
+        return any(_tables(pathlib.Path(root)))
     except ValueError:
         return True
 
@@ -111,7 +111,7 @@ def unfit(root: str | os.PathLike) -> str:
 
 
 def _tables(root):
-    found = []
+    """Yields the tables below a folder, one after the other as it walks."""
     for folder, files in common.walk(root):
         # A manifest is no metadata, so its extension alone says nothing.
         metadata = [
@@ -125,12 +125,11 @@ def _tables(root):
         if len(metadata) > 1:
             names = " and ".join(each.name for each in metadata)
             raise ValueError(f"{folder} holds both {names}; keep one")
-        found += metadata or [
+        yield from metadata or (
             each
             for each in files
             if each.suffix.lower() in _TABLES and not _fault(each)
-        ]
-    return found
+        )
 
 
 def _fault(path):

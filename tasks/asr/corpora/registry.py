@@ -34,11 +34,13 @@ CORPORA: dict[str, abc.Callable[..., common.Imported]] = {
 }
 
 
-# How a folder shows that it is one of these, the surest sign first. Of the last
-# two either may be meant.
-_SIGNS = {
+# A folder with the files of one of these is no other.
+_SURE_SIGNS = {
     "commonvoice": commonvoice.recognises,
     "kaldi": kaldi.recognises,
+}
+# A folder may look like both of these.
+_SIGNS = {
     "audiofolder": audiofolder.recognises,
     "textfiles": textfiles.recognises,
 }
@@ -52,8 +54,11 @@ def guess(root: str | os.PathLike) -> str:
         OSError: `root` is no folder.
     """
     _check_folder(root)
+    for name, is_there in _SURE_SIGNS.items():
+        if is_there(root):
+            return name
     found = [name for name, is_there in _SIGNS.items() if is_there(root)]
-    if found and found != ["audiofolder", "textfiles"]:
+    if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(
