@@ -1,6 +1,5 @@
 """Training a base model in a folder, from first to last."""
 
-import functools
 import json
 import os
 
@@ -50,14 +49,7 @@ def train(
             keras.utils.set_random_seed(experiment.base_training.seed)
             base = base_loading.create(experiment.base)
         left_out = rejections.Rejections()
-        read = functools.partial(
-            preparation.read_speakers,
-            base,
-            left_out=left_out,
-            max_tokens=experiment.train.max_tokens,
-            trim_silence=experiment.data.trim_silence,
-            checks_folder=directory.path,
-        )
+        read = preparation.reader(base, experiment, left_out, directory.path)
         train_data = read(
             train_manifest, speed_factors=experiment.augment.speed_factors
         )

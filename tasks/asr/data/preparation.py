@@ -83,14 +83,7 @@ def prepare(
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
-    read = functools.partial(
-        read_speakers,
-        base,
-        left_out=left_out,
-        max_tokens=experiment.train.max_tokens,
-        trim_silence=experiment.data.trim_silence,
-        checks_folder=checks_folder,
-    )
+    read = reader(base, experiment, left_out, checks_folder)
     train = read(train_manifest, speed_factors=experiment.augment.speed_factors)
     fewest = experiment.train.min_utterances
     for speaker, utterances in list(train.items()):
@@ -143,6 +136,32 @@ def _compare(
             speaker,
             "speaker has no dev utterance: trains all steps, keeps the last",
         )
+
+
+def reader(
+    base: base_model.BaseModel,
+    experiment: schema.Experiment,
+    left_out: rejections.Rejections,
+    checks_folder: str | None = None,
+) -> abc.Callable[..., BySpeaker]:
+    """`read_speakers` for what an experiment learns from or is judged by.
+
+    Args:
+        left_out: grows with each manifest that is read.
+        checks_folder: see `inspection.Decoding`.
+
+    Returns:
+        a function from a manifest's path to the utterances of each speaker. It
+        also takes `speed_factors`.
+    """
+    return functools.partial(
+        read_speakers,
+        base,
+        left_out=left_out,
+        max_tokens=experiment.train.max_tokens,
+        trim_silence=experiment.data.trim_silence,
+        checks_folder=checks_folder,
+    )
 
 
 def read_speakers(

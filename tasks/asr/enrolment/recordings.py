@@ -1,7 +1,6 @@
 """The recordings that speakers enrol with and are judged by."""
 
 import collections
-import functools
 import itertools
 from collections import abc
 
@@ -40,13 +39,7 @@ def read(
         OSError: a manifest is missing.
     """
     left_out = rejections.Rejections()
-    read = functools.partial(
-        preparation.read_speakers,
-        base,
-        left_out=left_out,
-        max_tokens=experiment.train.max_tokens,
-        trim_silence=experiment.data.trim_silence,
-    )
+    read = preparation.reader(base, experiment, left_out)
     train = _long_enough(read(manifest), manifest, min_seconds, left_out)
     missing = sorted(set(speakers) - set(train))
     more = f" ({left_out.summary()})" if left_out else ""

@@ -63,10 +63,7 @@ def of_run(
         checkpoint.count(directory.checkpoints) or directory.has_submodels()
     ):
         # Nobody has learned anything.
-        saved = saved | {
-            "data": description["data"],
-            "num_tokens": description["num_tokens"],
-        }
+        saved = saved | {name: description[name] for name in _OF_THE_RUN}
     missing = run_description.check_agreement(
         directory.path, saved, description, experiment, may_lose=True
     )

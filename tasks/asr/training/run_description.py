@@ -5,6 +5,7 @@ from typing import Any
 
 from lingvo_like import hyperparams
 from params import schema
+from tasks import tables
 
 TRAIN = "tasks.train"
 TRAIN_BASE = "tasks.train_base"
@@ -97,8 +98,7 @@ def check_agreement(
         ("speakers whose recordings changed", changed),
     ):
         if speakers and is_fatal:
-            more = f" and {len(speakers) - 5} more" if speakers[5:] else ""
-            lines.append(f"{title}: {', '.join(speakers[:5])}{more}")
+            lines.append(f"{title}: {tables.first_names(speakers)}")
     if lines:
         raise ValueError(
             f"{directory} holds another run: {'; '.join(lines)}. Use the same "

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from tasks import tables
 from tasks.asr.batches import minibatch_schedule
 from tasks.asr.training import sharding as sharding_lib
 
@@ -118,10 +119,9 @@ class SetAside:
             f"{self._speakers[slot]} ({reason})"
             for slot, reason in sorted(self.reasons.items())
         ]
-        more = f" and {len(named) - 3} more" if named[3:] else ""
         raise SetAsideError(
             f"{len(named)} of {len(self._speakers)} speakers were set aside: "
-            f"{', '.join(named[:3])}{more}. The others are done. When the "
+            f"{tables.first_names(named, 3)}. The others are done. When the "
             "recordings are as they were, the same command goes on with these "
             "speakers; without their lines in the manifests it leaves them out."
         )
