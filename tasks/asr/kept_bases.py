@@ -1,4 +1,4 @@
-"""Where the short-context forms of Whispers are kept.
+"""The folder in which the short-context forms of Whispers are kept.
 
 A form is made once, by `tasks.asr.bases.short_form`, and found again by every
 command that is given the Whisper it was made of. Its folder is named after that

@@ -16,7 +16,7 @@ from tpu.distribute import replicas as replicas_lib
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What a job trains by.
+    """The experiment and the base model of a job.
 
     Attributes:
         name: the experiment's registered name.
@@ -75,7 +75,7 @@ def train(
     replicas: replicas_lib.Replicas | None = None,
     **more: Any,
 ) -> model_directory.ModelDirectory:
-    """Trains a job whose memory and base model are seen to first.
+    """Checks the memory of a job and makes its base model, then trains it.
 
     Args:
         check_memory: refuse a job that takes more memory than there is.
@@ -90,7 +90,7 @@ def train(
     base_loading.check_is_there(choice.base_path)
     if isinstance(values, bases.Whisper) and values.audio_context == "full":
         base_loading.of_context(values, choice.base_path)
-    # Not after hours of training.
+    # A wrong language is refused here, and not after hours of training.
     text.choose(
         choice.experiment.text.normalizer,
         base_loading.language_of(choice.experiment.base, choice.base_path),

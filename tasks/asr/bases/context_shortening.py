@@ -142,7 +142,7 @@ def some(
 
 
 def _made_of(teacher, base_path, utterances, values):
-    """What a short base was made of, for those who ask later."""
+    """The record of the Whisper, the values and the speech behind a base."""
     return {
         "base": base_path,
         "base_fingerprint": teacher.fingerprint(),

@@ -1,4 +1,4 @@
-"""What a step of training costs in memory and time, by its shapes.
+"""The memory and time of a training step, from its shapes.
 
 The counts are of floats that a step keeps for its gradients, of those that
 come and go at its peak, and of its arithmetic. The factors beside them were
@@ -19,7 +19,7 @@ from tasks.asr.data import manifest
 # Of an utterance whose manifest does not say how long it is.
 UNKNOWN_SECONDS = 8.0
 
-_FLOAT_BYTES = 4
+FLOAT_BYTES = 4
 # A program that has imported everything and loaded nothing.
 PROGRAM_BYTES = 700 * 2**20
 # The file, its floats and the variables are in memory together.
@@ -81,10 +81,10 @@ class Shapes:
         )
         passing = max(self.passing_weights * self._attention, self.front)
         floats = self.trained_blocks * block + passing + self._decoder_floats()
-        weights = self.parameters * _FLOAT_BYTES
+        weights = self.parameters * FLOAT_BYTES
         return PROGRAM_BYTES + max(
             weights * _COPIES_WHILE_LOADING,
-            weights * _COPIES + self.rows * floats * _FLOAT_BYTES,
+            weights * _COPIES + self.rows * floats * FLOAT_BYTES,
         )
 
     def seconds(self, products_per_second: float) -> float:
@@ -121,10 +121,10 @@ class Shapes:
 
 
 def durations(path: str, limit: float = math.inf) -> list[float]:
-    """Seconds of each utterance of a manifest; of recordings nobody looks at.
+    """Seconds of each utterance of a manifest, by its lines alone.
 
     Args:
-        limit: those that are longer are left out.
+        limit: seconds; utterances that are longer are left out.
 
     Raises:
         ValueError, OSError: the manifest cannot be read.

@@ -1,4 +1,4 @@
-"""What this machine has: free memory, memory in use, and speed."""
+"""The memory and the speed of this machine, as they are now."""
 
 import os
 import resource

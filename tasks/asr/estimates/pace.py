@@ -1,4 +1,4 @@
-"""What a job turns out to take, measured at its first updates."""
+"""The memory and time of a job, measured at its first updates."""
 
 import time
 from collections import abc
@@ -48,7 +48,7 @@ class Pace:
             tuple[minibatch_schedule.MinibatchSchedule, int]
         ],
     ) -> str:
-        """What was measured, and the time to the end.
+        """The memory that was measured, and the time to the end, in words.
 
         Args:
             remaining: of each speaker, its schedule and the updates to come.

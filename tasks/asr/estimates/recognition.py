@@ -1,4 +1,4 @@
-"""What it takes to recognise a test set, with and without Submodels."""
+"""The memory and time of recognising a test set."""
 
 from lingvo_like.base_models.whisper import checkpoints, decoding
 from params import bases
@@ -16,7 +16,7 @@ def check(
     rows: int,
     passes: int = 2,
 ) -> None:
-    """Says what a test set takes, and warns if it does not fit in memory.
+    """Prints the estimate, and warns if a test set does not fit in memory.
 
     Nothing is said of a base whose size cannot be told before it is loaded.
 

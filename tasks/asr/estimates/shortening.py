@@ -1,4 +1,4 @@
-"""What it takes to make the short-context form of a Whisper."""
+"""The memory and time of making the short-context form of a Whisper."""
 
 from collections import abc
 
@@ -6,7 +6,6 @@ from lingvo_like.base_models.whisper import checkpoints, encoder_decoder
 from params import bases
 from tasks.asr.estimates import cost, machine, needs
 
-_FLOAT_BYTES = 4
 # Tokens of a text that nobody has written down.
 _TOKENS = 64
 # The encoder's weights have gradients, too.
@@ -19,7 +18,7 @@ def check(
     values: bases.ContextShortening,
     check_memory: bool = True,
 ) -> None:
-    """Says what it takes, and refuses what does not fit in memory.
+    """Prints the estimate, and refuses what does not fit in memory.
 
     Raises:
         ValueError: it does not fit, or a manifest cannot be used.
@@ -35,7 +34,7 @@ def check(
     step = _step(dimensions, max(durations), values)
     listening = _listening(dimensions)
     # The teacher and the moments of the student's encoder.
-    more = 2 * step.parameters * _FLOAT_BYTES
+    more = 2 * step.parameters * cost.FLOAT_BYTES
     needs.check(
         max(step.num_bytes(), listening.num_bytes()) + more,
         seconds(dimensions, durations, values, machine.products_per_second()),
@@ -60,7 +59,8 @@ def seconds(
         durations: seconds of each utterance.
     """
     step = _step(dimensions, sum(durations) / len(durations), values)
-    # Its forward pass is a third of a step, and its greedy search the rest.
+    # The 30 s model takes about a training step for each utterance: a third of
+    # it for the forward pass, and the rest for the greedy search.
     utterances = min(len(durations), values.max_utterances or len(durations))
     return values.num_steps * _TRAINED * step.seconds(
         products_per_second

@@ -1,4 +1,4 @@
-"""What a job of training will need, told before anything large is loaded."""
+"""The memory and time of a training job, before anything large is loaded."""
 
 import collections
 import dataclasses
@@ -24,14 +24,13 @@ _EVALUATION = 0.4
 _COPIES_OF_SUBMODEL = 4
 # Batches that wait, are made or train.
 _BATCHES = 4
-_FLOAT_BYTES = 4
 # Speakers with a row at a time that are tried where all do not fit.
 _RESIDENTS = (1024, 256, 64)
 
 
 @dataclasses.dataclass(frozen=True)
 class Speech:
-    """What a manifest says of its recordings.
+    """The lengths of recordings and texts, from a manifest alone.
 
     Attributes:
         durations: seconds, by speaker.
@@ -49,7 +48,7 @@ class Speech:
 def read_speech(
     lines: abc.Iterable[manifest.Utterance], limit: float = math.inf
 ) -> Speech:
-    """What is known of utterances whose recordings nobody has looked at.
+    """The `Speech` of utterances whose recordings nobody has looked at.
 
     Args:
         limit: seconds; utterances that are longer are left out.
@@ -122,7 +121,7 @@ class Job:
         floats += _BATCHES * values.steps_per_call * samples
         # Each replica has a base of its own.
         floats += (self.num_local - 1) * shapes.parameters
-        return shapes.num_bytes() + floats * _FLOAT_BYTES
+        return shapes.num_bytes() + floats * cost.FLOAT_BYTES
 
     def seconds(self, products_per_second: float) -> float:
         """Of all steps and evaluations, without what comes before them."""

@@ -209,7 +209,7 @@ def restore(
 
 
 def _read_content(folder):
-    """What the state file of a checkpoint holds."""
+    """The contents of the state file of a checkpoint."""
     path = posixpath.join(folder, STATE_FILE)
     seal, _, text = files.read(path).partition(b"\n")
     _check_digest(path, text, seal.decode(errors="replace"))

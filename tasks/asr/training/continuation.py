@@ -1,4 +1,4 @@
-"""What of a run goes on when its manifests have changed.
+"""The part of a run that goes on when its manifests have changed.
 
 A speaker keeps its slot for as long as the run is there. One whose lines are
 gone, or whose recordings are others now, trains no further; everybody else goes

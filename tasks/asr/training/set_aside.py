@@ -53,7 +53,7 @@ class SetAside:
             )
 
     def told(self) -> list[Any]:
-        """What other processes have to know, for their `learn`."""
+        """The reasons that other processes need, for their `learn`."""
         return list(self.reasons.items())
 
     def learn(self, told: abc.Iterable[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which replica trains which speaker, and at which place of a step."""
+"""The replica that trains each speaker, and the speaker's place in a step."""
 
 import dataclasses
 from collections import abc

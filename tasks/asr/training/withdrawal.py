@@ -37,11 +37,11 @@ _WEIGHT = "weight/"
 
 @dataclasses.dataclass(frozen=True)
 class Withdrawal:
-    """What was removed from a folder, and what of the person remains there.
+    """The account of a person who was taken out of a folder.
 
     Attributes:
         removed: paths below the folder, each with what was removed of it.
-        remains: sentences.
+        remains: sentences on what is left of the person there.
     """
 
     folder: str
@@ -146,7 +146,7 @@ def _caches(directory):
 
 
 def _run(directory, speakers, speaker):
-    """What only the folder of a run has, but for `experiment.json`."""
+    """The files that only a run has, without `experiment.json`."""
     removed = []
     if _checkpoints(directory.checkpoints, speakers, speaker):
         removed.append("checkpoints (the rows)")

@@ -1,4 +1,4 @@
-"""What a job trains by where its flags do not say everything."""
+"""A job whose flags do not say everything finds the rest."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a batch draws: of its own speaker and step, and of nothing else."""
+"""A batch draws from its own speaker and step, and from nothing else."""
 
 import dataclasses
 

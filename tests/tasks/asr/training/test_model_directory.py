@@ -74,7 +74,7 @@ class Processes:
 
 
 def check_shared(*paths):
-    """What two processes with a path each hear; None where nothing is wrong."""
+    """The errors of two processes with a path each; None without one."""
     said, barrier = [None, None], threading.Barrier(2)
 
     def check(index):

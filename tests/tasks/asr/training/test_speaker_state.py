@@ -1,4 +1,4 @@
-"""What becomes of one speaker's counts at an evaluation, and what is said."""
+"""An evaluation changes one speaker's counts, and warnings name them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a training step does to its batch, besides learning from it."""
+"""The effects of a training step besides learning."""
 
 import dataclasses
 
