@@ -12,6 +12,7 @@ from absl import flags
 
 from lingvo_like import hyperparams
 from tasks import api, cli, devices
+from tasks.asr.evaluation import table
 
 flags.adopt_module_key_flags(devices)
 _MODEL_DIR = flags.DEFINE_string("model_dir", "", "Folder of the run.")
@@ -78,9 +79,6 @@ def main(_: list[str]) -> None:
     if _JSON.value:
         print(json.dumps(found.summary))
         return
-    # Late, so that --help answers at once.
-    from tasks.asr.evaluation import table
-
     print(table.text(found.summary))
     if found.compared_with_short:
         print(

@@ -12,6 +12,7 @@ import os
 from absl import flags, logging
 
 from tasks import api, cli
+from tasks.serving.exports import readme
 
 _MODEL_DIR = flags.DEFINE_string(
     "model_dir", "", "Folder of the run whose Submodels are to be served."
@@ -51,9 +52,6 @@ def main(_: list[str]) -> None:
         submodel=_SUBMODEL.value,
         beam_size=_BEAM_SIZE.value,
     )
-    # Late, so that --help answers at once.
-    from tasks.serving.exports import readme
-
     print(readme.summary(made.description, made.path, made.num_bytes))
     print(f"inputs and outputs: {os.path.join(made.path, 'README.md')}")
     if not made.description.submodel:

@@ -163,9 +163,12 @@ def prepare(
         model_directory.check_writable(output_dir, "--output_dir")
         if not replicas.has_accelerators:
             _estimate(values.base, compare_with, base_path, test_manifest)
+    base_fingerprint = compared_fingerprint = saved["base_fingerprint"]
     with replicas.scope():
-        model = _load_base(values, saved, base_path)
-        compared = _load_compared(values, model, compare_with) or model
+        compared = model = _load_base(values, saved, base_path)
+        if compare_with:
+            compared = _load_compared(values, model, compare_with)
+            compared_fingerprint = compared.fingerprint()
     normalizer = text.choose(normalizer, model.language)
     trim_silence = values.data.trim_silence
     data, left_out = recordings.read(
@@ -173,7 +176,6 @@ def prepare(
     )
     if replicas.processes.is_chief:
         print(left_out.describe(), file=sys.stderr, end="")
-    base_fingerprint = saved["base_fingerprint"]
     submodels = tested_submodels.read(
         directory,
         [each.speaker for each in data.values()],
@@ -203,7 +205,7 @@ def prepare(
             "base": saved["base"],
             "base_fingerprint": base_fingerprint,
             "compared_with": compare_with or saved["base"],
-            "compared_fingerprint": compared.fingerprint(),
+            "compared_fingerprint": compared_fingerprint,
             "test_manifest": test_manifest,
             "beam_size": beam_size,
             "normalizer": normalizer,
@@ -251,8 +253,6 @@ def _load_base(values, saved, path):
 
 
 def _load_compared(values, base, path):
-    if not path:
-        return None
     if not isinstance(values.base, bases.Whisper):
         raise ValueError(
             "--compare_with names a Whisper at its full audio context; "
