@@ -12,6 +12,7 @@ from absl import logging
 
 from tasks.serving import (
     errors,
+    gauges,
     messages,
     metrics as serving_metrics,
     predictions,
@@ -89,7 +90,13 @@ class Server:
         self._tasks: list[asyncio.Task] = []
         self._is_open = False
         self._requests = versions.Leases()
-        self._add_gauges()
+        gauges.add(
+            metrics,
+            self._models,
+            self._submodels,
+            self._admission,
+            self._requests,
+        )
 
     @property
     def live(self) -> bool:
@@ -297,43 +304,6 @@ class Server:
     def _check_admin(self, caller: messages.Caller, speaker: str) -> None:
         caller.require_admin()
         self._submodels.check_access(caller, speaker)
-
-    def _add_gauges(self) -> None:
-        watch, inside, models = self.watch, self._admission, self._models
-        submodels, reader = self._submodels, self._submodels.reader
-
-        def total(count: abc.Callable[[Any], int]) -> int:
-            return sum(map(count, models.available))
-
-        requests = self._requests
-        watch("requests_open", "Requests inside.", lambda: requests.num_leases)
-        watch("queue_requests", "Utterances inside.", lambda: inside.requests)
-        watch("queue_bytes", "Bytes of utterances.", lambda: inside.bytes)
-        watch(
-            "row_bytes",
-            "Bytes of ready Submodels.",
-            lambda: submodels.row_bytes,
-        )
-        watch(
-            "file_bytes",
-            "Bytes of cached Submodel files.",
-            lambda: reader.files.num_bytes,
-        )
-        watch(
-            "store_stuck",
-            "Calls of the store that hang.",
-            lambda: reader.store.stuck,
-        )
-        watch(
-            "compiles",
-            "Compilations by ready engines; a SavedModel has none left.",
-            lambda: total(lambda each: each.engine.compile_count),
-        )
-        watch(
-            "batch_shapes",
-            "Shapes of batches so far.",
-            lambda: total(lambda each: each.batcher.num_shapes),
-        )
 
 
 async def _restarting(run: abc.Callable[[], abc.Awaitable[None]]) -> None:
