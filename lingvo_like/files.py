@@ -43,6 +43,16 @@ class _Local:
     rename = staticmethod(os.replace)
 
 
+def is_local(path: str) -> bool:
+    """Whether a path is none of the addresses that `tf.io.gfile` opens."""
+    return "://" not in path
+
+
+def absolute(path: str) -> str:
+    """The absolute form of a local path; an address stays as it is."""
+    return os.path.abspath(path) if is_local(path) else path
+
+
 def exists(path: str | os.PathLike) -> bool:
     """Whether there is a file or a folder; an OSError if that is not clear."""
     path = os.fspath(path)
@@ -54,7 +64,7 @@ def size_and_time(path: str | os.PathLike) -> tuple[int, int] | None:
     """A file's bytes and time of change in ns; None if it cannot be seen."""
     path = os.fspath(path)
     with contextlib.suppress(OSError), naming("look at", path):
-        if _is_local(path):
+        if is_local(path):
             info = os.stat(path)
             return info.st_size, info.st_mtime_ns
         info = _system(path).stat(path)
@@ -68,7 +78,7 @@ def local_path(path: str | os.PathLike) -> pathlib.Path:
     Raises:
         ValueError: it is the address of a bucket.
     """
-    if not _is_local(os.fspath(path)):
+    if not is_local(os.fspath(path)):
         raise ValueError(
             f"the output folder must be a local one. Received: {path}; write "
             "it here and copy it there"
@@ -100,7 +110,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """
     path = os.fspath(path)
     with naming("write", path):
-        if _is_local(path):
+        if is_local(path):
             _write_local(path, data)
         else:
             _write_remote(path, data)
@@ -177,7 +187,7 @@ def _new_folder(path: str) -> abc.Iterator[str]:
     with contextlib.ExitStack() as stack:
         try:
             with naming("write", path):
-                if _is_local(path):
+                if is_local(path):
                     tidy = tidy_after_failure(os.path.dirname(path) or ".")
                     stack.enter_context(tidy)
                     held = held_folders.made(unfinished, TEMPORARY_PREFIX)
@@ -206,7 +216,7 @@ def _new_folder(path: str) -> abc.Iterator[str]:
 
 def _nearest(folder: str) -> str:
     """The folder, or where it is absent and local the one it would lie in."""
-    if not _is_local(folder):
+    if not is_local(folder):
         return folder
     missing = held_folders.missing(folder)
     return os.path.dirname(missing[-1]) if missing else folder
@@ -222,7 +232,7 @@ def tidy_after_failure(*folders: str | os.PathLike) -> abc.Iterator[None]:
     missing = {
         path
         for folder in folders
-        if _is_local(os.fspath(folder))
+        if is_local(os.fspath(folder))
         for path in held_folders.missing(os.fspath(folder))
     }
     try:
@@ -242,7 +252,7 @@ def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
     """
     path = os.fspath(path)
     with naming("read", path):
-        if _is_local(path):
+        if is_local(path):
             info = os.stat(path)
             is_folder = stat.S_ISDIR(info.st_mode)
             num_bytes, opener = info.st_size, open
@@ -264,12 +274,8 @@ def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
             return file.read()
 
 
-def _is_local(path: str) -> bool:
-    return "://" not in path
-
-
 def _system(path: str) -> typing.Any:
-    if _is_local(path):
+    if is_local(path):
         return _Local
     import tensorflow as tf
 

@@ -320,7 +320,7 @@ def open_root(root: str | os.PathLike) -> Files:
     root = os.fspath(root)
     if not root:
         raise ValueError("the store's folder is empty; name one")
-    return (RemoteFiles if "://" in root else LocalFiles)(root)
+    return (LocalFiles if files.is_local(root) else RemoteFiles)(root)
 
 
 def _torn_line(descriptor):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 
+from lingvo_like import files
 from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
 from lingvo_like.base_models.whisper import checkpoints, model as whisper
 from params import bases
@@ -70,7 +71,7 @@ def _advising(path):
 
 def check_is_there(path: str) -> None:
     """Raises a ValueError if a path that can only be a folder is none."""
-    is_folder = "://" not in path and not checkpoints.is_name(path)
+    is_folder = files.is_local(path) and not checkpoints.is_name(path)
     if is_folder and not os.path.exists(path):
         raise ValueError(
             f"{path}: the base model is not there. A relative path starts at "

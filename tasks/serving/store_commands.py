@@ -3,7 +3,6 @@
 import dataclasses
 import getpass
 import json
-import os
 import posixpath
 import socket
 import sys
@@ -102,7 +101,7 @@ class StoreCommands:
                     self._tenant,
                     owner,
                     evidence,
-                    source=path if "://" in path else os.path.abspath(path),
+                    source=files.absolute(path),
                     change_base=change_base,
                     again=again,
                 )

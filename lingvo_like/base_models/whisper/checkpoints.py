@@ -118,7 +118,7 @@ def outline(
     if _holds_safetensors(path):
         return _huggingface_dimensions(path), record
     file = os.path.join(path, CTRANSLATE2_FILE)
-    if "://" not in path and os.path.isfile(file):
+    if files.is_local(path) and os.path.isfile(file):
         is_empty = not os.path.getsize(file)
         data = b"" if is_empty else np.memmap(file, np.uint8, "r").data
         return _parse(file, ctranslate2.dimensions, data), record
@@ -187,7 +187,7 @@ def local_path(path: str) -> str:
 
 def _may_be_directory(path: str) -> bool:
     """Whether a path is local or in a bucket, not the handle of a preset."""
-    return "://" not in path or path.startswith("gs://")
+    return files.is_local(path) or path.startswith("gs://")
 
 
 def _exists(folder: str, name: str) -> bool:

@@ -15,6 +15,7 @@ import av
 import av.container
 import av.error
 
+from lingvo_like import files
 from tasks.asr.data import rejections, tfrecord, truncation
 
 # No speech is recorded outside of these. A file that claims 1 Hz would need
@@ -246,7 +247,7 @@ def _container(
 def _file(source: str | bytes) -> typing.BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
-    if "://" in source:
+    if not files.is_local(source):
         # One request for each header and each recording would take hours.
         raise rejections.UnusableError(
             "not a record of a shard", "tasks.pack_shards makes them"

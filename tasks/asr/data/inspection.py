@@ -16,6 +16,7 @@ from collections import abc
 
 import tqdm
 
+from lingvo_like import files
 from tasks.asr.data import (
     audio,
     check_cache,
@@ -75,7 +76,8 @@ def read(
     if not any_ids:
         speaker_ids.check(lines.places, lines.utterances)
     left_out = lines.left_out
-    if any("://" in each.audio_filepath for each in lines.utterances):
+    paths = (each.audio_filepath for each in lines.utterances)
+    if not all(map(files.is_local, paths)):
         # Here, and not in several threads at the same time.
         importlib.import_module("tensorflow")
     if decoding is None:

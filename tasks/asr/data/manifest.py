@@ -121,8 +121,7 @@ def read_lines(path: str | os.PathLike) -> Lines:
 
 def _read_into(lines: Lines, path: str, name: str) -> None:
     """Adds a manifest's lines, whose places begin with `name`."""
-    local = "://" not in path
-    folder = os.path.dirname(os.path.abspath(path) if local else path)
+    folder = os.path.dirname(files.absolute(path))
     num_lines = 0
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
@@ -242,7 +241,9 @@ def parse(line: bytes, folder: str) -> Utterance:
 
 
 def _located(folder: str, filename: str) -> str:
-    path = filename if "://" in filename else os.path.join(folder, filename)
+    path = filename
+    if files.is_local(filename):
+        path = os.path.join(folder, filename)
     # Bucket addresses have two slashes that count, and no parents.
     scheme, mark, rest = path.rpartition("://")
     return scheme + mark + os.path.normpath(rest)
@@ -253,7 +254,7 @@ def _fields(utterance: Utterance, folder: str) -> dict[str, object]:
     values = dataclasses.asdict(utterance)
     del values["tokens"], values["recording_seconds"]
     path = utterance.audio_filepath
-    if "://" not in path:
+    if files.is_local(path):
         path = os.path.abspath(path)
         if os.path.commonpath([folder, path]) == folder:
             path = os.path.relpath(path, folder)
@@ -267,7 +268,7 @@ def _fields(utterance: Utterance, folder: str) -> dict[str, object]:
 
 
 def _opened(path: str) -> typing.BinaryIO:
-    if "://" in path:
+    if not files.is_local(path):
         return io.BytesIO(files.read(path))
     if not os.path.exists(path):
         raise FileNotFoundError(f"manifest {path} does not exist")

@@ -19,6 +19,7 @@ from collections import abc
 
 import google_crc32c
 
+from lingvo_like import files
 from tasks.asr.data import rejections
 
 # What a record takes besides its data.
@@ -99,7 +100,7 @@ def _checksum(data: bytes) -> bytes:
 @contextlib.contextmanager
 def _opened(path: str, where: str) -> abc.Iterator[tuple[typing.Any, int]]:
     """A file and its length in bytes; every failure is an `UnusableError`."""
-    if "://" in path:
+    if not files.is_local(path):
         # Loads TensorFlow, which takes seconds that local files need not.
         import tensorflow as tf
 

@@ -7,7 +7,6 @@ OUTPUT_DIR/enrolment.jsonl  a line for each speaker of the last call
 import contextlib
 import dataclasses
 import json
-import os
 import posixpath
 import time
 from collections import abc
@@ -149,7 +148,7 @@ class Destination:
                 submodel_file.to_bytes(made),
                 self.tenant,
                 enrolled.speaker,
-                source=path if "://" in path else os.path.abspath(path),
+                source=files.absolute(path),
             )
         try:
             submodel_file.save(path, made)

@@ -127,7 +127,7 @@ class ModelDirectory:
 
         A process that is killed leaves no lock behind.
         """
-        if "://" in self.path:
+        if not files.is_local(self.path):
             yield
             return
         descriptor = os.open(self.path, os.O_RDONLY)
@@ -183,7 +183,7 @@ class ModelDirectory:
         Raises:
             OSError: says how much is needed and how much is free.
         """
-        if "://" in self.path:
+        if not files.is_local(self.path):
             return
         num_bytes = sum(
             v.shape.num_elements() * v.dtype.size for v in variables

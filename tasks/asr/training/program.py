@@ -7,6 +7,7 @@ from collections import abc
 import numpy as np
 from absl import logging
 
+from lingvo_like import files
 from params import schema
 from tasks import tables
 from tasks.asr import base_loading
@@ -146,7 +147,7 @@ def _check_request(experiment, model_dir, speakers, space_from):
             "--speakers chooses some of a run, and train.resident_speakers "
             "lets all of them take turns; train them all, or set it to 0"
         )
-    if experiment.train.cache_activations and "://" in model_dir:
+    if experiment.train.cache_activations and not files.is_local(model_dir):
         raise ValueError(
             "train.cache_activations keeps files on a disk of this machine; "
             "name a folder with --model_dir, or set it to false"
