@@ -179,6 +179,28 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     return soxr.resample(samples, float(factor), 1.0)
 
 
+def check_stretch(start: float, stop: float, end: float, rate: int = 1) -> None:
+    """Raises unless a recording holds a stretch.
+
+    Args:
+        start, stop: the stretch; infinity stops where the recording ends.
+        end: the recording's length.
+        rate: how many of these units a second has.
+
+    Raises:
+        UnusableError: it begins after the recording, or ends after it.
+    """
+    length = f"in a file of {end / rate:.2f} s"
+    if start >= end:
+        raise rejections.UnusableError(
+            "offset outside of the audio file", f"{start / rate:g} s {length}"
+        )
+    if end + truncation.TOLERANCE_SECONDS * rate < stop < math.inf:
+        raise rejections.UnusableError(
+            "end outside of the audio file", f"{stop / rate:.2f} s {length}"
+        )
+
+
 def _stretch(
     recording: decoder.Recording, start: int, stop: float, max_seconds: float
 ) -> np.ndarray:
@@ -200,7 +222,7 @@ def _stretch(
             break
     else:
         end = recording.end(end)
-        _check_stretch(start, stop, end, recording.sample_rate)
+        check_stretch(start, stop, end, recording.sample_rate)
     first = first or 0
     samples = _mono(_channels(queue))
     if parts:
@@ -217,19 +239,6 @@ def _write(queue: av.AudioFifo, frame: av.AudioFrame) -> None:
         raise rejections.UnusableError(
             "audio is damaged", "its format changes within it"
         ) from None
-
-
-def _check_stretch(start: int, stop: float, end: int, rate: int) -> None:
-    """Raises if a recording that ends at `end` does not hold the stretch."""
-    length = f"in a file of {end / rate:.2f} s"
-    if start >= end:
-        raise rejections.UnusableError(
-            "offset outside of the audio file", f"{start / rate:g} s {length}"
-        )
-    if end + truncation.TOLERANCE_SECONDS * rate < stop < math.inf:
-        raise rejections.UnusableError(
-            "end outside of the audio file", f"{stop / rate:.2f} s {length}"
-        )
 
 
 def _channels(queue: av.AudioFifo) -> np.ndarray:

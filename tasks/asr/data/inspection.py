@@ -10,6 +10,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import importlib
+import math
 import os
 import typing
 from collections import abc
@@ -25,7 +26,6 @@ from tasks.asr.data import (
     rejections,
     silence,
     speaker_ids,
-    truncation,
 )
 
 # Why a whole speaker is left out.
@@ -197,18 +197,12 @@ def _measured(
 ) -> check_cache.Result:
     if isinstance(found, rejections.UnusableError):
         return found
+    stop = utterance.offset + (utterance.duration or math.inf)
+    try:
+        audio.check_stretch(utterance.offset, stop, found)
+    except rejections.UnusableError as error:
+        return error
     left = found - utterance.offset
-    length = f"in a file of {found:.2f} s"
-    if left <= 0:
-        return rejections.UnusableError(
-            "offset outside of the audio file",
-            f"{utterance.offset:g} s {length}",
-        )
-    if utterance.duration > left + truncation.TOLERANCE_SECONDS:
-        return rejections.UnusableError(
-            "end outside of the audio file",
-            f"{utterance.offset + utterance.duration:.2f} s {length}",
-        )
     duration = min(utterance.duration or left, left)
     return dataclasses.replace(
         utterance, duration=duration, recording_seconds=found

@@ -62,7 +62,7 @@ class Transcriber:
         speakers: abc.Mapping[int, preparation.SpeakerUtterances],
         title: str = "",
     ) -> dict[tuple[int, int], Recognised]:
-        """By slot and index of the utterance.
+        """Recognises every utterance; results by slot and utterance's index.
 
         Args:
             speakers: by slot.
@@ -107,7 +107,7 @@ class Transcriber:
         }
 
     def _recognize(self, batch):
-        """As `BaseModel.decode`, of the batch's `s * u` utterances."""
+        """Decodes the batch's `s * u` utterances, as `BaseModel.decode`."""
         functions = {}
         if self._stack is not None:
             functions = self._stack.site_functions(
