@@ -61,6 +61,6 @@ def decode(data: bytes, sample_rate: int, max_samples: int) -> np.ndarray:
         # Rounded up, resampling may give one sample more.
         return audio.read(data, sample_rate, max_seconds=seconds)[:max_samples]
     except rejections.UnusableError as error:
-        # Its name is the sender's to know.
+        # Without the name of the recording, which the sender knows.
         what = rejections.UnusableError(error.reason, error.detail)
         raise errors.invalid_argument(what) from None

@@ -1,4 +1,4 @@
-"""What serving promises, measured: `python -m tests.benchmarks.serving`.
+"""Measures what serving promises: `python -m tests.benchmarks.serving`.
 
     python -m tests.benchmarks.serving --base=BASE --work_dir=DIR
 

@@ -1,4 +1,4 @@
-"""What every part of the benchmark needs: exports, speech, servers, folders."""
+"""The exports, speech, servers and folders of every part of the benchmark."""
 
 import dataclasses
 import functools

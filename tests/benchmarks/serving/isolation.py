@@ -123,7 +123,7 @@ async def _ask(server, churned, clips, count):
 
 
 class _Alone:
-    """What each Submodel answers to each clip alone, by `serving_default`."""
+    """Each Submodel's answer to each clip alone, by `serving_default`."""
 
     def __init__(self, direct, vectors, clips):
         self._direct = direct

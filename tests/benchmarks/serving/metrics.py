@@ -1,4 +1,4 @@
-"""What a server says of itself, read from its Prometheus metrics."""
+"""Reads a server's Prometheus metrics."""
 
 from prometheus_client import parser
 

@@ -1,4 +1,4 @@
-"""What a process takes of the machine, from /proc."""
+"""The memory, threads and descriptors of a process, from /proc."""
 
 import dataclasses
 import os

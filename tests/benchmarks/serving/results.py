@@ -1,4 +1,4 @@
-"""What a part of the benchmark found: a table for people, values, verdicts."""
+"""The results of a part of the benchmark: a table, values and verdicts."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What evaluation measured decides, and what it did not measure refuses."""
+"""Evaluation's figures decide, and a figure that is missing refuses."""
 
 import json
 

@@ -38,16 +38,13 @@ class Engine(engine.Engine):
     def predict(self, signature, inputs):
         length = inputs["length"][0]
         total = inputs.get("submodel", np.zeros(1)).sum()
+        status = b"OK" if length < 16000 else b"too long"
+        if length == 15999:
+            status = b"CUT: as many tokens as can be"
         return {
             "text": [f"{signature} {length} {total:g}".encode()],
             "score": np.array([-1.0], np.float32),
-            "status": [
-                b"CUT: as many tokens as can be"
-                if length == 15999
-                else b"OK"
-                if length < 16000
-                else b"too long"
-            ],
+            "status": [status],
         }
 
     def close(self):

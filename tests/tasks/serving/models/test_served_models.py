@@ -1,4 +1,4 @@
-"""Which versions serve: policies, labels, reloads, the old ones' end."""
+"""The versions that serve: policies, labels, reloads, the old ones' end."""
 
 import asyncio
 

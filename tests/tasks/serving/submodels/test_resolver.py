@@ -1,4 +1,4 @@
-"""Which version is current: asked once, soon again, and old ones in need."""
+"""The current version: asked once, soon again, and old ones in need."""
 
 import asyncio
 
