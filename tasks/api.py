@@ -285,6 +285,10 @@ def compare_spaces(
     Returns:
         a dict for each speaker, the largest gain first; nothing in the
         processes of a job that are not its chief.
+
+    Raises:
+        ValueError, OSError: a space, its base model or a manifest cannot be
+            used.
     """
     values = hyperparams.replace(plan.Values(), settings)
     from tasks.asr.enrolment import program
@@ -359,16 +363,18 @@ def transcribe(
 
     Args:
         recordings: paths of audio files, at any rate.
-        submodel_id: the speaker whose Submodel to use: the server's, or that of
-            `tenant` in `store`.
+        submodel_id: the speaker whose Submodel to use.
         base: use the base model alone.
         submodel: with `export_dir`, the path of the Submodel's file.
         export_dir: folder that `export` wrote.
+        store: with `export_dir`, the folder or bucket that has `submodel_id`.
+        tenant: in the store, whose speaker it is.
         server: its gRPC address.
         model_name: under which the server has the model.
         token: a bearer token.
         root_certificates: PEM; turns TLS on.
-        certificate_chain: PEM, for mutual TLS, as `private_key`.
+        certificate_chain: PEM, for mutual TLS.
+        private_key: PEM, for mutual TLS.
         timeout_seconds: of one recording.
         sample_rate: of the served base model, in hertz.
         in_flight: recordings to send at once.

@@ -91,7 +91,7 @@ def _aligned_zeros(shape):
 def training_job(
     base: base_model.BaseModel, experiment: schema.Experiment, num_slots: int
 ) -> task.SubmodelTask:
-    """A training task with so many Submodels, of which only shapes matter."""
+    """A training task of `num_slots` Submodels, of which only shapes matter."""
     speakers = [f"speaker_{slot}" for slot in range(num_slots)]
     if experiment.space.embedding_dim:
         return task.SubmodelTask(base, experiment, speakers)

@@ -102,8 +102,8 @@ class Destination:
         if refused:
             raise ValueError(
                 f"the store refuses {tables.first_names(refused)}. Enrol "
-                "without --publish, and publish the files by tasks.store with "
-                "the flag named."
+                "without --publish, then publish the files with tasks.store "
+                "and that flag."
             )
 
     def _check_free(self, space, speakers):

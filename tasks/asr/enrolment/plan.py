@@ -26,16 +26,17 @@ class Values(settings.Section):
         ValueError: a value is out of its range; names it.
     """
 
-    seed: int = settings.value(0, "Of all that is drawn.")
+    seed: int = settings.value(0, "Seed of all random draws.")
     embedding_steps: int = settings.value(
         6, "Steps that learn an embedding.", at_least=1
     )
     embedding_utterances: int = settings.value(
-        1, "A run's utterances in each of them.", at_least=1
+        1, "Utterances of a run in each of these steps.", at_least=1
     )
     embedding_learning_rate: float = settings.value(
         0.4,
-        "In units of the distance of the space's own speakers from their mean.",
+        "Learning rate of embeddings, in units of the distance of the space's "
+        "own speakers from their mean.",
         above=0,
     )
     embedding_neighbors: int = settings.value(
@@ -49,13 +50,13 @@ class Values(settings.Section):
         at_least=1,
     )
     full_utterances: int = settings.value(
-        4, "A run's utterances in each of them.", at_least=1
+        4, "Utterances of a run in each of these steps.", at_least=1
     )
     full_learning_rate: float = settings.value(
-        1e-3, "The highest one, after the warmup.", above=0
+        1e-3, "Highest learning rate of full, after the warmup.", above=0
     )
     full_warmup_steps: int = settings.value(
-        5, "Steps in which the rate rises from zero.", at_least=0
+        5, "Steps in which that rate rises from zero.", at_least=0
     )
     full_min_utterances: int = settings.value(
         15,
@@ -64,13 +65,11 @@ class Values(settings.Section):
     )
     embedding_evaluations: int = settings.value(
         2,
-        "How often embedding measures its held-out loss, besides before it "
-        "begins.",
+        "Measurements of the held-out loss of embedding, after the one before "
+        "the first step.",
         at_least=1,
     )
-    full_evaluations: int = settings.value(
-        4, "How often full does.", at_least=1
-    )
+    full_evaluations: int = settings.value(4, "The same, of full.", at_least=1)
     good_loss: float = settings.value(
         0.02,
         "A speaker whose held-out loss is below this learns no further.",
@@ -78,15 +77,15 @@ class Values(settings.Section):
     )
     min_gain: float = settings.value(
         0.02,
-        "A speaker stops whose held-out loss has not fallen by this fraction "
-        "in so many evaluations as its patience.",
+        "A speaker stops when the held-out loss has not fallen by this "
+        "fraction within the patience of the mode.",
         below=1,
     )
     embedding_patience: int = settings.value(
-        1, "Evaluations of embedding without that gain.", at_least=1
+        1, "Patience of embedding, in evaluations.", at_least=1
     )
     full_patience: int = settings.value(
-        2, "Evaluations of full without that gain.", at_least=1
+        2, "Patience of full, in evaluations.", at_least=1
     )
     max_folds: int = settings.value(
         3,
