@@ -31,23 +31,23 @@ def check(file: typing.BinaryIO) -> None:
     Raises:
         UnusableError: samples are missing.
     """
+    num_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     beginning = file.read(4)
     if beginning == b"RIFF":
-        _check_wav(file)
+        _check_wav(file, num_bytes)
     elif beginning == b"caff":
-        _check_caf(file)
+        _check_caf(file, num_bytes)
     elif beginning == b"OggS":
-        _check_ogg(file)
+        _check_ogg(file, num_bytes)
     elif beginning == b"\x1a\x45\xdf\xa3":
-        _check_matroska(file)
+        _check_matroska(file, num_bytes)
     elif beginning[:3] == b"ID3" or beginning[:1] == b"\xff":
-        _check_mp3(file)
+        _check_mp3(file, num_bytes)
 
 
-def _check_wav(file: typing.BinaryIO) -> None:
+def _check_wav(file: typing.BinaryIO, num_bytes: int) -> None:
     """FFmpeg shortens a WAV file's promise to what is there, and is silent."""
-    num_bytes = file.seek(0, os.SEEK_END)
     start, bytes_per_second = 12, 0
     while start < num_bytes:
         file.seek(start)
@@ -76,9 +76,9 @@ def _check_wav(file: typing.BinaryIO) -> None:
         start += 8 + length + length % 2
 
 
-def _check_caf(file: typing.BinaryIO) -> None:
+def _check_caf(file: typing.BinaryIO, num_bytes: int) -> None:
     """FFmpeg shortens the promise of a CAF file, too, and is silent."""
-    num_bytes, start = file.seek(0, os.SEEK_END), 8
+    start = 8
     while start < num_bytes:
         file.seek(start)
         chunk = file.read(12)
@@ -92,9 +92,8 @@ def _check_caf(file: typing.BinaryIO) -> None:
         start += length
 
 
-def _check_matroska(file: typing.BinaryIO) -> None:
+def _check_matroska(file: typing.BinaryIO, num_bytes: int) -> None:
     """Its one segment has a length, unless it was written to a pipe."""
-    num_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     header, mark, rest = file.read(_MATROSKA_BYTES).partition(_SEGMENT)
     if not rest:
@@ -107,9 +106,8 @@ def _check_matroska(file: typing.BinaryIO) -> None:
         _check_bytes(length, num_bytes - len(header + mark) - width)
 
 
-def _check_ogg(file: typing.BinaryIO) -> None:
+def _check_ogg(file: typing.BinaryIO, num_bytes: int) -> None:
     """Ogg has no length in its header, but marks a stream's last page."""
-    num_bytes = file.seek(0, os.SEEK_END)
     file.seek(max(0, num_bytes - _OGG_PAGE_BYTES))
     end = file.read()
     start = len(end)
@@ -127,9 +125,8 @@ def _check_ogg(file: typing.BinaryIO) -> None:
     )
 
 
-def _check_mp3(file: typing.BinaryIO) -> None:
+def _check_mp3(file: typing.BinaryIO, num_bytes: int) -> None:
     """The first frame of most MP3 files counts the bytes of all of them."""
-    num_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     tag, start = file.read(10), 0
     if tag[:3] == b"ID3":
