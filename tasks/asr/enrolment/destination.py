@@ -6,6 +6,7 @@ OUTPUT_DIR/enrolment.jsonl  a line for each speaker of the last call
 
 import contextlib
 import dataclasses
+import functools
 import json
 import posixpath
 import time
@@ -55,6 +56,11 @@ class Destination:
         """The folder of the Submodel files."""
         return posixpath.join(self.directory, "submodels")
 
+    @functools.cached_property
+    def _opened_store(self) -> submodel_store.SubmodelStore:
+        # One for all speakers: each that is opened reads the store's marker.
+        return submodel_store.SubmodelStore(self.store)
+
     def path(self, speaker: str) -> str:
         """The path of a speaker's Submodel file."""
         return posixpath.join(self.submodels, submodel_file.file_name(speaker))
@@ -89,12 +95,11 @@ class Destination:
                         tf.io.gfile.remove(path)
 
     def _check_store(self, space, speakers):
-        store = submodel_store.SubmodelStore(self.store)
-        store.prepare()
+        self._opened_store.prepare()
         refused = []
         for speaker in speakers:
             try:
-                store.check_publish(
+                self._opened_store.check_publish(
                     self.tenant, speaker, space.metadata.base_fingerprint
                 )
             except submodel_store.RefusedError as error:
@@ -122,9 +127,8 @@ class Destination:
             )
 
     def _is_published(self, speaker):
-        store = submodel_store.SubmodelStore(self.store)
         try:
-            store.resolve(self.tenant, speaker)
+            self._opened_store.resolve(self.tenant, speaker)
         except (submodel_store.UnknownSubmodelError, FileNotFoundError):
             return False
         return True
@@ -144,7 +148,7 @@ class Destination:
         made, version = make_submodel(enrolled, space, seed), None
         # Published first, so that a file here means a published Submodel.
         if self.store:
-            version = submodel_store.SubmodelStore(self.store).publish(
+            version = self._opened_store.publish(
                 submodel_file.to_bytes(made),
                 self.tenant,
                 enrolled.speaker,
