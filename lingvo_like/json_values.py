@@ -51,6 +51,18 @@ def strict_json(text: str) -> Any:
         raise ValueError("JSON is nested too deeply") from None
 
 
+def strict_object(text: str) -> dict[str, Any]:
+    """The object that `strict_json` reads.
+
+    Raises:
+        ValueError: the text is not strict JSON, or holds no object.
+    """
+    value = strict_json(text)
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return value
+
+
 def plain(value: Any) -> Any:
     """A value as JSON gives it back: string keys, and lists for tuples.
 

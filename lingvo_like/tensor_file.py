@@ -155,9 +155,7 @@ class Format:
         if not isinstance(entry[self.key], str):
             raise ValueError("the metadata must be a string")
         try:
-            fields = json_values.strict_json(entry[self.key])
-            if not isinstance(fields, dict):
-                raise ValueError("must be a JSON object")
+            fields = json_values.strict_object(entry[self.key])
             version = fields.get("format_version")
             if version != self.version:
                 raise ValueError(

@@ -83,10 +83,7 @@ def erasure(tree: filesystem.Files, tenant: str, speaker: str) -> dict | None:
 
 def parse(line: bytes) -> dict:
     """The fields of a line; a ValueError if it is damaged."""
-    fields = json_values.strict_json(line.decode())
-    if not isinstance(fields, dict):
-        raise ValueError("not an object")
-    return fields
+    return json_values.strict_object(line.decode())
 
 
 def mend(tree: filesystem.Files) -> None:

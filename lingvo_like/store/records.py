@@ -299,8 +299,7 @@ def _damaged(path):
 
 
 def _fields(data):
-    fields = json_values.strict_json(data.decode())
-    _check_object(fields)
+    fields = json_values.strict_object(data.decode())
     version = fields.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise ValueError(
@@ -311,7 +310,8 @@ def _fields(data):
 
 
 def _version(fields):
-    _check_object(fields)
+    if not isinstance(fields, dict):
+        raise ValueError("`version` must be a JSON object")
     # By hand: every resolve does this, and `hyperparams` takes 150 us.
     values = dict(fields)
     if fields.get("gate") is not None:
@@ -329,11 +329,6 @@ def _check_sha256(value):
         raise ValueError(
             f"`sha256` must be 64 hexadecimal digits. Received: {value!r:.80}."
         )
-
-
-def _check_object(fields):
-    if not isinstance(fields, dict):
-        raise ValueError("must be a JSON object")
 
 
 def _check_folder(version, path):

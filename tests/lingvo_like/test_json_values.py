@@ -21,6 +21,13 @@ def test_json_that_is_not_strict_is_refused(text, message):
         json_values.strict_json(text)
 
 
+def test_an_object_is_told_from_other_json():
+    assert json_values.strict_object('{"rate": 1}') == {"rate": 1}
+    for text in ("[]", "1", "null"):
+        with pytest.raises(ValueError, match="must be a JSON object"):
+            json_values.strict_object(text)
+
+
 def test_canonical_json_does_not_depend_on_the_order_of_keys():
     first = {"b": [1, 0.5, None], "a": {"d": "é", "c": True}}
     second = {"a": {"c": True, "d": "é"}, "b": (1, 0.5, None)}

@@ -9,8 +9,7 @@ import dataclasses
 import hashlib
 import operator
 import os
-from collections import abc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingvo_like import hyperparams, json_values
 
@@ -196,9 +195,7 @@ def check_files(
 
 
 def _from_json(text: str) -> Description:
-    fields: Any = json_values.strict_json(text)
-    if not isinstance(fields, abc.Mapping):
-        raise ValueError("must be a JSON object")
+    fields = json_values.strict_object(text)
     # First, since another format has other fields.
     if fields.get("format_version") != FORMAT_VERSION:
         raise ValueError(_wrong_format(fields.get("format_version")))
