@@ -341,7 +341,7 @@ def naming(verb: str, path: str) -> abc.Iterator[None]:
         yield
     except OSError as error:
         code, reason = error.errno or errno.EIO, error.strerror or str(error)
-        # Of a file in the folder that is named now.
+        # The error may have named a file of this folder already.
         reason = reason.removeprefix(f"cannot {verb}: ")
     except Exception as error:
         code = _tensorflow_code(error)

@@ -217,6 +217,7 @@ def _coerce(annotation, current, value: Any, path):
                 break
             return value
     if type(value) is int and float in members:
+        # One that no float holds is refused below.
         with contextlib.suppress(OverflowError):
             return float(value)
     raise field_types.wrong_type(path, annotation, value)

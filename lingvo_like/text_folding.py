@@ -23,8 +23,8 @@ _SAME = {
     "...": "…",
     "..": "‥",
     ".": "․",
-    # A joiner of graphemes, Hangul fillers, an object that is not there and
-    # variation selectors. Their categories are those of marks and letters.
+    # A joiner of graphemes, Hangul fillers, the sign for an object in the text
+    # and variation selectors. Their categories are those of marks and letters.
     "": "\u034f\u115f\u1160\u3164\uffa0\ufffc"
     + "".join(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])),
 }

@@ -12,7 +12,7 @@ from collections import abc
 from lingvo_like import text_folding
 
 UNWRITABLE = "transcript has what the base cannot write"
-# What is no speech, or may or may not be: a pattern, the reason, the advice.
+# Text that is not speech, or may not be: a pattern, the reason, the advice.
 _NO_SPEECH = (
     (
         r"<\|[^<>]*\|>",
@@ -58,7 +58,7 @@ class UnwritableError(ValueError):
 
 
 def check_speech(text: str) -> None:
-    """Refuses what is no speech, and what may or may not be.
+    """Refuses text that is not speech, or may not be.
 
     Raises:
         UnwritableError: the text has special tokens of a model, words or marks

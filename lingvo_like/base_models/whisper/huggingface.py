@@ -240,7 +240,7 @@ def _check_nothing_more(tensors, sources):
     unknown = sorted(set(tensors) - known - {_OUTPUT})
     if unknown:
         raise ValueError(
-            f"it has {len(unknown)} tensors that Whisper has not, such as "
+            f"it has {len(unknown)} tensors that Whisper lacks, such as "
             f"'model.{unknown[0]}'; merge adapters into the weights first"
         )
     tied = tensors.get(_TOKENS)
