@@ -37,7 +37,7 @@ def next_version(export_dir: str | os.PathLike[str]) -> int:
 
 
 def check_writable(export_dir: str | os.PathLike[str]) -> None:
-    """Shows that versions can be written here; makes nothing.
+    """Checks that versions can be written to a folder, and makes nothing.
 
     Raises:
         ValueError: the folder is itself a version, or something else.
