@@ -7,7 +7,7 @@ import tqdm
 
 from lingvo_like.base_models import base_model
 from params import schema
-from tasks.asr.training import sharding
+from tasks.asr.batches import speaker_places
 from tasks.compilation import capacity, programs
 from tpu.aot import compiler, report as aot_report, topology
 
@@ -61,7 +61,7 @@ class TrainingJob:
     @property
     def places(self) -> int:
         """Speakers in a step of one chip."""
-        return sharding.num_places(
+        return speaker_places.num_places(
             self.experiment.train, self.size, self.target.num_chips
         )
 
@@ -70,7 +70,7 @@ class TrainingJob:
         """Submodels that a chip holds at a time."""
         if self.is_space:
             return self.size
-        return sharding.num_rows(
+        return speaker_places.num_rows(
             self.experiment.train, self.size, self.target.num_chips
         )
 

@@ -44,8 +44,10 @@ def find_or_make(
     """
     if not isinstance(values, bases.Whisper):
         return base_path
-    if values.audio_context != "short" or kept_bases.is_short(base_path):
+    if values.audio_context != "short":
         return base_loading.of_context(values, base_path)
+    if kept_bases.is_short(base_path):
+        return base_path
     path = kept_bases.path_of(base_path, values.language)
     if os.path.isdir(path):
         print(f"base model: {path}, the short-context form of {base_path}")

@@ -6,6 +6,21 @@ from collections import abc
 import numpy as np
 
 from lingvo_like import random_streams
+from params import schema
+
+
+def num_places(values: schema.Train, num_slots: int, num_replicas: int) -> int:
+    """Places of each replica in a step; none stays empty in a small job."""
+    return min(values.speakers_per_step, -(-num_slots // num_replicas))
+
+
+def num_rows(values: schema.Train, num_slots: int, num_replicas: int) -> int:
+    """Rows that each replica has for slots of its own."""
+    share = -(-num_slots // num_replicas)
+    if not values.resident_speakers:
+        return share
+    resident = -(-values.resident_speakers // num_replicas)
+    return min(max(resident, values.speakers_per_step), share)
 
 
 def assign_places(num_slots: int, places: int) -> list[int]:

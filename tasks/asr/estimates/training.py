@@ -8,7 +8,7 @@ from collections import abc
 
 from lingvo_like.base_models.whisper import checkpoints, encoder_decoder
 from params import bases, schema
-from tasks.asr.batches import input_pipeline
+from tasks.asr.batches import input_pipeline, speaker_places
 from tasks.asr.data import manifest
 from tasks.asr.estimates import cost, machine, needs
 
@@ -85,8 +85,11 @@ class Job:
 
     def places(self) -> int:
         """Of each replica."""
-        share = -(-len(self.speech.durations) // self.num_replicas)
-        return min(self.experiment.train.speakers_per_step, share)
+        return speaker_places.num_places(
+            self.experiment.train,
+            len(self.speech.durations),
+            self.num_replicas,
+        )
 
     def shapes(self, seconds: float) -> cost.Shapes:
         """Of a step of this process whose longest utterance is so long."""

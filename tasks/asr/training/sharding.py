@@ -109,7 +109,7 @@ def shard(
             num_slots, values.speakers_per_step, values.resident_speakers
         )
         return dataclasses.replace(alone, replicas=replicas)
-    places = num_places(values, num_slots, num_replicas)
+    places = speaker_places.num_places(values, num_slots, num_replicas)
     place_of = speaker_places.assign_places(num_slots, places)
     replica_of = speaker_places.assign_replicas(
         [
@@ -131,25 +131,11 @@ def shard(
     else:
         rows = slot_rows.PooledRows(
             replica_of,
-            num_rows(values, num_slots, num_replicas),
+            speaker_places.num_rows(values, num_slots, num_replicas),
             replicas.local,
         )
         rows.take(speaker_places.in_turn(range(num_slots), (), places_of))
     return Sharding(replicas, places, places_of, rows)
-
-
-def num_places(values: schema.Train, num_slots: int, num_replicas: int) -> int:
-    """Places of each replica in a step; none stays empty in a small job."""
-    return min(values.speakers_per_step, -(-num_slots // num_replicas))
-
-
-def num_rows(values: schema.Train, num_slots: int, num_replicas: int) -> int:
-    """Rows that each replica has for slots of its own."""
-    share = -(-num_slots // num_replicas)
-    if not values.resident_speakers:
-        return share
-    resident = -(-values.resident_speakers // num_replicas)
-    return min(max(resident, values.speakers_per_step), share)
 
 
 def steps_per_call(experiment: schema.Experiment, num_replicas: int) -> int:

@@ -76,25 +76,21 @@ class Trainer:
         self.selected = sorted(train_data if selected is None else selected)
         self._sharding = state.sharding
         self.set_aside = set_aside.SetAside(task.stack.speakers, self._sharding)
-        self._train = replica_batches.Feed(
-            task,
-            train_data,
-            self._sharding,
-            task.experiment.augment.speed_factors,
-            directory.activations,
-            num_tokens,
-            self.set_aside.unreadable,
-            self._pause,
-        )
-        self._dev = replica_batches.Feed(
-            task,
-            dev_data,
-            self._sharding,
-            (1.0,),
-            directory.activations,
-            num_tokens,
-            self.set_aside.unreadable,
-            self._pause,
+        self._train, self._dev = (
+            replica_batches.Feed(
+                task,
+                data,
+                self._sharding,
+                speed_factors,
+                directory.activations,
+                num_tokens,
+                self.set_aside.unreadable,
+                self._pause,
+            )
+            for data, speed_factors in (
+                (train_data, task.experiment.augment.speed_factors),
+                (dev_data, (1.0,)),
+            )
         )
         replicas = self._sharding.replicas
         self._processes = replicas.processes
@@ -303,6 +299,7 @@ class Trainer:
             zip(groups, loaded, strict=True), 1
         ):
             losses, weights = self._joined(self.losses(batches))
+            # For the speakers that it sets aside; the batch is done with.
             self.set_aside.empty_places([group], batches)
             for place, minibatch in self._sharding.own(group):
                 sums[minibatch.slot] += float(losses[place] * weights[place])
