@@ -104,8 +104,8 @@ def train(
         model_dir: folder of the run: a new one, or one to continue.
         experiment: its name, such as `whisper.ShortStacked`. If empty, that of
             the run, or `params.registry.DEFAULT` for a new one.
-        base: the base model: a directory, a preset's name, or `tiny.en`. That
-            of the run in `model_dir` if empty.
+        base: the base model: a directory, a preset's name, `tiny.en` or `base`.
+            That of the run in `model_dir` if empty.
         dev_manifest: for early stopping and the best weights. Without it every
             speaker trains all steps and keeps the last weights.
         settings: what to change of the experiment, such as

@@ -49,10 +49,11 @@ _DEV_MANIFEST = flags.DEFINE_string(
 _BASE = flags.DEFINE_string(
     "base",
     "",
-    "The base model: a directory, a preset's name, or tiny.en. If empty, that "
-    "of the run in --model_dir. Experiments of a short context take the "
-    "short-context form of a Whisper, which is made of the training speech the "
-    "first time, and kept; tasks.shorten_context makes one of other speech.",
+    "The base model: a directory, a preset's name, tiny.en, or base, which is "
+    "multilingual. If empty, that of the run in --model_dir. Experiments of "
+    "a short context take the short-context form of a Whisper, which is made "
+    "of the training speech the first time, and kept; tasks.shorten_context "
+    "makes one of other speech.",
 )
 _SPEAKERS = flags.DEFINE_list(
     "speakers", [], "Train or continue only these speakers; all if empty."

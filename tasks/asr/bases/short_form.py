@@ -11,6 +11,7 @@ import os
 import time
 from collections import abc
 
+from lingvo_like import cache
 from params import bases
 from tasks.asr import base_loading, kept_bases
 from tasks.asr.bases import context_shortening
@@ -55,7 +56,7 @@ def find_or_make(
     if not may_make:
         # Of what is not there, the error says how to make one.
         return base_loading.of_context(values, base_path)
-    variable = kept_bases.FOLDER_VARIABLE
+    variable = cache.FOLDER_VARIABLE
     model_directory.check_writable(
         os.path.dirname(path),
         f"the folder of kept bases ({variable} names another)",

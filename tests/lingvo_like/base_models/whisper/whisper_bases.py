@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from lingvo_like.base_models.whisper import (
-    checkpoints,
     encoder_decoder,
     huggingface,
     model as whisper,
+    packaged,
     tokenizer as whisper_tokenizer,
 )
 
@@ -84,7 +84,7 @@ def small(seed=0, scale=0.3, max_tokens=8, positions=32, **kwargs):
 @functools.cache
 def real():
     """tiny.en."""
-    return whisper.load(checkpoints.PACKAGED)
+    return whisper.load(packaged.TINY_EN)
 
 
 def weights(base):

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from lingvo_like import cache
 from lingvo_like.base_models.whisper import model as whisper
 from params import bases
 from tasks.asr import base_loading, kept_bases
@@ -21,7 +22,7 @@ VALUES = bases.Whisper("short", language="en")
 @pytest.fixture
 def speech(tmp_path, monkeypatch):
     """A Whisper of 30 s, recordings, and a cache of its own."""
-    monkeypatch.setenv(kept_bases.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     recipe = bases.ContextShortening(num_steps=3, utterances_per_step=2)
     monkeypatch.setattr(kept_bases, "RECIPE", recipe)
     tiny.recordings(tmp_path, ("ann",), 4)
