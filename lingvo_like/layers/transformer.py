@@ -16,7 +16,7 @@ import keras
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import layer as layer_lib
+from lingvo_like.layers import layer as layer_lib, unprojected
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -207,7 +207,8 @@ class DecoderBlock(_Block):
 
     Call arguments:
         x: `[batch * beams, time, model_dim]`.
-        source: keys and values of the encoder's output, from `source`.
+        source: keys and values of the encoder's output, from `source`; or the
+            output itself, from `unprojected_source`.
         mask: boolean `[time, source_time]` of the self attention.
         cache: None; or the keys `[batch * beams, heads, head_dim, length]` and
             values `[batch * beams, heads, length, head_dim]` so far, where
@@ -266,10 +267,25 @@ class DecoderBlock(_Block):
             split_heads(value, self.num_heads),
         )
 
+    def unprojected_source(
+        self, keys: Tensor, values: Tensor
+    ) -> unprojected.Unprojected:
+        """The encoder's output, of `unprojected.shared`, as it is.
+
+        Less work than `source` for texts of fewer tokens than a head is wide.
+        """
+        weights = unprojected.kernels(
+            self.source_key_value_kernel,
+            self.source_value_bias,
+            self.num_heads,
+            values.dtype,
+        )
+        return unprojected.Unprojected(keys, values, *weights)
+
     def call(
         self,
         x: Tensor,
-        source: tuple[Tensor, Tensor],
+        source: tuple[Tensor, Tensor] | unprojected.Unprojected,
         mask: Tensor,
         cache: tuple[Tensor, Tensor] | None = None,
         position: int | Tensor = 0,
@@ -291,5 +307,12 @@ class DecoderBlock(_Block):
         # are not copied for each beam.
         query = ops.reshape(query, (ops.shape(source[0])[0], -1, shape[-1]))
         query = split_heads(query, self.num_heads)
-        x = ops.reshape(merge_heads(attend(query, *source)), shape)
+        if isinstance(source, unprojected.Unprojected):
+            attended = source.from_source(
+                attend(source.to_source(query), source.keys, source.values),
+                self.num_heads,
+            )
+        else:
+            attended = attend(query, *source)
+        x = ops.reshape(merge_heads(attended), shape)
         return linear(x, self.source_output_kernel, self.source_output_bias)

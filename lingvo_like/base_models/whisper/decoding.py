@@ -97,7 +97,7 @@ def run(
     prompt_length: int,
     max_tokens: int,
     state: State,
-    sources: encoder_decoder.KeysAndValues,
+    sources: encoder_decoder.Sources,
     caches: encoder_decoder.KeysAndValues,
 ) -> State:
     """Takes all tokens after the first, stage by stage.
@@ -112,20 +112,21 @@ def run(
     def proceed(step, state, caches):
         return search.unfinished(step, state)
 
-    def advance(step, state, caches):
-        logits, caches = decoder.step(
-            state["token"], prompt_length + step - 1, sources, caches
-        )
-        state, rows = search.choose(step, logits, state)
-        if rows is not None:
-            caches = [
-                tuple(ops.take(part, rows, axis=0) for part in cache)
-                for cache in caches
-            ]
-        return step + 1, state, caches
-
-    def stage(number, state, caches):
+    def stage(number, state, sources, caches):
         first, end = ([1, *ends][number], ends[number])
+
+        def advance(step, state, caches):
+            logits, caches = decoder.step(
+                state["token"], prompt_length + step - 1, sources, caches
+            )
+            state, rows = search.choose(step, logits, state)
+            if rows is not None:
+                caches = [
+                    tuple(ops.take(part, rows, axis=0) for part in cache)
+                    for cache in caches
+                ]
+            return step + 1, state, caches
+
         _, state, caches = ops.while_loop(
             proceed,
             advance,
@@ -140,12 +141,14 @@ def run(
             return stage(
                 number + 1,
                 search.end_loops(end, state),
+                # From now on there are tokens enough for keys and values.
+                decoder.projected(sources),
                 encoder_decoder.with_room(caches, room),
             )
 
         return ops.cond(search.unfinished(end, state), go_on, lambda: state)
 
-    return stage(0, state, caches)
+    return stage(0, state, sources, caches)
 
 
 def first_stage(max_tokens: int) -> int:
@@ -227,7 +230,10 @@ def greedy(
     """
     prompt_length = len(rules.prompt)
     logits, sources, caches = decoder.start(
-        encoded, rules.prompt, prompt_length + first_stage(max_tokens)
+        encoded,
+        rules.prompt,
+        prompt_length + first_stage(max_tokens),
+        project=False,
     )
     search = _Greedy(rules)
     state, _ = search.choose(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.layers import transformer
+from lingvo_like.layers import transformer, unprojected
 
 BATCH, TIME, DIM, HEADS, INNER = 2, 6, 16, 4, 24
 
@@ -104,6 +104,22 @@ def test_beams_share_their_utterances_source():
     shared, _ = block(x, block.source(encoded), mask)
     copied, _ = block(x, block.source(tf.repeat(encoded, 3, axis=0)), mask)
     np.testing.assert_allclose(shared, copied, atol=1e-6)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("time", [2, TIME])
+def test_a_source_without_keys_and_values_gives_the_same(time, beams):
+    block = built(transformer.DecoderBlock)
+    encoded = tf.constant(activations(5, time=9))
+    x = tf.constant(np.repeat(activations(time=time), beams, axis=0))
+    mask = transformer.causal_mask(time)
+    projected, _ = block(x, block.source(encoded), mask)
+    source = block.unprojected_source(*unprojected.shared(encoded))
+    plain, _ = block(x, source, mask)
+    np.testing.assert_allclose(plain, projected, atol=1e-5)
+    other = tf.constant(activations(6, time=9))
+    source = block.unprojected_source(*unprojected.shared(other))
+    assert np.abs(block(x, source, mask)[0] - plain).max() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from lingvo_like.base_models.whisper import decoding, encoder_decoder
+from lingvo_like.layers import transformer
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 LENGTHS = (47000, 20000)
@@ -334,6 +335,30 @@ def test_only_a_text_that_is_longer_opens_larger_caches(
         cache_lengths.clear()
         base.decode(tf.gather(encoded, rows), tf.gather(paddings, rows))
         assert set(cache_lengths) == {prompt + size for size in sizes}
+
+
+def test_only_a_text_that_is_longer_needs_keys_and_values(
+    with_loops, monkeypatch
+):
+    base = ending(2, max_tokens=14)
+    encoded, paddings = encoded_by(base)
+    _, lengths, *_ = base.decode(encoded, paddings)
+    short, long = np.sort(lengths)
+    projected, source = [], transformer.DecoderBlock.source
+
+    def counting(self, encoded):
+        projected.append(encoded)
+        return source(self, encoded)
+
+    monkeypatch.setattr(transformer.DecoderBlock, "source", counting)
+    for stage, count in (
+        (int(long) + 1, 0),
+        (int(short) + 1, len(base.decoder.blocks)),
+    ):
+        monkeypatch.setattr(decoding, "STAGES", (stage,))
+        projected.clear()
+        base.decode(encoded, paddings)
+        assert len(projected) == count
 
 
 @pytest.mark.parametrize("beam_size", [1, 2])
