@@ -1,20 +1,31 @@
-"""Fetches about 24 minutes of one real human voice, with transcripts.
+"""Fetches recordings of real human voices, with transcripts.
 
     python -m tasks.fetch_recordings --output_dir=/tmp/recordings
+    python -m tasks.fetch_recordings --output_dir=/tmp/voices \
+        --voices=asterisk-en,stamps-es,stamps-ca
 
-Downloads two packages of the Debian archive (nothing is installed), and
-writes 16 kHz FLAC with train, dev and test manifests split by phrase. The
-recordings are licensed CC-BY-SA-3.0; the full text is written beside them.
+Downloads packages of the Debian archive (nothing is installed), and writes
+16 kHz FLAC with train, dev and test manifests split by phrase. Recordings and
+texts that do not belong together are left out by name. Each voice has its
+licence; the full text is written beside the recordings.
 """
 
 from absl import flags
 
-from tasks import cli
-from tasks.asr.corpora import fetch_debian
+from tasks import cli, tables
+from tasks.asr.corpora.fetched import fetch, voices
 from tasks.asr.data import splits
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "", "Folder to make: audio and manifests."
+)
+_VOICES = flags.DEFINE_list(
+    "voices",
+    [voices.DEFAULT],
+    "Voices to fetch, each a speaker, or all. --list_voices lists them.",
+)
+_LIST_VOICES = flags.DEFINE_bool(
+    "list_voices", False, "List the voices with language and licence, and exit."
 )
 _FRACTIONS = flags.DEFINE_list(
     "fractions",
@@ -25,16 +36,20 @@ _SEED = flags.DEFINE_integer("seed", 0, "Another seed, another choice.")
 _PACKAGES_DIR = flags.DEFINE_string(
     "packages_dir",
     None,
-    f"Folder with the .deb files of {fetch_debian.AUDIO_PACKAGE} and "
-    f"{fetch_debian.TEXT_PACKAGE}, where they cannot be downloaded.",
+    "Folder with the .deb files, where they cannot be downloaded; without them "
+    "an error names the packages.",
 )
 
 
 def main(_: list[str]) -> None:
+    if _LIST_VOICES.value:
+        print(voices.listing())
+        return
     cli.require(_OUTPUT_DIR)
     output_dir = _OUTPUT_DIR.value
-    metadata, left_out, made = fetch_debian.fetch(
+    metadata, left_out, made = fetch.fetch(
         output_dir,
+        voices.chosen(_VOICES.value),
         splits.parse_fractions(_FRACTIONS.value),
         _SEED.value,
         _PACKAGES_DIR.value,
@@ -42,9 +57,23 @@ def main(_: list[str]) -> None:
     if not made:
         print(f"{output_dir} already holds these recordings; left as it is.")
     print(left_out.describe(), end="")
-    print(metadata["notice"])
+    head = ("voice", "language", "utterances", "minutes", "left out", "speaker")
+    rows = [
+        (
+            name,
+            each["language"],
+            str(each["num_utterances"]),
+            f"{each['seconds'] / 60:.1f}",
+            str(sum(each["left_out"].values())),
+            each["speaker"],
+        )
+        for name, each in metadata["voices"].items()
+    ]
+    print(tables.aligned([head, *rows]))
+    for notice in {each["notice"]: 0 for each in metadata["voices"].values()}:
+        print(notice)
     print(
-        f"{metadata['num_utterances']} recordings of {metadata['speaker']}, "
+        f"{metadata['num_utterances']} recordings, "
         f"{metadata['seconds'] / 60:.1f} minutes: {output_dir}"
     )
 

@@ -3,7 +3,7 @@
     {"audio_filepath": "a/0001.wav", "text": "turn on the lights",
      "speaker": "ann", "duration": 1.9, "offset": 0.0, "utt_id": "0001",
      "split": "train", "session": "", "mic": "", "severity": "moderate",
-     "etiology": "", "simulated": false}
+     "etiology": "", "language": "en", "simulated": false}
 
 `audio_filepath`, `text` and `speaker` are required. Relative paths start at the
 manifest's folder. Keys that are not listed here are ignored.
@@ -42,6 +42,8 @@ class Utterance:
         offset: seconds into the file.
         split: "train", "dev", "test" or "".
         session, mic, severity, etiology: labels, "" where unknown.
+        language: code of the language that is spoken, such as "en"; "" where
+            the line does not say.
         simulated: True for speech that no person spoke.
         tokens: what the base model is to write; () until `preparation` has
             tokenized the text. Not part of the line.
@@ -60,6 +62,7 @@ class Utterance:
     mic: str = ""
     severity: str = ""
     etiology: str = ""
+    language: str = ""
     simulated: bool = False
     tokens: tuple[int, ...] = ()
     recording_seconds: float = dataclasses.field(default=0.0, compare=False)

@@ -8,7 +8,15 @@ import typing
 from tasks.asr.data import rejections
 
 REQUIRED = ("audio_filepath", "text", "speaker")
-LABELS = ("utt_id", "split", "session", "mic", "severity", "etiology")
+LABELS = (
+    "utt_id",
+    "split",
+    "session",
+    "mic",
+    "severity",
+    "etiology",
+    "language",
+)
 _KEYS = (*REQUIRED, *LABELS, "duration", "offset", "simulated")
 # Nobody speaks for thirty years; also keeps huge integers out of floats.
 _MAX_SECONDS = 1e9
