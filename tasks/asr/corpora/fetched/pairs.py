@@ -12,11 +12,12 @@ import numpy as np
 
 from tasks.asr.data import manifest, rejections, splits
 
-# Of the voice's own median pace, in letters a second; and what anybody can say,
-# who is slow on average because the texts are short.
+# Of the voice's own median pace, in letters a second.
 _FASTEST = 1.8
-_ANYBODY = 20.0
 _SLOWEST = 1 / 3
+# A quick sentence of somebody whose texts are short, and so slow at the median;
+# and what nobody says.
+_SENTENCE, _NOBODY = 17.0, 22.0
 # A short word has pauses around it.
 _PAUSES_SECONDS = 1.0
 # The pace of fewer utterances is nobody's.
@@ -84,7 +85,7 @@ def _at_a_pace(
     pace = float(
         np.median([each.letters / each.utterance.duration for each in found])
     )
-    fastest = max(_FASTEST * pace, _ANYBODY)
+    fastest = min(max(_FASTEST * pace, _SENTENCE), _NOBODY)
     good = []
     for each in found:
         seconds = each.utterance.duration

@@ -25,12 +25,12 @@ class Person:
     Attributes:
         encoder: what the header of each names as its encoder, where others
             have spoken the language at another time; "" for any.
-        reworded: folder of stamps whose texts were put in other words after
-            they were spoken; "" for none.
+        reworded: folders of stamps whose texts were put in other words after
+            they were spoken.
     """
 
     encoder: str = ""
-    reworded: str = ""
+    reworded: tuple[str, ...] = ()
 
 
 def read(
@@ -64,7 +64,7 @@ def _check_person(
 ) -> None:
     if person.encoder.encode() not in path.read_bytes()[:_HEADER_BYTES]:
         raise rejections.UnusableError("spoken by somebody else")
-    if place.parts[0] == person.reworded:
+    if any(map(place.is_relative_to, person.reworded)):
         raise rejections.UnusableError("spoken in other words than its text")
 
 

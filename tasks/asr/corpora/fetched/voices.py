@@ -12,6 +12,7 @@ from lingvo_like import hyperparams
 from tasks import tables
 from tasks.asr.corpora.fetched import asterisk, stamps
 
+_ANYBODY = stamps.Person()
 _STAMPS = "tuxpaint-stamps-default"
 _CC_BY = "licence CC-BY-3.0 (https://creativecommons.org/licenses/by/3.0/)"
 _CC_BY_SA = (
@@ -42,7 +43,7 @@ class Voice:
     notice: str
     prompts: asterisk.Prompts | None = None
     own_speaker: str = ""
-    person: stamps.Person = stamps.Person()
+    person: stamps.Person = _ANYBODY
 
     @property
     def speaker(self) -> str:
@@ -64,14 +65,16 @@ def _core_sounds(
     )
 
 
-def _stamps(language: str, name: str, **person: str) -> Voice:
+def _stamps(
+    language: str, name: str, person: stamps.Person = _ANYBODY
+) -> Voice:
     return Voice(
         f"stamps-{language}",
         language,
         (_STAMPS,),
         f"Tux Paint's stamps, spoken by {name}, copyright 2002-2022 Bill "
         f"Kendrick; {_GPL}.",
-        person=stamps.Person(**person),
+        person=person,
     )
 
 
@@ -119,9 +122,13 @@ _ALL = (
     ),
     _stamps("es", "Estefania Ortiz"),
     # Two others spoke 173 of them, in 2005 and 2007.
-    _stamps("fr", "PaulK", encoder="libVorbis I 20101101"),
-    # Animals got articles after most of them were spoken.
-    _stamps("ca", "Pere Pujal Carabantes", reworded="animals"),
+    _stamps("fr", "PaulK", stamps.Person("libVorbis I 20101101")),
+    # Most animals were spoken without an article, and letters by their name.
+    _stamps(
+        "ca",
+        "Pere Pujal Carabantes",
+        stamps.Person(reworded=("animals", "symbols/alphabets")),
+    ),
     _stamps("ro", "Tabbytha"),
     _stamps("be", "Kseniya Buraya"),
 )

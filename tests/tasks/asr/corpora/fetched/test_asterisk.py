@@ -7,9 +7,9 @@ import pytest
 from tasks.asr.corpora.fetched import asterisk
 from tasks.asr.data import rejections
 
-TEXTS = """\ufeff; A comment: not a transcript
+TEXTS = """\ufeffagent-pass: Digitare la password.
+; A comment: not a transcript
 
-agent-pass: Digitare la password.
 sar: Al segnale il tempo sar? esattamente...
 full: La conferenza ? piena.
 folder: In quale cartella?
@@ -34,8 +34,8 @@ def roots(tmp_path):
     texts.mkdir(parents=True)
     (texts / "core-sounds-it.txt.gz").write_bytes(gzip.compress(TEXTS.encode()))
     keys = {line.split(":")[0] for line in TEXTS.splitlines() if ":" in line}
-    for key in (keys | {"unknown", "digits/2"}) - {"\ufeff; A comment"}:
-        path = sounds / f"{key}.gsm"
+    for key in (keys | {"unknown", "digits/2"}) - {"; A comment"}:
+        path = sounds / f"{key.lstrip(chr(0xFEFF))}.gsm"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (sounds / "LICENSE").touch()

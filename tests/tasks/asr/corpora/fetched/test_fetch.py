@@ -73,6 +73,10 @@ def build_stamps(root, folder):
         for language in ("es", "ca", "ru"):
             name = f"{place}/{number}_desc_{language}.ogg"
             made_up.put(root, name, made_up.ogg(0.8))
+    # The same picture twice, and the same recording.
+    made_up.put(root, f"{place}/9.txt", "N.\nca.utf8=U.\n")
+    data = (root / place / "0_desc_ca.ogg").read_bytes()
+    made_up.put(root, f"{place}/9_desc_ca.ogg", data)
     made_up.copyrighted(root, "License: GPL-2\n")
     made_up.build(root, folder)
 
@@ -177,10 +181,12 @@ def test_each_voice_is_a_speaker_with_its_language(packages, tmp_path):
         name: (each["num_utterances"], each["left_out"])
         for name, each in metadata["voices"].items()
     }
-    assert counts["stamps-ca"] == (4, {})
+    again = {"the recording of another once more": 1}
+    assert counts["stamps-ca"] == (4, again)
+    assert not (target / "audio" / "stamps-ca" / "numbers.9.flac").exists()
     # Of another voice's texts, those of digits only.
     assert counts["prompt-es-co"] == (2, {"no transcript": 2})
-    assert metadata["num_left_out"] == len(left_out) == 4 + 2
+    assert metadata["num_left_out"] == len(left_out) == 4 + 2 + 1
     assert "prompt-es-co/digits/h-21.gsm" in (
         target / "left_out.txt"
     ).read_text("utf-8")
