@@ -329,6 +329,13 @@ class Train(settings.Section):
         "Type of the values in Submodel files; float16 halves their size.",
         choices=SUBMODEL_DTYPES,
     )
+    dev_share: float = settings.value(
+        0.1,
+        "Share of each speaker's utterances that is held out as dev speech, "
+        "where there is no dev manifest.",
+        at_least=0.0,
+        at_most=0.5,
+    )
     min_utterances: int = settings.value(
         1, "A speaker with fewer utterances is left out.", at_least=0
     )

@@ -91,6 +91,9 @@ def train(
     settings: abc.Mapping[str, Any] = _NO_SETTINGS,
     speakers: abc.Sequence[str] = (),
     space_from: str = "",
+    start_from: str = "",
+    tenant: str = "",
+    dev: str = "auto",
     strict: bool = False,
     check_memory: bool = True,
     devices: Devices = _ALL_DEVICES,
@@ -106,12 +109,18 @@ def train(
             the run, or `params.registry.DEFAULT` for a new one.
         base: the base model: a directory, a preset's name, `tiny.en` or `base`.
             That of the run in `model_dir` if empty.
-        dev_manifest: for early stopping and the best weights. Without it every
-            speaker trains all steps and keeps the last weights.
+        dev_manifest: for early stopping and the best weights. Without it a
+            share of each speaker's utterances is held out for that.
         settings: what to change of the experiment, such as
             `{"adapter.bottleneck_dim": 64}`.
         speakers: to train or continue; all if empty.
         space_from: the run that a space starts from.
+        start_from: a run, a folder of Submodel files or a store: speakers who
+            have a Submodel there go on from it. `model_dir` itself replaces
+            its Submodels by what they learn of new recordings.
+        tenant: whose speakers, where `start_from` is a store.
+        dev: `none` holds nothing out where there is no dev manifest: every
+            speaker trains all steps and keeps the last weights.
         strict: refuse to train if any utterance is unusable.
         check_memory: refuse a job that takes more memory than there is.
         devices: that share the job.
@@ -137,6 +146,9 @@ def train(
         dev_manifest=dev_manifest,
         speakers=speakers,
         space_from=space_from,
+        start_from=start_from,
+        tenant=tenant,
+        dev=dev,
         strict=strict,
         replicas=devices.replicas(),
     )

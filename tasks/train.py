@@ -43,8 +43,15 @@ _DEV_MANIFEST = flags.DEFINE_string(
     "dev_manifest",
     "",
     "JSONL manifest, or several with commas, for early stopping and the best "
-    "checkpoint. Without it every speaker trains all steps and keeps the last "
-    "weights.",
+    "checkpoint. Without it a share of each speaker's utterances "
+    "(train.dev_share) is held out for that.",
+)
+_DEV = flags.DEFINE_enum(
+    "dev",
+    "auto",
+    ["auto", "none"],
+    "none: hold nothing out where there is no dev manifest; every speaker "
+    "trains all steps and keeps the last weights.",
 )
 _BASE = flags.DEFINE_string(
     "base",
@@ -64,6 +71,16 @@ _SPACE_FROM = flags.DEFINE_string(
     "The run that a space starts from. With --set=space.initializer=stack: a "
     "run of slots, trained with adapter.shared_start=true. With "
     "--set=space.initializer=space: a run of a space, to fit its basis again.",
+)
+_START_FROM = flags.DEFINE_string(
+    "start_from",
+    "",
+    "A run, a folder of Submodel files, or a store with --tenant: speakers who "
+    "have a Submodel there go on from it. The run in --model_dir itself goes "
+    "on with new recordings and new speakers, and its Submodels are replaced.",
+)
+_TENANT = flags.DEFINE_string(
+    "tenant", "", "start_from: whose speakers, where it is a store."
 )
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse to train if any utterance is unusable."
@@ -91,6 +108,9 @@ def main(_: list[str]) -> None:
         settings=setting_flags.given(),
         speakers=_SPEAKERS.value,
         space_from=_SPACE_FROM.value,
+        start_from=_START_FROM.value,
+        tenant=_TENANT.value,
+        dev=_DEV.value,
         strict=_STRICT.value,
         devices=devices.given(),
     )

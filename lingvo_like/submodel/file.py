@@ -66,6 +66,8 @@ def create(
     residual_weight: float = 1.0,
     base_description: abc.Mapping[str, Any] | None = None,
     training: abc.Mapping[str, Any] | None = None,
+    started_from: abc.Mapping[str, Any] | None = None,
+    heard: str = "",
 ) -> Submodel:
     """Makes a Submodel, checked and with its checksum.
 
@@ -89,6 +91,8 @@ def create(
             residual_weight=float(residual_weight),
             base_description=plain("base_description", base_description),
             training=plain("training", training),
+            started_from=plain("started_from", started_from),
+            heard=heard,
             dtype="float32",
             sha256="",
         )

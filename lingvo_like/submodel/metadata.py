@@ -4,7 +4,7 @@ import dataclasses
 import functools
 
 from lingvo_like import tensor_file
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import heard, layout as submodel_layout
 
 FORMAT_VERSION = 1
 
@@ -54,14 +54,22 @@ class Metadata(CommonMetadata):
     Attributes:
         speaker: id of the speaker, not empty.
         dtype: one of `tensor_file.DTYPES`, in which values are stored.
+        started_from: the Submodel that the training began at: its `sha256`,
+            its `speaker` and the kind of its `source`; empty for the base
+            model.
+        heard: the recordings that it and those before it learned from, as
+            `heard.pack` writes them.
     """
 
     speaker: str
     dtype: str
+    started_from: dict
+    heard: str
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_speaker(self.speaker)
+        heard.unpack(self.heard)
         if self.dtype not in tensor_file.DTYPES:
             raise ValueError(
                 f"`dtype` must be one of {sorted(tensor_file.DTYPES)}. "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lingvo_like import files, hyperparams
-from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import file as submodel_file, heard
 from tasks import tables
 
 _TABLE_COLUMNS = (
@@ -93,8 +93,11 @@ def in_full(found: dict[str, Any]) -> str:
         for key in _SUMMARY
     ]
     facts.append(("store hash", found["file_sha256"]))
+    facts.append(
+        ("heard", f"{len(heard.unpack(metadata['heard']))} recordings")
+    )
     lines = [found["file"], _indented(facts)]
-    for key in ("training", "base_description"):
+    for key in ("training", "started_from", "base_description"):
         pairs = sorted(_flat(metadata[key]).items())
         lines += ["", key]
         lines += [_indented((name, _short(value)) for name, value in pairs)]

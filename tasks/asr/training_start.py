@@ -71,6 +71,7 @@ def train(
     model_dir: str,
     *,
     dev_manifest: str = "",
+    dev: str = program.AUTO,
     check_memory: bool = True,
     replicas: replicas_lib.Replicas | None = None,
     **more: Any,
@@ -78,6 +79,7 @@ def train(
     """Checks the memory of a job and makes its base model, then trains it.
 
     Args:
+        dev: one of `program.DEV`.
         check_memory: refuse a job that takes more memory than there is.
         **more: arguments of `program.train`.
 
@@ -101,7 +103,8 @@ def train(
             choice.experiment,
             choice.base_path,
             train_manifest,
-            dev_manifest,
+            bool(dev_manifest)
+            or program.decide_dev(choice.experiment, dev_manifest, dev),
             replicas.num_replicas,
             replicas.num_local,
             more.get("speakers", ()),
@@ -124,6 +127,7 @@ def train(
         model_dir,
         base_path=base_path,
         dev_manifest=dev_manifest,
+        dev=dev,
         replicas=replicas,
         **more,
     )

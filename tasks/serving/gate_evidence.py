@@ -21,9 +21,11 @@ def check_learned(submodel: submodel_file.Submodel) -> None:
     Raises:
         GateError: no update has changed it, or it is the base model.
     """
-    training = submodel.metadata.training
-    # What an enrolment made without updates comes out of a trained space.
-    if training.get("step") == 0 and not training.get("mode"):
+    metadata = submodel.metadata
+    # What an enrolment made without updates comes out of a trained space, and
+    # what started from a Submodel may stay that one.
+    has_learned = metadata.training.get("mode") or metadata.started_from
+    if metadata.training.get("step") == 0 and not has_learned:
         raise quality_gate.GateError(
             "nothing was learned: no update made it better on dev speech, and "
             "its file has the weights of step 0; --force publishes it"

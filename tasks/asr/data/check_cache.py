@@ -16,6 +16,8 @@ from lingvo_like import files
 from tasks.asr.data import manifest, rejections, tfrecord
 
 NAME = "checked.jsonl"
+# Of what was found in a recording.
+_NUM_FIELDS = 6
 
 Result: typing.TypeAlias = manifest.Utterance | rejections.UnusableError
 
@@ -43,7 +45,7 @@ class KeptChecks:
         file, found = self._kept.get(self._key(utterance), (None, None))
         if found is None or file != self._file(utterance):
             return None
-        offset, duration, reason, detail, whole = found
+        offset, duration, reason, detail, whole, sha256 = found
         if reason:
             return rejections.UnusableError(reason, detail)
         return dataclasses.replace(
@@ -51,6 +53,7 @@ class KeptChecks:
             offset=offset,
             duration=duration,
             recording_seconds=whole,
+            sha256=sha256,
         )
 
     def add(self, utterance: manifest.Utterance, result: Result) -> None:
@@ -61,10 +64,11 @@ class KeptChecks:
         if file is None:
             return
         if isinstance(result, rejections.UnusableError):
-            found = [0.0, 0.0, result.reason, result.described, 0.0]
+            found = [0.0, 0.0, result.reason, result.described, 0.0, ""]
         else:
             whole = result.recording_seconds
-            found = [result.offset, result.duration, "", "", whole]
+            span = [result.offset, result.duration]
+            found = [*span, "", "", whole, result.sha256]
         self._kept[self._key(utterance)] = (file, found)
         self._is_new = True
 
@@ -100,7 +104,9 @@ def _read(path: str) -> dict[tuple, tuple[list, list]]:
         seal, _, data = files.read(path).partition(b"\n")
         for line in data.splitlines() if seal == _seal(data) else ():
             key, file, found = json.loads(line)
-            kept[tuple(key)] = (file, found)
+            # Lines of another version of this module say less.
+            if len(found) == _NUM_FIELDS:
+                kept[tuple(key)] = (file, found)
     except OSError:
         return {}
     return kept

@@ -9,12 +9,14 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import hashlib
 import importlib
 import math
 import os
 import typing
 from collections import abc
 
+import numpy as np
 import tqdm
 
 from lingvo_like import files
@@ -256,6 +258,7 @@ def _decoded(
         if error.reason == audio.TOO_LONG:
             error.reason = too_long
         return error
+    sha256 = _identity(samples, rate)
     duration = len(samples) / rate
     # A duration of the manifest's own stays as it is written there.
     if round(utterance.duration * rate) == len(samples):
@@ -268,5 +271,20 @@ def _decoded(
             # What was trimmed is known.
             whole = 0.0
     return dataclasses.replace(
-        utterance, offset=offset, duration=duration, recording_seconds=whole
+        utterance,
+        offset=offset,
+        duration=duration,
+        recording_seconds=whole,
+        sha256=sha256,
     )
+
+
+def _identity(samples: np.ndarray, rate: int) -> str:
+    """The SHA-256 by which speech is recognised in another file.
+
+    Without what is beyond the last tenth of a second: a `duration` that is
+    rounded in one manifest and missing in another may differ by a sample.
+    """
+    whole = len(samples) - len(samples) % max(1, rate // 10)
+    data = np.ascontiguousarray(samples[: whole or None], dtype="<f4")
+    return hashlib.sha256(data.tobytes()).hexdigest()

@@ -49,6 +49,10 @@ class Utterance:
             tokenized the text. Not part of the line.
         recording_seconds: of the whole file, where `inspection` has seen it;
             else 0. Not part of the line.
+        sha256: of the samples at the recording's own rate, where `inspection`
+            has decoded them; else "". The same speech has the same, whatever
+            its file is called and in whichever lossless format. Not part of
+            the line.
     """
 
     audio_filepath: str
@@ -66,6 +70,7 @@ class Utterance:
     simulated: bool = False
     tokens: tuple[int, ...] = ()
     recording_seconds: float = dataclasses.field(default=0.0, compare=False)
+    sha256: str = dataclasses.field(default="", compare=False)
 
     @property
     def labelled_severity(self) -> str | None:
@@ -255,7 +260,7 @@ def _located(folder: str, filename: str) -> str:
 def _fields(utterance: Utterance, folder: str) -> dict[str, object]:
     """The values of a line, without those that say nothing."""
     values = dataclasses.asdict(utterance)
-    del values["tokens"], values["recording_seconds"]
+    del values["tokens"], values["recording_seconds"], values["sha256"]
     path = utterance.audio_filepath
     if files.is_local(path):
         path = os.path.abspath(path)

@@ -249,12 +249,14 @@ def _choose(
             continue
         prefix = f"{seed}" if group is None else f"{seed}\0{group}"
         names = _names(len(keys), fractions)
-        split_of = dict(zip(_ranked(keys, prefix), names, strict=True))
+        split_of = dict(zip(ranked(keys, prefix), names, strict=True))
         chosen |= {(speaker, key): split_of[key] for speaker, key in members}
     return chosen, dict(too_few)
 
 
-def _ranked(keys: abc.Iterable[str], prefix: str) -> list[str]:
+def ranked(keys: abc.Iterable[str], prefix: str) -> list[str]:
+    """Keys in an order that their hashes with a prefix give."""
+
     def rank(key: str) -> bytes:
         return hashlib.sha256(f"{prefix}\0{key}".encode()).digest()
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from lingvo_like import files
 from lingvo_like.space import file as space_file
 from lingvo_like.store import records as store_records, store as submodel_store
-from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import file as submodel_file, heard
 from tasks import tables
 from tasks.asr.enrolment import results
 from tasks.asr.training import model_directory
@@ -201,4 +201,5 @@ def make_submodel(
             "space_sha256": metadata.sha256,
             "embedding": list(enrolled.embedding),
         },
+        heard=heard.pack(enrolled.heard),
     )

@@ -11,6 +11,7 @@ from collections import abc
 
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
+from lingvo_like.submodel import heard
 from tasks.asr.data import preparation
 from tasks.asr.enrolment import job, plan, results
 from tpu.distribute import replicas as replicas_lib
@@ -90,4 +91,5 @@ def _conclude(made, speaker, candidates):
         warnings=results.warnings(
             base, best.judgement, {i: known[i].utt_id for i in base.losses}
         ),
+        heard=heard.keys(each.sha256 for each in utterances),
     )

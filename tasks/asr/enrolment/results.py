@@ -85,6 +85,7 @@ class Enrolled:
         embedding: where the Submodel is in the space, or started from.
         evidence: one of `plan.EVIDENCE`.
         judgements: dict of mode, and "base", to the judgement.
+        heard: `heard.keys` of the recordings that were learned from.
     """
 
     speaker: str
@@ -97,6 +98,7 @@ class Enrolled:
     num_utterances: int
     seconds_of_speech: float
     warnings: tuple[str, ...]
+    heard: frozenset[str] = frozenset()
 
     @property
     def base(self) -> Judgement:

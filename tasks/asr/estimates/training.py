@@ -171,12 +171,15 @@ def job(
     experiment: schema.Experiment,
     base_path: str,
     train_manifest: str,
-    dev_manifest: str = "",
+    has_dev: bool = False,
     num_replicas: int = 1,
     num_local: int = 1,
     only: abc.Iterable[str] = (),
 ) -> Job | None:
     """The job of these flags; None where its base's size cannot be told.
+
+    Args:
+        has_dev: whether dev losses are measured.
 
     Raises:
         ValueError, OSError: the manifest or the base cannot be read.
@@ -196,7 +199,7 @@ def job(
         experiment,
         dimensions,
         speech,
-        bool(dev_manifest),
+        has_dev,
         num_replicas,
         num_local,
         tuple(only),

@@ -25,6 +25,7 @@ def summarize(
     train_minutes: abc.Mapping[str, float],
     num_bootstrap: int = 1000,
     seed: int = 0,
+    num_heard: int = 0,
 ) -> dict[str, Any]:
     """Scores every speaker and sums the speakers up.
 
@@ -36,6 +37,8 @@ def summarize(
             may be missing.
         num_bootstrap: resamples of the intervals; 0 leaves the intervals out.
         seed: seed of the resampling, not negative.
+        num_heard: utterances that were left out since Submodels had learned
+            from them.
 
     Returns:
         JSON-able dict, in which undefined figures are None, such as the
@@ -73,6 +76,7 @@ def summarize(
         "seed": seed,
         "confidence": bootstrap.CONFIDENCE,
         "measured_upper_bounds": dict(severity.MEASURED_UPPER_BOUNDS),
+        "num_heard_left_out": num_heard,
         "num_simulated_utterances": sum(r.simulated for r in records),
         **_left_out(empty, by_speaker),
         **_cut(records),

@@ -94,6 +94,9 @@ class Evaluation:
                 self.text.normalizer,
                 self.text.target_word_error_rate,
                 self.submodels.train_minutes,
+                num_heard=sum(
+                    each.reason == recordings.HEARD for each in self.left_out
+                ),
             )
             summary["submodel_sha256"] = self.submodels.sha256
             results.write(
@@ -174,14 +177,17 @@ def prepare(
     data, left_out = recordings.read(
         model, test_manifest, speakers, strict, normalizer, trim_silence
     )
-    if replicas.processes.is_chief:
-        print(left_out.describe(), file=sys.stderr, end="")
     submodels = tested_submodels.read(
         directory,
         [each.speaker for each in data.values()],
         base_fingerprint,
         task.layout_of(model, values.adapter),
     )
+    data = recordings.without_heard(data, submodels.heard, left_out)
+    if strict:
+        left_out.raise_if_any(f"manifest {test_manifest}")
+    if replicas.processes.is_chief:
+        print(left_out.describe(), file=sys.stderr, end="")
     utt_ids = [u.utt_id for each in data.values() for u in each.utterances]
     replicas.processes.check_same(
         "the Submodels and the recordings", [submodels.sha256, utt_ids]

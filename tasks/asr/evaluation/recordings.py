@@ -1,12 +1,17 @@
 """The test manifest: whose recordings are evaluated, and what is left out."""
 
 import collections
+import dataclasses
 from collections import abc
 
 from lingvo_like import text_folding
 from lingvo_like.base_models import base_model, labels
+from lingvo_like.submodel import heard as heard_lib
 from tasks.asr.data import preparation, rejections, text
 from tasks.asr.evaluation import severity as severity_lib
+
+# Why an utterance is left out that can be recognised.
+HEARD = "the speaker's Submodel learned from this recording"
 
 
 def read(
@@ -66,6 +71,39 @@ def read(
     for speaker in speakers:
         _check_one_severity(path, speaker, by_speaker[speaker])
     return preparation.by_slot(speakers, by_speaker), left_out
+
+
+def without_heard(
+    data: dict[int, preparation.SpeakerUtterances],
+    heard: abc.Mapping[str, abc.Set[str]],
+    left_out: rejections.Rejections,
+) -> dict[int, preparation.SpeakerUtterances]:
+    """The utterances that a speaker's Submodel has not learned from.
+
+    Args:
+        heard: by speaker, `heard.keys` of recordings.
+        left_out: grows by the others.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    kept = {}
+    for slot, each in data.items():
+        new = []
+        for utterance in each.utterances:
+            if heard_lib.keys([utterance.sha256]) & heard[each.speaker]:
+                left_out.add(utterance.audio_filepath, utterance.utt_id, HEARD)
+            else:
+                new.append(utterance)
+        if new:
+            kept[slot] = dataclasses.replace(each, utterances=tuple(new))
+    if not kept:
+        raise ValueError(
+            "nothing is left to evaluate: the Submodels learned from every "
+            "recording of the test manifest, also under other names; record "
+            "others, or split them with tasks.split_manifest"
+        )
+    return kept
 
 
 def _check_reference(transcript, normalizer):

@@ -124,6 +124,11 @@ def _notes(summary):
             f"{tables.counted(summary['num_empty_references'], 'utterance')} "
             "left out: no word is in the reference once normalised."
         )
+    if summary["num_heard_left_out"]:
+        notes.append(
+            f"{tables.counted(summary['num_heard_left_out'], 'utterance')} "
+            "left out: the speaker's Submodel had learned from the recording."
+        )
     cut = summary["num_cut_by_base"], summary["num_cut_by_submodel"]
     if any(cut):
         notes.append(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from lingvo_like.stack import stack as stack_lib
 from lingvo_like.submodel import (
     file as submodel_file,
+    heard as heard_lib,
     layout as submodel_layout,
 )
 from tasks.asr.training import model_directory
@@ -24,6 +25,8 @@ class TestedSubmodels:
     Attributes:
         train_minutes: dict of speaker to minutes of training speech.
         sha256: dict of speaker to the SHA-256 of the Submodel's content.
+        heard: dict of speaker to the recordings that the Submodel, and those
+            that it came from, learned from: `heard.keys`.
     """
 
     directory: model_directory.ModelDirectory
@@ -32,6 +35,7 @@ class TestedSubmodels:
     residual_weight: float
     train_minutes: dict[str, float]
     sha256: dict[str, str]
+    heard: dict[str, frozenset[str]]
 
     def stack(self) -> stack_lib.Stack:
         """A stack for as many Submodels as are held at once."""
@@ -85,7 +89,7 @@ def read(
             f"{', '.join(missing[:5])}; train them, or name those to "
             f"evaluate with --speakers"
         )
-    weights, minutes, sha256 = {}, {}, {}
+    weights, minutes, sha256, heard = {}, {}, {}, {}
     for speaker in speakers:
         path = directory.submodel(speaker)
         metadata = submodel_file.load(path, base_fingerprint, layout).metadata
@@ -97,6 +101,7 @@ def read(
             )
         weights.setdefault(metadata.residual_weight, speaker)
         sha256[speaker] = metadata.sha256
+        heard[speaker] = heard_lib.unpack(metadata.heard)
         if "train_seconds_of_speech" in metadata.training:
             seconds = metadata.training["train_seconds_of_speech"]
             minutes[speaker] = seconds / 60.0
@@ -108,5 +113,11 @@ def read(
             f"{weight}"
         )
     return TestedSubmodels(
-        directory, base_fingerprint, layout, residual_weight, minutes, sha256
+        directory,
+        base_fingerprint,
+        layout,
+        residual_weight,
+        minutes,
+        sha256,
+        heard,
     )

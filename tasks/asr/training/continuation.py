@@ -5,22 +5,25 @@ gone, or whose recordings are others now, trains no further; everybody else goes
 on as they would have.
 """
 
+import contextlib
 import dataclasses
 from collections import abc
 from typing import Any
 
+from lingvo_like import files
 from params import schema
+from tasks import tables
 from tasks.asr.data import inspection, preparation
 from tasks.asr.training import checkpoint, model_directory, run_description
 
 CHANGED = (
     "the recordings or the texts are not those that the run began with; train "
-    "in another --model_dir with the new ones"
+    "in another --model_dir with the new ones, or with --start_from"
 )
 LOST = "no recording is left that can be used"
 
 # What a run keeps of its description, whatever the manifests are now.
-_OF_THE_RUN = ("data", "num_tokens")
+_OF_THE_RUN = ("data", "num_tokens", "start")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +33,15 @@ class Continuation:
     Attributes:
         corpus: by the run's own slots, of the speakers who go on.
         description: what `experiment.json` is to hold.
+        begins: whether the job is a new one, also in the folder of a run whose
+            Submodels its speakers start from.
         withdrawn: speakers whose lines are gone from the manifests.
         set_aside: slots that cannot go on, with the reason.
     """
 
     corpus: preparation.Corpus
     description: dict[str, Any]
+    begins: bool = False
     withdrawn: tuple[str, ...] = ()
     set_aside: dict[int, str] = dataclasses.field(default_factory=dict)
 
@@ -58,12 +64,19 @@ def of_run(
         ValueError: the folder has another run.
     """
     if saved is None:
-        return Continuation(corpus, description)
-    if not (
+        return Continuation(corpus, description, begins=True)
+    if _begins_anew(directory, saved, description, experiment):
+        return Continuation(corpus, description, begins=True)
+    begins = not (
         checkpoint.count(directory.checkpoints) or directory.has_submodels()
-    ):
+    )
+    if begins:
         # Nobody has learned anything.
-        saved = saved | {name: description[name] for name in _OF_THE_RUN}
+        saved = saved | {
+            name: description[name]
+            for name in _OF_THE_RUN
+            if name in description
+        }
     missing = run_description.check_agreement(
         directory.path, saved, description, experiment, may_lose=True
     )
@@ -85,6 +98,7 @@ def of_run(
         {"num_tokens": description["num_tokens"]}
         | saved
         | {k: v for k, v in description.items() if k not in _OF_THE_RUN},
+        begins,
         withdrawn,
         {
             known.index(s): CHANGED if s in description["data"] else LOST
@@ -92,6 +106,49 @@ def of_run(
             if s not in withdrawn
         },
     )
+
+
+def _begins_anew(directory, saved, description, experiment):
+    """Whether a run's speakers are to go on from the run's own Submodels.
+
+    The command that began to do so finishes it: it begins nothing anew as long
+    as nothing is new.
+    """
+    path = files.absolute(directory.path)
+    if description.get("start", {}).get("path") != path:
+        return False
+    run_description.check_program(directory.path, saved, description["program"])
+    if saved.get("start", {}).get("path") == path:
+        with contextlib.suppress(ValueError):
+            missing = run_description.check_agreement(
+                directory.path, saved, description, experiment, may_lose=True
+            )
+            if not any(speaker in description["data"] for speaker in missing):
+                return False
+    unfinished = _unfinished(directory, saved, description)
+    if unfinished:
+        raise ValueError(
+            f"{directory.path}: the run is not finished: "
+            f"{tables.first_names(unfinished)}. The command that began it "
+            "finishes it; then its speakers can go on, or in another "
+            "--model_dir now"
+        )
+    return True
+
+
+def _unfinished(directory, saved, description):
+    """Speakers who could still go on in the run as it is."""
+    found = checkpoint.read(directory.checkpoints)
+    if found is None:
+        return []
+    state, _ = found
+    return [
+        speaker
+        for (speaker, digest), each in zip(
+            saved["data"].items(), state["speakers"], strict=False
+        )
+        if not each["finished"] and description["data"].get(speaker) == digest
+    ]
 
 
 def texts(

@@ -12,9 +12,17 @@ from lingvo_like.stack import rows as slot_rows
 from params import schema
 from tasks.asr.batches import minibatch_schedule, speaker_places
 from tasks.asr.data import preparation
-from tasks.asr.training import checkpoint, sharding, speaker_state, task
+from tasks.asr.training import (
+    checkpoint,
+    sharding,
+    speaker_state,
+    starting_submodels,
+    task,
+)
 from tpu.distribute import replicas as replicas_lib
 
+# Speakers whose starts are in memory at a time.
+_STARTS_AT_ONCE = 64
 # What a process knows of its own speakers alone: an update may have failed for
 # want of a recording.
 _OWN_VALUES = ("steps", "loss_sum", "loss_count", "sha256")
@@ -34,6 +42,7 @@ class JobState:
         history: the losses of the evaluations, a dict each.
         job_step: steps that the job has taken.
         variables: by name, what has tensors: a `SlotTensor` or `SharedTensor`.
+        starts: the Submodels that speakers of a stack start from, if any do.
     """
 
     def __init__(self, task: task.SubmodelTask, sharding: sharding.Sharding):
@@ -44,6 +53,7 @@ class JobState:
         ]
         self.history: list[dict[str, Any]] = []
         self.job_step = 0
+        self.starts: starting_submodels.StartingSubmodels | None = None
         self._processes = sharding.replicas.processes
         rows = self._rows = sharding.slot_rows
         # Rows that slots take in turn.
@@ -92,8 +102,34 @@ class JobState:
         self._forget(slots)
         self._start(sorted(set(slots) & set(self.residents)))
 
+    def put_starts(self, slots: abc.Sequence[int]) -> list[int]:
+        """Puts speakers who have rows at the Submodels that they start from.
+
+        Returns:
+            the slots of those who start from one that is not the base model.
+        """
+        names, moved = self.task.stack.speakers, []
+        if self.starts is None:
+            return moved
+        for first in range(0, len(slots), _STARTS_AT_ONCE):
+            some = slots[first : first + _STARTS_AT_ONCE]
+            found = {slot: self.starts.tensors(names[slot]) for slot in some}
+            found = {slot: each for slot, each in found.items() if each}
+            for name, variable in self.task.stack.variables_by_name.items():
+                if found:
+                    values = np.stack([each[name] for each in found.values()])
+                    self._rows.write(variable, list(found), values)
+            moved += found
+        return moved
+
+    def put_base(self, slots: abc.Sequence[int]) -> None:
+        """Makes slots of a stack, which have rows, the base model."""
+        for variable in self.task.stack.variables_by_name.values():
+            zeros = np.zeros((len(slots), *variable.shape[1:]), np.float32)
+            self._rows.write(variable, slots, zeros)
+
     def _start(self, slots):
-        """Draws the starting points of slots of a stack, which have rows."""
+        """Puts slots of a stack, which have rows, where they start."""
         experiment = self.task.experiment
         stack: Any = self.task.stack
         optimizer: Any = self.task.optimizer
@@ -101,6 +137,7 @@ class JobState:
             slots, experiment.train.seed, experiment.adapter.shared_start
         )
         optimizer.reset(self._rows, slots)
+        self.put_starts(slots)
 
     def _forget(self, slots):
         """Drops what is known of the speakers besides their tensors."""

@@ -43,7 +43,10 @@ class ModelDirectory:
 
     Attributes:
         activations: folder of the frozen activations, where they are cached.
+        started_from: folder of the Submodels that the speakers go on from.
     """
+
+    STARTED_FROM = "started_from"
 
     def __init__(self, path: str):
         if not path:
@@ -54,6 +57,7 @@ class ModelDirectory:
         self.submodels = posixpath.join(path, "submodels")
         self.space = posixpath.join(path, "space.safetensors")
         self.activations = posixpath.join(path, "activations")
+        self.started_from = posixpath.join(path, self.STARTED_FROM)
         self.evaluation = posixpath.join(path, "evaluation")
         self.history = posixpath.join(path, "history.jsonl")
         self.texts = posixpath.join(path, "train_texts.json")
@@ -111,7 +115,18 @@ class ModelDirectory:
                     for path in (self.checks, self.left_out, self.texts):
                         with contextlib.suppress(OSError):
                             os.remove(path)
+                    shutil.rmtree(self.started_from, ignore_errors=True)
                 raise
+
+    def begin_anew(self) -> None:
+        """Removes what a run leaves that goes on from its own Submodels.
+
+        The Submodels stay, until others take their places.
+        """
+        for folder in (self.checkpoints, self.tensorboard):
+            if tf.io.gfile.isdir(folder):
+                tf.io.gfile.rmtree(folder)
+        tf.io.gfile.makedirs(self.checkpoints)
 
     def prepare(self) -> None:
         """Makes the folders, and removes what a killed process was writing."""

@@ -1,30 +1,30 @@
 """Training the Submodels of a manifest's speakers, from first to last."""
 
+import dataclasses
 import os
 import sys
 from collections import abc
 
-import numpy as np
-from absl import logging
-
 from lingvo_like import files
 from params import schema
-from tasks import tables
 from tasks.asr import base_loading
-from tasks.asr.data import preparation
+from tasks.asr.data import held_out, preparation
 from tasks.asr.training import (
     continuation,
-    job_state,
+    job,
     model_directory,
     replica_batches,
     run_description,
-    space_initialization,
     space_training,
-    speaker_state,
+    start_sources,
+    starting_submodels,
     submodel_files,
-    trainer,
+    task,
 )
 from tpu.distribute import replicas as replicas_lib
+
+# Where dev speech comes from without a dev manifest.
+DEV = AUTO, NONE = "auto", "none"
 
 
 def train(
@@ -37,6 +37,9 @@ def train(
     dev_manifest: str = "",
     speakers: abc.Sequence[str] = (),
     space_from: str = "",
+    start_from: str = "",
+    tenant: str = "",
+    dev: str = AUTO,
     strict: bool = False,
     replicas: replicas_lib.Replicas | None = None,
 ) -> model_directory.ModelDirectory:
@@ -48,9 +51,15 @@ def train(
         model_dir: folder or bucket of the run.
         base_path: a base model's directory or preset; that of the run in
             `model_dir` if empty.
-        dev_manifest: for early stopping and the best weights; may be empty.
+        dev_manifest: for early stopping and the best weights. If empty, a share
+            of each speaker's utterances is held out for that.
         speakers: to train or continue; all if empty.
         space_from: the run that a space starts from.
+        start_from: a run, a folder of Submodel files or a store, from whose
+            Submodels the speakers go on who have one there. `model_dir` itself
+            replaces its Submodels by what they learn of new recordings.
+        tenant: whose speakers, where `start_from` is a store.
+        dev: one of `DEV`; "none" holds nothing out.
         strict: refuse to train if any utterance is unusable.
         replicas: that share the job; None for one.
 
@@ -63,7 +72,9 @@ def train(
         preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
             everything.
     """
-    _check_request(experiment, model_dir, speakers, space_from)
+    _check_request(experiment, model_dir, speakers, space_from, start_from)
+    holds_out = decide_dev(experiment, dev_manifest, dev)
+    source = start_sources.find(start_from, tenant) if start_from else None
     replicas = replicas or replicas_lib.Replicas()
     is_chief = replicas.processes.is_chief
     directory = model_directory.ModelDirectory(model_dir)
@@ -99,49 +110,80 @@ def train(
         ) | {
             "num_tokens": replica_batches.longest_transcript(
                 base, corpus.train.values()
-            )
+            ),
+            "start": {"path": source.path} if source else {},
+            "holds_out_dev": holds_out,
         }
         _check_processes(replicas, description, speakers, space_from)
         continued = continuation.of_run(
             directory, saved, description, corpus, experiment
         )
-        corpus = continued.corpus
-        selected = _slots(speakers, corpus, train_manifest)
-        # Nothing of the run is written until the whole job has been made.
-        state = job_state.create(
-            base, experiment, corpus.train, replicas, corpus.speakers
-        )
-        if is_chief:
-            directory.check_disk_space(
-                state.variables.values(),
-                len(state.speakers),
-                state.task.stack.layout.num_values
-                * np.dtype(experiment.train.submodel_dtype).itemsize,
+        if continued.begins and source:
+            starts = starting_submodels.take(
+                directory,
+                source,
+                continued.corpus.speakers,
+                origin.base_fingerprint,
+                task.layout_of(base, experiment.adapter),
             )
-        _start(state, directory, corpus, origin, space_from)
-        if is_chief:
-            _describe_run(directory, continued)
-            print(_summary(state, selected))
-        made = trainer.Trainer(
-            state,
-            corpus.train,
-            corpus.dev,
-            directory,
-            origin,
-            selected,
-            continued.description["num_tokens"],
+        else:
+            starts = starting_submodels.of_run(directory, saved or {})
+        replicas.processes.check_same(
+            "the Submodels to start from", starts.to_json()
         )
-        _set_aside(made, continued)
-        made.run()
+        if holds_out:
+            held = held_out.hold_out(
+                continued.corpus,
+                experiment.train.dev_share,
+                experiment.train.seed,
+                starts.heard,
+            )
+            if is_chief:
+                print(held.describe())
+            continued = dataclasses.replace(continued, corpus=held.corpus)
+        made = job.Job(
+            directory,
+            base,
+            experiment,
+            continued,
+            origin,
+            replicas,
+            starts,
+            _slots(speakers, continued.corpus, train_manifest),
+            space_from,
+        ).run()
         if is_chief:
-            _finish(state, directory, corpus, origin, made)
-        # No process ends before the chief has written everything.
-        replicas.processes.gather()
+            print(
+                f"Next: python -m tasks.evaluate --model_dir={directory.path} "
+                "--test_manifest=data/test.jsonl\n"
+                "Next, to serve: python -m tasks.export "
+                f"--model_dir={directory.path} --export_dir=exports"
+            )
     made.set_aside.raise_if_any()
     return directory
 
 
-def _check_request(experiment, model_dir, speakers, space_from):
+def decide_dev(
+    experiment: schema.Experiment, dev_manifest: str, dev: str
+) -> bool:
+    """Whether dev speech is held out.
+
+    Raises:
+        ValueError: `dev` is unknown, or contradicts the manifest.
+    """
+    if dev not in DEV:
+        raise ValueError(
+            f"--dev must be one of {', '.join(DEV)}. Received: {dev!r}."
+        )
+    if dev == NONE and dev_manifest:
+        raise ValueError(
+            "--dev=none trains without dev speech, and --dev_manifest="
+            f"{dev_manifest} has some; give one of both"
+        )
+    return dev == AUTO and not dev_manifest and experiment.train.dev_share > 0.0
+
+
+def _check_request(experiment, model_dir, speakers, space_from, start_from):
     if speakers and experiment.train.resident_speakers:
         raise ValueError(
             "--speakers chooses some of a run, and train.resident_speakers "
@@ -151,6 +193,11 @@ def _check_request(experiment, model_dir, speakers, space_from):
         raise ValueError(
             "train.cache_activations keeps files on a disk of this machine; "
             "name a folder with --model_dir, or set it to false"
+        )
+    if experiment.space.embedding_dim and start_from:
+        raise ValueError(
+            "--start_from is for speakers who have slots; a space goes on with "
+            "--set=space.initializer=space --space_from=RUN"
         )
     space_training.check_request(experiment.space, space_from, speakers)
 
@@ -173,91 +220,4 @@ def _check_processes(replicas, description, speakers, space_from):
     replicas.processes.check_same(
         "the experiment, the base model, the recordings and the flags",
         description | given,
-    )
-
-
-def _start(state, directory, corpus, origin, space_from):
-    """Continues from the newest checkpoint, or initialises a new space."""
-    if state.restore(directory.checkpoints):
-        logging.info("continuing from the checkpoint in %s", directory.path)
-        return
-    is_chief = state.sharding.replicas.processes.is_chief
-    if is_chief and directory.has_submodels():
-        print(
-            f"warning: {directory.checkpoints} has no checkpoint any more, so "
-            "all of the run is trained again",
-            file=sys.stderr,
-        )
-    if state.task.experiment.space.embedding_dim:
-        start = space_initialization.initialize(
-            state.task, corpus.train, origin.base_fingerprint, space_from
-        )
-        if is_chief:
-            print(start)
-
-
-def _set_aside(made, continued):
-    done = []
-    for slot, reason in continued.set_aside.items():
-        if not made.state.speakers[slot].finished:
-            made.set_aside.add(slot, reason)
-        elif reason == continuation.CHANGED:
-            done.append(continued.corpus.speakers[slot])
-    if done and made.state.sharding.replicas.processes.is_chief:
-        print(
-            f"warning: done before, and left as they are: {', '.join(done)}. "
-            f"Since then, {continuation.CHANGED}",
-            file=sys.stderr,
-        )
-
-
-def _describe_run(directory, continued):
-    if continued.withdrawn:
-        print(
-            "not in the manifests any more, so left as they are: "
-            f"{', '.join(continued.withdrawn)} (`tasks.store erase --run` "
-            "takes people out of a run)",
-            file=sys.stderr,
-        )
-    directory.write_left_out(continued.corpus.left_out.describe(examples=None))
-    directory.write_texts(continuation.texts(directory, continued))
-    directory.write_experiment(continued.description)
-
-
-def _summary(state, selected):
-    """One line on what trains, and where."""
-    task, replicas = state.task, state.sharding.replicas
-    num_speakers, residents = len(state.speakers), len(state.residents)
-    some = f"{len(selected)} of " if selected else ""
-    parts = [
-        f"{some}{tables.counted(num_speakers, 'speaker')} x "
-        f"{task.experiment.train.num_steps} updates",
-        f"{task.stack.layout.num_values:,} values each",
-    ]
-    if not replicas.is_plain:
-        parts[0] += f" on {replicas.num_replicas} replicas"
-    if residents < num_speakers:
-        parts.append(f"{residents:,} at a time")
-    return ", ".join(parts)
-
-
-def _finish(state, directory, corpus, origin, made):
-    """Says what came out, and writes the space if there is one."""
-    for warning in speaker_state.warnings(
-        {
-            corpus.speakers[slot]: state.speakers[slot]
-            for slot in made.selected
-            if slot not in made.set_aside.reasons
-        }
-    ):
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"Submodels: {directory.submodels}")
-    if state.task.experiment.space.embedding_dim:
-        space_training.write(directory, state.task, corpus.train, origin)
-        print(f"space: {directory.space}")
-    print(
-        f"Next: python -m tasks.evaluate --model_dir={directory.path} "
-        "--test_manifest=data/test.jsonl\n"
-        f"Next, to serve: python -m tasks.export --model_dir={directory.path} "
-        "--export_dir=exports"
     )

@@ -86,6 +86,14 @@ def check_agreement(
             f"({saved.get('base')}), now {now['base_fingerprint'][:12]} "
             f"({now['base']})"
         )
+    lines += _other_start(directory, saved, now)
+    held_out = now.get("holds_out_dev")
+    if saved.get("holds_out_dev", held_out) != held_out:
+        lines.append(
+            "dev speech: saved "
+            + ("none, now held out", "held out, now none")[not held_out]
+            + " (--dev, --dev_manifest)"
+        )
     before, after = saved["data"], now["data"]
     gone = [s for s in before if s not in after]
     new = [s for s in after if s not in before]
@@ -105,6 +113,18 @@ def check_agreement(
             f"settings to continue it, or another --model_dir."
         )
     return missing
+
+
+def _other_start(directory, saved, now):
+    """The difference of where the speakers start; none where it is not said."""
+    before = saved.get("start", {}).get("path", "")
+    after = now.get("start", {}).get("path", "")
+    if not after or before == after:
+        return []
+    return [
+        f"--start_from: saved {before or 'none'}, now {after}, where "
+        f"--start_from={directory} would go on from its own Submodels"
+    ]
 
 
 def check_request(

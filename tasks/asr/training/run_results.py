@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.asr.training import model_directory
+from tasks.asr.training import model_directory, starting_submodels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +16,9 @@ class Run:
         path: the folder of the run.
         submodels: dict of speaker to the path of the Submodel's file.
         space: path of the space's file; empty without one.
+        started_from: dict of speaker to what the speaker went on from, as the
+            metadata of the Submodel has it; without those who started as the
+            base model.
         history: the learning curves: dicts with `speaker`, `step` and
             `train_loss`, `dev_loss` or both.
     """
@@ -23,6 +26,7 @@ class Run:
     path: str
     submodels: dict[str, str]
     space: str
+    started_from: dict[str, dict[str, str]]
     history: list[dict[str, Any]]
 
 
@@ -30,6 +34,7 @@ def read(directory: model_directory.ModelDirectory) -> Run:
     """The results that are in a run's folder."""
     saved = directory.read_experiment() or {}
     paths = {each: directory.submodel(each) for each in saved.get("data", ())}
+    starts = starting_submodels.of_run(directory, saved)
     return Run(
         path=directory.path,
         submodels={
@@ -38,5 +43,8 @@ def read(directory: model_directory.ModelDirectory) -> Run:
             if tf.io.gfile.exists(path)
         },
         space=directory.space if tf.io.gfile.exists(directory.space) else "",
+        started_from={
+            speaker: starts.described(speaker) for speaker in starts.by_speaker
+        },
         history=directory.read_history(),
     )

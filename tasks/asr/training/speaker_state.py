@@ -16,7 +16,11 @@ class SpeakerState:
             are none.
         best_loss: the dev loss at that step.
         sha256: of the content of the Submodel file; empty while there is none.
-        base_loss: the dev loss before any update.
+        base_loss: the dev loss of the base model.
+        start_loss: the dev loss of the Submodel that the speaker started from;
+            None for the base model.
+        keeps_base: whether the base model is better than all weights so far,
+            where the speaker started from a Submodel.
         worse: evaluations since the best.
         skipped: updates with a gradient that was not finite, up to the last
             evaluation.
@@ -29,11 +33,18 @@ class SpeakerState:
     best_loss: float | None = None
     sha256: str = ""
     base_loss: float | None = None
+    start_loss: float | None = None
+    keeps_base: bool = False
     worse: int = 0
     finished: bool = False
     skipped: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+
+    @property
+    def is_base(self) -> bool:
+        """Whether the weights to keep are the base model's, if step 0's are."""
+        return self.keeps_base or self.start_loss is None
 
     def boundary(self, num_steps: int, every: int) -> int:
         """The step, of `num_steps`, at which the speaker's current leg ends."""
@@ -44,7 +55,11 @@ class SpeakerState:
         return min((self.steps // every + 1) * every, num_steps)
 
     def conclude(
-        self, dev_loss: float | None, num_steps: int, patience: int
+        self,
+        dev_loss: float | None,
+        num_steps: int,
+        patience: int,
+        base_loss: float | None = None,
     ) -> bool:
         """Records an evaluation of the current weights.
 
@@ -53,6 +68,8 @@ class SpeakerState:
                 never the best.
             patience: evaluations without a better one before training ends
                 early; 0 for never.
+            base_loss: of the base model, before the first update, where the
+                weights are those of a Submodel.
 
         Returns:
             Whether the current weights are the ones to keep.
@@ -63,7 +80,10 @@ class SpeakerState:
         improved = math.isfinite(loss) and (
             self.best_loss is None or loss < self.best_loss
         )
-        if self.steps == 0 and math.isfinite(loss):
+        if self.steps == 0 and base_loss is not None:
+            self._compare_start(loss, base_loss)
+            improved = math.isfinite(loss) and not self.keeps_base
+        elif self.steps == 0 and math.isfinite(loss):
             self.base_loss = dev_loss
         if improved:
             self.best_loss, self.worse = dev_loss, 0
@@ -71,15 +91,32 @@ class SpeakerState:
             self.worse += 1
         keeps = improved or (dev_loss is None and at_end)
         if keeps:
-            self.best_step = self.steps
+            self.best_step, self.keeps_base = self.steps, False
         self.finished = at_end or (
             dev_loss is not None and 0 < patience <= self.worse
         )
         return keeps
 
+    def _compare_start(self, loss, base_loss):
+        """Whoever starts from a Submodel must still be better than the base."""
+        if math.isfinite(loss):
+            self.start_loss = loss
+        if not math.isfinite(base_loss):
+            return
+        self.base_loss = base_loss
+        if not loss < base_loss:
+            self.best_step, self.best_loss = 0, base_loss
+            self.keeps_base = True
+
 
 def warnings(states: abc.Mapping[str, SpeakerState]) -> tuple[str, ...]:
     """Warnings about speakers whose training has ended."""
+    nothing = {
+        speaker: state
+        for speaker, state in states.items()
+        if state.base_loss is not None and state.steps
+        if state.best_step == 0
+    }
     found = (
         (
             "had updates skipped, since a gradient was not finite",
@@ -88,12 +125,12 @@ def warnings(states: abc.Mapping[str, SpeakerState]) -> tuple[str, ...]:
         (
             "learned nothing that helps on their dev speech: their Submodels "
             "are the base model",
-            [
-                s
-                for s, state in states.items()
-                if state.base_loss is not None and state.steps
-                if state.best_step == 0
-            ],
+            [s for s, state in nothing.items() if state.is_base],
+        ),
+        (
+            "learned nothing new that helps on their dev speech: their "
+            "Submodels are those that they started from",
+            [s for s, state in nothing.items() if not state.is_base],
         ),
         (
             "have no Submodel: no dev loss of theirs was finite",

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import file as submodel_file, heard as heard_lib
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     job_state,
     model_directory,
     set_aside as set_aside_lib,
     speaker_state,
+    starting_submodels,
     task as task_lib,
 )
 
@@ -165,6 +166,7 @@ class SubmodelFiles:
             self._data[slot],
             self._state.speakers[slot],
             tensors,
+            self._state.starts,
         )
 
 
@@ -174,6 +176,7 @@ def make(
     data: preparation.SpeakerUtterances,
     state: speaker_state.SpeakerState,
     tensors: abc.Mapping[str, np.ndarray] | None = None,
+    starts: starting_submodels.StartingSubmodels | None = None,
 ) -> submodel_file.Submodel:
     """The Submodel of a speaker, as its file holds it.
 
@@ -182,11 +185,15 @@ def make(
 
     Args:
         tensors: by name; zeros, which are the base model, if None.
+        starts: of the job, if speakers start from Submodels.
 
     Raises:
         SubmodelError: a weight is not finite.
     """
     values, layout = task.experiment, task.stack.layout
+    heard = heard_lib.keys(each.sha256 for each in data.utterances)
+    if starts is not None:
+        heard |= starts.heard(data.speaker)
     if tensors is None:
         tensors = {n: np.zeros(s, np.float32) for n, s in layout.shapes.items()}
     submodel = submodel_file.create(
@@ -201,12 +208,15 @@ def make(
             "step": state.best_step,
             "dev_loss": state.best_loss,
             "base_dev_loss": state.base_loss,
+            "start_dev_loss": state.start_loss,
             "train_utterances": len(data.utterances),
             "train_seconds_of_speech": round(
                 sum(u.duration for u in data.utterances), 3
             ),
             "seed": values.train.seed,
         },
+        started_from=starts.described(data.speaker) if starts else None,
+        heard=heard_lib.pack(heard),
     )
     dtype = values.train.submodel_dtype
     if not submodel_file.fits(submodel, dtype):

@@ -270,21 +270,34 @@ class Trainer:
         ]
         if not due:
             return
-        dev_losses = self._dev_losses(
-            [slot for slot in due if slot in self._dev.schedules]
-        )
+        with_dev = [slot for slot in due if slot in self._dev.schedules]
+        base_losses = self._losses_of_base(with_dev)
+        dev_losses = self._dev_losses(with_dev)
         if dev_losses:
             self._shown["dev"] = f"{np.mean(list(dev_losses.values())):.3f}"
             progress.set_postfix(self._shown)
         self.state.share()
         due = [slot for slot in due if slot not in self.set_aside.reasons]
         for slot in due:
-            self._conclude(slot, dev_losses.get(slot))
+            base_loss = base_losses.get(slot)
+            self._conclude(slot, dev_losses.get(slot), base_loss)
             if speakers[slot].finished:
                 progress.update(0)
                 progress.total -= self._values.num_steps - speakers[slot].steps
         rows = self.state.history[len(self.state.history) - len(due) :]
         learning_curves.log(self._writer, rows, speakers, self.state.job_step)
+
+    def _losses_of_base(self, slots):
+        """The base's dev loss, of those who are where a Submodel left them."""
+        new = [s for s in slots if self.state.speakers[s].steps == 0]
+        # Once more, since a base may have been saved while it was measured.
+        moved = self.state.put_starts(new)
+        if not moved:
+            return {}
+        self.state.put_base(moved)
+        losses = self._dev_losses(moved)
+        self.state.put_starts(moved)
+        return losses
 
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
@@ -323,12 +336,12 @@ class Trainer:
             self.set_aside.learn(told)
         return found
 
-    def _conclude(self, slot, dev_loss):
+    def _conclude(self, slot, dev_loss, base_loss):
         """Keeps the best weights, writes history, ends a speaker's training."""
         state = self.state.speakers[slot]
         data = self._train_data[slot]
         is_best = state.conclude(
-            dev_loss, self._values.num_steps, self._values.patience
+            dev_loss, self._values.num_steps, self._values.patience, base_loss
         )
         if self.state.is_here(slot):
             self._files.keep(slot, is_best)

@@ -107,7 +107,9 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
             _remove_leftovers(folder)
         if in_run:
             data = {k: v for k, v in saved["data"].items() if k != speaker}
-            directory.write_experiment({**saved, "data": data})
+            start = saved.get("start", {})
+            start.get("submodels", {}).pop(speaker, None)
+            directory.write_experiment({**saved, "data": data, "start": start})
             removed.append("experiment.json (the line)")
     made_of = kept_bases.MADE_OF_FILE
     if in_run and _names(posixpath.join(saved["base"], made_of), speaker):
@@ -152,6 +154,11 @@ def _run(directory, speakers, speaker):
         removed.append("checkpoints (the rows)")
     if _lines(directory.history, speaker):
         removed.append("history.jsonl (the lines)")
+    path = posixpath.join(
+        directory.started_from, submodel_file.file_name(speaker)
+    )
+    if _remove(path):
+        removed.append(posixpath.relpath(path, directory.path))
     if files.exists(directory.texts):
         texts = directory.read_texts()
         if texts.pop(speaker, None) is not None:

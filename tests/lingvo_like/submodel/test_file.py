@@ -390,6 +390,7 @@ def test_altered_metadata_is_noticed(field, value):
         ({"residual_weight": "1"}, "`residual_weight` must be a finite"),
         ({"residual_weight": float("nan")}, "NaN is not a JSON number"),
         ({"unknown": 1}, "unknown key `unknown`"),
+        ({"heard": "no"}, "`heard` must be hashes"),
     ],
 )
 def test_metadata_that_is_not_right_is_named(changes, message):
@@ -655,8 +656,8 @@ def test_the_checksum_covers_the_metadata_and_then_the_tensors():
     content = (
         b'{"base_description":{},"base_fingerprint":"f","blocks":[0],'
         b'"bottleneck_dim":1,"dtype":"float32","experiment":"",'
-        b'"format_version":1,"model_dim":1,"residual_weight":1.0,'
-        b'"speaker":"s","training":{}}'
+        b'"format_version":1,"heard":"","model_dim":1,"residual_weight":1.0,'
+        b'"speaker":"s","started_from":{},"training":{}}'
     )
     fields = b"norm_scale norm_bias down_kernel down_bias up_kernel up_bias"
     for field in fields.split():

@@ -109,7 +109,7 @@ def test_a_job_is_read_from_its_manifest_alone(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     experiment = conformer.Tiny()
-    found = training.job(experiment, "nowhere", str(path), "dev.jsonl")
+    found = training.job(experiment, "nowhere", str(path), has_dev=True)
     # What is too long for the largest bucket is left out of the job.
     assert found.speech.durations == {"s0": [1.0, 3.0], "s1": [2.0, 4.0]}
     longest = max(experiment.base.buckets_seconds)
