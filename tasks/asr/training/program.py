@@ -112,7 +112,8 @@ def train(
                 base, corpus.train.values()
             ),
             "start": {"path": source.path} if source else {},
-            "holds_out_dev": holds_out,
+            "dev_speech": (dev_manifest and "of a manifest")
+            or ("held out" if holds_out else "none"),
         }
         _check_processes(replicas, description, speakers, space_from)
         continued = continuation.of_run(

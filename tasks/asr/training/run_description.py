@@ -87,13 +87,9 @@ def check_agreement(
             f"({now['base']})"
         )
     lines += _other_start(directory, saved, now)
-    held_out = now.get("holds_out_dev")
-    if saved.get("holds_out_dev", held_out) != held_out:
-        lines.append(
-            "dev speech: saved "
-            + ("none, now held out", "held out, now none")[not held_out]
-            + " (--dev, --dev_manifest)"
-        )
+    dev = now.get("dev_speech")
+    if saved.get("dev_speech", dev) != dev:
+        lines.append(f"dev speech: saved {saved['dev_speech']}, now {dev}")
     before, after = saved["data"], now["data"]
     gone = [s for s in before if s not in after]
     new = [s for s in after if s not in before]

@@ -128,7 +128,7 @@ def test_refusals_lose_nothing(speech, capsys):
     assert [open(path, "rb").read() for path in paths] == before
     # A finished run stays one, whoever removed its checkpoints.
     shutil.rmtree(directory.checkpoints)
-    with pytest.raises(ValueError, match="holds another run: speakers whose"):
+    with pytest.raises(ValueError, match="holds another run: .*speakers whose"):
         train(speech, dev_manifest="")
     assert [open(path, "rb").read() for path in paths] == before
     capsys.readouterr()
