@@ -21,8 +21,8 @@ class Whisper(settings.Section):
     )
     language: str = settings.value(
         "",
-        "Language of the speech, as Whisper's code for it. A multilingual "
-        "Whisper needs it; an English-only one takes none, or en.",
+        "Language of the utterances whose manifest lines name none, as "
+        "Whisper's code for it. An English-only Whisper takes none, or en.",
     )
 
 

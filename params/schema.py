@@ -17,7 +17,14 @@ from params import bases, settings
 COMPUTE_DTYPES = ("float32", "bfloat16")
 INITIALIZERS = ("noise", "stack", "encoder", "space")
 SUBMODEL_DTYPES = ("float32", "float16")
-TEXT_NORMALIZERS = ("auto", "none", "basic", "english", "torgo")
+TEXT_NORMALIZERS = (
+    "auto",
+    "none",
+    "basic",
+    "characters",
+    "english",
+    "torgo",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -366,8 +373,10 @@ class Text(settings.Section):
     normalizer: str = settings.value(
         "auto",
         "Makes texts comparable before errors are counted: english for "
-        "English alone, basic for any language, torgo for that corpus; auto "
-        "is english for English and bases of no language, else basic.",
+        "English alone, basic for any language, characters for one without "
+        "spaces, torgo for that corpus; auto goes by each utterance's "
+        "language: english for English and where none is named, characters "
+        "for Chinese, Japanese, Thai and the like, basic for all others.",
         choices=TEXT_NORMALIZERS,
     )
     target_word_error_rate: float = settings.value(
@@ -390,6 +399,11 @@ class Experiment:
     train: Train = Train()
     base_training: bases.BaseTraining = bases.BaseTraining()
     text: Text = Text()
+
+    @property
+    def default_language(self) -> str:
+        """The language of utterances that name none; "" for none."""
+        return getattr(self.base, "language", "")
 
     def __post_init__(self) -> None:
         residents = self.train.resident_speakers

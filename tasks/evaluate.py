@@ -45,7 +45,7 @@ _BEAM_SIZE = flags.DEFINE_integer(
 _NORMALIZER = flags.DEFINE_string(
     "normalizer",
     "",
-    "auto, none, basic, english or torgo; the run's if empty.",
+    "auto, none, basic, characters, english or torgo; the run's if empty.",
 )
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse to evaluate if any utterance is unusable."

@@ -29,8 +29,7 @@ _STRICT = flags.DEFINE_bool(
 _LANGUAGE = flags.DEFINE_string(
     "language",
     "",
-    "Language of the speech, a code such as es; a multilingual Whisper needs "
-    "it.",
+    "Language of utterances whose lines name none, a code such as es.",
 )
 _CHECK_MEMORY = flags.DEFINE_bool(
     "check_memory", True, "Refuse what takes more memory than there is."

@@ -32,8 +32,14 @@ def base(seed=0, buckets_seconds=(2.0,)):
     return model
 
 
-def recordings(folder, speakers, utterances, seed=0, name="train"):
-    """Writes a manifest of tones that differ by phrase and by speaker."""
+def recordings(
+    folder, speakers, utterances, seed=0, name="train", languages=()
+):
+    """Writes a manifest of tones that differ by phrase and by speaker.
+
+    Args:
+        languages: of each speaker; of nobody if empty.
+    """
     draw = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -47,15 +53,16 @@ def recordings(folder, speakers, utterances, seed=0, name="train"):
             samples += 0.02 * draw.standard_normal(len(t))
             path = folder / f"{name}_{index}_{number}.wav"
             soundfile.write(path, samples, 16000)
-            lines.append(
-                {
-                    "audio_filepath": path.name,
-                    "text": phrase,
-                    "speaker": speaker,
-                    "utt_id": f"{name}{number}",
-                    "duration": len(t) / 16000,
-                }
-            )
+            line = {
+                "audio_filepath": path.name,
+                "text": phrase,
+                "speaker": speaker,
+                "utt_id": f"{name}{number}",
+                "duration": len(t) / 16000,
+            }
+            if languages:
+                line["language"] = languages[index]
+            lines.append(line)
     manifest = folder / f"{name}.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return str(manifest)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from lingvo_like import tensor_types
+from lingvo_like import languages as languages_lib, tensor_types
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -37,7 +37,8 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         max_samples: length of the longest utterance, in samples.
         max_tokens: the most tokens of a text that `decode` finds and `loss`
             takes; the model's own limit.
-        language: that it writes, a code such as "en"; "" where it has none.
+        languages: that it can write, codes such as "en"; `("",)` where it has
+            none to choose.
     """
 
     model_dim: int
@@ -45,11 +46,19 @@ class BaseModel(keras.layers.Layer, abc.ABC):
     sample_rate: int
     max_samples: int
     max_tokens: int
-    language: str = ""
+    languages: tuple[str, ...] = languages_lib.NONE
 
     def num_samples(self, seconds: float) -> int:
         """The length of so many seconds of audio, rounded to a sample."""
         return round(seconds * self.sample_rate)
+
+    def language_index(self, code: str) -> int:
+        """The index of a language in `languages`; see `languages.index`.
+
+        Raises:
+            ValueError: it is not there, or has to be said and is not.
+        """
+        return languages_lib.index(self.languages, code)
 
     def seconds(self, num_samples: int) -> float:
         """The duration of so many samples of audio."""
@@ -169,6 +178,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         paddings: Tensor,
         tokens: Tensor,
         token_lengths: Tensor,
+        languages: Tensor | None = None,
     ) -> Tensor:
         """The training loss of each utterance.
 
@@ -176,6 +186,8 @@ class BaseModel(keras.layers.Layer, abc.ABC):
             encoded, paddings: from `encode`.
             tokens: `[batch, max_tokens]` int32, from `tokenize`.
             token_lengths: `[batch]` int32.
+            languages: `[batch]` int32, indices into the attribute of that
+                name. May be None where there is one language alone.
 
         Returns:
             `[batch]` float32, divided by the utterance's own number of tokens.
@@ -188,6 +200,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         paddings: Tensor,
         beam_size: int = 1,
         limits: Tensor | None = None,
+        languages: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Recognises each utterance, by greedy search or beam search.
 
@@ -197,6 +210,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
             limits: `[batch]` int32, the number of tokens after which a row may
                 stop; a search that saves nothing by it ignores them. None
                 means `max_tokens`.
+            languages: see `loss`.
 
         Returns:
             tokens `[batch, max_tokens]` int32; lengths `[batch]` int32; scores

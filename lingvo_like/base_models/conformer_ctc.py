@@ -196,11 +196,13 @@ class ConformerCtc(base_model.BaseModel):
         paddings: Tensor,
         tokens: Tensor,
         token_lengths: Tensor,
+        languages: Tensor | None = None,
     ) -> Tensor:
         """The CTC loss of each utterance, divided by its number of tokens.
 
         0 for an utterance that does not fit (see `fits`).
         """
+        del languages
         return _loss_per_token(
             self.logits(encoded),
             paddings_lib.to_lengths(paddings),
@@ -214,9 +216,10 @@ class ConformerCtc(base_model.BaseModel):
         paddings: Tensor,
         beam_size: int = 1,
         limits: Tensor | None = None,
+        languages: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `BaseModel.decode`; a score is log p(tokens | audio) / tokens."""
-        del limits
+        del limits, languages
         logits = self.logits(encoded)
         lengths = paddings_lib.to_lengths(paddings)
         tokens, token_lengths = (

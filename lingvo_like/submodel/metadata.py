@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from lingvo_like import tensor_file
+from lingvo_like import languages, tensor_file
 from lingvo_like.submodel import heard, layout as submodel_layout
 
 FORMAT_VERSION = 1
@@ -53,6 +53,8 @@ class Metadata(CommonMetadata):
 
     Attributes:
         speaker: id of the speaker, not empty.
+        language: code of the language that the speaker spoke in training, such
+            as "en"; "" where there were several, or the base has none.
         dtype: one of `tensor_file.DTYPES`, in which values are stored.
         started_from: the Submodel that the training began at: its `sha256`,
             its `speaker` and the kind of its `source`; empty for the base
@@ -62,6 +64,7 @@ class Metadata(CommonMetadata):
     """
 
     speaker: str
+    language: str
     dtype: str
     started_from: dict
     heard: str
@@ -70,6 +73,11 @@ class Metadata(CommonMetadata):
         super().__post_init__()
         check_speaker(self.speaker)
         heard.unpack(self.heard)
+        if languages.folded(self.language) != self.language:
+            raise ValueError(
+                "`language` must be a code in lower case, such as 'en', or ''. "
+                f"Received: {self.language!r}."
+            )
         if self.dtype not in tensor_file.DTYPES:
             raise ValueError(
                 f"`dtype` must be one of {sorted(tensor_file.DTYPES)}. "

@@ -3,11 +3,12 @@
 import contextlib
 import os
 
-from lingvo_like import files
+from lingvo_like import files, languages
 from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
 from lingvo_like.base_models.whisper import checkpoints, model as whisper
 from params import bases
 from tasks.asr import kept_bases
+from tasks.asr.data import languages as data_languages
 
 Values = bases.Whisper | bases.ConformerCtc
 
@@ -26,7 +27,7 @@ def load(
 
     Raises:
         ValueError: there is no path, the base model contradicts `values`, or
-            it is multilingual and they name no language.
+            it does not know their language.
     """
     if not path:
         raise ValueError(
@@ -38,19 +39,19 @@ def load(
     check_is_there(path)
     if isinstance(values, bases.Whisper):
         # Before a form of another context is looked for, and weights are read.
-        language_of(values, path)
+        known_languages(values, path)
         path = of_context(values, path)
         with _advising(path):
             base = whisper.load(
                 path,
                 audio_context=values.audio_context,
-                language=values.language,
                 dtype=policy,
             )
     else:
         changes = {k: getattr(values, k) for k in conformer_ctc.WITHOUT_EFFECT}
         base = conformer_ctc.load(path, dtype=policy, **changes)
         _check_conformer(values, base, path)
+    _check_language(values, base.languages)
     base.trainable = False
     return base
 
@@ -81,15 +82,27 @@ def check_is_there(path: str) -> None:
         )
 
 
-def language_of(values: Values, path: str) -> str:
-    """The language that a base model writes; "" where it has none.
+def known_languages(values: Values, path: str) -> tuple[str, ...] | None:
+    """The languages that a base model can write, before it is loaded.
+
+    Returns:
+        as `BaseModel.languages`; None where its weights have to be loaded to
+        tell.
 
     Raises:
-        ValueError: the base model does not know it, or needs one.
+        ValueError: it does not know the experiment's language.
     """
     if not isinstance(values, bases.Whisper):
-        return ""
-    return checkpoints.check_language(path, values.language)
+        return languages.NONE
+    known = checkpoints.known_languages(path)
+    if known is not None:
+        _check_language(values, known)
+    return known
+
+
+def _check_language(values, known):
+    """Refuses a language of an experiment that its base does not know."""
+    data_languages.Spoken(known, getattr(values, "language", ""))
 
 
 def of_context(values: bases.Whisper, path: str) -> str:
@@ -101,7 +114,7 @@ def of_context(values: bases.Whisper, path: str) -> str:
     """
     is_short = kept_bases.is_short(path)
     if values.audio_context == "short" and not is_short:
-        kept = kept_bases.find(path, values.language)
+        kept = kept_bases.find(path)
         if not kept:
             raise ValueError(
                 f"{path} was made for 30 s of audio, and the experiment has "

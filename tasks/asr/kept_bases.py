@@ -2,8 +2,8 @@
 
 A form is made once, by `tasks.asr.bases.short_form`, and found again by every
 command that is given the Whisper it was made of. Its folder is named after that
-Whisper's content, the language and how it is made, and not after the speech: a
-run stores the folder's path and the fingerprint of what is in it.
+Whisper's content and how it is made, and not after the speech or its language:
+a run stores the folder's path and the fingerprint of what is in it.
 """
 
 import dataclasses
@@ -47,19 +47,14 @@ def is_kept(path: str) -> bool:
     return parent == os.path.abspath(folder())
 
 
-def path_of(base: str, language: str) -> str:
+def path_of(base: str) -> str:
     """The folder of a Whisper's short-context form, whether it is there or not.
 
     Args:
         base: the Whisper, as `checkpoints.read` takes it.
     """
     identity = json.dumps(
-        [
-            checkpoints.content_digest(base),
-            # An English-only Whisper takes both.
-            language or "en",
-            dataclasses.asdict(RECIPE),
-        ]
+        [checkpoints.content_digest(base), dataclasses.asdict(RECIPE)]
     )
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     name = posixpath.basename(base.rstrip("/"))
@@ -67,7 +62,7 @@ def path_of(base: str, language: str) -> str:
     return os.path.join(folder(), f"{name}-{digest}")
 
 
-def find(base: str, language: str) -> str:
+def find(base: str) -> str:
     """The path of a Whisper's short-context form; empty if there is none."""
-    path = path_of(base, language)
+    path = path_of(base)
     return path if os.path.isdir(path) else ""

@@ -121,6 +121,7 @@ def batch_specs(
         "tokens": tf.TensorSpec([*shape, num_tokens], tf.int32),
         "token_lengths": tf.TensorSpec(shape, tf.int32),
         "weights": tf.TensorSpec(shape),
+        "languages": tf.TensorSpec(shape, tf.int32),
         "row_indices": tf.TensorSpec([places], tf.int32),
         "active": tf.TensorSpec([places], tf.bool),
         "seeds": tf.TensorSpec([places, 2], tf.int32),

@@ -25,10 +25,10 @@ WHISPER_SIZES = (
 class _Tokens:
     """The part of a tokenizer that programs use: ids, and no text."""
 
-    language = "en"
+    languages = ("en",)
 
     def __init__(self, prompt: tuple[int, ...], end_of_text: int):
-        self.prompt = list(prompt)
+        self.prompts = [list(prompt)]
         self.end_of_text = end_of_text
         self.suppressed = [end_of_text + 1]
         self.suppressed_first = [end_of_text]

@@ -83,7 +83,14 @@ def pipeline(utterances, base_rate, seconds, num_batches):
         )
     augment = schema.Augment()
     loader = input_pipeline.Loader(
-        speakers, base_rate, 16, SPEAKERS, UTTERANCES, augment, seed=0
+        speakers,
+        base_rate,
+        16,
+        ("en",),
+        SPEAKERS,
+        UTTERANCES,
+        augment,
+        seed=0,
     )
     bucket = math.ceil(seconds * base_rate)
     draw = np.random.default_rng(0)

@@ -132,7 +132,8 @@ def serve_submodels(num_submodels):
 class _NoTokens:
     """The part of a tokenizer that a model uses which never decodes."""
 
-    prompt = (0,)
+    languages = ("en",)
+    prompts = ((0,),)
     end_of_text = 1
     suppressed = ()
     suppressed_first = ()

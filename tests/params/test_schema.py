@@ -44,7 +44,7 @@ def test_the_choices_are_those_of_what_implements_them():
         ("text.target_word_error_rate=-1", "must be at least 0.0. Received"),
         (
             "text.normalizer=englisch",
-            "auto, none, basic, english, torgo",
+            "auto, none, basic, characters, english, torgo",
         ),
         ("augment.speed_factors=0.9,0", "must be at least 0.1 and at most 10"),
         ("augment.speed_factors=()", "must be at least one factor"),

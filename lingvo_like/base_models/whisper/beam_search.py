@@ -169,17 +169,16 @@ class _BeamSearch:
 def search(
     decoder: encoder_decoder.Decoder,
     encoded: Tensor,
+    prompts: Tensor,
     rules: decoding.Rules,
     max_tokens: int,
     beam_size: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Beam search; takes and returns what `decoding.greedy` does."""
     beams = _BeamSearch(rules, max_tokens, beam_size)
-    prompt_length = len(rules.prompt)
+    prompt_length = prompts.shape[1]
     logits, sources, caches = decoder.start(
-        encoded,
-        rules.prompt,
-        prompt_length + decoding.first_stage(max_tokens),
+        encoded, prompts, prompt_length + decoding.first_stage(max_tokens)
     )
     logits = ops.repeat(logits, beam_size, axis=0)
     caches = [

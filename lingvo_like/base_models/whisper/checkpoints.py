@@ -53,14 +53,13 @@ class Checkpoint:
     record: dict[str, Any]
 
 
-def read(path: str, language: str = "") -> Checkpoint:
+def read(path: str) -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
         path: a CTranslate2 or Hugging Face directory, a KerasHub preset
             (directory, name or handle), or the name of weights that come as
             Python packages (`packaged.WHISPERS`).
-        language: a code such as "en"; may be "" for an English-only model.
 
     Raises:
         ValueError: there is no checkpoint, or it is damaged.
@@ -73,16 +72,16 @@ def read(path: str, language: str = "") -> Checkpoint:
         return is_directory and _exists(path, name)
 
     if is_directory and _holds_safetensors(path):
-        return _read_huggingface(path, language)
+        return _read_huggingface(path)
     if holds(CTRANSLATE2_FILE):
-        return _read_ctranslate2(path, language)
+        return _read_ctranslate2(path)
     for name, advice in other_formats.ADVICE.items():
         if holds(name):
             raise ValueError(
                 f"{path}: no {SAFETENSORS_FILE} there. It has {name}: {advice}"
             )
     if holds(CONFIG_FILE) or path.startswith(_PRESET_PREFIXES):
-        return _read_preset(path, language)
+        return _read_preset(path)
     raise ValueError(
         f"{path}: no Whisper there. A base is a directory with "
         f"{CTRANSLATE2_FILE} (CTranslate2), a directory with "
@@ -125,26 +124,25 @@ def outline(
     return None, record
 
 
-def check_language(path: str, language: str) -> str:
-    """The language that a checkpoint writes, without its weights.
+def known_languages(path: str) -> tuple[str, ...] | None:
+    """The languages that a checkpoint can write, without its weights.
 
     Args:
         path: see `read`.
-        language: the one that is asked for; "" for none.
 
     Returns:
-        The language as it was asked for, where it cannot be told before the
+        as `BaseModel.languages`; None where it cannot be told before the
         weights are loaded.
 
     Raises:
-        ValueError: the model does not know it, or needs one.
+        ValueError: its tokenizer is damaged.
     """
     folder = local_path(path)
     if not _may_be_directory(folder) or not _exists(folder, TOKENIZER_FILE):
-        return language
+        return None
     file = os.path.join(folder, TOKENIZER_FILE)
     special = _parse(file, whisper_tokenizer.special_tokens, files.read(file))
-    return _parse(path, languages.check, special, language)
+    return _parse(path, languages.of, special)
 
 
 def content_digest(path: str) -> str:
@@ -213,11 +211,11 @@ def _read_json(folder: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _read_tokenizer(folder: str, language: str):
+def _read_tokenizer(folder: str):
     path = os.path.join(folder, TOKENIZER_FILE)
     if _exists(folder, TOKENIZER_FILE):
         text = files.read(path)
-        return _parse(path, whisper_tokenizer.from_json, text, language)
+        return _parse(path, whisper_tokenizer.from_json, text)
     if not _exists(folder, "vocab.json"):
         raise ValueError(
             f"{folder}: no {TOKENIZER_FILE}, and no vocab.json with merges.txt"
@@ -232,21 +230,19 @@ def _read_tokenizer(folder: str, language: str):
         _read_json(folder, "vocab.json"),
         merges.split("\n"),
         added,
-        language,
     )
 
 
-def _read_ctranslate2(folder: str, language: str) -> Checkpoint:
-    # First, because a missing language is found before the weights are read.
-    tokenizer = _read_tokenizer(folder, language)
+def _read_ctranslate2(folder: str) -> Checkpoint:
+    tokenizer = _read_tokenizer(folder)
     path = os.path.join(folder, CTRANSLATE2_FILE)
     dimensions, weights = _parse(path, ctranslate2.read, files.read(path))
     return Checkpoint(path, dimensions, weights, tokenizer, {})
 
 
-def _read_huggingface(folder: str, language: str) -> Checkpoint:
+def _read_huggingface(folder: str) -> Checkpoint:
     dimensions = _huggingface_dimensions(folder)
-    tokenizer = _read_tokenizer(folder, language)
+    tokenizer = _read_tokenizer(folder)
     record = _read_record(folder)
     names, path = [SAFETENSORS_FILE], os.path.join(folder, SAFETENSORS_FILE)
     if not _exists(folder, SAFETENSORS_FILE):
@@ -284,7 +280,7 @@ def _huggingface_dimensions(folder: str) -> encoder_decoder.Dimensions:
     return dimensions
 
 
-def _read_preset(path: str, language: str) -> Checkpoint:
+def _read_preset(path: str) -> Checkpoint:
     try:
         # An optional dependency.
         kerashub = importlib.import_module(
@@ -296,7 +292,7 @@ def _read_preset(path: str, language: str) -> Checkpoint:
             "pip install -e '.[whisper]'"
         ) from error
     try:
-        dimensions, weights, tokenizer = kerashub.read(path, language)
+        dimensions, weights, tokenizer = kerashub.read(path)
     except Exception as error:
         # KerasHub, h5py and the download each raise types of their own.
         reason = str(error).strip().split("\n")[0]

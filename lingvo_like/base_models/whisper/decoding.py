@@ -39,7 +39,6 @@ LOOP_SHARE = 0.5
 class Tokens(Protocol):
     """The ids that a search needs of a tokenizer."""
 
-    prompt: list[int]
     end_of_text: int
     suppressed: list[int]
     suppressed_first: list[int]
@@ -49,7 +48,6 @@ class Rules:
     """The rules for which tokens may come next."""
 
     def __init__(self, tokenizer: Tokens, vocabulary_size: int) -> None:
-        self.prompt = tokenizer.prompt
         self.end_of_text = tokenizer.end_of_text
         self._always = np.zeros(vocabulary_size, "float32")
         self._always[tokenizer.suppressed] = IMPOSSIBLE
@@ -211,6 +209,7 @@ class _Greedy:
 def greedy(
     decoder: encoder_decoder.Decoder,
     encoded: Tensor,
+    prompts: Tensor,
     rules: Rules,
     max_tokens: int,
     limits: Tensor,
@@ -219,6 +218,7 @@ def greedy(
 
     Args:
         encoded: `[batch, source_time, model_dim]`.
+        prompts: `[batch, prompt_length]` int32.
         limits: `[batch]` int32 from 1 to `max_tokens`, the most tokens of each
             row.
 
@@ -228,10 +228,10 @@ def greedy(
         the tokens, and of the end where it was reached; and whether it was,
         `[batch]` bool.
     """
-    prompt_length = len(rules.prompt)
+    prompt_length = prompts.shape[1]
     logits, sources, caches = decoder.start(
         encoded,
-        rules.prompt,
+        prompts,
         prompt_length + first_stage(max_tokens),
         project=False,
     )

@@ -8,7 +8,6 @@ from collections import abc
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
@@ -54,12 +53,6 @@ class Dimensions:
                 raise ValueError(
                     f"`{name}` must be a positive integer. Received: {value!r}."
                 )
-
-
-def repeated(tokens: list[int], batch: int) -> Tensor:
-    """The same token ids for every row, `[batch, len(tokens)]` int32."""
-    row = ops.convert_to_tensor(np.array([tokens]), "int32")
-    return ops.broadcast_to(row, (batch, len(tokens)))
 
 
 def with_room(caches: KeysAndValues, room: int) -> KeysAndValues:
@@ -206,14 +199,15 @@ class Decoder(_Blocks):
     def start(
         self,
         encoded: Tensor,
-        prompt: list[int],
+        prompts: Tensor,
         length: int,
         project: bool = True,
     ) -> tuple[Tensor, Sources, KeysAndValues]:
-        """Runs the prompt and opens the caches of a search.
+        """Runs the prompts and opens the caches of a search.
 
         Args:
             encoded: `[batch, source_time, model_dim]`.
+            prompts: `[batch, prompt_length]` int32.
             length: number of tokens that the caches hold, with the prompt.
             project: whether keys and values of the encoder's output are
                 computed. That pays for long texts and for several beams.
@@ -223,8 +217,8 @@ class Decoder(_Blocks):
             block attends to of the encoder's output; and the caches, of the
             tokens.
         """
-        x = self.embed(repeated(prompt, ops.shape(encoded)[0]))
-        mask = transformer.causal_mask(len(prompt))
+        x = self.embed(prompts)
+        mask = transformer.causal_mask(prompts.shape[1])
         shared = None if project else unprojected.shared(encoded)
         sources, caches = [], []
         for block in self.blocks:
@@ -236,7 +230,7 @@ class Decoder(_Blocks):
             x, cache = block(x, source, mask)
             sources.append(source)
             caches.append(cache)
-        caches = with_room(caches, length - len(prompt))
+        caches = with_room(caches, length - prompts.shape[1])
         return self._next_logits(self.norm(x)[:, -1]), sources, caches
 
     def projected(self, sources: Sources) -> Sources:

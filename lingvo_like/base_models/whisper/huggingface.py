@@ -126,7 +126,7 @@ def config_from_dimensions(
         "bos_token_id": end,
         "eos_token_id": end,
         "pad_token_id": end,
-        "decoder_start_token_id": tokenizer.prompt[0],
+        "decoder_start_token_id": tokenizer.prompts[0][0],
         "suppress_tokens": tokenizer.suppressed,
         "begin_suppress_tokens": tokenizer.suppressed_first,
     }

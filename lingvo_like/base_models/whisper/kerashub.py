@@ -36,7 +36,7 @@ _NAMES = (
 
 
 def read(
-    preset: str, language: str = ""
+    preset: str,
 ) -> tuple[
     encoder_decoder.Dimensions,
     dict[str, np.ndarray],
@@ -56,7 +56,6 @@ def read(
         source.vocabulary,
         source.merges,
         {**config["special_tokens"], **(config["language_tokens"] or {})},
-        language,
     )
     dimensions = encoder_decoder.Dimensions(
         num_bins=backbone.num_mels,

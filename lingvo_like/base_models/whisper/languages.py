@@ -1,4 +1,4 @@
-"""The languages that a Whisper knows, and the one that it is to write."""
+"""The languages that a Whisper knows, by its tokenizer's special tokens."""
 
 import re
 from collections import abc
@@ -15,33 +15,31 @@ def is_multilingual(special: abc.Mapping[str, int]) -> bool:
     return special[END_OF_TEXT] != _ENGLISH_ONLY_END_OF_TEXT
 
 
-def check(special: abc.Mapping[str, int], language: str) -> str:
-    """The language that a model writes, given the one that was asked for.
+def token(language: str) -> str:
+    """The special token that tells a multilingual model its language."""
+    return f"<|{language}|>"
+
+
+def of(special: abc.Mapping[str, int]) -> tuple[str, ...]:
+    """The codes of the languages that a model can write.
 
     Args:
         special: ids by special token.
-        language: a code such as "es"; may be "" for an English-only model.
+
+    Returns:
+        codes in the order of their tokens; `("en",)` of an English-only model.
 
     Raises:
-        ValueError: the model does not know it, or needs one.
+        ValueError: a multilingual model has no token of a language.
     """
     if not is_multilingual(special):
-        if language not in ("", ENGLISH):
-            raise ValueError(
-                f"an English-only Whisper takes language {ENGLISH!r} alone. "
-                f"Received: {language!r}. Take a multilingual Whisper for "
-                "other languages"
-            )
-        return ENGLISH
-    found = map(_LANGUAGE_TOKEN.fullmatch, special)
-    known = sorted(match[1] for match in found if match)
-    if language in known:
-        return language
-    wrong = f"this Whisper knows no language {language!r}"
-    if not language:
-        wrong = (
-            "a multilingual Whisper needs the language of the speech "
-            "(--set=base.language=CODE in training, --language=CODE in "
-            "tasks.shorten_context)"
+        return (ENGLISH,)
+    ordered = sorted(special, key=special.__getitem__)
+    found = map(_LANGUAGE_TOKEN.fullmatch, ordered)
+    languages = tuple(match[1] for match in found if match)
+    if not languages:
+        raise ValueError(
+            "the tokenizer is that of a multilingual Whisper, and has no token "
+            f"of a language, such as {token(ENGLISH)}"
         )
-    raise ValueError(f"{wrong}. It knows: {', '.join(known)}")
+    return languages

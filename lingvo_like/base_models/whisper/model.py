@@ -5,6 +5,7 @@ from collections import abc
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 
 from lingvo_like import choices, paddings as paddings_lib, tensor_types
@@ -60,7 +61,7 @@ class Whisper(base_model.BaseModel):
                 f"`audio_context` must be one of {choices.AUDIO_CONTEXTS}. "
                 f"Received: {audio_context!r}."
             )
-        room = dimensions.max_target_positions - len(tokenizer.prompt)
+        room = dimensions.max_target_positions - len(tokenizer.prompts[0])
         max_tokens = room if max_tokens is None else max_tokens
         if not 1 <= max_tokens <= room:
             raise ValueError(
@@ -69,7 +70,7 @@ class Whisper(base_model.BaseModel):
             )
         self.dimensions = dimensions
         self.tokenizer = tokenizer
-        self.language = tokenizer.language
+        self.languages = tokenizer.languages
         self.audio_context = audio_context
         self.tail_seconds = tail_seconds
         self.model_dim = dimensions.model_dim
@@ -89,6 +90,7 @@ class Whisper(base_model.BaseModel):
         self.encoder.build()
         self.decoder.build()
         self.built = True
+        self._prompts = np.array(tokenizer.prompts, np.int32)
         self._filters = frontend.mel_filters(dimensions.num_bins)
         self._rules = decoding.Rules(tokenizer, dimensions.vocabulary_size)
 
@@ -140,12 +142,34 @@ class Whisper(base_model.BaseModel):
             self.run_blocks(activations, first_block, adapters, run)
         )
 
+    def prompts(self, batch: Any, languages: Tensor | None = None) -> Tensor:
+        """What the decoder is told before each text, `[batch, tokens]` int32.
+
+        Args:
+            batch: the number of rows.
+            languages: see `loss`.
+
+        Raises:
+            ValueError: `languages` is None, and there are several.
+        """
+        table = ops.convert_to_tensor(self._prompts)
+        if len(self.languages) == 1:
+            return ops.broadcast_to(table, (batch, table.shape[1]))
+        if languages is None:
+            raise ValueError(
+                "`languages` must say which of the base model's "
+                f"{len(self.languages)} languages each row is in. Received: "
+                "None."
+            )
+        return ops.take(table, ops.cast(languages, "int32"), axis=0)
+
     def loss(
         self,
         encoded: Tensor,
         paddings: Tensor,
         tokens: Tensor,
         token_lengths: Tensor,
+        languages: Tensor | None = None,
     ) -> Tensor:
         """The cross entropy of the tokens and of the end of the text.
 
@@ -154,8 +178,8 @@ class Whisper(base_model.BaseModel):
         the batch: the cost grows with it, the result stays the same.
         """
         del paddings
-        prompt = self.tokenizer.prompt
-        batch, max_tokens = ops.shape(encoded)[0], tokens.shape[1]
+        prompts = self.prompts(ops.shape(encoded)[0], languages)
+        max_tokens = tokens.shape[1]
         token_lengths = ops.cast(token_lengths, "int32")
         valid = paddings_lib.to_mask(
             paddings_lib.from_lengths(token_lengths, max_tokens)
@@ -163,12 +187,9 @@ class Whisper(base_model.BaseModel):
         end = self.tokenizer.end_of_text
         tokens = ops.where(valid, ops.cast(tokens, "int32"), end)
         x = self.decoder.hidden_states(
-            ops.concatenate(
-                [encoder_decoder.repeated(prompt, batch), tokens], axis=1
-            ),
-            encoded,
+            ops.concatenate([prompts, tokens], axis=1), encoded
         )
-        logits = self.decoder.logits(x[:, len(prompt) - 1 :])
+        logits = self.decoder.logits(x[:, prompts.shape[1] - 1 :])
         labels = ops.pad(tokens, ((0, 0), (0, 1)), constant_values=end)
         entropy = ops.sparse_categorical_crossentropy(
             labels, logits, from_logits=True
@@ -187,23 +208,35 @@ class Whisper(base_model.BaseModel):
         paddings: Tensor,
         beam_size: int = 1,
         limits: Tensor | None = None,
+        languages: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         del paddings
         if beam_size < 1:
             raise ValueError(
                 f"`beam_size` must be at least 1. Received: {beam_size}."
             )
+        batch = ops.shape(encoded)[0]
+        prompts = self.prompts(batch, languages)
         if beam_size == 1:
             if limits is None:
-                batch = ops.shape(encoded)[0]
                 limits = ops.full((batch,), self.max_tokens, dtype="int32")
             limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
             tokens, lengths, scores, ended = decoding.greedy(
-                self.decoder, encoded, self._rules, self.max_tokens, limits
+                self.decoder,
+                encoded,
+                prompts,
+                self._rules,
+                self.max_tokens,
+                limits,
             )
         else:
             tokens, lengths, scores, ended = beam_search.search(
-                self.decoder, encoded, self._rules, self.max_tokens, beam_size
+                self.decoder,
+                encoded,
+                prompts,
+                self._rules,
+                self.max_tokens,
+                beam_size,
             )
         end = self.tokenizer.end_of_text
         tokens, lengths = ops.cond(
@@ -287,7 +320,6 @@ def padded_samples(
 def load(
     path: str,
     audio_context: str | None = None,
-    language: str = "",
     max_tokens: int | None = None,
     allow_unshortened: bool = False,
     **kwargs: Any,
@@ -298,18 +330,16 @@ def load(
         path: see `checkpoints.read`.
         audio_context: "full" or "short"; None for the one that the weights
             were made for.
-        language: a code such as "en"; a multilingual model needs it, and an
-            English-only one takes "" and "en".
         allow_unshortened: runs weights that were made for 30 s on a short
             context, where they repeat themselves.
         **kwargs: more arguments of `Whisper`.
 
     Raises:
-        ValueError: there is no checkpoint, it is damaged, its weights were
-            made for another audio context, or it needs another language.
+        ValueError: there is no checkpoint, it is damaged, or its weights were
+            made for another audio context.
         OSError: a file of it cannot be read.
     """
-    checkpoint = checkpoints.read(path, language)
+    checkpoint = checkpoints.read(path)
     recorded = checkpoint.record.get("audio_context", "full")
     context = audio_context or recorded
     if context == "short" and recorded != "short" and not allow_unshortened:

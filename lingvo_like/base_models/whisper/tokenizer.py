@@ -45,12 +45,14 @@ class WhisperTokenizer:
         vocabulary: ids by the tokens' printable forms, with or without the
             special tokens.
         merges: pairs of tokens, best first.
-        language: a code such as "en"; a multilingual model needs it, and an
-            English-only one takes "" and "en".
+        special: ids by special token.
+
+    Attributes:
+        languages: codes that the model can be told to write.
+        prompts: for each language the tokens before a text; of one length.
 
     Raises:
-        ValueError: a special token is missing, the ids have gaps, or the
-            language is not one that the model knows.
+        ValueError: a special token is missing, or the ids have gaps.
     """
 
     def __init__(
@@ -58,7 +60,6 @@ class WhisperTokenizer:
         vocabulary: abc.Mapping[str, int],
         merges: abc.Iterable[abc.Sequence[str]],
         special: abc.Mapping[str, int],
-        language: str = "",
     ) -> None:
         self.special = dict(special)
         for token in (END_OF_TEXT, START, NO_TIMESTAMPS):
@@ -78,8 +79,8 @@ class WhisperTokenizer:
                 f"{len(self.vocabulary)} of them"
             )
         self.multilingual = languages.is_multilingual(self.special)
-        self.language = languages.check(self.special, language)
-        self.prompt = self._make_prompt()
+        self.languages = languages.of(self.special)
+        self.prompts = [self._prompt(code) for code in self.languages]
         self._encoder = tokenizers.Tokenizer(
             tokenizers.models.BPE(self.vocabulary, self.merges)
         )
@@ -91,16 +92,16 @@ class WhisperTokenizer:
         self._never_in_labels = self._find_never_in_labels()
         self.suppressed_first = sorted({*self._encode(" "), self.end_of_text})
 
-    def _make_prompt(self) -> list[int]:
+    def _prompt(self, language: str) -> list[int]:
         start = self.special[START]
         no_timestamps = self.special[NO_TIMESTAMPS]
         if not self.multilingual:
             return [start, no_timestamps]
-        language = self.special[f"<|{self.language}|>"]
+        token = self.special[languages.token(language)]
         # Whisper's layout: translate, transcribe, startoflm, startofprev,
         # nospeech, notimestamps.
         transcribe = self.special.get(TRANSCRIBE, no_timestamps - 4)
-        return [start, language, transcribe, no_timestamps]
+        return [start, token, transcribe, no_timestamps]
 
     def _make_pieces(self) -> np.ndarray:
         table = byte_of_character()
@@ -209,11 +210,11 @@ class WhisperTokenizer:
     def description(self) -> dict[str, Any]:
         """Everything that decides ids and texts, as JSON values."""
         ordered = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
-        content = json.dumps([ordered, self.merges])
+        prompts = list(zip(self.languages, self.prompts, strict=True))
+        content = json.dumps([ordered, self.merges, prompts])
         return {
             "sha256": hashlib.sha256(content.encode()).hexdigest(),
             "end_of_text": self.end_of_text,
-            "prompt": self.prompt,
             "suppressed": self.suppressed,
             "suppressed_first": self.suppressed_first,
         }
@@ -245,7 +246,7 @@ class WhisperTokenizer:
         return json.dumps(document, ensure_ascii=False)
 
 
-def from_json(text: str | bytes, language: str = "") -> WhisperTokenizer:
+def from_json(text: str | bytes) -> WhisperTokenizer:
     """A tokenizer from the text of a Hugging Face `tokenizer.json`.
 
     Raises:
@@ -256,7 +257,7 @@ def from_json(text: str | bytes, language: str = "") -> WhisperTokenizer:
         pair.split(" ") if isinstance(pair, str) else pair
         for pair in model["merges"]
     ]
-    return WhisperTokenizer(model["vocab"], pairs, special, language)
+    return WhisperTokenizer(model["vocab"], pairs, special)
 
 
 def special_tokens(text: str | bytes) -> dict[str, int]:
@@ -281,7 +282,6 @@ def from_vocabulary(
     vocabulary: abc.Mapping[str, int],
     merges: abc.Iterable[str],
     added: abc.Mapping[str, int],
-    language: str = "",
 ) -> WhisperTokenizer:
     """A tokenizer from the contents of vocab.json and of the files beside it.
 
@@ -293,7 +293,7 @@ def from_vocabulary(
         if line.strip() and not line.startswith("#version")
     ]
     special = _special({**vocabulary, **added})
-    return WhisperTokenizer(vocabulary, pairs, special, language)
+    return WhisperTokenizer(vocabulary, pairs, special)
 
 
 def _special(vocabulary: abc.Mapping[str, int]) -> dict[str, int]:

@@ -23,7 +23,10 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like import files, paddings as paddings_lib, random_streams
-from lingvo_like.base_models.whisper import model as whisper
+from lingvo_like.base_models.whisper import (
+    checkpoints as checkpoints_lib,
+    model as whisper,
+)
 from params import bases
 from tasks.asr import kept_bases
 from tasks.asr.batches import (
@@ -31,7 +34,13 @@ from tasks.asr.batches import (
     minibatch_schedule,
     padded_audio,
 )
-from tasks.asr.data import inspection, manifest, preparation, rejections
+from tasks.asr.data import (
+    inspection,
+    languages,
+    manifest,
+    preparation,
+    rejections,
+)
 from tasks.asr.training import checkpoint, model_directory, preemption
 
 # Of the random streams: one order of all utterances.
@@ -56,13 +65,12 @@ def make_short_base(
     Args:
         base_path: the Whisper to start from.
         manifests: JSONL manifests of any speech.
-        language: of the speech, a code such as "es"; a multilingual Whisper
-            needs it.
+        language: of utterances that name none, a code such as "es".
         strict: refuse if any utterance is unusable.
 
     Raises:
         ValueError: the folder is not empty, there is nothing to learn from, or
-            the Whisper needs another language.
+            the Whisper does not know the language of an utterance.
         OSError: a file cannot be read or written.
         preemption.Stopped: a signal came; the checkpoint holds everything.
     """
@@ -74,11 +82,13 @@ def make_short_base(
     parent = os.path.dirname(output_dir) or "."
     with files.tidy_after_failure(parent):
         model_directory.check_writable(parent, "the folder of --output_dir")
-        teacher = whisper.load(base_path, "full", language)
-        student = whisper.load(
-            base_path, "short", language, allow_unshortened=True
-        )
-        utterances, left_out = _read(manifests, teacher)
+        known = checkpoints_lib.known_languages(base_path)
+        if known is not None:
+            # Before the weights are read.
+            languages.check(manifests, known, language)
+        teacher = whisper.load(base_path, "full")
+        student = whisper.load(base_path, "short", allow_unshortened=True)
+        utterances, left_out = _read(manifests, teacher, language)
         print(left_out.describe(), end="")
         if strict:
             left_out.raise_if_any("the manifests")
@@ -108,12 +118,13 @@ def make_short_base(
     )
 
 
-def _read(manifests, teacher):
+def _read(manifests, teacher, language):
+    spoken = languages.Spoken(teacher.languages, language)
     decoding = inspection.Decoding(teacher.seconds(teacher.max_samples))
     utterances, left_out = [], rejections.Rejections()
     for path in manifests:
         usable, unusable = inspection.read(
-            path, decoding=decoding, any_ids=True
+            path, decoding=decoding, any_ids=True, spoken=spoken
         )
         utterances += usable
         left_out.extend(unusable)
@@ -148,6 +159,7 @@ def _made_of(teacher, base_path, utterances, values):
         "base_fingerprint": teacher.fingerprint(),
         "values": dataclasses.asdict(values),
         "speakers": sorted({each.speaker for each in utterances}),
+        "languages": sorted({each.language for each in utterances}),
         "utterances": len(utterances),
         "data": preparation.digest(utterances),
     }
@@ -223,9 +235,11 @@ def _make_teach(teacher):
 
     # Not a function of the module, which would keep the teacher in memory.
     @tf.function(autograph=False)
-    def teach(audio, length):
+    def teach(audio, length, spoken):
         encoded, paddings = teacher.encode(*teacher.features(audio, length))
-        tokens, lengths, *_ = teacher.decode(encoded, paddings)
+        tokens, lengths, *_ = teacher.decode(
+            encoded, paddings, languages=spoken
+        )
         return tokens, lengths, encoded
 
     return teach
@@ -236,19 +250,25 @@ def _target(teacher, teach, utterance):
     padded = padded_audio.read(
         [utterance], teacher.sample_rate, 1, teacher.max_samples
     )
-    tokens, lengths, encoded = teach(*padded)
+    spoken = _indices(teacher, [utterance])
+    tokens, lengths, encoded = teach(*padded, spoken)
     # Of the text alone: a text may be long, and few are.
     tokens = tokens[:, : int(lengths[0])]
-    states = _hidden_states(teacher, tokens, encoded)
+    states = _hidden_states(teacher, tokens, encoded, spoken)
     return tokens[0].numpy(), states[0].numpy()
 
 
-def _hidden_states(base, tokens, encoded):
-    prompt = tf.tile(
-        tf.constant([base.tokenizer.prompt], tf.int32), [tokens.shape[0], 1]
+def _indices(base, utterances):
+    """The languages of utterances, as `BaseModel.loss` takes them."""
+    return tf.constant(
+        [base.language_index(each.language) for each in utterances], tf.int32
     )
+
+
+def _hidden_states(base, tokens, encoded, spoken):
+    prompts = base.prompts(tokens.shape[0], spoken)
     return base.decoder.hidden_states(
-        tf.concat([prompt, tf.maximum(tokens, 0)], axis=1), encoded
+        tf.concat([prompts, tf.maximum(tokens, 0)], axis=1), encoded
     )
 
 
@@ -259,12 +279,13 @@ def _batch(student, utterances, targets, minibatch, values):
         min(int(minibatch.bucket + extra), student.max_samples)
     )
     rows = len(minibatch.utterances)
-    prompt = len(student.tokenizer.prompt)
+    prompt = len(student.tokenizer.prompts[0])
     width = input_pipeline.token_bucket(
         (tokens for tokens, _ in targets), student.max_tokens
     )
+    chosen = [utterances[index] for index in minibatch.utterances]
     audio, lengths = padded_audio.read(
-        [utterances[index] for index in minibatch.utterances],
+        chosen,
         student.sample_rate,
         rows,
         bucket,
@@ -277,9 +298,8 @@ def _batch(student, utterances, targets, minibatch, values):
         tokens[row, : len(text)] = text
         states[row, : len(target)] = target
         num_states[row] = len(target)
-    return tuple(
-        tf.constant(x) for x in (audio, lengths, tokens, states, num_states)
-    )
+    arrays = (audio, lengths, tokens, states, num_states)
+    return (*map(tf.constant, arrays), _indices(student, chosen))
 
 
 def _make_step(student, values):
@@ -299,11 +319,11 @@ def _make_step(student, values):
         state[f"optimizer/{index:05d}"] = variable.value
 
     @tf.function(autograph=False)
-    def step(audio, lengths, tokens, states, num_states):
+    def step(audio, lengths, tokens, states, num_states, spoken):
         features, paddings = student.features(audio, lengths)
         with tf.GradientTape() as tape:
             encoded, _ = student.encode(features, paddings)
-            found = _hidden_states(student, tokens, encoded)
+            found = _hidden_states(student, tokens, encoded, spoken)
             valid = 1.0 - paddings_lib.from_lengths(num_states, found.shape[1])
             error = tf.reduce_mean(tf.square(found - states), axis=-1)
             loss = tf.reduce_sum(error * valid) / tf.reduce_sum(valid)

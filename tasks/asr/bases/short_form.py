@@ -49,7 +49,7 @@ def find_or_make(
         return base_loading.of_context(values, base_path)
     if kept_bases.is_short(base_path):
         return base_path
-    path = kept_bases.path_of(base_path, values.language)
+    path = kept_bases.path_of(base_path)
     if os.path.isdir(path):
         print(f"base model: {path}, the short-context form of {base_path}")
         return path

@@ -167,6 +167,7 @@ class BaseTrainer:
             {0: tokenized},
             base.sample_rate,
             base.max_tokens,
+            base.languages,
             1,
             values.utterances_per_step,
             self._augment,
@@ -209,7 +210,11 @@ class BaseTrainer:
             )
         encoded, paddings = base.encode(features, paddings, training=training)
         return base.loss(
-            encoded, paddings, batch["tokens"][0], batch["token_lengths"][0]
+            encoded,
+            paddings,
+            batch["tokens"][0],
+            batch["token_lengths"][0],
+            languages=batch["languages"][0],
         )
 
     @tf.function(autograph=False)

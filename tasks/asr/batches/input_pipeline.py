@@ -9,6 +9,7 @@ key being the minibatch's: a speaker's id.
     tokens         [s, u, tokens] int32
     token_lengths  [s, u] int32
     weights        [s, u] float32, 0 where there is no utterance
+    languages      [s, u] int32, as `BaseModel.loss` takes them
     row_indices    [s] int32, all different in training
     active         [s] bool, False where a place is empty
     seeds          [s, 2] int32, for dropout
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import random_streams
+from lingvo_like import languages as languages_lib, random_streams
 from lingvo_like.stack import rows as slot_rows_lib
 from params import schema
 from tasks.asr.batches import minibatch_schedule, padded_audio
@@ -43,7 +44,7 @@ class Loader:
 
     Args:
         speakers: by slot.
-        sample_rate, max_tokens: the base model's.
+        sample_rate, max_tokens, languages: the base model's.
         augment: of training minibatches; evaluation has none.
         slot_rows: where a step finds the slots. If None, a slot is its own
             row.
@@ -59,6 +60,7 @@ class Loader:
         speakers: abc.Mapping[int, preparation.TokenizedUtterances],
         sample_rate: int,
         max_tokens: int,
+        languages: abc.Sequence[str],
         places: int,
         utterances_per_speaker: int,
         augment: schema.Augment,
@@ -74,6 +76,7 @@ class Loader:
             self._rows = range(slot_rows.num_rows)
             self._row_of = slot_rows.row_index
         self.sample_rate = sample_rate
+        self._languages = tuple(languages)
         # For groups that leave it to the loader: one width for the whole job,
         # so that a step compiles once a bucket.
         self._token_bucket = token_bucket(
@@ -98,6 +101,7 @@ class Loader:
             "tokens": np.zeros((*shape, num_tokens), np.int32),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
+            "languages": np.zeros(shape, np.int32),
             "row_indices": self._row_indices(group),
             "active": np.zeros([places], np.bool_),
             "seeds": np.zeros((places, 2), np.int32),
@@ -146,7 +150,11 @@ class Loader:
                 minibatch.speed_factors,
             )
         for row, index in enumerate(minibatch.utterances):
-            tokens = data.utterances[index].tokens
+            utterance = data.utterances[index]
+            tokens = utterance.tokens
+            batch["languages"][place, row] = languages_lib.index(
+                self._languages, utterance.language
+            )
             batch["tokens"][place, row, : len(tokens)] = tokens
             batch["token_lengths"][place, row] = len(tokens)
             batch["weights"][place, row] = 1.0

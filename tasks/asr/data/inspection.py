@@ -24,6 +24,7 @@ from tasks.asr.data import (
     audio,
     check_cache,
     decoder,
+    languages,
     manifest,
     rejections,
     silence,
@@ -58,6 +59,7 @@ def read(
     strict: bool = False,
     decoding: Decoding | None = None,
     any_ids: bool = False,
+    spoken: languages.Spoken | None = None,
 ) -> tuple[list[manifest.Utterance], rejections.Rejections]:
     """Reads a manifest's usable utterances, and what is left out.
 
@@ -67,16 +69,20 @@ def read(
         strict: refuse the manifest if any line of it is unusable.
         decoding: decode every utterance; None looks at lengths alone.
         any_ids: take speaker ids that no store takes, too.
+        spoken: gives every utterance its language; None leaves it as it is.
 
     Raises:
         OSError: there is no such file.
         ValueError: nothing in it is usable; `strict` and something is not; a
-            speaker's id cannot be published; or `decoding` trims silence and
-            the package for it is missing.
+            speaker's id cannot be published; the base model does not know an
+            utterance's language; or `decoding` trims silence and the package
+            for it is missing.
     """
     lines = manifest.read_lines(path)
     if not any_ids:
         speaker_ids.check(lines.places, lines.utterances)
+    if spoken is not None:
+        spoken.resolve(lines)
     left_out = lines.left_out
     paths = (each.audio_filepath for each in lines.utterances)
     if not all(map(files.is_local, paths)):

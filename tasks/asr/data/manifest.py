@@ -234,6 +234,7 @@ def parse(line: bytes, folder: str) -> Utterance:
     labels: dict[str, typing.Any] = {
         key: fields_lib.label(fields, key) for key in fields_lib.LABELS
     }
+    labels["language"] = fields_lib.language(labels["language"])
     speaker = text_folding.fold(fields_lib.label(fields, "speaker"))
     if not speaker:
         raise rejections.UnusableError("`speaker` is empty")

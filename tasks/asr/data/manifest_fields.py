@@ -5,6 +5,7 @@ import functools
 import json
 import typing
 
+from lingvo_like import languages
 from tasks.asr.data import rejections
 
 REQUIRED = ("audio_filepath", "text", "speaker")
@@ -70,6 +71,17 @@ def label(fields: dict, key: str) -> str:
     if isinstance(value, (bool, float)) or not isinstance(value, (str, int)):
         raise rejections.UnusableError(f"`{key}` is not text", repr(value))
     return str(value).strip()
+
+
+def language(code: str) -> str:
+    """The code of a language as it is compared; what is none stays as it is.
+
+    Only who needs the language refuses what is no code.
+    """
+    try:
+        return languages.folded(code)
+    except ValueError:
+        return code
 
 
 def seconds(fields: dict, key: str) -> float:

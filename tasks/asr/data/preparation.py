@@ -15,7 +15,7 @@ from collections import abc
 from lingvo_like import text_folding
 from lingvo_like.base_models import base_model, labels
 from params import schema
-from tasks.asr.data import inspection, manifest, rejections
+from tasks.asr.data import inspection, languages, manifest, rejections
 
 # Why a whole speaker is left out.
 TOO_FEW = "speaker has too few utterances"
@@ -38,6 +38,12 @@ class SpeakerUtterances(TokenizedUtterances):
 
     speaker: str
     slot: int
+
+    @property
+    def language(self) -> str:
+        """The code of the language that they speak; "" where several."""
+        found = {each.language for each in self.utterances}
+        return found.pop() if len(found) == 1 else ""
 
 
 # A speaker to the speaker's utterances, with their tokens.
@@ -159,6 +165,7 @@ def reader(
         base,
         left_out=left_out,
         max_tokens=experiment.train.max_tokens,
+        default_language=experiment.default_language,
         trim_silence=experiment.data.trim_silence,
         checks_folder=checks_folder,
     )
@@ -170,6 +177,7 @@ def read_speakers(
     left_out: rejections.Rejections,
     max_tokens: int | None,
     speed_factors: abc.Sequence[float] = (1.0,),
+    default_language: str = "",
     trim_silence: bool = False,
     checks_folder: str | None = None,
 ) -> BySpeaker:
@@ -184,7 +192,13 @@ def read_speakers(
             for utterances that are only recognised: they get no tokens, and
             whatever their transcripts say, they are kept.
         speed_factors: augmentation changes lengths by these.
+        default_language: of utterances whose lines name none.
         trim_silence, checks_folder: see `inspection.Decoding`.
+
+    Raises:
+        ValueError: the base does not know an utterance's language, or as
+            `inspection.read`.
+        OSError: there is no such file.
     """
     slowest = min(1.0, *speed_factors)
     fastest = 1.0 / max(1.0, *speed_factors)
@@ -192,7 +206,9 @@ def read_speakers(
     margin = 2 if slowest < 1.0 else 0
     longest = base.seconds(base.max_samples - margin) * slowest
     utterances, unusable = inspection.read(
-        path, decoding=inspection.Decoding(longest, trim_silence, checks_folder)
+        path,
+        decoding=inspection.Decoding(longest, trim_silence, checks_folder),
+        spoken=languages.Spoken(base.languages, default_language),
     )
     left_out.extend(unusable)
     speakers = collections.defaultdict(list)
@@ -305,9 +321,12 @@ def by_slot(
 
 
 def digest(*utterances: abc.Iterable[manifest.Utterance]) -> str:
-    """SHA-256 over lists of utterances: their ids, texts and lengths."""
+    """SHA-256 over utterances: their ids, texts, lengths and languages."""
     content = [
-        [(u.utt_id, u.text, round(u.duration, 4), u.offset) for u in part]
+        [
+            (u.utt_id, u.text, round(u.duration, 4), u.offset, u.language)
+            for u in part
+        ]
         for part in utterances
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -12,9 +12,13 @@ from whisper_normalizer import basic, english
 
 from lingvo_like import hyperparams, text_folding
 
-# The normaliser that suits the language of the base model.
+# The normaliser that suits the language that is spoken.
 AUTO = "auto"
 _ENGLISH = "english"
+_CHARACTERS = "characters"
+# Written without spaces between words: Chinese, Cantonese, Japanese, Thai, Lao,
+# Burmese and Khmer.
+_WITHOUT_SPACES = frozenset(("zh", "yue", "ja", "th", "lo", "my", "km"))
 _TORGO_DELETED = str.maketrans("", "", '.,?!:;"')
 # A dash parts words, as long as it is not a hyphen.
 _DASHES = re.compile("[–—―]|--+")
@@ -27,10 +31,12 @@ def _torgo(text: str) -> str:
     return text.upper().translate(_TORGO_DELETED)
 
 
-def _basic() -> abc.Callable[[str], str]:
+def _basic(split_letters: bool = False) -> abc.Callable[[str], str]:
     # Marks are parts of letters: without them every vowel sign of Hindi would
     # end a word.
-    normalizer = basic.BasicTextNormalizer(preserve_marks=True)
+    normalizer = basic.BasicTextNormalizer(
+        preserve_marks=True, split_letters=split_letters
+    )
 
     def normalized(text: str) -> str:
         text = text_folding.without_optional_marks(text)
@@ -51,6 +57,7 @@ def _english_normalizer() -> abc.Callable[[str], str]:
 _MAKERS = {
     "none": lambda: str,
     "basic": _basic,
+    _CHARACTERS: lambda: _basic(split_letters=True),
     _ENGLISH: _english_normalizer,
     "torgo": lambda: _torgo,
 }
@@ -73,8 +80,9 @@ def choose(normalizer: str, language: str) -> str:
 
     Args:
         normalizer: one of `NORMALIZERS`, or `auto`: `english` for English and
-            for a base model without a language, `basic` for all others.
-        language: a code such as "en"; "" where the base model has none.
+            where the language is unknown, `characters` for languages that are
+            written without spaces, `basic` for all others.
+        language: a code such as "en"; "" where it is unknown.
 
     Raises:
         ValueError: the normaliser is unknown, or it is `english`, which takes
@@ -83,14 +91,17 @@ def choose(normalizer: str, language: str) -> str:
     """
     is_english = language in ("", "en")
     if normalizer == AUTO:
+        if language in _WITHOUT_SPACES:
+            return _CHARACTERS
         return _ENGLISH if is_english else "basic"
     _normalizer(normalizer)
     if normalizer == _ENGLISH and not is_english:
         raise ValueError(
             "the normalizer `english` is for English: it would count "
             f"'schön' and 'schon' as one word. The language is {language!r}; "
-            "take `basic` (--set=text.normalizer=basic in training, "
-            "--normalizer=basic in evaluation)"
+            "take `auto`, which goes by the language, or `basic` "
+            "(--set=text.normalizer=auto in training, --normalizer=auto in "
+            "evaluation)"
         )
     return normalizer
 
@@ -107,7 +118,9 @@ def normalize(text: str, normalizer: str) -> str:
             `none` changes nothing more; `basic` and `english` are Whisper's
             (Radford et al. 2022, appendix C), where `basic` keeps accents and
             vowel signs, and leaves out the points of Arabic and Hebrew;
-            `torgo` is upper case without `.,?!:;"`.
+            `characters` is `basic` with every letter as a word, so that word
+            errors are character errors (ibid.); `torgo` is upper case without
+            `.,?!:;"`.
 
     Returns:
         words parted by single spaces, each with a letter or digit; empty where

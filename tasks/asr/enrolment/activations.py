@@ -154,6 +154,7 @@ class Speech:
             "tokens": np.zeros((*shape, num_tokens), np.int32),
             "token_lengths": np.zeros(shape, np.int32),
             "weights": np.zeros(shape, np.float32),
+            "languages": np.zeros(shape, np.int32),
         }
         for place, (speaker, indices) in items.items():
             count = len(indices)
@@ -162,7 +163,11 @@ class Speech:
             batch["activation_paddings"][place, :count] = paddings
             batch["weights"][place, :count] = 1.0
             for row, index in enumerate(indices):
-                tokens = self._speakers[speaker].utterances[index].tokens
+                utterance = self._speakers[speaker].utterances[index]
+                tokens = utterance.tokens
+                batch["languages"][place, row] = self.base.language_index(
+                    utterance.language
+                )
                 batch["tokens"][place, row, : len(tokens)] = tokens
                 batch["token_lengths"][place, row] = len(tokens)
         return batch

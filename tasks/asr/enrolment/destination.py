@@ -184,6 +184,7 @@ def make_submodel(
         enrolled.tensors,
         base_fingerprint=metadata.base_fingerprint,
         speaker=enrolled.speaker,
+        language=enrolled.language,
         experiment=metadata.experiment,
         residual_weight=metadata.residual_weight,
         base_description=metadata.base_description,

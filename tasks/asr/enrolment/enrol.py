@@ -86,6 +86,7 @@ def _conclude(made, speaker, candidates):
         step=best.step if better else 0,
         evidence=made.evidence[speaker],
         judgements=judgements,
+        language=made.train[speaker].language,
         num_utterances=len(utterances),
         seconds_of_speech=sum(u.duration for u in utterances),
         warnings=results.warnings(

@@ -56,14 +56,14 @@ class Job:
         self._replicas = replicas
         self._space, self._base, self._values = space, base, values
         self._experiment = experiments.of_space(space)
-        self._normalizer = text.choose(
-            self._experiment.text.normalizer, base.language
-        )
+        self._normalizer = self._experiment.text.normalizer
         self.evidence, self._modes, self._runs = {}, {}, []
         bucket_seconds = {}
         for speaker, data in train.items():
             texts = [
-                text.normalize(each.text, self._normalizer)
+                text.normalize(
+                    each.text, text.choose(self._normalizer, each.language)
+                )
                 for each in data.utterances
             ]
             num_dev = len(self.data[speaker].utterances) - len(texts)

@@ -40,7 +40,7 @@ class Judge:
 
     Args:
         site_functions: function of rows, as `Stack.site_functions`.
-        normalizer: one of `text.NORMALIZERS`.
+        normalizer: `text.AUTO` or one of `text.NORMALIZERS`.
         num_losses: number of candidates whose losses will be asked for.
     """
 
@@ -156,12 +156,12 @@ class Judge:
         """Word errors and words of one speaker's recognised texts."""
         references, hypotheses = [], []
         for index, hypothesis in texts.items():
-            reference = text.normalize(
-                data.utterances[index].text, self._normalizer
-            )
+            utterance = data.utterances[index]
+            normalizer = text.choose(self._normalizer, utterance.language)
+            reference = text.normalize(utterance.text, normalizer)
             if reference:
                 references.append(reference)
-                hypotheses.append(text.normalize(hypothesis, self._normalizer))
+                hypotheses.append(text.normalize(hypothesis, normalizer))
         words = sum(len(reference.split()) for reference in references)
         return sum(scoring.word_errors(references, hypotheses)), words
 
@@ -266,6 +266,7 @@ class Judge:
             batch["activation_paddings"],
             batch["tokens"],
             batch["token_lengths"],
+            languages=batch["languages"],
         )
 
     def _texts(self, batch):
@@ -275,6 +276,7 @@ class Judge:
             self._encode(batch),
             batch["activation_paddings"],
             limits=_COPIES * batch["token_lengths"] + _SPARE_TOKENS,
+            languages=batch["languages"],
         )
         return tokens, lengths
 

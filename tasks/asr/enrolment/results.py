@@ -86,6 +86,7 @@ class Enrolled:
         evidence: one of `plan.EVIDENCE`.
         judgements: dict of mode, and "base", to the judgement.
         heard: `heard.keys` of the recordings that were learned from.
+        language: that they enrolled in; "" where in several.
     """
 
     speaker: str
@@ -99,6 +100,7 @@ class Enrolled:
     seconds_of_speech: float
     warnings: tuple[str, ...]
     heard: frozenset[str] = frozenset()
+    language: str = ""
 
     @property
     def base(self) -> Judgement:

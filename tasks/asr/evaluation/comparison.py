@@ -63,6 +63,7 @@ def transcribe(
                     submodel_status=of_submodel.status,
                     duration=utterance.duration,
                     simulated=utterance.simulated,
+                    language=utterance.language,
                 )
             )
     return records

@@ -45,6 +45,7 @@ def speaker(
     row = {
         "speaker": record.speaker,
         "severity": record.given_severity,
+        "languages": sorted({s.record.language for s in scored}),
         "simulated": any(s.record.simulated for s in scored),
         "test_minutes": sum(s.record.duration for s in scored) / 60,
         "train_minutes": train_minutes,

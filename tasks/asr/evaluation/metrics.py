@@ -12,6 +12,7 @@ import functools
 from collections import abc
 from typing import Any
 
+from tasks.asr.data import text
 from tasks.asr.evaluation import bootstrap, groups, scoring, severity
 from tasks.asr.recognition import statuses
 
@@ -30,7 +31,7 @@ def summarize(
     """Scores every speaker and sums the speakers up.
 
     Args:
-        normalizer: one of `text.NORMALIZERS`.
+        normalizer: `text.AUTO` or one of `text.NORMALIZERS`.
         target_word_error_rate: fraction; a speaker's success is a rate of at
             most this (Tobin & Tomanek, arXiv 2110.04612).
         train_minutes: dict of speaker to minutes of training speech; a speaker
@@ -70,7 +71,7 @@ def summarize(
     rows = [row for row, _ in speakers]
     group = functools.partial(_group, speakers, target_word_error_rate, seed)
     return {
-        "normalizer": normalizer,
+        **_normalizers(records, normalizer),
         "target_word_error_rate": target_word_error_rate,
         "num_bootstrap": num_bootstrap,
         "seed": seed,
@@ -86,6 +87,7 @@ def summarize(
             "given": _by(rows, group, "severity"),
             "measured": _by(rows, group, "measured_severity"),
         },
+        "by_language": _by_language(scored, train_minutes, *figures),
         "by_novelty": _by_novelty(scored, rows, target_word_error_rate, seed),
         "speakers": rows,
         "samples": scoring.samples(scored),
@@ -108,6 +110,37 @@ def _group(speakers, target_word_error_rate, seed, belongs):
         target_word_error_rate,
         seed,
     )
+
+
+def _normalizers(records, normalizer):
+    """The normaliser, and which one it is for each language."""
+    by_language = {
+        language or severity.UNKNOWN: text.choose(normalizer, language)
+        for language in sorted({record.language for record in records})
+    }
+    one = set(by_language.values())
+    name = one.pop() if len(one) == 1 else normalizer
+    return {"normalizer": name, "normalizer_by_language": by_language}
+
+
+def _by_language(scored, train_minutes, target_word_error_rate, *figures):
+    """A group for each language, with what its speakers said in it."""
+    by_language = collections.defaultdict(list)
+    for item in scored:
+        by_language[item.record.language].append(item)
+    result = {}
+    for language, items in sorted(by_language.items()):
+        speakers = [
+            groups.speaker(
+                own, train_minutes.get(each), target_word_error_rate, *figures
+            )
+            for each, own in sorted(_by_speaker(items).items())
+        ]
+        seed = figures[-1]
+        result[language or severity.UNKNOWN] = _group(
+            speakers, target_word_error_rate, seed, lambda row: True
+        )
+    return result
 
 
 def _left_out(empty, by_speaker):

@@ -17,7 +17,7 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from params import bases, registry, schema
 from tasks.asr import base_loading
-from tasks.asr.data import preparation, rejections, text
+from tasks.asr.data import languages, preparation, rejections, text
 from tasks.asr.estimates import recognition
 from tasks.asr.evaluation import (
     comparison,
@@ -160,8 +160,13 @@ def prepare(
     normalizer = normalizer or values.text.normalizer
     # An unknown one is refused before the base model is loaded.
     text.choose(normalizer, language="")
+    default_language = values.default_language
     output_dir = output_dir or directory.evaluation
     base_path = base or saved["base"]
+    known = base_loading.known_languages(values.base, base_path)
+    if known is not None:
+        for each in languages.check([test_manifest], known, default_language):
+            text.choose(normalizer, each)
     if replicas.processes.is_chief:
         model_directory.check_writable(output_dir, "--output_dir")
         if not replicas.has_accelerators:
@@ -170,13 +175,18 @@ def prepare(
     with replicas.scope():
         compared = model = _load_base(values, saved, base_path)
         if compare_with:
-            compared = _load_compared(values, model, compare_with)
+            compared = _load_compared(values, compare_with)
             compared_fingerprint = compared.fingerprint()
-    normalizer = text.choose(normalizer, model.language)
-    trim_silence = values.data.trim_silence
     data, left_out = recordings.read(
-        model, test_manifest, speakers, strict, normalizer, trim_silence
+        model,
+        test_manifest,
+        speakers,
+        strict,
+        normalizer,
+        values.data.trim_silence,
+        default_language,
     )
+    _check_compared_knows(compared, compare_with, data)
     submodels = tested_submodels.read(
         directory,
         [each.speaker for each in data.values()],
@@ -258,11 +268,20 @@ def _load_base(values, saved, path):
     return base
 
 
-def _load_compared(values, base, path):
+def _load_compared(values, path):
     if not isinstance(values.base, bases.Whisper):
         raise ValueError(
             "--compare_with names a Whisper at its full audio context; "
             f"the run's base model is a {type(values.base).__name__}"
         )
-    whisper = bases.Whisper(language=base.language)
-    return base_loading.load(whisper, path)
+    return base_loading.load(bases.Whisper(), path)
+
+
+def _check_compared_knows(compared, path, data):
+    """Refuses to compare with a base that lacks a language of the test."""
+    for each in data.values():
+        for utterance in each.utterances:
+            try:
+                compared.language_index(utterance.language)
+            except ValueError as error:
+                raise ValueError(f"--compare_with={path}: {error}") from None

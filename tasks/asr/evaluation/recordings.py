@@ -21,6 +21,7 @@ def read(
     strict: bool = False,
     normalizer: str = "none",
     trim_silence: bool = False,
+    default_language: str = "",
 ) -> tuple[dict[int, preparation.SpeakerUtterances], rejections.Rejections]:
     """The test manifest's speakers, by slot, and what was left out.
 
@@ -32,22 +33,30 @@ def read(
     Args:
         selected: speaker ids; all of the manifest if empty.
         strict: refuse if any utterance is unusable.
-        normalizer: one of `text.NORMALIZERS`. An utterance without a word
-            under it has no error rate and is left out.
+        normalizer: `text.AUTO` or one of `text.NORMALIZERS`. An utterance
+            without a word under it has no error rate and is left out.
+        default_language: of utterances whose lines name none.
 
     Raises:
         ValueError: nothing is usable, a selected speaker has nothing usable,
-            or a speaker has two severities.
+            a speaker has two severities, or the base or the normaliser is not
+            for the language of an utterance.
     """
     left_out = rejections.Rejections()
     by_speaker = collections.defaultdict(list)
     read_speakers = preparation.read_speakers(
-        base, path, left_out, max_tokens=None, trim_silence=trim_silence
+        base,
+        path,
+        left_out,
+        max_tokens=None,
+        trim_silence=trim_silence,
+        default_language=default_language,
     )
     for speaker, utterances in read_speakers.items():
         for utterance in utterances:
             try:
-                _check_reference(utterance.text, normalizer)
+                chosen = text.choose(normalizer, utterance.language)
+                _check_reference(utterance.text, chosen)
             except labels.UnwritableError as error:
                 left_out.add(
                     path,

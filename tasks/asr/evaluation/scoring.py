@@ -29,6 +29,7 @@ class Transcribed:
         novelty: one of `NOVELTIES`, against what the speaker's Submodel was
             trained on.
         duration: seconds.
+        language: code of what is spoken; "" where unknown.
         base_status, submodel_status: "OK", or that the end of the text is
             missing; it is scored as it is.
     """
@@ -42,6 +43,7 @@ class Transcribed:
     submodel_hypothesis: str
     duration: float
     simulated: bool
+    language: str = ""
     base_status: str = statuses.OK
     submodel_status: str = statuses.OK
 
@@ -132,42 +134,50 @@ def score(
 ) -> tuple[list[Scored], list[Transcribed]]:
     """Counts the words and the errors of every utterance.
 
+    Args:
+        normalizer: `text.AUTO`, which goes by each utterance's language, or
+            one of `text.NORMALIZERS`.
+
     Returns:
         the scored utterances by speaker and utterance, whatever the order of
         the records; and the records whose reference is empty once normalised,
         which have no error rate.
 
     Raises:
-        ValueError: `normalizer` is unknown.
+        ValueError: `normalizer` is unknown, or not for a language that is
+            spoken.
     """
-    empty, kept = [], []
-    for record in records:
-        reference = text.normalize(record.reference, normalizer)
+    empty, kept, references = [], [], []
+    for record in sorted(records, key=lambda each: (each.speaker, each.utt_id)):
+        reference = _normalized(record, record.reference, normalizer)
         if reference:
-            kept.append((record, reference))
+            kept.append(record)
+            references.append(reference)
         else:
             empty.append(record)
-    kept.sort(key=lambda pair: (pair[0].speaker, pair[0].utt_id))
-    references = [reference for _, reference in kept]
     base_errors, submodel_errors = (
         word_errors(
             references,
             [
-                text.normalize(
-                    getattr(record, f"{system}_hypothesis"), normalizer
+                _normalized(
+                    each, getattr(each, f"{system}_hypothesis"), normalizer
                 )
-                for record, _ in kept
+                for each in kept
             ],
         )
         for system in ("base", "submodel")
     )
     scored = [
         Scored(record, len(reference.split()), base, submodel)
-        for (record, reference), base, submodel in zip(
-            kept, base_errors, submodel_errors, strict=True
+        for record, reference, base, submodel in zip(
+            kept, references, base_errors, submodel_errors, strict=True
         )
     ]
     return scored, empty
+
+
+def _normalized(record, words, normalizer):
+    return text.normalize(words, text.choose(normalizer, record.language))
 
 
 def samples(scored: abc.Sequence[Scored]) -> dict[str, Any]:

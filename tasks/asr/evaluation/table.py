@@ -33,7 +33,22 @@ def text(summary: dict[str, Any]) -> str:
     overall = summary["overall"]
     name = f"all: median of {overall['num_speakers']}"
     lines.append(_line(name, overall, "median_"))
+    by_language = summary["by_language"]
+    if len(by_language) > 1:
+        lines.append("")
+        for language, total in by_language.items():
+            name = f"in {language}: median of {total['num_speakers']}"
+            lines.append(_line(name, total, "median_"))
     return "\n".join(lines + _notes(summary))
+
+
+def normalizers(summary: dict[str, Any]) -> str:
+    """The normaliser; where it goes by the language, which is whose."""
+    by_language = summary["normalizer_by_language"]
+    if len(set(by_language.values())) == 1:
+        return summary["normalizer"]
+    each = ", ".join(f"{key} {value}" for key, value in by_language.items())
+    return f"{summary['normalizer']} ({each})"
 
 
 def _line(name, row, prefix=""):
@@ -102,7 +117,7 @@ def _notes(summary):
         )
     notes += [
         "",
-        f"Word error rate, normalizer {summary['normalizer']}; "
+        f"Word error rate, normalizer {normalizers(summary)}; "
         f"{100 * summary['confidence']:.0f} % intervals.",
         f"Median, base:         {_median(overall, 'base_word_error_rate')}",
         f"Median, Submodel:     {_median(overall, 'submodel_word_error_rate')}",

@@ -73,6 +73,7 @@ class Transcriber:
             speakers,
             base.sample_rate,
             base.max_tokens,
+            base.languages,
             _PLACES,
             _UTTERANCES,
             schema.Augment(),
@@ -119,7 +120,12 @@ class Transcriber:
             tf.reshape(batch["lengths"], [-1]),
         )
         encoded, paddings = self._base.encode(features, paddings, functions)
-        return self._base.decode(encoded, paddings, self._beam_size)
+        return self._base.decode(
+            encoded,
+            paddings,
+            self._beam_size,
+            languages=tf.reshape(batch["languages"], [-1]),
+        )
 
     def _texts(self, batches):
         """Each batch's texts, scores and statuses, each `[s, u]`."""

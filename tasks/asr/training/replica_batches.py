@@ -73,6 +73,7 @@ class Feed:
             data,
             base.sample_rate,
             base.max_tokens,
+            base.languages,
             sharding.places,
             values.utterances_per_speaker,
             task.experiment.augment,

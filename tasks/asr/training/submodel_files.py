@@ -201,6 +201,7 @@ def make(
         tensors,
         base_fingerprint=origin.base_fingerprint,
         speaker=data.speaker,
+        language=data.language,
         experiment=origin.experiment,
         residual_weight=values.adapter.residual_weight,
         base_description=origin.base_description,

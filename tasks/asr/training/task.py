@@ -199,6 +199,7 @@ class SubmodelTask:
             paddings,
             _merge(batch["tokens"]),
             _merge(batch["token_lengths"]),
+            languages=_merge(batch["languages"]),
         )
         counted = batch["weights"]
         losses = tf.where(

@@ -663,3 +663,21 @@ def test_the_checksum_covers_the_metadata_and_then_the_tensors():
     for field in fields.split():
         content += b"\nblock_00/" + field + b"\n" + bytes(4)
     assert zeros.metadata.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_submodel_names_the_language_of_its_speaker():
+    made = submodel_file.create(
+        LAYOUT, make().tensors, base_fingerprint="f", speaker="s", language="de"
+    )
+    loaded = submodel_file.load(submodel_file.to_bytes(made))
+    assert loaded.metadata.language == "de"
+    assert make().metadata.language == ""
+    for wrong in ("DE", "german", "de-at"):
+        with pytest.raises(submodel_file.SubmodelError, match="`?language"):
+            submodel_file.create(
+                LAYOUT,
+                make().tensors,
+                base_fingerprint="f",
+                speaker="s",
+                language=wrong,
+            )

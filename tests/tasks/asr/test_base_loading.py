@@ -5,14 +5,15 @@ import pathlib
 
 import pytest
 
-from lingvo_like import cache, hyperparams
+from lingvo_like import cache
 from lingvo_like.base_models import conformer_ctc
-from params import bases, conformer, registry
-from tasks.asr import base_loading, kept_bases, training_start
+from params import bases, conformer
+from tasks.asr import base_loading, kept_bases
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 VALUES = conformer.Tiny().base
+LANGUAGES = whisper_bases.LANGUAGES
 
 
 def changed(**changes):
@@ -61,41 +62,29 @@ def test_a_vocabulary_is_known_by_what_it_is(tmp_path):
 def multilingual(tmp_path_factory):
     """The folder of a small Whisper that knows de, en and fr."""
     path = tmp_path_factory.mktemp("whisper") / "base"
-    whisper_bases.small(positions=80).save(str(path))
+    base = whisper_bases.small(languages=LANGUAGES, positions=80)
+    base.save(str(path))
     return str(path)
 
 
-@pytest.mark.parametrize("language", ["", "es"])
-def test_a_whisper_of_no_such_language_is_refused_with_the_list(
-    multilingual, language
-):
-    with pytest.raises(ValueError, match="It knows: de, en, fr"):
-        base_loading.load(bases.Whisper(language=language), multilingual)
+def test_a_whisper_of_no_such_language_is_refused_with_the_list(multilingual):
+    with pytest.raises(ValueError, match="no language 'es'. It knows: de, en"):
+        base_loading.load(bases.Whisper(language="es"), multilingual)
 
 
-def test_training_by_the_rules_of_another_language_is_refused_at_once(
-    multilingual, tmp_path
-):
-    def train(*overrides):
-        experiment = registry.get("whisper.Stacked")
-        training_start.train(
-            training_start.Choice(
-                "whisper.Stacked",
-                hyperparams.override(experiment, overrides),
-                multilingual,
-            ),
-            "none.jsonl",
-            str(tmp_path / "run"),
-        )
+def test_a_multilingual_whisper_needs_no_language_of_its_own(multilingual):
+    base = base_loading.load(bases.Whisper(), multilingual)
+    assert base.languages == LANGUAGES
+    german = base_loading.load(bases.Whisper(language="de"), multilingual)
+    assert german.fingerprint() == base.fingerprint()
 
-    with pytest.raises(ValueError, match="base.language=CODE.*de, en, fr"):
-        train()
-    german = "base.language=de"
-    with pytest.raises(ValueError, match="`english` is for English.*'de'"):
-        train(german, "text.normalizer=english")
-    # The normaliser that it chooses suits it: the manifest is looked for.
-    with pytest.raises(FileNotFoundError, match="none.jsonl"):
-        train(german)
+
+def test_what_is_known_is_told_before_anything_is_loaded(multilingual):
+    values = bases.Whisper()
+    known = base_loading.known_languages(values, multilingual)
+    assert known == LANGUAGES
+    assert base_loading.known_languages(values, "hf://some/whisper") is None
+    assert base_loading.known_languages(bases.ConformerCtc(), "any") == ("",)
 
 
 def whisper_values(audio_context):
@@ -116,8 +105,7 @@ def test_a_base_of_another_context_names_the_experiment(tmp_path, monkeypatch):
 def test_the_kept_short_form_of_a_whisper_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     whisper_bases.small().save(tmp_path / "full")
-    kept = kept_bases.path_of(str(tmp_path / "full"), "en")
-    assert kept_bases.path_of(str(tmp_path / "full"), "de") != kept
+    kept = kept_bases.path_of(str(tmp_path / "full"))
     short = whisper_bases.small(seed=1, audio_context="short")
     (tmp_path / "cache" / "short_bases").mkdir(parents=True)
     short.save(kept)

@@ -32,21 +32,52 @@ def test_a_run_that_continues_keeps_its_experiment_and_values(tmp_path):
     assert named.experiment == registry.get("conformer.Tiny")
 
 
+EVERY = ("en", "de", "fr")
+
+
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("known", "spoken", "settings", "message"),
     [
-        ({}, "base.language=CODE.*It knows: de, en, fr"),
-        ({"base.language": "es"}, "no language 'es'. It knows: de, en, fr"),
         (
-            {"base.language": "de", "text.normalizer": "english"},
-            "`english` is for English.*'de'; take `basic`",
+            EVERY,
+            ("de", ""),
+            {},
+            r"train.jsonl:2: .*which one is spoken. It knows: de, en, fr; give "
+            'the line a "language", or say --set=base.language=CODE',
+        ),
+        (
+            EVERY,
+            ("de", "tlh"),
+            {"base.language": "en"},
+            r"train.jsonl:2: .*no language 'tlh'. It knows: de, en, fr$",
+        ),
+        (EVERY, ("de", "english"), {}, "train.jsonl:2: a language is a code"),
+        (
+            EVERY,
+            ("de", "de"),
+            {"base.language": "es"},
+            "base.language: .*no language 'es'. It knows: de, en, fr",
+        ),
+        (
+            EVERY,
+            ("en", "de"),
+            {"text.normalizer": "english"},
+            "`english` is for English.*'de'; take `auto`",
+        ),
+        (
+            ("en",),
+            ("", "de"),
+            {},
+            r"train.jsonl:2: .*'en' alone. Received: 'de'. Take a multilingual",
         ),
     ],
 )
-def test_a_language_is_asked_for_before_anything_is_made(
-    tmp_path, capsys, settings, message
+def test_a_wrong_language_is_refused_before_anything_is_made(
+    tmp_path, capsys, known, spoken, settings, message
 ):
-    whisper_bases.small(positions=80).save(str(tmp_path / "base"))
+    base = whisper_bases.small(languages=known, positions=80)
+    base.save(str(tmp_path / "base"))
+    manifest = tiny.recordings(tmp_path, ("ann", "bob"), 1, languages=spoken)
     choice = training_start.choose(
         str(tmp_path / "run"),
         "whisper.ShortStacked",
@@ -54,7 +85,7 @@ def test_a_language_is_asked_for_before_anything_is_made(
         str(tmp_path / "base"),
     )
     with pytest.raises(ValueError, match=message):
-        training_start.train(choice, "none.jsonl", str(tmp_path / "run"))
+        training_start.train(choice, manifest, str(tmp_path / "run"))
     assert not capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 

@@ -14,6 +14,7 @@ import matplotlib
 
 from lingvo_like import files
 from lingvo_like.space import file as space_file
+from tasks.asr.evaluation import table
 from tasks.asr.evaluation.report import curves, plots, space_map, svg
 
 _TEMPLATE = pathlib.Path(__file__).with_name("template.html")
@@ -73,6 +74,7 @@ def render(
     rows = summary["speakers"]
     return template.render(
         summary=summary,
+        normalizers=table.normalizers(summary),
         details=_flat(details),
         novelty_names=_NOVELTY_NAMES,
         plots=_plots(summary, history, space),

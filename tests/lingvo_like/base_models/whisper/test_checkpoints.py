@@ -39,7 +39,7 @@ def folder(saved, tmp_path):
 
 
 def load(path, **kwargs):
-    kwargs = {"language": "en", "max_tokens": 8} | kwargs
+    kwargs = {"max_tokens": 8} | kwargs
     return whisper.load(path, **kwargs)
 
 
@@ -150,7 +150,7 @@ def make_ctranslate2(base, folder):
 def make_preset(base, folder):
     tokenizer = base.tokenizer
     whisper_bases.backbone(base).save_to_preset(str(folder))
-    languages = {f"<|{code}|>" for code in whisper_bases.LANGUAGES}
+    languages = {f"<|{code}|>" for code in base.languages}
     keras_hub.tokenizers.WhisperTokenizer(
         vocabulary=tokenizer.vocabulary,
         merges=[" ".join(pair) for pair in tokenizer.merges],

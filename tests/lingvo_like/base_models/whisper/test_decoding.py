@@ -27,7 +27,7 @@ def ending(seed, **kwargs):
 
 def next_scores(base, encoded, texts):
     """Log probabilities of the token after each text, with nothing cached."""
-    tokens = np.array([base.tokenizer.prompt + ids for ids in texts])
+    tokens = np.array([base.tokenizer.prompts[0] + ids for ids in texts])
     states = base.decoder.hidden_states(
         tokens, np.repeat(encoded, len(texts), axis=0)
     )
@@ -212,7 +212,7 @@ def test_real_text_agrees_with_ctranslate2(beam_size):
         )
         result = peer.generate(
             ctranslate2.StorageView.from_array(view),
-            [base.tokenizer.prompt],
+            [base.tokenizer.prompts[0]],
             beam_size=beam_size,
             suppress_tokens=base.tokenizer.suppressed,
         )[0]
@@ -327,7 +327,7 @@ def test_only_a_text_that_is_longer_opens_larger_caches(
     short, long = np.asarray(lengths)[order]
     assert short + 1 < long
     monkeypatch.setattr(decoding, "STAGES", (int(short) + 1, int(long) - 1))
-    prompt = len(base.tokenizer.prompt)
+    prompt = len(base.tokenizer.prompts[0])
     for rows, sizes in (
         (order[:1], {short + 1}),
         (order, {short + 1, long - 1, 14}),

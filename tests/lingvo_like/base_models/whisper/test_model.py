@@ -159,11 +159,11 @@ def test_loss_is_the_mean_over_own_tokens_and_the_end(base, batch):
     loss = base.loss(encoded, paddings, tokens, token_lengths)
     for row, length in enumerate(token_lengths):
         own = tokens[row, :length].tolist()
-        ids = np.array([base.tokenizer.prompt + own])
+        ids = np.array([base.tokenizer.prompts[0] + own])
         states = base.decoder.hidden_states(ids, encoded[row : row + 1])
         scores = tf.nn.log_softmax(base.decoder.logits(states))[0].numpy()
         labels = own + [base.tokenizer.end_of_text]
-        scores = scores[len(base.tokenizer.prompt) - 1 :]
+        scores = scores[len(base.tokenizer.prompts[0]) - 1 :]
         expected = -np.mean(scores[np.arange(length + 1), labels])
         np.testing.assert_allclose(loss[row], expected, rtol=1e-5)
 
@@ -223,7 +223,7 @@ def test_unfrozen_weights_get_gradients(batch):
 
 def test_a_text_may_be_as_long_as_the_decoder_has_positions():
     base = whisper_bases.small(max_tokens=None, positions=40)
-    assert base.max_tokens == 40 - len(base.tokenizer.prompt)
+    assert base.max_tokens == 40 - len(base.tokenizer.prompts[0])
 
 
 def test_full_context_has_one_bucket():

@@ -50,7 +50,7 @@ def test_a_character_cut_in_half_becomes_a_replacement():
 
 def test_special_tokens_are_no_text():
     tokenizer = whisper_bases.tokenizer()
-    ids = [*tokenizer.prompt, *tokenizer.tokenize("hat"), 10**6, -1]
+    ids = [*tokenizer.prompts[0], *tokenizer.tokenize("hat"), 10**6, -1]
     assert text_of(tokenizer, [ids]) == ["hat"]
 
 
@@ -65,26 +65,32 @@ def test_blank_text_has_no_tokens():
     assert whisper_bases.tokenizer().tokenize("  ") == []
 
 
-def test_multilingual_prompt_tells_language_and_task():
-    tokenizer = whisper_bases.tokenizer("de")
+def test_the_prompt_of_each_language_tells_language_and_task():
+    tokenizer = whisper_bases.tokenizer(whisper_bases.LANGUAGES)
     names = {index: token for token, index in tokenizer.special.items()}
-    assert [names[token] for token in tokenizer.prompt] == [
-        "<|startoftranscript|>",
-        "<|de|>",
-        "<|transcribe|>",
-        "<|notimestamps|>",
-    ]
+    assert tokenizer.languages == ("en", "de", "fr")
+    for code, prompt in zip(
+        tokenizer.languages, tokenizer.prompts, strict=True
+    ):
+        assert [names[token] for token in prompt] == [
+            "<|startoftranscript|>",
+            f"<|{code}|>",
+            "<|transcribe|>",
+            "<|notimestamps|>",
+        ]
 
 
-def test_unknown_language_is_refused_with_those_that_there_are():
-    message = "knows no language 'tlh'. It knows: de, en, fr"
-    with pytest.raises(ValueError, match=message):
-        whisper_bases.tokenizer("tlh")
+def test_a_multilingual_tokenizer_without_languages_is_refused():
+    with pytest.raises(ValueError, match="no token of a language"):
+        whisper_bases.tokenizer(())
 
 
-def test_a_multilingual_model_asks_for_the_language():
-    with pytest.raises(ValueError, match="needs the.*It knows: de, en, fr"):
-        whisper_bases.tokenizer("")
+def test_what_the_prompts_are_is_part_of_the_description():
+    one, other = (
+        whisper_bases.tokenizer(languages).description()
+        for languages in (("en", "de"), ("en", "fr"))
+    )
+    assert one != other
 
 
 def test_vocabulary_with_gaps_is_refused():
@@ -109,7 +115,7 @@ def test_missing_special_token_is_named():
 
 def test_json_reads_back_the_same():
     tokenizer = whisper_bases.tokenizer()
-    again = whisper_tokenizer.from_json(tokenizer.to_json(), "en")
+    again = whisper_tokenizer.from_json(tokenizer.to_json())
     assert again.description() == tokenizer.description()
     assert again.special == tokenizer.special
     assert json.loads(tokenizer.to_json())["added_tokens"]
@@ -131,18 +137,13 @@ def packaged():
 def test_english_tokens_are_those_of_the_file(packaged):
     path, reference = packaged
     tokenizer = whisper_tokenizer.from_json(path.read_text())
-    assert tokenizer.language == "en"
+    assert tokenizer.languages == ("en",)
     for text in [*TEXTS, "Turn on the kitchen lights, it's 10:45!"]:
         ids = reference.encode(" " + text, add_special_tokens=False).ids
         assert tokenizer.tokenize(text) == ids
         assert text_of(tokenizer, [ids]) == [reference.decode(ids).strip()]
-    assert tokenizer.prompt == [50257, 50362]
+    assert tokenizer.prompts == [[50257, 50362]]
     assert tokenizer.suppressed_first == [220, 50256]
-
-
-def test_english_only_model_takes_no_other_language(packaged):
-    with pytest.raises(ValueError, match="English-only.*'de'"):
-        whisper_tokenizer.from_json(packaged[0].read_text(), "de")
 
 
 def test_suppressed_tokens_are_those_of_faster_whisper(packaged):

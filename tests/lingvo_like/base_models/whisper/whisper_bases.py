@@ -26,8 +26,8 @@ def byte_characters():
 
 
 @functools.cache
-def tokenizer(language="en"):
-    """A multilingual tokenizer of the 256 bytes and three merges."""
+def tokenizer(languages=("en",)):
+    """A tokenizer of the 256 bytes and three merges."""
     letters = byte_characters()
     merges = [("Ġ", "t"), ("h", "e"), ("Ġt", "he")]
     tokens = letters + ["".join(pair) for pair in merges]
@@ -35,7 +35,7 @@ def tokenizer(language="en"):
     names = [
         "<|endoftext|>",
         "<|startoftranscript|>",
-        *(f"<|{code}|>" for code in LANGUAGES),
+        *(f"<|{code}|>" for code in languages),
         "<|translate|>",
         "<|transcribe|>",
         "<|startoflm|>",
@@ -44,9 +44,7 @@ def tokenizer(language="en"):
         "<|notimestamps|>",
     ]
     special = {name: len(tokens) + i for i, name in enumerate(names)}
-    return whisper_tokenizer.WhisperTokenizer(
-        vocabulary, merges, special, language
-    )
+    return whisper_tokenizer.WhisperTokenizer(vocabulary, merges, special)
 
 
 def dimensions(**overrides):
@@ -64,11 +62,18 @@ def dimensions(**overrides):
     return encoder_decoder.Dimensions(**{**values, **overrides})
 
 
-def small(seed=0, scale=0.3, max_tokens=8, positions=32, **kwargs):
+def small(
+    seed=0,
+    scale=0.3,
+    max_tokens=8,
+    positions=32,
+    languages=("en",),
+    **kwargs,
+):
     """A frozen Whisper with random weights, far from any symmetry."""
     base = whisper.Whisper(
         dimensions(max_target_positions=positions),
-        tokenizer(),
+        tokenizer(languages),
         max_tokens=max_tokens,
         **kwargs,
     )

@@ -37,7 +37,7 @@ def find_or_make(folder, **more):
 
 
 def load(path):
-    return whisper.load(path, language=VALUES.language, max_tokens=8)
+    return whisper.load(path, max_tokens=8)
 
 
 def test_it_is_made_once_and_every_command_finds_it(speech, capsys):

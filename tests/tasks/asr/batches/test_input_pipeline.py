@@ -22,7 +22,7 @@ def speakers(tmp_path_factory):
     return {
         slot: preparation.TokenizedUtterances(
             tuple(
-                dataclasses.replace(u, tokens=(1,))
+                dataclasses.replace(u, tokens=(1,), language="en")
                 for u in utterances
                 if u.speaker == name
             )
@@ -31,8 +31,13 @@ def speakers(tmp_path_factory):
     }
 
 
+LANGUAGES = ("de", "en", "fr")
+
+
 def batch(speakers, step=0, slot=0, factor=1.0, seed=0):
-    loader = input_pipeline.Loader(speakers, 16000, 8, 1, 2, AUGMENT, seed)
+    loader = input_pipeline.Loader(
+        speakers, 16000, 8, LANGUAGES, 1, 2, AUGMENT, seed
+    )
     minibatch = minibatch_schedule.Minibatch(
         slot, ("ann", "bob")[slot], step, (0, 1), (factor,) * 2, BUCKET
     )
@@ -75,9 +80,21 @@ def test_speech_at_another_speed_has_another_length(speakers, factor):
         assert not changed["audio"][0, row, length:].any()
 
 
+def test_a_batch_has_the_language_of_each_utterance(speakers):
+    spoken = preparation.TokenizedUtterances(
+        tuple(
+            dataclasses.replace(utterance, language=language)
+            for utterance, language in zip(
+                speakers[0].utterances, ("fr", "de"), strict=True
+            )
+        )
+    )
+    assert batch({0: spoken})["languages"].tolist() == [[2, 0]]
+
+
 def test_an_empty_place_has_an_absent_slots_row(speakers):
     data = dict(enumerate([speakers[0], speakers[1], speakers[1]]))
-    loader = input_pipeline.Loader(data, 16000, 64, 3, 2, AUGMENT, 0)
+    loader = input_pipeline.Loader(data, 16000, 64, LANGUAGES, 3, 2, AUGMENT, 0)
     minibatch = minibatch_schedule.Minibatch(
         1, "bob", 0, (0, 1), (1.0, 1.0), BUCKET
     )

@@ -22,6 +22,7 @@ class Base:
     sample_rate = 16000
     max_samples = 4 * 16000
     max_tokens = 10
+    languages = ("en",)
 
     seconds = base_model.BaseModel.seconds
     label = text_tokenizers.Characters().label

@@ -166,7 +166,7 @@ def batch(utterances):
         for slot, speaker in enumerate(["ann", "bob"])
     }
     loader = input_pipeline.Loader(
-        speakers, 16000, 100, 2, 3, schema.Augment(), seed=7
+        speakers, 16000, 100, ("en",), 2, 3, schema.Augment(), seed=7
     )
     minibatches = tuple(
         minibatch_schedule.Minibatch(

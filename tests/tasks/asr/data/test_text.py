@@ -92,11 +92,26 @@ def test_basic_leaves_out_points_that_writers_leave_out():
 
 
 @pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("電気をつけて。", "電 気 を つ け て"),
+        ("เปิดไฟ", "เ ปิ ด ไ ฟ"),
+        ("USB を!", "u s b を"),
+    ],
+)
+def test_characters_are_words_where_nobody_writes_spaces(written, words):
+    assert text.normalize(written, "characters") == words
+
+
+@pytest.mark.parametrize(
     ("normalizer", "language", "chosen"),
     [
         ("auto", "en", "english"),
         ("auto", "", "english"),
         ("auto", "de", "basic"),
+        ("auto", "ja", "characters"),
+        ("auto", "th", "characters"),
+        ("auto", "ko", "basic"),
         ("english", "en", "english"),
         ("basic", "de", "basic"),
         ("none", "de", "none"),
@@ -107,7 +122,7 @@ def test_the_normalizer_follows_the_language(normalizer, language, chosen):
 
 
 def test_english_rules_are_refused_for_other_languages():
-    with pytest.raises(ValueError, match="schon.*'de'; take `basic`"):
+    with pytest.raises(ValueError, match="schon.*'de'; take `auto`"):
         text.choose("english", "de")
 
 
@@ -117,7 +132,7 @@ def test_unknown_normalizer_names_the_near_one():
 
 
 def test_unknown_normalizer_with_no_near_one_lists_all():
-    with pytest.raises(ValueError, match="basic, english, none, torgo"):
+    with pytest.raises(ValueError, match="basic, characters, english, none"):
         text.normalize("a", "zzz")
 
 

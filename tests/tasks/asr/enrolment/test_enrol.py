@@ -98,8 +98,8 @@ def round_by_place_and_shape(base, monkeypatch):
     """
     loss = base.loss
 
-    def rounded(*arguments):
-        found = loss(*arguments)
+    def rounded(*arguments, **languages):
+        found = loss(*arguments, **languages)
         count = found.shape[0]
         return found * (1.0 + (np.arange(count, dtype="f4") + count) / 2**16)
 
