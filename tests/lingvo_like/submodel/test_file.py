@@ -194,11 +194,11 @@ def test_float16_refuses_what_would_become_infinite(tmp_path):
     [
         (
             "float32",
-            "8777cfa2b7e40111b75597f2eeb79942ba9e4ce40e2b70550c7258b69a713b0c",
+            "18d4788be027792211857f909d1a4ba576c4df6f0bb64654748d1ffbf53f14ce",
         ),
         (
             "float16",
-            "dd989bcd0b8669b7f7bdf8a5de15c6bc1cc85071a66c93930fb5f84260c298ed",
+            "1bb263ad3f84f1f2534f871fec1647bf0bb5d9c9edef56b7acd7132cadab175f",
         ),
     ],
 )
@@ -286,7 +286,7 @@ def a_reversed_entry(text):
         (one_more_key, "the header must have .* 'note'"),
         (one_more_space_in_the_metadata, "altered: not as it was written"),
         (lambda text: text + " " * 8, "altered: the header has spaces"),
-        (lambda text: text.replace(",", ", ", 1), "altered: the header has"),
+        (lambda text: ", ".join(text.rsplit(",", 1)), "altered: the header"),
         (lambda text: text.replace("block", "\\u0062lock", 1), "altered: the"),
     ],
 )
@@ -656,8 +656,8 @@ def test_the_checksum_covers_the_metadata_and_then_the_tensors():
     content = (
         b'{"base_description":{},"base_fingerprint":"f","blocks":[0],'
         b'"bottleneck_dim":1,"dtype":"float32","experiment":"",'
-        b'"format_version":1,"heard":"","model_dim":1,"residual_weight":1.0,'
-        b'"speaker":"s","started_from":{},"training":{}}'
+        b'"format_version":1,"heard":"","language":"","model_dim":1,'
+        b'"residual_weight":1.0,"speaker":"s","started_from":{},"training":{}}'
     )
     fields = b"norm_scale norm_bias down_kernel down_bias up_kernel up_bias"
     for field in fields.split():

@@ -99,7 +99,7 @@ def test_an_interruption_goes_on_to_the_same_base(speech, monkeypatch, capsys):
         patch.setattr(preemption, "Notice", AfterTwoSteps)
         with pytest.raises(preemption.Stopped):
             find_or_make(speech)
-    assert not os.path.isdir(kept_bases.path_of(str(speech / "base"), "en"))
+    assert not os.path.isdir(kept_bases.path_of(str(speech / "base")))
     steps = []
     make_step = context_shortening._make_step
 
@@ -113,7 +113,7 @@ def test_an_interruption_goes_on_to_the_same_base(speech, monkeypatch, capsys):
 
 
 def test_a_job_waits_for_another_that_makes_the_same(speech, capsys):
-    path = kept_bases.path_of(str(speech / "base"), "en")
+    path = kept_bases.path_of(str(speech / "base"))
     os.makedirs(os.path.dirname(path))
     made = []
     with open(f"{path}.lock", "a") as lock:

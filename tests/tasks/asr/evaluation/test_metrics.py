@@ -128,8 +128,8 @@ def test_typography_alone_is_no_error_and_no_word(normalizer):
     )
     scored, _ = scoring.score([record], normalizer)
     assert (scored[0].base_errors, scored[0].submodel_errors) == (0, 0)
-    # One more where "don't" is two words.
-    assert scored[0].words in (7, 8)
+    # One more where "don't" is two words; 31 where letters are words.
+    assert scored[0].words in (7, 8, 31)
 
 
 def test_empty_references_are_left_out_and_counted():
