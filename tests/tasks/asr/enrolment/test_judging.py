@@ -25,7 +25,7 @@ class Speech:
         self.heard += len(items)
         names = ("activations", "activation_paddings", "tokens")
         nothing = np.zeros((places, utterances, 1), np.float32)
-        return dict.fromkeys((*names, "token_lengths"), nothing)
+        return dict.fromkeys((*names, "token_lengths", "languages"), nothing)
 
 
 class Base:
@@ -34,7 +34,7 @@ class Base:
     def upper(self, activations, paddings, first_block, rows):
         return rows
 
-    def loss(self, encoded, *rest):
+    def loss(self, encoded, *rest, languages):
         return encoded
 
     def decode(self, *arguments, **limits):
