@@ -299,7 +299,7 @@ def _batch(student, utterances, targets, minibatch, values):
         states[row, : len(target)] = target
         num_states[row] = len(target)
     arrays = (audio, lengths, tokens, states, num_states)
-    return (*map(tf.constant, arrays), _indices(student, chosen))
+    return [*map(tf.constant, arrays), _indices(student, chosen)]
 
 
 def _make_step(student, values):
