@@ -114,8 +114,8 @@ def test_the_real_parts_are_a_multilingual_whisper(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     dimensions, _ = checkpoints.outline("base")
     assert (dimensions.model_dim, dimensions.num_blocks) == (512, 6)
-    for language in ("es", "fr", "ca", "ro", "be", "it"):
-        assert checkpoints.check_language("base", language) == language
+    known = checkpoints.known_languages("base")
+    assert {"en", "es", "fr", "ca", "ro", "be", "it"} < set(known)
 
 
 def test_every_name_has_its_extra():
