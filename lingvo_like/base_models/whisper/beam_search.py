@@ -10,7 +10,11 @@ import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.base_models.whisper import decoding, encoder_decoder
+from lingvo_like.base_models.whisper import (
+    decoding,
+    encoder_decoder,
+    loops as loops_lib,
+)
 
 IMPOSSIBLE = decoding.IMPOSSIBLE
 
@@ -142,13 +146,18 @@ class _BeamSearch:
             ),
         }
 
-    def end_loops(self, step: int, state: State) -> State:
+    def end_loops(
+        self, step: Tensor | int, state: State, width: int, most: Tensor | int
+    ) -> State:
         """Ends the utterances whose best live beam is mostly a loop."""
-        loops = decoding.mostly_loops(state["tokens"][:, 0, :step])
+        loops = loops_lib.mostly_loops(state["tokens"][:, 0, :width], step)
         loops = ops.logical_and(loops, ops.logical_not(self.done(state)))
+        loops = ops.logical_and(loops, step > most)
         return self._end(step, loops, state)
 
-    def _end(self, step: int, utterances: Tensor, state: State) -> State:
+    def _end(
+        self, step: Tensor | int, utterances: Tensor, state: State
+    ) -> State:
         """Ends some utterances; their unfinished beams compete as they are."""
         total = state["total"][:, 0]
         rank = ops.where(utterances, _mean(total, step), 2 * IMPOSSIBLE)
@@ -173,6 +182,7 @@ def search(
     rules: decoding.Rules,
     max_tokens: int,
     beam_size: int,
+    speakable: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Beam search; takes and returns what `decoding.greedy` does."""
     beams = _BeamSearch(rules, max_tokens, beam_size)
@@ -189,6 +199,13 @@ def search(
         0, logits, beams.initial(ops.shape(encoded)[0]), first=True
     )
     state = decoding.run(
-        beams, decoder, prompt_length, max_tokens, state, sources, caches
+        beams,
+        decoder,
+        prompt_length,
+        max_tokens,
+        speakable,
+        state,
+        sources,
+        caches,
     )
     return beams.result(state)

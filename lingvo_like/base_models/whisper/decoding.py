@@ -10,14 +10,13 @@ the batch pay for the next. A step's stage depends on the step alone, so a row's
 result does not depend on the texts beside it.
 """
 
-import math
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.base_models.whisper import encoder_decoder
+from lingvo_like.base_models.whisper import encoder_decoder, loops as loops_lib
 
 Tensor: TypeAlias = tensor_types.Tensor
 # Named tensors that a search carries from step to step.
@@ -29,11 +28,6 @@ STAGES = (64, 192)
 # The log probability of an excluded token. Finite, so that sums stay ordered
 # and free of NaN.
 IMPOSSIBLE = -1e9
-# Nobody says the same tokens so many times in a row at the end of a text that
-# fills all its room.
-COPIES = 4
-# A text goes no further than a stage if a loop is at least so much of it.
-LOOP_SHARE = 0.5
 
 
 class Tokens(Protocol):
@@ -84,8 +78,16 @@ class Search(Protocol):
         """
         ...
 
-    def end_loops(self, step: int, state: State) -> State:
-        """Ends the rows whose `step` tokens are mostly a loop."""
+    def end_loops(
+        self, step: Tensor | int, state: State, width: int, most: Tensor | int
+    ) -> State:
+        """Ends rows whose `step` tokens are mostly a loop.
+
+        Args:
+            width: at least `step`, and static.
+            most: `[batch]` int32 or one for all, the tokens beyond which rows
+                end.
+        """
         ...
 
 
@@ -94,6 +96,7 @@ def run(
     decoder: encoder_decoder.Decoder,
     prompt_length: int,
     max_tokens: int,
+    speakable: Tensor,
     state: State,
     sources: encoder_decoder.Sources,
     caches: encoder_decoder.KeysAndValues,
@@ -101,6 +104,7 @@ def run(
     """Takes all tokens after the first, stage by stage.
 
     Args:
+        speakable: `[batch]` int32, of `loops.most_speakable`.
         state: of the search, with the first token.
         sources, caches: from `Decoder.start`, for the length of the first
             stage.
@@ -123,7 +127,13 @@ def run(
                     tuple(ops.take(part, rows, axis=0) for part in cache)
                     for cache in caches
                 ]
-            return step + 1, state, caches
+            step = step + 1
+            state = ops.cond(
+                step % loops_lib.CHECK_EVERY == 0,
+                lambda: search.end_loops(step, state, end, speakable),
+                lambda: state,
+            )
+            return step, state, caches
 
         _, state, caches = ops.while_loop(
             proceed,
@@ -138,7 +148,7 @@ def run(
             room = ends[number + 1] - end
             return stage(
                 number + 1,
-                search.end_loops(end, state),
+                search.end_loops(end, state, end, 0),
                 # From now on there are tokens enough for keys and values.
                 decoder.projected(sources),
                 encoder_decoder.with_room(caches, room),
@@ -199,10 +209,12 @@ class _Greedy:
             "limits": state["limits"],
         }, None
 
-    def end_loops(self, step: int, state: State) -> State:
-        loops = ops.logical_and(
-            self._goes_on(step, state), mostly_loops(state["tokens"][:, :step])
-        )
+    def end_loops(
+        self, step: Tensor | int, state: State, width: int, most: Tensor | int
+    ) -> State:
+        loops = loops_lib.mostly_loops(state["tokens"][:, :width], step)
+        loops = ops.logical_and(loops, self._goes_on(step, state))
+        loops = ops.logical_and(loops, step > most)
         return {**state, "limits": ops.where(loops, step, state["limits"])}
 
 
@@ -213,6 +225,7 @@ def greedy(
     rules: Rules,
     max_tokens: int,
     limits: Tensor,
+    speakable: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Takes the likeliest token at each step.
 
@@ -221,6 +234,7 @@ def greedy(
         prompts: `[batch, prompt_length]` int32.
         limits: `[batch]` int32 from 1 to `max_tokens`, the most tokens of each
             row.
+        speakable: `[batch]` int32, of `loops.most_speakable`.
 
     Returns:
         tokens `[batch, max_tokens]` int32, padded with end-of-text; lengths
@@ -240,7 +254,14 @@ def greedy(
         0, logits, search.initial(limits, max_tokens), first=True
     )
     state = run(
-        search, decoder, prompt_length, max_tokens, state, sources, caches
+        search,
+        decoder,
+        prompt_length,
+        max_tokens,
+        speakable,
+        state,
+        sources,
+        caches,
     )
     ended, tokens = state["ended"], state["tokens"]
     lengths, scored = counts(tokens, ended, rules.end_of_text)
@@ -258,63 +279,3 @@ def counts(tokens: Tensor, ended: Tensor, end: int) -> tuple[Tensor, Tensor]:
     """
     lengths = ops.sum(ops.cast(tokens != end, "int32"), axis=-1)
     return lengths, lengths + ops.cast(ended, "int32")
-
-
-def _loops(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each text repeats what is one of many periods before.
-
-    Returns:
-        the periods, `[periods]`, and the number of last tokens that equal
-        those one period before, `[batch, periods]`; 0 where there are fewer
-        than `COPIES` copies.
-    """
-    room = tokens.shape[-1]
-    places = np.arange(room)
-    periods = np.arange(1, max(room // COPIES, 1) + 1, dtype="int32")
-    before = places[None] - periods[:, None]
-    same = tokens[:, None] == ops.take(tokens, np.maximum(before, 0), axis=1)
-    same = ops.logical_and(same, ops.convert_to_tensor(before >= 0))
-    beyond = ops.convert_to_tensor(places, "int32") >= lengths[:, None]
-    same = ops.cast(ops.logical_or(same, beyond[:, None]), "int32")
-    repeated = ops.sum(ops.cumprod(ops.flip(same, axis=2), axis=2), axis=2)
-    repeated = repeated - (room - lengths[:, None])
-    periods = ops.convert_to_tensor(periods)
-    is_loop = repeated >= (COPIES - 1) * periods
-    return periods, ops.where(is_loop, repeated, 0)
-
-
-def mostly_loops(tokens: Tensor) -> Tensor:
-    """Whether a loop at its end is most of a text: `[batch]` bool.
-
-    Args:
-        tokens: `[batch, tokens]` int32, without an end or padding.
-    """
-    room = tokens.shape[-1]
-    periods, repeated = _loops(
-        tokens, ops.full((ops.shape(tokens)[0],), room, dtype="int32")
-    )
-    copied = ops.where(repeated > 0, repeated + periods, 0)
-    return ops.any(copied >= math.ceil(LOOP_SHARE * room), axis=1)
-
-
-def without_loops(
-    tokens: Tensor, lengths: Tensor, ended: Tensor, end: int
-) -> tuple[Tensor, Tensor]:
-    """Cuts texts that end in a loop after its first round.
-
-    A Whisper that does not understand the speech may repeat itself until it
-    runs out of room. Only a text without an end of its own, and whose last
-    tokens are at least `COPIES` copies of the same ones, is cut.
-
-    Args:
-        tokens, lengths, ended: those of `greedy`.
-        end: the token id of end-of-text.
-
-    Returns:
-        tokens and lengths.
-    """
-    _, repeated = _loops(tokens, lengths)
-    kept = lengths - ops.max(repeated, axis=1)
-    kept = ops.where(ended, lengths, kept)
-    places = ops.arange(tokens.shape[-1], dtype="int32")
-    return ops.where(places < kept[:, None], tokens, end), kept

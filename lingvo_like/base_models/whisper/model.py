@@ -16,6 +16,7 @@ from lingvo_like.base_models.whisper import (
     decoding,
     encoder_decoder,
     frontend,
+    loops,
     tokenizer as whisper_tokenizer,
 )
 from lingvo_like.layers import transformer
@@ -210,13 +211,17 @@ class Whisper(base_model.BaseModel):
         limits: Tensor | None = None,
         languages: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        del paddings
         if beam_size < 1:
             raise ValueError(
                 f"`beam_size` must be at least 1. Received: {beam_size}."
             )
         batch = ops.shape(encoded)[0]
         prompts = self.prompts(batch, languages)
+        # An encoder frame is two frames of the frontend.
+        frames = ops.cast(paddings_lib.to_lengths(paddings), "float32")
+        speakable = loops.most_speakable(
+            frames * self.seconds(2 * frontend.STEP_SAMPLES)
+        )
         if beam_size == 1:
             if limits is None:
                 limits = ops.full((batch,), self.max_tokens, dtype="int32")
@@ -228,6 +233,7 @@ class Whisper(base_model.BaseModel):
                 self._rules,
                 self.max_tokens,
                 limits,
+                speakable,
             )
         else:
             tokens, lengths, scores, ended = beam_search.search(
@@ -237,12 +243,13 @@ class Whisper(base_model.BaseModel):
                 self._rules,
                 self.max_tokens,
                 beam_size,
+                speakable,
             )
         end = self.tokenizer.end_of_text
         tokens, lengths = ops.cond(
             ops.all(ended),
             lambda: (tokens, lengths),
-            lambda: decoding.without_loops(tokens, lengths, ended, end),
+            lambda: loops.without_loops(tokens, lengths, ended, end),
         )
         return tokens, lengths, scores, ended
 

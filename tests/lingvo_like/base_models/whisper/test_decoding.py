@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.base_models.whisper import decoding, encoder_decoder
+from lingvo_like.base_models.whisper import decoding, encoder_decoder, loops
 from lingvo_like.layers import transformer
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -80,11 +80,11 @@ def plain_beam(base, encoded, beam_size):
 def with_loops(monkeypatch):
     """Leaves loops in the texts that a search finds."""
     monkeypatch.setattr(
-        decoding,
+        loops,
         "without_loops",
         lambda tokens, lengths, ended, end: (tokens, lengths),
     )
-    monkeypatch.setattr(decoding, "LOOP_SHARE", 2.0)
+    monkeypatch.setattr(loops, "SHARE", 2.0)
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_real_text_agrees_with_ctranslate2(beam_size):
         padded = np.full((1, room), end, np.int32)
         padded[0, : len(theirs)] = theirs
         ended = np.array([len(theirs) < room])
-        _, kept = decoding.without_loops(
+        _, kept = loops.without_loops(
             padded, np.int32([len(theirs)]), ended, end
         )
         assert ids == theirs[: int(kept[0])]
@@ -262,7 +262,7 @@ def test_a_text_without_an_end_says_once_what_it_says_on_end(
     tokens[1] = 3
     lengths = np.array([len(text), width], np.int32)
     ended = np.array([len(text) < ROOM, False])
-    found, cut = decoding.without_loops(tokens, lengths, ended, END)
+    found, cut = loops.without_loops(tokens, lengths, ended, END)
     wanted = text if kept is None else kept
     assert cut[0] == len(wanted)
     assert list(found[0]) == wanted + [END] * (width - len(wanted))
@@ -300,6 +300,62 @@ def test_a_loop_goes_no_further_than_a_stage(
     assert not np.asarray(ended).any()
 
 
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_loop_goes_no_further_than_speech_could(
+    monkeypatch, cache_lengths, beam_size
+):
+    monkeypatch.setattr(loops, "TOKENS_OF_SPEECH", 2)
+    monkeypatch.setattr(loops, "TOKENS_PER_SECOND", 2)
+    monkeypatch.setattr(loops, "CHECK_EVERY", 4)
+    base = in_a_loop()
+    encoded, paddings = encoded_by(base)
+    together = base.decode(encoded, paddings, beam_size)
+    # 2.9 s have room for 8 tokens, 1.25 s for 5.
+    assert len(cache_lengths) == 12 - 1
+    assert not np.asarray(together[3]).any()
+    for row, taken in enumerate((12, 8)):
+        cache_lengths.clear()
+        rows = slice(row, row + 1)
+        alone = base.decode(encoded[rows], paddings[rows], beam_size)
+        assert len(cache_lengths) == taken - 1
+        for one, other in zip(together, alone, strict=True):
+            np.testing.assert_allclose(one[row], other[0], rtol=1e-5)
+
+
+def test_only_a_loop_is_cut_to_what_speech_could_be(monkeypatch):
+    kinds = set()
+    for seed in range(4):
+        base = ending(seed, max_tokens=14)
+        encoded, paddings = encoded_by(base)
+        plain = base.decode(encoded, paddings)
+        with monkeypatch.context() as patched:
+            patched.setattr(loops, "TOKENS_OF_SPEECH", 0)
+            patched.setattr(loops, "TOKENS_PER_SECOND", 0)
+            patched.setattr(loops, "CHECK_EVERY", 4)
+            found = base.decode(encoded, paddings)
+        for row, length in enumerate(np.asarray(plain[1])):
+            text = np.asarray(plain[0])[row : row + 1]
+            looping = [
+                bool(loops.mostly_loops(text[:, :step], step)[0])
+                for step in (4, 8, 12)
+                if step < length
+            ]
+            if any(looping):
+                assert found[1][row] < length and not found[3][row]
+            else:
+                for one, other in zip(plain, found, strict=True):
+                    np.testing.assert_array_equal(one[row], other[row])
+            kinds.add((any(looping), len(looping) > 0))
+    # Texts in a loop, texts that are none, and those that end before a check.
+    assert kinds >= {(True, True), (False, True), (False, False)}
+
+
+def test_more_seconds_have_more_tokens():
+    found = loops.most_speakable(np.array([0.0, 1.01, 30.0]))
+    assert list(np.asarray(found)) == [16, 33, 496]
+
+
+@pytest.mark.parametrize("beyond", [0, 9])
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -312,8 +368,9 @@ def test_a_loop_goes_no_further_than_a_stage(
         ([4, 5] * 4, True),
     ],
 )
-def test_a_text_is_mostly_a_loop_or_not(text, expected):
-    found = decoding.mostly_loops(np.array([text], np.int32))
+def test_a_text_is_mostly_a_loop_or_not(text, expected, beyond):
+    tokens = np.array([text + beyond * [END]], np.int32)
+    found = loops.mostly_loops(tokens, len(text))
     assert bool(found[0]) == expected
 
 
