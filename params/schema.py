@@ -365,6 +365,17 @@ class Train(settings.Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class Cohort(settings.Section):
+    """The Submodel that speakers share; all else of it is as of theirs."""
+
+    section_name = "cohort"
+
+    num_steps: int = settings.value(
+        200, "Updates of the Submodel of a cohort, with --cohort.", at_least=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Text(settings.Section):
     """How transcripts and hypotheses are compared."""
 
@@ -397,6 +408,7 @@ class Experiment:
     data: Data = Data()
     augment: Augment = Augment()
     train: Train = Train()
+    cohort: Cohort = Cohort()
     base_training: bases.BaseTraining = bases.BaseTraining()
     text: Text = Text()
 

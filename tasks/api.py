@@ -93,6 +93,7 @@ def train(
     space_from: str = "",
     start_from: str = "",
     tenant: str = "",
+    cohort: str = "",
     dev: str = "auto",
     strict: bool = False,
     check_memory: bool = True,
@@ -119,6 +120,9 @@ def train(
             have a Submodel there go on from it. `model_dir` itself replaces
             its Submodels by what they learn of new recordings.
         tenant: whose speakers, where `start_from` is a store.
+        cohort: `all` first trains a Submodel on everybody's speech, from which
+            the speakers start who have none in `start_from`; `language`,
+            `etiology` or `severity` one for each value of that field.
         dev: `none` holds nothing out where there is no dev manifest: every
             speaker trains all steps and keeps the last weights.
         strict: refuse to train if any utterance is unusable.
@@ -148,6 +152,7 @@ def train(
         space_from=space_from,
         start_from=start_from,
         tenant=tenant,
+        cohort=cohort,
         dev=dev,
         strict=strict,
         replicas=devices.replicas(),

@@ -151,6 +151,44 @@ def arguments(argv: list[str], noun: str) -> list[str]:
     return argv[1:]
 
 
+class _ChoiceOrTrue(flags.ArgumentParser):
+    """A name of some, or none: `--flag`, `--flag=name`, `--noflag`."""
+
+    def __init__(self, default: str, names: abc.Sequence[str]) -> None:
+        self._default, self._names = default, [default, *names]
+        super().__init__()
+
+    def parse(self, argument: object) -> str:
+        if argument in ("", "false", False):
+            return ""
+        if argument in ("true", True):
+            return self._default
+        if argument in self._names:
+            return str(argument)
+        raise ValueError(f"must be one of {', '.join(self._names)}")
+
+    def flag_type(self) -> str:
+        return "string"
+
+
+def choice_or_true(
+    name: str, default: str, names: abc.Sequence[str], meaning: str
+) -> flags.Flag:
+    """A flag whose value is a name; `default` where it is given alone.
+
+    Without the flag its value is empty. `flags.DEFINE_flag` makes it one of
+    the module's.
+    """
+    return flags.Flag(
+        _ChoiceOrTrue(default, names),
+        flags.ArgumentSerializer(),
+        name,
+        "",
+        f"<{'|'.join([default, *names])}>: {meaning}",
+        boolean=True,
+    )
+
+
 def require(*required: flags.FlagHolder) -> None:
     """Fails at the first of these flags that is not given or is empty."""
     for flag in required:

@@ -82,6 +82,16 @@ _START_FROM = flags.DEFINE_string(
 _TENANT = flags.DEFINE_string(
     "tenant", "", "start_from: whose speakers, where it is a store."
 )
+_COHORT = flags.DEFINE_flag(
+    cli.choice_or_true(
+        "cohort",
+        "all",
+        ["language", "etiology", "severity"],
+        "First train one Submodel on everybody's speech, or one for each value "
+        "of a field of the manifest. Speakers start from it unless they have "
+        "one in --start_from, and evaluation sets it beside theirs.",
+    )
+)
 _STRICT = flags.DEFINE_bool(
     "strict", False, "Refuse to train if any utterance is unusable."
 )
@@ -110,6 +120,7 @@ def main(_: list[str]) -> None:
         space_from=_SPACE_FROM.value,
         start_from=_START_FROM.value,
         tenant=_TENANT.value,
+        cohort=_COHORT.value,
         dev=_DEV.value,
         strict=_STRICT.value,
         devices=devices.given(),

@@ -126,6 +126,7 @@ def train(
             replicas.num_replicas,
             replicas.num_local,
             more.get("speakers", ()),
+            more.get("cohort", ""),
         )
         if job is not None:
             directory = model_directory.ModelDirectory(model_dir)

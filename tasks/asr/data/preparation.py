@@ -68,6 +68,12 @@ class Corpus:
     digests: dict[str, str]
     left_out: rejections.Rejections
 
+    def utterances_by_speaker(
+        self,
+    ) -> dict[str, tuple[manifest.Utterance, ...]]:
+        """What each speaker learns from."""
+        return {data.speaker: data.utterances for data in self.train.values()}
+
 
 def prepare(
     base: base_model.BaseModel,

@@ -73,6 +73,7 @@ class Job:
         num_replicas: in all processes.
         num_local: in this process, whose memory they share.
         only: the speakers who train; all if empty.
+        num_cohorts: whose Submodels are trained before.
     """
 
     experiment: schema.Experiment
@@ -82,6 +83,7 @@ class Job:
     num_replicas: int = 1
     num_local: int = 1
     only: tuple[str, ...] = ()
+    num_cohorts: int = 0
 
     def places(self) -> int:
         """Of each replica."""
@@ -146,6 +148,7 @@ class Job:
         if len(speech) > places:
             places = max(1, _FILLED * places)
         num_steps = values.num_steps * max(1, len(speech) / places)
+        num_steps += self.num_cohorts * self.experiment.cohort.num_steps
         if self.has_dev:
             num_steps *= 1 + _EVALUATION / values.eval_every_steps
         return num_steps * step.seconds(products_per_second)
@@ -175,11 +178,13 @@ def job(
     num_replicas: int = 1,
     num_local: int = 1,
     only: abc.Iterable[str] = (),
+    cohorts_by: str = "",
 ) -> Job | None:
     """The job of these flags; None where its base's size cannot be told.
 
     Args:
         has_dev: whether dev losses are measured.
+        cohorts_by: one of `cohorts.BY`, or empty.
 
     Raises:
         ValueError, OSError: the manifest or the base cannot be read.
@@ -192,7 +197,8 @@ def job(
         if dimensions is None:
             return None
         limit = cost.whisper_limit(dimensions)
-    speech = read_speech(manifest.read_lines(train_manifest).utterances, limit)
+    lines = manifest.read_lines(train_manifest).utterances
+    speech = read_speech(lines, limit)
     if not speech.durations:
         return None
     return Job(
@@ -203,6 +209,9 @@ def job(
         num_replicas,
         num_local,
         tuple(only),
+        len({getattr(each, cohorts_by, "") for each in lines})
+        if cohorts_by
+        else 0,
     )
 
 

@@ -23,7 +23,7 @@ CHANGED = (
 LOST = "no recording is left that can be used"
 
 # What a run keeps of its description, whatever the manifests are now.
-_OF_THE_RUN = ("data", "num_tokens", "start")
+_OF_THE_RUN = ("data", "num_tokens", "start", "cohort", "cohorts_by")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Job:
         starts: the Submodels that its speakers start from.
         selected: slots to train; None for all.
         space_from: the run that a space starts from.
+        noun: for one of those who train.
     """
 
     directory: model_directory.ModelDirectory
@@ -43,6 +44,7 @@ class Job:
     starts: starting_submodels.StartingSubmodels
     selected: abc.Sequence[int] | None = None
     space_from: str = ""
+    noun: str = "speaker"
 
     def run(self) -> trainer.Trainer:
         """Trains the job to its end.
@@ -98,13 +100,13 @@ class Job:
         )
         self.directory.check_disk_space(
             state.variables.values(),
-            len(state.speakers) + self.starts.num_missing(),
+            len(state.speakers) + self.starts.num_missing,
             num_bytes,
         )
 
     def _start(self, state):
         """Continues from the newest checkpoint, or begins."""
-        state.starts = self.starts if self.starts.source else None
+        state.starts = self.starts if self.starts.any else None
         directory = self.directory
         if state.restore(directory.checkpoints):
             logging.info("continuing from the checkpoint in %s", directory.path)
@@ -141,7 +143,7 @@ class Job:
         directory.write_left_out(left_out.describe(examples=None))
         directory.write_texts(continuation.texts(directory, continued))
         directory.write_experiment(
-            continued.description | {"start": self.starts.to_json()}
+            continued.description | self.starts.to_json()
         )
 
     def _summary(self, state):
@@ -149,7 +151,7 @@ class Job:
         num_speakers, residents = len(state.speakers), len(state.residents)
         some = f"{len(self.selected)} of " if self.selected else ""
         parts = [
-            f"{some}{tables.counted(num_speakers, 'speaker')} x "
+            f"{some}{tables.counted(num_speakers, self.noun)} x "
             f"{self.experiment.train.num_steps} updates",
             f"{state.task.stack.layout.num_values:,} values each",
         ]
@@ -158,7 +160,7 @@ class Job:
         if residents < num_speakers:
             parts.append(f"{residents:,} at a time")
         lines = [", ".join(parts)]
-        if self.starts.source:
+        if self.starts.any:
             lines.append(self.starts.describe(self.continued.corpus.speakers))
         return "\n".join(lines)
 

@@ -44,6 +44,7 @@ class ModelDirectory:
     Attributes:
         activations: folder of the frozen activations, where they are cached.
         started_from: folder of the Submodels that the speakers go on from.
+        cohort: folder of the run that trained the cohorts.
     """
 
     STARTED_FROM = "started_from"
@@ -58,6 +59,7 @@ class ModelDirectory:
         self.space = posixpath.join(path, "space.safetensors")
         self.activations = posixpath.join(path, "activations")
         self.started_from = posixpath.join(path, self.STARTED_FROM)
+        self.cohort = posixpath.join(path, "cohort")
         self.evaluation = posixpath.join(path, "evaluation")
         self.history = posixpath.join(path, "history.jsonl")
         self.texts = posixpath.join(path, "train_texts.json")

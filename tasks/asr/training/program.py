@@ -6,10 +6,13 @@ import sys
 from collections import abc
 
 from lingvo_like import files
+from lingvo_like.base_models import base_model
 from params import schema
 from tasks.asr import base_loading
 from tasks.asr.data import held_out, preparation
 from tasks.asr.training import (
+    cohort_training,
+    cohorts,
     continuation,
     job,
     model_directory,
@@ -39,6 +42,7 @@ def train(
     space_from: str = "",
     start_from: str = "",
     tenant: str = "",
+    cohort: str = "",
     dev: str = AUTO,
     strict: bool = False,
     replicas: replicas_lib.Replicas | None = None,
@@ -59,6 +63,9 @@ def train(
             Submodels the speakers go on who have one there. `model_dir` itself
             replaces its Submodels by what they learn of new recordings.
         tenant: whose speakers, where `start_from` is a store.
+        cohort: one of `cohorts.BY`: trains a Submodel of everybody, or one for
+            each value of a field of the manifest, from which the speakers
+            start who have none in `start_from`. None if empty.
         dev: one of `DEV`; "none" holds nothing out.
         strict: refuse to train if any utterance is unusable.
         replicas: that share the job; None for one.
@@ -73,6 +80,8 @@ def train(
             everything.
     """
     _check_request(experiment, model_dir, speakers, space_from, start_from)
+    if cohort:
+        cohorts.check(cohort)
     holds_out = decide_dev(experiment, dev_manifest, dev)
     source = start_sources.find(start_from, tenant) if start_from else None
     replicas = replicas or replicas_lib.Replicas()
@@ -81,15 +90,7 @@ def train(
     with directory.open(replicas.processes):
         saved = directory.read_experiment()
         base_path = base_path or (saved or {}).get("base", "")
-        if not base_path:
-            raise ValueError("--base is missing: a new run needs a base model")
-        if os.path.isdir(base_path):
-            # So that other commands find it, whatever folder they run in.
-            base_path = os.path.abspath(base_path)
-        with replicas.scope():
-            base = base_loading.load(
-                experiment.base, base_path, experiment.train.compute_dtype
-            )
+        base, base_path = _load_base(experiment, base_path, replicas)
         corpus = preparation.prepare(
             base,
             experiment,
@@ -112,6 +113,7 @@ def train(
                 base, corpus.train.values()
             ),
             "start": {"path": source.path} if source else {},
+            "cohorts_by": cohort,
             "dev_speech": (dev_manifest and "of a manifest")
             or ("held out" if holds_out else "none"),
         }
@@ -119,29 +121,6 @@ def train(
         continued = continuation.of_run(
             directory, saved, description, corpus, experiment
         )
-        if continued.begins and source:
-            starts = starting_submodels.take(
-                directory,
-                source,
-                continued.corpus.speakers,
-                origin.base_fingerprint,
-                task.layout_of(base, experiment.adapter),
-            )
-        else:
-            starts = starting_submodels.of_run(directory, saved or {})
-        replicas.processes.check_same(
-            "the Submodels to start from", starts.to_json()
-        )
-        if holds_out:
-            held = held_out.hold_out(
-                continued.corpus,
-                experiment.train.dev_share,
-                experiment.train.seed,
-                starts.heard,
-            )
-            if is_chief:
-                print(held.describe())
-            continued = dataclasses.replace(continued, corpus=held.corpus)
         made = job.Job(
             directory,
             base,
@@ -149,10 +128,11 @@ def train(
             continued,
             origin,
             replicas,
-            starts,
+            starting_submodels.of_run(directory, saved or {}),
             _slots(speakers, continued.corpus, train_manifest),
             space_from,
-        ).run()
+        )
+        made = _prepared(made, source, cohort, holds_out).run()
         if is_chief:
             print(
                 f"Next: python -m tasks.evaluate --model_dir={directory.path} "
@@ -162,6 +142,59 @@ def train(
             )
     made.set_aside.raise_if_any()
     return directory
+
+
+def _load_base(
+    experiment: schema.Experiment, path: str, replicas: replicas_lib.Replicas
+) -> tuple[base_model.BaseModel, str]:
+    """The base model, and where other commands will find it."""
+    if not path:
+        raise ValueError("--base is missing: a new run needs a base model")
+    if os.path.isdir(path):
+        # Whatever folder they run in.
+        path = os.path.abspath(path)
+    with replicas.scope():
+        base = base_loading.load(
+            experiment.base, path, experiment.train.compute_dtype
+        )
+    return base, path
+
+
+def _prepared(
+    made: job.Job,
+    source: start_sources.Source | None,
+    cohort: str,
+    holds_out: bool,
+) -> job.Job:
+    """The job with its starts and its dev speech, its cohorts trained."""
+    processes, starts = made.replicas.processes, made.starts
+    experiment, begins = made.experiment, made.continued.begins
+    if begins and source:
+        starts = starting_submodels.take(
+            made.directory,
+            source,
+            made.continued.corpus.utterances_by_speaker(),
+            made.origin.base_fingerprint,
+            task.layout_of(made.base, experiment.adapter),
+            bool(cohort),
+        )
+    if holds_out:
+        held = held_out.hold_out(
+            made.continued.corpus,
+            experiment.train.dev_share,
+            experiment.train.seed,
+            starts.knows,
+        )
+        if processes.is_chief:
+            print(held.describe())
+        made = dataclasses.replace(
+            made,
+            continued=dataclasses.replace(made.continued, corpus=held.corpus),
+        )
+    if begins and cohort:
+        cohort_training.train(made, starts, cohort, source)
+    processes.check_same("the Submodels to start from", starts.to_json())
+    return dataclasses.replace(made, starts=starts)
 
 
 def decide_dev(

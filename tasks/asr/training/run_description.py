@@ -87,6 +87,10 @@ def check_agreement(
             f"({now['base']})"
         )
     lines += _other_start(directory, saved, now)
+    by = now.get("cohorts_by")
+    if by and saved.get("cohorts_by", "") != by:
+        saved_by = saved.get("cohorts_by") or "none"
+        lines.append(f"--cohort: saved {saved_by}, now {by}")
     dev = now.get("dev_speech")
     if saved.get("dev_speech", dev) != dev:
         lines.append(f"dev speech: saved {saved['dev_speech']}, now {dev}")

@@ -19,6 +19,7 @@ class Run:
         started_from: dict of speaker to what the speaker went on from, as the
             metadata of the Submodel has it; without those who started as the
             base model.
+        cohorts: dict of a cohort's id to the path of its Submodel's file.
         history: the learning curves: dicts with `speaker`, `step` and
             `train_loss`, `dev_loss` or both.
     """
@@ -27,6 +28,7 @@ class Run:
     submodels: dict[str, str]
     space: str
     started_from: dict[str, dict[str, str]]
+    cohorts: dict[str, str]
     history: list[dict[str, Any]]
 
 
@@ -45,6 +47,10 @@ def read(directory: model_directory.ModelDirectory) -> Run:
         space=directory.space if tf.io.gfile.exists(directory.space) else "",
         started_from={
             speaker: starts.described(speaker) for speaker in starts.by_speaker
+        },
+        cohorts={
+            cohort: directory.in_folder(start.path)
+            for cohort, start in starts.cohorts.items()
         },
         history=directory.read_history(),
     )

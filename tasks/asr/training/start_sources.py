@@ -9,7 +9,7 @@ import tensorflow as tf
 from lingvo_like import files
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file
-from tasks.asr.training import model_directory, run_description
+from tasks.asr.training import cohorts, model_directory, run_description
 
 RUN, FOLDER, STORE = "run", "folder", "store"
 _WHAT_IT_TAKES = (
@@ -24,12 +24,22 @@ class Source(Protocol):
     Attributes:
         kind: `RUN`, `FOLDER` or `STORE`.
         path: as it was given, absolute if it is local.
-        num_submodels: of all speakers.
+        num_submodels: of all speakers, without those of cohorts.
     """
 
-    kind: str
-    path: str
-    num_submodels: int
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def num_submodels(self) -> int: ...
+
+    @property
+    def cohorts(self) -> abc.Sequence[str]:
+        """The ids of the cohorts that have one."""
+        ...
 
     def find(self, speaker: str) -> bytes | None:
         """The bytes of a speaker's file, which nobody has checked."""
@@ -43,14 +53,33 @@ class _Run:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._directory = model_directory.ModelDirectory(path)
-        self._names = set(_names(self._directory.submodels))
+        directory = model_directory.ModelDirectory(path)
+        self._folder = directory.submodels
+        self._names = set(_names(self._folder))
+        # The run that trained cohorts has them in a run of its own, which may
+        # be named itself.
+        self._of_cohorts = {}
+        for folder in (
+            self._folder,
+            model_directory.ModelDirectory(directory.cohort).submodels,
+        ):
+            for name in _names(folder):
+                # Cohorts are few; a person's file need not be read.
+                if name.startswith(cohorts.ID):
+                    full = posixpath.join(folder, name)
+                    named = submodel_file.load(full).metadata.speaker
+                    self._of_cohorts[named] = full
+                    self._names.discard(name)
         self.num_submodels = len(self._names)
+        self.cohorts = sorted(self._of_cohorts)
 
     def find(self, speaker: str) -> bytes | None:
-        if submodel_file.file_name(speaker) not in self._names:
+        if speaker in self._of_cohorts:
+            return _read(self._of_cohorts[speaker])
+        name = submodel_file.file_name(speaker)
+        if name not in self._names:
             return None
-        return _read(self._directory.submodel(speaker))
+        return _read(posixpath.join(self._folder, name))
 
 
 class _Folder:
@@ -64,7 +93,8 @@ class _Folder:
         for folder in folders:
             for name in _names(folder):
                 self._add(posixpath.join(folder, name))
-        self.num_submodels = len(self._paths)
+        self.cohorts = sorted(filter(cohorts.is_cohort, self._paths))
+        self.num_submodels = len(self._paths) - len(self.cohorts)
 
     def _add(self, path):
         speaker = submodel_file.load(path).metadata.speaker
@@ -84,6 +114,8 @@ class _Store:
     """What a tenant's speakers are served with."""
 
     kind = STORE
+    # No store takes their ids.
+    cohorts = ()
 
     def __init__(
         self, path: str, store: submodel_store.SubmodelStore, tenant: str
@@ -150,7 +182,7 @@ def _is_store(store):
 
 
 def _not_empty(source, hint):
-    if not source.num_submodels:
+    if not (source.num_submodels or source.cohorts):
         raise ValueError(
             f"--start_from: no Submodel is in {source.path}; {hint}"
         )

@@ -107,9 +107,9 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
             _remove_leftovers(folder)
         if in_run:
             data = {k: v for k, v in saved["data"].items() if k != speaker}
-            start = saved.get("start", {})
-            start.get("submodels", {}).pop(speaker, None)
-            directory.write_experiment({**saved, "data": data, "start": start})
+            saved.get("start", {}).get("submodels", {}).pop(speaker, None)
+            saved.get("cohort", {}).get("of", {}).pop(speaker, None)
+            directory.write_experiment({**saved, "data": data})
             removed.append("experiment.json (the line)")
     made_of = kept_bases.MADE_OF_FILE
     if in_run and _names(posixpath.join(saved["base"], made_of), speaker):
@@ -117,6 +117,12 @@ def withdraw(folder: str, speaker: str) -> Withdrawal:
             f"the short base {saved['base']} was fitted on their speech too, "
             f"and {made_of} in it names them; a run needs it for as long as "
             "it is there"
+        )
+    if in_run and saved.get("cohort"):
+        remains.append(
+            "the cohort's Submodel was trained on their speech too, and those "
+            "of others may have started from it; only what is trained anew "
+            "without it is free of that"
         )
     if any(each.startswith("space") for each in removed):
         remains.append(
@@ -159,6 +165,9 @@ def _run(directory, speakers, speaker):
     )
     if _remove(path):
         removed.append(posixpath.relpath(path, directory.path))
+    of_cohort = model_directory.ModelDirectory(directory.cohort)
+    for path in filter(_remove, (of_cohort.texts, of_cohort.left_out)):
+        removed.append(f"{posixpath.relpath(path, directory.path)} (whole)")
     if files.exists(directory.texts):
         texts = directory.read_texts()
         if texts.pop(speaker, None) is not None:

@@ -118,8 +118,8 @@ def test_whoever_has_a_submodel_goes_on_from_it(speech, second, capsys):
     capsys.readouterr()
     train(speech, speech / "second", data="later")
     assert (
-        f"1 of 2 speakers go on from their own Submodel in {first.path}, 1 "
-        "from the base model, 1 more there not in the manifests"
+        f"they start: 1 from their own Submodel in {first.path}, 1 from the "
+        "base model (1 more there are not in the manifests)"
     ) in capsys.readouterr().out
 
 
