@@ -1,18 +1,41 @@
 """Simulates typical and atypical speech, for demos, tests and benchmarks.
 
     python -m tasks.simulate --output_dir=/tmp/simulated --num_speakers=16
+    python -m tasks.simulate --output_dir=/tmp/altered --manifest=all.jsonl
 
-The result is synthetic, says so in every line, and is no clinical evidence.
+The speakers are synthetic; or, with --manifest, human, and altered by rule:
+each becomes another speaker for each severity. The result says in every line
+that it is simulated, and is no clinical evidence.
 """
+
+from collections import abc
 
 from absl import flags
 
 from tasks import cli
-from tasks.asr.simulator import corpus, phonology, voices
+from tasks.asr.simulator import (
+    corpus,
+    disorders,
+    phonology,
+    recordings,
+    voices,
+)
 
 _DEFAULTS = corpus.Request()
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "", "Folder to make: audio, manifests, simulation.json."
+)
+_MANIFEST = flags.DEFINE_string(
+    "manifest",
+    "",
+    "JSONL manifest, or several with commas, of recordings to alter, such as "
+    "tasks.fetch_recordings makes; without it speakers are synthetic.",
+)
+_ALTERATIONS = flags.DEFINE_list(
+    "alterations",
+    list(disorders.ALTERATIONS),
+    "What --manifest's recordings are altered in: "
+    f"{', '.join(disorders.ALTERATIONS)}.",
 )
 _NUM_SPEAKERS = flags.DEFINE_integer(
     "num_speakers", _DEFAULTS.num_speakers, "Speakers, any number."
@@ -20,7 +43,8 @@ _NUM_SPEAKERS = flags.DEFINE_integer(
 _SEVERITIES = flags.DEFINE_list(
     "severities",
     list(_DEFAULTS.severities),
-    f"Severities that speakers take in turn: {', '.join(voices.SEVERITIES)}.",
+    f"Severities that speakers take in turn: {', '.join(voices.SEVERITIES)}; "
+    "with --manifest, that each speaker gets, all but typical by default.",
 )
 _UTTERANCES = flags.DEFINE_integer(
     "utterances_per_speaker",
@@ -64,9 +88,60 @@ _NUM_PROCESSES = flags.DEFINE_integer(
     lower_bound=1,
 )
 
+_OF_SYNTHETIC_SPEAKERS = (
+    _NUM_SPEAKERS,
+    _UTTERANCES,
+    _DEV_UTTERANCES,
+    _TEST_UTTERANCES,
+    _VOICES,
+    _PROCESSES,
+    _SPEAKER_PREFIX,
+    _SPLIT,
+)
+
 
 def main(_: list[str]) -> None:
     cli.require(_OUTPUT_DIR)
+    if _MANIFEST.value:
+        _alter()
+    else:
+        _synthesise()
+
+
+def _alter() -> None:
+    _refuse(_OF_SYNTHETIC_SPEAKERS, "is about synthetic speakers; leave it out")
+    chosen = {}
+    if _SEVERITIES.present:
+        chosen["severities"] = tuple(_SEVERITIES.value)
+    request = recordings.Request(
+        manifest=_MANIFEST.value,
+        alterations=tuple(_ALTERATIONS.value),
+        seed=_SEED.value,
+        **chosen,
+    )
+    output_dir = _OUTPUT_DIR.value
+    metadata, left_out, made = recordings.alter(
+        request, output_dir, _NUM_PROCESSES.value
+    )
+    if not made:
+        print(f"{output_dir} already holds these recordings; left as it is.")
+    print(left_out.describe(), end="")
+    print(metadata["notice"])
+    print(
+        f"{len(metadata['speakers'])} altered speakers, "
+        f"{metadata['num_utterances']} utterances, "
+        f"{metadata['seconds'] / 60:.1f} minutes: {output_dir}"
+    )
+
+
+def _refuse(refused: abc.Iterable[flags.FlagHolder], why: str) -> None:
+    for flag in refused:
+        if flag.present:
+            raise ValueError(f"--{flag.name} {why}")
+
+
+def _synthesise() -> None:
+    _refuse([_ALTERATIONS], "is about recordings; name them with --manifest")
     first_voice, last_voice = _voice_range()
     request = corpus.Request(
         num_speakers=_NUM_SPEAKERS.value,

@@ -1,22 +1,24 @@
 """Makes a simulated corpus: audio, manifests and a record of the making."""
 
 import collections
-import concurrent.futures
 import dataclasses
-import io
 import json
-import multiprocessing
 import os
 import pathlib
-import signal
 from collections import abc
 
-import soundfile
 import tqdm
 
 from lingvo_like import files
 from tasks.asr.data import corpus_folder, manifest
-from tasks.asr.simulator import phonology, prompts, synthesis, voices
+from tasks.asr.simulator import (
+    phonology,
+    prompts,
+    synthesis,
+    voices,
+    wav,
+    workers,
+)
 
 METADATA = "simulation.json"
 _NOTICE = (
@@ -206,7 +208,7 @@ def _record(
         ]
     spoken = []
     with (
-        _Workers(num_processes) as pool,
+        workers.Workers(num_processes) as pool,
         tqdm.tqdm(total=len(plan), unit="utterance", desc="simulate") as bar,
     ):
         lexicon = pool.submit(synthesis.lexicon, prompts.words()).result()
@@ -220,27 +222,6 @@ def _record(
             spoken += task.result()
             bar.update(len(spoken) - bar.n)
     return lexicon, spoken
-
-
-class _Workers(concurrent.futures.ProcessPoolExecutor):
-    """Fresh processes, so that nothing loaded here reaches the engine."""
-
-    def __init__(self, num_processes: int | None) -> None:
-        super().__init__(
-            num_processes or os.cpu_count(),
-            mp_context=multiprocessing.get_context("spawn"),
-            # Ctrl-C is for the parent, which then cancels what is left.
-            initializer=signal.signal,
-            initargs=(signal.SIGINT, signal.SIG_IGN),
-        )
-
-    def __exit__(self, error_type, error, traceback):
-        self.shutdown(wait=True, cancel_futures=error is not None)
-        if isinstance(error, concurrent.futures.process.BrokenProcessPool):
-            raise OSError(
-                "a worker of the simulation died, perhaps for want of memory; "
-                "run it again with a smaller --num_processes."
-            ) from error
 
 
 def _utterances(
@@ -257,12 +238,7 @@ def _utterances(
         )
         utt_id = f"{speaker.speaker}_{number:04d}"
         path = os.path.join(folder, "audio", speaker.speaker, f"{utt_id}.wav")
-        # Encoded in memory: soundfile hides why a file cannot be written.
-        wav = io.BytesIO()
-        soundfile.write(
-            wav, audio, synthesis.SAMPLE_RATE, "PCM_16", format="WAV"
-        )
-        pathlib.Path(path).write_bytes(wav.getvalue())
+        wav.write(path, audio, synthesis.SAMPLE_RATE)
         utterance = manifest.Utterance(
             path,
             text,
