@@ -137,6 +137,48 @@ def test_breath_is_noise_where_the_voice_is():
     assert levels[1] > 1.5 * levels[0] > 0
 
 
+def hiss(seconds):
+    """A quiet background noise of low frequencies."""
+    noise = np.random.default_rng(0).normal(0, 1, int(seconds * RATE))
+    return (2e-4 * signal.lfilter([1], [1, -0.9], noise)).astype(np.float32)
+
+
+@pytest.mark.parametrize("change", ["undershoot", "breath"])
+def test_what_is_between_words_stays_as_it_is(change):
+    quiet = hiss(0.6)
+    samples = np.concatenate([two_vowels(), quiet])
+    altered = alter(samples, **{change: 0.6})
+    kept = altered[-len(quiet) + 2000 : -2000]
+    before = quiet[2000:-2000]
+    # As it was, at most louder or softer as a whole.
+    assert np.corrcoef(kept, before)[0, 1] > 0.99
+    assert loudness(kept) == pytest.approx(loudness(before), rel=0.25)
+
+
+def test_silence_does_not_move_the_mean_of_the_voice():
+    samples = two_vowels()
+    long = np.concatenate([hiss(3.0), samples, hiss(3.0)])
+    alone = distance(alter(samples, undershoot=0.5))
+    among = alter(long, undershoot=0.5)[3 * RATE : -3 * RATE]
+    assert distance(among) == pytest.approx(alone, rel=0.05)
+    first = slice(2000, 6000)
+    shift = envelope(among[first]) - envelope(
+        alter(samples, undershoot=0.5)[first]
+    )
+    assert np.std(shift) < 0.1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"tremor_depth": 0.8}, {"breath": 0.8}, {"rate": 0.6}],
+    ids=lambda values: next(iter(values)),
+)
+def test_an_altered_recording_is_as_loud_as_it_was(values):
+    samples = vowel(VOWELS[0], 2.0)
+    altered = alter(samples, **values)
+    assert loudness(altered) == pytest.approx(loudness(samples), rel=0.1)
+
+
 def test_a_tremor_modulates_the_loudness_at_its_own_rate():
     altered = alter(tone(400, 2.0), tremor_hertz=5.0, tremor_depth=0.5)
     level = np.abs(signal.hilbert(altered))[2000:-2000]
