@@ -25,6 +25,10 @@ class Gate:
         change_points: Submodel minus base, in percentage points.
         low, high: the paired interval of `change_points`.
         confidence: of the interval, such as 0.95.
+        cohort_word_error_rate: of the Submodel of the speaker's cohort; None
+            where nobody measured one.
+        change_over_cohort_points, cohort_low, cohort_high: Submodel minus
+            cohort, with its paired interval.
     """
 
     source: str
@@ -39,6 +43,10 @@ class Gate:
     low: float
     high: float
     confidence: float
+    cohort_word_error_rate: float | None = None
+    change_over_cohort_points: float | None = None
+    cohort_low: float | None = None
+    cohort_high: float | None = None
 
     def check(self, metadata: submodel_metadata.Metadata) -> None:
         """Raises a GateError unless this Submodel may be published."""
@@ -58,15 +66,31 @@ class Gate:
         # Written so that a figure that is not a number never passes.
         if not (self.low <= self.high < 0.0 and self.change_points < 0.0):
             raise GateError(f"the quality gate rejects it: {self.describe()}")
+        if self.cohort_low is not None and self.cohort_low > 0.0:
+            raise GateError(
+                "the quality gate rejects it: the Submodel of the speaker's "
+                f"cohort serves them better, so publish that one (--speaker="
+                f"{self.speaker}): {self.describe()}"
+            )
 
     def describe(self) -> str:
         """The figures in a sentence."""
+        cohort = ""
+        if self.cohort_word_error_rate is not None:
+            cohort = (
+                f", {100 * self.cohort_word_error_rate:.1f} % of the cohort"
+            )
+        if self.cohort_low is not None:
+            cohort += (
+                f" ({self.change_over_cohort_points:+.1f} points, "
+                f"{self.cohort_low:+.1f} to {self.cohort_high:+.1f})"
+            )
         return (
             f"word error rate {100 * self.base_word_error_rate:.1f} % of the "
             f"base, {100 * self.submodel_word_error_rate:.1f} % of the "
-            f"Submodel; the change of {self.change_points:+.1f} points has "
-            f"the {100 * self.confidence:.0f} % interval {self.low:+.1f} to "
-            f"{self.high:+.1f}, which must lie below 0 "
+            f"Submodel{cohort}; the change of {self.change_points:+.1f} points "
+            f"has the {100 * self.confidence:.0f} % interval {self.low:+.1f} "
+            f"to {self.high:+.1f}, which must lie below 0 "
             f"({self.num_utterances} utterances, {self.num_words} words; "
             f"{self.source})"
         )

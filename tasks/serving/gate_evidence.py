@@ -12,6 +12,8 @@ _FIGURES = (
     "base_word_error_rate",
     "submodel_word_error_rate",
     "change_points",
+    "cohort_word_error_rate",
+    "change_over_cohort_points",
 )
 
 
@@ -91,6 +93,8 @@ class Results:
                     f"{speaker!r}; evaluate with bootstrap resamples"
                 )
             low, high = interval
+            over_cohort = row["intervals"]["change_over_cohort_points"]
+            cohort_low, cohort_high = over_cohort or (None, None)
             return hyperparams.from_dict(
                 quality_gate.Gate,
                 {
@@ -101,6 +105,8 @@ class Results:
                     "confidence": self._confidence,
                     "low": low,
                     "high": high,
+                    "cohort_low": cohort_low,
+                    "cohort_high": cohort_high,
                     **{name: row[name] for name in _FIGURES},
                 },
             )

@@ -37,10 +37,11 @@ def speaker_rates(
     Args:
         speaker: keys the random stream.
         words: `[utterances]` int, at least 1 each.
-        errors: `[utterances, 2]` int, of the base and of the Submodel.
+        errors: `[utterances, systems]`, of systems that heard the same; NaN
+            where one heard nothing.
 
     Returns:
-        `[num_bootstrap, 2]` float64, errors pooled over words.
+        `[num_bootstrap, systems]` float64, errors pooled over words.
     """
     random = _generator(seed, "utterances", speaker)
     num_utterances = len(words)
@@ -52,7 +53,7 @@ def speaker_rates(
         # One column at a time: five times as fast as a sum of rows of three.
         sums.append([c[drawn].sum(axis=1) for c in (*errors.T, words)])
     if not sums:
-        return np.zeros((0, 2))
+        return np.zeros((0, errors.shape[1]))
     *systems, total = np.concatenate(sums, axis=1)
     return np.stack([system / total for system in systems], axis=1)
 
@@ -65,10 +66,10 @@ def draw_speakers(
     Args:
         speakers: ids, which key the random stream: the same speakers have the
             same interval whatever their group is called.
-        rates: `[speakers, num_bootstrap, 2]`, from `speaker_rates`.
+        rates: `[speakers, num_bootstrap, systems]`, from `speaker_rates`.
 
     Returns:
-        `[num_bootstrap, speakers, 2]`: each row is one resampled group.
+        `[num_bootstrap, speakers, systems]`: each row is one resampled group.
     """
     random = _generator(seed, "speakers", *speakers)
     num_speakers, num_bootstrap, _ = rates.shape

@@ -12,10 +12,18 @@ import numpy as np
 
 from tasks.asr.evaluation import bootstrap, scoring, severity
 
+# In the order of resampled rates.
+SYSTEMS = ("base", "submodel", "cohort")
+
 
 def is_control(row: dict[str, Any]) -> bool:
     """Whether a speaker's row is that of a speaker given as typical."""
     return row["severity"] == "typical"
+
+
+def has_cohort(row: dict[str, Any]) -> bool:
+    """Whether a speaker's cohort was heard, too."""
+    return row["cohort_word_error_rate"] is not None
 
 
 def is_moderate_severe(row: dict[str, Any]) -> bool:
@@ -31,17 +39,21 @@ def speaker(
     num_bootstrap: int,
     seed: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """One speaker's JSON-able row, and resampled rates `[num_bootstrap, 2]`.
+    """One speaker's JSON-able row, and resampled rates `[num_bootstrap, 3]`.
 
-    Intervals are over the speaker's utterances.
+    The rates are those of the base, of the Submodel and of the cohort, NaN
+    where there is none. Intervals are over the speaker's utterances.
     """
     record = scored[0].record
     words = np.array([s.words for s in scored])
-    errors = np.array([(s.base_errors, s.submodel_errors) for s in scored])
+    errors = np.array(
+        [(s.base_errors, s.submodel_errors, s.cohort_errors) for s in scored],
+        float,
+    )
     resampled = bootstrap.speaker_rates(
         record.speaker, words, errors, num_bootstrap, seed
     )
-    base, submodel = resampled.T
+    base, submodel, cohort = resampled.T
     row = {
         "speaker": record.speaker,
         "severity": record.given_severity,
@@ -62,6 +74,10 @@ def speaker(
             _relative_reduction(base, submodel)
         ),
         "change_points": bootstrap.interval(100 * (submodel - base)),
+        "cohort_word_error_rate": bootstrap.interval(cohort),
+        "change_over_cohort_points": bootstrap.interval(
+            100 * (submodel - cohort)
+        ),
     }
     row["by_novelty"] = {
         novelty: pooled([s for s in scored if s.record.novelty == novelty])
@@ -75,6 +91,9 @@ def pooled(scored: abc.Sequence[scoring.Scored]) -> dict[str, Any]:
     words = sum(s.words for s in scored)
     base = sum(s.base_errors for s in scored) / words
     submodel = sum(s.submodel_errors for s in scored) / words
+    of_cohort = [s.cohort_errors for s in scored if s.cohort_errors is not None]
+    # Somebody either has a cohort or has none.
+    cohort = sum(of_cohort) / words if len(of_cohort) == len(scored) else None
     return {
         "num_utterances": len(scored),
         "num_words": words,
@@ -82,6 +101,10 @@ def pooled(scored: abc.Sequence[scoring.Scored]) -> dict[str, Any]:
         "submodel_word_error_rate": submodel,
         "relative_reduction": _number(_relative_reduction(base, submodel)),
         "change_points": 100 * (submodel - base),
+        "cohort_word_error_rate": cohort,
+        "change_over_cohort_points": (
+            None if cohort is None else 100 * (submodel - cohort)
+        ),
     }
 
 
@@ -96,7 +119,7 @@ def group(
     Args:
         rows: rows from `speaker`, or from `pooled` where no intervals are
             wanted; may be empty.
-        resampled: error rates `[num_bootstrap, 2]` of each row; empty where
+        resampled: error rates `[num_bootstrap, 3]` of each row; empty where
             no intervals are wanted.
 
     Returns:
@@ -105,10 +128,11 @@ def group(
     """
     rates = np.array(
         [
-            (row["base_word_error_rate"], row["submodel_word_error_rate"])
+            [row[f"{system}_word_error_rate"] for system in SYSTEMS]
             for row in rows
-        ]
-    ).reshape(-1, 2)
+        ],
+        float,
+    ).reshape(-1, len(SYSTEMS))
     figures = _figures(rates, target_word_error_rate)
     intervals = dict.fromkeys(figures)
     if resampled and len(resampled[0]):
@@ -123,6 +147,7 @@ def group(
         "num_speakers": len(rows),
         "num_utterances": sum(row["num_utterances"] for row in rows),
         "num_words": sum(row["num_words"] for row in rows),
+        "num_speakers_with_cohort": sum(map(has_cohort, rows)),
         "num_undefined_reductions": sum(
             row["relative_reduction"] is None for row in rows
         ),
@@ -132,12 +157,13 @@ def group(
 
 
 def _figures(rates, target_word_error_rate):
-    """Sums up the speaker axis of `[..., speakers, 2]`.
+    """Sums up the speaker axis of `[..., speakers, 3]`.
 
     Every speaker has one vote in the mean change, however many words they
-    said. A reduction that is undefined has no vote in the median.
+    said. A reduction that is undefined has no vote in the median, and who has
+    no cohort has none in its figures.
     """
-    base, submodel = rates[..., 0], rates[..., 1]
+    base, submodel, cohort = (rates[..., i] for i in range(len(SYSTEMS)))
     with warnings.catch_warnings():
         # No speaker, or none with a defined reduction: NaN is the answer.
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -148,6 +174,12 @@ def _figures(rates, target_word_error_rate):
                 _relative_reduction(base, submodel), axis=-1
             ),
             "mean_change_points": 100 * np.mean(submodel - base, axis=-1),
+            "median_cohort_word_error_rate": np.nanmedian(cohort, axis=-1),
+            "mean_change_over_cohort_points": 100
+            * np.nanmean(submodel - cohort, axis=-1),
+            "median_reduction_over_cohort": np.nanmedian(
+                _relative_reduction(cohort, submodel), axis=-1
+            ),
             "success_before": np.mean(base <= target_word_error_rate, axis=-1),
             "success_after": np.mean(
                 submodel <= target_word_error_rate, axis=-1

@@ -4,7 +4,8 @@ Errors are pooled over the words of a speaker, and speakers are summed up by
 their median, so that no speaker with many recordings or a very high error rate
 speaks for the others. Rates are fractions and never clipped: insertions may
 carry them past 1. Changes are Submodel minus base, in points (hundredths), so a
-positive change is harm.
+positive change is harm. Those over the cohort are Submodel minus cohort: what
+being personal adds.
 """
 
 import collections
@@ -82,6 +83,7 @@ def summarize(
         **_left_out(empty, by_speaker),
         **_cut(records),
         "overall": group(lambda row: True),
+        "with_cohort": group(groups.has_cohort),
         **_headlines(rows, group),
         "by_severity": {
             "given": _by(rows, group, "severity"),
@@ -163,7 +165,7 @@ def _cut(records):
             getattr(record, f"{system}_status") != statuses.OK
             for record in records
         )
-        for system in ("base", "submodel")
+        for system in groups.SYSTEMS
     }
 
 

@@ -24,10 +24,17 @@ from tasks.asr.evaluation import (
     metrics,
     recordings,
     results,
+    tested_cohorts,
     tested_submodels,
 )
 from tasks.asr.recognition import transcription
-from tasks.asr.training import model_directory, run_description, task
+from tasks.asr.training import (
+    cohorts as cohorts_lib,
+    model_directory,
+    run_description,
+    starting_submodels,
+    task,
+)
 from tpu.distribute import replicas as replicas_lib
 
 
@@ -75,6 +82,7 @@ class Evaluation:
     details: dict[str, Any]
     output_dir: str
     replicas: replicas_lib.Replicas
+    cohorts: tested_cohorts.TestedCohorts
 
     def run(self) -> Evaluated:
         """Transcribes, scores and writes the results."""
@@ -86,6 +94,7 @@ class Evaluation:
             self.train_texts,
             self.beam_size,
             self.replicas,
+            self.cohorts,
         )
         processes, summary = self.replicas.processes, None
         if processes.is_chief:
@@ -170,7 +179,10 @@ def prepare(
     if replicas.processes.is_chief:
         model_directory.check_writable(output_dir, "--output_dir")
         if not replicas.has_accelerators:
-            _estimate(values.base, compare_with, base_path, test_manifest)
+            passes = 3 if saved.get("cohort") else 2
+            _estimate(
+                values.base, compare_with, base_path, test_manifest, passes
+            )
     base_fingerprint = compared_fingerprint = saved["base_fingerprint"]
     with replicas.scope():
         compared = model = _load_base(values, saved, base_path)
@@ -193,7 +205,15 @@ def prepare(
         base_fingerprint,
         task.layout_of(model, values.adapter),
     )
-    data = recordings.without_heard(data, submodels.heard, left_out)
+    starts = starting_submodels.of_run(directory, saved)
+    cohorts = tested_cohorts.read(
+        starts, data, base_fingerprint, submodels.layout
+    )
+    heard = {
+        speaker: own | cohorts.heard(speaker)
+        for speaker, own in submodels.heard.items()
+    }
+    data = recordings.without_heard(data, heard, left_out)
     if strict:
         left_out.raise_if_any(f"manifest {test_manifest}")
     if replicas.processes.is_chief:
@@ -212,7 +232,7 @@ def prepare(
         data=data,
         left_out=left_out,
         train_texts=directory.read_texts(),
-        history=directory.read_history(),
+        history=_history(directory),
         space=space,
         text=dataclasses.replace(values.text, normalizer=normalizer),
         beam_size=beam_size,
@@ -226,20 +246,33 @@ def prepare(
             "beam_size": beam_size,
             "normalizer": normalizer,
             "values_per_submodel": submodels.layout.num_values,
+            "cohorts": cohorts.describe(),
         },
         output_dir=output_dir,
         replicas=replicas,
+        cohorts=cohorts,
     )
 
 
-def _estimate(values, compare_with, base_path, test_manifest):
+def _history(directory):
+    """The learning curves of a run's speakers and cohorts."""
+    of_cohorts = model_directory.ModelDirectory(directory.cohort)
+    return directory.read_history() + [
+        row | {"speaker": cohorts_lib.title(row["speaker"])}
+        for row in of_cohorts.read_history()
+    ]
+
+
+def _estimate(values, compare_with, base_path, test_manifest, passes):
     """Says what the evaluation takes."""
     base_loading.check_is_there(base_path)
     if compare_with and isinstance(values, bases.Whisper):
         # The longer context is what takes memory and time.
         values = dataclasses.replace(values, audio_context="full")
         base_path = compare_with
-    recognition.check(values, base_path, test_manifest, transcription.ROWS)
+    recognition.check(
+        values, base_path, test_manifest, transcription.ROWS, passes
+    )
 
 
 def _read_run(directory, experiment, settings):

@@ -11,7 +11,7 @@ from tasks.asr.data import preparation, rejections, text
 from tasks.asr.evaluation import severity as severity_lib
 
 # Why an utterance is left out that can be recognised.
-HEARD = "the speaker's Submodel learned from this recording"
+HEARD = "the speaker's Submodel, or their cohort's, learned from this recording"
 
 
 def read(

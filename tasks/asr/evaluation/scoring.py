@@ -30,8 +30,10 @@ class Transcribed:
             trained on.
         duration: seconds.
         language: code of what is spoken; "" where unknown.
-        base_status, submodel_status: "OK", or that the end of the text is
-            missing; it is scored as it is.
+        cohort_hypothesis: as the Submodel of the speaker's cohort heard it;
+            None where there is none.
+        base_status, submodel_status, cohort_status: "OK", or that the end of
+            the text is missing; it is scored as it is.
     """
 
     speaker: str
@@ -46,6 +48,8 @@ class Transcribed:
     language: str = ""
     base_status: str = statuses.OK
     submodel_status: str = statuses.OK
+    cohort_hypothesis: str | None = None
+    cohort_status: str = statuses.OK
 
     def __post_init__(self) -> None:
         if self.novelty not in NOVELTIES:
@@ -78,6 +82,7 @@ class Scored:
     words: int
     base_errors: int
     submodel_errors: int
+    cohort_errors: int | None = None
 
 
 def check(records: abc.Sequence[Transcribed]) -> None:
@@ -155,25 +160,29 @@ def score(
             references.append(reference)
         else:
             empty.append(record)
-    base_errors, submodel_errors = (
-        word_errors(
-            references,
-            [
-                _normalized(
-                    each, getattr(each, f"{system}_hypothesis"), normalizer
-                )
-                for each in kept
-            ],
-        )
-        for system in ("base", "submodel")
-    )
+    errors = [
+        _errors(kept, references, system, normalizer)
+        for system in ("base", "submodel", "cohort")
+    ]
     scored = [
-        Scored(record, len(reference.split()), base, submodel)
-        for record, reference, base, submodel in zip(
-            kept, references, base_errors, submodel_errors, strict=True
+        Scored(record, len(reference.split()), base, submodel, cohort)
+        for record, reference, base, submodel, cohort in zip(
+            kept, references, *errors, strict=True
         )
     ]
     return scored, empty
+
+
+def _errors(records, references, system, normalizer):
+    """The errors of each record; None where the system did not hear it."""
+    heard = {
+        place: _normalized(records[place], hypothesis, normalizer)
+        for place, record in enumerate(records)
+        if (hypothesis := getattr(record, f"{system}_hypothesis")) is not None
+    }
+    found = word_errors([references[p] for p in heard], list(heard.values()))
+    by_place = dict(zip(heard, found, strict=True))
+    return [by_place.get(place) for place in range(len(records))]
 
 
 def _normalized(record, words, normalizer):
@@ -210,4 +219,5 @@ def _sample(item):
         "num_words": item.words,
         "base_errors": item.base_errors,
         "submodel_errors": item.submodel_errors,
+        "cohort_errors": item.cohort_errors,
     }

@@ -14,6 +14,9 @@ _LEGEND = (
     "train min: minutes of speech trained on.",
     "Error rates above 100 % come from words that were not said.",
 )
+_COHORT_LEGEND = (
+    "cohort: one Submodel, trained on many speakers, the same for all of them."
+)
 _COLUMNS = (
     f"{'speaker':<24} {'measured':<9} {'utts':>5} {'words':>6} {'base %':>7} "
     f"{'Submodel %':>10} {'reduced %':>10} {'points':>8} {'train min':>9}"
@@ -39,7 +42,7 @@ def text(summary: dict[str, Any]) -> str:
         for language, total in by_language.items():
             name = f"in {language}: median of {total['num_speakers']}"
             lines.append(_line(name, total, "median_"))
-    return "\n".join(lines + _notes(summary))
+    return "\n".join(lines + _over_cohort(summary) + _notes(summary))
 
 
 def normalizers(summary: dict[str, Any]) -> str:
@@ -49,6 +52,35 @@ def normalizers(summary: dict[str, Any]) -> str:
         return summary["normalizer"]
     each = ", ".join(f"{key} {value}" for key, value in by_language.items())
     return f"{summary['normalizer']} ({each})"
+
+
+def _over_cohort(summary):
+    """A table of what being personal adds; nothing without a cohort."""
+    total = summary["with_cohort"]
+    if not total["num_speakers"]:
+        return []
+    columns = (
+        f"{'what being personal adds':<24} {'base %':>7} {'cohort %':>9} "
+        f"{'Submodel %':>10} {'over the cohort, points':>32}"
+    )
+    lines = ["", columns, "-" * len(columns)]
+    for row in summary["speakers"]:
+        if row["cohort_word_error_rate"] is not None:
+            change = _figure(row, "change_over_cohort_points", 1, "+", "")
+            lines.append(_cohort_line(row["speaker"], row, "", change))
+    name = f"all: median of {total['num_speakers']}"
+    change = _figure(total, "mean_change_over_cohort_points", 1, "+", "mean")
+    return [*lines, _cohort_line(name, total, "median_", change)]
+
+
+def _cohort_line(name, row, prefix, change):
+    base, cohort, submodel = (
+        _shown(row[f"{prefix}{system}_word_error_rate"], 100)
+        for system in ("base", "cohort", "submodel")
+    )
+    return (
+        f"{_plain(name):<24} {base:>7} {cohort:>9} {submodel:>10} {change:>32}"
+    )
 
 
 def _line(name, row, prefix=""):
@@ -105,6 +137,9 @@ def _notes(summary):
     hard = summary["moderate_severe"]
     target = _shown(summary["target_word_error_rate"], 100)
     notes = ["", *_LEGEND]
+    has_cohort = bool(overall["num_speakers_with_cohort"])
+    if has_cohort:
+        notes.append(_COHORT_LEGEND)
     few = [
         _plain(row["speaker"])
         for row in summary["speakers"]
@@ -127,6 +162,15 @@ def _notes(summary):
         f"At most {target} %: {_shown(overall['success_before'], 100)} % of "
         f"speakers before, {_shown(overall['success_after'], 100)} % after.",
     ]
+    if has_cohort:
+        added = _figure(
+            summary["with_cohort"],
+            "mean_change_over_cohort_points",
+            1,
+            "+",
+            "points",
+        )
+        notes.append(f"Submodel over cohort, mean change: {added}.")
     if typical["num_speakers"]:
         notes.append(
             f"Typical speakers, mean change: "
@@ -144,12 +188,14 @@ def _notes(summary):
             f"{tables.counted(summary['num_heard_left_out'], 'utterance')} "
             "left out: the speaker's Submodel had learned from the recording."
         )
-    cut = summary["num_cut_by_base"], summary["num_cut_by_submodel"]
+    cut = [
+        summary[f"num_cut_by_{each}"] for each in ("base", "submodel", "cohort")
+    ]
     if any(cut):
         notes.append(
             f"Texts whose end is missing: {cut[0]} of the base, {cut[1]} of "
-            "Submodels. They are scored as they are; hypotheses.jsonl has the "
-            "status of each."
+            f"Submodels{f', {cut[2]} of cohorts' if has_cohort else ''}. They "
+            "are scored as they are; hypotheses.jsonl has the status of each."
         )
     if summary["num_simulated_utterances"]:
         notes.append("SIMULATED SPEECH: not clinical evidence.")

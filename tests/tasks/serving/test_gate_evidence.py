@@ -1,6 +1,7 @@
 """Evaluation's figures decide, and a figure that is missing refuses."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -48,6 +49,29 @@ def results(folder, by_speaker, num_bootstrap=200, compared=stored.FINGERPRINT):
     path = folder / "results.json"
     path.write_text(json.dumps(summary))
     return str(path)
+
+
+def test_the_cohort_stands_beside_base_and_submodel(tmp_path):
+    path = pathlib.Path(
+        results(tmp_path, {"F01": [(False, True)] * 15 + [(True, True)] * 5})
+    )
+    found = json.loads(path.read_text())
+    (row,) = found["speakers"]
+    row |= {"cohort_word_error_rate": 0.1, "change_over_cohort_points": -10.0}
+    row["intervals"]["change_over_cohort_points"] = [-15.0, 2.0]
+    path.write_text(json.dumps(found))
+    gate = gate_evidence.Results(str(path)).gate("F01")
+    gate.check(metadata())
+    assert ", 10.0 % of the cohort (-10.0 points, -15.0 to +2.0);" in (
+        gate.describe()
+    )
+    # Whom the cohort serves better, for sure, is to be served by it.
+    row |= {"cohort_word_error_rate": 0.0, "change_over_cohort_points": 5.0}
+    row["intervals"]["change_over_cohort_points"] = [1.0, 9.0]
+    path.write_text(json.dumps(found))
+    gate = gate_evidence.Results(str(path)).gate("F01")
+    with pytest.raises(submodel_store.GateError, match="cohort serves them"):
+        gate.check(metadata())
 
 
 def metadata(speaker="F01", value=0.0):

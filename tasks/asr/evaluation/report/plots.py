@@ -9,8 +9,10 @@ from tasks.asr.evaluation import severity as severity_lib
 from tasks.asr.evaluation.report import svg
 
 _MARKERS = {"typical": "o", "mild": "s", "moderate": "^", "severe": "D"}
-# With names, and where their bars are in a speaker's place.
-_SYSTEMS = (("base", "Base", -0.19), ("submodel", "Submodel", 0.19))
+# With the names of their bars, in the order of these.
+_SYSTEMS = {"base": "Base", "cohort": "Cohort", "submodel": "Submodel"}
+# Of a speaker's place, what all bars take.
+_BARS = 0.76
 _MAX_BARS = 40
 # A lower reduction is drawn here, as an arrow: one speaker with a single base
 # error would otherwise flatten all the others.
@@ -34,17 +36,20 @@ def _bars(rows, target):
     rows.sort(key=lambda row: severity_lib.order(row["severity"]))
     figure = svg.figure(0.9 + 0.32 * len(rows))
     axes = figure.subplots()
-    for system, label, offset in _SYSTEMS:
+    systems = _systems(rows)
+    height = _BARS / len(systems)
+    for number, system in enumerate(systems):
         key = f"{system}_word_error_rate"
+        offset = height * (number + 0.5) - _BARS / 2
         places = np.arange(len(rows)) + offset
         axes.barh(
             places,
-            [100 * row[key] for row in rows],
-            height=0.36,
+            _rates(rows, system),
+            height=0.95 * height,
             color=svg.COLORS[system],
             # Lighter than the intervals that are drawn over it.
             alpha=0.7,
-            label=label,
+            label=_SYSTEMS[system],
         )
         for place, row in zip(places, rows, strict=True):
             if row["intervals"][key]:
@@ -69,6 +74,21 @@ def _bars(rows, target):
     return figure
 
 
+def _systems(rows):
+    """The systems that heard somebody."""
+    return [
+        system
+        for system in _SYSTEMS
+        if any(row[f"{system}_word_error_rate"] is not None for row in rows)
+    ]
+
+
+def _rates(rows, system):
+    """Error rates in percent; NaN, which is not drawn, where there is none."""
+    rates = [row[f"{system}_word_error_rate"] for row in rows]
+    return [np.nan if rate is None else 100 * rate for rate in rates]
+
+
 def _name_severities(axes, severities):
     """Names each severity's bars at the right, with lines between them."""
     for severity in dict.fromkeys(severities):
@@ -91,20 +111,23 @@ def _ranks(rows, target):
     figure = svg.figure(4.2)
     axes = figure.subplots()
     ranks = np.arange(1, len(rows) + 1)
-    base, submodel = (
-        [100 * row[f"{system}_word_error_rate"] for row in rows]
-        for system in ("base", "submodel")
-    )
-    axes.plot(ranks, base, color=svg.COLORS["base"], label="Base", linewidth=2)
-    axes.scatter(
+    axes.plot(
         ranks,
-        submodel,
-        s=min(24, 6000 / len(rows)),
-        color=svg.COLORS["submodel"],
-        alpha=0.7,
-        linewidths=0,
-        label="Submodel",
+        _rates(rows, "base"),
+        color=svg.COLORS["base"],
+        label="Base",
+        linewidth=2,
     )
+    for system in _systems(rows)[1:]:
+        axes.scatter(
+            ranks,
+            _rates(rows, system),
+            s=min(24, 6000 / len(rows)),
+            color=svg.COLORS[system],
+            alpha=0.7,
+            linewidths=0,
+            label=_SYSTEMS[system],
+        )
     axes.axhline(target, **svg.RULE, label=f"Target {target:g} %")
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, len(rows) + 1)

@@ -21,6 +21,7 @@ _MAX_NAME_LENGTH = 20
 COLORS = {
     "muted": "#7a828d",
     "base": "#98a2af",
+    "cohort": "#9b72c9",
     "submodel": "#2f7fdc",
     "typical": "#1f9e77",
     "mild": "#3a94d4",

@@ -20,6 +20,7 @@ def transcribed(
     novelty="unseen_phrase",
     duration=2.0,
     simulated=False,
+    cohort=None,
 ):
     return scoring.Transcribed(
         speaker,
@@ -31,6 +32,7 @@ def transcribed(
         submodel,
         duration,
         simulated,
+        cohort_hypothesis=cohort,
     )
 
 
@@ -367,6 +369,62 @@ def test_a_hundred_speakers_take_a_moment():
     drawn = bootstrap.draw_speakers([str(s) for s in range(100)], rates, 0)
     assert drawn.shape == (1000, 100, 2)
     assert time.process_time() - start < 3
+
+
+def test_what_being_personal_adds_is_told_of_those_who_have_a_cohort():
+    """Of 8 words each: the base 8 errors, the cohort 4 or 2, Submodels 1."""
+    said = "turn on the light"
+    records = []
+    for speaker, cohort in (
+        ("A", "turn on"),
+        ("B", "turn on the"),
+        ("C", None),
+    ):
+        records += [
+            transcribed(speaker, "0", said, "", said, cohort=cohort),
+            transcribed(speaker, "1", said, "", "turn on the", cohort=cohort),
+        ]
+    summary = summarize(records, num_bootstrap=200)
+    a, b, c = summary["speakers"]
+    assert [row["cohort_word_error_rate"] for row in (a, b, c)] == [
+        0.5,
+        0.25,
+        None,
+    ]
+    assert a["change_over_cohort_points"] == pytest.approx(-37.5)
+    assert b["change_over_cohort_points"] == pytest.approx(-12.5)
+    assert c["change_over_cohort_points"] is None
+    # Of two utterances a draw has 0, 1 or 2 of the one with an error.
+    assert a["intervals"]["change_over_cohort_points"] == [-50.0, -25.0]
+    assert c["intervals"]["change_over_cohort_points"] is None
+    overall, with_cohort = summary["overall"], summary["with_cohort"]
+    assert overall["num_speakers"] == 3
+    assert overall["num_speakers_with_cohort"] == 2
+    for group in (overall, with_cohort):
+        assert group["median_cohort_word_error_rate"] == 0.375
+        assert group["mean_change_over_cohort_points"] == pytest.approx(-25.0)
+        assert group["median_reduction_over_cohort"] == pytest.approx(0.625)
+        low, high = group["intervals"]["mean_change_over_cohort_points"]
+        assert -50.0 <= low < -25.0 < high <= 0.0
+    assert with_cohort["num_speakers"] == 2
+    lines = table.text(summary).splitlines()
+    header = next(i for i, x in enumerate(lines) if "what being pers" in x)
+    assert lines[header + 2].split() == (
+        "A 100.0 50.0 12.5 -37.5 (-50.0 to -25.0)".split()
+    )
+    assert lines[header + 4].startswith("all: median of 2")
+    assert "-25.0 mean (" in lines[header + 4]
+    assert max(map(len, lines)) <= 100
+    assert any(x.startswith("cohort: one Submodel") for x in lines)
+    # The figures beside it are as without a cohort.
+    plain = summarize(
+        [dataclasses.replace(r, cohort_hypothesis=None) for r in records],
+        num_bootstrap=200,
+    )
+    assert "cohort" not in table.text(plain)
+    for key in ("median_relative_reduction", "mean_change_points"):
+        assert plain["overall"][key] == overall[key]
+        assert plain["overall"]["intervals"][key] == overall["intervals"][key]
 
 
 def test_samples_hold_every_regression_and_few_improvements_of_a_speaker():

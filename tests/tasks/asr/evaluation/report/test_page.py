@@ -189,6 +189,23 @@ def test_headlines_tables_and_details_are_shown():
     assert "200" in text and "basic" in text
 
 
+def test_the_cohort_is_in_every_table_and_plot():
+    text = render(records(cohort_hypothesis="turn on"))
+    for words in (
+        "Median cohort",
+        "Over the cohort, points",
+        "What being personal adds",
+        "Cohort heard",
+        ">Cohort<",
+        "the same for all of them",
+    ):
+        assert words in text
+    for words in ("Over the cohort", "Cohort heard", ">Cohort<"):
+        assert words not in render(records())
+    # Of many speakers there are dots.
+    assert ">Cohort<" in render(records(50, cohort_hypothesis="turn on"))
+
+
 def test_regressions_are_listed_and_marked():
     page = render(
         records(1, base_hypothesis="turn on the light now please")
