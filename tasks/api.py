@@ -30,7 +30,7 @@ import dataclasses
 from collections import abc
 from typing import TYPE_CHECKING, Any
 
-from lingvo_like import hyperparams
+from lingvo_like import hyperparams, languages
 from lingvo_like.store import ids
 from params import registry
 from tasks.asr.enrolment import plan
@@ -331,6 +331,7 @@ def export(
     base: str = "",
     submodel: str = "",
     beam_size: int = 1,
+    language: str = "",
 ) -> "from_run.Exported":
     """Writes the base model of a run as a SavedModel that takes Submodels.
 
@@ -341,6 +342,8 @@ def export(
         base: the base model; where training found it if empty.
         submodel: path of a Submodel to fold in, for one speaker's own model.
         beam_size: 1 for greedy decoding.
+        language: code of what is written for requests that name no language
+            and whose Submodel has none; the run's own if empty.
 
     Raises:
         ValueError: there is no run, the version exists, or base model and
@@ -350,7 +353,13 @@ def export(
     from tasks.serving.exports import from_run
 
     return from_run.export(
-        model_dir, export_dir, export_version, base, submodel, beam_size
+        model_dir,
+        export_dir,
+        export_version,
+        base,
+        submodel,
+        beam_size,
+        language,
     )
 
 
@@ -372,6 +381,7 @@ def transcribe(
     timeout_seconds: float = 60.0,
     sample_rate: int = 16000,
     in_flight: int = 16,
+    language: str = "",
 ) -> "abc.Iterator[transcribing.Transcribed]":
     """Transcribes recordings with a speaker's Submodel, in their order.
 
@@ -395,6 +405,8 @@ def transcribe(
         timeout_seconds: of one recording.
         sample_rate: of the served base model, in hertz.
         in_flight: recordings to send at once.
+        language: code of what to write, such as "es"; the Submodel's own, or
+            else the export's default, if empty.
 
     Raises:
         ValueError: the arguments contradict each other, or there is no such
@@ -417,6 +429,11 @@ def transcribe(
             f"its table has the new one. Received: {submodel_id!r}."
         )
 
+    try:
+        language = languages.folded(language)
+    except ValueError as error:
+        raise ValueError(f"--language: {error}") from None
+
     def answers() -> "abc.Iterator[transcribing.Transcribed]":
         from tasks.serving import client, transcribing
 
@@ -438,7 +455,11 @@ def transcribe(
         )
         with recogniser:
             yield from transcribing.transcribe_files(
-                recogniser, recordings, submodel_id or None, in_flight
+                recogniser,
+                recordings,
+                submodel_id or None,
+                in_flight,
+                language,
             )
 
     return answers()

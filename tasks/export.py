@@ -37,6 +37,12 @@ _SUBMODEL = flags.DEFINE_string(
 _BEAM_SIZE = flags.DEFINE_integer(
     "beam_size", 1, "1 for greedy decoding.", lower_bound=1, upper_bound=16
 )
+_LANGUAGE = flags.DEFINE_string(
+    "language",
+    "",
+    "Written for requests that name no language and whose Submodel has none, a "
+    "code such as es; the run's base.language, if empty.",
+)
 
 
 def main(_: list[str]) -> None:
@@ -51,6 +57,7 @@ def main(_: list[str]) -> None:
         base=_BASE.value,
         submodel=_SUBMODEL.value,
         beam_size=_BEAM_SIZE.value,
+        language=_LANGUAGE.value,
     )
     print(readme.summary(made.description, made.path, made.num_bytes))
     print(f"inputs and outputs: {os.path.join(made.path, 'README.md')}")

@@ -50,6 +50,12 @@ _IN_FLIGHT = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=1024,
 )
+_LANGUAGE = flags.DEFINE_string(
+    "language",
+    "",
+    "What to write, a code such as es; the Submodel's own, or else the "
+    "export's default, if empty.",
+)
 _LOCAL = flags.DEFINE_bool("local", False, "Transcribe here, with no server.")
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", "", "With --local: the folder that tasks.export wrote."
@@ -80,6 +86,7 @@ def main(argv: list[str]) -> None:
         timeout_seconds=_TIMEOUT_SECONDS.value,
         sample_rate=_SAMPLE_RATE.value,
         in_flight=_IN_FLIGHT.value,
+        language=_LANGUAGE.value,
         **{name: _read(flag) for name, flag in _TLS.items()},
     )
     if all(map(_is_missing, paths)):

@@ -146,13 +146,19 @@ class Client:
         self._channel.close()
 
     def transcribe(
-        self, audio: npt.ArrayLike | os.PathLike[str], submodel_id: str | None
+        self,
+        audio: npt.ArrayLike | os.PathLike[str],
+        submodel_id: str | None,
+        language: str = "",
     ) -> Transcript:
         """Transcribes one utterance; see `submit`."""
-        return self.submit(audio, submodel_id).result()
+        return self.submit(audio, submodel_id, language).result()
 
     def submit(
-        self, audio: npt.ArrayLike | os.PathLike[str], submodel_id: str | None
+        self,
+        audio: npt.ArrayLike | os.PathLike[str],
+        submodel_id: str | None,
+        language: str = "",
     ) -> "Pending":
         """Sends one utterance without waiting for the answer.
 
@@ -160,6 +166,8 @@ class Client:
             audio: the path of a recording, in any common format and at any
                 rate; or `[samples]` float32 in [-1, 1] at `sample_rate`.
             submodel_id: whose Submodel to use; None for the base.
+            language: code of what to write, such as "es"; the Submodel's own,
+                or else the server's, if empty.
 
         Raises:
             ValueError: the recording cannot be used, or is far too long; or
@@ -186,6 +194,8 @@ class Client:
             request.model_spec.signature_name = "base"
         else:
             inputs["submodel_id"] = np.array([submodel_id.encode()], object)
+        if language:
+            inputs["language"] = np.array([language.encode()], object)
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         call = self._service.Predict.future(

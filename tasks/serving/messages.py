@@ -77,12 +77,15 @@ class Utterance:
         submodel_id: the speaker whose Submodel is to be used.
         vector: `[num_values]` float32, a packed Submodel sent along.
         sample_rate: of the samples, in hertz; None if the sender did not say.
+        language: code of what to write, such as "en"; "" for that of the
+            Submodel, or else of the export.
     """
 
     audio: np.ndarray | bytes
     submodel_id: str | None = None
     vector: np.ndarray | None = None
     sample_rate: int | None = None
+    language: str = ""
 
     def __post_init__(self) -> None:
         if self.submodel_id is not None and self.vector is not None:

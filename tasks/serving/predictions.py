@@ -103,12 +103,28 @@ class Predictor:
         try:
             utterances = await self._decode(model, utterances, places)
             handles = await self._acquire(model.submodels, tenant, utterances)
-            for utterance, place in zip(utterances, places, strict=True):
+            for number, (utterance, place) in enumerate(
+                zip(utterances, places, strict=True)
+            ):
                 handle = None
                 if utterance.submodel_id is not None:
                     handle = handles[utterance.submodel_id]
+                language_index = utterance_checks.language_index(
+                    number,
+                    utterance,
+                    model.description,
+                    handle.language if handle else "",
+                )
                 queued.append(
-                    _to_queue(model, tenant, utterance, handle, place, deadline)
+                    _to_queue(
+                        model,
+                        tenant,
+                        utterance,
+                        language_index,
+                        handle,
+                        place,
+                        deadline,
+                    )
                 )
                 model.batcher.add(queued[-1])
             return [
@@ -230,6 +246,7 @@ def _to_queue(
     model: versions.ModelVersion,
     tenant: str,
     utterance: messages.Utterance,
+    language_index: int,
     handle: cache.RowHandle | None,
     place: queueing_admission.Place,
     deadline: float,
@@ -256,6 +273,7 @@ def _to_queue(
         deadline=deadline,
         on_end=end,
         future=asyncio.get_running_loop().create_future(),
+        language_index=language_index,
     )
 
 

@@ -1,6 +1,7 @@
 """Transcribes files, through a server or with an export loaded here."""
 
 import collections
+import functools
 import pathlib
 import time
 from collections import abc
@@ -53,7 +54,7 @@ class Recogniser(Protocol):
     sample_rate: int
 
     def submit(
-        self, audio: npt.ArrayLike, submodel_id: str | None
+        self, audio: npt.ArrayLike, submodel_id: str | None, language: str = ""
     ) -> Pending: ...
 
 
@@ -62,6 +63,7 @@ def transcribe_files(
     paths: abc.Iterable[str],
     speaker: str | None,
     in_flight: int = 1,
+    language: str = "",
 ) -> abc.Iterator[Transcribed]:
     """Transcribes recordings, several at a time, in their order.
 
@@ -70,12 +72,14 @@ def transcribe_files(
         speaker: whose Submodel to use; None for the base model, or for the one
             that a `Local` holds.
         in_flight: recordings to send before waiting for the first.
+        language: code of what to write; the Submodel's own, or else the
+            model's default, if empty.
     """
     waiting: collections.deque[abc.Callable[[], Transcribed]] = (
         collections.deque()
     )
     for path in paths:
-        waiting.append(_begin(recogniser, path, speaker))
+        waiting.append(_begin(recogniser, path, speaker, language))
         if len(waiting) >= in_flight:
             yield waiting.popleft()()
     for finish in waiting:
@@ -83,17 +87,19 @@ def transcribe_files(
 
 
 def _begin(
-    recogniser: Recogniser, path: str, speaker: str | None
+    recogniser: Recogniser, path: str, speaker: str | None, language: str
 ) -> abc.Callable[[], Transcribed]:
     """Sends a recording; the returned function waits for its transcript."""
     try:
         samples = audio.read(
             path, recogniser.sample_rate, max_seconds=client.MAX_SECONDS
         )
-        sent = recogniser.submit(samples, speaker)
     except (ValueError, OSError) as error:
-        refusal = Transcribed(path, None, str(error))
-        return lambda: refusal
+        return functools.partial(Transcribed, path, None, str(error))
+    try:
+        sent = recogniser.submit(samples, speaker, language)
+    except ValueError as error:
+        return functools.partial(Transcribed, path, None, f"{path}: {error}")
 
     def finish() -> Transcribed:
         pending, tries_left = sent, _MAX_TRIES
@@ -107,7 +113,7 @@ def _begin(
                 if wait is None or not tries_left:
                     return Transcribed(path, None, f"{path}: {refused}")
             time.sleep(wait)
-            pending = recogniser.submit(samples, speaker)
+            pending = recogniser.submit(samples, speaker, language)
 
     return finish
 
@@ -131,6 +137,7 @@ class Local:
         self.sample_rate = recogniser.description.sample_rate
         self._version, self._inputs = version, {}
         self._signature, self._served_by = "serving_default", "submodel"
+        self._language = submodel.metadata.language if submodel else ""
         folded_in = recogniser.description.submodel
         if folded_in:
             self._version = folded_in["sha256"][:12]
@@ -146,16 +153,24 @@ class Local:
         self._engine.close()
 
     def submit(
-        self, audio: npt.ArrayLike, submodel_id: str | None = None
+        self,
+        audio: npt.ArrayLike,
+        submodel_id: str | None = None,
+        language: str = "",
     ) -> Pending:
         """As `client.Client.submit`, always with the same Submodel."""
+        description = self._engine.description
+        index = description.language_index(language, self._language)
+        inputs = dict(self._inputs)
+        if len(description.languages) > 1:
+            inputs["language_index"] = np.array([index], np.int32)
         samples = np.asarray(audio, np.float32)
         found = self._engine.predict(
             self._signature,
             {
                 "audio": samples[None],
                 "length": np.array([len(samples)], np.int32),
-                **self._inputs,
+                **inputs,
             },
         )
         done = futures.Future[client.Transcript]()

@@ -35,6 +35,9 @@ def check_shapes(
         errors.ServingError: INVALID_ARGUMENT.
     """
     _check_audio(place, utterance, description)
+    if utterance.language:
+        # Before any work; what the Submodel says is known only later.
+        language_index(place, utterance, description)
     vector, num_values = utterance.vector, description.num_values
     if vector is None or (_is_vector(vector) and len(vector) == num_values):
         return
@@ -42,6 +45,30 @@ def check_shapes(
         f"utterance {place}: the Submodel must be [{num_values}] float32. "
         f"Received: {_describe(vector)}."
     )
+
+
+def language_index(
+    place: int,
+    utterance: messages.Utterance,
+    description: export_description.Description,
+    own: str = "",
+) -> int:
+    """The place of an utterance's language among those of a model.
+
+    Args:
+        place: as for `check_shapes`.
+        own: the language of the utterance's Submodel; "" for none.
+
+    Raises:
+        errors.ServingError: INVALID_ARGUMENT, the model does not know it, or
+            nothing says which one it is.
+    """
+    try:
+        return description.language_index(utterance.language, own)
+    except ValueError as error:
+        raise errors.invalid_argument(
+            f"utterance {place}: `language`: {error}"
+        ) from None
 
 
 def _check_audio(

@@ -11,13 +11,13 @@ import operator
 import os
 from typing import TYPE_CHECKING
 
-from lingvo_like import hyperparams, json_values
+from lingvo_like import hyperparams, json_values, languages
 
 if TYPE_CHECKING:
     from lingvo_like.submodel import layout as submodel_layout
 
 FILE = "description.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAX_BYTES = 1 << 20
 
 
@@ -39,6 +39,11 @@ class Description:
         beam_size: 1 for greedy decoding.
         requires_tensorflow_text: whether the graph has operations of
             TensorFlow Text, which a program that loads it must register.
+        languages: codes that the base can write, as `BaseModel.languages`. If
+            there are several, every signature has the input `language_index`,
+            which says for each row the place of its language here.
+        default_language: of rows that name none and whose Submodel has none;
+            "" where every row has to name one, or where there is one alone.
         base_description: of `BaseModel.description()`.
         submodel: metadata of the Submodel that is folded in; empty for an
             export that takes Submodels as input.
@@ -67,6 +72,8 @@ class Description:
     max_tokens: int
     beam_size: int
     requires_tensorflow_text: bool
+    languages: tuple[str, ...]
+    default_language: str
     base_description: dict
     submodel: dict
     signatures: dict = dataclasses.field(default_factory=dict)
@@ -84,6 +91,14 @@ class Description:
                     f"`{name}` must be positive. Received: "
                     f"{getattr(self, name)}."
                 )
+        if not self.languages:
+            raise ValueError("`languages` must not be empty")
+        if self.default_language not in ("", *self.languages):
+            raise ValueError(
+                "`default_language` must be one of the base's. "
+                f"{self._known_languages()} Received: "
+                f"{self.default_language!r}."
+            )
         limits, samples = self.bucket_limits, self.bucket_samples
         is_ascending = all(map(operator.lt, (0, *limits), limits))
         if not limits or not is_ascending or limits[-1] != self.max_samples:
@@ -107,6 +122,37 @@ class Description:
         return submodel_layout.Layout(
             self.model_dim, self.bottleneck_dim, self.blocks
         )
+
+    def language_index(self, asked: str = "", own: str = "") -> int:
+        """The place in `languages` of an utterance's language.
+
+        Args:
+            asked: the code that the request names; may be "".
+            own: that of its Submodel; may be "".
+
+        Raises:
+            ValueError: the base does not know it, or nothing names one.
+        """
+        try:
+            asked = languages.folded(asked)
+        except ValueError as error:
+            raise ValueError(f"{error}. {self._known_languages()}") from None
+        if asked and self.languages == languages.NONE:
+            raise ValueError(
+                f"the base model has no languages to choose from, and "
+                f"{asked!r} was asked for; leave it out"
+            )
+        code = asked or own or self.default_language
+        if not code and len(self.languages) > 1:
+            raise ValueError(
+                "nothing says in which language to write: not the request, "
+                "not the Submodel, and the export has no default. "
+                f"{self._known_languages()}"
+            )
+        return languages.index(self.languages, code)
+
+    def _known_languages(self) -> str:
+        return f"It knows: {languages.known(self.languages)}."
 
     def bucket(self, num_samples: int) -> int:
         """The index of an utterance's bucket, by its own length alone.

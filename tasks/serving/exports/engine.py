@@ -47,6 +47,7 @@ class Engine(abc.ABC):
         lengths: np.ndarray,
         submodels: np.ndarray,
         index: np.ndarray,
+        language_index: np.ndarray,
     ) -> Transcripts:
         """Recognises a batch of utterances, each with a Submodel; blocks.
 
@@ -56,6 +57,8 @@ class Engine(abc.ABC):
             lengths: `[b]` int32, valid samples.
             submodels: `[u, num_values]` float32, packed; zeros are the base.
             index: `[b]` int32, each utterance's row of `submodels`.
+            language_index: `[b]` int32, each utterance's language among
+                `description.languages`.
 
         A bad row has its own status: nothing is raised for it, and its
         neighbours are answered.

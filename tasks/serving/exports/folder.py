@@ -65,6 +65,7 @@ def write(
     base_fingerprint: str,
     experiment: str,
     submodel: submodel_file.Submodel | None = None,
+    default_language: str = "",
 ) -> tuple[str, export_description.Description]:
     """Writes the folder `export_dir/version`.
 
@@ -72,6 +73,7 @@ def write(
         export_dir: local; made if absent.
         version: from 1.
         submodel: to fold in.
+        default_language: see `Description`.
 
     Returns:
         the path of the version's folder, and its description.
@@ -97,6 +99,7 @@ def write(
         description = export_description.Description(
             base_fingerprint=base_fingerprint,
             experiment=experiment,
+            default_language=default_language,
             submodel=hyperparams.to_dict(submodel.metadata) if submodel else {},
             **_fields(recognizer, read_meta_graph(folder)),
         )
@@ -169,6 +172,7 @@ def _fields(
         "requires_tensorflow_text": any(
             "Sentencepiece" in name for name in operations
         ),
+        "languages": base.languages,
         "base_description": base.description(),
         "signatures": {
             name: {

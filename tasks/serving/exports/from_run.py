@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any, NamedTuple
 
-from lingvo_like import files
+from lingvo_like import files, languages
 from lingvo_like.submodel import file as submodel_file
 from params import registry
 from tasks.asr import base_loading
@@ -41,6 +41,7 @@ def export(
     base_path: str = "",
     submodel_path: str = "",
     beam_size: int = 1,
+    language: str = "",
 ) -> Exported:
     """Writes a version of the base model that a run's Submodels are for.
 
@@ -50,6 +51,9 @@ def export(
         base_path: where the base model is; where training found it, if empty.
         submodel_path: file of a Submodel to fold in; empty for none.
         beam_size: 1 for greedy decoding.
+        language: code of what is written for requests that name no language
+            and whose Submodel has none. If empty, that of the Submodel to fold
+            in, or of the run's experiment, if any.
 
     Raises:
         OSError: a file or folder cannot be read or written.
@@ -89,8 +93,23 @@ def export(
             fingerprint,
             saved["experiment"],
             submodel,
+            _default_language(base, experiment, submodel, language),
         )
     )
+
+
+def _default_language(base, experiment, submodel, language):
+    """The language of an export; "" where it has to be asked for each time."""
+    if len(base.languages) == 1:
+        if language:
+            base.language_index(languages.folded(language))
+        return ""
+    code = languages.folded(language)
+    code = code or (submodel.metadata.language if submodel else "")
+    code = code or experiment.default_language
+    if code:
+        base.language_index(code)
+    return code
 
 
 def _read_run(model_dir: str) -> tuple[dict, Any]:

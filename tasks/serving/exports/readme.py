@@ -32,6 +32,7 @@ row are used. The rows of a call do not influence each other.
 - experiment: {experiment}
 - fingerprint: {export.base_fingerprint}
 - decoding: {decoding}, at most {export.max_tokens} tokens
+{languages}\
 - padded lengths, in samples: {bucket_samples}
 {submodel}
 ## Use
@@ -60,7 +61,10 @@ _OPEN = (
     "One base model that recognises every row of a batch with that row's own "
     "Submodel."
 )
-_ARGUMENTS = "\n        audio=audio, length=length, submodel=submodel\n    "
+_ARGUMENTS = (
+    "\n        audio=audio, length=length, submodel=submodel{more}\n    "
+)
+_LANGUAGE_ARGUMENT = ", language_index=[0]"
 _SUBMODELS = """
 ## Submodels
 
@@ -83,17 +87,20 @@ _FOLDED = (
     "A speech recogniser with the Submodel of one speaker, {speaker}, folded "
     "in."
 )
-_FOLDED_ARGUMENTS = "audio=audio, length=length"
+_FOLDED_ARGUMENTS = "audio=audio, length=length{more}"
 _FOLDED_SUBMODEL = "- Submodel: of {speaker}, SHA-256 {sha256}\n"
 
 
 def text(description: export_description.Description, name: str) -> str:
     """The README of an export of a model with this name."""
     folded = description.submodel
+    has_languages = len(description.languages) > 1
     tf_text = "    import tensorflow_text  # registers its operations\n"
     python = _PYTHON.format(
         tf_text=tf_text if description.requires_tensorflow_text else "",
-        arguments=_FOLDED_ARGUMENTS if folded else _ARGUMENTS,
+        arguments=(_FOLDED_ARGUMENTS if folded else _ARGUMENTS).format(
+            more=_LANGUAGE_ARGUMENT if has_languages else ""
+        ),
     )
     beams = f"beam search with {description.beam_size} beams"
     return _TEXT.format(
@@ -104,6 +111,7 @@ def text(description: export_description.Description, name: str) -> str:
         sample_rate=description.sample_rate,
         max_seconds=description.max_samples / description.sample_rate,
         experiment=description.experiment or "unknown",
+        languages=_languages(description),
         decoding="greedy" if description.beam_size == 1 else beams,
         bucket_samples=", ".join(map(str, description.bucket_samples)),
         submodel=(
@@ -129,6 +137,10 @@ def summary(
         f"  audio: {description.sample_rate} samples per second, at most "
         f"{description.max_samples / description.sample_rate:g} s"
     )
+    if len(description.languages) > 1:
+        known = len(description.languages)
+        default = description.default_language or "each request names one"
+        lines.append(f"  languages: {known}, default: {default}")
     if description.submodel:
         lines.append(f"  Submodel folded in: {description.submodel['speaker']}")
     else:
@@ -136,6 +148,20 @@ def summary(
     if description.requires_tensorflow_text:
         lines.append("  a program that loads it must import tensorflow_text")
     return "\n".join(lines)
+
+
+def _languages(description: export_description.Description) -> str:
+    """A line on the languages that a row may name; empty without any."""
+    if len(description.languages) == 1:
+        return ""
+    indices = ", ".join(
+        f"{code} {index}" for index, code in enumerate(description.languages)
+    )
+    default = description.default_language or "none"
+    return (
+        f"- languages, with the value of `language_index`: {indices}\n"
+        f"- language of a server's requests that name none: {default}\n"
+    )
 
 
 def _inputs(description: export_description.Description) -> str:
@@ -146,6 +172,12 @@ def _inputs(description: export_description.Description) -> str:
             shape = [("any" if d < 0 else str(d)) for d in info["shape"]]
             lines.append(f"- `{key}`, {info['dtype']} [{', '.join(shape)}]")
         lines.append("")
+    if len(description.languages) > 1:
+        lines += [
+            "`language_index` is the language to write, for each row of audio;",
+            "below is which one has which index.",
+            "",
+        ]
     if not description.submodel:
         lines += [
             "`submodel` is a packed Submodel for each row of audio; a row of",

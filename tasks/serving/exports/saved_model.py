@@ -61,9 +61,12 @@ class SavedModelEngine(engine.Engine):
         lengths: np.ndarray,
         submodels: np.ndarray,
         index: np.ndarray,
+        language_index: np.ndarray,
     ) -> engine.Transcripts:
         inputs = {"audio": audio, "length": lengths}
         inputs |= {"submodels": submodels, "index": index}
+        if len(self.description.languages) > 1:
+            inputs["language_index"] = language_index
         answer = self.predict("grouped", inputs)
         return engine.Transcripts(
             list(answer["text"]),

@@ -21,6 +21,8 @@ from tasks.asr.recognition import statuses as text_statuses
 from tasks.serving.exports import statuses
 
 Answer = dict[str, tf.Tensor]
+# The input of an export that has several languages.
+LANGUAGE_INDEX = "language_index"
 # Of row numbers `[r]`: what `BaseModel.encode` takes for these rows.
 AdaptersOf = abc.Callable[[tf.Tensor], dict[int, sites.SiteFunction]]
 
@@ -51,6 +53,10 @@ class Recognizer:
         layout: of the Submodels that it takes.
         residual_weight: factor of each adapter's branch.
         beam_size: 1 for greedy search.
+
+    Attributes:
+        takes_languages: whether each row says its language, as an index into
+            `base.languages`; a base of one language is not asked.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Recognizer:
         self.layout = layout
         self.residual_weight = residual_weight
         self.beam_size = beam_size
+        self.takes_languages = len(base.languages) > 1
         self._folded: Any = None
         self.bucket_limits, self.bucket_samples = bucket_table(base)
 
@@ -94,43 +101,61 @@ class Recognizer:
         """
         audio = tf.TensorSpec([None, None], tf.float32, "audio")
         length = tf.TensorSpec([None], tf.int32, "length")
+        languages = []
+        if self.takes_languages:
+            languages = [tf.TensorSpec([None], tf.int32, LANGUAGE_INDEX)]
         if vector is not None:
             self._folded = tf.Variable(
                 tf.constant(vector), trainable=False, name="submodel"
             )
-            return {"serving_default": _traced(self.folded, audio, length)}
+            folded = _traced(self.folded, audio, length, *languages)
+            return {"serving_default": folded}
         shape = [None, self.layout.num_values]
         submodel = tf.TensorSpec(shape, tf.float32, "submodel")
         submodels = tf.TensorSpec(shape, tf.float32, "submodels")
         index = tf.TensorSpec([None], tf.int32, "index")
-        grouped = _traced(self.grouped, audio, length, submodels, index)
+        grouped = _traced(
+            self.grouped, audio, length, submodels, index, *languages
+        )
 
-        def mixed(audio, length, submodel):
+        def mixed(audio, length, submodel, language_index=None):
             # The one graph serves both: each row has a Submodel of its own.
             rows = tf.range(tf.shape(submodel)[0])
-            return grouped(audio, length, submodel, rows)
+            others = [language_index] if self.takes_languages else []
+            return grouped(audio, length, submodel, rows, *others)
 
         return {
-            "serving_default": _traced(mixed, audio, length, submodel),
-            "base": _traced(self.alone, audio, length),
+            "serving_default": _traced(
+                mixed, audio, length, submodel, *languages
+            ),
+            "base": _traced(self.alone, audio, length, *languages),
             "grouped": grouped,
         }
 
-    def alone(self, audio: tf.Tensor, length: tf.Tensor) -> Answer:
+    def alone(
+        self,
+        audio: tf.Tensor,
+        length: tf.Tensor,
+        language_index: tf.Tensor | None = None,
+    ) -> Answer:
         """Recognises every row with the base model.
 
         Args:
             audio: `[b, samples]` float32; anything past a row's length.
             length: `[b]` int32, valid samples.
+            language_index: `[b]` int32, each row's language among
+                `base.languages`; None where there is one.
 
         Returns:
             text `[b]` string, score `[b]` float32 and status `[b]` string:
             "OK"; "CUT: ..." if the end of a text is missing; or the reason why
             a row has no text.
         """
-        audio = _with_equal_rows(audio, length)
-        status = statuses.of_audio(self.base, audio, length)
-        return self._recognize(audio, length, status, lambda rows: {})
+        audio = self._with_equal_rows(audio, length, language_index)
+        status = self._status(audio, length, language_index)
+        return self._recognize(
+            audio, length, language_index, status, lambda rows: {}
+        )
 
     def grouped(
         self,
@@ -138,18 +163,19 @@ class Recognizer:
         length: tf.Tensor,
         submodels: tf.Tensor,
         index: tf.Tensor,
+        language_index: tf.Tensor | None = None,
     ) -> Answer:
         """Recognises row i with the Submodel `submodels[index[i]]`.
 
         Args:
-            audio, length: as for `alone`.
+            audio, length, language_index: as for `alone`.
             submodels: `[u, num_values]` float32; zeros are the base.
             index: `[b]` int32.
         """
-        audio = _with_equal_rows(audio, length, index)
+        audio = self._with_equal_rows(audio, length, language_index, index)
         # The C library does not check its inputs against a signature.
         submodels = tf.ensure_shape(submodels, [None, self.layout.num_values])
-        status = statuses.of_audio(self.base, audio, length)
+        status = self._status(audio, length, language_index)
         count = tf.shape(submodels)[0]
         known = (index >= 0) & (index < count)
         finite = tf.reduce_all(tf.math.is_finite(submodels), axis=1)
@@ -173,15 +199,24 @@ class Recognizer:
             )
             return self.site_functions(selected["submodel"])
 
-        return self._recognize(audio, length, status, adapters)
+        return self._recognize(audio, length, language_index, status, adapters)
 
-    def folded(self, audio: tf.Tensor, length: tf.Tensor) -> Answer:
+    def folded(
+        self,
+        audio: tf.Tensor,
+        length: tf.Tensor,
+        language_index: tf.Tensor | None = None,
+    ) -> Answer:
         """Recognises every row with the Submodel that is folded in."""
-        audio = _with_equal_rows(audio, length)
-        status = statuses.of_audio(self.base, audio, length)
+        audio = self._with_equal_rows(audio, length, language_index)
+        status = self._status(audio, length, language_index)
         submodel = tf.convert_to_tensor(self._folded)[None]
         return self._recognize(
-            audio, length, status, lambda rows: self.site_functions(submodel)
+            audio,
+            length,
+            language_index,
+            status,
+            lambda rows: self.site_functions(submodel),
         )
 
     def site_functions(
@@ -192,7 +227,28 @@ class Recognizer:
             self.layout, self.layout.unpack(submodels), self.residual_weight
         )
 
-    def _recognize(self, audio, length, status, adapters: AdaptersOf) -> Answer:
+    def _with_equal_rows(self, audio, length, language_index, *others):
+        given = [] if language_index is None else [language_index]
+        return _with_equal_rows(audio, length, *given, *others)
+
+    def _status(self, audio, length, language_index):
+        """What is wrong with each row, whatever its Submodel is."""
+        status = statuses.of_audio(self.base, audio, length)
+        if language_index is None:
+            return status
+        last = len(self.base.languages) - 1
+        known = (language_index >= 0) & (language_index <= last)
+        message = [f"{LANGUAGE_INDEX} must be from 0 to {last}"]
+        return statuses.refine(status, [(known, message, language_index)])
+
+    def _recognize(
+        self,
+        audio,
+        length,
+        language_index,
+        status,
+        adapters: AdaptersOf,
+    ) -> Answer:
         """Text and score of the rows that have any, bucket by bucket."""
         count = tf.shape(audio)[0]
         limits = tf.constant(self.bucket_limits)
@@ -207,8 +263,11 @@ class Recognizer:
             part = tf.gather(audio, rows)[:, :room]
             missing = room - tf.shape(part)[1]
             part = tf.pad(part, [[0, 0], [0, missing]])
+            languages = None
+            if language_index is not None:
+                languages = tf.gather(language_index, rows)
             tokens, token_lengths, scores, ended = self.recognize_tokens(
-                part, tf.gather(length, rows), adapters(rows)
+                part, tf.gather(length, rows), adapters(rows), languages
             )
             texts = self.base.detokenize(tokens, token_lengths)
             found = text_statuses.of_texts(
@@ -245,12 +304,14 @@ class Recognizer:
         audio: tf.Tensor,
         lengths: tf.Tensor,
         adapters: base_model.Adapters,
+        languages: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """The part of recognition that an accelerator can do: all but text.
 
         Args:
             audio: `[r, samples]` float32, padded to a bucket.
             lengths: `[r]` int32, valid samples.
+            languages: `[r]` int32; see `BaseModel.decode`.
 
         Returns:
             Tokens `[r, max_tokens]`, their lengths `[r]`, scores `[r]` and
@@ -258,7 +319,9 @@ class Recognizer:
         """
         features, paddings = self.base.features(audio, lengths)
         encoded, paddings = self.base.encode(features, paddings, adapters)
-        return self.base.decode(encoded, paddings, self.beam_size)
+        return self.base.decode(
+            encoded, paddings, self.beam_size, languages=languages
+        )
 
 
 def _traced(function, *specs):
@@ -277,8 +340,8 @@ def _with_equal_rows(audio: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
         tf.debugging.assert_equal(
             tf.shape(audio)[0],
             tf.shape(tensor)[0],
-            "audio, length and submodel (or index) must have the same number "
-            "of rows",
+            "audio, length, language_index and submodel (or index) must have "
+            "the same number of rows",
         )
         for tensor in others
     ]

@@ -114,6 +114,8 @@ def _inputs(
         "audio": _zeros([1, num_samples], first=0.1),
         "length": tf.make_tensor_proto([num_samples], tf.int32),
     }
+    if len(description.languages) > 1:
+        inputs["language_index"] = tf.make_tensor_proto([0], tf.int32)
     if name == "grouped":
         inputs["submodels"] = _zeros(row)
         inputs["index"] = tf.make_tensor_proto([0], tf.int32)

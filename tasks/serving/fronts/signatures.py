@@ -1,7 +1,8 @@
 """The signatures of a model as this server answers them.
 
-They are those of an export, and more: a request may name a Submodel by its id,
-state its sample rate, and send recordings in place of samples.
+They are those of an export, and more: a request may name a Submodel by its id
+and a language by its code, state its sample rate, and send recordings in place
+of samples.
 """
 
 # protobuf makes the attributes of its modules as they are imported.
@@ -45,6 +46,7 @@ _AUDIO = {
     "audio": Input(types_pb2.DT_FLOAT, (2,), True, may_be_recordings=True),
     "length": Input(types_pb2.DT_INT32, (1,)),
     "sample_rate": Input(types_pb2.DT_INT32, (0, 1)),
+    "language": Input(types_pb2.DT_STRING, (0, 1)),
 }
 SIGNATURES = {
     DEFAULT_SIGNATURE: _AUDIO
@@ -98,8 +100,9 @@ def describe(
 ) -> dict[str, meta_graph_pb2.SignatureDef]:
     """An export's signatures as this server answers them.
 
-    A Submodel may be named by its id in place of its weights, the response
-    names the one that answered, and a request may state its sample rate.
+    A Submodel may be named by its id in place of its weights and a language by
+    its code in place of its index, the response names the Submodel that
+    answered, and a request may state its sample rate.
     """
     described = {}
     for name in SIGNATURES:
@@ -108,6 +111,9 @@ def describe(
         signature = meta_graph_pb2.SignatureDef()
         signature.CopyFrom(signatures[name])
         _add_vector(signature.inputs, "sample_rate", types_pb2.DT_INT32)
+        if "language_index" in signature.inputs:
+            del signature.inputs["language_index"]
+            _add_vector(signature.inputs, "language", types_pb2.DT_STRING)
         if "submodel" in signature.inputs:
             _add_vector(signature.inputs, "submodel_id", types_pb2.DT_STRING)
         for output in ("submodel_version", "served_by"):

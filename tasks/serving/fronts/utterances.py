@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lingvo_like import languages
 from tasks.serving import errors, messages
 from tasks.serving.fronts import signatures, tensors
 
@@ -43,6 +44,10 @@ def from_arrays(
             f"{count}."
         )
     ids, vectors = _who(signature_name, arrays, user, count)
+    codes = [""]
+    if "language" in arrays:
+        codes = [_to_language(each) for each in arrays["language"].ravel()]
+    codes = _for_each("language", codes, count)
     if audio.dtype == object:
         heard, rates = _recordings(arrays), [None] * count
     else:
@@ -53,23 +58,27 @@ def from_arrays(
             submodel_id=ids[place],
             vector=vectors[place],
             sample_rate=rates[place],
+            language=codes[place],
         )
         for place in range(count)
     ]
 
 
-def of_recording(data: bytes, user: str | None) -> messages.Utterance:
+def of_recording(
+    data: bytes, user: str | None, language: str = ""
+) -> messages.Utterance:
     """The utterance that a recording's file holds.
 
     Args:
         user: the Submodel id; None for the base.
+        language: a code; "" where the request names none.
     """
     if not data:
         raise errors.invalid_argument(
             "the recording is empty: 0 bytes. A file is sent as it is, as "
             "`curl --data-binary @FILE` does."
         )
-    return messages.Utterance(audio=data, submodel_id=user)
+    return messages.Utterance(audio=data, submodel_id=user, language=language)
 
 
 def to_outputs(
@@ -199,6 +208,16 @@ def _to_id(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         raise tensors.wrong_input("submodel_id", "must be UTF-8") from None
+
+
+def _to_language(value: bytes) -> str:
+    try:
+        return languages.folded(value.decode("ascii"))
+    except UnicodeDecodeError:
+        error = "a language is a code such as en or es"
+    except ValueError as raised:
+        error = raised
+    raise tensors.wrong_input("language", f"is no code: {error}")
 
 
 def _check_rows(name: str, array: np.ndarray, count: int) -> None:

@@ -217,7 +217,7 @@ class Batcher:
 def to_arrays(
     batch: _Batch,
     description: export_description.Description,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A batch of one bucket as the engine takes it.
 
     Submodels are copied here, each once however many utterances share it, so
@@ -225,7 +225,8 @@ def to_arrays(
 
     Returns:
         audio `[b, samples]` float32, lengths `[b]` int32, submodels
-        `[u, num_values]` float32, index `[b]` int32.
+        `[u, num_values]` float32, index `[b]` int32, language_index `[b]`
+        int32.
     """
     # One width for each bucket: another width is another shape to compile.
     width = description.bucket_limits[batch[0].bucket]
@@ -243,7 +244,8 @@ def to_arrays(
             rows[key] = len(vectors)
             vectors.append(each.vector)
         index[place] = rows[key]
-    return audio, lengths, np.stack(vectors), index
+    languages = np.array([each.language_index for each in batch], np.int32)
+    return audio, lengths, np.stack(vectors), index, languages
 
 
 def _end(outcomes: _Outcomes) -> None:

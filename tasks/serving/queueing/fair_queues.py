@@ -25,6 +25,7 @@ class QueuedUtterance:
             audio and vector.
         future: gets `(text, score, status)`, or a `ServingError` as its
             result: nobody may be left to retrieve an exception.
+        language_index: of the language to write, among the export's.
     """
 
     tenant: str
@@ -33,6 +34,7 @@ class QueuedUtterance:
     deadline: float
     on_end: abc.Callable[[], None]
     future: asyncio.Future
+    language_index: int = 0
     bucket: int = 0
     cost: float = 0.0
     queued_at: float = 0.0

@@ -78,11 +78,14 @@ class RowCache:
         self._entries.move_to_end(source.owner_of(version))
         return RowHandle(self, entry, version)
 
-    def insert(self, version: records.Version, vector: np.ndarray) -> None:
+    def insert(
+        self, version: records.Version, vector: np.ndarray, language: str = ""
+    ) -> None:
         """Copies a Submodel in, in place of its owner's other version.
 
         Args:
             vector: `[num_values]` float32.
+            language: of the Submodel; "" for none.
 
         Raises:
             NoRoomError: no row is free or may be evicted.
@@ -91,7 +94,7 @@ class RowCache:
         self.forget(owner)
         row = self._unused.pop() if self._unused else self._evict()
         self._arena[row] = vector
-        self._entries[owner] = _Entry(row, version)
+        self._entries[owner] = _Entry(row, version, language)
 
     def forget(self, owner: Owner, keep: str | None = None) -> None:
         """Drops an owner's row; if it is in use, once it no longer is.
@@ -150,6 +153,7 @@ class RowCache:
 class _Entry:
     row: int
     version: records.Version
+    language: str = ""
     holders: int = 0
     is_dropped: bool = False
 
@@ -159,6 +163,7 @@ class RowHandle:
 
     Attributes:
         vector: `[num_values]` float32, read-only, valid until `release`.
+        language: of the Submodel; "" for none.
     """
 
     def __init__(
@@ -166,6 +171,7 @@ class RowHandle:
     ) -> None:
         self.version = version
         self.vector = rows.view(entry)
+        self.language = entry.language
         self._rows = rows
         self._entry = entry
         self._is_released = False

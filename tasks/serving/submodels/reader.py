@@ -47,8 +47,8 @@ class SubmodelReader:
         self,
         version: records.Version,
         description: export_description.Description,
-    ) -> tuple[np.ndarray, bytes]:
-        """A Submodel's packed vector `[num_values]` float32, and its file.
+    ) -> tuple[submodel_source.Parsed, bytes]:
+        """A Submodel, and its file.
 
         Raises:
             GoneError: the file is not in the store.
@@ -70,7 +70,7 @@ class SubmodelReader:
                     version,
                     seconds=self.limits.store_seconds,
                 )
-            vector = await self.parsers.call(
+            parsed = await self.parsers.call(
                 self._source.parse, data, description
             )
         except (LookupError, FileNotFoundError):
@@ -81,7 +81,7 @@ class SubmodelReader:
             logging.exception("the store failed to read a Submodel")
             raise errors.unavailable("the store fails") from None
         self.metrics.lookups.labels(tier).inc()
-        return vector, data
+        return parsed, data
 
     def close(self) -> None:
         self.store.close()

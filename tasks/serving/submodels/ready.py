@@ -123,11 +123,11 @@ class ReadySubmodels:
         started = self._clock()
         error = None
         try:
-            vector, data = await self._reader.read(version, self.description)
+            parsed, data = await self._reader.read(version, self.description)
             if flight.is_dropped:
                 raise reader.GoneError
             self._reader.files.put(version, data)
-            self.rows.insert(version, vector)
+            self.rows.insert(version, *parsed)
             self._metrics.load_seconds.observe(self._clock() - started)
         except (errors.ServingError, reader.GoneError) as raised:
             error = raised

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import abc
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -9,6 +10,18 @@ from absl import logging
 from lingvo_like.store import records, store as submodel_store
 from lingvo_like.submodel import file as submodel_file
 from tasks.serving.exports import description as export_description
+
+
+class Parsed(NamedTuple):
+    """A Submodel as it is served.
+
+    Attributes:
+        vector: packed, `[num_values]` float32.
+        language: of its speaker; "" where it has none.
+    """
+
+    vector: np.ndarray
+    language: str = ""
 
 
 def owner_of(version: records.Version) -> tuple[str, str]:
@@ -38,8 +51,8 @@ class StoreSource:
     @staticmethod
     def parse(
         data: bytes, description: export_description.Description
-    ) -> np.ndarray:
-        """The packed vector `[num_values]` float32 of a file from `read`.
+    ) -> Parsed:
+        """What a server needs of a file from `read`.
 
         Raises:
             ValueError: it is not a whole Submodel, or not one for this export.
@@ -53,7 +66,10 @@ class StoreSource:
                 f"`residual_weight` must be {description.residual_weight}. "
                 f"Received: {weight}."
             )
-        return loaded.vector
+        language = loaded.metadata.language
+        if language:
+            description.language_index(own=language)
+        return Parsed(loaded.vector, language)
 
 
 @contextlib.contextmanager

@@ -27,9 +27,16 @@ KINDS = (
 
 @functools.cache
 def base(kind):
-    """A Whisper of full or short context, or a Conformer of two buckets."""
+    """A Whisper of full or short context, or a Conformer of two buckets.
+
+    Also "languages", a short Whisper that knows three.
+    """
     if kind == "conformer":
         return tiny.base(buckets_seconds=(1.0, 2.0))
+    if kind == "languages":
+        return whisper_bases.small(
+            languages=whisper_bases.LANGUAGES, audio_context="short"
+        )
     return whisper_bases.small(audio_context=kind)
 
 

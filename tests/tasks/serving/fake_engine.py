@@ -29,6 +29,8 @@ def description(**changes):
         max_tokens=8,
         beam_size=1,
         requires_tensorflow_text=False,
+        languages=("en",),
+        default_language="",
         base_description={},
         submodel={},
     )
@@ -46,7 +48,7 @@ def text_of(audio, row):
 
 
 class FakeEngine(engine.Engine):
-    """Answers with `text_of`; every call is noted in `calls`.
+    """Answers with `text_of`; notes every call in `calls` and `languages`.
 
     Args:
         delay_seconds: float, of a call.
@@ -61,16 +63,18 @@ class FakeEngine(engine.Engine):
         self.failing = set(failing)
         self.status = "OK"
         self.calls = []
+        self.languages = []
         self.is_closed = False
         # Cleared, it holds calls up.
         self.may_run = threading.Event()
         self.may_run.set()
         self.entered = threading.Event()
 
-    def transcribe(self, audio, lengths, submodels, index):
+    def transcribe(self, audio, lengths, submodels, index, language_index):
         if self.is_closed:
             raise RuntimeError("closed")
         self.calls.append((audio.shape, submodels.shape, list(audio[:, 0])))
+        self.languages.append(language_index.tolist())
         self.entered.set()
         self.may_run.wait(60)
         time.sleep(self.delay_seconds)

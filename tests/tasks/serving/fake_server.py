@@ -89,6 +89,7 @@ class FakeServer:
             info.name, info.dtype = f"{name}:0", types_pb2.DT_FLOAT
             for size in sizes:
                 info.tensor_shape.dim.add(size=size)
+        signature.inputs["language_index"].dtype = types_pb2.DT_INT32
         signature.outputs["text"].dtype = types_pb2.DT_STRING
         return 3, {"serving_default": signature}
 

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.serving import errors, messages, server
 from tasks.serving.queueing import limits
+from tasks.serving.submodels import source
 from tests.tasks.serving import fake_engine
 
 
@@ -56,8 +57,9 @@ class FakeSource:
         tenant="acme",
         fingerprint=fake_engine.FINGERPRINT,
         num_bytes=8,
+        language="",
     ):
-        data = f"{tenant} {speaker} {value}".encode()
+        data = f"{tenant} {speaker} {value} {language}".encode()
         with self._lock:
             before = self._current.get((tenant, speaker))
             version = Version(
@@ -103,9 +105,9 @@ class FakeSource:
 
     @staticmethod
     def parse(data, description):
-        return np.full(
-            description.num_values, float(data.split()[-1]), np.float32
-        )
+        _, _, value, *language = data.decode().split()
+        vector = np.full(description.num_values, float(value), np.float32)
+        return source.Parsed(vector, *language)
 
     def _wait(self):
         self.is_open.wait(60)
@@ -165,10 +167,10 @@ def num_stuck(running):
     return gauge(running, "store_stuck")
 
 
-def utterance(mark, submodel_id=None, samples=10, vector=None):
+def utterance(mark, submodel_id=None, samples=10, vector=None, language=""):
     """An utterance that `fake_engine.text_of` tells by its mark."""
     audio = np.full(samples, mark, np.float32)
-    return messages.Utterance(audio, submodel_id, vector)
+    return messages.Utterance(audio, submodel_id, vector, language=language)
 
 
 def vector(value):

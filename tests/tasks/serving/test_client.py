@@ -41,10 +41,11 @@ class Recogniser(prediction_service_pb2_grpc.PredictionServiceServicer):
         speaker = inputs.get("submodel_id", np.array([b"nobody"], object))[0]
         if speaker == b"unknown":
             context.abort(grpc.StatusCode.NOT_FOUND, "no Submodel of unknown")
+        language = inputs.get("language", np.array([b""], object))[0]
         text = (
             f"{request.model_spec.name}/{request.model_spec.signature_name} "
             f"{speaker.decode()} {inputs['length'][0]} "
-            f"{float(inputs['audio'][0, 0])}"
+            f"{float(inputs['audio'][0, 0])}{language.decode()}"
         )
         response = predict_pb2.PredictResponse()
         for name, value in (
@@ -81,6 +82,12 @@ def test_asks_for_the_speakers_submodel_and_reads_the_answer():
         submodel_version="3-0123456789ab",
         served_by="submodel",
     )
+
+
+def test_a_language_goes_along_where_one_is_asked_for():
+    with serving(Recogniser()) as address, client.Client(address) as asked:
+        found = asked.transcribe(np.ones(3, np.float32), "F01", "es")
+    assert found.text == "submodels/ F01 3 1.0es"
 
 
 def test_without_a_speaker_the_base_signature_is_asked():

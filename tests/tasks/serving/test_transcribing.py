@@ -7,7 +7,7 @@ import soundfile
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel, layout as submodel_layout
 from tasks.serving import client, transcribing
-from tasks.serving.exports import engine
+from tasks.serving.exports import description as export_description, engine
 
 LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
 BASE = "ab" * 32
@@ -19,9 +19,13 @@ class Description:
     num_values = LAYOUT.num_values
     residual_weight = 1.0
     sample_rate = 16000
+    default_language = ""
+    language_index = export_description.Description.language_index
+    _known_languages = export_description.Description._known_languages
 
-    def __init__(self, submodel=None):
+    def __init__(self, submodel=None, languages=("en",)):
         self.submodel = submodel or {}
+        self.languages = languages
 
 
 class Engine(engine.Engine):
@@ -29,10 +33,10 @@ class Engine(engine.Engine):
 
     closed = False
 
-    def __init__(self, submodel=None):
-        self.description = Description(submodel)
+    def __init__(self, submodel=None, languages=("en",)):
+        self.description = Description(submodel, languages)
 
-    def transcribe(self, audio, lengths, submodels, index):
+    def transcribe(self, audio, lengths, submodels, index, language_index):
         raise RuntimeError("one recording takes no grouping")
 
     def predict(self, signature, inputs):
@@ -41,8 +45,11 @@ class Engine(engine.Engine):
         status = b"OK" if length < 16000 else b"too long"
         if length == 15999:
             status = b"CUT: as many tokens as can be"
+        text = f"{signature} {length} {total:g}"
+        if "language_index" in inputs:
+            text += f" in {inputs['language_index'][0]}"
         return {
-            "text": [f"{signature} {length} {total:g}".encode()],
+            "text": [text.encode()],
             "score": np.array([-1.0], np.float32),
             "status": [status],
         }
@@ -60,7 +67,7 @@ class Busy:
         self.times = times
         self.asked = 0
 
-    def submit(self, samples, submodel_id):
+    def submit(self, samples, submodel_id, language):
         self.asked += 1
         return self
 
@@ -76,10 +83,14 @@ def recording(folder, name, num_samples):
     return str(path)
 
 
-def made(value):
+def made(value, language=""):
     vector = np.full(LAYOUT.num_values, value, np.float32)
     return submodel.create(
-        LAYOUT, LAYOUT.unpack(vector), base_fingerprint=BASE, speaker="F01"
+        LAYOUT,
+        LAYOUT.unpack(vector),
+        base_fingerprint=BASE,
+        speaker="F01",
+        language=language,
     )
 
 
@@ -106,6 +117,33 @@ def test_files_come_in_order_and_a_bad_one_is_skipped(
     ]
     assert "text.wav" in found[1][2]
     assert found[4][2] == f"{paths[4]}: too long"
+
+
+def test_a_local_model_writes_the_language_asked_for_or_the_submodels():
+    def local(**fields):
+        return transcribing.Local(
+            Engine(languages=("en", "de", "fr")), made(0.0, **fields)
+        )
+
+    def text(recogniser, **more):
+        return recogniser.submit(np.zeros(300), **more).result().text
+
+    assert text(local(language="de")) == "serving_default 300 0 in 1"
+    assert text(local(language="de"), language="fr").endswith(" in 2")
+    with pytest.raises(ValueError, match="nothing says in which language"):
+        text(local())
+    with pytest.raises(ValueError, match="no language 'es'. It knows: de, en"):
+        text(local(language="de"), language="es")
+    # A model of one language is not asked for any.
+    assert text(transcribing.Local(Engine())) == "base 300 0"
+
+
+def test_a_language_that_is_not_known_is_each_recordings_error(tmp_path):
+    path = recording(tmp_path, "a.wav", 1000)
+    [found] = transcribing.transcribe_files(
+        transcribing.Local(Engine()), [path], None, language="es"
+    )
+    assert found.error.startswith(f"{path}: ") and "'en' alone" in found.error
 
 
 def test_a_cut_text_is_a_transcript_that_says_so():

@@ -120,18 +120,18 @@ class _Rest:
         )
 
     async def transcribe(self, request: requests.Request) -> responses.Response:
-        as_text, user = transcription.options(request)
-        if user is not None:
-            self._server.check_access(guard.caller(request), user)
+        asked = transcription.options(request)
+        if asked.user is not None:
+            self._server.check_access(guard.caller(request), asked.user)
         try:
             found = await self._answers(
-                request, user, transcription.to_utterances
+                request, asked.user, transcription.reader(asked.language)
             )
         except errors.ServingError as error:
             raise transcription.advised(error, request) from None
         [answer] = found.answers
         return transcription.response(
-            found.version, answer, found.headers, as_text
+            found.version, answer, found.headers, asked.as_text
         )
 
     async def _answers(

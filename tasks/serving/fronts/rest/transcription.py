@@ -1,15 +1,24 @@
 """A recording's file as a request's body, and its text as the response."""
 
+from collections import abc
+from typing import NamedTuple
+
 import numpy as np
 from starlette import requests, responses
 
+from lingvo_like import languages
 from tasks.asr.recognition import statuses
 from tasks.serving import errors, messages
 from tasks.serving.fronts import compression, tensors, utterances
 from tasks.serving.fronts.http import guard, responses as http_responses
 from tasks.serving.queueing import limits as limits_lib
 
-_PARAMETERS = {"base": ("false", "true"), "format": ("json", "text")}
+# By name, the values that it may have; () for any.
+_PARAMETERS = {
+    "base": ("false", "true"),
+    "format": ("json", "text"),
+    "language": (),
+}
 # What a client sends that means another route.
 _NO_RECORDINGS = {
     "application/json": "JSON goes to :predict, with the recording as "
@@ -19,8 +28,22 @@ _NO_RECORDINGS = {
 }
 
 
-def options(request: requests.Request) -> tuple[bool, str | None]:
-    """Whether to answer with text alone, and whose Submodel to use.
+class Options(NamedTuple):
+    """What the head of a request asks for.
+
+    Attributes:
+        as_text: whether to answer with text alone.
+        user: whose Submodel to use; None for the base.
+        language: a code; "" where the request names none.
+    """
+
+    as_text: bool
+    user: str | None
+    language: str
+
+
+def options(request: requests.Request) -> Options:
+    """Reads the head of a request.
 
     Raises:
         errors.ServingError: the request's head contradicts itself, or says
@@ -37,10 +60,11 @@ def options(request: requests.Request) -> tuple[bool, str | None]:
                 f"there is no parameter {tensors.show(name)}. There are: "
                 f"{tensors.show_names(_PARAMETERS)}."
             )
-        if value not in _PARAMETERS[name] or given[name] is not None:
+        values = _PARAMETERS[name]
+        if (values and value not in values) or given[name] is not None:
+            what = " or ".join(values) or "one code, such as en or es"
             raise errors.invalid_argument(
-                f"the parameter {name!r} must be "
-                f"{' or '.join(_PARAMETERS[name])}, once. Received: "
+                f"the parameter {name!r} must be {what}, once. Received: "
                 f"{tensors.show(value)}."
             )
         given[name] = value
@@ -50,7 +74,13 @@ def options(request: requests.Request) -> tuple[bool, str | None]:
             f"say whose Submodel to use by the header {utterances.SUBMODEL_ID},"
             " or ?base=true for the base model alone; one of them"
         )
-    return given["format"] == "text", user
+    try:
+        language = languages.folded(given["language"] or "")
+    except ValueError as error:
+        raise errors.invalid_argument(
+            f"the parameter 'language': {error}"
+        ) from None
+    return Options(given["format"] == "text", user, language)
 
 
 def advised(
@@ -66,13 +96,23 @@ def advised(
     )
 
 
-def to_utterances(
-    body: bytes, encoding: str, user: str | None, limits: limits_lib.Limits
-) -> tuple[list[messages.Utterance], bool]:
-    """The utterance of a recording; see `routes.to_utterances`."""
-    if encoding:
-        body = compression.inflate(body, limits.max_request_bytes)
-    return [utterances.of_recording(body, user)], True
+def reader(
+    language: str,
+) -> abc.Callable[..., tuple[list[messages.Utterance], bool]]:
+    """A function to the utterance of a recording; see `routes.to_utterances`.
+
+    Args:
+        language: of `Options`.
+    """
+
+    def to_utterances(
+        body: bytes, encoding: str, user: str | None, limits: limits_lib.Limits
+    ) -> tuple[list[messages.Utterance], bool]:
+        if encoding:
+            body = compression.inflate(body, limits.max_request_bytes)
+        return [utterances.of_recording(body, user, language)], True
+
+    return to_utterances
 
 
 def response(

@@ -25,6 +25,8 @@ DESCRIPTION = export_description.Description(
     max_tokens=64,
     beam_size=1,
     requires_tensorflow_text=False,
+    languages=("en",),
+    default_language="",
     base_description={"model": "whisper"},
     submodel={},
     signatures={"base": {"inputs": {}, "outputs": {}}},
@@ -48,6 +50,48 @@ def test_the_layout_has_as_many_values_as_the_description_says():
     assert DESCRIPTION.layout.num_values == DESCRIPTION.num_values
 
 
+SEVERAL = dataclasses.replace(DESCRIPTION, languages=("en", "de", "fr"))
+
+
+@pytest.mark.parametrize(
+    ("default", "asked", "own", "index"),
+    [
+        ("", "fr", "de", 2),
+        ("", "DE-at", "", 1),
+        ("en", "", "de", 1),
+        ("de", "", "", 1),
+    ],
+)
+def test_a_language_is_asked_for_or_the_submodels_or_the_default(
+    default, asked, own, index
+):
+    some = dataclasses.replace(SEVERAL, default_language=default)
+    assert some.language_index(asked, own) == index
+
+
+@pytest.mark.parametrize(
+    ("languages", "asked", "message"),
+    [
+        (("en", "de"), "", "nothing says in which language.*It knows: de, en"),
+        (("en", "de"), "es", "no language 'es'. It knows: de, en"),
+        (("en", "de"), "Spanish", "code of two or three.*It knows: de, en"),
+        (("en",), "es", "'en' alone"),
+        (("",), "es", "no languages to choose from"),
+    ],
+)
+def test_a_language_that_cannot_be_is_refused(languages, asked, message):
+    some = dataclasses.replace(DESCRIPTION, languages=languages)
+    with pytest.raises(ValueError, match=message):
+        some.language_index(asked)
+
+
+def test_a_default_is_one_of_the_languages():
+    with pytest.raises(ValueError, match="default_language.*de, en, fr.*'es'"):
+        dataclasses.replace(SEVERAL, default_language="es")
+    with pytest.raises(ValueError, match="`languages` must not be empty"):
+        dataclasses.replace(SEVERAL, languages=())
+
+
 def test_a_bucket_is_the_first_that_holds_the_utterance():
     for num_samples, bucket in (
         (1, 0),
@@ -66,7 +110,7 @@ def test_a_bucket_is_the_first_that_holds_the_utterance():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format_version": 1}, "format version must be 2. Received: 1"),
+        ({"format_version": 1}, "format version must be 3. Received: 1"),
         ({"base_fingerprint": ""}, "base_fingerprint"),
         ({"bucket_limits": (8000, 8000, 48000)}, "must ascend"),
         ({"bucket_limits": (8000, 24000, 40000)}, "must ascend"),

@@ -27,7 +27,8 @@ def test_transcribe_gives_text_score_and_status_of_each_row(loaded):
     length[1] = 0
     rows = example_exports.rows("short", 2)
     index = np.array([0, 0, 1], "int32")
-    answer = loaded.transcribe(audio, length, rows, index)
+    languages = np.zeros(3, "int32")
+    answer = loaded.transcribe(audio, length, rows, index, languages)
     assert answer.status[1] == "length must be at least 1 sample. Received: 0."
     assert all(map(statuses.has_text, answer.status[::2]))
     assert [type(text) for text in answer.text] == [bytes] * 3
@@ -43,7 +44,7 @@ def test_many_threads_get_what_one_gets(loaded):
     def call(row):
         one = slice(row, row + 1)
         return loaded.transcribe(
-            audio[one], length[one], rows[one], np.zeros(1, "int32")
+            audio[one], length[one], rows[one], *2 * [np.zeros(1, "int32")]
         )
 
     expected = [call(row) for row in range(4)]

@@ -40,7 +40,8 @@ def test_a_published_submodel_becomes_its_packed_row(store):
     source = submodel_source.StoreSource(store)
     version = source.resolve("acme", "ann")
     assert version == published
-    row = source.parse(source.read(version), DESCRIPTION)
+    row, language = source.parse(source.read(version), DESCRIPTION)
+    assert language == ""
     np.testing.assert_array_equal(
         row, np.full(DESCRIPTION.num_values, 3, np.float32)
     )
@@ -61,6 +62,13 @@ def test_a_published_submodel_becomes_its_packed_row(store):
 def test_what_does_not_fit_the_export_is_a_value_error(data, message):
     with pytest.raises(ValueError, match=message):
         submodel_source.StoreSource.parse(data, DESCRIPTION)
+
+
+def test_a_submodel_says_its_language_which_the_export_must_know():
+    parse = submodel_source.StoreSource.parse
+    assert parse(file(language="en"), DESCRIPTION).language == "en"
+    with pytest.raises(ValueError, match="'en' alone. Received: 'de'"):
+        parse(file(language="de"), DESCRIPTION)
 
 
 def test_who_is_not_there_is_a_lookup_error(store):

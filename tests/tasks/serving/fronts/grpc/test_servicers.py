@@ -188,6 +188,41 @@ def test_a_sample_rate_comes_with_the_audio(fronts, signature, sent, seen):
     assert [each.sample_rate for each in utterances] == seen
 
 
+@pytest.mark.parametrize("signature", ["", "base"])
+@pytest.mark.parametrize(
+    "sent, seen",
+    [
+        (None, ["", ""]),
+        (np.array(b"es"), ["es", "es"]),
+        (np.array([b"ES", b"pt-BR"]), ["es", "pt"]),
+        (np.array([b"", b"de"]), ["", "de"]),
+    ],
+)
+def test_a_language_comes_with_the_audio(fronts, signature, sent, seen):
+    inputs = {"audio": np.ones((2, 3), np.float32)}
+    if not signature:
+        inputs["submodel_id"] = np.array(b"anna")
+    if sent is not None:
+        inputs["language"] = sent.astype(object)
+    fronts.prediction().Predict(
+        _request(signature, **inputs), timeout=60, metadata=ANNA
+    )
+    [(_, _, utterances, _)] = fronts.server.seen
+    assert [each.language for each in utterances] == seen
+
+
+@pytest.mark.parametrize("sent", [b"Spanish", b"\xff", b"a" * 10_000])
+def test_what_is_no_language_is_refused(fronts, sent):
+    request = _request(
+        "base",
+        audio=np.ones((1, 3), np.float32),
+        language=np.array([sent], object),
+    )
+    error = _fails(fronts.prediction().Predict, request, metadata=ANNA)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'language'" in error.details() and len(error.details()) < 300
+
+
 def test_an_output_filter_limits_the_outputs(fronts):
     request = _request()
     request.output_filter.append("text")
@@ -360,6 +395,7 @@ def test_metadata_have_the_signatures_as_the_server_takes_them(fronts):
     signature = signatures.signature_def["serving_default"]
     assert set(signature.inputs) == {
         "audio",
+        "language",
         "sample_rate",
         "submodel",
         "submodel_id",

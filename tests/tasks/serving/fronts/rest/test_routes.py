@@ -63,6 +63,22 @@ def test_columns_are_answered_as_outputs(fronts):
     assert "X-Submodel-Version" not in headers
 
 
+def test_a_language_comes_with_a_row(fronts):
+    rows = [
+        {**row, "language": language}
+        for row, language in zip(
+            harness.ROWS["instances"], ("es", "DE-at"), strict=True
+        )
+    ]
+    fronts.predict({"instances": rows})
+    [_, _, utterances, _] = fronts.server.seen[-1]
+    assert [each.language for each in utterances] == ["es", "de"]
+    rows[0]["language"] = "Spanish"
+    code, _, content = fronts.predict({"instances": rows})
+    assert code == 400
+    assert "'language'" in content["error"] and "es" in content["error"]
+
+
 def test_a_sample_rate_comes_with_a_row(fronts):
     rows = [{**row, "sample_rate": 8000} for row in harness.ROWS["instances"]]
     assert fronts.predict({"instances": rows})[0] == 200

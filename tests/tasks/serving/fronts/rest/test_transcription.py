@@ -51,6 +51,17 @@ def test_the_text_comes_alone_where_that_is_asked_for(fronts, query, is_text):
         assert headers["X-Served-By"] == "submodel"
 
 
+@pytest.mark.parametrize(
+    "query, language",
+    [("?language=es", "es"), ("?language=pt-BR&format=text", "pt"), ("", "")],
+)
+def test_a_parameter_names_the_language(fronts, query, language):
+    code, _, _ = _post(fronts, path=PATH + query)
+    assert code == 200
+    [utterance] = fronts.server.seen[-1][2]
+    assert utterance.language == language
+
+
 def test_a_status_is_never_lost(fronts):
     fronts.server.status = "CUT: é"
     assert _post(fronts)[2]["status"] == "CUT: é"
@@ -89,6 +100,8 @@ def test_nobodys_submodel_is_asked_for_by_name(fronts):
     [
         ("?submodel_id=anna", {}, 400, "no parameter 'submodel_id'"),
         ("?format=srt", {}, 400, "must be json or text"),
+        ("?language=english", {}, 400, "code of two or three letters"),
+        ("?language=es&language=de", {}, 400, "one code, such as en or es"),
         ("?format=text&format=json", {}, 400, "once"),
         ("", {"Content-Type": "application/json"}, 415, ":predict"),
         ("", {"Content-Type": "multipart/form-data; boundary=x"}, 415, "@FILE"),
