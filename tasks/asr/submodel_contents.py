@@ -15,7 +15,7 @@ from tasks import tables
 _TABLE_COLUMNS = (
     ("file", lambda found: posixpath.basename(found["file"])),
     ("speaker", lambda found: found["metadata"]["speaker"]),
-    ("language", lambda found: found["metadata"]["language"]),
+    ("language", lambda found: found["metadata"]["language"] or "-"),
     ("experiment", lambda found: found["metadata"]["experiment"]),
     ("base", lambda found: found["metadata"]["base_fingerprint"][:12]),
     ("step", lambda found: _trained(found, "step")),

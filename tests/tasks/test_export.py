@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 
+from lingvo_like import hyperparams
 from lingvo_like.submodel import (
     file as submodel_file,
     layout as submodel_layout,
 )
-from params import conformer
+from params import conformer, registry
 from tasks.asr.training import model_directory, run_description
 from tasks.serving.exports import (
     description as export_description,
@@ -23,6 +24,7 @@ from tasks.serving.exports import (
     saved_model,
 )
 from tests import tiny
+from tests.lingvo_like.base_models.whisper import whisper_bases
 from tests.tasks.serving import example_exports
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -147,6 +149,33 @@ def test_an_export_with_a_folded_submodel_answers_like_the_open_one(
     assert not np.allclose(answer["score"], base["score"], atol=1e-2)
     text = (run / "exports" / "2" / "README.md").read_text()
     assert "ann, folded in" in text
+
+
+def test_a_run_of_several_languages_is_exported_with_a_default(tmp_path):
+    base = whisper_bases.small(
+        languages=whisper_bases.LANGUAGES, audio_context="short", positions=80
+    )
+    base.save(str(tmp_path / "base"))
+    name = "whisper.ShortStacked"
+    directory = model_directory.ModelDirectory(str(tmp_path / "run"))
+    directory.prepare()
+    values = hyperparams.replace(registry.get(name), {"base.language": "fr"})
+    directory.write_experiment(
+        run_description.describe(
+            name, values, str(tmp_path / "base"), base.fingerprint(), {}
+        )
+    )
+    run, exports = str(tmp_path / "run"), str(tmp_path / "exports")
+    made = from_run.export(run, exports)
+    assert made.description.languages == ("en", "de", "fr")
+    assert made.description.default_language == "fr"
+    summary = readme.summary(made.description, made.path, made.num_bytes)
+    assert "languages: 3, default: fr" in summary
+    made = from_run.export(run, exports, language="de-AT")
+    assert made.description.default_language == "de"
+    with pytest.raises(ValueError, match="no language 'es'. It knows: de, en"):
+        from_run.export(run, exports, language="es")
+    assert sorted(os.listdir(exports)) == ["1", "2"]
 
 
 @pytest.mark.slow

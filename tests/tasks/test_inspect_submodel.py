@@ -47,12 +47,16 @@ def folder(tmp_path_factory):
     vector = np.zeros(LAYOUT.num_values, np.float32)
     tensors = LAYOUT.unpack(vector)
     tensors["block_01/up_bias"][:] = [3, 0, -4, 0]
-    for speaker, dtype in (("F01", "float32"), ("話者\n1", "float16")):
+    for speaker, language, dtype in (
+        ("F01", "de", "float32"),
+        ("話者\n1", "", "float16"),
+    ):
         made = submodel_file.create(
             LAYOUT,
             tensors,
             base_fingerprint="0123456789abcdef" * 4,
             speaker=speaker,
+            language=language,
             experiment="whisper.Stacked",
             base_description={
                 "num_parameters": 9000,
@@ -74,6 +78,7 @@ def test_one_file_is_printed_in_full(folder):
     for expected in (
         [str(path)],
         ["speaker", "F01"],
+        ["language", "de"],
         ["experiment", "whisper.Stacked"],
         ["base_fingerprint", "0123456789abcdef" * 4],
         ["bottleneck_dim", "2"],
@@ -107,12 +112,13 @@ def test_several_files_are_a_table_and_broken_ones_are_one_line(folder):
     assert errors[0].startswith(f"error: {broken}: altered: the SHA-256")
     assert errors[1].startswith(f"error: {cut}: cut off")
     header, *rows = [line.split() for line in result.stdout.splitlines()]
-    assert header[:3] == ["file", "speaker", "experiment"]
+    assert header[:4] == ["file", "speaker", "language", "experiment"]
+    assert [row[2] for row in rows] == ["de", "-"]
     assert [row[-4] for row in rows] == ["float32", "float16"]
     assert [row[1] for row in rows] == ["F01", r'"\u8a71\u8005\n1"']
     assert {row[-2] for row in rows} == {"5"}
     for row, path in zip(rows, paths, strict=True):
-        assert row[4:7] == ["200", "0.25", "-"]
+        assert row[5:8] == ["200", "0.25", "-"]
         # As a store names its versions.
         assert row[-1] == _sha256(path)[:12]
 
