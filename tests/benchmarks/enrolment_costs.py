@@ -70,6 +70,7 @@ def batch(base, places=4, utterances=4, seconds=3):
         "tokens": np.full((places, utterances, 16), 40, np.int32),
         "token_lengths": np.full((places, utterances), 8, np.int32),
         "weights": np.ones((places, utterances), np.float32),
+        "languages": np.zeros((places, utterances), np.int32),
         "row_indices": np.arange(places, dtype=np.int32),
         "active": np.ones(places, bool),
         "seeds": np.zeros((places, 2), np.int32),

@@ -74,7 +74,7 @@ def serve_submodels(num_submodels):
         def features(self, audio, lengths):
             return audio, tf.zeros(audio.shape[:2])
 
-        def loss(self, encoded, paddings, tokens, token_lengths):
+        def loss(self, encoded, *labels, languages=None):
             return tf.reduce_mean(tf.square(encoded), axis=[1, 2])
 
     base = EncoderOnly()
@@ -97,6 +97,7 @@ def serve_submodels(num_submodels):
         "tokens": tf.zeros((*shape, 8), tf.int32),
         "token_lengths": tf.ones(shape, tf.int32),
         "weights": tf.ones(shape),
+        "languages": tf.zeros(shape, tf.int32),
         "row_indices": tf.constant(slots),
         "active": tf.ones([speakers], tf.bool),
         "seeds": tf.zeros([speakers, 2], tf.int32),
