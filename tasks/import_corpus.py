@@ -19,7 +19,7 @@ import os
 
 from absl import flags
 
-from lingvo_like import files
+from lingvo_like import files, languages
 from tasks import cli
 from tasks.asr.corpora import common, registry
 from tasks.asr.data import manifest, speaker_ids
@@ -50,6 +50,11 @@ _LOWERCASE = flags.DEFINE_bool(
     False,
     "Write transcripts that are all capitals (UASpeech, LibriSpeech) in lower "
     "case.",
+)
+_LANGUAGE = flags.DEFINE_string(
+    "language",
+    "",
+    "Of utterances of which the corpus does not say it: a code such as es.",
 )
 _LIST_CORPORA = flags.DEFINE_bool(
     "list_corpora", False, "Show the layouts and options of all corpora."
@@ -106,6 +111,10 @@ def main(_: list[str]) -> None:
         print(registry.listing())
         return
     cli.require(_ROOT, _OUTPUT)
+    try:
+        language = languages.folded(_LANGUAGE.value)
+    except ValueError as error:
+        cli.fail(f"--language: {error}")
     output = _OUTPUT.value
     labels = {}
     if _SEVERITY_TABLE.value:
@@ -122,6 +131,7 @@ def main(_: list[str]) -> None:
     }
     utterances, left_out = registry.read_all(layouts, **given)
     utterances = common.with_labels(utterances, labels)
+    utterances = common.with_language(utterances, language)
     names = {}
     if _MAP_IDS.value:
         utterances, names = speaker_ids.mapped(utterances)

@@ -44,6 +44,8 @@ def test_manifest_and_account_are_written(root):
     assert not left_out
     assert len(utterances) == 5
     assert {(u.severity, u.text) for u in utterances} == {("severe", "say yes")}
+    assert {u.language for u in utterances} == {"en"}
+    assert "Languages: en 5" in done.stdout
     assert "5 utterances of 1 speaker, 0.1 minutes" in done.stdout
     assert "not in the manifest: F09" in done.stdout
     assert "4  instruction or comment in brackets" in done.stdout
@@ -58,6 +60,7 @@ def test_manifest_and_account_are_written(root):
     ("change", "message"),
     [
         ("--from=togro", "unknown corpus 'togro'. Did you mean torgo?"),
+        ("--language=Spanish", "--language: a language is a code of two"),
         ("--root=none", "corpus folder none does not exist"),
         ("--from=sap", "no usable utterance of sap"),
         ("--mic=throat", "--mic must be one of head, array, any, both"),

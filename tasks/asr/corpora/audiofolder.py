@@ -4,7 +4,8 @@
 
 The table has a column file_name (or file, path, audio), a column transcription
 (or text, sentence, transcript, phrase), and maybe speaker and split; without
-them the folders of a recording are. Commas, semicolons or tabs part them.
+them the folders of a recording are. Other columns that are read: severity,
+etiology, session, mic, language. Commas, semicolons or tabs part them.
 """
 
 import collections
@@ -37,6 +38,7 @@ _COLUMNS = {
     "mic": ("mic",),
     "severity": ("severity",),
     "etiology": ("etiology",),
+    "language": ("language", "locale", "lang"),
 }
 _NEEDED = ("file_name", "text")
 _TABLES = (".csv", ".tsv")

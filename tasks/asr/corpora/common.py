@@ -16,7 +16,13 @@ from collections import abc
 from lingvo_like import text_folding
 from tasks import tables as printed_tables
 from tasks.asr.corpora import tables
-from tasks.asr.data import audio, inspection, manifest, rejections
+from tasks.asr.data import (
+    audio,
+    inspection,
+    manifest,
+    manifest_fields,
+    rejections,
+)
 
 AUDIO_EXTENSIONS = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".webm"),
@@ -80,6 +86,9 @@ class Collector:
             self.reject(path, "file name is not UTF-8; rename it")
             return
         fields.setdefault("duration", 0.0)
+        fields["language"] = manifest_fields.language(
+            fields.get("language", "")
+        )
         self._lines.places.append(self._place(path))
         self._lines.utterances.append(
             manifest.Utterance(
@@ -280,6 +289,16 @@ def with_labels(
     return labelled
 
 
+def with_language(
+    utterances: abc.Iterable[manifest.Utterance], language: str
+) -> list[manifest.Utterance]:
+    """A language for utterances of which the corpus does not say it."""
+    return [
+        each if each.language else dataclasses.replace(each, language=language)
+        for each in utterances
+    ]
+
+
 def lowercased(
     utterances: abc.Iterable[manifest.Utterance],
 ) -> list[manifest.Utterance]:
@@ -310,6 +329,7 @@ def summary(utterances: list[manifest.Utterance], labels: Labels) -> str:
         "Speakers by severity": (
             severity or "no label" for severity in speakers.values()
         ),
+        "Languages": (each.language or "not named" for each in utterances),
     }.items():
         counts = sorted(collections.Counter(values).items())
         listed = ", ".join(f"{name} {count}" for name, count in counts)

@@ -1,6 +1,7 @@
 """Mozilla Common Voice, one language.
 
-clips/<name>.mp3 {validated,train,dev,test}.tsv   client_id path sentence
+clips/<name>.mp3 {validated,train,dev,test}.tsv
+The tables have client_id, path and sentence, and locale for the language.
 """
 
 import os
@@ -92,5 +93,10 @@ def _add(collector, place, row, split):
     if not path.exists() and not path.suffix:
         path = path.with_suffix(".mp3")
     collector.add(
-        path, row["sentence"], row["client_id"], path.stem, split=split
+        path,
+        row["sentence"],
+        row["client_id"],
+        path.stem,
+        split=split,
+        language=row.get("locale") or "",
     )

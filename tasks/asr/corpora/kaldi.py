@@ -1,4 +1,4 @@
-"""A Kaldi data folder: `wav.scp text utt2spk [segments]`.
+"""A Kaldi data folder: `wav.scp text utt2spk [segments] [utt2lang]`.
 
 Commands in wav.scp (`sox ... |`) are refused: a data set must not run programs.
 """
@@ -28,6 +28,9 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
     texts = _table(collector, "text")
     speakers = _table(collector, "utt2spk")
     recordings = _table(collector, "wav.scp")
+    languages = {}
+    if (collector.root / "utt2lang").is_file():
+        languages = _table(collector, "utt2lang")
     folder = os.path.abspath(audio_root or root)
     cuts = _cuts(collector, recordings)
     for utt_id, (recording, fields) in cuts.items():
@@ -44,6 +47,7 @@ def read(root: str | os.PathLike, audio_root: str = "") -> common.Imported:
         else:
             path = os.path.join(folder, recordings[recording])
             text, speaker = texts[utt_id], speakers[utt_id]
+            fields = {**fields, "language": languages.get(utt_id, "")}
             collector.add(path, text, speaker, utt_id, **fields)
             continue
         collector.reject(collector.root / "text", reason, detail, utt_id)

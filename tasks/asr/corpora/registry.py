@@ -33,7 +33,8 @@ CORPORA: dict[str, abc.Callable[..., common.Imported]] = {
     "uaspeech": uaspeech.read,
 }
 
-
+# Corpora of one language.
+_LANGUAGES = dict.fromkeys(("librispeech", "sap", "torgo", "uaspeech"), "en")
 # A folder with the files of one of these is no other.
 _SURE_SIGNS = {
     "commonvoice": commonvoice.recognises,
@@ -125,6 +126,7 @@ def read(
             f"{root} has no usable utterance of {name} "
             f"(--list_corpora shows the layout that it needs): {why}"
         )
+    utterances = common.with_language(utterances, _LANGUAGES.get(name, ""))
     return utterances, left_out
 
 

@@ -247,6 +247,7 @@ def _utterances(
             len(audio) / synthesis.SAMPLE_RATE,
             split=split,
             severity=speaker.severity,
+            language="en",
             simulated=True,
         )
         results.append((utterance, phonemes))

@@ -25,6 +25,18 @@ def test_csv_with_splits_and_speakers(tmp_path):
     assert {(u.speaker, u.severity) for u in utterances} == {("ann", "mild")}
 
 
+def test_a_column_names_the_language_of_each_row(tmp_path):
+    for name in "abc":
+        trees.audio(tmp_path / f"{name}.wav")
+    trees.text(
+        tmp_path / "metadata.csv",
+        "file_name,text,speaker,locale\na.wav,sí,ann,es-MX\n"
+        "b.wav,yes,ann,EN\nc.wav,so,ann,\n",
+    )
+    utterances, _ = audiofolder.read(str(tmp_path))
+    assert [each.language for each in utterances] == ["es", "en", ""]
+
+
 def test_json_lines_with_text_column_and_default_speaker(tmp_path):
     trees.audio(tmp_path / "a.flac")
     trees.audio(tmp_path / "b.mp3")

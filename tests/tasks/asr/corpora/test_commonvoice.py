@@ -42,6 +42,14 @@ def test_splits_are_the_corpus_own_and_the_rest_has_none(root):
     assert commonvoice.recognises(root)
 
 
+def test_the_locale_is_the_language(tmp_path):
+    trees.audio(tmp_path / "clips" / "a.mp3")
+    header = HEADER.replace("\n", "\tlocale\n")
+    trees.text(tmp_path / "train.tsv", f"{header}x1\ta.mp3\tHallo\t2\tsv-SE\n")
+    [utterance], _ = commonvoice.read(tmp_path)
+    assert utterance.language == "sv"
+
+
 def test_what_is_no_common_voice_is_a_clear_error(root):
     with pytest.raises(ValueError, match="needs clips and validated.tsv"):
         commonvoice.read(root / "clips")

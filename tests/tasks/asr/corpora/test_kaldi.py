@@ -35,6 +35,20 @@ def test_recordings_with_absolute_and_relative_paths(tmp_path):
     assert not left_out
 
 
+def test_utt2lang_names_the_languages(tmp_path):
+    for name in ("a", "b"):
+        trees.audio(tmp_path / f"{name}.wav")
+    make(
+        tmp_path,
+        {"a": "a.wav", "b": "b.wav"},
+        {"a": "ja", "b": "yes"},
+        {"a": "ann", "b": "bob"},
+    )
+    trees.text(tmp_path / "utt2lang", "a de\n")
+    utterances, _ = kaldi.read(str(tmp_path))
+    assert [each.language for each in utterances] == ["de", ""]
+
+
 def test_relative_paths_can_start_elsewhere(tmp_path):
     trees.audio(tmp_path / "corpus" / "a.wav")
     make(tmp_path / "data", {"u1": "corpus/a.wav"}, {"u1": "x"}, {"u1": "ann"})
