@@ -59,7 +59,7 @@ class FakeSource:
         num_bytes=8,
         language="",
     ):
-        data = f"{tenant} {speaker} {value} {language}".encode()
+        data = f"{tenant} {speaker} {value} {language}".rstrip().encode()
         with self._lock:
             before = self._current.get((tenant, speaker))
             version = Version(

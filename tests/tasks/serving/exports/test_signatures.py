@@ -102,7 +102,7 @@ def test_a_cut_text_is_there_and_says_so_beside_a_whole_one(kind):
     audio, length = example_exports.utterances([9000, 9000])
     made = example_exports.recognizer(kind)
 
-    def decode(encoded, *_):
+    def decode(encoded, *_, languages):
         tokens = tf.constant([[40, 41] + [290] * 6, [40] * 8])
         scores = tf.constant([-1.0, -2.0])
         return tokens, tf.constant([2, 8]), scores, tf.constant([True, False])
