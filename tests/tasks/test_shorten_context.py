@@ -35,8 +35,8 @@ def shorten(folder, *more, **flags):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
-    tiny.recordings(folder, ("ann",), 4)
-    base = whisper_bases.small(positions=80)
+    tiny.recordings(folder, ("ann", "bob"), 2, languages=("fr", "en"))
+    base = whisper_bases.small(languages=whisper_bases.LANGUAGES, positions=80)
     base.save(folder / "base")
     return folder
 
@@ -44,13 +44,18 @@ def folder(tmp_path_factory):
 def test_it_writes_a_short_base_of_its_own(folder):
     mixed = folder / "mixed.jsonl"
     line = '{"audio_filepath": "gone.wav", "text": "on", "speaker": "ann"}'
-    mixed.write_text((folder / "train.jsonl").read_text() + line + "\n")
+    text = (folder / "train.jsonl").read_text() + line + "\n"
+    # One of bob's lines names no language.
+    mixed.write_text(text.replace(', "language": "en"', "", 1))
     done = shorten(folder, manifest=mixed)
     assert done.returncode == 0, done.stderr
     assert "4 utterances, 3 steps" in done.stdout
     assert "mixed.jsonl:5" in (folder / "short" / "left_out.txt").read_text()
-    short = whisper.load(folder / "short", language="de")
-    before = whisper_bases.weights(whisper.load(folder / "base", language="de"))
+    made_of = json.loads((folder / "short" / "made_of.json").read_text())
+    assert made_of["languages"] == ["de", "en", "fr"]
+    short = whisper.load(folder / "short")
+    assert short.languages == ("en", "de", "fr")
+    before = whisper_bases.weights(whisper.load(folder / "base"))
     changed = {
         name
         for name, weight in whisper_bases.weights(short).items()
@@ -73,11 +78,16 @@ def test_refusals_come_first_and_write_nothing(folder):
     odd.write_text(line + "\n")
     mixed = folder / "mixed.jsonl"
     mixed.write_text((folder / "train.jsonl").read_text() + line + "\n")
+    unnamed = folder / "unnamed.jsonl"
+    unnamed.write_text(
+        (folder / "train.jsonl").read_text().replace(', "language": "fr"', "")
+    )
     before = sorted(os.listdir(folder))
     for more, flags, message in (
         ([], {"output_dir": folder / "taken"}, "is not empty"),
         ([], {"output_dir": odd / "short"}, "--output_dir cannot be written"),
-        ([], {"language": ""}, "It knows: de, en, fr"),
+        ([], {"language": "es"}, "It knows: de, en, fr"),
+        ([], {"language": "", "manifest": unnamed}, "unnamed.jsonl:1: "),
         ([], {"manifest": odd}, "has no usable utterance: 1 x"),
         (["--strict"], {"manifest": mixed}, "has 1 unusable utterance:"),
         ([], {"base": folder / "taken"}, "no Whisper there"),

@@ -606,9 +606,9 @@ def test_a_text_is_heard_no_further_than_its_transcript_asks(
 ):
     seen, decode = set(), type(base).decode
 
-    def limited(self, encoded, paddings, limits):
+    def limited(self, encoded, paddings, limits, **languages):
         seen.update(np.asarray(limits).tolist())
-        return decode(self, encoded, paddings, limits=limits)
+        return decode(self, encoded, paddings, limits=limits, **languages)
 
     monkeypatch.setattr(type(base), "decode", limited)
     ann = {"ann": speech["ann"]}
