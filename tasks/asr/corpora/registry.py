@@ -34,7 +34,12 @@ CORPORA: dict[str, abc.Callable[..., common.Imported]] = {
 }
 
 # Corpora of one language.
-_LANGUAGES = dict.fromkeys(("librispeech", "sap", "torgo", "uaspeech"), "en")
+_LANGUAGES: dict[str, str] = {
+    "librispeech": "en",
+    "sap": "en",
+    "torgo": "en",
+    "uaspeech": "en",
+}
 # A folder with the files of one of these is no other.
 _SURE_SIGNS = {
     "commonvoice": commonvoice.recognises,
