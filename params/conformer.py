@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from params import bases, schema
+from params import bases, kinds, schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LibriSpeechL128(LibriSpeechL):
         dropout_rate=0.1,
         buckets_seconds=(4.0, 8.0, 12.0, 16.0, 24.0, 30.0),
     )
-    adapter: schema.Adapter = schema.Adapter(bottleneck_dim=64)
+    adapter: kinds.Adapter = kinds.Adapter(bottleneck_dim=64)
     train: schema.Train = schema.Train(
         speakers_per_step=8,
         utterances_per_speaker=1,
@@ -90,7 +90,7 @@ class Tiny(schema.Experiment):
         num_bins=40,
         buckets_seconds=(1.0, 2.0, 4.0),
     )
-    adapter: schema.Adapter = schema.Adapter(bottleneck_dim=8)
+    adapter: kinds.Adapter = kinds.Adapter(bottleneck_dim=8)
     base_training: bases.BaseTraining = bases.BaseTraining(
         num_steps=300, utterances_per_step=8, learning_rate=3e-3
     )

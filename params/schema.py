@@ -7,10 +7,9 @@ that need the base model itself belong to `tasks.asr.base_loading`.
 """
 
 import dataclasses
-import itertools
 
 from lingvo_like import choices
-from params import bases, settings
+from params import bases, kinds, settings
 
 # Written out here because the modules that implement them load TensorFlow; a
 # test compares both.
@@ -25,49 +24,6 @@ TEXT_NORMALIZERS = (
     "english",
     "torgo",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Adapter(settings.Section):
-    """The residual adapters of every Submodel of the job."""
-
-    section_name = "adapter"
-
-    bottleneck_dim: int = settings.value(
-        32,
-        "Width of an adapter's bottleneck: the size of a Submodel grows with "
-        "it.",
-        at_least=1,
-    )
-    blocks: tuple[int, ...] = settings.value(
-        (),
-        "Encoder blocks that an adapter follows, ascending from 0; () is every "
-        "block.",
-        at_least=0,
-    )
-    residual_weight: float = settings.value(
-        1.0, "Factor of what an adapter adds."
-    )
-    dropout_rate: float = settings.value(
-        0.1,
-        "Fraction of a bottleneck that is left out in a step.",
-        at_least=0.0,
-        below=1.0,
-    )
-    shared_start: bool = settings.value(
-        False,
-        "Gives every speaker the same initial down projections, so that "
-        "Submodels can be summed: a space can start from them "
-        "(space.initializer=stack).",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if any(a >= b for a, b in itertools.pairwise(self.blocks)):
-            raise ValueError(
-                "`adapter.blocks` must ascend, without repetition. "
-                f"Received: {self.blocks}."
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -328,7 +284,7 @@ class Train(settings.Section):
     )
     cache_activations: bool = settings.value(
         False,
-        "Computes the frozen activations below the lowest adapter only once, "
+        "Computes the frozen activations below the lowest site only once, "
         "and keeps them on this machine's disk.",
     )
     submodel_dtype: str = settings.value(
@@ -402,7 +358,12 @@ class Experiment:
     """Base class of every experiment; its docstring is its description."""
 
     base: bases.Whisper | bases.ConformerCtc = bases.Whisper()
-    adapter: Adapter = Adapter()
+    submodel: kinds.Submodel = kinds.Submodel()
+    adapter: kinds.Adapter = kinds.Adapter()
+    lora: kinds.Lora = kinds.Lora()
+    rotation: kinds.Rotation = kinds.Rotation()
+    bias: kinds.Bias = kinds.Bias()
+    scale: kinds.Scale = kinds.Scale()
     space: Space = Space()
     optimizer: Optimizer = Optimizer()
     data: Data = Data()
@@ -418,6 +379,19 @@ class Experiment:
         return getattr(self.base, "language", "")
 
     def __post_init__(self) -> None:
+        parts = (
+            self.adapter,
+            self.lora,
+            self.rotation,
+            self.bias,
+            self.scale,
+        )
+        if not any(part.sites for part in parts):
+            names = ", ".join(f"`{part.section_name}.sites`" for part in parts)
+            raise ValueError(
+                f"a Submodel needs sites: set one of {names}. Received: () in "
+                "all of them."
+            )
         residents = self.train.resident_speakers
         if residents and self.space.embedding_dim:
             raise ValueError(

@@ -69,7 +69,7 @@ _SPACE_FROM = flags.DEFINE_string(
     "space_from",
     "",
     "The run that a space starts from. With --set=space.initializer=stack: a "
-    "run of slots, trained with adapter.shared_start=true. With "
+    "run of slots, trained with submodel.shared_start=true. With "
     "--set=space.initializer=space: a run of a space, to fit its basis again.",
 )
 _START_FROM = flags.DEFINE_string(

@@ -6,12 +6,10 @@ import pathlib
 import numpy as np
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file
+from tests import layouts
 
-LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+LAYOUT = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "ab" * 32
 
 

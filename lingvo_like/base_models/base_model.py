@@ -9,30 +9,58 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from lingvo_like import languages as languages_lib, tensor_types
+from lingvo_like import (
+    hyperparams,
+    languages as languages_lib,
+    tensor_types,
+)
+from lingvo_like.layers import sites as sites_lib
 
 Tensor: TypeAlias = tensor_types.Tensor
 
-# By block index: a function of activations `[batch, subsampled_time,
-# model_dim]`, of the same result shape, that runs after that block.
-Adapters: TypeAlias = collections.abc.Mapping[
-    int, collections.abc.Callable[[Tensor], Tensor]
-]
+ENCODER = "encoder"
+# The site after a block.
+OUTPUT = "output"
+
+
+def block_name(stack: str, block: int) -> str:
+    """Such as `encoder/block_02`."""
+    return f"{stack}/block_{block:02d}"
+
+
+def first_block(
+    site_names: collections.abc.Iterable[str], num_blocks: int
+) -> int:
+    """The number of encoder blocks below the lowest of some sites.
+
+    Nothing below depends on what acts at these sites.
+    """
+    lowest = num_blocks
+    for name in site_names:
+        for block in range(lowest):
+            inside = block_name(ENCODER, block) + "/"
+            if name.startswith(inside):
+                lowest = block + (name == inside + OUTPUT)
+                break
+    return lowest
 
 
 class BaseModel(keras.layers.Layer, abc.ABC):
     """A pretrained recogniser that Submodels specialise.
 
-    It turns audio into features, features into encoder activations (running
-    the caller's adapters on the way), and activations into a loss or a text.
-    Every method treats each row of a batch by itself.
+    It turns audio into features, features into encoder activations, and
+    activations into a loss or a text. On the way it calls the functions that
+    the caller has for its sites. Every method treats each row of a batch by
+    itself.
 
     A subclass implements the abstract methods, sets the attributes below in
     its constructor, and creates all its weights there.
 
     Attributes:
         model_dim: width of the encoder's activations.
-        num_blocks: number of encoder blocks that an adapter may follow.
+        num_blocks: number of encoder blocks.
+        sites: the places where a Submodel may act, by name, in the order in
+            which the model comes to them.
         sample_rate: audio samples per second.
         max_samples: length of the longest utterance, in samples.
         max_tokens: the most tokens of a text that `decode` finds and `loss`
@@ -43,6 +71,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
 
     model_dim: int
     num_blocks: int
+    sites: collections.abc.Mapping[str, sites_lib.Site]
     sample_rate: int
     max_samples: int
     max_tokens: int
@@ -95,7 +124,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         num_blocks: int,
         training: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Subsampling and the first `num_blocks` blocks, without adapters.
+        """Subsampling and the first `num_blocks` blocks, as they are.
 
         Args:
             features, paddings: from `features`.
@@ -114,18 +143,18 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         activations: Tensor,
         paddings: Tensor,
         first_block: int,
-        adapters: Adapters,
+        functions: sites_lib.SiteFunctions = sites_lib.NONE,
         training: bool = False,
     ) -> Tensor:
         """The rest of the encoder after `lower(..., num_blocks=first_block)`.
 
-        First applies the adapter of block `first_block - 1`, if there is one,
-        because `lower` leaves it out.
+        First applies the function at the output of block `first_block - 1`, if
+        there is one, because `lower` leaves it out.
 
         Args:
             activations, paddings: from `lower`.
             first_block: index of the first block that has not run yet.
-            adapters: functions to run after blocks, by block index.
+            functions: those of the encoder's sites; others are ignored.
             training: see `lower`.
 
         Returns:
@@ -136,40 +165,50 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         self,
         features: Tensor,
         paddings: Tensor,
-        adapters: Adapters | None = None,
+        functions: sites_lib.SiteFunctions = sites_lib.NONE,
         training: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """The whole encoder: its output and the output's paddings."""
         activations, paddings = self.lower(features, paddings, 0, training)
-        encoded = self.upper(activations, paddings, 0, adapters or {}, training)
+        encoded = self.upper(activations, paddings, 0, functions, training)
         return encoded, paddings
 
     def run_blocks(
         self,
         x: Tensor,
         first_block: int,
-        adapters: Adapters,
-        run: collections.abc.Callable[[int, Tensor], Tensor],
+        functions: sites_lib.SiteFunctions,
+        run: collections.abc.Callable[
+            [int, Tensor, sites_lib.SiteFunctions], Tensor
+        ],
     ) -> Tensor:
-        """The blocks of `upper`, each followed by its adapter.
+        """The blocks of `upper`, each with the functions of its sites.
 
-        `run` takes a block's index and its input.
+        `run` takes a block's index, its input and the functions inside of it.
 
         Raises:
-            ValueError: an adapter follows a block that is not there.
+            ValueError: a function is for a site that is not there.
         """
-        unknown = sorted(set(adapters) - set(range(self.num_blocks)))
+        unknown = [name for name in functions.names if name not in self.sites]
         if unknown:
             raise ValueError(
-                f"`adapters` names blocks {unknown}; the base model has "
-                f"blocks 0 to {self.num_blocks - 1}."
+                f"the base model has no site {unknown[0]!r}. "
+                f"{hyperparams.did_you_mean(unknown[0], self.sites)}"
             )
-        for block in range(first_block - 1, self.num_blocks):
+        for block in range(max(first_block - 1, 0), self.num_blocks):
+            inside = functions.within(block_name(ENCODER, block))
             if block >= first_block:
-                x = run(block, x)
-            if block in adapters:
-                x = adapters[block](x)
+                x = run(block, x, inside)
+            x = inside.apply(OUTPUT, x, x)
         return x
+
+    @abc.abstractmethod
+    def kernel(self, site: str) -> np.ndarray:
+        """The kernel `[input_dim, output_dim]` of a projection.
+
+        Raises:
+            ValueError: there is no such projection.
+        """
 
     @abc.abstractmethod
     def loss(
@@ -179,6 +218,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         tokens: Tensor,
         token_lengths: Tensor,
         languages: Tensor | None = None,
+        functions: sites_lib.SiteFunctions = sites_lib.NONE,
     ) -> Tensor:
         """The training loss of each utterance.
 
@@ -188,6 +228,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
             token_lengths: `[batch]` int32.
             languages: `[batch]` int32, indices into the attribute of that
                 name. May be None where there is one language alone.
+            functions: those of the decoder's sites; others are ignored.
 
         Returns:
             `[batch]` float32, divided by the utterance's own number of tokens.
@@ -201,6 +242,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
         beam_size: int = 1,
         limits: Tensor | None = None,
         languages: Tensor | None = None,
+        functions: sites_lib.SiteFunctions = sites_lib.NONE,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Recognises each utterance, by greedy search or beam search.
 
@@ -211,6 +253,7 @@ class BaseModel(keras.layers.Layer, abc.ABC):
                 stop; a search that saves nothing by it ignores them. None
                 means `max_tokens`.
             languages: see `loss`.
+            functions: those of the decoder's sites; others are ignored.
 
         Returns:
             tokens `[batch, max_tokens]` int32; lengths `[batch]` int32; scores

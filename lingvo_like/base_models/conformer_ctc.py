@@ -5,17 +5,18 @@ import itertools
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from lingvo_like import paddings as paddings_lib, tensor_types
+from lingvo_like import hyperparams, paddings as paddings_lib, tensor_types
 from lingvo_like.base_models import (
     base_model,
     ctc,
     text_tokenizers,
     weight_files,
 )
-from lingvo_like.layers import conformer, frontend, subsampling
+from lingvo_like.layers import conformer, frontend, sites, subsampling
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -23,6 +24,22 @@ FORMAT_VERSION = 1
 TOKENIZER_MODEL = "tokenizer.model"
 # Changing these does not make another base model.
 WITHOUT_EFFECT = ("dropout_rate", "buckets_seconds")
+
+
+def all_sites(
+    num_blocks: int, model_dim: int, feed_forward_expansion: int
+) -> dict[str, sites.Site]:
+    """Every site of such a Conformer, by name."""
+    found = [
+        site
+        for block in range(num_blocks)
+        for site in conformer.block_sites(
+            base_model.block_name(base_model.ENCODER, block),
+            model_dim,
+            feed_forward_expansion,
+        )
+    ]
+    return {site.name: site for site in found}
 
 
 class ConformerCtc(base_model.BaseModel):
@@ -74,6 +91,7 @@ class ConformerCtc(base_model.BaseModel):
             )
         self.model_dim = model_dim
         self.num_blocks = num_blocks
+        self.sites = all_sites(num_blocks, model_dim, feed_forward_expansion)
         self.num_heads = num_heads
         self.kernel_size = kernel_size
         self.feed_forward_expansion = feed_forward_expansion
@@ -175,16 +193,28 @@ class ConformerCtc(base_model.BaseModel):
         activations: Tensor,
         paddings: Tensor,
         first_block: int,
-        adapters: base_model.Adapters,
+        functions: sites.SiteFunctions = sites.NONE,
         training: bool = False,
     ) -> Tensor:
-        def run(block: int, x: Tensor) -> Tensor:
-            return self.blocks[block](x, paddings, training=training)
+        def run(block: int, x: Tensor, inside: sites.SiteFunctions) -> Tensor:
+            return self.blocks[block](
+                x, paddings, functions=inside, training=training
+            )
 
         x = ops.cast(activations, self.compute_dtype)
         x = paddings_lib.zero_padded(x, paddings)
-        x = self.run_blocks(x, first_block, adapters, run)
+        x = self.run_blocks(x, first_block, functions, run)
         return paddings_lib.zero_padded(x, paddings)
+
+    def kernel(self, site: str) -> np.ndarray:
+        if site not in self.sites or not self.sites[site].is_projection:
+            raise ValueError(
+                f"there is no projection {site!r}. "
+                f"{hyperparams.did_you_mean(site, self.sites)}"
+            )
+        _, block, name = site.split("/", 2)
+        index = int(block.removeprefix("block_"))
+        return ops.convert_to_numpy(self.blocks[index].kernel(name))
 
     def logits(self, encoded: Tensor) -> Tensor:
         """Logits `[batch, subsampled_time, 1 + vocabulary]`, blank first."""
@@ -197,12 +227,13 @@ class ConformerCtc(base_model.BaseModel):
         tokens: Tensor,
         token_lengths: Tensor,
         languages: Tensor | None = None,
+        functions: sites.SiteFunctions = sites.NONE,
     ) -> Tensor:
         """The CTC loss of each utterance, divided by its number of tokens.
 
         0 for an utterance that does not fit (see `fits`).
         """
-        del languages
+        del languages, functions  # There is no decoder.
         return _loss_per_token(
             self.logits(encoded),
             paddings_lib.to_lengths(paddings),
@@ -217,9 +248,10 @@ class ConformerCtc(base_model.BaseModel):
         beam_size: int = 1,
         limits: Tensor | None = None,
         languages: Tensor | None = None,
+        functions: sites.SiteFunctions = sites.NONE,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `BaseModel.decode`; a score is log p(tokens | audio) / tokens."""
-        del limits, languages
+        del limits, languages, functions
         logits = self.logits(encoded)
         lengths = paddings_lib.to_lengths(paddings)
         tokens, token_lengths = (

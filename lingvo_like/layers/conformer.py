@@ -2,8 +2,16 @@
 
 from typing import Any, TypeAlias
 
+import keras
+
 from lingvo_like import tensor_types
-from lingvo_like.layers import feed_forward, layer, lconv, relative_attention
+from lingvo_like.layers import (
+    feed_forward,
+    layer,
+    lconv,
+    relative_attention,
+    sites,
+)
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -21,6 +29,7 @@ class ConformerBlock(layer.Layer):
         x: `[batch, time, model_dim]`; padded frames may hold anything finite.
             The output has its shape.
         paddings: `[batch, time]`.
+        functions: those of the sites inside of the block, see `block_sites`.
     """
 
     def __init__(
@@ -74,10 +83,53 @@ class ConformerBlock(layer.Layer):
         self.built = True
 
     def call(
-        self, x: Tensor, paddings: Tensor, training: bool = False
+        self,
+        x: Tensor,
+        paddings: Tensor,
+        functions: sites.SiteFunctions = sites.NONE,
+        training: bool = False,
     ) -> Tensor:
-        x = x + 0.5 * self.first_feed_forward(x, training=training)
-        x = x + self.attention(x, paddings, training=training)
-        x = x + self.convolution(x, paddings, training=training)
-        x = x + 0.5 * self.second_feed_forward(x, training=training)
+        def inside(module: keras.layers.Layer) -> dict[str, Any]:
+            functions_inside = functions.within(module.name)
+            return {"functions": functions_inside, "training": training}
+
+        first, second = self.first_feed_forward, self.second_feed_forward
+        x = x + 0.5 * first(x, **inside(first))
+        x = x + self.attention(x, paddings, **inside(self.attention))
+        x = x + self.convolution(x, paddings, **inside(self.convolution))
+        x = x + 0.5 * second(x, **inside(second))
         return self.norm(x)
+
+    def kernel(self, site: str) -> Tensor:
+        """The kernel of one of the block's projections, see `block_sites`."""
+        module, _, name = site.partition("/")
+        return getattr(self, module).kernel(name)
+
+
+def block_sites(
+    prefix: str, model_dim: int, expansion: int
+) -> list[sites.Site]:
+    """The sites of a block, and its output, in the order of the model.
+
+    Args:
+        prefix: the block's name.
+        expansion: inner width of a feed-forward network, over `model_dim`.
+    """
+
+    def feed_forward_sites(name: str) -> list[sites.Site]:
+        return sites.feed_forward_sites(
+            f"{prefix}/{name}", model_dim, expansion * model_dim
+        )
+
+    return [
+        *feed_forward_sites("first_feed_forward"),
+        *sites.attention_sites(f"{prefix}/attention", model_dim),
+        sites.projection(
+            f"{prefix}/convolution/expand", model_dim, 2 * model_dim
+        ),
+        sites.projection(
+            f"{prefix}/convolution/contract", model_dim, model_dim
+        ),
+        *feed_forward_sites("second_feed_forward"),
+        sites.activation(f"{prefix}/output", model_dim),
+    ]

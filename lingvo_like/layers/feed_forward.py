@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import layer
+from lingvo_like.layers import layer, sites
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -21,6 +21,7 @@ class FeedForward(layer.Layer):
 
     Call arguments:
         x: `[batch, time, model_dim]`; the output has its shape.
+        functions: those of `expand`, `inner` and `contract`.
     """
 
     def __init__(
@@ -46,7 +47,20 @@ class FeedForward(layer.Layer):
         self.project.build((*x_shape[:-1], self.model_dim * self.expansion))
         self.built = True
 
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        x = ops.silu(self.expand(self.norm(x)))
-        x = self.project(self.inner_dropout(x, training=training))
+    def call(
+        self,
+        x: Tensor,
+        functions: sites.SiteFunctions = sites.NONE,
+        training: bool = False,
+    ) -> Tensor:
+        x = self.norm(x)
+        x = ops.silu(functions.apply("expand", x, self.expand(x)))
+        x = functions.apply("inner", x, x)
+        x = self.inner_dropout(x, training=training)
+        x = functions.apply("contract", x, self.project(x))
         return self.outer_dropout(x, training=training)
+
+    def kernel(self, site: str) -> Tensor:
+        """The kernel of the projection `expand` or `contract`."""
+        layers = {"expand": self.expand, "contract": self.project}
+        return layers[site].kernel

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib, tensor_types
-from lingvo_like.layers import layer
+from lingvo_like.layers import layer, sites
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -31,6 +31,7 @@ class LightConv(layer.Layer):
         x: `[batch, time, model_dim]`; the output, without the residual, has
             its shape.
         paddings: `[batch, time]`.
+        functions: those of `expand` and `contract`.
     """
 
     def __init__(
@@ -67,11 +68,22 @@ class LightConv(layer.Layer):
         self.built = True
 
     def call(
-        self, x: Tensor, paddings: Tensor, training: bool = False
+        self,
+        x: Tensor,
+        paddings: Tensor,
+        functions: sites.SiteFunctions = sites.NONE,
+        training: bool = False,
     ) -> Tensor:
-        x = ops.glu(self.expand(self.norm(x)), axis=-1)
+        x = self.norm(x)
+        x = ops.glu(functions.apply("expand", x, self.expand(x)), axis=-1)
         x = paddings_lib.zero_padded(x, paddings)
         left, right = (self.kernel_size - 1) // 2, self.kernel_size // 2
         x = self.depthwise(ops.pad(x, ((0, 0), (left, right), (0, 0))))
-        x = self.project(ops.silu(self.depthwise_norm(x)))
+        x = ops.silu(self.depthwise_norm(x))
+        x = functions.apply("contract", x, self.project(x))
         return self.dropout(x, training=training)
+
+    def kernel(self, site: str) -> Tensor:
+        """The kernel of the projection `expand` or `contract`."""
+        layers = {"expand": self.expand, "contract": self.project}
+        return layers[site].kernel

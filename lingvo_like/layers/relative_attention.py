@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from keras import ops
 
 from lingvo_like import paddings as paddings_lib, tensor_types
-from lingvo_like.layers import layer
+from lingvo_like.layers import layer, sites
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -59,6 +59,7 @@ class RelativeAttention(layer.Layer):
         x: `[batch, time, model_dim]`; the output, without the residual, has
             its shape.
         paddings: `[batch, time]`; padded frames are not attended to.
+        functions: those of `query`, `key`, `value` and `output`.
 
     Raises:
         ValueError: `model_dim` is odd or no multiple of `num_heads`.
@@ -100,13 +101,23 @@ class RelativeAttention(layer.Layer):
         self.built = True
 
     def call(
-        self, x: Tensor, paddings: Tensor, training: bool = False
+        self,
+        x: Tensor,
+        paddings: Tensor,
+        functions: sites.SiteFunctions = sites.NONE,
+        training: bool = False,
     ) -> Tensor:
         # b batch, h head, t query time, s key time, r distance, d head_dim.
         time = ops.shape(x)[1]
-        heads = (-1, time, 3, self.num_heads, self.head_dim)
-        products = ops.reshape(self.query_key_value(self.norm(x)), heads)
-        query, key, value = (products[:, :, i] for i in range(3))
+        heads = (-1, time, self.num_heads, self.head_dim)
+        x = self.norm(x)
+        products = ops.split(self.query_key_value(x), 3, axis=-1)
+        query, key, value = (
+            ops.reshape(functions.apply(name, x, product), heads)
+            for name, product in zip(
+                ("query", "key", "value"), products, strict=True
+            )
+        )
         positions = ops.reshape(
             self.position(relative_positions(time, self.model_dim)),
             (2 * time - 1, self.num_heads, self.head_dim),
@@ -126,7 +137,16 @@ class RelativeAttention(layer.Layer):
         weights = self.weights_dropout(weights, training=training)
         x = ops.einsum("bhts,bshd->bthd", weights, value)
         x = ops.reshape(x, (-1, time, self.model_dim))
-        return self.output_dropout(self.output_projection(x), training=training)
+        x = functions.apply("output", x, self.output_projection(x))
+        return self.output_dropout(x, training=training)
+
+    def kernel(self, site: str) -> Tensor:
+        """The kernel of the projection `query`, `key`, `value` or `output`."""
+        if site == "output":
+            return self.output_projection.kernel
+        index = ("query", "key", "value").index(site)
+        joint = self.query_key_value.kernel
+        return joint[:, index * self.model_dim : (index + 1) * self.model_dim]
 
     def _cast(self, x: Tensor) -> Tensor:
         return ops.cast(x, self.compute_dtype)

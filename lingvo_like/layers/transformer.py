@@ -16,7 +16,11 @@ import keras
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import layer as layer_lib, unprojected
+from lingvo_like.layers import (
+    layer as layer_lib,
+    sites as sites_lib,
+    unprojected,
+)
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -119,6 +123,30 @@ def named_weights(
     return named
 
 
+def block_sites(
+    prefix: str, model_dim: int, inner_dim: int, has_source: bool
+) -> list[sites_lib.Site]:
+    """The sites of a block, and its output, in the order of the model.
+
+    Args:
+        prefix: the block's name.
+        inner_dim: inner width of the feed-forward network.
+        has_source: whether the block attends to an encoder's output.
+    """
+    attentions = ["attention", "source_attention"][: 1 + has_source]
+    return [
+        *(
+            site
+            for name in attentions
+            for site in sites_lib.attention_sites(f"{prefix}/{name}", model_dim)
+        ),
+        *sites_lib.feed_forward_sites(
+            f"{prefix}/feed_forward", model_dim, inner_dim
+        ),
+        sites_lib.activation(f"{prefix}/output", model_dim),
+    ]
+
+
 class _Block(layer_lib.Layer):
     """Self attention's weights, and the feed-forward network.
 
@@ -166,7 +194,32 @@ class _Block(layer_lib.Layer):
         self.contract_kernel = self._weight("contract_kernel", inner, dim)
         self.contract_bias = self._weight("contract_bias", dim)
 
-    def _query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def kernel(self, site: str) -> Tensor:
+        """The kernel of one of the block's projections.
+
+        Raises:
+            ValueError: there is no such projection.
+        """
+        dim = self.model_dim
+        joint = self.query_key_value_kernel
+        kernels = {
+            "attention/query": lambda: joint[:, :dim],
+            "attention/key": lambda: joint[:, dim : 2 * dim],
+            "attention/value": lambda: joint[:, 2 * dim :],
+            "attention/output": lambda: self.output_kernel,
+            "feed_forward/expand": lambda: self.expand_kernel,
+            "feed_forward/contract": lambda: self.contract_kernel,
+        }
+        if site not in kernels:
+            raise ValueError(
+                f"a block has the projections {', '.join(kernels)}. "
+                f"Received: {site!r}."
+            )
+        return kernels[site]()
+
+    def _query_key_value(
+        self, x: Tensor, functions: sites_lib.SiteFunctions
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The three inputs of self attention, by head."""
         query_bias = ops.convert_to_tensor(self.query_bias)
         value_bias = ops.convert_to_tensor(self.value_bias)
@@ -174,29 +227,50 @@ class _Block(layer_lib.Layer):
         bias = ops.concatenate([query_bias, key_bias, value_bias])
         joint = linear(x, self.query_key_value_kernel, bias)
         query, key, value = ops.split(joint, 3, axis=-1)
+        query = functions.apply("attention/query", x, query)
+        key = functions.apply("attention/key", x, key)
+        value = functions.apply("attention/value", x, value)
         return (
             split_heads(query, self.num_heads),
             split_heads(key, self.num_heads, transposed=True),
             split_heads(value, self.num_heads),
         )
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
+    def _attention_output(
+        self, attended: Tensor, functions: sites_lib.SiteFunctions
+    ) -> Tensor:
+        y = linear(attended, self.output_kernel, self.output_bias)
+        return functions.apply("attention/output", attended, y)
+
+    def _feed_forward(
+        self, x: Tensor, functions: sites_lib.SiteFunctions
+    ) -> Tensor:
+        inside = functions.within("feed_forward")
         y = self.feed_forward_norm(x)
-        y = gelu(linear(y, self.expand_kernel, self.expand_bias))
-        return x + linear(y, self.contract_kernel, self.contract_bias)
+        z = linear(y, self.expand_kernel, self.expand_bias)
+        z = gelu(inside.apply("expand", y, z))
+        z = inside.apply("inner", z, z)
+        y = linear(z, self.contract_kernel, self.contract_bias)
+        return x + inside.apply("contract", z, y)
 
 
 class EncoderBlock(_Block):
     """Self attention over every frame, then a feed-forward network.
 
-    `x` and the output are `[batch, time, model_dim]`.
+    Call arguments:
+        x: `[batch, time, model_dim]`; the output has its shape.
+        functions: those of the sites inside of the block, see `block_sites`.
     """
 
-    def call(self, x: Tensor) -> Tensor:
-        query, key, value = self._query_key_value(self.attention_norm(x))
+    def call(
+        self, x: Tensor, functions: sites_lib.SiteFunctions = sites_lib.NONE
+    ) -> Tensor:
+        query, key, value = self._query_key_value(
+            self.attention_norm(x), functions
+        )
         attended = merge_heads(attend(query, key, value))
-        x = x + linear(attended, self.output_kernel, self.output_bias)
-        return self._feed_forward(x)
+        x = x + self._attention_output(attended, functions)
+        return self._feed_forward(x, functions)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         return tuple(input_shape)
@@ -214,6 +288,7 @@ class DecoderBlock(_Block):
             values `[batch * beams, heads, length, head_dim]` so far, where
             `time` is 1.
         position: int scalar, the place of this step in the cache.
+        functions: those of the sites inside of the block, see `block_sites`.
 
     Returns:
         the output, of the shape of `x`, and the keys and values attended to.
@@ -248,11 +323,27 @@ class DecoderBlock(_Block):
         )
         self.source_output_bias = self._weight("source_output_bias", dim)
 
-    def source(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
+    def kernel(self, site: str) -> Tensor:
+        dim = self.model_dim
+        joint = self.source_key_value_kernel
+        kernels = {
+            "source_attention/query": lambda: self.source_query_kernel,
+            "source_attention/key": lambda: joint[:, :dim],
+            "source_attention/value": lambda: joint[:, dim:],
+            "source_attention/output": lambda: self.source_output_kernel,
+        }
+        return kernels[site]() if site in kernels else super().kernel(site)
+
+    def source(
+        self,
+        encoded: Tensor,
+        functions: sites_lib.SiteFunctions = sites_lib.NONE,
+    ) -> tuple[Tensor, Tensor]:
         """Keys and values of the encoder's output, computed once.
 
         Args:
             encoded: `[batch, source_time, model_dim]`.
+            functions: see `call`.
 
         Returns:
             keys `[batch, heads, head_dim, source_time]` and values
@@ -262,6 +353,8 @@ class DecoderBlock(_Block):
         bias = ops.concatenate([ops.zeros_like(value_bias), value_bias])
         joint = linear(encoded, self.source_key_value_kernel, bias)
         key, value = ops.split(joint, 2, axis=-1)
+        key = functions.apply("source_attention/key", encoded, key)
+        value = functions.apply("source_attention/value", encoded, value)
         return (
             split_heads(key, self.num_heads, transposed=True),
             split_heads(value, self.num_heads),
@@ -289,20 +382,25 @@ class DecoderBlock(_Block):
         mask: Tensor,
         cache: tuple[Tensor, Tensor] | None = None,
         position: int | Tensor = 0,
+        functions: sites_lib.SiteFunctions = sites_lib.NONE,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        query, key, value = self._query_key_value(self.attention_norm(x))
+        query, key, value = self._query_key_value(
+            self.attention_norm(x), functions
+        )
         if cache is not None:
             here = ops.arange(cache[0].shape[-1]) == position
             key = ops.where(here, key, cache[0])
             value = ops.where(here[:, None], value, cache[1])
         attended = merge_heads(attend(query, key, value, mask))
-        x = x + linear(attended, self.output_kernel, self.output_bias)
-        x = x + self._attend_to_source(self.source_norm(x), source)
-        return self._feed_forward(x), (key, value)
+        x = x + self._attention_output(attended, functions)
+        x = x + self._attend_to_source(self.source_norm(x), source, functions)
+        return self._feed_forward(x, functions), (key, value)
 
-    def _attend_to_source(self, x, source) -> Tensor:
+    def _attend_to_source(self, x, source, functions) -> Tensor:
+        inside = functions.within("source_attention")
         shape = ops.shape(x)
         query = linear(x, self.source_query_kernel, self.source_query_bias)
+        query = inside.apply("query", x, query)
         # The beams of an utterance query the same source, whose keys and values
         # are not copied for each beam.
         query = ops.reshape(query, (ops.shape(source[0])[0], -1, shape[-1]))
@@ -315,4 +413,5 @@ class DecoderBlock(_Block):
         else:
             attended = attend(query, *source)
         x = ops.reshape(merge_heads(attended), shape)
-        return linear(x, self.source_output_kernel, self.source_output_bias)
+        y = linear(x, self.source_output_kernel, self.source_output_bias)
+        return inside.apply("output", x, y)

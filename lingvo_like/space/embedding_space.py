@@ -36,7 +36,7 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
     Args:
         speakers: speaker ids; a speaker's slot is its position.
         embedding_dim: number of elements in the basis.
-        residual_weight: factor of each adapter's branch.
+        constants: see `TrainableSubmodels`.
         normalization: one of `choices.NORMALIZATIONS`.
         initial_scale: the first embeddings have a standard deviation of
             `initial_scale / sqrt(embedding_dim)`.
@@ -62,7 +62,7 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         speakers: abc.Iterable[str],
         layout: submodel_layout.Layout,
         embedding_dim: int,
-        residual_weight: float = 1.0,
+        constants: submodel_layout.Constants | None = None,
         normalization: str = "none",
         initial_scale: float = 1.0,
         element_dropout_rate: float = 0.0,
@@ -71,9 +71,7 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         encoder: space_encoder.SpaceEncoder | None = None,
         basis_trainable: bool = True,
     ) -> None:
-        super().__init__(
-            speakers, layout, residual_weight, name="embedding_space"
-        )
+        super().__init__(speakers, layout, constants, name="embedding_space")
         if embedding_dim < 1:
             raise ValueError(
                 f"`embedding_dim` must be positive. Received: {embedding_dim}."
@@ -82,7 +80,7 @@ class EmbeddingSpace(trainable.TrainableSubmodels):
         self.basis = stack.Stack(
             [f"element_{i:03d}" for i in range(embedding_dim)],
             layout,
-            residual_weight,
+            constants,
         )
         self.embedding_dim = embedding_dim
         self.normalization = normalization

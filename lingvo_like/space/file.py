@@ -138,7 +138,9 @@ class Space:
             raise SpaceError(f"the speaker encoder: {error}") from None
 
     def embedding_space(
-        self, speakers: abc.Sequence[str]
+        self,
+        speakers: abc.Sequence[str],
+        constants: submodel_layout.Constants | None = None,
     ) -> embedding_space.EmbeddingSpace:
         """The space with other speakers and a frozen basis, to enrol them.
 
@@ -149,7 +151,7 @@ class Space:
             speakers,
             self.layout,
             self.embedding_dim,
-            self.metadata.residual_weight,
+            constants,
             self.metadata.normalization,
             basis_trainable=False,
         )
@@ -194,10 +196,7 @@ def create(
             base_fingerprint=base_fingerprint,
             experiment=experiment,
             values=plain("values", values),
-            model_dim=space.layout.model_dim,
-            bottleneck_dim=space.layout.bottleneck_dim,
-            blocks=space.layout.blocks,
-            residual_weight=float(space.residual_weight),
+            parts=space.layout.to_json(),
             embedding_dim=space.embedding_dim,
             normalization=space.normalization,
             speakers=space.speakers,

@@ -6,7 +6,7 @@ from lingvo_like import tensor_file
 from lingvo_like.space import embedding_space, embeddings
 from lingvo_like.submodel import metadata as submodel_metadata
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 EMBEDDINGS = "embeddings"
 MEAN_EMBEDDING = "mean_embedding"
 

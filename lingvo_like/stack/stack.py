@@ -21,7 +21,7 @@ class Stack(trainable.TrainableSubmodels):
     """The Submodels that are trained together, one in each slot.
 
     Args:
-        residual_weight: factor of each adapter's branch.
+        constants: see `TrainableSubmodels`.
         slot_rows: the rows that the slots have; one row for each slot if None.
 
     Attributes:
@@ -36,10 +36,10 @@ class Stack(trainable.TrainableSubmodels):
         self,
         speakers: abc.Iterable[str],
         layout: submodel_layout.Layout,
-        residual_weight: float = 1.0,
+        constants: submodel_layout.Constants | None = None,
         slot_rows: slot_rows_lib.SlotRows | None = None,
     ) -> None:
-        super().__init__(speakers, layout, residual_weight, name="stack")
+        super().__init__(speakers, layout, constants, name="stack")
         self.slot_rows = slot_rows or slot_rows_lib.SlotRows(self.num_slots)
         self.variables_by_name: dict[str, slot_rows_lib.Variable] = {
             name: tf.Variable(

@@ -13,8 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from lingvo_like import tensor_types
+from lingvo_like.layers import sites
 from lingvo_like.stack import rows
-from lingvo_like.submodel import layout as submodel_layout, sites
+from lingvo_like.submodel import (
+    layout as submodel_layout,
+    sites as submodel_sites,
+)
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -27,7 +31,7 @@ class StepInputs(NamedTuple):
         active: `[speakers]` bool, False where a place is empty.
         utterance_weights: `[speakers, utterances]`, 0 for filling.
         activations: `[speakers * utterances, time, model_dim]`, what enters
-            the lowest adapter.
+            the lowest site.
         paddings: `[speakers * utterances, time]`, 1 where a frame is padded.
     """
 
@@ -43,7 +47,7 @@ class TrainableSubmodels(tf.Module, abc.ABC):
 
     Attributes:
         layout: the tensors of one Submodel.
-        residual_weight: factor of each adapter's branch.
+        constants: what its kinds need of the base model.
         variables_by_name: every variable by a stable name.
         shared_names: names of the variables that all speakers share; every
             other variable has a row for each slot.
@@ -59,13 +63,13 @@ class TrainableSubmodels(tf.Module, abc.ABC):
         self,
         speakers: collections.abc.Iterable[str],
         layout: submodel_layout.Layout,
-        residual_weight: float,
+        constants: submodel_layout.Constants | None,
         name: str,
     ) -> None:
         super().__init__(name=name)
         self.speakers = tuple(speakers)
         self.layout = layout
-        self.residual_weight = residual_weight
+        self.constants = constants
         self._slots = {speaker: i for i, speaker in enumerate(self.speakers)}
         if len(self._slots) != len(self.speakers):
             raise ValueError("a speaker appears twice in one stack")
@@ -115,11 +119,11 @@ class TrainableSubmodels(tf.Module, abc.ABC):
     def site_functions(
         self,
         weights: tensor_types.TensorsByName,
-        dropout_masks: collections.abc.Mapping[int, Tensor] | None = None,
-    ) -> dict[int, sites.SiteFunction]:
+        dropout_masks: submodel_sites.DropoutMasks | None = None,
+    ) -> sites.SiteFunctions:
         """The functions that a base model calls; see `sites.site_functions`."""
-        return sites.site_functions(
-            self.layout, weights, self.residual_weight, dropout_masks
+        return submodel_sites.site_functions(
+            self.layout, weights, self.constants, dropout_masks
         )
 
 

@@ -64,7 +64,6 @@ def create(
     speaker: str,
     language: str = "",
     experiment: str = "",
-    residual_weight: float = 1.0,
     base_description: abc.Mapping[str, Any] | None = None,
     training: abc.Mapping[str, Any] | None = None,
     started_from: abc.Mapping[str, Any] | None = None,
@@ -87,10 +86,7 @@ def create(
             experiment=experiment,
             speaker=speaker,
             language=language,
-            model_dim=layout.model_dim,
-            bottleneck_dim=layout.bottleneck_dim,
-            blocks=layout.blocks,
-            residual_weight=float(residual_weight),
+            parts=layout.to_json(),
             base_description=plain("base_description", base_description),
             training=plain("training", training),
             started_from=plain("started_from", started_from),
@@ -187,7 +183,8 @@ def load(
             raise SubmodelError(f"cannot load a Submodel: {error}") from None
     with tensor_file.errors_as(SubmodelError, f"{name}: "):
         metadata, header = _FORMAT.parse(data, base_fingerprint)
-        _check_layout(metadata, layout)
+        if layout is not None:
+            submodel_layout.check_same(layout, metadata.layout)
         tensors = tensor_file.read_tensors(
             data, header, metadata.tensor_shapes, metadata.dtype
         )
@@ -216,13 +213,3 @@ def file_name(speaker: str) -> str:
         digest = hashlib.sha256(speaker.encode()).hexdigest()
         stem = f"{stem[: _MAX_STEM // 2]}%-{digest}"
     return stem + SUFFIX
-
-
-def _check_layout(metadata, layout) -> None:
-    for name in ("model_dim", "bottleneck_dim", "blocks"):
-        received = getattr(metadata, name)
-        expected = getattr(layout, name, received)
-        if expected != received:
-            raise ValueError(
-                f"`{name}` must be {expected}. Received: {received}."
-            )

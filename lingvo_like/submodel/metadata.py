@@ -6,7 +6,7 @@ import functools
 from lingvo_like import languages, tensor_file
 from lingvo_like.submodel import heard, layout as submodel_layout
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class CommonMetadata:
 
     Attributes:
         experiment: registered name of the experiment that trained it, or "".
-        residual_weight: factor of each adapter's branch.
+        parts: the layout, from `Layout.to_json`.
         base_description: the base model's frontend and tokenizer.
         training: summary of the training.
         sha256: checksum of all other fields and all tensors.
@@ -27,10 +27,7 @@ class CommonMetadata:
     format_version: int
     base_fingerprint: str
     experiment: str
-    model_dim: int
-    bottleneck_dim: int
-    blocks: tuple[int, ...]
-    residual_weight: float
+    parts: tuple[dict, ...]
     base_description: dict
     training: dict
     sha256: str
@@ -42,9 +39,7 @@ class CommonMetadata:
 
     @functools.cached_property
     def layout(self) -> submodel_layout.Layout:
-        return submodel_layout.Layout(
-            self.model_dim, self.bottleneck_dim, self.blocks
-        )
+        return submodel_layout.from_json(self.parts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,54 +1,90 @@
-"""Applies Submodels at their sites in a base model.
+"""Applies Submodels at their sites in a base model."""
 
-A site is a place in the base where a Submodel acts. Today each site is the
-output of an encoder block and is named by the block's index.
-"""
-
-import dataclasses
 import functools
-from collections import abc
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from keras import ops
 
 from lingvo_like import tensor_types
+from lingvo_like.layers import sites
 from lingvo_like.submodel import layout as submodel_layout
 
 Tensor: TypeAlias = tensor_types.Tensor
-SiteFunction = abc.Callable[[Tensor], Tensor]
+
+
+class DropoutMasks(Protocol):
+    """Draws the masks of dropout in a training step.
+
+    The caller draws them, since a random stream belongs to its speaker.
+    """
+
+    def __call__(self, piece: int, shape: tuple[int, int, int]) -> Tensor:
+        """The masks of one piece of the layout, `[speakers, *shape]`.
+
+        Args:
+            piece: its index in `Layout.pieces`.
+            shape: time, utterances of a speaker and width. A longer time must
+                not change the values of a shorter one.
+        """
+        ...
 
 
 def site_functions(
     layout: submodel_layout.Layout,
     weights: tensor_types.TensorsByName,
-    residual_weight: float = 1.0,
-    dropout_masks: abc.Mapping[int, Tensor] | None = None,
-) -> dict[int, SiteFunction]:
-    """Returns what a base model calls at each site.
+    constants: submodel_layout.Constants | None = None,
+    dropout_masks: DropoutMasks | None = None,
+) -> sites.SiteFunctions:
+    """The functions that a base model calls at its sites.
+
+    They take activations `[speakers * utterances, time, width]`, grouped by
+    speaker.
 
     Args:
         weights: `[speakers, ...]` by tensor name, wherever they come from: a
             gather, a mix or a file.
-        residual_weight: factor of each adapter's branch.
-        dropout_masks: `[speakers, utterances * time, bottleneck_dim]` by site.
-
-    Returns:
-        dict of site to a function of activations
-        `[speakers * utterances, time, model_dim]`, grouped by speaker.
+        constants: from `Layout.constants`, of this base model; None where no
+            kind of the layout needs any.
+        dropout_masks: None outside of training.
     """
-    kind = dataclasses.replace(layout.kind, residual_weight=residual_weight)
-    return {
-        site: functools.partial(
+    functions: dict[str, sites.SiteFunction] = {}
+    for index, piece in enumerate(layout.pieces):
+        function = functools.partial(
             _apply_by_speaker,
-            kind,
-            layout.weights_at(site, weights),
-            None if dropout_masks is None else dropout_masks[site],
+            piece,
+            piece.kind.prepare(
+                layout.weights_of(piece, weights),
+                (constants or {}).get(piece.name, {}),
+            ),
+            ops.shape(next(iter(weights.values())))[0],
+            dropout_masks and functools.partial(dropout_masks, index),
         )
-        for site in layout.blocks
-    }
+        before = functions.get(piece.site.name)
+        functions[piece.site.name] = (
+            functools.partial(_in_turn, before, function)
+            if before
+            else function
+        )
+    return sites.SiteFunctions(functions)
 
 
-def _apply_by_speaker(kind, weights, dropout_mask, x) -> Tensor:
-    speakers = ops.shape(next(iter(weights.values())))[0]
-    grouped = ops.reshape(x, (speakers, -1, kind.model_dim))
-    return ops.reshape(kind.apply(grouped, weights, dropout_mask), ops.shape(x))
+def _in_turn(first, second, x, y) -> Tensor:
+    return second(x, first(x, y))
+
+
+def _apply_by_speaker(piece, prepared, speakers, draw, x, y) -> Tensor:
+    shape = ops.shape(y)
+    grouped_x = ops.reshape(x, (speakers, -1, x.shape[-1]))
+    grouped_y = ops.reshape(y, (speakers, -1, y.shape[-1]))
+    dropout = draw and functools.partial(_drop, draw, y)
+    result = piece.kind.apply(grouped_x, grouped_y, prepared, dropout)
+    return ops.cast(ops.reshape(result, shape), y.dtype)
+
+
+def _drop(draw: Any, y: Tensor, inner: Tensor) -> Tensor:
+    """`inner` `[speakers, utterances * time, width]`, masked."""
+    rows, time = y.shape[0], y.shape[1]
+    speakers, _, width = inner.shape
+    masks = draw((time, rows // speakers, width))
+    masks = ops.reshape(ops.transpose(masks, (0, 2, 1, 3)), inner.shape)
+    return inner * ops.cast(masks, inner.dtype)

@@ -32,10 +32,7 @@ _SUMMARY = (
     "language",
     "experiment",
     "base_fingerprint",
-    "model_dim",
-    "bottleneck_dim",
-    "blocks",
-    "residual_weight",
+    "layout",
     "dtype",
     "sha256",
     "format_version",
@@ -59,6 +56,7 @@ def read(path: str) -> dict[str, Any]:
         "file": path,
         "file_sha256": hashlib.sha256(data).hexdigest(),
         "metadata": hyperparams.to_dict(loaded.metadata),
+        "layout": loaded.layout.describe(),
         "num_bytes": len(data),
         "num_values": vector.size,
         "percent_of_base": (
@@ -85,15 +83,8 @@ def table(found: abc.Iterable[dict[str, Any]]) -> str:
 def in_full(found: dict[str, Any]) -> str:
     """The text about one file, from `read`."""
     metadata = found["metadata"]
-    facts = [
-        (
-            key,
-            _ranges(metadata[key])
-            if key == "blocks"
-            else _printable(metadata[key]),
-        )
-        for key in _SUMMARY
-    ]
+    known = {**metadata, "layout": found["layout"]}
+    facts = [(key, _printable(known[key])) for key in _SUMMARY]
     facts.append(("store hash", found["file_sha256"]))
     facts.append(
         ("heard", f"{len(heard.unpack(metadata['heard']))} recordings")
@@ -160,17 +151,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[_printable(prefix + key)] = value
     return flat
-
-
-def _ranges(blocks: abc.Iterable[int]) -> str:
-    """`[0, 1, 2, 5]` as `0-2,5`."""
-    ranges = []
-    for block in blocks:
-        if ranges and ranges[-1][1] == block - 1:
-            ranges[-1][1] = block
-        else:
-            ranges.append([block, block])
-    return ",".join(
-        str(first) if first == last else f"{first}-{last}"
-        for first, last in ranges
-    )

@@ -18,6 +18,7 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import replica_sums
 from lingvo_like.stack import stack as stack_lib
 from params import schema
+from tasks.asr import layouts
 from tasks.asr.batches import input_pipeline
 from tasks.asr.training import sharding, stack_and_optimizer, task
 from tasks.serving.exports import signatures
@@ -99,7 +100,7 @@ def training_job(
     # Replaces the stack of one, so that no initial values are drawn.
     with unread_variables():
         job.stack = stack_lib.Stack(
-            speakers, job.stack.layout, experiment.adapter.residual_weight
+            speakers, job.stack.layout, job.stack.constants
         )
         job.optimizer = stack_and_optimizer.slot_optimizer(
             job.stack.variables_by_name, experiment
@@ -244,10 +245,7 @@ def serve_program(
     """
     num_samples = base.bucket_samples(num_samples)
     recognizer = signatures.Recognizer(
-        base,
-        task.layout_of(base, experiment.adapter),
-        experiment.adapter.residual_weight,
-        beam_size,
+        base, layouts.of(base.sites, experiment), beam_size
     )
     specs = {
         "audio": tf.TensorSpec([num_rows, num_samples]),

@@ -264,10 +264,4 @@ def _find(
     found = submodel_file.load(
         source, description.base_fingerprint, description.layout
     )
-    if found.metadata.residual_weight != description.residual_weight:
-        raise ValueError(
-            f"{path or speaker}: the residual weight must be the export's, "
-            f"{description.residual_weight}. Received: "
-            f"{found.metadata.residual_weight}."
-        )
     return found, version or found.metadata.sha256[:12]

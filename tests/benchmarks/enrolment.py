@@ -260,7 +260,7 @@ def train_space(arguments, own, grown):
             arguments.slots,
             own,
             arguments.num_steps,
-            "--set=adapter.shared_start=true",
+            "--set=submodel.shared_start=true",
         )
         from_slots = ["--set=space.initializer=stack", f"--space_from={slots}"]
     space = train(

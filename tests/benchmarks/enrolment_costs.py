@@ -24,7 +24,7 @@ def step(arguments):
         [
             *arguments.set,
             f"space.embedding_dim={ELEMENTS}",
-            "adapter.dropout_rate=0",
+            "submodel.dropout_rate=0",
         ],
     )
     base = jobs.load_base(arguments.base, values)

@@ -253,7 +253,7 @@ def _errors(base, test, layout, kept, identity):
     for speaker in speakers:
         found = kept.get(speaker)
         tensors[speaker] = identity if found is None else found
-    adapters = jobs.stack_of(tensors, speakers, layout)
+    adapters = jobs.stack_of(base, tensors, speakers, layout)
     return jobs.word_errors(base, test, adapters, title="test")
 
 

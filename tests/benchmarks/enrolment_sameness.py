@@ -55,13 +55,14 @@ def same(arguments, folder, run):
 def _materialised(space, base, few, embeddings):
     """The largest difference of the encoder's output by the two paths."""
     speakers = list(few)
-    learned = space.embedding_space(speakers)
+    constants = space.layout.constants(base.kernel)
+    learned = space.embedding_space(speakers, constants)
     learned.set_embeddings(np.array(embeddings, np.float32))
     files = {
         speaker: space.materialise(np.array(embedding, np.float32))
         for speaker, embedding in zip(speakers, embeddings, strict=True)
     }
-    fixed = stack.Stack(speakers, space.layout, space.metadata.residual_weight)
+    fixed = stack.Stack(speakers, space.layout, constants)
     for speaker, tensors in files.items():
         fixed.write(fixed.slot(speaker), tensors)
     batch = enrolment_costs.batch(base, len(speakers), 1)
@@ -166,7 +167,10 @@ def _deployed(arguments, space, base, few, run, enrolled):
 
 def _by_embeddings(space, base, enrolled, clips):
     """Text and score of each clip, by its speaker's point of the space."""
-    learned = space.embedding_space([each.speaker for each in enrolled])
+    learned = space.embedding_space(
+        [each.speaker for each in enrolled],
+        space.layout.constants(base.kernel),
+    )
     learned.set_embeddings(
         np.array([each.embedding for each in enrolled], np.float32)
     )
@@ -175,11 +179,13 @@ def _by_embeddings(space, base, enrolled, clips):
         # A served row is padded to its own bucket.
         audio = np.zeros((1, base.bucket_samples(len(clip))), np.float32)
         audio[0, : len(clip)] = clip
+        functions = learned.site_functions(learned.select([slot]))
         encoded, paddings = base.encode(
-            *base.features(audio, np.array([len(clip)], np.int32)),
-            learned.site_functions(learned.select([slot])),
+            *base.features(audio, np.array([len(clip)], np.int32)), functions
         )
-        tokens, lengths, scores, _ = base.decode(encoded, paddings)
+        tokens, lengths, scores, _ = base.decode(
+            encoded, paddings, functions=functions
+        )
         text = base.detokenize(tokens, lengths).numpy()[0].decode()
         result.append((text, float(scores[0])))
     return result

@@ -23,7 +23,7 @@ import numpy as np
 from tests.benchmarks import jobs
 
 AUGMENTATION = (
-    "adapter.dropout_rate=0.1",
+    "submodel.dropout_rate=0.1",
     "augment.speed_factors=0.9,1.0,1.1",
     "augment.num_freq_masks=1",
     "augment.num_time_masks=1",
@@ -170,7 +170,9 @@ def main():
         errors[kind] = jobs.word_errors(
             base,
             data,
-            jobs.stack_of(tensors, corpus.speakers, joint.task.stack.layout),
+            jobs.stack_of(
+                base, tensors, corpus.speakers, joint.task.stack.layout
+            ),
             title=kind,
         )
     untouched = base.fingerprint() == before

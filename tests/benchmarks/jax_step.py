@@ -28,13 +28,11 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from jax import numpy as jnp  # noqa: E402
 
+from lingvo_like.base_models import base_model  # noqa: E402
 from lingvo_like.base_models.whisper import encoder_decoder  # noqa: E402
 from lingvo_like.stack import adamw  # noqa: E402
-from lingvo_like.submodel import (  # noqa: E402
-    layout as submodel_layout,  # noqa: E402
-    selection,
-    sites,
-)
+from lingvo_like.submodel import selection, sites  # noqa: E402
+from tests import layouts  # noqa: E402
 from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80
@@ -64,10 +62,10 @@ class Job:
         speakers = min(arguments.batch, num_submodels)
         draw = np.random.default_rng(0)
         self._dtype = arguments.dtype
-        self._layout = submodel_layout.Layout(
+        self._layout = layouts.adapters(
             DIMENSIONS.model_dim,
             arguments.bottleneck_dim,
-            tuple(range(DIMENSIONS.num_blocks)),
+            range(DIMENSIONS.num_blocks),
         )
         deviations = self._layout.initial_deviations
         self._stack = {
@@ -146,7 +144,11 @@ class Job:
         with keras.StatelessScope(state_mapping=mapping):
             x = self._encoder.subsample(features)
             for block, layer in enumerate(self._encoder.blocks):
-                x = functions[block](layer(x))
+                inside = functions.within(
+                    base_model.block_name(base_model.ENCODER, block)
+                )
+                x = layer(x, functions=inside)
+                x = inside.apply(base_model.OUTPUT, x, x)
             x = self._encoder.norm(x)
         squares = jnp.square(x.astype(jnp.float32))
         losses = squares.reshape(speakers, -1).mean(axis=1)

@@ -315,9 +315,9 @@ def rate(totals):
     return 100.0 * errors / sum(w for _, w in totals.values())
 
 
-def stack_of(files, speakers, layout):
+def stack_of(base, files, speakers, layout):
     """A `Stack` with the speakers' tensors: dict of speaker to tensors."""
-    result = stack.Stack(speakers, layout)
+    result = stack.Stack(speakers, layout, layout.constants(base.kernel))
     for speaker in speakers:
         result.write(result.slot(speaker), files[speaker])
     return result

@@ -44,7 +44,7 @@ import numpy as np  # noqa: E402
 
 GOLDEN = (
     pathlib.Path(__file__).parents[1]
-    / "lingvo_like/layers/lingvo_adapter_golden.json"
+    / "lingvo_like/submodel/kinds/lingvo_adapter_golden.json"
 )
 TASKS, MODEL_DIM, BOTTLENECK_DIM, BATCH, TIME = 3, 6, 4, 4, 5
 CASES = {
@@ -183,15 +183,16 @@ def adapted(golden, case, selector):
     from lingvo_like.submodel import selection
     from lingvo_like.submodel.kinds import adapter
 
-    kind = adapter.Adapter(
-        len(golden["weights"]["down_w"][0]),
+    class Adapter(adapter.Adapter):
+        epsilon = golden["epsilon"]
+
+    kind = Adapter(
         len(golden["weights"]["down_w"][0][0]),
         case.get("residual_weight", 1.0),
-        golden["epsilon"],
     )
     weights = selection.select(stacked(golden["weights"]), selector)
     inputs = np.float32(golden["inputs"])
-    return np.asarray(kind.apply(inputs, weights))
+    return np.asarray(kind.apply(inputs, inputs, kind.prepare(weights, {})))
 
 
 def stacked(weights):

@@ -103,7 +103,7 @@ def main():
         every_length = jobs.test_data(base, shared / "test.jsonl", speakers)
         layout = job.task.stack.layout
         adapted = jobs.stack_of(
-            {s: job.tensors(s) for s in speakers}, speakers, layout
+            base, {s: job.tensors(s) for s in speakers}, speakers, layout
         )
         errors = jobs.word_errors(base, data, adapted, name)
         compilations = job.task.train_step.experimental_get_tracing_count()

@@ -80,7 +80,7 @@ class Job:
             "--set=base.buckets_seconds=1.0,2.0",
             "--set=train.eval_every_steps=10",
             "--set=train.checkpoint_every_seconds=1",
-            "--set=adapter.dropout_rate=0.2",
+            "--set=submodel.dropout_rate=0.2",
             "--set=augment.speed_factors=0.9,1.0,1.1",
             "--set=augment.num_freq_masks=1",
             "--set=augment.freq_mask_max_bins=5",

@@ -52,7 +52,8 @@ def serve_submodels(num_submodels):
         encoder_decoder,
         model as whisper,
     )
-    from params import schema
+    from lingvo_like.layers import sites
+    from params import kinds, schema
     from tasks.asr.training import task
     from tests.benchmarks import drawn_weights
 
@@ -74,14 +75,15 @@ def serve_submodels(num_submodels):
         def features(self, audio, lengths):
             return audio, tf.zeros(audio.shape[:2])
 
-        def loss(self, encoded, *labels, languages=None):
+        def loss(self, encoded, paddings, tokens, token_lengths, **_):
             return tf.reduce_mean(tf.square(encoded), axis=[1, 2])
 
     base = EncoderOnly()
     drawn_weights.draw(base)
     base.trainable = False
     experiment = schema.Experiment(
-        adapter=schema.Adapter(bottleneck_dim=BOTTLENECK, dropout_rate=0.0)
+        submodel=kinds.Submodel(dropout_rate=0.0),
+        adapter=kinds.Adapter(bottleneck_dim=BOTTLENECK),
     )
     job = task.SubmodelTask(
         base, experiment, [f"s{i}" for i in range(num_submodels)]
@@ -108,7 +110,7 @@ def serve_submodels(num_submodels):
 
     @tf.function
     def forward(adapted):
-        functions = {}
+        functions = sites.NONE
         if adapted:
             functions = job.stack.site_functions(
                 job.stack.select(batch["row_indices"])

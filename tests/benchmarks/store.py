@@ -35,10 +35,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np  # noqa: E402
 
 from lingvo_like.store import layout, records, store as submodel_store
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file
+from tests import layouts
 
 _PARTS = flags.DEFINE_list("parts", ["kills", "resolve"], "Which to run.")
 _KILLS = flags.DEFINE_integer("kills", 200, "How often to kill.", lower_bound=1)
@@ -56,8 +54,8 @@ TENANT = "clinic"
 SPEAKERS = tuple(f"S{number}" for number in range(5))
 FINGERPRINT = "ab" * 32
 # About 100 KB, so that a write takes some time.
-LARGE = submodel_layout.Layout(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
-SMALL = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0,))
+LARGE = layouts.adapters(model_dim=384, bottleneck_dim=16, blocks=(0, 1))
+SMALL = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0,))
 SMALLER_STORE = 100
 ROUNDS, RESOLVES = 60, 200
 # Not slower, apart from the noise of the clock.

@@ -30,7 +30,7 @@ class Bench:
 
     def __init__(self, arguments):
         from params import registry
-        from tasks.asr.training import task
+        from tasks.asr import layouts
         from tasks.compilation import untrained
         from tpu.aot import topology
 
@@ -41,8 +41,8 @@ class Bench:
         )
         self.num_samples = self.base.num_samples(arguments.seconds)
         self.utterances = self.experiment.train.speakers_per_step
-        self.num_values = task.layout_of(
-            self.base, self.experiment.adapter
+        self.num_values = layouts.of(
+            self.base.sites, self.experiment
         ).num_values
         self.slot_bytes = 0
         self.reports = {}

@@ -14,7 +14,9 @@ from hypothesis import errors, strategies
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
+from lingvo_like import hyperparams, json_values
 from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel.kinds import by_name
 from tests.fuzz import targets
 
 _TOKENS = (
@@ -304,6 +306,21 @@ _SCALARS = strategies.one_of(
     strategies.text(max_size=8),
     strategies.just({"b64": "YQ=="}),
 )
+_FINITE = strategies.floats(allow_nan=False, allow_infinity=False)
+_VALUES_OF_JSON = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | _FINITE
+    | strategies.text(max_size=8),
+    lambda inner: (
+        strategies.lists(inner, max_size=3)
+        | strategies.dictionaries(
+            strategies.text(max_size=4), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
 _VALUES = strategies.recursive(
     _SCALARS,
     lambda inner: strategies.one_of(
@@ -341,6 +358,16 @@ def _made_up_tensor(dtype, shape, numbers, content, unknown_rank):
     return proto.SerializeToString()
 
 
+def _file_of_parts(parts):
+    """A Submodel's file whose metadata have another layout."""
+    data = submodel_file.to_bytes(_submodel())
+    fields = hyperparams.to_dict(submodel_file.load(data).metadata)
+    text = json_values.canonical_json(fields | {"parts": parts})
+    return safetensors.numpy.save(
+        safetensors.numpy.load(data), {"submodel": text}
+    )
+
+
 def _made_up_file(names, fields, values):
     tensors = {
         name: np.full(2, value, np.float32)
@@ -349,6 +376,36 @@ def _made_up_file(names, fields, values):
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return safetensors.numpy.save(tensors, {"submodel": text})
 
+
+_WIDTHS = strategies.one_of(strategies.integers(), strategies.booleans())
+_SITES = strategies.lists(
+    strategies.one_of(
+        strategies.tuples(strategies.text(max_size=8), _WIDTHS, _WIDTHS),
+        _VALUES_OF_JSON,
+    ),
+    max_size=3,
+)
+_HYPERPARAMETERS = strategies.dictionaries(
+    strategies.sampled_from(("bottleneck_dim", "residual_weight", "rank", "x")),
+    _VALUES_OF_JSON,
+    max_size=3,
+)
+_PARTS = strategies.lists(
+    strategies.one_of(
+        strategies.fixed_dictionaries(
+            {
+                "kind": strategies.one_of(
+                    strategies.sampled_from(sorted(by_name.KINDS)),
+                    _VALUES_OF_JSON,
+                ),
+                "values": strategies.one_of(_HYPERPARAMETERS, _VALUES_OF_JSON),
+                "sites": strategies.one_of(_SITES, _VALUES_OF_JSON),
+            }
+        ),
+        _VALUES_OF_JSON,
+    ),
+    max_size=3,
+)
 
 _MADE_UP = {
     "json_request": strategies.builds(
@@ -372,7 +429,8 @@ _MADE_UP = {
         strategies.one_of(strategies.none(), strategies.binary(max_size=64)),
         strategies.booleans(),
     ),
-    "submodel_file": strategies.builds(
+    "submodel_file": strategies.builds(_file_of_parts, _PARTS)
+    | strategies.builds(
         _made_up_file,
         strategies.lists(
             strategies.one_of(

@@ -13,21 +13,19 @@ from google.protobuf import message
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from lingvo_like.submodel import (
-    file as submodel_file_lib,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file_lib
 from tasks.serving import errors, recordings
 from tasks.serving.fronts import model_messages, tensors
 from tasks.serving.fronts.rest import routes as rest_routes, tensor_json
 from tasks.serving.queueing import limits
+from tests import layouts
 
 MAX_BYTES = 1 << 20
 MAX_UTTERANCES = 64
 LIMITS = limits.Limits(max_request_utterances=MAX_UTTERANCES)
 # Taking longer for a few kilobytes would be a way to stall a server.
 SLOW_SECONDS = 2.0
-LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+LAYOUT = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
 FINGERPRINT = "f" * 64
 _READ_AS = (types_pb2.DT_FLOAT, types_pb2.DT_INT32, types_pb2.DT_STRING)
 # No message to a client may contain these.

@@ -118,7 +118,7 @@ def test_override_refuses_what_the_type_does_not_hold(assignment, message):
         ("adapter.botleneck_dim", "adapter.bottleneck_dim"),
         ("bottleneck_dim", "adapter.bottleneck_dim"),
         ("optimizer.bottleneck_dim", "adapter.bottleneck_dim"),
-        ("adaptr.blocks", "adapter.blocks"),
+        ("adaptr.sites", "adapter.sites"),
         ("train.seeds", "train.seed"),
     ],
 )
@@ -206,8 +206,8 @@ def test_from_dict_refuses_other_keys_and_types(changes, message):
 
 def test_from_dict_names_what_is_missing():
     values = hyperparams.to_dict(schema.Experiment())
-    del values["adapter"]["blocks"]
-    with pytest.raises(ValueError, match="missing keys: adapter.blocks"):
+    del values["adapter"]["sites"]
+    with pytest.raises(ValueError, match="missing keys: adapter.sites"):
         hyperparams.from_dict(schema.Experiment(), values)
 
 
@@ -222,11 +222,11 @@ def test_values_of_the_wrong_type_are_not_written(params):
 def test_difference_names_the_path_and_both_values():
     saved = schema.Experiment()
     now = hyperparams.override(
-        saved, ["adapter.bottleneck_dim=64", "adapter.blocks=1,2"]
+        saved, ["adapter.bottleneck_dim=64", "bias.sites=a/*,b"]
     )
     expected = [
         "adapter.bottleneck_dim: saved 32, now 64",
-        "adapter.blocks: saved [], now [1, 2]",
+        'bias.sites: saved [], now ["a/*", "b"]',
     ]
     assert hyperparams.difference(saved, now) == expected
     from_file = json.loads(hyperparams.to_json(saved))

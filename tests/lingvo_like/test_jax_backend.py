@@ -1,9 +1,9 @@
 """Training a Submodel computes the same on JAX as on TensorFlow.
 
-Layers, both base models with adapters (encoder, loss, gradient, greedy
-decoding), the speaker encoder and the update of slots. A backend is chosen once
-a process, so this file is also a program: run with KERAS_BACKEND=jax, it writes
-its outputs to the file that it is given.
+Layers, both base models with every kind of Submodel (encoder, loss, gradient,
+greedy decoding), the speaker encoder and the update of slots. A backend is
+chosen once a process, so this file is also a program: run with
+KERAS_BACKEND=jax, it writes its outputs to the file that it is given.
 """
 
 import importlib.util
@@ -29,7 +29,8 @@ from lingvo_like.layers import (
 )
 from lingvo_like.stack import adamw
 from lingvo_like.submodel import layout as submodel_layout, selection, sites
-from tests import tiny
+from lingvo_like.submodel.kinds import adapter, bias, lora, rotation, scale
+from tests import layouts, tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 PADDINGS = np.array([[0] * 9, [0] * 5 + [1] * 4], "float32")
@@ -71,14 +72,16 @@ def layer_outputs():
         np.stack([PADDINGS[[0, 1, 1]], PADDINGS[[1, 0, 0]]]),
         np.array([[1, 1, 0], [1, 0.5, 1]], "float32"),
     )
-    layout = submodel_layout.Layout(8, 4, (0,))
+    layout = layouts.adapters(8, 4, (0,))
     stacked = {k: normal(3, *shape) for k, shape in layout.shapes.items()}
     for name, selector in (
         ("row_indices", np.array([2, 0], "int32")),
         ("embeddings", normal(2, 3)),
     ):
         weights = selection.select(stacked, selector)
-        output = sites.site_functions(layout, weights)[0](normal(4, 5, 8))
+        functions = sites.site_functions(layout, weights)
+        x = normal(4, 5, 8)
+        output = functions.apply(layout.site_names[0], x, x)
         result[f"adapter_{name}"] = keras.ops.convert_to_numpy(output)
     masks = np.array([[1, 4], [0, 3]], "int32")
     result["spec_augment"] = keras.ops.convert_to_numpy(
@@ -131,12 +134,29 @@ def gradient(function, tensors):
     return tape.gradient(value, tensors)
 
 
-def base_outputs(name, base):
-    """Results of a base model with adapters of two speakers, by name."""
-    rng = np.random.default_rng(2)
-    layout = submodel_layout.Layout(
-        base.model_dim, 4, tuple(range(base.num_blocks))
+def all_kinds(base):
+    """A layout of every kind of Submodel, in encoder and decoder."""
+    return submodel_layout.Layout(
+        tuple(
+            submodel_layout.Part(
+                kind, submodel_layout.matching_sites(base.sites, patterns)
+            )
+            for kind, patterns in (
+                (adapter.Adapter(4), ["encoder/*/output"]),
+                (lora.Lora(2, 4.0), ["*/*/attention/query"]),
+                (rotation.Rotation(3), ["*/*/attention/value"]),
+                (bias.Bias(), ["*/*/attention/output"]),
+                (scale.Scale(), ["*/*/*/inner"]),
+            )
+        )
     )
+
+
+def base_outputs(name, base):
+    """Results of a base model with Submodels of two speakers, by name."""
+    rng = np.random.default_rng(2)
+    layout = all_kinds(base)
+    constants = layout.constants(base.kernel)
     # A basis that two speakers' embeddings mix.
     elements = {
         name: 0.3 * rng.normal(size=(3, *shape)).astype("float32")
@@ -148,19 +168,26 @@ def base_outputs(name, base):
     tokens = np.array([[3, 5, 5, 2], [7, 1, 0, 0]], "int32")
     token_lengths = np.array([4, 2], "int32")
 
-    def encode(elements):
+    def site_functions(elements):
         weights = selection.select(elements, embeddings)
-        functions = sites.site_functions(layout, weights)
+        return sites.site_functions(layout, weights, constants)
+
+    def encode(functions):
         features, paddings = base.features(audio, lengths)
         return base.encode(features, paddings, functions)
 
     def losses(elements):
-        return base.loss(*encode(elements), tokens, token_lengths)
+        functions = site_functions(elements)
+        encoded, paddings = encode(functions)
+        return base.loss(
+            encoded, paddings, tokens, token_lengths, functions=functions
+        )
 
     @compiled
     def everything(elements):
-        encoded, paddings = encode(elements)
-        decoded = base.decode(encoded, paddings)
+        functions = site_functions(elements)
+        encoded, paddings = encode(functions)
+        decoded = base.decode(encoded, paddings, functions=functions)
         result = {
             "features": base.features(audio, lengths)[0],
             "paddings": paddings,

@@ -16,11 +16,11 @@ from lingvo_like.base_models import conformer_ctc
 from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.space import embedding_space
 from lingvo_like.stack import adamw, stack
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel.kinds import adapter
-from params import bases, registry, schema
+from lingvo_like.submodel.kinds import by_name
+from params import bases, kinds, registry, schema
 from tasks.asr import base_loading
 from tasks.asr.training import stack_and_optimizer
+from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 every_experiment = pytest.mark.parametrize("name", registry.EXPERIMENTS)
@@ -69,14 +69,28 @@ def test_an_experiment_comes_back_from_json(name):
     assert len(hyperparams.difference(experiment, changed)) == 1
 
 
+@pytest.fixture(scope="module")
+def bases_of():
+    """A small base of each class of values."""
+    return {
+        bases.Whisper: whisper_bases.small(),
+        bases.ConformerCtc: tiny.base(),
+    }
+
+
 @every_experiment
-def test_an_experiments_values_build_its_stack_and_optimizer(name):
+def test_an_experiments_values_build_its_stack_and_optimizer(name, bases_of):
     experiment = registry.get(name)
-    values = experiment.adapter
-    layout = submodel_layout.Layout(
-        8, values.bottleneck_dim, values.blocks or (0, 1)
-    )
-    made, parts = stack_and_optimizer.make(layout, experiment, ("F01", "F02"))
+    base = bases_of[type(experiment.base)]
+    made, parts = stack_and_optimizer.make(base, experiment, ("F01", "F02"))
+    sections = {part.kind.name: part for part in made.layout.parts}
+    for kind in by_name.KINDS:
+        values = getattr(experiment, kind)
+        assert bool(values.sites) == (kind in sections)
+        for field in field_names(by_name.KINDS[kind]):
+            if kind in sections:
+                value = getattr(sections[kind].kind, field)
+                assert value == getattr(values, field)
     space = experiment.space
     if not space.embedding_dim:
         assert isinstance(made, stack.Stack)
@@ -137,18 +151,21 @@ def test_every_experiment_of_the_package_is_registered():
     assert found == set(registry.EXPERIMENTS.values())
 
 
-def test_adapter_fields_are_the_arguments_of_their_layers():
-    layer = field_names(adapter.Adapter)
-    layout = field_names(submodel_layout.Layout)
-    # The task draws the dropout masks, from the speaker's own stream; how a
-    # stack starts is no layer's affair.
-    assert field_names(schema.Adapter) - layer - layout == {
-        "dropout_rate",
-        "shared_start",
-    }
-    assert "shared_start" in arguments(stack.Stack.initialize)
-    assert {"bottleneck_dim", "residual_weight"} <= layer
-    assert not defaults_differ(schema.Adapter, stack.Stack)
+@pytest.mark.parametrize("name", by_name.KINDS)
+def test_a_kinds_fields_are_its_hyperparameters_and_its_sites(name):
+    section = type(getattr(schema.Experiment(), name))
+    assert section.section_name == name
+    assert field_names(section) - field_names(by_name.KINDS[name]) == {"sites"}
+    assert field_names(by_name.KINDS[name]) <= field_names(section)
+    for _, default in defaults_differ(section, by_name.KINDS[name]).values():
+        assert default is inspect.Parameter.empty
+
+
+def test_what_holds_for_every_kind_is_of_the_step_and_of_the_start():
+    # The task draws the dropout masks, from the speaker's own stream.
+    assert field_names(kinds.Submodel) == {"dropout_rate", "shared_start"}
+    starting = arguments(stack.Stack.initialize)["shared_start"]
+    assert kinds.Submodel().shared_start == starting.default
 
 
 def test_optimizer_fields_are_the_optimizers_arguments():

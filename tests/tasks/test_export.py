@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 from lingvo_like import hyperparams
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file
 from params import conformer, registry
+from tasks.asr import layouts
 from tasks.asr.training import model_directory, run_description
 from tasks.serving.exports import (
     description as export_description,
@@ -62,11 +60,7 @@ def run(tmp_path_factory):
             {},
         )
     )
-    layout = submodel_layout.Layout(
-        base.model_dim,
-        values.adapter.bottleneck_dim,
-        tuple(values.adapter.blocks) or tuple(range(base.num_blocks)),
-    )
+    layout = layouts.of(base.sites, values)
     row = np.random.default_rng(0).standard_normal(layout.num_values)
     submodel_file.save(
         folder / "ann.safetensors",
@@ -75,7 +69,6 @@ def run(tmp_path_factory):
             layout.unpack((0.1 * row).astype("float32")),
             base_fingerprint=base.fingerprint(),
             speaker="ann",
-            residual_weight=values.adapter.residual_weight,
         ),
     )
     return folder

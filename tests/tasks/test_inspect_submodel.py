@@ -10,14 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr import submodel_contents
+from tests import layouts
 
 ROOT = pathlib.Path(__file__).parents[2]
-LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
+LAYOUT = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
 
 
 def run(*arguments):
@@ -46,7 +44,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("submodels")
     vector = np.zeros(LAYOUT.num_values, np.float32)
     tensors = LAYOUT.unpack(vector)
-    tensors["block_01/up_bias"][:] = [3, 0, -4, 0]
+    tensors[layouts.tensor_name(1, "up_bias")][:] = [3, 0, -4, 0]
     for speaker, language, dtype in (
         ("F01", "de", "float32"),
         ("話者\n1", "", "float16"),
@@ -81,15 +79,17 @@ def test_one_file_is_printed_in_full(folder):
         ["language", "de"],
         ["experiment", "whisper.Stacked"],
         ["base_fingerprint", "0123456789abcdef" * 4],
-        ["bottleneck_dim", "2"],
-        ["blocks", "0-1,3"],
+        [
+            *("layout", "adapter", "bottleneck_dim=2", "residual_weight=1"),
+            *("at", "3", "sites"),
+        ],
         ["sha256", submodel_file.load(path).metadata.sha256],
         ["frontend.num_bins", "80"],
         ["dev_loss", "0.25"],
         ["a_name_that_is_longer_than_thirty_characters", "0"],
         ["store", "hash", _sha256(path)],
-        ["block_01/up_bias", "4", "5", "4"],
-        ["block_03/down_kernel", "4", "x", "2", "0", "0"],
+        [layouts.tensor_name(1, "up_bias"), "4", "5", "4"],
+        [layouts.tensor_name(3, "down_kernel"), "4", "x", "2", "0", "0"],
     ):
         assert expected in lines
     num_bytes = path.stat().st_size
@@ -133,7 +133,7 @@ def test_json_is_a_line_for_each_file_wherever_the_flag_stands(folder):
     assert first["file_sha256"] == _sha256(paths[0])
     assert first["percent_of_base"] == 1.0
     assert first["num_bytes"] == paths[0].stat().st_size
-    assert first["tensors"]["block_01/up_bias"] == {
+    assert first["tensors"][layouts.tensor_name(1, "up_bias")] == {
         "shape": [4],
         "norm": 5.0,
         "max": 4.0,

@@ -132,7 +132,6 @@ def store(tmp_path_factory):
             recognizer.layout.unpack(row),
             base_fingerprint=example_exports.base("conformer").fingerprint(),
             speaker=SPEAKER,
-            residual_weight=example_exports.RESIDUAL_WEIGHT,
         )
     )
     submodel_store.SubmodelStore(str(folder)).publish(data, "clinic", SPEAKER)

@@ -116,7 +116,6 @@ def local(tmp_path_factory):
             recognizer.layout.unpack(row),
             base_fingerprint=example_exports.base("conformer").fingerprint(),
             speaker="F01",
-            residual_weight=example_exports.RESIDUAL_WEIGHT,
         )
     )
     (folder / "F01.safetensors").write_bytes(data)

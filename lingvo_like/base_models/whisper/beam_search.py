@@ -176,7 +176,7 @@ class _BeamSearch:
 
 
 def search(
-    decoder: encoder_decoder.Decoder,
+    decoder: encoder_decoder.SpecialisedDecoder,
     encoded: Tensor,
     prompts: Tensor,
     rules: decoding.Rules,

@@ -93,7 +93,7 @@ class Search(Protocol):
 
 def run(
     search: Search,
-    decoder: encoder_decoder.Decoder,
+    decoder: encoder_decoder.SpecialisedDecoder,
     prompt_length: int,
     max_tokens: int,
     speakable: Tensor,
@@ -219,7 +219,7 @@ class _Greedy:
 
 
 def greedy(
-    decoder: encoder_decoder.Decoder,
+    decoder: encoder_decoder.SpecialisedDecoder,
     encoded: Tensor,
     prompts: Tensor,
     rules: Rules,

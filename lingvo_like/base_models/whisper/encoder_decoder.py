@@ -11,7 +11,8 @@ import keras
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.layers import normalization, transformer, unprojected
+from lingvo_like.base_models import base_model
+from lingvo_like.layers import normalization, sites, transformer, unprojected
 
 Tensor: TypeAlias = tensor_types.Tensor
 # For each decoder block: keys `[batch, heads, head_dim, time]` and values
@@ -19,6 +20,9 @@ Tensor: TypeAlias = tensor_types.Tensor
 KeysAndValues: TypeAlias = list[tuple[Tensor, Tensor]]
 # For each decoder block, what it attends to of the encoder's output.
 Sources: TypeAlias = list[tuple[Tensor, Tensor] | unprojected.Unprojected]
+
+DECODER = "decoder"
+_KEYS_AND_VALUES = ("source_attention/key", "source_attention/value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,25 @@ class Dimensions:
                 raise ValueError(
                     f"`{name}` must be a positive integer. Received: {value!r}."
                 )
+
+
+def all_sites(dimensions: Dimensions) -> dict[str, sites.Site]:
+    """Every site of a Whisper, by name: the encoder's, then the decoder's."""
+    found = [
+        site
+        for stack, num_blocks in (
+            (base_model.ENCODER, dimensions.num_blocks),
+            (DECODER, dimensions.num_decoder_blocks),
+        )
+        for block in range(num_blocks)
+        for site in transformer.block_sites(
+            base_model.block_name(stack, block),
+            dimensions.model_dim,
+            dimensions.feed_forward_dim,
+            has_source=stack == DECODER,
+        )
+    ]
+    return {site.name: site for site in found}
 
 
 def with_room(caches: KeysAndValues, room: int) -> KeysAndValues:
@@ -168,7 +191,12 @@ class Decoder(_Blocks):
         x = x + ops.take(self.positions, places, axis=0)
         return ops.cast(x, self.compute_dtype)
 
-    def hidden_states(self, tokens: Tensor, encoded: Tensor) -> Tensor:
+    def hidden_states(
+        self,
+        tokens: Tensor,
+        encoded: Tensor,
+        functions: sites.SiteFunctions = sites.NONE,
+    ) -> Tensor:
         """The input of the output embedding, by teacher forcing.
 
         From tokens `[batch, time]` with the prompt and the encoder's output
@@ -176,9 +204,15 @@ class Decoder(_Blocks):
         """
         x = self.embed(tokens)
         mask = transformer.causal_mask(tokens.shape[1])
-        for block in self.blocks:
-            x, _ = block(x, block.source(encoded), mask)
+        for index, block in enumerate(self.blocks):
+            inside = self._functions_in(index, functions)
+            source = block.source(encoded, inside)
+            x, _ = block(x, source, mask, functions=inside)
+            x = inside.apply(base_model.OUTPUT, x, x)
         return self.norm(x)
+
+    def _functions_in(self, block, functions) -> sites.SiteFunctions:
+        return functions.within(base_model.block_name(DECODER, block))
 
     def logits(self, x: Tensor) -> Tensor:
         """`[..., model_dim]` to `[..., vocabulary_size]` float32."""
@@ -202,6 +236,7 @@ class Decoder(_Blocks):
         prompts: Tensor,
         length: int,
         project: bool = True,
+        functions: sites.SiteFunctions = sites.NONE,
     ) -> tuple[Tensor, Sources, KeysAndValues]:
         """Runs the prompts and opens the caches of a search.
 
@@ -221,13 +256,15 @@ class Decoder(_Blocks):
         mask = transformer.causal_mask(prompts.shape[1])
         shared = None if project else unprojected.shared(encoded)
         sources, caches = [], []
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
+            inside = self._functions_in(index, functions)
             source = (
                 block.unprojected_source(*shared)
                 if shared
-                else block.source(encoded)
+                else block.source(encoded, inside)
             )
-            x, cache = block(x, source, mask)
+            x, cache = block(x, source, mask, functions=inside)
+            x = inside.apply(base_model.OUTPUT, x, x)
             sources.append(source)
             caches.append(cache)
         caches = with_room(caches, length - prompts.shape[1])
@@ -248,6 +285,7 @@ class Decoder(_Blocks):
         position: Tensor,
         sources: Sources,
         caches: KeysAndValues,
+        functions: sites.SiteFunctions = sites.NONE,
     ) -> tuple[Tensor, KeysAndValues]:
         """Runs one more token of every row.
 
@@ -262,9 +300,56 @@ class Decoder(_Blocks):
         x = self.embed(tokens[:, None], position)
         mask = ops.arange(caches[0][0].shape[-1]) <= position
         after = []
-        for block, source, cache in zip(
-            self.blocks, sources, caches, strict=True
-        ):
-            x, cache = block(x, source, mask, cache, position=position)
+        for index, block in enumerate(self.blocks):
+            inside = self._functions_in(index, functions)
+            x, cache = block(
+                x,
+                sources[index],
+                mask,
+                caches[index],
+                position=position,
+                functions=inside,
+            )
+            x = inside.apply(base_model.OUTPUT, x, x)
             after.append(cache)
         return self._next_logits(self.norm(x)[:, 0]), after
+
+
+@dataclasses.dataclass(frozen=True)
+class SpecialisedDecoder:
+    """A decoder with the functions of its sites, as a search uses it."""
+
+    decoder: Decoder
+    functions: sites.SiteFunctions
+
+    def start(
+        self,
+        encoded: Tensor,
+        prompts: Tensor,
+        length: int,
+        project: bool = True,
+    ) -> tuple[Tensor, Sources, KeysAndValues]:
+        """See `Decoder.start`."""
+        # What acts on keys and values needs them.
+        project = project or any(
+            name.endswith(_KEYS_AND_VALUES) for name in self.functions.names
+        )
+        return self.decoder.start(
+            encoded, prompts, length, project, self.functions
+        )
+
+    def projected(self, sources: Sources) -> Sources:
+        """See `Decoder.projected`."""
+        return self.decoder.projected(sources)
+
+    def step(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        sources: Sources,
+        caches: KeysAndValues,
+    ) -> tuple[Tensor, KeysAndValues]:
+        """See `Decoder.step`."""
+        return self.decoder.step(
+            tokens, position, sources, caches, self.functions
+        )

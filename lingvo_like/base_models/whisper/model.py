@@ -8,7 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from lingvo_like import choices, paddings as paddings_lib, tensor_types
+from lingvo_like import (
+    choices,
+    hyperparams,
+    paddings as paddings_lib,
+    tensor_types,
+)
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import (
     beam_search,
@@ -19,7 +24,7 @@ from lingvo_like.base_models.whisper import (
     loops,
     tokenizer as whisper_tokenizer,
 )
-from lingvo_like.layers import transformer
+from lingvo_like.layers import sites, transformer
 
 Tensor: TypeAlias = tensor_types.Tensor
 
@@ -76,6 +81,7 @@ class Whisper(base_model.BaseModel):
         self.tail_seconds = tail_seconds
         self.model_dim = dimensions.model_dim
         self.num_blocks = dimensions.num_blocks
+        self.sites = encoder_decoder.all_sites(dimensions)
         self.sample_rate = frontend.SAMPLE_RATE
         # An encoder frame is two frames of the frontend.
         self.max_samples = (
@@ -131,17 +137,31 @@ class Whisper(base_model.BaseModel):
         activations: Tensor,
         paddings: Tensor,
         first_block: int,
-        adapters: base_model.Adapters,
+        functions: sites.SiteFunctions = sites.NONE,
         training: bool = False,
     ) -> Tensor:
         del paddings, training
 
-        def run(block: int, x: Tensor) -> Tensor:
-            return self.encoder.blocks[block](x)
+        def run(block: int, x: Tensor, inside: sites.SiteFunctions) -> Tensor:
+            return self.encoder.blocks[block](x, functions=inside)
 
         return self.encoder.norm(
-            self.run_blocks(activations, first_block, adapters, run)
+            self.run_blocks(activations, first_block, functions, run)
         )
+
+    def kernel(self, site: str) -> np.ndarray:
+        stack, block, name = (site.split("/", 2) + ["", ""])[:3]
+        if site not in self.sites or not self.sites[site].is_projection:
+            raise ValueError(
+                f"there is no projection {site!r}. "
+                f"{hyperparams.did_you_mean(site, self.sites)}"
+            )
+        blocks = {
+            base_model.ENCODER: self.encoder.blocks,
+            encoder_decoder.DECODER: self.decoder.blocks,
+        }[stack]
+        index = int(block.removeprefix("block_"))
+        return ops.convert_to_numpy(blocks[index].kernel(name))
 
     def prompts(self, batch: Any, languages: Tensor | None = None) -> Tensor:
         """What the decoder is told before each text, `[batch, tokens]` int32.
@@ -171,6 +191,7 @@ class Whisper(base_model.BaseModel):
         tokens: Tensor,
         token_lengths: Tensor,
         languages: Tensor | None = None,
+        functions: sites.SiteFunctions = sites.NONE,
     ) -> Tensor:
         """The cross entropy of the tokens and of the end of the text.
 
@@ -188,7 +209,7 @@ class Whisper(base_model.BaseModel):
         end = self.tokenizer.end_of_text
         tokens = ops.where(valid, ops.cast(tokens, "int32"), end)
         x = self.decoder.hidden_states(
-            ops.concatenate([prompts, tokens], axis=1), encoded
+            ops.concatenate([prompts, tokens], axis=1), encoded, functions
         )
         logits = self.decoder.logits(x[:, prompts.shape[1] - 1 :])
         labels = ops.pad(tokens, ((0, 0), (0, 1)), constant_values=end)
@@ -210,6 +231,7 @@ class Whisper(base_model.BaseModel):
         beam_size: int = 1,
         limits: Tensor | None = None,
         languages: Tensor | None = None,
+        functions: sites.SiteFunctions = sites.NONE,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if beam_size < 1:
             raise ValueError(
@@ -217,6 +239,7 @@ class Whisper(base_model.BaseModel):
             )
         batch = ops.shape(encoded)[0]
         prompts = self.prompts(batch, languages)
+        decoder = encoder_decoder.SpecialisedDecoder(self.decoder, functions)
         # An encoder frame is two frames of the frontend.
         frames = ops.cast(paddings_lib.to_lengths(paddings), "float32")
         speakable = loops.most_speakable(
@@ -227,7 +250,7 @@ class Whisper(base_model.BaseModel):
                 limits = ops.full((batch,), self.max_tokens, dtype="int32")
             limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
             tokens, lengths, scores, ended = decoding.greedy(
-                self.decoder,
+                decoder,
                 encoded,
                 prompts,
                 self._rules,
@@ -237,7 +260,7 @@ class Whisper(base_model.BaseModel):
             )
         else:
             tokens, lengths, scores, ended = beam_search.search(
-                self.decoder,
+                decoder,
                 encoded,
                 prompts,
                 self._rules,

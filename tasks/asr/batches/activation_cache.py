@@ -1,4 +1,4 @@
-"""The frozen activations below the lowest adapter, computed once and kept.
+"""The frozen activations below the lowest site, computed once and kept.
 
 They are a function of the recording and of its padded length alone, so each is
 a file named after both. A run that resumes finds its files, and a recording

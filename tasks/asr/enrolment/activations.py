@@ -1,6 +1,6 @@
 """The utterances of an enrolment as frozen activations, computed once.
 
-Everything below the lowest adapter is the same in every step, run and mode. As
+Everything below the lowest site is the same in every step, run and mode. As
 in training and serving, an utterance is padded to the bucket of the longest
 utterance in its minibatch. Buckets are rounded up further, so that there are
 few of them: each is compiled.
@@ -28,7 +28,7 @@ class Speech:
     """Every utterance of some speakers.
 
     Args:
-        first_block: the first encoder block above the lowest adapter's.
+        first_block: the first encoder block that a Submodel changes.
         bucket_seconds: dict of speaker to the length that padded lengths are
             rounded up to. It is the speaker's own, whoever else enrols.
 

@@ -186,7 +186,6 @@ def make_submodel(
         speaker=enrolled.speaker,
         language=enrolled.language,
         experiment=metadata.experiment,
-        residual_weight=metadata.residual_weight,
         base_description=metadata.base_description,
         training={
             "mode": enrolled.mode,

@@ -32,7 +32,7 @@ def embedding(
     rate = values.embedding_learning_rate * _spread(space)
     return dataclasses.replace(
         _short(trained, values.seed, values.embedding_steps, rate, 0),
-        adapter=dataclasses.replace(trained.adapter, dropout_rate=0.0),
+        submodel=dataclasses.replace(trained.submodel, dropout_rate=0.0),
         space=dataclasses.replace(
             trained.space, learning_rate=rate, weight_decay=0.0
         ),

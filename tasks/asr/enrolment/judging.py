@@ -77,7 +77,7 @@ class Judge:
             for run in runs
         }
         # A decoder's many small operations cost much more uncompiled.
-        self._decode = tf.function(self._base.decode, autograph=False)
+        self._compiled_decode = tf.function(self._decode, autograph=False)
         self._text_step = replicas.replicate(self._texts)
         self._eager_loss_step = replicas.replicate(self._losses)
         self._compiled_loss_step = replicas.replicate(
@@ -252,29 +252,42 @@ class Judge:
             **{k: tf.constant(v[:, 0]) for k, v in batch.items()},
         }
 
-    def _encode(self, batch):
+    def _encode(self, batch, functions):
         return self._base.upper(
             batch["activations"],
             batch["activation_paddings"],
             self._speech.first_block,
-            self._site_functions(batch["rows"]),
+            functions,
         )
 
     def _losses(self, batch):
+        functions = self._site_functions(batch["rows"])
         return self._base.loss(
-            self._encode(batch),
+            self._encode(batch, functions),
             batch["activation_paddings"],
             batch["tokens"],
             batch["token_lengths"],
             languages=batch["languages"],
+            functions=functions,
+        )
+
+    def _decode(self, encoded, paddings, rows, limits, languages):
+        return self._base.decode(
+            encoded,
+            paddings,
+            limits=limits,
+            languages=languages,
+            functions=self._site_functions(rows),
         )
 
     def _texts(self, batch):
         # A model that repeats itself would go on to its longest text, and all
         # others would wait for it.
-        tokens, lengths, *_ = self._decode(
-            self._encode(batch),
+        functions = self._site_functions(batch["rows"])
+        tokens, lengths, *_ = self._compiled_decode(
+            self._encode(batch, functions),
             batch["activation_paddings"],
+            batch["rows"],
             limits=_COPIES * batch["token_lengths"] + _SPARE_TOKENS,
             languages=batch["languages"],
         )

@@ -45,7 +45,7 @@ class Shapes:
         samples, frames: of an utterance; encoder frames.
         width, heads, inner: of a block; `inner` is of all its feed-forward
             networks together.
-        trained_blocks: those above the lowest adapter.
+        trained_blocks: those that a Submodel changes, or that come after it.
         front: floats of an utterance that come and go before the blocks.
         kept_weights, passing_weights: matrices `[heads, frames, frames]` that a
             block keeps, and those that come and go.
@@ -146,14 +146,14 @@ def of_whisper(
     seconds: float,
     tokens: int,
     audio_context: str = "short",
-    lowest_block: int = 0,
+    first_block: int = 1,
 ) -> Shapes:
     """The shapes of a step on a Whisper.
 
     Args:
         seconds: of the longest utterance.
         tokens: the static length of transcripts, without the prompt.
-        lowest_block: that an adapter follows.
+        first_block: the first encoder block that a Submodel changes.
     """
     d, inner = dimensions.model_dim, dimensions.feed_forward_dim
     rate = frontend.SAMPLE_RATE
@@ -177,7 +177,7 @@ def of_whisper(
         heads=dimensions.num_heads,
         inner=inner,
         blocks=dimensions.num_blocks,
-        trained_blocks=max(0, dimensions.num_blocks - 1 - lowest_block),
+        trained_blocks=max(0, dimensions.num_blocks - first_block),
         parameters=encoder + decoder + tables + convolutions,
         front=2 * frames * (2 * d + 4 * dimensions.num_bins),
         # The longest prompt has four tokens.
@@ -191,7 +191,7 @@ def of_conformer(
     values: bases.ConformerCtc,
     rows: int,
     seconds: float,
-    lowest_block: int = 0,
+    first_block: int = 1,
 ) -> Shapes:
     """The shapes of a step on a Conformer; see `of_whisper`."""
     d, expansion = values.model_dim, values.feed_forward_expansion
@@ -208,7 +208,7 @@ def of_conformer(
         heads=values.num_heads,
         inner=2 * expansion * d,
         blocks=values.num_blocks,
-        trained_blocks=max(0, values.num_blocks - 1 - lowest_block),
+        trained_blocks=max(0, values.num_blocks - first_block),
         parameters=values.num_blocks * block
         + 9 * d**2
         + values.num_bins * d**2,

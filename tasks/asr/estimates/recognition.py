@@ -43,8 +43,8 @@ def check(
             seconds,
             decoding.STAGES[0],
             values.audio_context,
-            # No block above the last one is trained: nothing is kept.
-            lowest_block=dimensions.num_blocks - 1,
+            # No block is trained: nothing is kept.
+            first_block=dimensions.num_blocks,
         )
         for num_rows, seconds in (
             (rows, max(durations)),

@@ -74,10 +74,10 @@ def _step(dimensions, longest, values):
         values.utterances_per_step,
         longest + values.max_extra_seconds / 2,
         _TOKENS,
-        lowest_block=-1,
+        first_block=0,
     )
 
 
 def _listening(dimensions):
     """The Whisper of 30 s on one utterance."""
-    return cost.of_whisper(dimensions, 1, 30, _TOKENS, "full", lowest_block=-1)
+    return cost.of_whisper(dimensions, 1, 30, _TOKENS, "full", first_block=0)

@@ -2,12 +2,16 @@
 
 import collections
 import dataclasses
+import functools
 import math
 import sys
 from collections import abc
 
+from lingvo_like.base_models import base_model, conformer_ctc
 from lingvo_like.base_models.whisper import checkpoints, encoder_decoder
+from lingvo_like.submodel import layout as submodel_layout
 from params import bases, schema
+from tasks.asr import layouts
 from tasks.asr.batches import input_pipeline, speaker_places
 from tasks.asr.data import manifest
 from tasks.asr.estimates import cost, machine, needs
@@ -93,29 +97,49 @@ class Job:
             self.num_replicas,
         )
 
+    @property
+    def _whisper_dimensions(self) -> encoder_decoder.Dimensions:
+        if self.dimensions is None:
+            raise ValueError("a Whisper needs its `dimensions`")
+        return self.dimensions
+
+    @functools.cached_property
+    def layout(self) -> submodel_layout.Layout:
+        """Of a Submodel."""
+        base = self.experiment.base
+        if isinstance(base, bases.ConformerCtc):
+            found = conformer_ctc.all_sites(
+                base.num_blocks, base.model_dim, base.feed_forward_expansion
+            )
+        else:
+            found = encoder_decoder.all_sites(self._whisper_dimensions)
+        return layouts.of(found, self.experiment)
+
     def shapes(self, seconds: float) -> cost.Shapes:
         """Of a step of this process whose longest utterance is so long."""
         base, values = self.experiment.base, self.experiment.train
         rows = self.places() * self.num_local * values.utterances_per_speaker
-        lowest = min(self.experiment.adapter.blocks, default=0)
         if isinstance(base, bases.ConformerCtc):
-            return cost.of_conformer(base, rows, seconds, lowest)
-        if self.dimensions is None:
-            raise ValueError("a Whisper needs its `dimensions`")
+            first = base_model.first_block(
+                self.layout.site_names, base.num_blocks
+            )
+            return cost.of_conformer(base, rows, seconds, first)
+        dimensions = self._whisper_dimensions
+        first = base_model.first_block(
+            self.layout.site_names, dimensions.num_blocks
+        )
         letters = self.speech.letters // _LETTERS_PER_TOKEN
         tokens = input_pipeline.token_bucket(
             [range(letters + 1)], values.max_tokens
         )
         return cost.of_whisper(
-            self.dimensions, rows, seconds, tokens, base.audio_context, lowest
+            dimensions, rows, seconds, tokens, base.audio_context, first
         )
 
     def num_bytes(self) -> float:
         """Memory at the peak."""
         shapes = self.shapes(self.speech.longest)
-        values, adapter = self.experiment.train, self.experiment.adapter
-        blocks = len(adapter.blocks) or shapes.blocks
-        submodel = blocks * 2 * shapes.width * (adapter.bottleneck_dim + 1)
+        values, submodel = self.experiment.train, self.layout.num_values
         num_speakers = len(self.speech.durations)
         # A space has as many as its basis, whoever trains in it.
         num_submodels = self.experiment.space.embedding_dim or min(

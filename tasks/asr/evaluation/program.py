@@ -16,7 +16,7 @@ import tensorflow as tf
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from params import bases, registry, schema
-from tasks.asr import base_loading
+from tasks.asr import base_loading, layouts
 from tasks.asr.data import languages, preparation, rejections, text
 from tasks.asr.estimates import recognition
 from tasks.asr.evaluation import (
@@ -33,7 +33,6 @@ from tasks.asr.training import (
     model_directory,
     run_description,
     starting_submodels,
-    task,
 )
 from tpu.distribute import replicas as replicas_lib
 
@@ -199,11 +198,13 @@ def prepare(
         default_language,
     )
     _check_compared_knows(compared, compare_with, data)
+    layout = layouts.of(model.sites, values)
     submodels = tested_submodels.read(
         directory,
         [each.speaker for each in data.values()],
         base_fingerprint,
-        task.layout_of(model, values.adapter),
+        layout,
+        layout.constants(model.kernel),
     )
     starts = starting_submodels.of_run(directory, saved)
     cohorts = tested_cohorts.read(

@@ -23,6 +23,7 @@ class TestedSubmodels:
     """The Submodels of a run's speakers; none of them is in memory.
 
     Attributes:
+        constants: from the layout and the base.
         train_minutes: dict of speaker to minutes of training speech.
         sha256: dict of speaker to the SHA-256 of the Submodel's content.
         heard: dict of speaker to the recordings that the Submodel, and those
@@ -32,7 +33,7 @@ class TestedSubmodels:
     directory: model_directory.ModelDirectory
     base_fingerprint: str
     layout: submodel_layout.Layout
-    residual_weight: float
+    constants: submodel_layout.Constants
     train_minutes: dict[str, float]
     sha256: dict[str, str]
     heard: dict[str, frozenset[str]]
@@ -41,7 +42,7 @@ class TestedSubmodels:
         """A stack for as many Submodels as are held at once."""
         count = min(PAGE, len(self.sha256))
         slots = [f"place {place}" for place in range(count)]
-        return stack_lib.Stack(slots, self.layout, self.residual_weight)
+        return stack_lib.Stack(slots, self.layout, self.constants)
 
     @staticmethod
     def pages(slots: list[int]) -> list[list[int]]:
@@ -71,6 +72,7 @@ def read(
     speakers: abc.Sequence[str],
     base_fingerprint: str,
     layout: submodel_layout.Layout,
+    constants: submodel_layout.Constants,
 ) -> TestedSubmodels:
     """Reads the speakers' files once, to know that all of them can be used.
 
@@ -89,7 +91,7 @@ def read(
             f"{', '.join(missing[:5])}; train them, or name those to "
             f"evaluate with --speakers"
         )
-    weights, minutes, sha256, heard = {}, {}, {}, {}
+    minutes, sha256, heard = {}, {}, {}
     for speaker in speakers:
         path = directory.submodel(speaker)
         metadata = submodel_file.load(path, base_fingerprint, layout).metadata
@@ -99,24 +101,16 @@ def read(
                 f"{path}: is the Submodel of {metadata.speaker!r}, not of "
                 f"{speaker!r}"
             )
-        weights.setdefault(metadata.residual_weight, speaker)
         sha256[speaker] = metadata.sha256
         heard[speaker] = heard_lib.unpack(metadata.heard)
         if "train_seconds_of_speech" in metadata.training:
             seconds = metadata.training["train_seconds_of_speech"]
             minutes[speaker] = seconds / 60.0
-    (residual_weight, first), *others = weights.items()
-    for weight, speaker in others:
-        raise ValueError(
-            f"{directory.submodels}: Submodels of different runs: the residual "
-            f"weight of {first!r} is {residual_weight}, that of {speaker!r} is "
-            f"{weight}"
-        )
     return TestedSubmodels(
         directory,
         base_fingerprint,
         layout,
-        residual_weight,
+        constants,
         minutes,
         sha256,
         heard,

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like.base_models import base_model
+from lingvo_like.layers import sites
 from lingvo_like.stack import stack as stack_lib
 from params import schema
 from tasks.asr.batches import input_pipeline, minibatch_schedule
@@ -109,7 +110,7 @@ class Transcriber:
 
     def _recognize(self, batch):
         """Decodes the batch's `s * u` utterances, as `BaseModel.decode`."""
-        functions = {}
+        functions = sites.NONE
         if self._stack is not None:
             functions = self._stack.site_functions(
                 self._stack.select(batch["row_indices"])
@@ -125,6 +126,7 @@ class Transcriber:
             paddings,
             self._beam_size,
             languages=tf.reshape(batch["languages"], [-1]),
+            functions=functions,
         )
 
     def _texts(self, batches):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from lingvo_like import files, hyperparams
 from lingvo_like.submodel import file as submodel_file
 from params import schema
+from tasks.asr import layouts
 from tasks.asr.training import (
     cohorts as cohorts_lib,
     continuation,
@@ -18,7 +19,6 @@ from tasks.asr.training import (
     replica_batches,
     start_sources,
     starting_submodels,
-    task,
 )
 
 
@@ -120,7 +120,7 @@ def _job(run, directory, corpus, source):
             own,
             corpus.utterances_by_speaker(),
             run.origin.base_fingerprint,
-            task.layout_of(run.base, experiment.adapter),
+            layouts.of(run.base.sites, experiment),
             has_cohorts=True,
         )
     return dataclasses.replace(

@@ -134,7 +134,7 @@ class JobState:
         stack: Any = self.task.stack
         optimizer: Any = self.task.optimizer
         stack.start(
-            slots, experiment.train.seed, experiment.adapter.shared_start
+            slots, experiment.train.seed, experiment.submodel.shared_start
         )
         optimizer.reset(self._rows, slots)
         self.put_starts(slots)

@@ -8,7 +8,7 @@ from collections import abc
 from lingvo_like import files
 from lingvo_like.base_models import base_model
 from params import schema
-from tasks.asr import base_loading
+from tasks.asr import base_loading, layouts
 from tasks.asr.data import held_out, preparation
 from tasks.asr.training import (
     cohort_training,
@@ -22,7 +22,6 @@ from tasks.asr.training import (
     start_sources,
     starting_submodels,
     submodel_files,
-    task,
 )
 from tpu.distribute import replicas as replicas_lib
 
@@ -175,7 +174,7 @@ def _prepared(
             source,
             made.continued.corpus.utterances_by_speaker(),
             made.origin.base_fingerprint,
-            task.layout_of(made.base, experiment.adapter),
+            layouts.of(made.base.sites, experiment),
             bool(cohort),
         )
     if holds_out:

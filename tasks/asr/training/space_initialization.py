@@ -12,7 +12,10 @@ from lingvo_like.space import (
     encoder as space_encoder,
     file as space_file,
 )
-from lingvo_like.submodel import file as submodel_file
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
 from tasks.asr.batches import padded_audio
 from tasks.asr.data import preparation
 from tasks.asr.training import model_directory, task as task_lib
@@ -130,17 +133,17 @@ def load_submodels(
 
     Raises:
         ValueError: there are none; they are for another base than this one, or
-            have another layout or residual weight than the space; or they did
+            have another layout than the space; or they did
             not start from one point.
     """
     directory = model_directory.ModelDirectory(path)
     saved = directory.read_experiment()
     # A sum of Submodels that started from different points is like none of
     # them.
-    if saved and not saved["values"]["adapter"]["shared_start"]:
+    if saved and not saved["values"]["submodel"]["shared_start"]:
         raise ValueError(
             f"{path}: its Submodels began at different points, and no space "
-            f"starts from them; train them with adapter.shared_start=true"
+            f"starts from them; train them with submodel.shared_start=true"
         )
     folder = directory.submodels
     found = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
@@ -154,12 +157,6 @@ def load_submodels(
     for name in names:
         source = posixpath.join(folder, name)
         loaded = submodel_file.load(source, base_fingerprint, space.layout)
-        if loaded.metadata.residual_weight != space.residual_weight:
-            raise ValueError(
-                f"{source}: `adapter.residual_weight` must be "
-                f"{space.residual_weight}. Received: "
-                f"{loaded.metadata.residual_weight}."
-            )
         vectors[loaded.metadata.speaker] = loaded.vector
     return vectors
 
@@ -182,19 +179,16 @@ def from_space(
     encoder = space.encoder.config if space.encoder else None
     stored_encoder = metadata.encoder["config"] if stored.encoder else None
     received = {
-        "adapter": space.layout,
-        "adapter.residual_weight": space.residual_weight,
         "space.embedding_dim": space.embedding_dim,
         "space.normalization": space.normalization,
         "space.speaker_encoder": encoder,
     }
     expected = {
-        "adapter": stored.layout,
-        "adapter.residual_weight": metadata.residual_weight,
         "space.embedding_dim": stored.embedding_dim,
         "space.normalization": metadata.normalization,
         "space.speaker_encoder": stored_encoder,
     }
+    submodel_layout.check_same(stored.layout, space.layout)
     for name, value in expected.items():
         if received[name] != value:
             raise ValueError(

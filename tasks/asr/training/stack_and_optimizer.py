@@ -9,6 +9,7 @@ import dataclasses
 from collections import abc
 from typing import Any
 
+from lingvo_like.base_models import base_model
 from lingvo_like.space import (
     embedding_space,
     encoder as space_encoder,
@@ -18,10 +19,11 @@ from lingvo_like.space import (
 from lingvo_like.stack import adamw, rows, slot_adamw, stack, trainable
 from lingvo_like.submodel import layout as submodel_layout
 from params import schema
+from tasks.asr import layouts
 
 
 def make(
-    layout: submodel_layout.Layout,
+    base: base_model.BaseModel,
     experiment: schema.Experiment,
     speakers: abc.Sequence[str],
     space: space_file.Space | None = None,
@@ -36,21 +38,27 @@ def make(
             row for each speaker on every replica, which is few numbers.
 
     Raises:
-        ValueError: the space has another layout.
+        ValueError: the base lacks a site, or the space has another layout.
     """
+    layout = layouts.of(base.sites, experiment)
+    constants = layout.constants(base.kernel)
     if space is not None:
-        if space.layout != layout:
+        try:
+            submodel_layout.check_same(layout, space.layout)
+        except ValueError as error:
             raise ValueError(
-                f"the space is for other Submodels: its layout must be "
-                f"{layout}. Received: {space.layout}."
-            )
-        made = space.embedding_space(speakers)
+                f"the space is for other Submodels: {error}"
+            ) from None
+        made = space.embedding_space(speakers, constants)
     elif experiment.space.embedding_dim:
-        made = _make_space(layout, experiment, speakers)
+        made = _make_space(
+            layout, constants, base.model_dim, experiment, speakers
+        )
     else:
-        weight = experiment.adapter.residual_weight
-        slots = stack.Stack(speakers, layout, weight, slot_rows)
-        slots.initialize(experiment.train.seed, experiment.adapter.shared_start)
+        slots = stack.Stack(speakers, layout, constants, slot_rows)
+        slots.initialize(
+            experiment.train.seed, experiment.submodel.shared_start
+        )
         return slots, slot_optimizer(slots.variables_by_name, experiment)
     return made, _space_optimizer(made, experiment)
 
@@ -70,18 +78,18 @@ def slot_optimizer(
     return slot_adamw.SlotAdamW(variables_by_name, rule)
 
 
-def _make_space(layout, experiment, speakers):
+def _make_space(layout, constants, model_dim, experiment, speakers):
     values = experiment.space
     encoder = None
     if values.speaker_encoder:
         encoder = space_encoder.SpaceEncoder(
-            layout.model_dim, values.embedding_dim, values.encoder_dim
+            model_dim, values.embedding_dim, values.encoder_dim
         )
     result = embedding_space.EmbeddingSpace(
         speakers,
         layout,
         values.embedding_dim,
-        experiment.adapter.residual_weight,
+        constants,
         values.normalization,
         values.initial_scale,
         values.element_dropout_rate,

@@ -203,7 +203,6 @@ def make(
         speaker=data.speaker,
         language=data.language,
         experiment=origin.experiment,
-        residual_weight=values.adapter.residual_weight,
         base_description=origin.base_description,
         training={
             "step": state.best_step,

@@ -15,9 +15,13 @@ from lingvo_like.base_models import base_model
 from lingvo_like.layers import spec_augment
 from lingvo_like.space import file as space_file
 from lingvo_like.stack import rows, trainable
-from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel import sites
 from params import schema
 from tasks.asr.training import stack_and_optimizer
+
+# The random stream of dropout in the first piece of a layout, beside that of
+# `EmbeddingSpace`.
+_FIRST_STREAM = 2
 
 
 class SubmodelTask:
@@ -30,12 +34,12 @@ class SubmodelTask:
         slot_rows: the rows of the slots, where replicas share the job.
 
     Attributes:
-        first_block: the first block above the lowest adapter; everything below
-            never changes and needs no gradient.
+        first_block: the first encoder block that a Submodel changes;
+            everything below needs no gradient.
 
     Raises:
-        ValueError: the base model is not frozen, an adapter follows a block
-            that it does not have, or the space has another layout.
+        ValueError: the base model is not frozen or lacks a site, or the space
+            has another layout.
     """
 
     stack: trainable.TrainableSubmodels
@@ -53,10 +57,11 @@ class SubmodelTask:
             raise ValueError("the base model of Submodels must be frozen")
         self.base = base
         self.experiment = experiment
-        layout = layout_of(base, experiment.adapter)
-        self.first_block = min(layout.blocks) + 1
         self.stack, self.optimizer = stack_and_optimizer.make(
-            layout, experiment, speakers, space, slot_rows
+            base, experiment, speakers, space, slot_rows
+        )
+        self.first_block = base_model.first_block(
+            self.stack.layout.site_names, base.num_blocks
         )
 
     @property
@@ -98,7 +103,7 @@ class SubmodelTask:
         """
         activations, paddings = self._activations(batch, augment=True)
         trainables = self.stack.trainables(batch["row_indices"])
-        masks = self._dropout_masks(batch["seeds"], activations)
+        masks = self._dropout_masks(batch["seeds"])
         inputs = trainable.StepInputs(
             batch["seeds"],
             batch["active"],
@@ -188,11 +193,9 @@ class SubmodelTask:
         return self.base.lower(features, paddings, self.first_block)
 
     def _losses(self, batch, activations, paddings, weights, masks):
+        functions = self.stack.site_functions(weights, masks)
         encoded = self.base.upper(
-            activations,
-            paddings,
-            self.first_block,
-            self.stack.site_functions(weights, masks),
+            activations, paddings, self.first_block, functions
         )
         losses = self.base.loss(
             encoded,
@@ -200,6 +203,7 @@ class SubmodelTask:
             _merge(batch["tokens"]),
             _merge(batch["token_lengths"]),
             languages=_merge(batch["languages"]),
+            functions=functions,
         )
         counted = batch["weights"]
         losses = tf.where(
@@ -208,43 +212,18 @@ class SubmodelTask:
         total = tf.reduce_sum(counted, axis=1)
         return tf.reduce_sum(losses * counted, axis=1) / tf.maximum(total, 1.0)
 
-    def _dropout_masks(self, seeds, activations):
-        """Masks `[s, u * time, bottleneck_dim]` by block, or None.
-
-        Each speaker's masks come from its own seed.
-        """
-        rate = self.experiment.adapter.dropout_rate
+    def _dropout_masks(self, seeds) -> sites.DropoutMasks | None:
+        """Draws each speaker's masks from the speaker's own seed."""
+        rate = self.experiment.submodel.dropout_rate
         if not rate:
             return None
-        speakers = seeds.shape[0]
-        blocks = self.stack.layout.blocks
-        frames = activations.shape[0] // speakers * activations.shape[1]
-        shape = [len(blocks), frames, self.stack.layout.bottleneck_dim]
-        draws = device_random_streams.uniform(shape, seeds)
-        kept = tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
-        return {block: kept[:, i] for i, block in enumerate(blocks)}
 
+        def draw(piece: int, shape: tuple[int, int, int]) -> tf.Tensor:
+            own = device_random_streams.fold_in(seeds, _FIRST_STREAM + piece)
+            draws = device_random_streams.uniform(shape, own)
+            return tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
 
-def layout_of(
-    base: base_model.BaseModel, adapter: schema.Adapter
-) -> submodel_layout.Layout:
-    """The layout of an experiment's Submodels on a base model.
-
-    Raises:
-        ValueError: an adapter follows a block that the base does not have.
-    """
-    blocks = tuple(adapter.blocks) or tuple(range(base.num_blocks))
-    wrong = [b for b in blocks if not 0 <= b < base.num_blocks]
-    if wrong or len(set(blocks)) != len(blocks):
-        raise ValueError(
-            f"adapter.blocks must be different blocks in [0, "
-            f"{base.num_blocks}). Received: {blocks}."
-        )
-    return submodel_layout.Layout(
-        model_dim=base.model_dim,
-        bottleneck_dim=adapter.bottleneck_dim,
-        blocks=tuple(sorted(blocks)),
-    )
+        return draw
 
 
 def augment_features(

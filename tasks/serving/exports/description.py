@@ -32,10 +32,8 @@ class Description:
             bucket with n <= limit. The last one is `max_samples`.
         bucket_samples: the length to which each bucket's utterances are
             padded inside.
-        model_dim, bottleneck_dim, blocks: of a Submodel, see `Layout`.
+        parts: the layout of a Submodel, see `Layout.to_json`.
         num_values: length of a packed Submodel.
-        residual_weight: a Submodel's must be equal: it is part of the graph,
-            not of the packed vector.
         beam_size: 1 for greedy decoding.
         requires_tensorflow_text: whether the graph has operations of
             TensorFlow Text, which a program that loads it must register.
@@ -64,11 +62,8 @@ class Description:
     max_samples: int
     bucket_limits: tuple[int, ...]
     bucket_samples: tuple[int, ...]
-    model_dim: int
-    bottleneck_dim: int
-    blocks: tuple[int, ...]
+    parts: tuple[dict, ...]
     num_values: int
-    residual_weight: float
     max_tokens: int
     beam_size: int
     requires_tensorflow_text: bool
@@ -119,9 +114,7 @@ class Description:
         # Imported here because it imports Keras.
         from lingvo_like.submodel import layout as submodel_layout
 
-        return submodel_layout.Layout(
-            self.model_dim, self.bottleneck_dim, self.blocks
-        )
+        return submodel_layout.from_json(self.parts)
 
     def language_index(self, asked: str = "", own: str = "") -> int:
         """The place in `languages` of an utterance's language.

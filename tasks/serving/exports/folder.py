@@ -162,11 +162,8 @@ def _fields(
         "max_samples": base.max_samples,
         "bucket_limits": recognizer.bucket_limits,
         "bucket_samples": recognizer.bucket_samples,
-        "model_dim": layout.model_dim,
-        "bottleneck_dim": layout.bottleneck_dim,
-        "blocks": layout.blocks,
+        "parts": layout.to_json(),
         "num_values": layout.num_values,
-        "residual_weight": recognizer.residual_weight,
         "max_tokens": base.max_tokens,
         "beam_size": recognizer.beam_size,
         "requires_tensorflow_text": any(

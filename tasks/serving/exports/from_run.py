@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from lingvo_like import files, languages
 from lingvo_like.submodel import file as submodel_file
 from params import registry
-from tasks.asr import base_loading
-from tasks.asr.training import model_directory, run_description, task
+from tasks.asr import base_loading, layouts
+from tasks.asr.training import model_directory, run_description
 from tasks.serving.exports import (
     description as export_description,
     folder,
@@ -78,13 +78,11 @@ def export(
             f"{base_path} is another base model ({fingerprint[:12]}) than the "
             f"run's ({saved['base_fingerprint'][:12]})"
         )
-    layout = task.layout_of(base, experiment.adapter)
-    residual_weight = experiment.adapter.residual_weight
+    layout = layouts.of(base.sites, experiment)
     submodel = None
     if submodel_path:
         submodel = submodel_file.load(submodel_path, fingerprint, layout)
-        residual_weight = submodel.metadata.residual_weight
-    recognizer = signatures.Recognizer(base, layout, residual_weight, beam_size)
+    recognizer = signatures.Recognizer(base, layout, beam_size)
     return Exported(
         *folder.write(
             export_dir,

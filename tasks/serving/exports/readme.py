@@ -68,18 +68,11 @@ _LANGUAGE_ARGUMENT = ", language_index=[0]"
 _SUBMODELS = """
 ## Submodels
 
-{export.num_values} float32 values: for each of the encoder blocks
-{blocks}, in this order, row-major:
+{layout}: {export.num_values} float32 values, in this order, row-major.
 
-- norm_scale [{export.model_dim}], an offset from one
-- norm_bias [{export.model_dim}]
-- down_kernel [{export.model_dim}, {export.bottleneck_dim}]
-- down_bias [{export.bottleneck_dim}]
-- up_kernel [{export.bottleneck_dim}, {export.model_dim}]
-- up_bias [{export.model_dim}]
+{tensors}
 
-A Submodel must have this base's fingerprint and the residual weight
-{export.residual_weight:g}.
+A Submodel must have this base's fingerprint.
 """
 
 # Of an export with one Submodel folded in.
@@ -119,7 +112,11 @@ def text(description: export_description.Description, name: str) -> str:
             if folded
             else _SUBMODELS.format(
                 export=description,
-                blocks=", ".join(map(str, description.blocks)),
+                layout=description.layout.describe(),
+                tensors="\n".join(
+                    f"- {name} {list(shape)}"
+                    for name, shape in description.layout.shapes.items()
+                ),
             )
         ),
         use=python if folded else f"{_SERVE.format(name=name)}\n\n{python}",

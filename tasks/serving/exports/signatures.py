@@ -16,15 +16,20 @@ import tensorflow as tf
 
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
-from lingvo_like.submodel import layout as submodel_layout, selection, sites
+from lingvo_like.layers import sites
+from lingvo_like.submodel import (
+    layout as submodel_layout,
+    selection,
+    sites as submodel_sites,
+)
 from tasks.asr.recognition import statuses as text_statuses
 from tasks.serving.exports import statuses
 
 Answer = dict[str, tf.Tensor]
 # The input of an export that has several languages.
 LANGUAGE_INDEX = "language_index"
-# Of row numbers `[r]`: what `BaseModel.encode` takes for these rows.
-AdaptersOf = abc.Callable[[tf.Tensor], dict[int, sites.SiteFunction]]
+# Of row numbers `[r]`: the functions of the base's sites for these rows.
+FunctionsOf = abc.Callable[[tf.Tensor], sites.SiteFunctions]
 
 
 def bucket_table(
@@ -51,7 +56,6 @@ class Recognizer:
 
     Args:
         layout: of the Submodels that it takes.
-        residual_weight: factor of each adapter's branch.
         beam_size: 1 for greedy search.
 
     Attributes:
@@ -63,12 +67,11 @@ class Recognizer:
         self,
         base: base_model.BaseModel,
         layout: submodel_layout.Layout,
-        residual_weight: float = 1.0,
         beam_size: int = 1,
     ) -> None:
         self.base = base
         self.layout = layout
-        self.residual_weight = residual_weight
+        self._constants = layout.constants(base.kernel)
         self.beam_size = beam_size
         self.takes_languages = len(base.languages) > 1
         self._folded: Any = None
@@ -154,7 +157,12 @@ class Recognizer:
         audio = self._with_equal_rows(audio, length, language_index)
         status = self._status(audio, length, language_index)
         return self._recognize(
-            audio, length, language_index, status, lambda rows: {}
+            audio,
+            length,
+            language_index,
+            status,
+            # As for a Submodel of zeros, bit for bit.
+            lambda rows: sites.unchanged(self.layout.site_names),
         )
 
     def grouped(
@@ -193,13 +201,13 @@ class Recognizer:
             ],
         )
 
-        def adapters(rows):
+        def functions(rows):
             selected = selection.select(
                 {"submodel": submodels}, tf.gather(index, rows)
             )
             return self.site_functions(selected["submodel"])
 
-        return self._recognize(audio, length, language_index, status, adapters)
+        return self._recognize(audio, length, language_index, status, functions)
 
     def folded(
         self,
@@ -221,10 +229,10 @@ class Recognizer:
 
     def site_functions(
         self, submodels: tensor_types.Tensor
-    ) -> dict[int, sites.SiteFunction]:
-        """Adapters for `BaseModel.encode`, from `[speakers, num_values]`."""
-        return sites.site_functions(
-            self.layout, self.layout.unpack(submodels), self.residual_weight
+    ) -> sites.SiteFunctions:
+        """The functions of the base's sites, from `[speakers, num_values]`."""
+        return submodel_sites.site_functions(
+            self.layout, self.layout.unpack(submodels), self._constants
         )
 
     def _with_equal_rows(self, audio, length, language_index, *others):
@@ -247,7 +255,7 @@ class Recognizer:
         length,
         language_index,
         status,
-        adapters: AdaptersOf,
+        functions_of: FunctionsOf,
     ) -> Answer:
         """Text and score of the rows that have any, bucket by bucket."""
         count = tf.shape(audio)[0]
@@ -267,7 +275,7 @@ class Recognizer:
             if language_index is not None:
                 languages = tf.gather(language_index, rows)
             tokens, token_lengths, scores, ended = self.recognize_tokens(
-                part, tf.gather(length, rows), adapters(rows), languages
+                part, tf.gather(length, rows), functions_of(rows), languages
             )
             texts = self.base.detokenize(tokens, token_lengths)
             found = text_statuses.of_texts(
@@ -303,7 +311,7 @@ class Recognizer:
         self,
         audio: tf.Tensor,
         lengths: tf.Tensor,
-        adapters: base_model.Adapters,
+        functions: sites.SiteFunctions,
         languages: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """The part of recognition that an accelerator can do: all but text.
@@ -318,9 +326,13 @@ class Recognizer:
             whether each text ended by itself `[r]`.
         """
         features, paddings = self.base.features(audio, lengths)
-        encoded, paddings = self.base.encode(features, paddings, adapters)
+        encoded, paddings = self.base.encode(features, paddings, functions)
         return self.base.decode(
-            encoded, paddings, self.beam_size, languages=languages
+            encoded,
+            paddings,
+            self.beam_size,
+            languages=languages,
+            functions=functions,
         )
 
 

@@ -8,6 +8,7 @@ from collections import abc
 import cachetools
 from absl import logging
 
+from lingvo_like import json_values
 from lingvo_like.store import records
 from tasks.serving import errors
 from tasks.serving.exports import description as export_description
@@ -21,10 +22,7 @@ def key_of(description: export_description.Description) -> tuple:
     """The same for all exports that take the same Submodels."""
     return (
         description.base_fingerprint,
-        description.model_dim,
-        description.bottleneck_dim,
-        tuple(description.blocks),
-        description.residual_weight,
+        json_values.canonical_json(description.parts),
     )
 
 

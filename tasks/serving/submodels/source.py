@@ -60,12 +60,6 @@ class StoreSource:
         loaded = submodel_file.load(
             data, description.base_fingerprint, description.layout
         )
-        weight = loaded.metadata.residual_weight
-        if weight != description.residual_weight:
-            raise submodel_file.SubmodelError(
-                f"`residual_weight` must be {description.residual_weight}. "
-                f"Received: {weight}."
-            )
         language = loaded.metadata.language
         if language:
             description.language_index(own=language)

@@ -34,7 +34,6 @@ def file_bytes(description, packed, speaker):
             base_fingerprint=description.base_fingerprint,
             speaker=speaker,
             experiment=description.experiment,
-            residual_weight=description.residual_weight,
         )
     )
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from lingvo_like import files
 from lingvo_like.base_models import conformer_ctc
+from tests.lingvo_like.base_models import block_outputs
 
 RATE = 8000
 ARGUMENTS = {
@@ -73,6 +74,8 @@ def test_padding_changes_no_loss_gradient_or_text(model, garbage):
     dirty = clean.copy()
     dirty[1, 2500:] = garbage
 
+    doubling = block_outputs.functions({1: double})
+
     def run(audio):
         features, paddings = model.features(audio, lengths(4000, 2500))
         activations, paddings = model.lower(features, paddings, 1)
@@ -83,7 +86,7 @@ def test_padding_changes_no_loss_gradient_or_text(model, garbage):
             )
         with tf.GradientTape() as tape:
             tape.watch(activations)
-            encoded = model.upper(activations, paddings, 1, {1: double})
+            encoded = model.upper(activations, paddings, 1, doubling)
             loss = model.loss(encoded, paddings, TOKENS, TOKEN_LENGTHS)
         gradient = tape.gradient(loss, activations)
         return loss, gradient, *model.decode(encoded, paddings)
@@ -122,28 +125,34 @@ def test_rows_do_not_see_their_neighbours_or_their_bucket(model):
 @pytest.mark.parametrize("split", [0, 1, 2, 3])
 def test_lower_and_upper_make_the_whole_at_every_split(model, split):
     features, paddings = model.features(audio(), lengths(4000, 2500))
-    adapters = {block: swap for block in range(split - 1, 3) if block >= 0}
-    expected, expected_paddings = model.encode(features, paddings, adapters)
+    functions = block_outputs.functions(
+        {block: swap for block in range(split - 1, 3) if block >= 0}
+    )
+    expected, expected_paddings = model.encode(features, paddings, functions)
     activations, paddings = model.lower(features, paddings, split)
-    actual = model.upper(activations, paddings, split, adapters)
+    actual = model.upper(activations, paddings, split, functions)
     np.testing.assert_array_equal(paddings, expected_paddings)
     np.testing.assert_array_equal(actual, expected)
 
 
-def test_identity_adapters_are_none_bit_for_bit(model):
+def test_identity_functions_are_none_bit_for_bit(model):
     features, paddings = model.features(audio(), lengths(4000, 2500))
     bare, _ = model.encode(features, paddings)
-    adapters = {block: lambda x: x + 0.0 * x for block in range(3)}
-    adapted, _ = model.encode(features, paddings, adapters)
-    np.testing.assert_array_equal(adapted, bare)
-    changed, _ = model.encode(features, paddings, {1: swap})
-    assert np.abs(changed - bare).max() > 1e-3
+    identity = {block: lambda x: x + 0.0 * x for block in range(3)}
+    same, swapped = (
+        model.encode(features, paddings, block_outputs.functions(by_block))[0]
+        for by_block in (identity, {1: swap})
+    )
+    np.testing.assert_array_equal(same, bare)
+    assert np.abs(swapped - bare).max() > 1e-3
 
 
-def test_adapters_of_unknown_blocks_are_refused(model):
+def test_functions_of_unknown_sites_are_refused(model):
     features, paddings = model.features(audio(), lengths(4000, 2500))
-    with pytest.raises(ValueError, match=r"names blocks \[3\].*0 to 2"):
-        model.encode(features, paddings, {3: swap})
+    unknown = block_outputs.functions({3: swap})
+    message = "no site 'encoder/block_03/output'. Did you mean encoder/block_0"
+    with pytest.raises(ValueError, match=message):
+        model.encode(features, paddings, unknown)
 
 
 def test_buckets_are_the_shortest_that_hold_the_utterance(model):

@@ -11,9 +11,10 @@ from lingvo_like.space import (
     encoder as space_encoder,
 )
 from lingvo_like.stack import stack, trainable
-from lingvo_like.submodel import layout as submodel_layout, selection
+from lingvo_like.submodel import selection
+from tests import layouts
 
-LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
+LAYOUT = layouts.adapters(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
 SPEAKERS = ("ann", "bob", "cy")
 
 
@@ -49,16 +50,22 @@ def test_the_zero_embedding_is_the_base_bit_for_bit():
     space = make()
     space.set_embeddings(np.zeros([3, 4]))
     x = activations()
-    for function in space.site_functions(space.select([0, 2])).values():
-        np.testing.assert_array_equal(function(tf.constant(x)).numpy(), x)
+    functions = space.site_functions(space.select([0, 2]))
+    assert tuple(functions.names) == LAYOUT.site_names
+    for name in functions.names:
+        y = functions.apply(name, tf.constant(x), tf.constant(x))
+        np.testing.assert_array_equal(y.numpy(), x)
 
 
 @pytest.mark.parametrize("normalization", choices.NORMALIZATIONS)
 def test_new_submodels_are_the_base_bit_for_bit(normalization):
     space = make(random_basis=False, normalization=normalization)
     x = activations()
-    for function in space.site_functions(space.select([0, 2])).values():
-        np.testing.assert_array_equal(function(tf.constant(x)).numpy(), x)
+    functions = space.site_functions(space.select([0, 2]))
+    assert tuple(functions.names) == LAYOUT.site_names
+    for name in functions.names:
+        y = functions.apply(name, tf.constant(x), tf.constant(x))
+        np.testing.assert_array_equal(y.numpy(), x)
 
 
 def test_normalised_embeddings_are_weights_or_directions():
@@ -163,9 +170,10 @@ def dropped(seeds, **rates):
     unit = np.zeros((4, 6), "float32")
     unit[:, :4] = np.eye(4)
     trainables = space.trainables(tf.constant([0, 1]))
-    trainables[embedding_space.BASIS + "block_00/up_bias"] = tf.constant(unit)
+    name = layouts.tensor_name(0, "up_bias")
+    trainables[embedding_space.BASIS + name] = tf.constant(unit)
     weights, _ = space.select_for_training(trainables, inputs(seeds))
-    return space, weights["block_00/up_bias"].numpy()[:, :4]
+    return space, weights[name].numpy()[:, :4]
 
 
 def test_dropped_elements_are_left_out_and_the_rest_is_scaled():

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from lingvo_like.stack import stack
-from lingvo_like.submodel import layout as submodel_layout
+from tests import layouts
 
-LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
+LAYOUT = layouts.adapters(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
 
 
 def test_start_is_a_function_of_the_speaker_and_not_of_the_slot():
@@ -19,7 +19,7 @@ def test_start_is_a_function_of_the_speaker_and_not_of_the_slot():
         np.testing.assert_array_equal(tensor, together.read(2)[name])
     other = stack.Stack(["cy"], LAYOUT)
     other.initialize(seed=4)
-    name = "block_00/down_kernel"
+    name = layouts.tensor_name(0, "down_kernel")
     assert np.any(other.read(0)[name] != alone.read(0)[name])
     assert np.any(together.read(0)[name] != together.read(1)[name])
 
@@ -29,18 +29,20 @@ def test_new_submodels_are_the_base_bit_for_bit():
     fresh.initialize(seed=0)
     functions = fresh.site_functions(fresh.select(tf.constant([0, 1])))
     x = np.random.default_rng(0).standard_normal((4, 5, 6)).astype("float32")
-    assert set(functions) == {0, 2}
-    for function in functions.values():
-        np.testing.assert_array_equal(function(tf.constant(x)).numpy(), x)
+    assert tuple(functions.names) == LAYOUT.site_names
+    for name in functions.names:
+        y = functions.apply(name, tf.constant(x), tf.constant(x))
+        np.testing.assert_array_equal(y.numpy(), x)
 
 
 def test_utterances_of_a_speaker_use_that_speakers_weights():
     two = stack.Stack(["ann", "bob"], LAYOUT)
     row = two.read(1)
-    row["block_00/up_bias"] = np.full([6], 2.0, np.float32)
+    row[layouts.tensor_name(0, "up_bias")] = np.full([6], 2.0, np.float32)
     two.write(1, row)
     functions = two.site_functions(two.select(tf.constant([1, 0])))
-    y = functions[0](tf.zeros([6, 4, 6])).numpy()
+    x = tf.zeros([6, 4, 6])
+    y = functions.apply("encoder/block_00/output", x, x).numpy()
     assert np.all(y[:3] == 2.0)
     assert np.all(y[3:] == 0.0)
 

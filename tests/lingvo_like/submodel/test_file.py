@@ -13,14 +13,16 @@ import safetensors.numpy
 import tensorflow as tf
 from hypothesis import strategies
 
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-    sites,
-)
+from lingvo_like.submodel import file as submodel_file, sites
 from lingvo_like.submodel.kinds import adapter
+from tests import layouts
 
-LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 2))
+LAYOUT = layouts.adapters(
+    model_dim=4, bottleneck_dim=2, blocks=(0, 2), residual_weight=0.1
+)
+UP_BIAS = layouts.tensor_name(0, "up_bias")
+NORM_BIAS = layouts.tensor_name(0, "norm_bias")
+DOWN_KERNEL = layouts.tensor_name(0, "down_kernel")
 
 
 def make(layout=LAYOUT, seed=0, **changes):
@@ -30,13 +32,29 @@ def make(layout=LAYOUT, seed=0, **changes):
         "base_fingerprint": "f" * 64,
         "speaker": "F01",
         "experiment": "whisper.TinyEnStacked",
-        "residual_weight": 0.1,
         "base_description": {"num_bins": 80, "tokenizer": ["a", "b"]},
         "training": {"num_steps": 200, "loss": 0.1 + 0.2},
     }
     return submodel_file.create(
         layout, layout.unpack(values), **fields | changes
     )
+
+
+def changed(model_dim=4, bottleneck_dim=2, blocks=(0, 2), residual_weight=0.1):
+    """`LAYOUT` with other values."""
+    return layouts.adapters(model_dim, bottleneck_dim, blocks, residual_weight)
+
+
+# What the metadata of a file say of its layout, to be altered.
+def parts(**changes):
+    return list(changed(**changes).to_json())
+
+
+(PART,) = parts()
+
+
+def with_values(**changes):
+    return [PART | {"values": PART["values"] | changes}]
 
 
 def same(a, b):
@@ -60,11 +78,11 @@ def put_together(tensors, fields):
 
 
 def test_the_layout_is_that_of_the_adapters():
-    kind = adapter.Adapter(LAYOUT.model_dim, LAYOUT.bottleneck_dim)
+    kind = adapter.Adapter(bottleneck_dim=2)
     expected = {
-        f"block_{block:02d}/{name}": shape
-        for block in LAYOUT.blocks
-        for name, shape in kind.weight_shapes.items()
+        layouts.tensor_name(block, name): shape
+        for block, piece in zip((0, 2), LAYOUT.pieces, strict=True)
+        for name, shape in kind.weight_shapes(piece.site).items()
     }
     assert list(LAYOUT.shapes.items()) == list(expected.items())
     assert LAYOUT.num_values == 2 * (4 + 4 + 4 * 2 + 2 + 2 * 4 + 4)
@@ -73,17 +91,15 @@ def test_the_layout_is_that_of_the_adapters():
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ((0, 2, (0,)), "`model_dim` must be positive. Received: 0"),
+        ((0, 2, (0,)), "`output_dim` of at least 1. Received: .*=0"),
         ((4, -1, (0,)), "`bottleneck_dim` must be positive. Received: -1"),
-        ((4, 2, ()), "`blocks` must be at least one"),
-        ((4, 2, (2, 1)), "`blocks`.*ascending"),
-        ((4, 2, (1, 1)), "`blocks`.*ascending"),
-        ((4, 2, (-1,)), "`blocks`"),
+        ((4, 2, ()), "adapter must have at least one site"),
+        ((4, 2, (1, 1)), "at a site twice: encoder/block_01/output/adapter"),
     ],
 )
 def test_a_layout_without_sense_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
-        submodel_layout.Layout(*fields)
+        layouts.adapters(*fields)
 
 
 @hypothesis.given(
@@ -95,9 +111,7 @@ def test_a_layout_without_sense_is_refused(fields, message):
 def test_packing_and_unpacking_are_exact(
     model_dim, bottleneck_dim, blocks, seed
 ):
-    layout = submodel_layout.Layout(
-        model_dim, bottleneck_dim, tuple(sorted(blocks))
-    )
+    layout = layouts.adapters(model_dim, bottleneck_dim, sorted(blocks))
     bits = np.random.default_rng(seed).integers(
         0, 0x7F800000, layout.num_values, dtype=np.uint32
     )
@@ -127,7 +141,7 @@ def test_a_graph_unpacks_a_batch_as_numpy_unpacks_each():
     for row, vector in enumerate(vectors):
         for name, tensor in LAYOUT.unpack(vector).items():
             assert batch[name][row].numpy().tobytes() == tensor.tobytes()
-    assert unpack(vectors[:0])["block_02/down_kernel"].shape == (0, 4, 2)
+    assert unpack(vectors[:0])[DOWN_KERNEL].shape == (0, 4, 2)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +162,10 @@ def test_zeros_in_a_file_are_the_identity_bit_for_bit():
     )
     x = np.random.default_rng(0).standard_normal((1, 3, 4)).astype(np.float32)
     weights = LAYOUT.unpack(zeros.vector[None])
-    for function in sites.site_functions(LAYOUT, weights).values():
-        assert np.array_equal(np.asarray(function(x)), x)
+    functions = sites.site_functions(LAYOUT, weights)
+    assert tuple(functions.names) == LAYOUT.site_names
+    for name in functions.names:
+        assert np.array_equal(np.asarray(functions.apply(name, x, x)), x)
 
 
 def test_float32_files_round_trip_exactly(tmp_path):
@@ -179,11 +195,12 @@ def test_float16_files_hold_the_nearest_values(tmp_path):
 
 def test_float16_refuses_what_would_become_infinite(tmp_path):
     tensors = {name: np.array(t) for name, t in make().tensors.items()}
-    tensors["block_02/up_kernel"][1, 2] = 70_000
+    name = layouts.tensor_name(2, "up_kernel")
+    tensors[name][1, 2] = 70_000
     large = submodel_file.create(
         LAYOUT, tensors, base_fingerprint="f", speaker="s"
     )
-    message = "block_02/up_kernel: values must fit float16.*65504.*70000"
+    message = f"{name}: values must fit float16.*65504.*70000"
     with pytest.raises(submodel_file.SubmodelError, match=message):
         submodel_file.save(tmp_path / "a", large, "float16")
     assert os.listdir(tmp_path) == []
@@ -194,11 +211,11 @@ def test_float16_refuses_what_would_become_infinite(tmp_path):
     [
         (
             "float32",
-            "686758c09785c58245c284726860a981a5edb14af01d6fe9b7bb99a3577fc78a",
+            "d4d674e06292517dd8a72ada492ae2687256e7f662fb9461d4a6996e7c00e2de",
         ),
         (
             "float16",
-            "c365c02fc0ab234013ab3000244a5f43df943a7d9a5a146d4f786307a75caa5c",
+            "ea045099e27e652c6122e71cdab2f2dd6322e0d02bc03ff6611afd80a8b20e84",
         ),
     ],
 )
@@ -222,10 +239,10 @@ def test_a_submodel_does_not_change_with_the_arrays_it_was_made_of():
     made = submodel_file.create(
         LAYOUT, tensors, base_fingerprint="f", speaker="s"
     )
-    tensors["block_00/up_bias"][:] = 5
-    assert not (made.tensors["block_00/up_bias"] == 5).any()
+    tensors[UP_BIAS][:] = 5
+    assert not (made.tensors[UP_BIAS] == 5).any()
     with pytest.raises(ValueError, match="read-only"):
-        made.tensors["block_00/up_bias"][0] = 5
+        made.tensors[UP_BIAS][0] = 5
 
 
 DATA = submodel_file.to_bytes(make())
@@ -257,7 +274,7 @@ def aligned(text):
 
 def one_more_key(text):
     header = json.loads(text)
-    header["block_00/up_bias"]["note"] = "x"
+    header[UP_BIAS]["note"] = "x"
     return compact(header)
 
 
@@ -286,8 +303,11 @@ def a_reversed_entry(text):
         (one_more_key, "the header must have .* 'note'"),
         (one_more_space_in_the_metadata, "altered: not as it was written"),
         (lambda text: text + " " * 8, "altered: the header has spaces"),
-        (lambda text: ", ".join(text.rsplit(",", 1)), "altered: the header"),
-        (lambda text: text.replace("block", "\\u0062lock", 1), "altered: the"),
+        (lambda text: text.replace(",", ", ", 1), "altered: the header has"),
+        (
+            lambda text: text.replace("adapter/up", "\\u0061dapter/up", 1),
+            "altered: the",
+        ),
     ],
 )
 def test_a_header_has_one_spelling(change, message):
@@ -299,7 +319,7 @@ def test_a_header_has_one_spelling(change, message):
 def test_tensors_in_another_order_are_refused():
     def exchanged(text):
         header = json.loads(text)
-        names = [f"block_{block:02d}/norm_bias" for block in (0, 2)]
+        names = [layouts.tensor_name(block, "norm_bias") for block in (0, 2)]
         one, other = (header[name]["data_offsets"] for name in names)
         header[names[0]]["data_offsets"] = other
         header[names[1]]["data_offsets"] = one
@@ -355,7 +375,8 @@ def test_every_truncation_is_refused():
         ("speaker", "F02"),
         ("experiment", "other"),
         ("base_fingerprint", "0" * 64),
-        ("residual_weight", 0.2),
+        ("parts", parts(residual_weight=0.2)),
+        ("parts", parts(blocks=(2, 0))),
         ("base_description", {"num_bins": 81, "tokenizer": ["a", "b"]}),
         ("training", {}),
         ("sha256", "0" * 64),
@@ -373,22 +394,48 @@ def test_altered_metadata_is_noticed(field, value):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format_version": 2}, "format version must be 1. Received: 2"),
-        ({"format_version": True}, "`format_version` must be an integer"),
-        ({"model_dim": 5}, "norm_scale: must be F32 \\[5\\].*F32 \\[4\\]"),
-        ({"bottleneck_dim": 10**18}, "down_kernel: must be F32"),
-        ({"bottleneck_dim": 0}, "`bottleneck_dim` must be positive"),
-        ({"blocks": [0, 1]}, "the tensor block_01/norm_scale is missing"),
-        ({"blocks": [0]}, "the tensor 'block_02/.*' is not expected"),
-        ({"blocks": []}, "`blocks` must be at least one"),
-        ({"blocks": [2, 0]}, "ascending"),
+        ({"format_version": 1}, "format version must be 2. Received: 1"),
+        ({"format_version": 2.0}, "`format_version` must be an integer"),
+        (
+            {"parts": parts(model_dim=5)},
+            "norm_scale: must be F32 \\[5\\].*F32 \\[4\\]",
+        ),
+        (
+            {"parts": parts(bottleneck_dim=10**18)},
+            "down_kernel: must be F32",
+        ),
+        (
+            {"parts": with_values(bottleneck_dim=0)},
+            "`bottleneck_dim` must be positive",
+        ),
+        (
+            {"parts": parts(blocks=(0, 1))},
+            "the tensor encoder/block_01/output/adapter/norm_scale is missing",
+        ),
+        (
+            {"parts": parts(blocks=(0,))},
+            "the tensor 'encoder/block_02/.*' is not expected",
+        ),
+        ({"parts": [PART | {"sites": []}]}, "must have at least one site"),
+        ({"parts": [PART | {"sites": 3}]}, "metadata: .*sites"),
+        ({"parts": [PART] * 2}, "a kind is at a site twice"),
+        ({"parts": [PART | {"kind": "adaptor"}]}, "must be one of adapter, "),
+        ({"parts": [PART | {"more": 1}]}, "must have `kind`, `values` and"),
+        ({"parts": [3]}, "`parts\\[0\\]` must be a dict"),
+        ({"parts": []}, "must have a kind at a site"),
         ({"dtype": "float16"}, "norm_scale: must be F16"),
         ({"dtype": "bfloat16"}, "`dtype` must be one of"),
         ({"speaker": ""}, "`speaker` must be a string, not empty"),
         ({"speaker": 3}, "`speaker` must be a string"),
         ({"base_fingerprint": ""}, "`base_fingerprint` must not be empty"),
-        ({"residual_weight": "1"}, "`residual_weight` must be a finite"),
-        ({"residual_weight": float("nan")}, "NaN is not a JSON number"),
+        (
+            {"parts": with_values(residual_weight="1")},
+            "`residual_weight` must be a finite",
+        ),
+        (
+            {"parts": with_values(residual_weight=float("nan"))},
+            "NaN is not a JSON number",
+        ),
         ({"unknown": 1}, "unknown key `unknown`"),
         ({"heard": "no"}, "`heard` must be hashes"),
     ],
@@ -439,30 +486,30 @@ def _broken(tensors, fields, name, tensor):
 @pytest.mark.parametrize(
     "name, tensor, message",
     [
-        ("block_02/up_bias", None, "the tensor block_02/up_bias is missing"),
+        (UP_BIAS, None, f"the tensor {UP_BIAS} is missing"),
         ("extra", np.zeros(1, np.float32), "'extra' is not expected"),
         (
-            "block_00/down_kernel",
+            DOWN_KERNEL,
             np.zeros((2, 4), np.float32),
-            "block_00/down_kernel: must be F32 \\[4, 2\\].*F32 \\[2, 4\\]",
+            f"{DOWN_KERNEL}: must be F32 \\[4, 2\\].*F32 \\[2, 4\\]",
         ),
         (
-            "block_00/norm_bias",
+            NORM_BIAS,
             np.zeros(4, np.float64),
-            "block_00/norm_bias: must be F32 \\[4\\].*F64 \\[4\\]",
+            f"{NORM_BIAS}: must be F32 \\[4\\].*F64 \\[4\\]",
         ),
         (
-            "block_00/norm_bias",
+            NORM_BIAS,
             np.zeros(4, np.int32),
-            "block_00/norm_bias: must be F32 \\[4\\].*I32 \\[4\\]",
+            f"{NORM_BIAS}: must be F32 \\[4\\].*I32 \\[4\\]",
         ),
         (
-            "block_02/up_bias",
+            UP_BIAS,
             np.array([0, np.nan, np.inf, 0], np.float32),
-            "block_02/up_bias: 2 of 4 values are not finite",
+            f"{UP_BIAS}: 2 of 4 values are not finite",
         ),
         (
-            "block_02/up_bias",
+            UP_BIAS,
             np.zeros(4, np.float32),
             "altered: the SHA-256",
         ),
@@ -477,12 +524,10 @@ def test_a_tensor_that_is_not_right_is_named(name, tensor, message):
 def test_what_cannot_be_saved_is_named(tmp_path):
     good = make()
     tensors = dict(good.tensors)
-    tensors["block_00/up_bias"] = np.full(4, np.nan, np.float32)
+    tensors[UP_BIAS] = np.full(4, np.nan, np.float32)
     bad = dataclasses.replace(good, tensors=tensors)
     for dtype in ("float32", "float16"):
-        with pytest.raises(
-            submodel_file.SubmodelError, match="a: block_00/up_bias"
-        ):
+        with pytest.raises(submodel_file.SubmodelError, match=f"a: {UP_BIAS}"):
             submodel_file.save(tmp_path / "a", bad, dtype)
     with pytest.raises(
         submodel_file.SubmodelError, match="`dtype` must be one of"
@@ -499,7 +544,10 @@ def test_what_cannot_be_saved_is_named(tmp_path):
         ({"base_fingerprint": ""}, "`base_fingerprint`"),
         ({"training": {"loss": float("nan")}}, "`training` must be JSON"),
         ({"training": {"loss": object()}}, "`training` must be JSON"),
-        ({"residual_weight": float("inf")}, "`residual_weight` must be"),
+        (
+            {"layout": layouts.adapters(4, 2, (0, 2), float("inf"))},
+            "`residual_weight` must be",
+        ),
     ],
 )
 def test_a_submodel_is_not_made_of_wrong_values(changes, message):
@@ -514,12 +562,17 @@ def test_another_base_or_layout_is_refused_and_both_are_named(tmp_path):
         submodel_file.SubmodelError, match=f"{path}.*another base.*000.*fff"
     ):
         submodel_file.load(path, base_fingerprint="0" * 64)
-    for change in ({"model_dim": 5}, {"bottleneck_dim": 3}, {"blocks": (0,)}):
-        (name,) = change
-        layout = dataclasses.replace(LAYOUT, **change)
-        with pytest.raises(
-            submodel_file.SubmodelError, match=f"`{name}` must be"
-        ):
+    for layout, message in (
+        (
+            changed(model_dim=5),
+            "base model, .*_00.*_dim=5.*Received: .*=4",
+        ),
+        (changed(bottleneck_dim=3), "bottleneck_dim=3 .*Received: .*_dim=2 "),
+        (changed(blocks=(0,)), "other sites: .*not expected .*block_02/output"),
+        (changed(residual_weight=1.0), "weight=1 .*Received: .*weight=0.1 "),
+        (changed(blocks=(2, 0)), "in another order: .*block_02.*block_00"),
+    ):
+        with pytest.raises(submodel_file.SubmodelError, match=message):
             submodel_file.load(path, layout=layout)
 
 
@@ -646,7 +699,7 @@ def test_an_empty_speaker_has_no_file_name():
 
 
 def test_the_checksum_covers_the_metadata_and_then_the_tensors():
-    layout = submodel_layout.Layout(1, 1, (0,))
+    layout = layouts.adapters(1, 1, (0,))
     zeros = submodel_file.create(
         layout,
         layout.unpack(np.zeros(layout.num_values, np.float32)),
@@ -654,14 +707,17 @@ def test_the_checksum_covers_the_metadata_and_then_the_tensors():
         speaker="s",
     )
     content = (
-        b'{"base_description":{},"base_fingerprint":"f","blocks":[0],'
-        b'"bottleneck_dim":1,"dtype":"float32","experiment":"",'
-        b'"format_version":1,"heard":"","language":"","model_dim":1,'
-        b'"residual_weight":1.0,"speaker":"s","started_from":{},"training":{}}'
+        b'{"base_description":{},"base_fingerprint":"f","dtype":"float32",'
+        b'"experiment":"","format_version":2,"heard":"","language":"",'
+        b'"parts":[{"kind":"adapter",'
+        b'"sites":[["encoder/block_00/output",0,1]],"values":'
+        b'{"bottleneck_dim":1,"residual_weight":1.0}}],'
+        b'"speaker":"s","started_from":{},"training":{}}'
     )
     fields = b"norm_scale norm_bias down_kernel down_bias up_kernel up_bias"
     for field in fields.split():
-        content += b"\nblock_00/" + field + b"\n" + bytes(4)
+        name = b"encoder/block_00/output/adapter/" + field
+        content += b"\n" + name + b"\n" + bytes(4)
     assert zeros.metadata.sha256 == hashlib.sha256(content).hexdigest()
 
 

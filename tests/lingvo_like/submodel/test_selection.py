@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.submodel import layout as submodel_layout, selection, sites
+from lingvo_like.submodel import selection, sites
+from tests import layouts
 
-LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
+LAYOUT = layouts.adapters(model_dim=6, bottleneck_dim=3, blocks=(0, 2))
 NUM_SLOTS = 5
 
 
@@ -31,9 +32,9 @@ def activations(utterances, seed=1):
 def adapted(stacked, selector, x, **values):
     weights = selection.select(stacked, selector)
     functions = sites.site_functions(LAYOUT, weights, **values)
-    assert set(functions) == set(LAYOUT.blocks)
-    for function in functions.values():
-        x = function(x)
+    assert tuple(functions.names) == LAYOUT.site_names
+    for name in functions.names:
+        x = functions.apply(name, x, x)
     return np.asarray(x)
 
 
@@ -62,6 +63,10 @@ def test_a_mixed_batch_gives_each_speaker_what_it_gets_alone():
 def test_a_graph_gives_what_eager_calls_give():
     stacked, x = random_stack(), activations(4)
 
+    def applied(weights, x):
+        functions = sites.site_functions(LAYOUT, weights)
+        return functions.apply("encoder/block_02/output", x, x)
+
     @tf.function(
         input_signature=[
             tf.TensorSpec([None], tf.int32),
@@ -70,10 +75,10 @@ def test_a_graph_gives_what_eager_calls_give():
     )
     def traced(row_indices, x):
         weights = selection.select(stacked, row_indices)
-        return sites.site_functions(LAYOUT, weights)[2](x)
+        return applied(weights, x)
 
     weights = selection.select(stacked, [3, 1])
-    expected = sites.site_functions(LAYOUT, weights)[2](x)
+    expected = applied(weights, x)
     np.testing.assert_allclose(traced([3, 1], x), expected, atol=1e-6)
     assert traced(np.zeros([0], np.int32), x[:0]).shape == (0, 4, 6)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from params import schema
+from params import kinds, schema
 from tasks.compilation import programs
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
@@ -37,7 +37,8 @@ def base(name):
 def experiment():
     """Every part of the step: dropout, masks, clipping, several utterances."""
     return schema.Experiment(
-        adapter=schema.Adapter(bottleneck_dim=8, dropout_rate=0.1),
+        submodel=kinds.Submodel(dropout_rate=0.1),
+        adapter=kinds.Adapter(bottleneck_dim=8),
         # Adam divides a gradient by itself: where it is rounding alone, its
         # sign would move a weight by a whole step.
         optimizer=schema.Optimizer(epsilon=1e-4),

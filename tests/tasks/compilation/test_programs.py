@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from params import conformer
+from tasks.asr import layouts
 from tasks.asr.batches import minibatch_schedule
 from tasks.asr.data import preparation
 from tasks.asr.training import replica_batches, sharding, task
@@ -72,8 +73,8 @@ def test_the_program_is_the_tasks_own_step(batches, losses):
 
 def test_a_submodels_bytes_are_its_weights_moments_and_counters():
     made = program_cases.program("conformer", "train")
-    layout = task.layout_of(
-        program_cases.base("conformer"), program_cases.experiment().adapter
+    layout = layouts.of(
+        program_cases.base("conformer").sites, program_cases.experiment()
     )
     assert made.slot_bytes == 3 * 4 * layout.num_values + 2 * 4
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from params import conformer
-from tasks.asr.training import task
+from tasks.asr import layouts
 from tasks.compilation import programs
 from tests.tasks.compilation import program_cases
 from tests.tpu import lowered_on_cpu
@@ -55,7 +55,7 @@ def test_chips_sum_a_spaces_basis_and_nothing_else(base, experiment):
     if experiment == "Tiny":
         assert report.collectives == {}
         return
-    layout = task.layout_of(model, values.adapter)
+    layout = layouts.of(model.sites, values)
     basis_bytes = 4 * values.space.embedding_dim * layout.num_values
     assert set(report.collectives) == {"all-reduce"}
     assert basis_bytes <= report.collective_bytes < 1.1 * basis_bytes

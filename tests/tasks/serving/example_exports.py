@@ -8,15 +8,23 @@ import numpy as np
 import pytest
 
 from lingvo_like.submodel import layout as submodel_layout
+from lingvo_like.submodel.kinds import bias, lora, rotation, scale
 from tasks.serving.exports import (
     folder as export_folder,
     saved_model,
     signatures,
 )
-from tests import tiny
+from tests import layouts, tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 RESIDUAL_WEIGHT = 0.7
+# Beside adapters, in a Whisper.
+OTHERS = (
+    (lora.Lora(2, 4.0), "*/*/*attention/query", "decoder/*/*/expand"),
+    (rotation.Rotation(3), "decoder/*/source_attention/value"),
+    (scale.Scale(), "*/*/*/inner"),
+    (bias.Bias(), "decoder/*/output"),
+)
 # Of a full context only the number of buckets differs: one.
 KINDS = (
     "short",
@@ -42,10 +50,21 @@ def base(kind):
 
 @functools.cache
 def recognizer(kind, beam_size=1):
-    layout = submodel_layout.Layout(
-        base(kind).model_dim, 4, tuple(range(base(kind).num_blocks))
+    model = base(kind)
+    layout = layouts.adapters(
+        model.model_dim, 4, range(model.num_blocks), RESIDUAL_WEIGHT
     )
-    return signatures.Recognizer(base(kind), layout, RESIDUAL_WEIGHT, beam_size)
+    if kind != "conformer":
+        layout = submodel_layout.Layout(
+            layout.parts
+            + tuple(
+                submodel_layout.Part(
+                    each, submodel_layout.matching_sites(model.sites, patterns)
+                )
+                for each, *patterns in OTHERS
+            )
+        )
+    return signatures.Recognizer(model, layout, beam_size)
 
 
 @functools.cache

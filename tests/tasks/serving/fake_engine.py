@@ -11,6 +11,20 @@ SAMPLE_RATE = 100
 FINGERPRINT = "f" * 64
 
 
+def parts(residual_weight=1.0):
+    """Of an adapter after one block, written out: this loads no Keras."""
+    return (
+        {
+            "kind": "adapter",
+            "values": {
+                "bottleneck_dim": 1,
+                "residual_weight": residual_weight,
+            },
+            "sites": [["encoder/block_00/output", 0, 2]],
+        },
+    )
+
+
 def description(**changes):
     """Of a base with buckets of 100 and 400 samples and rows of 6 values."""
     values = dict(
@@ -21,11 +35,8 @@ def description(**changes):
         max_samples=400,
         bucket_limits=(100, 400),
         bucket_samples=(100, 400),
-        model_dim=2,
-        bottleneck_dim=1,
-        blocks=(0,),
+        parts=parts(),
         num_values=6,
-        residual_weight=1.0,
         max_tokens=8,
         beam_size=1,
         requires_tensorflow_text=False,

@@ -3,15 +3,13 @@
 import numpy as np
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file
 from tasks.serving import messages, server
 from tasks.serving.submodels import source as submodel_source
+from tests import layouts
 from tests.tasks.serving import fake_engine, fake_source
 
-LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
+LAYOUT = layouts.adapters(model_dim=2, bottleneck_dim=1, blocks=(0,))
 LIMITS = fake_source.changed(row_cache_bytes=1 << 12, resolve_seconds=0.05)
 MODEL = "asr"
 

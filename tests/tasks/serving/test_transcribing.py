@@ -5,11 +5,12 @@ import pytest
 import soundfile
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import file as submodel, layout as submodel_layout
+from lingvo_like.submodel import file as submodel
 from tasks.serving import client, transcribing
 from tasks.serving.exports import description as export_description, engine
+from tests import layouts
 
-LAYOUT = submodel_layout.Layout(model_dim=2, bottleneck_dim=1, blocks=(0,))
+LAYOUT = layouts.adapters(model_dim=2, bottleneck_dim=1, blocks=(0,))
 BASE = "ab" * 32
 
 
@@ -17,7 +18,6 @@ class Description:
     base_fingerprint = BASE
     layout = LAYOUT
     num_values = LAYOUT.num_values
-    residual_weight = 1.0
     sample_rate = 16000
     default_language = ""
     language_index = export_description.Description.language_index
@@ -83,11 +83,11 @@ def recording(folder, name, num_samples):
     return str(path)
 
 
-def made(value, language=""):
-    vector = np.full(LAYOUT.num_values, value, np.float32)
+def made(value, layout=LAYOUT, language=""):
+    vector = np.full(layout.num_values, value, np.float32)
     return submodel.create(
-        LAYOUT,
-        LAYOUT.unpack(vector),
+        layout,
+        layout.unpack(vector),
         base_fingerprint=BASE,
         speaker="F01",
         language=language,
@@ -232,6 +232,17 @@ def test_local_submodel_of_another_base_is_refused(tmp_path, local_engine):
     file = tmp_path / "F01.safetensors"
     submodel.save(file, other)
     with pytest.raises(ValueError, match="another base"):
+        transcribing.open_local("export", path=str(file))
+    assert local_engine.closed
+
+
+def test_local_submodel_of_another_residual_weight_is_refused(
+    tmp_path, local_engine
+):
+    other = made(1.0, layouts.adapters(2, 1, (0,), residual_weight=0.5))
+    file = tmp_path / "F01.safetensors"
+    submodel.save(file, other)
+    with pytest.raises(ValueError, match="Received: .* residual_weight=0.5"):
         transcribing.open_local("export", path=str(file))
     assert local_engine.closed
 

@@ -93,9 +93,9 @@ def cache_lengths(monkeypatch):
     lengths = []
     step = encoder_decoder.Decoder.step
 
-    def counting(self, tokens, position, sources, caches):
+    def counting(self, tokens, position, sources, caches, *functions):
         lengths.append(caches[0][0].shape[-1])
-        return step(self, tokens, position, sources, caches)
+        return step(self, tokens, position, sources, caches, *functions)
 
     monkeypatch.setattr(encoder_decoder.Decoder, "step", counting)
     return lengths

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from lingvo_like.base_models.whisper import model as whisper
+from tests.lingvo_like.base_models import block_outputs
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
 LENGTHS = (47000, 20000, 31111)
@@ -33,8 +34,9 @@ def run(base, audio, lengths, tokens, token_lengths):
     """Loss per utterance, an adapter's gradients, and text."""
     apply, variables = adapter(1)
     features, paddings = base.features(audio, lengths)
+    functions = block_outputs.functions({1: apply})
     with tf.GradientTape() as tape:
-        encoded, paddings = base.encode(features, paddings, {1: apply})
+        encoded, paddings = base.encode(features, paddings, functions)
         loss = base.loss(encoded, paddings, tokens, token_lengths)
         total = tf.reduce_sum(loss)
     decoded, decoded_lengths, scores, _ = base.decode(encoded, paddings)
@@ -79,36 +81,40 @@ def test_real_weights_agree_with_kerashub():
 def test_lower_and_upper_make_encode_at_every_split(base, batch):
     features, paddings = batch[:2]
     apply, _ = adapter(2)
-    adapters = {1: apply, 2: apply}
-    whole, whole_paddings = base.encode(features, paddings, adapters)
+    functions = block_outputs.functions({1: apply, 2: apply})
+    whole, whole_paddings = base.encode(features, paddings, functions)
     for split in range(3):
         x, below = base.lower(features, paddings, split)
-        x = base.upper(x, below, split, adapters)
+        x = base.upper(x, below, split, functions)
         np.testing.assert_array_equal(x, whole)
         np.testing.assert_array_equal(below, whole_paddings)
     plain, _ = base.encode(features, paddings)
     x, below = base.lower(features, paddings, 3)
-    np.testing.assert_array_equal(base.upper(x, below, 3, {}), plain)
+    np.testing.assert_array_equal(base.upper(x, below, 3), plain)
 
 
-def test_adapters_of_unknown_blocks_are_refused(base, batch):
-    with pytest.raises(ValueError, match=r"names blocks \[3\].*0 to 2"):
-        base.encode(*batch[:2], {3: lambda x: x})
+def test_functions_of_unknown_sites_are_refused(base, batch):
+    message = "no site 'encoder/block_03/output'. Did you mean encoder/block_0"
+    with pytest.raises(ValueError, match=message):
+        base.encode(*batch[:2], block_outputs.functions({3: lambda x: x}))
 
 
 def test_upper_applies_the_adapter_that_lower_left_out(base, batch):
     features, paddings = batch[:2]
     apply, _ = adapter(3)
-    whole, _ = base.encode(features, paddings, {0: apply})
+    functions = block_outputs.functions({0: apply})
+    whole, _ = base.encode(features, paddings, functions)
     x, below = base.lower(features, paddings, 1)
-    np.testing.assert_array_equal(base.upper(x, below, 1, {0: apply}), whole)
-    without = base.upper(x, below, 1, {})
+    np.testing.assert_array_equal(base.upper(x, below, 1, functions), whole)
+    without = base.upper(x, below, 1)
     assert np.abs(np.asarray(whole) - np.asarray(without)).max() > 1e-3
 
 
-def test_identity_adapters_change_nothing(base, batch):
+def test_identity_functions_change_nothing(base, batch):
     features, paddings = batch[:2]
-    identity = {i: lambda x: x + 0.0 for i in range(base.num_blocks)}
+    identity = block_outputs.functions(
+        {i: lambda x: x + 0.0 for i in range(base.num_blocks)}
+    )
     np.testing.assert_array_equal(
         base.encode(features, paddings, identity)[0],
         base.encode(features, paddings)[0],

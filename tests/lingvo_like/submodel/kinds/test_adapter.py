@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lingvo_like.layers import sites
 from lingvo_like.submodel.kinds import adapter
 
 DIM, BOTTLENECK = 6, 3
+SITE = sites.activation("encoder/block_00/output", DIM)
 
 
 def random_weights(speakers, seed=0):
-    kind = adapter.Adapter(DIM, BOTTLENECK)
+    kind = adapter.Adapter(BOTTLENECK)
     draw = np.random.default_rng(seed)
     return {
         name: (0.5 * draw.standard_normal((speakers, *shape))).astype("float32")
-        for name, shape in kind.weight_shapes.items()
+        for name, shape in kind.weight_shapes(SITE).items()
     }
 
 
@@ -23,10 +25,10 @@ def activations(speakers, rows, seed=1):
     return draw.standard_normal((speakers, rows, DIM)).astype("float32")
 
 
-def apply(x, weights, dropout_mask=None, **values):
-    kind = adapter.Adapter(DIM, BOTTLENECK, **values)
+def apply(x, weights, dropout=None, **values):
+    kind = adapter.Adapter(BOTTLENECK, **values)
     weights = {name: tf.constant(value) for name, value in weights.items()}
-    return np.asarray(kind.apply(x, weights, dropout_mask))
+    return np.asarray(kind.apply(x, x, kind.prepare(weights, {}), dropout))
 
 
 def reference(x, weights, residual_weight=1.0):
@@ -66,35 +68,41 @@ def test_zero_up_projection_is_the_identity_whatever_is_below():
 
 
 def test_only_the_down_projection_is_drawn():
-    kind = adapter.Adapter(DIM, BOTTLENECK)
-    assert set(kind.initial_deviations) == {"down_kernel"}
-    assert set(kind.initial_deviations) <= set(kind.weight_shapes)
+    drawn = set(adapter.Adapter(BOTTLENECK).initial_deviations(SITE))
+    assert drawn == {"down_kernel"}
+    assert drawn <= set(random_weights(1))
 
 
-def test_dropout_mask_multiplies_the_bottleneck():
+def test_dropout_multiplies_the_bottleneck():
     weights, x = random_weights(1), activations(1, 5)
-    dropped = apply(x, weights, np.zeros((1, 5, BOTTLENECK), "float32"))
+
+    def drop(branch):
+        assert branch.shape == (1, 5, BOTTLENECK)
+        return 0.0 * branch
+
+    dropped = apply(x, weights, drop)
     expected = x + weights["up_bias"][:, None]
     np.testing.assert_allclose(dropped, expected, atol=1e-6)
 
 
 def test_computes_in_the_type_of_its_weights():
     weights, x = random_weights(2), activations(2, 3)
-    kind = adapter.Adapter(DIM, BOTTLENECK)
+    kind = adapter.Adapter(BOTTLENECK)
     for x_type, weight_type in (
         (tf.bfloat16, tf.float32),
         (tf.float32, tf.bfloat16),
     ):
         cast = {k: tf.cast(value, weight_type) for k, value in weights.items()}
-        y = kind.apply(tf.cast(x, x_type), cast)
+        y = tf.cast(x, x_type)
+        y = kind.apply(y, y, kind.prepare(cast, {}))
         assert y.dtype == weight_type
         np.testing.assert_allclose(
             tf.cast(y, tf.float32), apply(x, weights), atol=0.1
         )
 
 
-@pytest.mark.parametrize("name", ["model_dim", "bottleneck_dim"])
-def test_widths_must_be_positive(name):
-    values = {"model_dim": 2, "bottleneck_dim": 3, name: 0}
-    with pytest.raises(ValueError, match=f"`{name}` must be positive"):
-        adapter.Adapter(**values)
+def test_widths_must_be_positive():
+    with pytest.raises(ValueError, match="`bottleneck_dim` must be positive"):
+        adapter.Adapter(bottleneck_dim=0)
+    with pytest.raises(ValueError, match="`output_dim` of at least 1"):
+        sites.activation("encoder/block_00/output", 0)

@@ -15,8 +15,8 @@ from lingvo_like.space import (
     file as space_file,
 )
 from params import registry
+from tasks.asr import layouts
 from tasks.asr.enrolment import plan, recordings
-from tasks.asr.training import task
 from tests import tiny
 
 EXPERIMENT = "conformer.TinyEmbedding"
@@ -43,14 +43,14 @@ def space(base, encoder=False, seed=0, speakers=("old1", "old2", "old3")):
             buckets_seconds=base.get_config()["buckets_seconds"],
         ),
     )
-    layout = task.layout_of(base, experiment.adapter)
+    layout = layouts.of(base.sites, experiment)
     dim = experiment.space.embedding_dim
     made = embedding_space.EmbeddingSpace(
         speakers,
         layout,
         dim,
         encoder=(
-            space_encoder.SpaceEncoder(layout.model_dim, dim, 8)
+            space_encoder.SpaceEncoder(base.model_dim, dim, 8)
             if encoder
             else None
         ),

@@ -98,8 +98,8 @@ def round_by_place_and_shape(base, monkeypatch):
     """
     loss = base.loss
 
-    def rounded(*arguments, **languages):
-        found = loss(*arguments, **languages)
+    def rounded(*arguments, **others):
+        found = loss(*arguments, **others)
         count = found.shape[0]
         return found * (1.0 + (np.arange(count, dtype="f4") + count) / 2**16)
 
@@ -606,9 +606,9 @@ def test_a_text_is_heard_no_further_than_its_transcript_asks(
 ):
     seen, decode = set(), type(base).decode
 
-    def limited(self, encoded, paddings, limits, **languages):
+    def limited(self, encoded, paddings, limits, **others):
         seen.update(np.asarray(limits).tolist())
-        return decode(self, encoded, paddings, limits=limits, **languages)
+        return decode(self, encoded, paddings, limits=limits, **others)
 
     monkeypatch.setattr(type(base), "decode", limited)
     ann = {"ann": speech["ann"]}

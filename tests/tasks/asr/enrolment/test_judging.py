@@ -31,10 +31,12 @@ class Speech:
 class Base:
     """A base model whose loss is the row."""
 
-    def upper(self, activations, paddings, first_block, rows):
-        return rows
+    def upper(self, activations, paddings, first_block, functions):
+        return functions
 
-    def loss(self, encoded, *rest, languages):
+    def loss(self, encoded, *rest, languages, functions):
+        # A decoder may have sites too.
+        assert functions is encoded
         return encoded
 
     def decode(self, *arguments, **limits):

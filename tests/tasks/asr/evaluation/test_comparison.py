@@ -3,8 +3,9 @@
 import numpy as np
 
 from lingvo_like.submodel import file as submodel_file
+from tasks.asr import layouts
 from tasks.asr.evaluation import comparison, recordings, tested_submodels
-from tasks.asr.training import model_directory, task
+from tasks.asr.training import model_directory
 from tests import tiny
 
 SPEAKERS = ("ann", "bob", "cy")
@@ -15,7 +16,7 @@ def test_submodels_that_no_one_stack_holds_are_taken_in_parts(
 ):
     base = tiny.base()
     manifest = tiny.recordings(tmp_path, SPEAKERS, 2)
-    layout = task.layout_of(base, tiny.experiment().adapter)
+    layout = layouts.of(base.sites, tiny.experiment())
     directory = model_directory.ModelDirectory(str(tmp_path / "run"))
     directory.prepare()
     for index, speaker in enumerate(SPEAKERS):
@@ -34,7 +35,11 @@ def test_submodels_that_no_one_stack_holds_are_taken_in_parts(
 
     def texts():
         checked = tested_submodels.read(
-            directory, SPEAKERS, base.fingerprint(), layout
+            directory,
+            SPEAKERS,
+            base.fingerprint(),
+            layout,
+            layout.constants(base.kernel),
         )
         return {
             (each.speaker, each.utt_id): each.submodel_hypothesis

@@ -5,14 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file
 from tasks.asr.evaluation import tested_submodels
 from tasks.asr.training import model_directory
+from tests import layouts
 
-LAYOUT = submodel_layout.Layout(model_dim=4, bottleneck_dim=2, blocks=(0, 1))
+LAYOUT = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0, 1))
 BASE = "0123456789abcdef" * 4
 
 
@@ -41,7 +39,7 @@ def save(directory, speaker, value, layout=LAYOUT, base=BASE, **changes):
 
 
 def load(directory, *speakers):
-    return tested_submodels.read(directory, speakers, BASE, LAYOUT)
+    return tested_submodels.read(directory, speakers, BASE, LAYOUT, {})
 
 
 def refusal(directory, *speakers):
@@ -54,10 +52,11 @@ def refusal(directory, *speakers):
 def test_each_speaker_gets_its_own_submodel(directory):
     loaded = load(directory, "ann", "bob")
     stack = loaded.stack()
+    up_bias = layouts.tensor_name(1, "up_bias")
     for speakers, values in ((("bob", "ann"), (2.0, 1.0)), (("bob",), (2.0,))):
         loaded.load(stack, speakers)
         for slot, value in enumerate(values):
-            assert np.all(stack.read(slot)["block_01/up_bias"] == value)
+            assert np.all(stack.read(slot)[up_bias] == value)
     assert loaded.train_minutes == {"ann": 1.5, "bob": 1.5}
 
 
@@ -91,11 +90,12 @@ def test_a_submodel_of_another_base_is_named(directory):
 
 
 def test_a_submodel_of_another_shape_is_named(directory):
-    wide = submodel_layout.Layout(model_dim=4, bottleneck_dim=3, blocks=(0, 1))
+    wide = layouts.adapters(model_dim=4, bottleneck_dim=3, blocks=(0, 1))
     save(directory, "bob", 1.0, layout=wide)
     message = refusal(directory, "bob")
     assert message.startswith(directory.submodel("bob"))
-    assert "`bottleneck_dim` must be 2. Received: 3" in message
+    assert "must be adapter bottleneck_dim=2 " in message
+    assert "Received: adapter bottleneck_dim=3 " in message
 
 
 def test_a_renamed_file_never_serves_a_stranger(directory):
@@ -106,10 +106,12 @@ def test_a_renamed_file_never_serves_a_stranger(directory):
 
 
 def test_submodels_of_runs_with_other_residual_weights_do_not_mix(directory):
-    save(directory, "bob", 1.0, residual_weight=0.5)
+    half = layouts.adapters(4, 2, (0, 1), residual_weight=0.5)
+    save(directory, "bob", 1.0, layout=half)
     said = refusal(directory, "ann", "bob")
-    assert "the residual weight of 'ann' is" in said and "that of 'bob'" in said
-    assert load(directory, "bob").residual_weight == 0.5
+    assert said.startswith(directory.submodel("bob"))
+    assert "must be adapter bottleneck_dim=2 residual_weight=1 at" in said
+    assert "Received: adapter bottleneck_dim=2 residual_weight=0.5 at" in said
 
 
 def test_a_submodel_that_changes_after_the_check_is_refused(directory):

@@ -62,8 +62,8 @@ def sharing() -> abc.Iterator[None]:
             rows.leave(taken)
             order = speaker_places.in_turn(taken, (), shards.places_of)
             taken = rows.take(order)
-        adapter = experiment.adapter
-        task.stack.start(taken, experiment.train.seed, adapter.shared_start)
+        shared_start = experiment.submodel.shared_start
+        task.stack.start(taken, experiment.train.seed, shared_start)
         task.optimizer.reset(rows, taken)
         return job_state.JobState(
             task, dataclasses.replace(shards, slot_rows=rows)

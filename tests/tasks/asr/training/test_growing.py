@@ -439,7 +439,7 @@ def test_what_nobody_can_start_from_is_refused(speech, tmp_path):
         with pytest.raises(ValueError, match=message):
             train(speech, tmp_path / "run", **changes)
         assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="`bottleneck_dim` must be 3"):
+    with pytest.raises(ValueError, match="must be adapter bottleneck_dim=3"):
         train(
             speech,
             tmp_path / "run",

@@ -295,7 +295,9 @@ def test_damaged_curves_and_texts_are_named(directory):
 def test_a_description_reads_back_as_its_values(directory):
     experiment = dataclasses.replace(
         conformer.Tiny(),
-        adapter=dataclasses.replace(conformer.Tiny().adapter, blocks=(1,)),
+        adapter=dataclasses.replace(
+            conformer.Tiny().adapter, sites=("encoder/block_01/output",)
+        ),
     )
     directory.write_experiment(describe(experiment))
     saved = directory.read_experiment()

@@ -160,7 +160,7 @@ def test_a_start_that_fails_leaves_no_folder(speech, tmp_path, folder):
     )
     for changes in (
         {"train_manifest": str(manifest)},
-        {"overrides": ["adapter.blocks=99"]},
+        {"overrides": ["adapter.sites=encoder/block_99/output"]},
         {"strict": True, "dev_manifest": str(manifest)},
     ):
         with pytest.raises(ValueError):
@@ -294,7 +294,7 @@ def test_a_space_continues_and_starts_from_a_run_of_slots(speech, tmp_path):
     assert not (tmp_path / "refused" / "experiment.json").exists()
     slots = train(
         speech,
-        overrides=["adapter.shared_start=true"],
+        overrides=["submodel.shared_start=true"],
         model_dir=str(tmp_path / "slots"),
     )
     space("from_slots", "space.initializer=stack", space_from=slots.path)

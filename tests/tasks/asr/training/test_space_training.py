@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lingvo_like.space import embedding_space, file as space_file
 from lingvo_like.submodel import file as submodel_file
-from params import schema
+from params import kinds, schema
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     job_state,
@@ -22,7 +22,7 @@ from tasks.asr.training import (
     task,
     trainer,
 )
-from tests import tiny
+from tests import layouts, tiny
 
 SPEAKERS = ("ann", "bob", "cy")
 FINGERPRINT = "0" * 64
@@ -125,7 +125,8 @@ def test_a_submodel_is_what_its_speakers_embedding_mixes(trained, space):
         expected = space.materialise(space.embedding(speaker))
         for name, tensor in trained.tensors(speaker).items():
             np.testing.assert_array_equal(tensor, expected[name])
-    assert np.any(trained.tensors("ann")["block_01/up_kernel"] != 0.0)
+    up_kernel = layouts.tensor_name(1, "up_kernel")
+    assert np.any(trained.tensors("ann")[up_kernel] != 0.0)
 
 
 def test_every_part_of_a_space_learns(trained, untrained):
@@ -276,8 +277,10 @@ def test_unknown_speakers_and_other_layouts_are_refused(base, space, untrained):
     with pytest.raises(ValueError, match="'zoe' has no slot"):
         untrained.job.stack.slot("zoe")
     wide = tiny.experiment()
-    wide = dataclasses.replace(wide, adapter=schema.Adapter(bottleneck_dim=9))
-    with pytest.raises(ValueError, match="space is for other Submodels"):
+    wide = dataclasses.replace(wide, adapter=kinds.Adapter(bottleneck_dim=9))
+    with pytest.raises(
+        ValueError, match="space is for other Submodels: .*dim=9 "
+    ):
         task.SubmodelTask(base, wide, SPEAKERS, space)
 
 
@@ -332,11 +335,13 @@ def test_embeddings_that_start_from_the_encoder_are_what_it_predicts(
 def describe(run, shared_start):
     """Writes the experiment.json of a run that started so."""
     experiment = run.job.experiment
-    adapter = dataclasses.replace(experiment.adapter, shared_start=shared_start)
+    submodel = dataclasses.replace(
+        experiment.submodel, shared_start=shared_start
+    )
     run.directory.write_experiment(
         run_description.describe(
             "conformer.Tiny",
-            dataclasses.replace(experiment, adapter=adapter),
+            dataclasses.replace(experiment, submodel=submodel),
             "base",
             FINGERPRINT,
             {},
@@ -369,7 +374,7 @@ def test_a_space_as_large_as_a_run_of_slots_holds_all_of_it(
     share = space_initialization.from_submodels(small, vectors)
     assert 0.5 < share < 1.0
     describe(slots, shared_start=False)
-    with pytest.raises(ValueError, match="adapter.shared_start=true"):
+    with pytest.raises(ValueError, match="submodel.shared_start=true"):
         space_initialization.load_submodels(
             slots.directory.path, FINGERPRINT, made
         )

@@ -65,8 +65,8 @@ def losses(base, utterances, steps, dropout_rate=0.0, masks=0):
     experiment = tiny.experiment(speakers_per_step=1)
     experiment = dataclasses.replace(
         experiment,
-        adapter=dataclasses.replace(
-            experiment.adapter, dropout_rate=dropout_rate
+        submodel=dataclasses.replace(
+            experiment.submodel, dropout_rate=dropout_rate
         ),
         augment=dataclasses.replace(
             experiment.augment, num_freq_masks=masks, num_time_masks=masks

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tasks.serving.exports import description as export_description
+from tests import layouts
 
 DESCRIPTION = export_description.Description(
     format_version=export_description.FORMAT_VERSION,
@@ -17,11 +18,8 @@ DESCRIPTION = export_description.Description(
     max_samples=48000,
     bucket_limits=(8000, 24000, 48000),
     bucket_samples=(16000, 32000, 48000),
-    model_dim=16,
-    bottleneck_dim=4,
-    blocks=(0, 2),
+    parts=layouts.adapters(16, 4, (0, 2), 0.7).to_json(),
     num_values=360,
-    residual_weight=0.7,
     max_tokens=64,
     beam_size=1,
     requires_tensorflow_text=False,
@@ -110,7 +108,7 @@ def test_a_bucket_is_the_first_that_holds_the_utterance():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format_version": 1}, "format version must be 3. Received: 1"),
+        ({"format_version": 2}, "format version must be 3. Received: 2"),
         ({"base_fingerprint": ""}, "base_fingerprint"),
         ({"bucket_limits": (8000, 8000, 48000)}, "must ascend"),
         ({"bucket_limits": (8000, 24000, 40000)}, "must ascend"),

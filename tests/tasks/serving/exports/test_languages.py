@@ -26,12 +26,12 @@ def keras_model(audio, length, row, language):
     base, made = example_exports.base(KIND), example_exports.recognizer(KIND)
     padded = np.zeros((1, base.bucket_samples(length)), "float32")
     padded[0, :length] = audio[:length]
+    functions = made.site_functions(row[None])
     encoded, paddings = base.encode(
-        *base.features(tf.constant(padded), tf.constant([length])),
-        made.site_functions(row[None]),
+        *base.features(tf.constant(padded), tf.constant([length])), functions
     )
     tokens, lengths, scores, _ = base.decode(
-        encoded, paddings, languages=ints(language)
+        encoded, paddings, languages=ints(language), functions=functions
     )
     return base.detokenize(tokens, lengths).numpy()[0], scores.numpy()[0]
 
@@ -132,7 +132,6 @@ def test_a_submodel_folded_in_is_written_in_any_language(tmp_path):
         base_fingerprint=fingerprint,
         speaker="ann",
         language="de",
-        residual_weight=example_exports.RESIDUAL_WEIGHT,
     )
     path, description = export_folder.write(
         tmp_path, 1, made, fingerprint, "test.Small", submodel, "de"

@@ -13,8 +13,8 @@ def encoder(recognizer, inputs):
     """Features and packed Submodels to the encoder's output, traced."""
 
     def encode(features, paddings, submodels):
-        adapters = recognizer.site_functions(submodels)
-        return recognizer.base.encode(features, paddings, adapters)[0]
+        functions = recognizer.site_functions(submodels)
+        return recognizer.base.encode(features, paddings, functions)[0]
 
     specs = [
         tf.TensorSpec(value.shape, tf.float32, name)

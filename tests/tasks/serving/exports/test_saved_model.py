@@ -157,9 +157,7 @@ def test_a_description_of_another_graph_is_refused(copy):
     description = export_description.read(copy)
     fields = {
         **vars(description),
-        "model_dim": other.layout.model_dim,
-        "bottleneck_dim": other.layout.bottleneck_dim,
-        "blocks": other.layout.blocks,
+        "parts": other.layout.to_json(),
         "num_values": other.layout.num_values,
     }
     export_description.write(copy, export_description.Description(**fields))

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from lingvo_like.base_models import conformer_ctc
-from lingvo_like.submodel import layout as submodel_layout
 from params import conformer
 from tasks.serving.exports import folder as export_folder, signatures
+from tests import layouts
 from tests.tasks.serving import example_exports
 
 LENGTHS = [9000, 16000]
@@ -47,8 +47,8 @@ def test_a_sentence_piece_vocabulary_goes_into_the_graph(tmp_path):
             "buckets_seconds": (1.0,),
         }
     )
-    layout = submodel_layout.Layout(base.model_dim, 4, (0, 1))
-    made = signatures.Recognizer(base, layout, 1.0)
+    layout = layouts.adapters(base.model_dim, 4, (0, 1))
+    made = signatures.Recognizer(base, layout)
     path, description = export_folder.write(
         tmp_path / "exports", 1, made, base.fingerprint(), "test.Small"
     )

@@ -35,15 +35,19 @@ def grouped(kind, audio, length, submodels, index):
 def keras_model(kind, audio, length, row, beam_size=1):
     """One utterance as evaluation recognises it: text and score."""
     base, made = example_exports.base(kind), example_exports.recognizer(kind)
-    trained = stack.Stack(["ann"], made.layout, made.residual_weight)
+    trained = stack.Stack(
+        ["ann"], made.layout, made.layout.constants(base.kernel)
+    )
     trained.write(0, made.layout.unpack(row))
+    functions = trained.site_functions(trained.select([0]))
     padded = np.zeros((1, base.bucket_samples(length)), "float32")
     padded[0, :length] = audio[:length]
     encoded, paddings = base.encode(
-        *base.features(tf.constant(padded), tf.constant([length])),
-        trained.site_functions(trained.select([0])),
+        *base.features(tf.constant(padded), tf.constant([length])), functions
     )
-    tokens, lengths, scores, _ = base.decode(encoded, paddings, beam_size)
+    tokens, lengths, scores, _ = base.decode(
+        encoded, paddings, beam_size, functions=functions
+    )
     return base.detokenize(tokens, lengths).numpy()[0], scores.numpy()[0]
 
 
@@ -102,7 +106,7 @@ def test_a_cut_text_is_there_and_says_so_beside_a_whole_one(kind):
     audio, length = example_exports.utterances([9000, 9000])
     made = example_exports.recognizer(kind)
 
-    def decode(encoded, *_, languages):
+    def decode(encoded, *_, **__):
         tokens = tf.constant([[40, 41] + [290] * 6, [40] * 8])
         scores = tf.constant([-1.0, -2.0])
         return tokens, tf.constant([2, 8]), scores, tf.constant([True, False])

@@ -132,7 +132,9 @@ def test_exports_share_rows_if_the_same_submodels_fit_them():
     setting = Setting()
     opened = setting.provider.attach
     assert opened(fake_engine.description(max_tokens=9)) is setting.ready
-    other = opened(fake_engine.description(residual_weight=0.5))
+    other = opened(
+        fake_engine.description(parts=fake_engine.parts(residual_weight=0.5))
+    )
     assert other is not setting.ready
     setting.provider.detach(setting.ready)
     assert opened(fake_engine.description()) is setting.ready

@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import (
-    file as submodel_file,
-    layout as submodel_layout,
-)
+from lingvo_like.submodel import file as submodel_file
 from tasks.serving.submodels import source as submodel_source
+from tests import layouts
 from tests.tasks.serving import fake_engine
 
 DESCRIPTION = fake_engine.description(
-    num_values=submodel_layout.Layout(2, 1, (0,)).num_values
+    num_values=layouts.adapters(2, 1, (0,)).num_values
 )
 
 
@@ -55,8 +53,29 @@ def test_a_published_submodel_becomes_its_packed_row(store):
         (b"", "empty"),
         (b"\x80\x04\x95pickle.", "cut off or not"),
         (file(base_fingerprint="e" * 64), "another base model"),
-        (file(layout=submodel_layout.Layout(2, 3, (0,))), "`bottleneck_dim`"),
-        (file(residual_weight=0.5), "`residual_weight` must be 1.0"),
+        (
+            file(layout=layouts.adapters(2, 3, (0,))),
+            "must be adapter bottleneck_dim=1 .* Received: adapter "
+            "bottleneck_dim=3",
+        ),
+        (
+            file(layout=layouts.adapters(2, 1, (0,), residual_weight=0.5)),
+            "must be .* residual_weight=1 .* Received: .* residual_weight=0.5",
+        ),
+        (
+            file(layout=layouts.adapters(2, 1, (1,))),
+            "must act at other sites: missing .*block_00/output.*, not "
+            "expected .*block_01/output",
+        ),
+        (
+            file(layout=layouts.adapters(3, 1, (0,))),
+            "widths at a site must be .* output_dim=2.* Received: .*"
+            "output_dim=3",
+        ),
+        (
+            file(layout=layouts.adapters(2, 1, (0,), 1.0 + 1e-9)),
+            "residual_weight=1 .* residual_weight=1.000000001",
+        ),
     ],
 )
 def test_what_does_not_fit_the_export_is_a_value_error(data, message):

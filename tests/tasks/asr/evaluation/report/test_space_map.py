@@ -3,12 +3,12 @@
 import numpy as np
 
 from lingvo_like.space import embedding_space, file as space_file
-from lingvo_like.submodel import layout as submodel_layout
 from tasks.asr.evaluation import metrics
 from tasks.asr.evaluation.report import page as report_page, space_map, svg
+from tests import layouts
 from tests.tasks.asr.evaluation.report import test_page as test_report
 
-LAYOUT = submodel_layout.Layout(model_dim=6, bottleneck_dim=3, blocks=(0,))
+LAYOUT = layouts.adapters(model_dim=6, bottleneck_dim=3, blocks=(0,))
 
 
 def make(num_speakers=6, embedding_dim=4, points=None):
