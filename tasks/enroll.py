@@ -3,9 +3,10 @@
     python -m tasks.enroll --space=RUN --manifest=new.jsonl --speaker=ann
 
 Writes an ordinary Submodel file for each speaker to OUTPUT_DIR/submodels.
-Nothing is written for a speaker who would be served worse than by the base
-model, or whose recordings do not fit together: each is one line on stderr, and
-an exit status of 1.
+A speaker whom nothing personal serves better than the Submodel of the run's
+cohort, or the mean of the space, gets that. Nothing is written for a speaker
+who would be served worse than by the base model, or whose recordings do not fit
+together: each is one line on stderr, and an exit status of 1.
 
 With --compare_with_space=OTHER nothing is written: it lists who would gain from
 a Submodel of that space, after a basis was fitted again. Both Submodels are

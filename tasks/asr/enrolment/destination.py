@@ -201,5 +201,6 @@ def make_submodel(
             "space_sha256": metadata.sha256,
             "embedding": list(enrolled.embedding),
         },
+        started_from=enrolled.started_from,
         heard=heard.pack(enrolled.heard),
     )

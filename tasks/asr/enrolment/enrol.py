@@ -13,7 +13,7 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import heard
 from tasks.asr.data import preparation
-from tasks.asr.enrolment import job, plan, results
+from tasks.asr.enrolment import baselines, job, plan, results
 from tpu.distribute import replicas as replicas_lib
 
 
@@ -25,6 +25,7 @@ def enrol(
     mode: str = plan.AUTO,
     values: plan.Values | None = None,
     replicas: replicas_lib.Replicas | None = None,
+    cohorts: abc.Mapping[str, baselines.Baseline | None] | None = None,
 ) -> list[results.Enrolled]:
     """Enrols speakers; nothing is written.
 
@@ -36,6 +37,7 @@ def enrol(
         mode: one of `plan.MODES`, or "auto" for the best of them.
         replicas: the replicas that the base was made on; those of this process
             share the work. None for one.
+        cohorts: see `job.Job`.
 
     Returns:
         what each speaker got, in the order of `train`.
@@ -63,7 +65,9 @@ def enrol(
     count = values.speakers_per_job
     for start in range(0, len(train), count):
         some = dict(list(train.items())[start : start + count])
-        made = job.Job(space, base, some, dev or {}, mode, values, replicas)
+        made = job.Job(
+            space, base, some, dev or {}, mode, values, replicas, cohorts
+        )
         enrolled += [_conclude(made, *each) for each in made.run().items()]
     return enrolled
 
@@ -72,10 +76,15 @@ def _conclude(made, speaker, candidates):
     """The speaker's best candidate, or none where the base is as good."""
     judgements = {mode: each.judgement for mode, each in candidates.items()}
     base = judgements[results.BASE]
-    tried = [each for each in candidates.values() if each.mode != results.BASE]
+    # A cohort is kept where nobody asked for something of the speaker's own.
+    beside = {results.BASE}
+    if made.mode != plan.AUTO:
+        beside.add(results.COHORT)
+    tried = [each for mode, each in candidates.items() if mode not in beside]
     better = [each for each in tried if each.judgement.improves(base)]
     best = min(better or tried, key=lambda each: each.judgement.rank)
     utterances = made.train[speaker].utterances
+    cohort = made.cohorts[speaker]
     # Those to be judged by follow those to learn from.
     known = made.data[speaker].utterances
     return results.Enrolled(
@@ -92,5 +101,13 @@ def _conclude(made, speaker, candidates):
         warnings=results.warnings(
             base, best.judgement, {i: known[i].utt_id for i in base.losses}
         ),
-        heard=heard.keys(each.sha256 for each in utterances),
+        heard=heard.keys(
+            each.sha256 for each in utterances if best.mode != results.COHORT
+        ),
+        cohort=cohort.title if cohort else "",
+        started_from=(
+            cohort.started_from
+            if cohort and best.mode == results.COHORT
+            else {}
+        ),
     )

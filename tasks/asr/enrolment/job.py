@@ -13,6 +13,7 @@ from lingvo_like.stack import rows as slot_rows
 from tasks.asr.data import preparation, text
 from tasks.asr.enrolment import (
     activations as activations_lib,
+    baselines,
     experiments,
     judging,
     learning,
@@ -35,6 +36,9 @@ class Job:
         dev: dict of speaker to utterances to be judged by; speakers may be
             missing.
         mode: one of `plan.MODES`, or "auto".
+        cohorts: dict of speaker to what everybody would get; None for those
+            who are not to be judged beside one, the space's mean for speakers
+            who are missing.
 
     Attributes:
         data: dict of speaker to the utterances to learn from, then dev.
@@ -50,8 +54,13 @@ class Job:
         mode: str,
         values: plan.Values,
         replicas: replicas_lib.Replicas,
+        cohorts: abc.Mapping[str, baselines.Baseline | None] | None = None,
     ):
         self.train = train
+        self.mode = mode
+        self.cohorts = {
+            s: (cohorts or {}).get(s, baselines.MEAN) for s in train
+        }
         self.data = {s: _joined(train[s], dev.get(s)) for s in train}
         self._replicas = replicas
         self._space, self._base, self._values = space, base, values
@@ -103,7 +112,8 @@ class Job:
         """Takes the speakers through their modes.
 
         Returns:
-            dict of speaker to a dict of mode, and "base", to the candidate.
+            dict of speaker to a dict of mode, and "base" and "cohort", to the
+            candidate.
         """
         tried = set().union(*self._modes.values())
         learns = bool(tried & {"embedding", "full"})
@@ -114,15 +124,18 @@ class Job:
         begun = [mean] if learns else []
         if self._space.encoder:
             begun.append(self._starts.predicted())
-        num_losses = 1 + len(begun)
+        num_losses = 2 + len(begun)
         if learns:
             num_losses += self._values.embedding_neighbors
             num_losses += len(self._steps("embedding"))
         judge = self._make_judge(self._runs, num_losses)
-        starts = [nothing, *begun]
+        starts = [nothing, self._of_cohorts(mean), *begun]
         losses = judge.losses([start.rows for start in starts], self.train)
-        base, *points = zip(starts, losses, strict=True)
-        histories: dict[str, list[_Point]] = {results.BASE: [base]}
+        base, cohort, *points = zip(starts, losses, strict=True)
+        histories: dict[str, list[_Point]] = {
+            results.BASE: [base],
+            results.COHORT: [cohort],
+        }
         if "zero_shot" in tried:
             histories["zero_shot"] = [points[-1]]
         if learns:
@@ -131,12 +144,24 @@ class Job:
         self._add(found, judge, self._runs, histories)
         if "full" in tried:
             self._learn_full(found, _best(histories["embedding"], self._runs))
-        return {
-            speaker: {
-                mode: found[speaker][mode] for mode in (results.BASE, *modes)
+        result = {}
+        for speaker, modes in self._modes.items():
+            beside = [results.BASE]
+            if self.cohorts[speaker] is not None:
+                beside.append(results.COHORT)
+            result[speaker] = {
+                mode: found[speaker][mode] for mode in (*beside, *modes)
             }
-            for speaker, modes in self._modes.items()
-        }
+        return result
+
+    def _of_cohorts(self, mean):
+        """The cohorts' tensors in every run; the mean's, where none has any."""
+        rows = {name: each.copy() for name, each in mean.rows.items()}
+        for slot, run in enumerate(self._runs):
+            cohort = self.cohorts[run.speaker]
+            for name, tensor in ((cohort and cohort.tensors) or {}).items():
+                rows[name][slot] = tensor
+        return learning.Snapshot(0, rows)
 
     def _learn_embeddings(self, points, judge):
         """The points of the embeddings: starts, neighbors, and steps."""
@@ -231,12 +256,13 @@ class Job:
                 embedding, tensors = (), None
                 if snapshot.embeddings is not None:
                     embedding = tuple(map(float, snapshot.embeddings[slot]))
-                elif mode == "full":
-                    embedding = found[run.speaker]["embedding"].embedding
+                elif mode in ("full", results.COHORT):
                     tensors = {
                         name: rows[slot].copy()
                         for name, rows in snapshot.rows.items()
                     }
+                if mode == "full":
+                    embedding = found[run.speaker]["embedding"].embedding
                 found[run.speaker][mode] = results.Candidate(
                     mode,
                     snapshot.step,

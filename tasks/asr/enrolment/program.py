@@ -20,6 +20,7 @@ from lingvo_like.space import file as space_file
 from tasks.asr import base_loading
 from tasks.asr.data import inspection, preparation, rejections
 from tasks.asr.enrolment import (
+    baselines,
     destination as destination_lib,
     enrol,
     experiments,
@@ -89,6 +90,7 @@ class Enrolment:
         lost: as for `Outcome`.
         replicas: of all processes.
         output_dir: the usual folder of the results, beside the space.
+        cohorts: dict of speaker to what stands beside the speaker's own.
     """
 
     space: space_file.Space
@@ -102,6 +104,7 @@ class Enrolment:
     replicas: replicas_lib.Replicas
     output_dir: str
     seconds: dict[str, float]
+    cohorts: dict[str, baselines.Baseline | None]
 
     def run(
         self,
@@ -135,7 +138,7 @@ class Enrolment:
         own = {speaker: self.train[speaker] for speaker in speakers}
         seconds = dict(self.seconds)
         with _timed(seconds, "enrolment"):
-            enrolled = self._enrol(self.space, own) if own else []
+            enrolled = self._enrol(self.space, own, self.cohorts) if own else []
         rows, warnings, errors = [], [], []
         with _timed(seconds, "files"):
             for each in enrolled:
@@ -195,7 +198,7 @@ class Enrolment:
         processes.gather()
         return rows
 
-    def _enrol(self, space, train):
+    def _enrol(self, space, train, cohorts=None):
         return enrol.enrol(
             space,
             self.base,
@@ -204,6 +207,7 @@ class Enrolment:
             self.mode,
             self.values,
             self.replicas.of_process(),
+            cohorts,
         )
 
 
@@ -254,6 +258,7 @@ def prepare(
             values.min_seconds,
         )
     print(left_out.describe(), file=sys.stderr, end="")
+    folder = posixpath.dirname(path) or "."
     nothing_usable = frozenset(
         each.utt_id
         for each in left_out
@@ -269,8 +274,9 @@ def prepare(
         mode,
         values,
         replicas,
-        posixpath.join(posixpath.dirname(path) or ".", "enrolled"),
+        posixpath.join(folder, "enrolled"),
         seconds,
+        baselines.of_run(folder, loaded, train, dev),
     )
 
 

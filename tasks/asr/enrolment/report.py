@@ -6,11 +6,22 @@ from typing import Any
 from tasks import tables
 from tasks.asr.enrolment import results
 
+_COLUMNS = (
+    "speaker",
+    "utterances",
+    "kept",
+    "WER",
+    "base WER",
+    "cohort WER",
+    "over cohort",
+    "judged on",
+)
+
 
 def table(enrolled: abc.Iterable[results.Enrolled]) -> str:
     """A table with a line for each speaker."""
     return tables.aligned(
-        [("speaker", "utterances", "kept", "WER", "base WER", "judged on")]
+        [_COLUMNS]
         + [
             (
                 each.speaker,
@@ -18,11 +29,22 @@ def table(enrolled: abc.Iterable[results.Enrolled]) -> str:
                 each.mode or "nothing",
                 _percent(each.best.word_error_rate),
                 _percent(each.base.word_error_rate),
+                _cohort(each),
+                "-" if added is None else f"{added:+.1f}",
                 each.evidence,
             )
             for each in enrolled
+            for added in [each.over_cohort]
         ]
     )
+
+
+def _cohort(enrolled):
+    """The error rate of the Submodel that is the same for everybody."""
+    if not enrolled.cohort:
+        return "-"
+    rate = _percent(enrolled.judgements[results.COHORT].word_error_rate)
+    return f"{rate} ({enrolled.cohort})"
 
 
 def refusal(enrolled: results.Enrolled) -> str:

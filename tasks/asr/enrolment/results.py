@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 BASE = "base"
+COHORT = "cohort"
 
 # A held-out loss above the base's by this much is harm, not chance.
 _HARM_RATIO, _HARM_NATS = 1.1, 0.05
@@ -62,7 +63,7 @@ class Candidate:
     """One mode's offer to one speaker.
 
     Attributes:
-        mode: one of `plan.MODES`, or "base".
+        mode: one of `plan.MODES`, or "base" or "cohort".
         step: the mode's step with the lowest held-out loss.
         embedding: the final run's; empty for the base.
         tensors: the final run's, where its embedding does not determine them.
@@ -80,11 +81,15 @@ class Enrolled:
     """One speaker's result.
 
     Attributes:
-        mode: one of `plan.MODES`; "" where nothing improves on the base model
+        mode: one of `plan.MODES`; "cohort" where nothing personal is better
+            than that; "" where nothing improves on the base model
             (`Judgement.improves`), and there are no tensors.
         embedding: where the Submodel is in the space, or started from.
         evidence: one of `plan.EVIDENCE`.
-        judgements: dict of mode, and "base", to the judgement.
+        judgements: dict of mode, and "base" and "cohort", to the judgement.
+            Who has no cohort to be judged beside has no judgement of it.
+        cohort: which one it is, in words.
+        started_from: as in the metadata of a Submodel.
         heard: `heard.keys` of the recordings that were learned from.
         language: that they enrolled in; "" where in several.
     """
@@ -100,6 +105,8 @@ class Enrolled:
     seconds_of_speech: float
     warnings: tuple[str, ...]
     heard: frozenset[str] = frozenset()
+    cohort: str = ""
+    started_from: dict[str, str] = dataclasses.field(default_factory=dict)
     language: str = ""
 
     @property
@@ -111,6 +118,14 @@ class Enrolled:
     def best(self) -> Judgement:
         """The judgement of what the speaker keeps; the base's if nothing."""
         return self.judgements[self.mode or BASE]
+
+    @property
+    def over_cohort(self) -> float | None:
+        """What being personal adds, in percentage points of word errors."""
+        cohort = self.judgements.get(COHORT)
+        if cohort is None:
+            return None
+        return 100 * (self.best.word_error_rate - cohort.word_error_rate)
 
     def summary(self) -> dict[str, Any]:
         """JSON-able dict without the tensors."""
@@ -126,6 +141,8 @@ class Enrolled:
                 for mode, each in self.judgements.items()
             },
             "loss": {mode: each.loss for mode, each in self.judgements.items()},
+            "cohort": self.cohort,
+            "change_over_cohort_points": self.over_cohort,
             "warnings": list(self.warnings),
         }
 

@@ -54,13 +54,20 @@ def together(base, spaces, speech):
 def test_a_learned_embedding_lowers_the_held_out_loss_and_is_kept(together):
     for each in together.values():
         assert each.evidence == "folds"
-        assert set(each.judgements) == {"base", "zero_shot", "embedding"}
+        assert set(each.judgements) == {
+            "base",
+            "cohort",
+            "zero_shot",
+            "embedding",
+        }
         assert set(each.judgements["base"].losses) == {0, 1, 2}
         found = each.judgements
         assert found["embedding"].loss < found["zero_shot"].loss
         assert each.best.rank == min(one.rank for one in found.values())
         assert each.best.rank < found["base"].rank
         assert each.mode in ("zero_shot", "embedding")
+        # Nobody's own, the same for all.
+        assert each.cohort == "the space's mean"
         assert each.num_utterances == 3
 
 
@@ -506,7 +513,7 @@ def test_zero_shot_learns_nothing_shows_its_work_and_is_what_auto_starts_from(
     }
     for bar in shown:
         assert bar.n == bar.total > 0
-    assert set(each.judgements) == {"base", "zero_shot"}
+    assert set(each.judgements) == {"base", "cohort", "zero_shot"}
     assert each.step == 0
     for index, loss in together["ann"].judgements["zero_shot"].losses.items():
         assert abs(loss - each.judgements["zero_shot"].losses[index]) < 1e-4

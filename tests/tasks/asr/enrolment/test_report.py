@@ -1,5 +1,7 @@
 """The words in which an enrolment reports."""
 
+import dataclasses
+
 import pytest
 
 from tasks.asr.enrolment import report, results
@@ -17,8 +19,28 @@ def enrolled(speaker, mode="embedding", errors=2, loss=1.0, warnings=()):
 
 def test_the_table_shows_what_each_speaker_keeps():
     text = report.table([enrolled("ann"), enrolled("bob", "", 7)]).splitlines()
-    assert text[1].split() == ("ann 5 embedding 20.0 % 50.0 % folds".split())
-    assert text[2].split() == "bob 5 nothing 50.0 % 50.0 % folds".split()
+    assert text[1].split() == (
+        "ann 5 embedding 20.0 % 50.0 % - - folds".split()
+    )
+    assert text[2].split() == "bob 5 nothing 50.0 % 50.0 % - - folds".split()
+
+
+def test_the_table_shows_what_being_personal_adds():
+    ann = enrolled("ann")
+    cohort = results.Judgement({0: 1.5}, 3, 10)
+    ann = dataclasses.replace(
+        ann,
+        judgements=ann.judgements | {"cohort": cohort},
+        cohort="the space's mean",
+    )
+    lines = report.table([ann]).splitlines()
+    assert lines[1].endswith(
+        "50.0 %    30.0 % (the space's mean)  -10.0        folds"
+    )
+    summary = ann.summary()
+    assert summary["change_over_cohort_points"] == pytest.approx(-10.0)
+    assert summary["word_error_rate"]["cohort"] == pytest.approx(0.3)
+    assert summary["cohort"] == "the space's mean"
 
 
 def test_a_refusal_is_one_line_with_the_figures_and_the_hints():

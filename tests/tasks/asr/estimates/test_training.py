@@ -180,3 +180,30 @@ def test_every_experiment_has_an_estimate():
         if isinstance(found.experiment.base, bases.ConformerCtc):
             found = dataclasses.replace(found, dimensions=None)
         assert found.num_bytes() > 2**29
+
+
+def test_cohorts_take_the_time_of_their_own_updates(tmp_path):
+    # One speaker at a time: a step of a cohort costs what a speaker's costs.
+    once = job("whisper.ShortStacked", speakers=2)
+    steps = 2 * once.experiment.train.num_steps
+    beside = dataclasses.replace(once, num_cohorts=3)
+    more = 3 * once.experiment.cohort.num_steps
+    assert beside.seconds(1e11) == pytest.approx(
+        once.seconds(1e11) * (steps + more) / steps
+    )
+    path = tmp_path / "train.jsonl"
+    line = {"audio_filepath": "a.wav", "text": "on", "duration": 1.0}
+    path.write_text(
+        "".join(
+            json.dumps(
+                line | {"speaker": f"s{i}", "language": "es en".split()[i % 2]}
+            )
+            + "\n"
+            for i in range(4)
+        )
+    )
+    for by, count in (("", 0), ("all", 1), ("language", 2)):
+        found = training.job(
+            conformer.Tiny(), "nowhere", str(path), cohorts_by=by
+        )
+        assert found.num_cohorts == count

@@ -33,6 +33,8 @@ def sharing() -> abc.Iterator[None]:
         return bases[key]
 
     def create_once(base, experiment, data, replicas=None, speakers=()):
+        if experiment.space.embedding_dim:
+            return create(base, experiment, data, replicas, speakers)
         names = tuple(speakers) or tuple(d.speaker for d in data.values())
         in_graph = dataclasses.replace(
             experiment,

@@ -7,13 +7,18 @@ import shutil
 import numpy as np
 import pytest
 
+from lingvo_like import hyperparams
+from lingvo_like.space import file as space_file
 from lingvo_like.store import ids
 from lingvo_like.submodel import file as submodel_file, heard
-from tasks.asr.data import manifest
+from params import registry
+from tasks.asr.data import manifest, preparation
+from tasks.asr.enrolment import baselines
 from tasks.asr.training import (
     cohorts,
     model_directory,
     preemption,
+    program as training_program,
     run_results,
     trainer,
     withdrawal,
@@ -346,6 +351,46 @@ def test_held_out_speech_is_not_heard_by_the_cohort_either(tmp_path):
             (tmp_path / "run" / "cohort" / "experiment.json").read_text()
         )["dev_speech"]
         == "held out"
+    )
+
+
+def test_beside_a_space_a_cohort_is_trained_for_comparison(
+    speech, trained, tmp_path
+):
+    experiment = hyperparams.override(
+        registry.get("conformer.TinyEmbedding"),
+        [
+            COHORT,
+            "base.buckets_seconds=2.0",
+            "train.speakers_per_step=1",
+            "train.num_steps=2",
+            "train.eval_every_steps=2",
+        ],
+    )
+    run = training_program.train(
+        "conformer.TinyEmbedding",
+        experiment,
+        str(speech / "three" / "train.jsonl"),
+        str(tmp_path / "run"),
+        dev_manifest=str(speech / "three" / "dev.jsonl"),
+        base_path=str(speech / "base"),
+        cohort="all",
+    )
+    space = space_file.load(run.space)
+    saved = run.read_experiment()
+    assert saved["start"] == {}
+    assert list(saved["cohort"]["of"]) == ["ann", "bob", "cy"]
+    assert loaded(run, "ann").metadata.started_from == {}
+    cohort = cohort_of(run)
+    assert cohort.metadata.training["step"] > 0
+    # A newcomer is judged beside it; who was in it is not.
+    new = [utterance("new", sha256="f" * 64)]
+    data = {"new": preparation.TokenizedUtterances(tuple(new))}
+    found = baselines.of_run(run.path, space, data, {})["new"]
+    assert found.title == "cohort"
+    np.testing.assert_array_equal(
+        np.concatenate([each.ravel() for each in found.tensors.values()]),
+        cohort.vector,
     )
 
 
