@@ -192,12 +192,14 @@ def dataset(
     if not groups:
         return []
     example = load(groups[0])
+    # The first is loaded already, and for a second iteration again.
+    loaded = {0: example}
     names = list(example)
     types = [tf.as_dtype(example[name].dtype) for name in names]
     ranks = [example[name].ndim for name in names]
 
     def load_index(index):
-        batch = load(groups[int(index)])
+        batch = loaded.pop(int(index), None) or load(groups[int(index)])
         return [batch[name] for name in names]
 
     def to_tensors(index):

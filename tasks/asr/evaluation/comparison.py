@@ -37,25 +37,37 @@ def transcribe(
         the same list in every process.
     """
     replicas = replicas or replicas_lib.Replicas()
-    with replicas.scope():
-        stack = submodels.stack()
-    before = transcription.Transcriber(
-        compared, None, beam_size, replicas
-    ).transcribe(data, title="base")
-    transcriber = transcription.Transcriber(base, stack, beam_size, replicas)
     cohorts = cohorts or tested_cohorts.TestedCohorts()
-    after = _in_pages(transcriber, stack, submodels, data, "Submodels")
-    of_cohorts = _in_pages(
-        transcriber,
-        stack,
-        cohorts,
-        {
-            s: each
-            for s, each in data.items()
-            if each.speaker in cohorts.of_speaker
-        },
-        "cohort",
-    )
+    with replicas.scope():
+        stack = submodels.stack(len(cohorts.submodels))
+    cohort_rows = cohorts.load(stack, submodels.page_size)
+    without = transcription.Transcriber(compared, None, beam_size, replicas)
+    with_one = transcription.Transcriber(base, stack, beam_size, replicas)
+    pages = submodels.pages(list(data))
+    # Of base, Submodels and cohorts, by slot and utterance's index.
+    found = [{}, {}, {}]
+    for number, slots in enumerate(pages, 1):
+        page = {place: data[slot] for place, slot in enumerate(slots)}
+        submodels.load(stack, [each.speaker for each in page.values()])
+        transcribers = [without, with_one]
+        rows = {
+            place: cohort_rows[each.speaker]
+            for place, each in page.items()
+            if each.speaker in cohort_rows
+        }
+        if rows:
+            transcribers.append(with_one.with_rows(rows))
+        part = f", part {number} of {len(pages)}" if len(pages) > 1 else ""
+        for results, of_page in zip(
+            found,
+            transcription.transcribe(transcribers, page, f"Evaluating{part}"),
+            strict=False,
+        ):
+            results |= {
+                (slots[place], index): each
+                for (place, index), each in of_page.items()
+            }
+    before, after, of_cohorts = found
     records = []
     for slot, speaker in data.items():
         heard = splits.Heard(train_texts.get(speaker.speaker, ()))
@@ -83,19 +95,3 @@ def transcribe(
                 )
             )
     return records
-
-
-def _in_pages(transcriber, stack, submodels, data, title):
-    """What is recognised with some Submodels, a stack of them at a time."""
-    result = {}
-    pages = tested_submodels.TestedSubmodels.pages(list(data))
-    for number, slots in enumerate(pages, 1):
-        page = {place: data[slot] for place, slot in enumerate(slots)}
-        submodels.load(stack, [each.speaker for each in page.values()])
-        part = f", part {number} of {len(pages)}" if len(pages) > 1 else ""
-        found = transcriber.transcribe(page, title=f"{title}{part}")
-        result |= {
-            (slots[place], index): each
-            for (place, index), each in found.items()
-        }
-    return result

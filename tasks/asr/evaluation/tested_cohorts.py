@@ -27,11 +27,19 @@ class TestedCohorts:
         default_factory=dict
     )
 
-    def load(self, stack: stack_lib.Stack, speakers: abc.Iterable[str]) -> None:
-        """Puts the cohorts of speakers into the first slots, in order."""
-        for slot, speaker in enumerate(speakers):
-            cohort = self.submodels[self.of_speaker[speaker]]
-            stack.write(slot, cohort.tensors)
+    def load(self, stack: stack_lib.Stack, first: int) -> dict[str, int]:
+        """Puts the cohorts into the slots from `first` on.
+
+        Returns:
+            the slot of each speaker's cohort.
+        """
+        slots = {cohort: first + i for i, cohort in enumerate(self.submodels)}
+        for cohort, submodel in self.submodels.items():
+            stack.write(slots[cohort], submodel.tensors)
+        return {
+            speaker: slots[cohort]
+            for speaker, cohort in self.of_speaker.items()
+        }
 
     def heard(self, speaker: str) -> frozenset[str]:
         """The `heard.keys` of what a speaker's cohort has learned from."""

@@ -38,10 +38,14 @@ class TestedSubmodels:
     sha256: dict[str, str]
     heard: dict[str, frozenset[str]]
 
-    def stack(self) -> stack_lib.Stack:
-        """A stack for as many Submodels as are held at once."""
-        count = min(PAGE, len(self.sha256))
-        slots = [f"place {place}" for place in range(count)]
+    @property
+    def page_size(self) -> int:
+        """How many Submodels are held at once."""
+        return min(PAGE, len(self.sha256))
+
+    def stack(self, more: int = 0) -> stack_lib.Stack:
+        """A stack for those held at once, and for so many more behind them."""
+        slots = [f"place {place}" for place in range(self.page_size + more)]
         return stack_lib.Stack(slots, self.layout, self.constants)
 
     @staticmethod
