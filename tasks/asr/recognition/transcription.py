@@ -162,7 +162,8 @@ class Transcriber:
         languages = np.zeros([rows], np.int32)
         for row, each in enumerate(part.utterances):
             slot = each.place[0]
-            row_indices[row] = (self._rows or {}).get(slot, slot)
+            given = self._rows
+            row_indices[row] = slot if given is None else given.get(slot, 0)
             languages[row] = languages_lib.index(
                 self.base.languages, each.utterance.language
             )
