@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+from collections import abc
 
 from lingvo_like import files, languages
 from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
 from lingvo_like.base_models.whisper import checkpoints, model as whisper
-from params import bases
+from params import bases, schema
 from tasks.asr import kept_bases
-from tasks.asr.data import languages as data_languages
+from tasks.asr.data import languages as data_languages, text
 
 Values = bases.Whisper | bases.ConformerCtc
 
@@ -98,6 +99,36 @@ def known_languages(values: Values, path: str) -> tuple[str, ...] | None:
     if known is not None:
         _check_language(values, known)
     return known
+
+
+def check_languages(
+    experiment: schema.Experiment,
+    path: str,
+    manifests: abc.Iterable[str],
+    normalizer: str = "",
+) -> None:
+    """Refuses a wrong language at once, and not after hours of work.
+
+    Where the base model has to be loaded to tell, it is left to whoever loads
+    it.
+
+    Args:
+        path: of the base model.
+        manifests: paths; an empty one is none.
+        normalizer: the experiment's own if empty.
+
+    Raises:
+        ValueError: the base model does not know the language of a line, or has
+            to be told one; or the normaliser is not for one.
+        OSError: a manifest is missing.
+    """
+    known = known_languages(experiment.base, path)
+    if known is None:
+        return
+    for language in data_languages.check(
+        filter(None, manifests), known, experiment.default_language
+    ):
+        text.choose(normalizer or experiment.text.normalizer, language)
 
 
 def _check_language(values, known):

@@ -8,7 +8,6 @@ from lingvo_like import hyperparams
 from params import bases, registry, schema
 from tasks.asr import base_loading
 from tasks.asr.bases import short_form
-from tasks.asr.data import languages, text
 from tasks.asr.estimates import training as estimates
 from tasks.asr.training import model_directory, program
 from tpu.distribute import replicas as replicas_lib
@@ -65,28 +64,6 @@ def choose(
     )
 
 
-def check_languages(choice: Choice, *manifests: str) -> None:
-    """Refuses a wrong language here, and not after hours of training.
-
-    Args:
-        manifests: paths; an empty one is none.
-
-    Raises:
-        ValueError: the base model does not know the language of a line, or has
-            to be told one; or the normaliser is not for one.
-        OSError: a manifest is missing.
-    """
-    experiment = choice.experiment
-    known = base_loading.known_languages(experiment.base, choice.base_path)
-    if known is None:
-        # After the weights are loaded.
-        return
-    for language in languages.check(
-        filter(None, manifests), known, experiment.default_language
-    ):
-        text.choose(experiment.text.normalizer, language)
-
-
 def train(
     choice: Choice,
     train_manifest: str,
@@ -114,7 +91,9 @@ def train(
     base_loading.check_is_there(choice.base_path)
     if isinstance(values, bases.Whisper) and values.audio_context == "full":
         base_loading.of_context(values, choice.base_path)
-    check_languages(choice, train_manifest, dev_manifest)
+    base_loading.check_languages(
+        choice.experiment, choice.base_path, [train_manifest, dev_manifest]
+    )
     # The memory of accelerators is their own.
     if replicas.processes.is_chief and not replicas.has_accelerators:
         job = estimates.job(

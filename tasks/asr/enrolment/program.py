@@ -243,11 +243,15 @@ def prepare(
     loaded = space_file.load(path)
     plan.check_mode(mode, bool(loaded.encoder))
     experiment = experiments.of_space(loaded)
+    base_path = base or base_path
+    base_loading.check_languages(
+        experiment, base_path, [manifest, dev_manifest]
+    )
     replicas = replicas or replicas_lib.Replicas()
     seconds = {}
     # The shapes of what a process computes differ from those of the others.
     with _timed(seconds, "base model"), replicas.of_process().scope():
-        model = base_loading.load(experiment.base, base or base_path)
+        model = base_loading.load(experiment.base, base_path)
     with _timed(seconds, "recordings"):
         train, dev, left_out = recordings.read(
             model,

@@ -17,7 +17,7 @@ from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from params import bases, registry, schema
 from tasks.asr import base_loading, layouts
-from tasks.asr.data import languages, preparation, rejections, text
+from tasks.asr.data import preparation, rejections, text
 from tasks.asr.estimates import recognition
 from tasks.asr.evaluation import (
     comparison,
@@ -168,13 +168,9 @@ def prepare(
     normalizer = normalizer or values.text.normalizer
     # An unknown one is refused before the base model is loaded.
     text.choose(normalizer, language="")
-    default_language = values.default_language
     output_dir = output_dir or directory.evaluation
     base_path = base or saved["base"]
-    known = base_loading.known_languages(values.base, base_path)
-    if known is not None:
-        for each in languages.check([test_manifest], known, default_language):
-            text.choose(normalizer, each)
+    base_loading.check_languages(values, base_path, [test_manifest], normalizer)
     if replicas.processes.is_chief:
         model_directory.check_writable(output_dir, "--output_dir")
         if not replicas.has_accelerators:
@@ -195,7 +191,7 @@ def prepare(
         strict,
         normalizer,
         values.data.trim_silence,
-        default_language,
+        values.default_language,
     )
     _check_compared_knows(compared, compare_with, data)
     layout = layouts.of(model.sites, values)

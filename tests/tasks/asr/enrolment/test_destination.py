@@ -1,5 +1,6 @@
 """An enrolment writes whole files and overwrites nobody."""
 
+import dataclasses
 import os
 import time
 
@@ -55,6 +56,14 @@ def test_a_result_is_an_ordinary_submodel_file(space, tmp_path):
     assert loaded.metadata.training["train_seconds_of_speech"] == 12.0
     for name, tensor in enrolled(space).tensors.items():
         np.testing.assert_array_equal(loaded.tensors[name], tensor)
+
+
+def test_a_file_names_the_language_that_was_enrolled_in(space, tmp_path):
+    destination = destination_lib.Destination(str(tmp_path))
+    destination.check(space, ["ann"])
+    result = dataclasses.replace(enrolled(space), language="de")
+    path, _ = destination.write(result, space, seed=3)
+    assert submodel_file.load(path).metadata.language == "de"
 
 
 def test_publishing_gives_servers_the_same_bytes(space, tmp_path):

@@ -8,6 +8,7 @@ from lingvo_like import files
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
 from params import registry
+from tasks.asr import base_loading
 from tasks.asr.enrolment import destination as destination_lib, program
 from tasks.asr.training import model_directory, run_description
 from tests import tiny
@@ -48,6 +49,19 @@ def prepare(folder, base="base", values=enrolments.QUICK, **changes):
 def test_a_space_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="cannot load a space: .*none"):
         program.prepare(str(tmp_path / "none"), str(tmp_path / "manifest"))
+
+
+def test_a_wrong_language_is_refused_before_the_base_is_loaded(
+    folder, monkeypatch
+):
+    monkeypatch.setattr(base_loading, "load", lambda *_: pytest.fail("loaded"))
+    odd = tiny.recordings(
+        folder, ("cy",), 1, name="odd", languages=("klingon",)
+    )
+    with pytest.raises(ValueError, match="odd.jsonl:1: a language is a code"):
+        program.prepare(
+            str(folder / "space.safetensors"), odd, base=str(folder / "base")
+        )
 
 
 def test_a_run_of_slots_says_that_it_has_no_space(tmp_path):
