@@ -6,9 +6,9 @@ from collections import abc
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
+from lingvo_like import foreign_tensors
 from lingvo_like.base_models.whisper import (
     encoder_decoder,
     frontend,
@@ -48,7 +48,6 @@ _FRONTEND = {
 _TOKENS = "decoder.embed_tokens.weight"
 # A copy of the token embeddings, in files that write tied weights twice.
 _OUTPUT = "proj_out.weight"
-_TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
 
 def dimensions_from_config(
@@ -186,25 +185,12 @@ def parse(data: bytes) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file, float32, without "model." prefixes.
 
     Raises:
-        ValueError: the bytes are damaged or truncated.
+        ValueError: as `foreign_tensors.parse`.
     """
-    try:
-        entries = safetensors.deserialize(data)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"truncated or damaged: {error}") from error
-    tensors = {}
-    for name, entry in entries:
-        raw, kind = entry["data"], entry["dtype"]
-        if kind == "BF16":
-            value = np.frombuffer(raw, np.uint16).astype(np.uint32) << 16
-            value = value.view(np.float32)
-        elif kind in _TYPES:
-            value = np.frombuffer(raw, _TYPES[kind])
-            value = value.astype(np.float32, copy=False)
-        else:
-            raise ValueError(f"{name!r} has the type {kind}; expected floats")
-        tensors[name.removeprefix("model.")] = value.reshape(entry["shape"])
-    return tensors
+    return {
+        name.removeprefix("model."): value
+        for name, value in foreign_tensors.parse(data).items()
+    }
 
 
 def weights_from_tensors(

@@ -7,8 +7,9 @@ _CONVERSION = (
 )
 # By the name of a file in a folder without model.safetensors.
 ADVICE = {
-    "adapter_config.json": "adapters of PEFT, whose model is elsewhere; "
-    "merge_and_unload() and save_pretrained(OUT) write both as one",
+    "adapter_config.json": "adapters of PEFT, whose model is elsewhere: "
+    "tasks.submodel import makes a Submodel of them; merge_and_unload() and "
+    "save_pretrained(OUT) write both as one",
     "pytorch_model.bin": "a pickle, which can run any program; "
     + _CONVERSION.format(""),
     "pytorch_model.bin.index.json": "pickles, which can run any program; "

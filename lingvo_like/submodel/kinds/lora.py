@@ -50,7 +50,10 @@ class Lora(kind.Plain):
         return {"down_kernel": math.sqrt(1.0 / (3.0 * site.input_dim))}
 
     def is_identity(self, weights: tensor_types.TensorsByName) -> bool:
-        return not np.any(weights["up_kernel"])
+        # Adapters that come from elsewhere may have zeros on either side.
+        down = np.any(weights["down_kernel"], axis=0)
+        up = np.any(weights["up_kernel"], axis=1)
+        return not np.any(down & up)
 
     def prepare(
         self,

@@ -1,4 +1,4 @@
-"""The inspector says what a file holds, and refuses what is not whole."""
+"""What a file holds is printed, written for PEFT and read from there."""
 
 import hashlib
 import json
@@ -13,6 +13,8 @@ import pytest
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr import submodel_contents
 from tests import layouts
+from tests.lingvo_like.base_models.whisper import whisper_bases
+from tests.lingvo_like.submodel import peft_folders
 
 ROOT = pathlib.Path(__file__).parents[2]
 LAYOUT = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
@@ -20,7 +22,7 @@ LAYOUT = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "tasks.inspect_submodel", *map(str, arguments)],
+        [sys.executable, "-m", "tasks.submodel", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -104,7 +106,7 @@ def test_several_files_are_a_table_and_broken_ones_are_one_line(folder):
     cut = folder / "cut"
     cut.write_bytes(whole[:100])
     paths = [folder / submodel_file.file_name(s) for s in ("F01", "話者\n1")]
-    result = run(broken, *paths, cut)
+    result = run("inspect", broken, *paths, cut)
     assert result.returncode == 1
     errors = error_lines(result)
     assert len(errors) == 2
@@ -125,7 +127,7 @@ def test_several_files_are_a_table_and_broken_ones_are_one_line(folder):
 
 def test_json_is_a_line_for_each_file_wherever_the_flag_stands(folder):
     paths = [folder / submodel_file.file_name(s) for s in ("F01", "話者\n1")]
-    result = run(*paths, "--json")
+    result = run("inspect", *paths, "--json")
     assert (result.returncode, error_lines(result)) == (0, [])
     first, second = map(json.loads, result.stdout.splitlines())
     assert first["file"] == str(paths[0])
@@ -141,7 +143,64 @@ def test_json_is_a_line_for_each_file_wherever_the_flag_stands(folder):
 
 
 def test_no_file_at_all_is_an_error():
-    result = run()
+    result = run("inspect")
     assert result.returncode == 1
     assert result.stdout == ""
     assert "name at least one Submodel file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "name one of inspect, export, import first"),
+        (["show"], "name one of inspect, export, import first"),
+        (["export", "a"], "--output_dir is missing"),
+        (["import", "a"], "--base is missing"),
+        (["import", "a", "--base=b"], "--output is missing"),
+        (
+            ["import", "a", "b", "--base=b", "--output=c"],
+            "import takes one folder. Received: 2",
+        ),
+        (
+            ["import", "a", "--base=b", "--output=c", "--set=lora.rank=2"],
+            "--set changes an experiment; name one with --experiment",
+        ),
+        (
+            ["import", "a", "--base=no_such_base", "--output=c"],
+            "no_such_base: the base model is not there",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(arguments, message):
+    result = run(*arguments)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    (line,) = error_lines(result)
+    assert message in line
+
+
+def test_submodels_go_to_peft_and_come_back(folder, tmp_path):
+    base = whisper_bases.small(languages=whisper_bases.LANGUAGES)
+    base.save(str(tmp_path / "base"))
+    made = peft_folders.submodel(base, speaker="a/b")
+    paths = [tmp_path / "ab.safetensors", folder / "F01.safetensors"]
+    submodel_file.save(paths[0], made)
+    result = run("export", *paths, f"--output_dir={tmp_path / 'adapters'}")
+    assert result.returncode == 1
+    assert result.stdout == f"{tmp_path / 'adapters' / 'a%2Fb'}\n"
+    (line,) = error_lines(result)
+    assert line.startswith(f"error: {paths[1]}: ")
+    output = tmp_path / "new" / "back.safetensors"
+    result = run(
+        "import",
+        tmp_path / "adapters" / "a%2Fb",
+        f"--base={tmp_path / 'base'}",
+        f"--output={output}",
+        "--language=de",
+    )
+    assert (result.returncode, error_lines(result)) == (0, [])
+    back = submodel_file.load(output, base.fingerprint())
+    assert result.stdout == f"{output}: a/b, {back.layout.describe()}\n"
+    assert (back.metadata.speaker, back.metadata.language) == ("a/b", "de")
+    for name, tensor in made.tensors.items():
+        np.testing.assert_array_equal(back.tensors[name], tensor)
