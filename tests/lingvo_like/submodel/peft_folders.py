@@ -11,6 +11,7 @@ from lingvo_like.layers import sites as sites_lib
 from lingvo_like.submodel import (
     file as submodel_file,
     layout as submodel_layout,
+    peft,
     sites as submodel_sites,
 )
 from lingvo_like.submodel.kinds import lora
@@ -98,3 +99,25 @@ def change_tensors(folder, change):
     path = folder / "adapter_model.safetensors"
     tensors = safetensors.numpy.load(path.read_bytes())
     path.write_bytes(safetensors.numpy.save(change(tensors)))
+
+
+def read(folder, base):
+    return peft.read(folder, base.sites, modules(base))
+
+
+def queries(base, rank=2, alpha=4.0):
+    """A layout of two sites."""
+    sites = submodel_layout.matching_sites(
+        base.sites, ["encoder/block_0[01]/attention/query"]
+    )
+    part = submodel_layout.Part(lora.Lora(rank, alpha), sites)
+    return submodel_layout.Layout((part,))
+
+
+def of_queries(base, tmp_path, **changes):
+    """A folder whose configuration is another one than was written."""
+    made = submodel(base, queries(base))
+    contents = peft.to_files(made, modules(base))
+    folder = write(tmp_path / "queries", contents)
+    change_config(folder, **changes)
+    return folder
