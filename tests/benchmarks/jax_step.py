@@ -1,17 +1,19 @@
 """Times a training step on JAX for a growing number of Submodels.
 
     KERAS_BACKEND=jax python -m tests.benchmarks.jax_step [--rounds=20]
+    ... --kinds=adapter,lora,rotation,bias,scale --num_submodels=1,128,1024,4096
 
 The step does the work of `tests.benchmarks.step_time`: the encoder of Whisper
-tiny with random weights, a batch of 16 x 5 s of features, a bottleneck of 32
-after each block, and the mean square of the encoder's output as the loss. XLA
+tiny with random weights, a batch of 16 x 5 s of features, Submodels of one
+kind, and the mean square of the encoder's output as the loss. `KINDS` says
+where each kind acts; a bottleneck or rank is `--bottleneck_dim`. XLA
 compiles it for whatever device JAX has. A step gathers the rows of the batch's
 Submodels, differentiates with respect to these rows only, updates them
 (`adamw.AdamW`) and scatters them back in place. Weights and moments are
 donated, so nothing as large as the stack is copied.
 
-The variants take turns, and a ratio is the median over rounds. TensorFlow is
-not needed and never imported.
+The variants of a kind take turns, and a ratio is the median over rounds.
+TensorFlow is not needed and never imported.
 """
 
 import argparse
@@ -31,8 +33,14 @@ from jax import numpy as jnp  # noqa: E402
 from lingvo_like.base_models import base_model  # noqa: E402
 from lingvo_like.base_models.whisper import encoder_decoder  # noqa: E402
 from lingvo_like.stack import adamw  # noqa: E402
-from lingvo_like.submodel import selection, sites  # noqa: E402
-from tests import layouts  # noqa: E402
+from lingvo_like.submodel import layout, selection, sites  # noqa: E402
+from lingvo_like.submodel.kinds import (  # noqa: E402
+    adapter,
+    bias,
+    lora,
+    rotation,
+    scale,
+)
 from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80
@@ -46,26 +54,51 @@ DIMENSIONS = encoder_decoder.Dimensions(
     vocabulary_size=64,
 )
 
+# By kind: what makes it of a width or rank, and its sites.
+KINDS = {
+    "adapter": (lambda k: adapter.Adapter(k), "encoder/*/output"),
+    "lora": (lambda k: lora.Lora(k, 2.0 * k), "encoder/*/attention/*"),
+    "rotation": (lambda k: rotation.Rotation(k), "encoder/*/attention/*"),
+    "bias": (lambda k: bias.Bias(), "encoder/*/*/*"),
+    "scale": (lambda k: scale.Scale(), "encoder/*/*/*"),
+}
+
+
+def layout_of(kind, width):
+    """The layout of Submodels of a kind, of this width or rank."""
+    make, pattern = KINDS[kind]
+    found = layout.matching_sites(
+        encoder_decoder.all_sites(DIMENSIONS), [pattern]
+    )
+    return layout.Layout((layout.Part(make(width), found),))
+
+
+def kernel_of(encoder, site):
+    """The kernel of a projection of the encoder."""
+    _, block, name = site.split("/", 2)
+    index = int(block.removeprefix("block_"))
+    return keras.ops.convert_to_numpy(encoder.blocks[index].kernel(name))
+
 
 class Job:
     """The stack of so many Submodels, and its compiled step.
 
     Args:
         encoder: a built `encoder_decoder.Encoder`, frozen.
+        kind: one of `KINDS`.
         num_submodels: int, slots of the stack.
         arguments: the program's.
     """
 
-    def __init__(self, encoder, num_submodels, arguments):
+    def __init__(self, encoder, kind, num_submodels, arguments):
         self._encoder = encoder
         self._rule = adamw.AdamW(num_steps=10**6)
         speakers = min(arguments.batch, num_submodels)
         draw = np.random.default_rng(0)
         self._dtype = arguments.dtype
-        self._layout = layouts.adapters(
-            DIMENSIONS.model_dim,
-            arguments.bottleneck_dim,
-            range(DIMENSIONS.num_blocks),
+        self._layout = layout_of(kind, arguments.bottleneck_dim)
+        self._constants = self._layout.constants(
+            lambda site: kernel_of(encoder, site)
         )
         deviations = self._layout.initial_deviations
         self._stack = {
@@ -136,10 +169,11 @@ class Job:
     def _loss(self, selected, weights, features):
         mapping = list(zip(self._encoder.weights, weights, strict=True))
         speakers = next(iter(selected.values())).shape[0]
-        # An adapter computes in the type of its weights.
+        # A kind computes in the type of its weights.
         functions = sites.site_functions(
             self._layout,
             {name: x.astype(self._dtype) for name, x in selected.items()},
+            self._constants,
         )
         with keras.StatelessScope(state_mapping=mapping):
             x = self._encoder.subsample(features)
@@ -156,17 +190,39 @@ class Job:
 
 
 def run(arguments):
-    """Runs the variants in turns; returns the results."""
+    """Runs the kinds one by one; returns the results."""
     if arguments.dtype != "float32":
         keras.config.set_dtype_policy(f"mixed_{arguments.dtype}")
     encoder = encoder_decoder.Encoder(DIMENSIONS)
     encoder.build()
     drawn_weights.draw(encoder)
     encoder.trainable = False
-    jobs = {n: Job(encoder, n, arguments) for n in arguments.num_submodels}
+    device = jax.devices()[0]
+    results = {
+        "device": device.device_kind,
+        "dtype": arguments.dtype,
+        "jax": jax.__version__,
+    }
+    print(f"{device.device_kind}, {arguments.dtype}")
+    print(
+        f"{'kind':9} {'values':>8} {'Submodels':>9} {'median ms':>10} "
+        f"{'least ms':>10} {'state MB':>9} {'ratio':>7}"
+    )
+    for kind in arguments.kinds:
+        results[kind] = run_kind(encoder, kind, arguments)
+    memory = device.memory_stats() or {}
+    if "peak_bytes_in_use" in memory:
+        results["peak_gib"] = round(memory["peak_bytes_in_use"] / 2**30, 3)
+    return results
+
+
+def run_kind(encoder, kind, arguments):
+    """Runs the variants of one kind in turns; returns its results."""
+    counts = arguments.num_submodels
+    jobs = {n: Job(encoder, kind, n, arguments) for n in counts}
     losses = {}
     for count, job in jobs.items():
-        print(f"compiling {count}", file=sys.stderr)
+        print(f"compiling {kind} {count}", file=sys.stderr)
         losses[count] = [float(np.mean(job.step())) for _ in range(2)]
     times = {count: [] for count in jobs}
     for _ in range(arguments.rounds):
@@ -176,36 +232,24 @@ def run(arguments):
                 job.step()
             seconds = time.perf_counter() - start
             times[count].append(seconds / arguments.steps)
-    device = jax.devices()[0]
-    print(f"{device.device_kind}, {arguments.dtype}")
-    print(
-        f"{'Submodels':>9} {'median ms':>10} {'least ms':>10} {'state MB':>9}"
-    )
-    for count, values in times.items():
-        print(
-            f"{count:9} {statistics.median(values) * 1e3:10.2f} "
-            f"{min(values) * 1e3:10.2f} {jobs[count].state_bytes / 1e6:9.0f}"
-        )
-    first = arguments.num_submodels[0]
+    num_values = layout_of(kind, arguments.bottleneck_dim).num_values
     results = {
-        "device": device.device_kind,
-        "dtype": arguments.dtype,
-        "jax": jax.__version__,
+        "num_values": num_values,
         "compilations": max(job.compilations for job in jobs.values()),
         "finite": bool(np.isfinite(list(losses.values())).all()),
     }
     for count, values in times.items():
+        ratio = statistics.median(
+            a / b for a, b in zip(values, times[counts[0]], strict=True)
+        )
         results[f"ms_{count}"] = round(1e3 * statistics.median(values), 3)
-        if count != first:
-            results[f"ratio_{count}"] = round(
-                statistics.median(
-                    a / b for a, b in zip(values, times[first], strict=True)
-                ),
-                4,
-            )
-    memory = device.memory_stats() or {}
-    if "peak_bytes_in_use" in memory:
-        results["peak_gib"] = round(memory["peak_bytes_in_use"] / 2**30, 3)
+        results[f"ratio_{count}"] = round(ratio, 4)
+        print(
+            f"{kind:9} {num_values:8} {count:9} "
+            f"{statistics.median(values) * 1e3:10.2f} "
+            f"{min(values) * 1e3:10.2f} {jobs[count].state_bytes / 1e6:9.0f} "
+            f"{ratio:7.3f}"
+        )
     return results
 
 
@@ -218,6 +262,12 @@ def main():
         type=lambda text: [int(part) for part in text.split(",")],
         default=[1, 128, 1024],
     )
+    parser.add_argument(
+        "--kinds",
+        type=lambda text: text.split(","),
+        default=["adapter"],
+        help=", ".join(KINDS),
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=1, help="in a round")
     parser.add_argument("--batch", type=int, default=16)
@@ -226,7 +276,11 @@ def main():
     parser.add_argument(
         "--dtype", default="float32", choices=["float32", "bfloat16"]
     )
-    results = run(parser.parse_args())
+    arguments = parser.parse_args()
+    for kind in arguments.kinds:
+        if kind not in KINDS:
+            parser.error(f"--kinds has {kind!r}; it takes {', '.join(KINDS)}")
+    results = run(arguments)
     if "tensorflow" in sys.modules:
         sys.exit("error: TensorFlow was imported")
     print(json.dumps(results))
