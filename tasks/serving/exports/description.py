@@ -140,7 +140,7 @@ class Description:
             raise ValueError(
                 "nothing says in which language to write: not the request, "
                 "not the Submodel, and the export has no default. "
-                f"{self._known_languages()}"
+                f"{self._known_languages()} Name one with the request."
             )
         return languages.index(self.languages, code)
 
