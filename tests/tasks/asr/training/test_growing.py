@@ -485,7 +485,7 @@ def test_nothing_that_was_heard_is_tested_on(speech, second, tmp_path, capsys):
         r["speaker"]: r["num_utterances"] for r in found.summary["speakers"]
     } == {"ann": 2, "cy": 2}
     assert (
-        "15  the speaker's Submodel learned from this"
+        "15  the speaker's Submodel, or their cohort's, learned from this"
         in capsys.readouterr().err
     )
     page = pathlib.Path(found.report).read_text()
