@@ -8,7 +8,9 @@ Both get the same weights and the same utterances, filled up with silence to
 Batch by batch they take turns, so that whatever else the machine does slows all
 alike; each is warmed up before. faster-whisper computes in float32 and in int8,
 ours in float32. Wall seconds decide, on a machine that does nothing else; CPU
-seconds stand beside them. faster-whisper comes with the extra `test`.
+seconds stand beside them. With `taskset -c 0` before the command each has one
+core, and CPU seconds can be compared on a machine that is shared.
+faster-whisper comes with the extra `test`.
 
 --short_base adds our Whisper at its short audio context. --model_dir adds the
 seconds of tasks.evaluate for a run, with --base as what it is compared with.
@@ -115,7 +117,7 @@ class Theirs:
             str(path),
             device="cpu",
             compute_type=compute_type,
-            cpu_threads=os.cpu_count() or 1,
+            cpu_threads=len(os.sched_getaffinity(0)),
         )
         self.base = base
 
