@@ -35,7 +35,10 @@ NORMALIZER = "english"
 FOLDER = "runs/benchmarks"
 
 
-def parser(name, description, default_base=None):
+SHORT_BASE = "a short-context base model, from tasks.shorten_context"
+
+
+def parser(name, description, default_base=None, base_help=SHORT_BASE):
     """An argument parser with the arguments that every such benchmark has.
 
     Args:
@@ -43,6 +46,7 @@ def parser(name, description, default_base=None):
         description: for --help.
         default_base: of --base; None for the short-context base model of
             `short_base`.
+        base_help: what --base is.
     """
     result = argparse.ArgumentParser(
         prog=f"python -m tests.benchmarks.{name}",
@@ -52,8 +56,8 @@ def parser(name, description, default_base=None):
     result.add_argument(
         "--base",
         default=default_base,
-        help="a short-context base model, from tasks.shorten_context"
-        + ("; made if not given" if default_base is None else ""),
+        help=base_help
+        + ("; made if not given" if default_base is None else " (%(default)s)"),
     )
     result.add_argument(
         "--work_dir",
