@@ -26,6 +26,7 @@ import numpy as np
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr import layouts
 from tasks.asr.data import manifest
+from tasks.asr.recognition import transcription
 from tests.benchmarks import (
     heard as heard_lib,
     jobs,
@@ -172,7 +173,11 @@ class Runs:
         ]
 
         def hear():
-            heard = heard_lib.transcribe(self.base, self._data, "heard", stack)
+            heard = heard_lib.transcribe(
+                transcription.Transcriber(self.base, stack),
+                self._data,
+                "heard",
+            )
             return {
                 group: heard_lib.group_figures(heard, "heard", speakers)
                 for group, speakers in self.groups.items()
