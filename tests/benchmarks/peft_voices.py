@@ -48,9 +48,6 @@ class PeftVoices:
         Args:
             learn: if False, only what is kept is given; None without it.
         """
-        path = self._folder / f"{voice}.{variant}.json"
-        if not learn and not path.exists():
-            return None
         arguments = self._arguments
         settings = {
             "base": self._base.fingerprint(),
@@ -61,8 +58,12 @@ class PeftVoices:
             "seed": 0,
         }
         found = real_speech.kept(
-            path, settings, lambda: self._learn(voice, variant, settings)
+            self._folder / f"{voice}.{variant}.json",
+            settings,
+            (lambda: self._learn(voice, variant, settings)) if learn else None,
         )
+        if found is None:
+            return None
         heard = [heard_lib.Heard(**row) for row in found["heard"]]
         return heard, found["seconds"], found["num_values"]
 

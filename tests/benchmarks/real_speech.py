@@ -54,7 +54,8 @@ def kept(path, settings, make):
 
     Args:
         settings: JSON values on which it depends.
-        make: a function without arguments, to a JSON value.
+        make: a function without arguments, to a JSON value; None: what is
+            kept alone is given, and None without it.
     """
     path = pathlib.Path(path)
     settings = json.loads(json.dumps(settings))
@@ -62,6 +63,8 @@ def kept(path, settings, make):
         row = json.loads(path.read_text())
         if row["settings"] == settings:
             return row["found"]
+    if make is None:
+        return None
     found = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     row = {"settings": settings, "found": found}

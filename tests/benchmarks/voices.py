@@ -56,8 +56,6 @@ def at_30_s(transcriber, arguments, voice, test):
     """The `Heard` of the Whisper as it is; None if it is not to be taken."""
     path = pathlib.Path(arguments.work_dir, "at_30_s", f"{voice}.json")
     learn = "base" in arguments.parts and is_wanted(arguments, voice)
-    if not learn and not path.exists():
-        return None
 
     base = transcriber.base
 
@@ -71,8 +69,8 @@ def at_30_s(transcriber, arguments, voice, test):
         return [vars(each) for each in heard]
 
     settings = [base.fingerprint(), real_speech.digest(test)]
-    rows = real_speech.kept(path, settings, hear)
-    return [heard_lib.Heard(**row) for row in rows]
+    rows = real_speech.kept(path, settings, hear if learn else None)
+    return rows and [heard_lib.Heard(**row) for row in rows]
 
 
 def is_wanted(arguments, voice):
