@@ -33,8 +33,6 @@ from tpu.distribute import replicas as replicas_lib
 NORMALIZER = "english"
 # The default folder of the benchmarks and their base model.
 FOLDER = "runs/benchmarks"
-
-
 SHORT_BASE = "a short-context base model, from tasks.shorten_context"
 
 

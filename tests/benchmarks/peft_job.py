@@ -82,7 +82,7 @@ def train(model, features, tokens, settings):
         optimizer.zero_grad()
         schedule.step()
         if step % 10 == 0:
-            print(f"step {step}: {float(loss):.3f}", flush=True)
+            print(f"step {step}: {loss.item():.3f}", flush=True)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Manifests of real voices, and commands on them whose results are kept.
 
-What the benchmarks on real voices share: `voices`, `kinds` and `growing`.
+What the benchmarks on real voices share: `voices` and `kinds`.
 """
 
 import contextlib
@@ -204,7 +204,7 @@ def short_base(arguments, train):
     return str(folder), seconds
 
 
-def train(folder, base, manifests, settings, *flags, extra_files=()):
+def train(folder, base, manifests, settings, *flags):
     """Trains Submodels as a user would; returns the seconds.
 
     Args:
@@ -221,7 +221,7 @@ def train(folder, base, manifests, settings, *flags, extra_files=()):
         f"--dev_manifest={manifests['dev']}",
         *(f"--set={each}" for each in settings),
         *flags,
-        files=[manifests["train"], manifests["dev"], *extra_files],
+        files=[manifests["train"], manifests["dev"]],
     )
 
 

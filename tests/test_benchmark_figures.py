@@ -1,0 +1,84 @@
+"""What the benchmarks on real voices count, keep and choose."""
+
+import json
+
+import pytest
+
+from lingvo_like.base_models.whisper import encoder_decoder
+from tests.benchmarks import heard, kinds_of_a_size, real_speech
+
+
+def _heard(*texts):
+    return [
+        heard.Heard("ana", str(i), "es", "el niño come", {"ours": text})
+        for i, text in enumerate(texts)
+    ]
+
+
+def test_errors_are_counted_in_words_and_in_letters():
+    rows = _heard("El niño come.", "el nino come", "niño come mucho")
+
+    row = heard.figures(rows, "ours")["ana"]
+
+    # An accent; then one word too few and one too many, of 9 words. In
+    # letters: 1, and 2 too few and 5 too many, of 30.
+    assert row["wer"] == pytest.approx(100 * 3 / 9)
+    assert row["cer"] == pytest.approx(100 * 8 / 30)
+    low, high = row["wer_interval"]
+    assert low <= row["wer"] <= high
+
+
+def test_a_row_is_made_again_for_other_settings_alone(tmp_path):
+    path, made = tmp_path / "row.json", []
+
+    def take(settings, may_make=True):
+        make = (lambda: made.append(settings) or settings) if may_make else None
+        return real_speech.kept(path, settings, make)
+
+    assert take({"steps": 1}, may_make=False) is None
+    assert take({"steps": 1}) == {"steps": 1}
+    assert take({"steps": 1}) == {"steps": 1}
+    assert take({"steps": 2}, may_make=False) is None
+    assert take({"steps": 2}) == {"steps": 2}
+    assert made == [{"steps": 1}, {"steps": 2}]
+    assert json.loads(path.read_text())["found"] == {"steps": 2}
+
+
+@pytest.fixture(scope="module", name="sites")
+def _sites():
+    return encoder_decoder.all_sites(
+        encoder_decoder.Dimensions(
+            num_bins=80,
+            model_dim=16,
+            num_heads=2,
+            num_blocks=2,
+            num_decoder_blocks=2,
+            feed_forward_dim=32,
+            vocabulary_size=64,
+        )
+    )
+
+
+def test_a_kind_is_as_large_as_a_budget_allows(sites):
+    lora = kinds_of_a_size.CHOICES["lora"]
+    # Of rank 1: 32 for each of 2 + 4 attentions' query and value, and 48 for
+    # each of 4 feed-forwards' two projections.
+    rank_1 = 2 * 6 * 32 + 2 * 4 * 48
+
+    exact = kinds_of_a_size.fit(sites, lora, 3 * rank_1)
+    below = kinds_of_a_size.fit(sites, lora, 3 * rank_1 - 1)
+
+    assert exact.num_values == 3 * rank_1
+    assert "lora.rank=3" in exact.overrides
+    # Two of rank 1 are not near enough: other sites come nearer.
+    assert 2 * rank_1 < below.num_values < 3 * rank_1
+    assert kinds_of_a_size.fit(sites, lora, 1) is None
+
+
+def test_biases_have_a_natural_most(sites):
+    bias = kinds_of_a_size.CHOICES["bias"]
+
+    most = kinds_of_a_size.fit(sites, bias, 10**6)
+
+    assert most.is_most
+    assert not kinds_of_a_size.fit(sites, bias, most.num_values - 1).is_most
