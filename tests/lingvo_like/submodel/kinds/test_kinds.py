@@ -206,7 +206,8 @@ def test_a_search_sees_what_training_sees(name, base):
         base.prompts(3, LANGUAGES),
         decoding.Rules(base.tokenizer, base.dimensions.vocabulary_size),
         base.max_tokens,
-        np.full(3, base.max_tokens),
+        limits=np.full(3, base.max_tokens, "int32"),
+        speakable=np.full(3, base.max_tokens, "int32"),
     )
     tokens, lengths, scores, ended = (np.asarray(each) for each in found)
     states = base.decoder.hidden_states(
