@@ -44,6 +44,21 @@ def test_a_row_is_made_again_for_other_settings_alone(tmp_path):
     assert json.loads(path.read_text())["found"] == {"steps": 2}
 
 
+def test_a_voice_depends_on_its_own_lines_alone(tmp_path):
+    path = tmp_path / "test.jsonl"
+    ana, ben, new = (
+        json.dumps({"speaker": speaker, "text": text}) + "\n"
+        for speaker, text in (("ana", "a"), ("ben", "b"), ("ana", "c"))
+    )
+
+    def digest(*lines):
+        path.write_text("".join(lines))
+        return real_speech.digest_of("ana", path)
+
+    assert digest(ana, ben) == digest(ana)
+    assert digest(ana, ben, new) != digest(ana)
+
+
 @pytest.fixture(scope="module", name="sites")
 def _sites():
     return encoder_decoder.all_sites(

@@ -51,7 +51,7 @@ class PeftVoices:
         arguments = self._arguments
         settings = {
             "base": self._base.fingerprint(),
-            "speech": real_speech.digest(*self._manifests.values()),
+            "speech": real_speech.digest_of(voice, *self._manifests.values()),
             "steps": arguments.steps,
             "batch": 8,
             "learning_rate": arguments.peft_learning_rate,

@@ -80,6 +80,17 @@ def digest(*paths):
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of(speaker, *paths):
+    """SHA-256 of a speaker's lines in manifests, whoever else is there."""
+    lines = [
+        line
+        for path in paths
+        for line in pathlib.Path(path).read_text().splitlines()
+        if json.loads(line)["speaker"] == speaker
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def command(folder, module, *arguments, files=()):
     """Runs a binary unless it has ended before; returns its seconds.
 

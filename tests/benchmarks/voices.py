@@ -68,7 +68,7 @@ def at_30_s(transcriber, arguments, voice, test):
         heard = heard_lib.transcribe(transcriber, data, "at_30_s")
         return [vars(each) for each in heard]
 
-    settings = [base.fingerprint(), real_speech.digest(test)]
+    settings = [base.fingerprint(), real_speech.digest_of(voice, test)]
     rows = real_speech.kept(path, settings, hear if learn else None)
     return rows and [heard_lib.Heard(**row) for row in rows]
 
