@@ -229,15 +229,18 @@ def row_of(runs, arguments, kind, size):
         "learning_rate": float(rate),
         "dev_losses": {each: loss for each, (_, loss) in tried.items()},
         "groups": groups,
-        "score": float(
-            np.mean(
-                [
-                    groups[group]["wer"] / max(base[group]["wer"], 1e-9)
-                    for group in groups
-                ]
-            )
-        ),
+        "score": score(groups, base),
     }
+
+
+def score(groups, base):
+    """The mean of a kind's errors over the base's, of groups where it errs."""
+    ratios = [
+        row["wer"] / base[group]["wer"]
+        for group, row in groups.items()
+        if base[group]["wer"]
+    ]
+    return float(np.mean(ratios)) if ratios else 1.0
 
 
 def table(rows, groups, base):
