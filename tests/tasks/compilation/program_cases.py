@@ -49,15 +49,13 @@ def experiment():
     )
 
 
-def program(base_name, function):
-    """`programs.Program` of a base model."""
-    model = base(base_name)
+def program(base_name, function, values=None):
+    """`programs.Program` of a base model; of `experiment` if no values."""
+    model, values = base(base_name), values or experiment()
     if function == "serve":
-        return programs.serve_program(
-            model, experiment(), ROWS, model.max_samples
-        )
+        return programs.serve_program(model, values, ROWS, model.max_samples)
     return programs.train_program(
-        model, experiment(), NUM_SLOTS, PLACES, model.max_samples, TOKENS
+        model, values, NUM_SLOTS, PLACES, model.max_samples, TOKENS
     )
 
 

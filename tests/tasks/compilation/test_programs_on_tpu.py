@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from params import conformer
+from params import conformer, kinds
 from tasks.asr import layouts
 from tasks.compilation import programs
 from tests.tasks.compilation import program_cases
@@ -39,6 +39,22 @@ def test_a_program_compiles_with_nothing_left_on_the_host(base, function, chip):
         # The stack is changed where it lies.
         stack_bytes = made.slot_bytes * program_cases.NUM_SLOTS
         assert report.alias_bytes >= stack_bytes
+
+
+@every_function
+def test_every_kind_of_submodel_compiles(function):
+    values = dataclasses.replace(
+        program_cases.experiment(),
+        adapter=kinds.Adapter(sites=("*/*/output",), bottleneck_dim=4),
+        lora=kinds.Lora(sites=("*/*/*attention/*",), rank=2),
+        rotation=kinds.Rotation(sites=("*/*/*attention/query",), rank=4),
+        bias=kinds.Bias(sites=("*/*/*/contract",)),
+        scale=kinds.Scale(sites=("*/*/*/inner",)),
+    )
+    made = program_cases.program("whisper", function, values)
+    report = made.compile("v5e-4")
+    assert report.host_operations == ()
+    assert None not in report.loops
 
 
 @pytest.mark.parametrize("experiment", ["Tiny", "TinyEmbedding"])
