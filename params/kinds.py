@@ -88,7 +88,7 @@ class Scale(settings.Section):
 
 @dataclasses.dataclass(frozen=True)
 class Submodel(settings.Section):
-    """What holds for every kind."""
+    """Values that hold for every kind."""
 
     section_name = "submodel"
 

@@ -202,12 +202,26 @@ class BaseModel(keras.layers.Layer, abc.ABC):
             x = inside.apply(OUTPUT, x, x)
         return x
 
-    @abc.abstractmethod
     def kernel(self, site: str) -> np.ndarray:
         """The kernel `[input_dim, output_dim]` of a projection.
 
         Raises:
             ValueError: there is no such projection.
+        """
+        if site not in self.sites or not self.sites[site].is_projection:
+            raise ValueError(
+                f"there is no projection {site!r}. "
+                f"{hyperparams.did_you_mean(site, self.sites)}"
+            )
+        stack, block, name = site.split("/", 2)
+        layer = self.blocks_of(stack)[int(block.removeprefix("block_"))]
+        return keras.ops.convert_to_numpy(layer.kernel(name))
+
+    @abc.abstractmethod
+    def blocks_of(self, stack: str) -> collections.abc.Sequence[Any]:
+        """The blocks of a part of the model, such as `ENCODER`.
+
+        Each has a method `kernel` of the names of its own projections.
         """
 
     @abc.abstractmethod

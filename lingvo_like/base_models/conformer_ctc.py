@@ -2,14 +2,14 @@
 
 import inspect
 import itertools
+from collections import abc
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from lingvo_like import hyperparams, paddings as paddings_lib, tensor_types
+from lingvo_like import paddings as paddings_lib, tensor_types
 from lingvo_like.base_models import (
     base_model,
     ctc,
@@ -206,15 +206,8 @@ class ConformerCtc(base_model.BaseModel):
         x = self.run_blocks(x, first_block, functions, run)
         return paddings_lib.zero_padded(x, paddings)
 
-    def kernel(self, site: str) -> np.ndarray:
-        if site not in self.sites or not self.sites[site].is_projection:
-            raise ValueError(
-                f"there is no projection {site!r}. "
-                f"{hyperparams.did_you_mean(site, self.sites)}"
-            )
-        _, block, name = site.split("/", 2)
-        index = int(block.removeprefix("block_"))
-        return ops.convert_to_numpy(self.blocks[index].kernel(name))
+    def blocks_of(self, stack: str) -> abc.Sequence[Any]:
+        return {base_model.ENCODER: self.blocks}[stack]
 
     def logits(self, encoded: Tensor) -> Tensor:
         """Logits `[batch, subsampled_time, 1 + vocabulary]`, blank first."""

@@ -48,7 +48,7 @@ class Unprojected(typing.NamedTuple):
         return ops.reshape(wide, (batch, 1, heads * time, wide.shape[-1]))
 
     def from_source(self, attended: Tensor, heads: int) -> Tensor:
-        """What the queries attended to, projected by each head.
+        """Projects, head by head, the part of the source attended to.
 
         From `[batch, 1, heads * time, model_dim]` to `[batch, heads, time,
         head_dim]`. Weights of attention sum to one, so that the bias of a

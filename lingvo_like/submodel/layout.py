@@ -133,7 +133,7 @@ class Layout:
     def constants(
         self, kernel: abc.Callable[[str], np.ndarray]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """What the kinds need of a base model, by the name of the piece.
+        """Arrays that the kinds need of a base model, by the name of the piece.
 
         `kernel` is the `BaseModel.kernel` of it.
         """

@@ -2,9 +2,10 @@
 
 from collections import abc
 
+from lingvo_like import hyperparams
 from lingvo_like.layers import sites as sites_lib
 from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel.kinds import adapter, bias, lora, rotation, scale
+from lingvo_like.submodel.kinds import by_name
 from params import schema
 
 
@@ -18,23 +19,16 @@ def of(
         ValueError: the base has no such sites, or a kind cannot act there.
     """
     parts = []
-    for section, kind in (
-        (
-            experiment.adapter,
-            lambda values: adapter.Adapter(
-                values.bottleneck_dim, values.residual_weight
-            ),
-        ),
-        (experiment.lora, lambda values: lora.Lora(values.rank, values.alpha)),
-        (experiment.rotation, lambda values: rotation.Rotation(values.rank)),
-        (experiment.bias, lambda values: bias.Bias()),
-        (experiment.scale, lambda values: scale.Scale()),
-    ):
-        if not section.sites:
+    for name in by_name.KINDS:
+        section = getattr(experiment, name)
+        values = hyperparams.shallow(section)
+        patterns = values.pop("sites")
+        if not patterns:
             continue
         try:
-            sites = submodel_layout.matching_sites(base_sites, section.sites)
-            parts.append(submodel_layout.Part(kind(section), sites))
+            sites = submodel_layout.matching_sites(base_sites, patterns)
+            kind = by_name.make(name, values)
+            parts.append(submodel_layout.Part(kind, sites))
         except ValueError as error:
-            raise ValueError(f"{section.section_name}.sites: {error}") from None
+            raise ValueError(f"{name}.sites: {error}") from None
     return submodel_layout.Layout(tuple(parts))

@@ -10,7 +10,6 @@ from keras import ops
 
 from lingvo_like import (
     choices,
-    hyperparams,
     paddings as paddings_lib,
     tensor_types,
 )
@@ -149,22 +148,14 @@ class Whisper(base_model.BaseModel):
             self.run_blocks(activations, first_block, functions, run)
         )
 
-    def kernel(self, site: str) -> np.ndarray:
-        stack, block, name = (site.split("/", 2) + ["", ""])[:3]
-        if site not in self.sites or not self.sites[site].is_projection:
-            raise ValueError(
-                f"there is no projection {site!r}. "
-                f"{hyperparams.did_you_mean(site, self.sites)}"
-            )
-        blocks = {
+    def blocks_of(self, stack: str) -> abc.Sequence[Any]:
+        return {
             base_model.ENCODER: self.encoder.blocks,
             encoder_decoder.DECODER: self.decoder.blocks,
         }[stack]
-        index = int(block.removeprefix("block_"))
-        return ops.convert_to_numpy(blocks[index].kernel(name))
 
     def prompts(self, batch: Any, languages: Tensor | None = None) -> Tensor:
-        """What the decoder is told before each text, `[batch, tokens]` int32.
+        """The tokens that go before each text, `[batch, prompt_length]` int32.
 
         Args:
             batch: the number of rows.

@@ -15,7 +15,7 @@ Dropout: TypeAlias = abc.Callable[[Tensor], Tensor]
 
 
 class Kind(Protocol):
-    """What a Submodel does at a site: shapes, starting values and algebra.
+    """The shapes, starting values and algebra of a Submodel at a site.
 
     A kind is a frozen dataclass of hyperparameters, and has no weights. All
     weights that `initial_deviations` does not name start at zero, and a new
@@ -44,7 +44,7 @@ class Kind(Protocol):
     def constants(
         self, site: sites.Site, kernel: abc.Callable[[str], np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """What the kind needs of the base, the same for all speakers.
+        """Arrays that the kind needs of the base, the same for all speakers.
 
         Args:
             kernel: gives the base's kernel `[input_dim, output_dim]` of a
@@ -57,7 +57,7 @@ class Kind(Protocol):
         weights: tensor_types.TensorsByName,
         constants: tensor_types.TensorsByName,
     ) -> tensor_types.TensorsByName:
-        """What `apply` needs of the weights `[speakers, ...]`.
+        """Works out of the weights `[speakers, ...]` all that `apply` needs.
 
         It runs once, however many steps a search takes.
         """
@@ -87,7 +87,7 @@ class Kind(Protocol):
 
 
 class Plain:
-    """What most kinds have in common: they need nothing of the base."""
+    """The base class of kinds, most of which need nothing of the base."""
 
     def constants(
         self, site: sites.Site, kernel: abc.Callable[[str], np.ndarray]
