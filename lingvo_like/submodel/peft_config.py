@@ -107,7 +107,7 @@ def _plain_number(value: float) -> int | float:
 
 
 class Config:
-    """What an adapter_config.json says, where it is plain LoRA.
+    """The contents of an adapter_config.json, where it is plain LoRA.
 
     Args:
         values: its contents.

@@ -71,7 +71,7 @@ class Corpus:
     def utterances_by_speaker(
         self,
     ) -> dict[str, tuple[manifest.Utterance, ...]]:
-        """What each speaker learns from."""
+        """The utterances that each speaker learns from."""
         return {data.speaker: data.utterances for data in self.train.values()}
 
 

@@ -1,4 +1,4 @@
-"""What a newcomer would get without being known: the Submodel of a cohort.
+"""The Submodel that a newcomer gets without being known: a cohort's.
 
 That of the run's cohort to which the newcomer belongs, or else the mean of the
 space, which is the same for everybody too. It stands beside what is personal,

@@ -121,7 +121,7 @@ class Enrolled:
 
     @property
     def over_cohort(self) -> float | None:
-        """What being personal adds, in percentage points of word errors."""
+        """The gain from being personal, in percentage points of word errors."""
         cohort = self.judgements.get(COHORT)
         if cohort is None:
             return None

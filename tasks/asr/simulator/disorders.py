@@ -1,4 +1,4 @@
-"""What a simulated disorder does to the recordings of a human voice.
+"""The effects of a simulated disorder on recordings of a human voice.
 
 Five alterations, after what distinguishes dysarthric from typical speech: it is
 slower, its vowels and consonants do not reach their places, its voice trembles

@@ -111,7 +111,7 @@ class _Folder:
 
 
 class _Store:
-    """What a tenant's speakers are served with."""
+    """The Submodels that a tenant's speakers are served with."""
 
     kind = STORE
     # No store takes their ids.
@@ -131,7 +131,7 @@ class _Store:
 
 
 def find(path: str, tenant: str = "") -> Source:
-    """What `--start_from` names.
+    """The source that `--start_from` names.
 
     Args:
         tenant: whose speakers, where it is a store.

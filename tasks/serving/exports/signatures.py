@@ -240,7 +240,7 @@ class Recognizer:
         return _with_equal_rows(audio, length, *given, *others)
 
     def _status(self, audio, length, language_index):
-        """What is wrong with each row, whatever its Submodel is."""
+        """The fault of each row, if any, whatever its Submodel is."""
         status = statuses.of_audio(self.base, audio, length)
         if language_index is None:
             return status

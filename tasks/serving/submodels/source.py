@@ -52,7 +52,7 @@ class StoreSource:
     def parse(
         data: bytes, description: export_description.Description
     ) -> Parsed:
-        """What a server needs of a file from `read`.
+        """Reads from a file's bytes, of `read`, all that a server needs.
 
         Raises:
             ValueError: it is not a whole Submodel, or not one for this export.
