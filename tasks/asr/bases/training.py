@@ -184,7 +184,7 @@ class BaseTrainer:
 
     def _dev_loss(self, dev_data):
         planned, loader = self._schedule_and_loader(dev_data)
-        groups = minibatch_schedule.evaluation_groups({0: planned}, 1)
+        groups = minibatch_schedule.evaluation_groups({0: planned})
         total = count = 0.0
         for batch in input_pipeline.dataset(loader.batch, groups):
             losses, weights = (x.numpy() for x in self._score(batch))

@@ -255,25 +255,16 @@ def training_calls(
 
 def evaluation_groups(
     speakers: abc.Mapping[int, MinibatchSchedule],
-    places: int,
-    own_places: bool = True,
 ) -> list[Group]:
     """Groups that hold every utterance of `speakers` once.
 
-    Args:
-        places: of all replicas.
-        own_places: whether each speaker keeps its place, as in training, so
-            that its losses are the same to the bit, whoever is beside it.
-            Otherwise the places are filled in turn, which takes fewer steps.
+    Each speaker keeps its place, as in training, so that its losses are the
+    same to the bit, whoever is beside it.
     """
     queues = collections.defaultdict(lambda: collections.defaultdict(list))
-    counts = collections.Counter()
     for data in speakers.values():
         for minibatch in data.evaluation_minibatches():
-            shape = minibatch.shape
-            place = data.place if own_places else counts[shape] % places
-            counts[shape] += 1
-            queues[shape][place].append(minibatch)
+            queues[minibatch.shape][data.place].append(minibatch)
     groups = []
     for (bucket, num_tokens), of_places in sorted(queues.items()):
         for step in itertools.zip_longest(*of_places.values()):

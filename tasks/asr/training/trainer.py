@@ -302,8 +302,7 @@ class Trainer:
     def _dev_losses(self, slots):
         """The dev loss of each slot, over its own utterances alone."""
         groups = minibatch_schedule.evaluation_groups(
-            {slot: self._dev.schedules[slot] for slot in slots},
-            self._sharding.all_places,
+            {slot: self._dev.schedules[slot] for slot in slots}
         )
         sums = dict.fromkeys(slots, 0.0)
         counts = dict.fromkeys(slots, 0.0)

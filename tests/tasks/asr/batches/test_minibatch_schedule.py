@@ -122,7 +122,7 @@ def test_a_speaker_always_has_the_same_place():
 def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
     speakers = three()
     seen = collections.Counter()
-    for group in minibatch_schedule.evaluation_groups(speakers, 2):
+    for group in minibatch_schedule.evaluation_groups(speakers):
         for minibatch in group.minibatches:
             for i in minibatch.utterances:
                 length = speakers[minibatch.slot].num_samples[i]
@@ -132,14 +132,11 @@ def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
     assert len(seen) == 9 + 7 + 3
 
 
-@pytest.mark.parametrize("own_places", [True, False])
-def test_each_shape_is_evaluated_in_as_few_steps_as_its_places_allow(
-    own_places,
-):
+def test_each_shape_is_evaluated_in_as_few_steps_as_its_places_allow():
     data = {i: speaker(i, f"s{i}", [SECOND] * 4) for i in range(5)}
-    groups = minibatch_schedule.evaluation_groups(data, 2, own_places)
+    groups = minibatch_schedule.evaluation_groups(data)
     # Speakers 0, 2 and 4 have the first place, and two minibatches each.
-    assert len(groups) == (6 if own_places else 5)
+    assert len(groups) == 6
 
 
 def test_in_evaluation_a_speaker_keeps_its_place_whoever_is_beside_it():
@@ -149,7 +146,7 @@ def test_in_evaluation_a_speaker_keeps_its_place_whoever_is_beside_it():
             for slot, count in enumerate((neighbours, neighbours, 5, 9))
             if count
         }
-        groups = minibatch_schedule.evaluation_groups(data, 2)
+        groups = minibatch_schedule.evaluation_groups(data)
         of_two = [
             (place, minibatch)
             for group in groups
@@ -166,7 +163,7 @@ def test_transcripts_of_different_padded_lengths_share_no_step():
         0: speaker(0, "ann", [SECOND] * 4, num_tokens=8),
         1: speaker(1, "bob", [SECOND] * 4, num_tokens=16),
     }
-    groups = minibatch_schedule.evaluation_groups(data, 2)
+    groups = minibatch_schedule.evaluation_groups(data)
     groups += run(data, {0: 0, 1: 0}, {0: 2, 1: 2})
     assert [len(group.minibatches) for group in groups] == [1] * 8
     for group in groups:
@@ -225,7 +222,7 @@ def test_what_replicas_have_of_a_group_is_the_group():
 def test_evaluation_stays_on_each_speakers_replica():
     data = of_replicas(three(), [0, 1, 0], [0, 0, 1], 2)
     seen = collections.Counter()
-    for group in minibatch_schedule.evaluation_groups(data, 4):
+    for group in minibatch_schedule.evaluation_groups(data):
         for place, minibatch in group.placed:
             assert place // 2 == [0, 0, 1][minibatch.slot]
             seen.update((minibatch.slot, i) for i in minibatch.utterances)
