@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 
 def canonical_json(value: Any) -> str:
@@ -26,13 +26,13 @@ def strict_json(text: str) -> Any:
         ValueError: the text is not strict JSON.
     """
 
-    def refuse(constant):
+    def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not a JSON number")
 
-    def finite(number):
+    def finite(number: str) -> float:
         return float(number) if math.isfinite(float(number)) else refuse(number)
 
-    def pairs_to_dict(pairs):
+    def pairs_to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = {}
         for key, value in pairs:
             if key in result:

@@ -316,7 +316,7 @@ def load(directory: str, dtype: Any = None, **changes: Any) -> ConformerCtc:
                 f"only {', '.join(WITHOUT_EFFECT)} may change. Received: {name}"
             )
 
-    def make(arguments):
+    def make(arguments: dict[str, Any]) -> ConformerCtc:
         vocabulary = arguments["vocabulary"]
         if vocabulary != text_tokenizers.CHARACTERS:
             vocabulary = tf.io.gfile.join(directory, vocabulary)

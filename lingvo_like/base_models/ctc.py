@@ -13,6 +13,7 @@ from keras import ops
 from lingvo_like import tensor_types
 
 Tensor: TypeAlias = tensor_types.Tensor
+Pair: TypeAlias = tuple[Tensor, Tensor]
 
 BLANK = 0
 # The logarithm of 0. Finite, because infinity minus infinity is NaN.
@@ -102,7 +103,7 @@ def _lattice_loss(
 
     # The frame is part of the state because Keras scans several inputs only
     # where the graph knows their length.
-    def forward(state, emission):
+    def forward(state: Pair, emission: Tensor) -> tuple[Pair, Pair]:
         alphas, frame = state
         before = [
             alphas,
@@ -113,7 +114,7 @@ def _lattice_loss(
         alphas = ops.where((frame < lengths)[:, None], new, alphas)
         return (alphas, frame + 1), (alphas, frame)
 
-    def backward(following, inputs):
+    def backward(following: Tensor, inputs: Pair) -> Pair:
         emission, frame = inputs
         after = [
             following,
@@ -125,7 +126,7 @@ def _lattice_loss(
         return betas + emission, betas
 
     @ops.custom_gradient
-    def loss(emissions):
+    def loss(emissions: Tensor) -> Any:
         # None in a graph that does not know it; the scan then asks its input.
         time = emissions.shape[0]
         initial = start + ops.zeros_like(end)
@@ -135,7 +136,7 @@ def _lattice_loss(
         )
         log_likelihood = ops.logsumexp(final + end, axis=1)
 
-        def gradient(*args, upstream=None):
+        def gradient(*args: Tensor, upstream: Tensor = None) -> Tensor:
             if upstream is None:
                 (upstream,) = args
             frames = ops.arange(ops.shape(emissions)[0], dtype="int32")

@@ -18,14 +18,14 @@ def standardize(x: Tensor, epsilon: float) -> Tensor:
     """
 
     @ops.custom_gradient
-    def function(x):
+    def function(x: Tensor) -> Any:
         centered = x - ops.mean(x, axis=-1, keepdims=True)
         scale = ops.rsqrt(
             ops.mean(ops.square(centered), axis=-1, keepdims=True) + epsilon
         )
         normalized = centered * scale
 
-        def gradient(*args, upstream=None):
+        def gradient(*args: Tensor, upstream: Tensor = None) -> Tensor:
             if upstream is None:
                 (upstream,) = args
             projection = ops.mean(upstream * normalized, axis=-1, keepdims=True)

@@ -51,7 +51,7 @@ def gelu(x: Tensor) -> Any:
     """
     distribution = 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
 
-    def gradient(*args, upstream=None):
+    def gradient(*args: Tensor, upstream: Tensor = None) -> Tensor:
         if upstream is None:
             (upstream,) = args
         density = ops.exp(-0.5 * ops.square(x)) * (1 / math.sqrt(2 * math.pi))

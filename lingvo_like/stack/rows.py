@@ -227,7 +227,9 @@ class SlotTensor:
         """The slots whose rows NumPy sees: those of this process."""
         return self._slot_rows.slots
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(
+        self, dtype: Any = None, copy: bool | None = None
+    ) -> np.ndarray:
         del copy
         return np.asarray(self._slot_rows.read_all(self._variable), dtype)
 
@@ -246,7 +248,9 @@ class SharedTensor:
         self.dtype: tf.DType = variable.dtype
         self.shape: tf.TensorShape = variable.shape
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(
+        self, dtype: Any = None, copy: bool | None = None
+    ) -> np.ndarray:
         del copy
         return np.asarray(np.asarray(self._copies[0]), dtype)
 

@@ -38,7 +38,7 @@ class Seal:
     name: str
     sha256: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not layout.record_name(self.name):
             raise ValueError(
                 f"`name` must be that of a version. Received: {self.name!r}."
@@ -79,7 +79,7 @@ class Version:
     replaced: Seal | None = None
     follows: Seal | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         ids.check_id("tenant", self.tenant)
         ids.check_id("speaker", self.speaker)
         _check_sha256(self.sha256)
@@ -153,7 +153,7 @@ class Pointer:
     version: Version
     latest: Seal
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.latest.number < self.version.number:
             raise ValueError(
                 f"`latest` must be at least version {self.version.number}. "

@@ -83,7 +83,9 @@ def _mix(embeddings: Tensor, elements: Tensor) -> Tensor:
     """
     flat_elements = ops.reshape(elements, (elements.shape[0], -1))
 
-    def gradient(*args, upstream=None):
+    def gradient(
+        *args: Tensor, upstream: Tensor = None
+    ) -> tuple[Tensor, Tensor]:
         if upstream is None:
             (upstream,) = args
         flat = ops.reshape(upstream, (-1, flat_elements.shape[1]))

@@ -209,7 +209,9 @@ def serving(
         make_program: of a number of utterances of a call.
     """
 
-    def compile_at(rows):
+    def compile_at(
+        rows: int,
+    ) -> tuple[programs.Program, aot_report.CompileReport]:
         program = make_program(rows)
         return program, _compile(program, target, f"{rows:,} utterances")
 

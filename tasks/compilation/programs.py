@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -69,7 +70,9 @@ def unread_variables() -> abc.Iterator[None]:
     room for: the compiler only reads shapes.
     """
 
-    def create(next_creator, **kwargs):
+    def create(
+        next_creator: abc.Callable[..., tf.Variable], **kwargs: Any
+    ) -> tf.Variable:
         value = kwargs["initial_value"]
         value = tf.convert_to_tensor(value() if callable(value) else value)
         if value.shape.rank > 1 and value.dtype == tf.float32:
@@ -182,7 +185,7 @@ def train_program(
         }
         specs["count"] = tf.TensorSpec([], tf.int32)
 
-    def call(*tensors):
+    def call(*tensors: tf.Tensor) -> Any:
         batch = dict(zip(specs, tensors, strict=True))
         with replica_sums.summed_by(_all_reduce(num_replicas)):
             if steps == 1:
@@ -253,7 +256,9 @@ def serve_program(
         "submodel": tf.TensorSpec([num_rows, recognizer.layout.num_values]),
     }
 
-    def recognize(audio, lengths, submodels):
+    def recognize(
+        audio: tf.Tensor, lengths: tf.Tensor, submodels: tf.Tensor
+    ) -> Any:
         return recognizer.recognize_tokens(
             audio, lengths, recognizer.site_functions(submodels)
         )

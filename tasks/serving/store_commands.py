@@ -78,7 +78,7 @@ class StoreCommands:
             raise ValueError("--speaker is for one file; publish one by one")
         results = gate_evidence.Results(gate) if gate else None
 
-        def one(path):
+        def one(path: str) -> None:
             try:
                 data = files.read(path, submodel_file.MAX_FILE_BYTES)
             except OSError as error:
@@ -137,7 +137,7 @@ class StoreCommands:
     def show(self, speakers: abc.Sequence[str]) -> str | None:
         """Shows every version of speakers; a star marks the current one."""
 
-        def one(speaker):
+        def one(speaker: str) -> None:
             current = self._store.resolve(self._tenant, speaker)
             for each in self._store.versions(self._tenant, speaker):
                 text = (
@@ -156,7 +156,7 @@ class StoreCommands:
     ) -> str | None:
         """Rolls speakers back; see `SubmodelStore.rollback`."""
 
-        def one(speaker):
+        def one(speaker: str) -> None:
             before = self._store.resolve(self._tenant, speaker).name
             version = self._store.rollback(
                 self._tenant, speaker, number, _user()
@@ -184,7 +184,7 @@ class StoreCommands:
             for speaker in speakers:
                 withdrawal.check(folder, speaker)
 
-        def one(speaker):
+        def one(speaker: str) -> None:
             done = erasure.erase(
                 store, self._tenant, speaker, reason, _user(), folders
             )

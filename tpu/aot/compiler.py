@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -194,7 +195,7 @@ def lower(function: abc.Callable, args: abc.Iterable) -> Lowered:
     python_function = getattr(function, "python_function", function)
 
     # TensorFlow would make a tensor of an argument that is left at its default.
-    def call(*tensors):
+    def call(*tensors: tf.Tensor) -> Any:
         return python_function(*tensors)
 
     start = time.perf_counter()

@@ -11,7 +11,7 @@ import functools
 import math
 import re
 from collections import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.compiler.xla.service import hlo_pb2
@@ -118,7 +118,7 @@ class Module:
         """
 
         @functools.cache
-        def cost_of(computation):
+        def cost_of(computation: int) -> tuple[float, ...]:
             return cost(self._standalone(computation))
 
         excess = None
@@ -215,7 +215,7 @@ class Module:
         if state.opcode != "tuple":
             return None
 
-        def initial(side):
+        def initial(side: Any) -> Any:
             if not isinstance(side, _Element):
                 return side
             operand = state.operand_ids[side.index]

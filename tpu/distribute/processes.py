@@ -125,7 +125,7 @@ class Processes:
 
     @tf.function(autograph=False)
     def _gather_rows(self, rows):
-        def gather(row):
+        def gather(row: tf.Tensor) -> tf.Tensor:
             # Only a tensor that was made on a device is gathered from there.
             return tf.distribute.get_replica_context().all_gather(
                 tf.identity(row), axis=0

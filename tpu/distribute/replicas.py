@@ -119,7 +119,7 @@ class Replicated:
 
     def _run_all(self, batch, arguments):
         # A function of its own: AutoGraph would unwrap a method to no object.
-        def step(*own):
+        def step(*own: Any) -> Any:
             return self._python(*own)
 
         return self._strategy.run(step, (batch, *arguments))

@@ -21,6 +21,7 @@ from lingvo_like.base_models.whisper import encoder_decoder, loops as loops_lib
 Tensor: TypeAlias = tensor_types.Tensor
 # Named tensors that a search carries from step to step.
 State: TypeAlias = dict[str, Tensor]
+Caches: TypeAlias = encoder_decoder.KeysAndValues
 
 # Tokens at the end of each stage but the last. A short command has 10 tokens,
 # 20 s of quick speech 100.
@@ -99,7 +100,7 @@ def run(
     speakable: Tensor,
     state: State,
     sources: encoder_decoder.Sources,
-    caches: encoder_decoder.KeysAndValues,
+    caches: Caches,
 ) -> State:
     """Takes all tokens after the first, stage by stage.
 
@@ -111,13 +112,20 @@ def run(
     """
     ends = [*(end for end in STAGES if end < max_tokens), max_tokens]
 
-    def proceed(step, state, caches):
+    def proceed(step: Tensor, state: State, caches: Caches) -> Tensor:
         return search.unfinished(step, state)
 
-    def stage(number, state, sources, caches):
+    def stage(
+        number: int,
+        state: State,
+        sources: encoder_decoder.Sources,
+        caches: Caches,
+    ) -> State:
         first, end = ([1, *ends][number], ends[number])
 
-        def advance(step, state, caches):
+        def advance(
+            step: Tensor, state: State, caches: Caches
+        ) -> tuple[Tensor, State, Caches]:
             logits, caches = decoder.step(
                 state["token"], prompt_length + step - 1, sources, caches
             )
@@ -144,7 +152,7 @@ def run(
         if number + 1 == len(ends):
             return state
 
-        def go_on():
+        def go_on() -> State:
             room = ends[number + 1] - end
             return stage(
                 number + 1,

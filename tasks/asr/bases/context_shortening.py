@@ -235,7 +235,9 @@ def _make_teach(teacher):
 
     # Not a function of the module, which would keep the teacher in memory.
     @tf.function(autograph=False)
-    def teach(audio, length, spoken):
+    def teach(
+        audio: tf.Tensor, length: tf.Tensor, spoken: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         encoded, paddings = teacher.encode(*teacher.features(audio, length))
         tokens, lengths, *_ = teacher.decode(
             encoded, paddings, languages=spoken
@@ -319,7 +321,14 @@ def _make_step(student, values):
         state[f"optimizer/{index:05d}"] = variable.value
 
     @tf.function(autograph=False)
-    def step(audio, lengths, tokens, states, num_states, spoken):
+    def step(
+        audio: tf.Tensor,
+        lengths: tf.Tensor,
+        tokens: tf.Tensor,
+        states: tf.Tensor,
+        num_states: tf.Tensor,
+        spoken: tf.Tensor | None,
+    ) -> tf.Tensor:
         features, paddings = student.features(audio, lengths)
         with tf.GradientTape() as tape:
             encoded, _ = student.encode(features, paddings)

@@ -101,7 +101,7 @@ class BaseTrainer:
             if saved is not None:
                 first, history = saved["step"], saved["history"]
 
-        def save(step):
+        def save(step: int) -> None:
             if checkpoints:
                 state = {"step": step, "history": history}
                 checkpoint.save(checkpoints, self.state, state)

@@ -198,11 +198,11 @@ def dataset(
     types = [tf.as_dtype(example[name].dtype) for name in names]
     ranks = [example[name].ndim for name in names]
 
-    def load_index(index):
+    def load_index(index: np.ndarray) -> list[np.ndarray]:
         batch = loaded.pop(int(index), None) or load(groups[int(index)])
         return [batch[name] for name in names]
 
-    def to_tensors(index):
+    def to_tensors(index: tf.Tensor) -> dict[str, tf.Tensor]:
         tensors = tf.numpy_function(load_index, [index], types)
         for tensor, rank in zip(tensors, ranks, strict=True):
             tensor.set_shape([None] * rank)

@@ -266,7 +266,7 @@ class Job:
                 found[run.speaker][mode] = results.Candidate(
                     mode,
                     snapshot.step,
-                    results.Judgement(losses[run.speaker], errors, words),
+                    results.Judgement(dict(losses[run.speaker]), errors, words),
                     embedding,
                     tensors,
                 )
@@ -301,7 +301,7 @@ class Job:
 def _best(history, runs):
     """Each speaker's point of the lowest held-out loss, over all its runs."""
 
-    def best(speaker):
+    def best(speaker: str) -> _Point:
         return min(
             history, key=lambda each: results.mean_loss(each[1][speaker])
         )

@@ -112,7 +112,9 @@ class Judge:
             to loss.
         """
 
-        def judge(batches, shape):
+        def judge(
+            batches: Any, shape: tuple[int, int, bool]
+        ) -> list[list[float]]:
             *_, is_compiled = shape
             step = self._eager_loss_step
             if is_compiled:
@@ -130,7 +132,7 @@ class Judge:
     ) -> list[dict[str, dict[int, str]]]:
         """The text of every held-out utterance, in dicts like `losses`."""
 
-        def judge(batches, _):
+        def judge(batches: Any, _: Any) -> list[list[str]]:
             # Their padded length would differ from part to part.
             for batch in batches:
                 del batch["tokens"]

@@ -244,7 +244,7 @@ def even_places(counts: abc.Iterable[int], most: int) -> int:
     """
     counts = list(counts)
 
-    def cost(places):
+    def cost(places: int) -> int:
         # An empty place costs as much as a full one; a step costs about one
         # place more.
         return sum(-(-count // places) for count in counts) * (places + 1)

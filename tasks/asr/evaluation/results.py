@@ -32,7 +32,7 @@ def write(
 ) -> None:
     """Writes all files into a folder, `results.json` and the page last."""
 
-    def write_file(name, text):
+    def write_file(name: str, text: str) -> None:
         files.write_atomically(posixpath.join(directory, name), text.encode())
 
     tf.io.gfile.makedirs(directory)

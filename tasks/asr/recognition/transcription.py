@@ -210,7 +210,7 @@ def transcribe(
     local = replicas.local
     parts = [step[local.start : local.stop] for step in steps]
 
-    def load(part):
+    def load(part: _Part) -> dict[str, np.ndarray]:
         # What all models have room for; each pads it further by itself.
         audio, lengths = padded_audio.read(
             [each.utterance for each in part.utterances],

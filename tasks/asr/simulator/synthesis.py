@@ -12,6 +12,7 @@ import importlib.metadata
 import os
 import sys
 from collections import abc
+from typing import Any
 
 import numpy as np
 import soxr
@@ -179,7 +180,7 @@ def _speak(speaker: voices.Speaker, script: str) -> bytes:
     chunks = []
 
     @_SYNTH_CALLBACK
-    def collect(samples, count, _):
+    def collect(samples: Any, count: int, _: Any) -> int:
         if samples and count > 0:
             chunks.append(ctypes.string_at(samples, 2 * count))
         return 0

@@ -4,6 +4,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import signal
+from typing import Any
 
 
 class Workers(concurrent.futures.ProcessPoolExecutor):
@@ -18,7 +19,9 @@ class Workers(concurrent.futures.ProcessPoolExecutor):
             initargs=(signal.SIGINT, signal.SIG_IGN),
         )
 
-    def __exit__(self, error_type, error, traceback):
+    def __exit__(
+        self, error_type: Any, error: BaseException | None, traceback: Any
+    ) -> None:
         self.shutdown(wait=True, cancel_futures=error is not None)
         if isinstance(error, concurrent.futures.process.BrokenProcessPool):
             raise OSError(

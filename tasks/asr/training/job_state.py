@@ -224,7 +224,7 @@ class JobState:
         """
         rowless: list[int] = []
 
-        def give_rows(saved):
+        def give_rows(saved: dict[str, Any]) -> None:
             if self._pool is not None:
                 rowless.extend(self._pool.expect(saved["residents"]))
 

@@ -125,7 +125,7 @@ class Feed:
                 self._pause,
             )
 
-        def flat(call):
+        def flat(call: Any) -> dict[str, np.ndarray]:
             """One dict, since the pipeline carries nothing else."""
             return {
                 f"{replica}/{name}": array

@@ -301,7 +301,7 @@ def take(
     """
     starts = StartingSubmodels(directory)
 
-    def find(speaker):
+    def find(speaker: str) -> Start | None:
         data = source.find(speaker)
         if data is None:
             return None

@@ -147,7 +147,9 @@ class SubmodelTask:
         for step in range(steps):
             found = [array.write(step, nothing) for array in found]
 
-        def update(step, losses, norms):
+        def update(
+            step: tf.Tensor, losses: tf.TensorArray, norms: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
             batch = {name: tensor[step] for name, tensor in batches.items()}
             of_step, norms_of_step = self.train_step(batch)
             return (

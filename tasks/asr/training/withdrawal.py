@@ -242,7 +242,9 @@ class _Rows:
     def __init__(self, variable: checkpoint.Saved, row: int | None):
         self._variable, self._row = variable, row
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(
+        self, dtype: Any = None, copy: bool | None = None
+    ) -> np.ndarray:
         value = self._variable.read()
         return value if self._row is None else np.delete(value, self._row, 0)
 

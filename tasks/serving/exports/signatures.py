@@ -121,7 +121,12 @@ class Recognizer:
             self.grouped, audio, length, submodels, index, *languages
         )
 
-        def mixed(audio, length, submodel, language_index=None):
+        def mixed(
+            audio: tf.Tensor,
+            length: tf.Tensor,
+            submodel: tf.Tensor,
+            language_index: tf.Tensor | None = None,
+        ) -> Answer:
             # The one graph serves both: each row has a Submodel of its own.
             rows = tf.range(tf.shape(submodel)[0])
             others = [language_index] if self.takes_languages else []
@@ -201,7 +206,7 @@ class Recognizer:
             ],
         )
 
-        def functions(rows):
+        def functions(rows: tf.Tensor) -> Any:
             selected = selection.select(
                 {"submodel": submodels}, tf.gather(index, rows)
             )
@@ -265,7 +270,12 @@ class Recognizer:
         buckets = tf.searchsorted(limits, tf.gather(length, good))
         present, _ = tf.unique(buckets)
 
-        def recognize_bucket(step, text, score, text_status):
+        def recognize_bucket(
+            step: tf.Tensor,
+            text: tf.Tensor,
+            score: tf.Tensor,
+            text_status: tf.Tensor,
+        ) -> tuple[tf.Tensor, ...]:
             rows = tf.gather(good, tf.where(buckets == present[step])[:, 0])
             room = tf.gather(rooms, present[step])
             part = tf.gather(audio, rows)[:, :room]

@@ -119,13 +119,17 @@ class Dispatcher(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method, self._unknown)
 
     def _handler(self, name: str, method: Method) -> grpc.RpcMethodHandler:
-        async def stream(requests, context):
+        async def stream(
+            requests: abc.AsyncIterable[bytes], context: aio.ServicerContext
+        ) -> abc.AsyncIterator[bytes]:
             served = self._served(name, method, requests, context)
             async with served as (call, request):
                 async for response in method.handle(call, request):
                     yield response.SerializeToString()
 
-        async def unary(requests, context):
+        async def unary(
+            requests: abc.AsyncIterable[bytes], context: aio.ServicerContext
+        ) -> bytes:
             served = self._served(name, method, requests, context)
             async with served as (call, request):
                 response = await method.handle(call, request)
