@@ -1,4 +1,4 @@
-"""How every binary starts, and how it fails."""
+"""Starts a binary, and turns its errors into one line."""
 
 import builtins
 import contextlib

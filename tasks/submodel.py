@@ -116,7 +116,7 @@ def _import(paths: list[str]) -> None:
 def _each(
     paths: list[str], act: abc.Callable[[str], Any]
 ) -> tuple[list[Any], list[str]]:
-    """What `act` gives for the paths, and why it refuses others."""
+    """Applies `act` to each path: its results, and its errors as texts."""
     found, errors = [], []
     for path in paths:
         try:

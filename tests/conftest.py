@@ -1,4 +1,4 @@
-"""What every test starts from: threads, quiet logs, seeds."""
+"""The state that every test starts from: threads, quiet logs, seeds."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the benchmarks on real voices count, keep and choose."""
+"""The benchmarks on real voices count, keep and choose rightly."""
 
 import json
 

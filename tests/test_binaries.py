@@ -37,7 +37,7 @@ def _run(job):
 
 @pytest.fixture(scope="module")
 def outcomes():
-    """What each binary did with a flag; two at a time."""
+    """Runs each binary with each flag, two at a time."""
     jobs = [
         (binary, flag)
         for binary in BINARIES

@@ -15,7 +15,7 @@ NUM_DIGITS = 12
 
 
 def keys(hashes: abc.Iterable[str]) -> frozenset[str]:
-    """What is kept of hashes in hexadecimal digits; empty ones are left out."""
+    """The first digits of hexadecimal hashes; empty ones are left out."""
     return frozenset(each[:NUM_DIGITS] for each in hashes if each)
 
 

@@ -1,4 +1,4 @@
-"""How many Submodels a chip holds, found by compiling."""
+"""Finds by compiling the number of Submodels that a chip holds."""
 
 import bisect
 import dataclasses
@@ -16,7 +16,7 @@ _PRECISION = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Capacity:
-    """How many Submodels fit on a chip.
+    """The number of Submodels that fit on a chip.
 
     Attributes:
         report, error: of the number asked for; one of them is None.

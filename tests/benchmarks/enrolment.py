@@ -1,4 +1,4 @@
-"""What does a space of speaker embeddings buy a new speaker?
+"""Measures the gain of new speakers from a space of speaker embeddings.
 
     python -m tests.benchmarks.enrolment [--base=BASE] [--work_dir=DIR]
 

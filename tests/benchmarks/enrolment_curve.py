@@ -89,7 +89,7 @@ def curve(arguments, folder, run):
 
 
 class _Modes:
-    """What every mode gives some speakers, in one job for all of them."""
+    """Enrols some speakers in every mode, in one job for all of them."""
 
     def __init__(self, space, base, few):
         self._arguments = {"space": space, "base": base, "train": few}

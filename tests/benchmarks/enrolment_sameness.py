@@ -1,4 +1,4 @@
-"""What must come out the same in `tests.benchmarks.enrolment`."""
+"""Compares results that must be the same, for `tests.benchmarks.enrolment`."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""What recognisers make of utterances, and their errors with intervals."""
+"""Texts of utterances by recognisers, and their errors with intervals."""
 
 import dataclasses
 from collections import abc

@@ -1,4 +1,4 @@
-"""What each kind of Submodel is made of, at a number of values."""
+"""Makes each kind of Submodel as large as a number of values."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ _VECTORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What a kind may be made of.
+    """The sites and the rank that a kind may have.
 
     Attributes:
         section: of the experiment.

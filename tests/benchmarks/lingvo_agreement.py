@@ -85,7 +85,7 @@ def stub_custom_ops():
 
 
 def run_lingvo():
-    """What the golden file holds: weights, inputs, Lingvo's outputs."""
+    """The golden file's content: weights, inputs and Lingvo's outputs."""
     stub_custom_ops()
     from absl import flags
 

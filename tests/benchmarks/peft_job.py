@@ -37,7 +37,7 @@ def read(path, split, extractor):
 
 
 def batch(tokens, prompt, end):
-    """What the decoder reads and what it is to write; -100 is not scored."""
+    """The decoder's inputs and labels; a label of -100 is not scored."""
     width = max(map(len, tokens)) + len(prompt)
     inputs = torch.full((len(tokens), width), end)
     labels = torch.full((len(tokens), width), -100)

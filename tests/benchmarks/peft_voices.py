@@ -1,4 +1,4 @@
-"""What PEFT's LoRA makes of the same voices, one job a voice."""
+"""Trains PEFT's LoRA on the same voices, one job a voice."""
 
 import json
 import pathlib

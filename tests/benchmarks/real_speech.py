@@ -50,7 +50,7 @@ def parser(name, description, voices="all"):
 
 
 def kept(path, settings, make):
-    """What `make` found with the settings; kept, so that it is found once.
+    """The result of `make` with the settings, in a file, so as to make it once.
 
     Args:
         settings: JSON values on which it depends.

@@ -110,7 +110,7 @@ class Writer:
 
 
 class Expected:
-    """What the speakers of a store were served, the last one now.
+    """The versions that speakers of a store were served, the current one last.
 
     Args:
         store: `SubmodelStore`.

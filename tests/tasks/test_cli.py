@@ -1,4 +1,4 @@
-"""What a user can mend is one line on stderr; what is ours is a traceback."""
+"""A user's mistake is one line on stderr; a bug of ours is a traceback."""
 
 import os
 import pathlib

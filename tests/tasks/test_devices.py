@@ -232,7 +232,7 @@ def enrol_flags(space, manifest, folder):
 
 
 def enrolled(done):
-    """What `tasks.enroll` says of each speaker."""
+    """The rows that `tasks.enroll` printed, by speaker."""
     # Whom the tiny base serves as well gets nothing, and it says so.
     assert done.stdout and "Traceback" not in done.stderr, done.stderr
     rows = json.loads(done.stdout.splitlines()[-1])["speakers"]

@@ -1,4 +1,4 @@
-"""What a file holds is printed, written for PEFT and read from there."""
+"""A Submodel's file is printed, written for PEFT and read from there."""
 
 import hashlib
 import json

@@ -210,7 +210,7 @@ class Module:
         return None
 
     def _count(self, direction: str, sides, computation, loop):
-        """How often a comparison lets a loop run that counts by ones."""
+        """The runs that a comparison allows a loop that counts by ones."""
         state = self._instructions[computation][loop.operand_ids[0]]
         if state.opcode != "tuple":
             return None

@@ -56,7 +56,7 @@ class Replicas:
         return self if self.processes.count == 1 else Replicas()
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """Where the variables of a step are made."""
+        """The scope in which the variables of a step are made."""
         return (
             self.strategy.scope() if self.strategy else contextlib.nullcontext()
         )
@@ -92,7 +92,7 @@ class Replicated:
 
     @property
     def tracing_count(self) -> int:
-        """How often the step was traced."""
+        """The number of times that the step was traced."""
         traced: Any = self._method if self._strategy is None else self._run
         return traced.experimental_get_tracing_count()
 

@@ -30,7 +30,7 @@ CHECK_EVERY = 8
 
 
 def _loops(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each text repeats what is one of many periods before.
+    """The tokens in a row with which each text repeats itself, by period.
 
     Returns:
         the periods, `[periods]`, and the number of last tokens that equal

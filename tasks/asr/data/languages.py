@@ -19,7 +19,7 @@ HOW_TO_SAY = (
 
 @dataclasses.dataclass(frozen=True)
 class Spoken:
-    """What a base model knows, and what is spoken where nobody says.
+    """A base model's languages, and the one of unmarked utterances.
 
     Attributes:
         known: as `BaseModel.languages`.

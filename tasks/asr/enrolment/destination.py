@@ -29,7 +29,7 @@ _ABANDONED_SECONDS = 3600
 
 @dataclasses.dataclass(frozen=True)
 class Destination:
-    """Where the Submodels of enrolled speakers go.
+    """The place for the Submodels of enrolled speakers.
 
     Attributes:
         store: path of a `SubmodelStore` to publish to; none if empty.

@@ -48,7 +48,7 @@ def _cohort(enrolled):
 
 
 def refusal(enrolled: results.Enrolled) -> str:
-    """Why a speaker got no Submodel, in one line."""
+    """The reason why a speaker got no Submodel, in one line."""
     tried = ", ".join(
         f"{mode} {_percent(each.word_error_rate)}"
         for mode, each in enrolled.judgements.items()
@@ -63,7 +63,7 @@ def refusal(enrolled: results.Enrolled) -> str:
 
 
 def doubt(enrolled: results.Enrolled) -> str:
-    """Why a speaker's Submodel is not kept though it is better, in one line."""
+    """The reason not to keep a Submodel though it is better, in one line."""
     return (
         f"{enrolled.speaker}: {'; '.join(enrolled.warnings)}; nothing was "
         "written (--despite_warnings keeps it)"

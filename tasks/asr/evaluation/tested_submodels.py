@@ -40,7 +40,7 @@ class TestedSubmodels:
 
     @property
     def page_size(self) -> int:
-        """How many Submodels are held at once."""
+        """The number of Submodels that are held at once."""
         return min(PAGE, len(self.sha256))
 
     def stack(self, more: int = 0) -> stack_lib.Stack:

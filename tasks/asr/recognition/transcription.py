@@ -77,7 +77,7 @@ class Transcriber:
 
     @property
     def tracing_count(self) -> int:
-        """How often the program was traced."""
+        """The number of times that the program was traced."""
         return self._step.tracing_count
 
     def with_rows(self, rows: abc.Mapping[int, int]) -> "Transcriber":

@@ -35,7 +35,7 @@ _UTTERANCES_PER_TASK = 8
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What altered recordings depend on, beside the recordings."""
+    """A request for altered recordings of the speakers of a manifest."""
 
     manifest: str
     # Each speaker of the manifest gets all of them, as another speaker.

@@ -19,7 +19,7 @@ _WHAT_IT_TAKES = (
 
 
 class Source(Protocol):
-    """Where Submodels are found.
+    """A place in which Submodels are found.
 
     Attributes:
         kind: `RUN`, `FOLDER` or `STORE`.

@@ -80,7 +80,7 @@ class StartingSubmodels:
 
     @property
     def num_missing(self) -> int:
-        """How many files `copy` will write."""
+        """The number of files that `copy` will write."""
         return len(self._found)
 
     def put(
@@ -181,7 +181,7 @@ class StartingSubmodels:
         return heard_lib.unpack(self._load(start).metadata.heard)
 
     def described(self, speaker: str) -> dict[str, str]:
-        """What the metadata of a Submodel says of its start."""
+        """A speaker's start, as a Submodel's metadata has it; {} for none."""
         start = self.by_speaker.get(speaker)
         if start is None:
             return {}

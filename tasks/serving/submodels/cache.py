@@ -115,7 +115,7 @@ class RowCache:
         return [entry.version for entry in self._entries.values()]
 
     def holders(self, version: records.Version) -> int:
-        """How many handles hold a version's row; 0 if it is not here."""
+        """The number of handles on a version's row; 0 if it is not here."""
         entry = self._entries.get(source.owner_of(version))
         if entry is None or entry.version.sha256 != version.sha256:
             return 0

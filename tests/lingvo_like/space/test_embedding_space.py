@@ -208,7 +208,7 @@ def hearing(**values):
 
 
 def predicted(space):
-    """What the encoder of a space predicts for those two speakers."""
+    """The predictions of the encoder of a space for those two speakers."""
     _, _, weights, x, paddings = inputs(SEEDS)
     heard = space.encoder.statistics(x, paddings, weights)
     return space.encoder.predict(space.encoder.tensors(), heard)

@@ -307,7 +307,7 @@ def test_a_line_torn_by_a_kill_is_cut_and_said(store, num_bytes):
 
 
 def test_an_erase_killed_at_any_step_on_a_full_disk_goes_on(store):
-    """What was begun can be ended, with a line for it, after every kill."""
+    """After every kill the erasure can be finished, and is logged."""
 
     def erase(_):
         real = os.write

@@ -1,4 +1,4 @@
-"""What PEFT computes, in an environment of its own.
+"""Computes logits with PEFT, in an environment of its own.
 
     python peft_program.py FOLDER ADAPTER TRAINING
 

@@ -1,4 +1,4 @@
-"""What is not plain LoRA of a base model is refused by name."""
+"""All but plain LoRA of a base model is refused by name."""
 
 import numpy as np
 import pytest

@@ -61,7 +61,7 @@ def program(base_name, function, values=None):
 
 @functools.cache
 def lowered(base_name, function):
-    """What every chip's compiler takes; lowered once."""
+    """A program as every chip's compiler takes it; lowered once."""
     made = program(base_name, function)
     return compiler.lower(made.function, list(made.specs.values()))
 

@@ -1,4 +1,4 @@
-"""What is said of an experiment, with a compiler whose memory is known."""
+"""The account of an experiment, by a compiler whose memory is known."""
 
 import pytest
 

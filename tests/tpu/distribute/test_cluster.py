@@ -1,4 +1,4 @@
-"""What `TF_CONFIG` says, and what is said of one that is not whole."""
+"""`TF_CONFIG` is read, and refused with a reason where it is not whole."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What processes tell each other, and what they hear when one is gone."""
+"""Processes exchange values, and notice when one is gone."""
 
 import json
 import types

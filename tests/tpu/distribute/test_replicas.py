@@ -35,7 +35,7 @@ def speech(tmp_path_factory):
 
 
 def told(folder, name, **values):
-    """What a job is told, by keys of `replica_job`."""
+    """The arguments of a job of `replica_job`."""
     return {
         "folder": str(folder),
         "model_dir": str(folder / name),

@@ -1,4 +1,4 @@
-"""Which devices a program gets, and what it is told where there are none."""
+"""Devices are found for a program, or refused with a reason."""
 
 import json
 import socket

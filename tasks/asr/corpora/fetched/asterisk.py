@@ -32,7 +32,7 @@ _SPOKEN_SYMBOLS = {"en": {"*": "star", "#": "pound"}}
 
 @dataclasses.dataclass(frozen=True)
 class Prompts:
-    """Where a voice's prompts are.
+    """The place of a voice's prompts.
 
     Attributes:
         sounds: the end of the path of the folder of its recordings.

@@ -1,4 +1,4 @@
-"""Which recordings of a voice have the text that they are said to have.
+"""Sorts out recordings of a voice whose text cannot be theirs.
 
 Nobody has listened to them all. A text that could not be said in the time of
 its recording, or that took far too long, is another's.
@@ -40,7 +40,7 @@ class Pair:
 
     @property
     def letters(self) -> int:
-        """How many letters and digits the text has."""
+        """The number of letters and digits of the text."""
         return sum(map(str.isalnum, self.utterance.text))
 
 

@@ -20,7 +20,7 @@ _SYMBOLS = re.compile(r"[=$€£¥#&*+@\\|^~_/%]")
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """Which recordings of a language are one person's and have their texts.
+    """Selects a language's recordings that are one person's and match texts.
 
     Attributes:
         encoder: what the header of each names as its encoder, where others

@@ -66,7 +66,7 @@ def speaker_map(
 
 
 def elements(space: space_file.Space) -> figure_lib.Figure:
-    """How much each element of the basis is used."""
+    """The use of each element of the basis."""
     use = element_use(space)
     figure = svg.figure(2.4)
     axes = figure.subplots()

@@ -127,7 +127,7 @@ class Guard:
 
 
 def caller(request: requests.Request) -> messages.Caller:
-    """Who sent an authenticated request."""
+    """The sender of an authenticated request."""
     return request.user
 
 

@@ -29,7 +29,7 @@ _NO_RECORDINGS = {
 
 
 class Options(NamedTuple):
-    """What the head of a request asks for.
+    """The options in the head of a request.
 
     Attributes:
         as_text: whether to answer with text alone.

@@ -1,4 +1,4 @@
-"""What holds for every kind of Submodel, at every site of a base model."""
+"""Laws of every kind of Submodel, at every site of a base model."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What cannot be trained on is named before training, never dropped silently.
+"""Unusable utterances are named before training, never dropped silently.
 
 Each kind of bad input stands in a manifest beside good ones.
 """

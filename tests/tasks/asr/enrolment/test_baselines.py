@@ -1,4 +1,4 @@
-"""What is the same for everybody stands beside what a newcomer gets."""
+"""Submodels that are the same for everybody, beside a newcomer's own."""
 
 import dataclasses
 

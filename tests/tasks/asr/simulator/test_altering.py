@@ -1,4 +1,4 @@
-"""What each alteration does to a recording."""
+"""Each alteration has its effect on a recording."""
 
 import numpy as np
 import pytest

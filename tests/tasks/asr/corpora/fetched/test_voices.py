@@ -1,4 +1,4 @@
-"""Which voices there are."""
+"""The table of voices."""
 
 import pytest
 
