@@ -1,6 +1,7 @@
-"""The base class of this project's layers."""
+"""The base class of this project's layers, and the names of their weights."""
 
 import inspect
+from collections import abc
 from typing import Any
 
 import keras
@@ -43,3 +44,19 @@ class Layer(keras.layers.Layer):
 
     def _norm(self, name: str) -> normalization.LayerNorm:
         return normalization.LayerNorm(dtype=self.dtype_policy, name=name)
+
+
+def named_weights(
+    layer: keras.layers.Layer, sublayers: abc.Sequence[keras.layers.Layer]
+) -> dict[str, keras.Variable]:
+    """A built layer's weights, by `name` or `sublayer/name`.
+
+    The names do not depend on where the layer was built.
+    """
+    inner = {id(weight) for sub in sublayers for weight in sub.weights}
+    named = {w.name: w for w in layer.weights if id(w) not in inner}
+    for sub in sublayers:
+        deeper = getattr(sub, "sublayers", ())
+        for name, weight in named_weights(sub, deeper).items():
+            named[f"{sub.name}/{name}"] = weight
+    return named

@@ -1,15 +1,9 @@
 """Lean pre-norm Transformer blocks, those of Whisper (Radford et al. 2022).
 
-They use plain operations for speed: one product for query, key and value;
-attention as two batched products around a float32 softmax; every dense product
-in two dimensions. Keys have no bias because it would not change a softmax.
-
-Inside attention, queries and values are `[batch, heads, time, head_dim]` and
-keys `[batch, heads, head_dim, time]`, so that no product transposes again.
+They use plain operations for speed, such as one product for query, key and
+value. Keys have no bias because it would not change a softmax.
 """
 
-import math
-from collections import abc
 from typing import Any, TypeAlias
 
 import keras
@@ -17,110 +11,14 @@ from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.layers import (
+    attention,
+    dense,
     layer as layer_lib,
     sites as sites_lib,
     unprojected,
 )
 
 Tensor: TypeAlias = tensor_types.Tensor
-
-# The score of a masked key. Not the smallest float, because a row that is
-# masked everywhere must stay finite.
-MASKED = -1e9
-
-
-def linear(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`x @ kernel + bias` on the last axis, as one two-dimensional product.
-
-    Everything is computed in the type of `x`.
-    """
-    leading = ops.shape(x)[:-1]
-    kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
-    y = ops.matmul(ops.reshape(x, (-1, kernel.shape[0])), kernel)
-    if bias is not None:
-        y = y + ops.cast(ops.convert_to_tensor(bias), x.dtype)
-    return ops.reshape(y, (*leading, kernel.shape[1]))
-
-
-@ops.custom_gradient
-def gelu(x: Tensor) -> Any:
-    """The exact GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415).
-
-    That is x times the normal distribution function. The gradient reuses the
-    function's value: two thirds of the time of `keras.ops.gelu` on CPU.
-    """
-    distribution = 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
-
-    def gradient(*args: Tensor, upstream: Tensor = None) -> Tensor:
-        if upstream is None:
-            (upstream,) = args
-        density = ops.exp(-0.5 * ops.square(x)) * (1 / math.sqrt(2 * math.pi))
-        return upstream * (distribution + x * density)
-
-    return x * distribution, gradient
-
-
-def split_heads(x: Tensor, num_heads: int, transposed: bool = False) -> Tensor:
-    """`[batch, time, dim]` to `[batch, heads, time, head_dim]`.
-
-    `transposed` exchanges the last two axes of the result.
-    """
-    batch, time, dim = ops.shape(x)
-    x = ops.reshape(x, (batch, time, num_heads, dim // num_heads))
-    return ops.transpose(x, (0, 2, 3, 1) if transposed else (0, 2, 1, 3))
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    """`[batch, heads, time, head_dim]` to `[batch, time, dim]`."""
-    batch, heads, time, head_dim = ops.shape(x)
-    return ops.reshape(
-        ops.transpose(x, (0, 2, 1, 3)), (batch, time, heads * head_dim)
-    )
-
-
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
-) -> Tensor:
-    """Scaled dot-product attention (Vaswani et al. 2017, equation 1).
-
-    Args:
-        query: `[batch, heads, time, head_dim]`.
-        key: `[batch, heads, head_dim, source_time]`.
-        value: `[batch, heads, source_time, head_dim]`.
-        mask: boolean, broadcast to `[batch, heads, time, source_time]`; True
-            where attention is allowed; None allows it everywhere.
-
-    Returns:
-        `[batch, heads, time, head_dim]`.
-    """
-    scale = query.shape[-1] ** -0.5
-    scores = ops.cast(ops.matmul(query * scale, key), "float32")
-    if mask is not None:
-        scores = ops.where(mask, scores, MASKED)
-    weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
-    return ops.matmul(weights, value)
-
-
-def causal_mask(time: int) -> Tensor:
-    """Boolean `[time, time]`, True where a query may see a key."""
-    positions = ops.arange(time)
-    return positions[:, None] >= positions[None, :]
-
-
-def named_weights(
-    layer: keras.layers.Layer, sublayers: abc.Sequence[keras.layers.Layer]
-) -> dict[str, keras.Variable]:
-    """A built layer's weights, by `name` or `sublayer/name`.
-
-    The names do not depend on where the layer was built.
-    """
-    inner = {id(weight) for sub in sublayers for weight in sub.weights}
-    named = {w.name: w for w in layer.weights if id(w) not in inner}
-    for sub in sublayers:
-        deeper = getattr(sub, "sublayers", ())
-        for name, weight in named_weights(sub, deeper).items():
-            named[f"{sub.name}/{name}"] = weight
-    return named
 
 
 def block_sites(
@@ -225,21 +123,21 @@ class _Block(layer_lib.Layer):
         value_bias = ops.convert_to_tensor(self.value_bias)
         key_bias = ops.zeros_like(query_bias)
         bias = ops.concatenate([query_bias, key_bias, value_bias])
-        joint = linear(x, self.query_key_value_kernel, bias)
+        joint = dense.linear(x, self.query_key_value_kernel, bias)
         query, key, value = ops.split(joint, 3, axis=-1)
         query = functions.apply("attention/query", x, query)
         key = functions.apply("attention/key", x, key)
         value = functions.apply("attention/value", x, value)
         return (
-            split_heads(query, self.num_heads),
-            split_heads(key, self.num_heads, transposed=True),
-            split_heads(value, self.num_heads),
+            attention.split_heads(query, self.num_heads),
+            attention.split_heads(key, self.num_heads, transposed=True),
+            attention.split_heads(value, self.num_heads),
         )
 
     def _attention_output(
         self, attended: Tensor, functions: sites_lib.SiteFunctions
     ) -> Tensor:
-        y = linear(attended, self.output_kernel, self.output_bias)
+        y = dense.linear(attended, self.output_kernel, self.output_bias)
         return functions.apply("attention/output", attended, y)
 
     def _feed_forward(
@@ -247,10 +145,10 @@ class _Block(layer_lib.Layer):
     ) -> Tensor:
         inside = functions.within("feed_forward")
         y = self.feed_forward_norm(x)
-        z = linear(y, self.expand_kernel, self.expand_bias)
-        z = gelu(inside.apply("expand", y, z))
+        z = dense.linear(y, self.expand_kernel, self.expand_bias)
+        z = dense.gelu(inside.apply("expand", y, z))
         z = inside.apply("inner", z, z)
-        y = linear(z, self.contract_kernel, self.contract_bias)
+        y = dense.linear(z, self.contract_kernel, self.contract_bias)
         return x + inside.apply("contract", z, y)
 
 
@@ -268,7 +166,7 @@ class EncoderBlock(_Block):
         query, key, value = self._query_key_value(
             self.attention_norm(x), functions
         )
-        attended = merge_heads(attend(query, key, value))
+        attended = attention.merge_heads(attention.attend(query, key, value))
         x = x + self._attention_output(attended, functions)
         return self._feed_forward(x, functions)
 
@@ -351,13 +249,13 @@ class DecoderBlock(_Block):
         """
         value_bias = ops.convert_to_tensor(self.source_value_bias)
         bias = ops.concatenate([ops.zeros_like(value_bias), value_bias])
-        joint = linear(encoded, self.source_key_value_kernel, bias)
+        joint = dense.linear(encoded, self.source_key_value_kernel, bias)
         key, value = ops.split(joint, 2, axis=-1)
         key = functions.apply("source_attention/key", encoded, key)
         value = functions.apply("source_attention/value", encoded, value)
         return (
-            split_heads(key, self.num_heads, transposed=True),
-            split_heads(value, self.num_heads),
+            attention.split_heads(key, self.num_heads, transposed=True),
+            attention.split_heads(value, self.num_heads),
         )
 
     def unprojected_source(
@@ -391,7 +289,9 @@ class DecoderBlock(_Block):
             here = ops.arange(cache[0].shape[-1]) == position
             key = ops.where(here, key, cache[0])
             value = ops.where(here[:, None], value, cache[1])
-        attended = merge_heads(attend(query, key, value, mask))
+        attended = attention.merge_heads(
+            attention.attend(query, key, value, mask)
+        )
         x = x + self._attention_output(attended, functions)
         x = x + self._attend_to_source(self.source_norm(x), source, functions)
         return self._feed_forward(x, functions), (key, value)
@@ -399,19 +299,23 @@ class DecoderBlock(_Block):
     def _attend_to_source(self, x, source, functions) -> Tensor:
         inside = functions.within("source_attention")
         shape = ops.shape(x)
-        query = linear(x, self.source_query_kernel, self.source_query_bias)
+        query = dense.linear(
+            x, self.source_query_kernel, self.source_query_bias
+        )
         query = inside.apply("query", x, query)
         # The beams of an utterance query the same source, whose keys and values
         # are not copied for each beam.
         query = ops.reshape(query, (ops.shape(source[0])[0], -1, shape[-1]))
-        query = split_heads(query, self.num_heads)
+        query = attention.split_heads(query, self.num_heads)
         if isinstance(source, unprojected.Unprojected):
             attended = source.from_source(
-                attend(source.to_source(query), source.keys, source.values),
+                attention.attend(
+                    source.to_source(query), source.keys, source.values
+                ),
                 self.num_heads,
             )
         else:
-            attended = attend(query, *source)
-        x = ops.reshape(merge_heads(attended), shape)
-        y = linear(x, self.source_output_kernel, self.source_output_bias)
+            attended = attention.attend(query, *source)
+        x = ops.reshape(attention.merge_heads(attended), shape)
+        y = dense.linear(x, self.source_output_kernel, self.source_output_bias)
         return inside.apply("output", x, y)

@@ -22,7 +22,8 @@ class Unprojected(typing.NamedTuple):
     """A source for one block's attention.
 
     Attributes:
-        keys: the source, `[batch, 1, model_dim, time]`: one head of `attend`.
+        keys: the source, `[batch, 1, model_dim, time]`: one head of
+            `attention.attend`.
         values: the source, `[batch, 1, time, model_dim]`.
         key_kernel: `[heads, head_dim, model_dim]`, times the square root of
             the number of heads, because `attend` divides by that of the width

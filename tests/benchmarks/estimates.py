@@ -42,7 +42,7 @@ def measure(name, seconds, places, utterances, tokens):
     import numpy as np
     import tensorflow as tf
 
-    from lingvo_like.base_models.whisper import model as whisper_model
+    from lingvo_like.base_models.whisper import audio_context
     from params import registry, schema
     from tasks.asr.estimates import cost, machine
     from tasks.compilation import programs, untrained
@@ -59,7 +59,7 @@ def measure(name, seconds, places, utterances, tokens):
     rows = places * utterances
     if whisper:
         # The padded length, with the silence at its end.
-        whole = seconds - whisper_model.DEFAULT_TAIL_SECONDS
+        whole = seconds - audio_context.DEFAULT_TAIL_SECONDS
         shapes = cost.of_whisper(
             untrained.whisper_dimensions(name), rows, whole, tokens
         )

@@ -293,6 +293,7 @@ def test_what_trains_on_jax_needs_no_tensorflow():
         "base_models.whisper.beam_search",
         "base_models.whisper.decoding",
         "base_models.whisper.encoder_decoder",
+        "base_models.whisper.greedy_search",
         "stack.adamw",
         "submodel.selection",
         "submodel.sites",

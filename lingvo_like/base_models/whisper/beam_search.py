@@ -4,17 +4,13 @@ As OpenAI's (whisper/decoding.py), beams are ranked by their mean log
 probability.
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from keras import ops
 
 from lingvo_like import tensor_types
-from lingvo_like.base_models.whisper import (
-    decoding,
-    encoder_decoder,
-    loops as loops_lib,
-)
+from lingvo_like.base_models.whisper import decoding, loops as loops_lib
 
 IMPOSSIBLE = decoding.IMPOSSIBLE
 
@@ -27,7 +23,7 @@ def _mean(total: Tensor, lengths: Tensor) -> Tensor:
     return total / ops.cast(ops.maximum(lengths, 1), "float32")
 
 
-class _BeamSearch:
+class BeamSearch:
     """One step of the beam search; the axis of beams follows the batch.
 
     Of the best `2 * beams` continuations, those among the first `beams` that
@@ -43,13 +39,14 @@ class _BeamSearch:
         self.max_tokens = max_tokens
         self.beam_size = beam_size
 
-    def initial(self, batch: Any) -> State:
-        """Live beams, of which only the first counts, and no hypothesis."""
+    def first(self, logits: Tensor) -> State:
+        """From live beams, of which only the first counts; no hypothesis."""
         beams, end = self.beam_size, self.rules.end_of_text
+        batch = ops.shape(logits)[0]
         alone = np.full((1, beams), IMPOSSIBLE, "float32")
         alone[0, 0] = 0.0
         tokens = ops.full((batch, beams, self.max_tokens), end, dtype="int32")
-        return {
+        state = {
             "tokens": tokens,
             "total": ops.broadcast_to(
                 ops.convert_to_tensor(alone), (batch, beams)
@@ -61,6 +58,9 @@ class _BeamSearch:
             "cut": ops.zeros((batch,), dtype="bool"),
             "token": ops.full((batch * beams,), end, dtype="int32"),
         }
+        logits = ops.repeat(logits, beams, axis=0)
+        state, _ = self.choose(0, logits, state, first=True)
+        return state
 
     def done(self, state: State) -> Tensor:
         """`[batch]` bool: whether an utterance has hypotheses enough."""
@@ -166,46 +166,9 @@ class _BeamSearch:
         count = ops.where(utterances, self.beam_size, state["count"])
         return {**state, "count": count, "cut": cut}
 
-    def result(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The tensors that `search` returns."""
+    def result(self, state: State) -> decoding.Texts:
         unfinished = ops.logical_not(self.done(state))
         state = self._end(self.max_tokens, unfinished, state)
         tokens, ended = state["best_tokens"], ops.logical_not(state["cut"])
         lengths, scored = decoding.counts(tokens, ended, self.rules.end_of_text)
         return tokens, lengths, _mean(state["best_total"], scored), ended
-
-
-def search(
-    decoder: encoder_decoder.SpecialisedDecoder,
-    encoded: Tensor,
-    prompts: Tensor,
-    rules: decoding.Rules,
-    max_tokens: int,
-    beam_size: int,
-    speakable: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Beam search; takes and returns what `decoding.greedy` does."""
-    beams = _BeamSearch(rules, max_tokens, beam_size)
-    prompt_length = prompts.shape[1]
-    logits, sources, caches = decoder.start(
-        encoded, prompts, prompt_length + decoding.first_stage(max_tokens)
-    )
-    logits = ops.repeat(logits, beam_size, axis=0)
-    caches = [
-        tuple(ops.repeat(part, beam_size, axis=0) for part in cache)
-        for cache in caches
-    ]
-    state, _ = beams.choose(
-        0, logits, beams.initial(ops.shape(encoded)[0]), first=True
-    )
-    state = decoding.run(
-        beams,
-        decoder,
-        prompt_length,
-        max_tokens,
-        speakable,
-        state,
-        sources,
-        caches,
-    )
-    return beams.result(state)

@@ -12,7 +12,14 @@ from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
-from lingvo_like.layers import normalization, sites, transformer, unprojected
+from lingvo_like.layers import (
+    attention,
+    dense,
+    normalization,
+    sites,
+    transformer,
+    unprojected,
+)
 
 Tensor: TypeAlias = tensor_types.Tensor
 # For each decoder block: keys `[batch, heads, head_dim, time]` and values
@@ -162,7 +169,7 @@ class Encoder(_Blocks):
             bias = ops.cast(ops.convert_to_tensor(bias), x.dtype)
             x = ops.pad(x, ((0, 0), (1, 1), (0, 0)))
             x = ops.conv(x, kernel, strides=stride, padding="valid")
-            x = transformer.gelu(x + bias)
+            x = dense.gelu(x + bias)
         positions = ops.convert_to_tensor(self.positions)[: ops.shape(x)[1]]
         return x + ops.cast(positions, x.dtype)
 
@@ -203,7 +210,7 @@ class Decoder(_Blocks):
         `[batch, source_time, model_dim]` to `[batch, time, model_dim]`.
         """
         x = self.embed(tokens)
-        mask = transformer.causal_mask(tokens.shape[1])
+        mask = attention.causal_mask(tokens.shape[1])
         for index, block in enumerate(self.blocks):
             inside = self._functions_in(index, functions)
             source = block.source(encoded, inside)
@@ -253,7 +260,7 @@ class Decoder(_Blocks):
             tokens.
         """
         x = self.embed(prompts)
-        mask = transformer.causal_mask(prompts.shape[1])
+        mask = attention.causal_mask(prompts.shape[1])
         shared = None if project else unprojected.shared(encoded)
         sources, caches = [], []
         for index, block in enumerate(self.blocks):

@@ -15,19 +15,19 @@ from lingvo_like import (
 )
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import (
+    audio_context as contexts,
     beam_search,
     checkpoints,
     decoding,
     encoder_decoder,
     frontend,
+    greedy_search,
     loops,
     tokenizer as whisper_tokenizer,
 )
-from lingvo_like.layers import sites, transformer
+from lingvo_like.layers import layer, sites
 
 Tensor: TypeAlias = tensor_types.Tensor
-
-DEFAULT_TAIL_SECONDS = 0.5
 
 
 class Whisper(base_model.BaseModel):
@@ -56,7 +56,7 @@ class Whisper(base_model.BaseModel):
         tokenizer: whisper_tokenizer.WhisperTokenizer,
         audio_context: str = "full",
         max_tokens: int | None = None,
-        tail_seconds: float = DEFAULT_TAIL_SECONDS,
+        tail_seconds: float = contexts.DEFAULT_TAIL_SECONDS,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", "whisper")
@@ -107,7 +107,7 @@ class Whisper(base_model.BaseModel):
                 f"than the {self.seconds(self.max_samples):.0f} s that "
                 "Whisper takes; cut it"
             )
-        return padded_samples(
+        return contexts.padded_samples(
             num_samples,
             self.max_samples,
             self.audio_context,
@@ -240,25 +240,16 @@ class Whisper(base_model.BaseModel):
             if limits is None:
                 limits = ops.full((batch,), self.max_tokens, dtype="int32")
             limits = ops.minimum(ops.cast(limits, "int32"), self.max_tokens)
-            tokens, lengths, scores, ended = decoding.greedy(
-                decoder,
-                encoded,
-                prompts,
-                self._rules,
-                self.max_tokens,
-                limits,
-                speakable,
+            search = greedy_search.GreedySearch(
+                self._rules, self.max_tokens, limits
             )
         else:
-            tokens, lengths, scores, ended = beam_search.search(
-                decoder,
-                encoded,
-                prompts,
-                self._rules,
-                self.max_tokens,
-                beam_size,
-                speakable,
+            search = beam_search.BeamSearch(
+                self._rules, self.max_tokens, beam_size
             )
+        tokens, lengths, scores, ended = decoding.run(
+            search, decoder, encoded, prompts, speakable
+        )
         end = self.tokenizer.end_of_text
         tokens, lengths = ops.cond(
             ops.all(ended),
@@ -295,7 +286,7 @@ class Whisper(base_model.BaseModel):
         }
 
     def named_weights(self) -> dict[str, keras.Variable]:
-        return transformer.named_weights(self, [self.encoder, self.decoder])
+        return layer.named_weights(self, [self.encoder, self.decoder])
 
     def save(
         self, directory: str, beside: abc.Mapping[str, bytes] | None = None
@@ -323,21 +314,6 @@ class Whisper(base_model.BaseModel):
         )
 
 
-def padded_samples(
-    num_samples: int, max_samples: int, audio_context: str, tail_samples: int
-) -> int:
-    """The length that a Whisper pads an utterance to, in samples.
-
-    Args:
-        max_samples: of 30 s.
-        tail_samples: least silence after an utterance of a short context.
-    """
-    if audio_context == "full":
-        return max_samples
-    seconds = -(-(num_samples + tail_samples) // frontend.SAMPLE_RATE)
-    return min(seconds * frontend.SAMPLE_RATE, max_samples)
-
-
 def load(
     path: str,
     audio_context: str | None = None,
@@ -361,20 +337,12 @@ def load(
         OSError: a file of it cannot be read.
     """
     checkpoint = checkpoints.read(path)
-    recorded = checkpoint.record.get("audio_context", "full")
-    context = audio_context or recorded
-    if context == "short" and recorded != "short" and not allow_unshortened:
-        raise ValueError(
-            f"{path}: its weights were made for 30 s of audio and repeat "
-            "themselves on a short context; make a short-context base of it "
-            "with: python -m tasks.shorten_context, or take "
-            "audio_context='full'"
-        )
-    if context == "full" and recorded == "short":
-        raise ValueError(
-            f"{path}: its weights were tuned to a short audio context; take "
-            "audio_context='short', or the base that they were made from"
-        )
+    context = contexts.for_weights(
+        path,
+        checkpoint.record.get("audio_context", "full"),
+        audio_context,
+        allow_unshortened,
+    )
     if "tail_seconds" in checkpoint.record:
         kwargs.setdefault("tail_seconds", checkpoint.record["tail_seconds"])
     base = Whisper(

@@ -9,9 +9,9 @@ import dataclasses
 import math
 
 from lingvo_like.base_models.whisper import (
+    audio_context as contexts,
     encoder_decoder,
     frontend,
-    model as whisper,
 )
 from params import bases
 from tasks.asr.data import manifest
@@ -157,11 +157,11 @@ def of_whisper(
     """
     d, inner = dimensions.model_dim, dimensions.feed_forward_dim
     rate = frontend.SAMPLE_RATE
-    samples = whisper.padded_samples(
+    samples = contexts.padded_samples(
         round(seconds * rate),
         30 * rate,
         audio_context,
-        round(whisper.DEFAULT_TAIL_SECONDS * rate),
+        round(contexts.DEFAULT_TAIL_SECONDS * rate),
     )
     frames = samples // (2 * frontend.STEP_SAMPLES)
     encoder = dimensions.num_blocks * (4 * d**2 + 2 * d * inner)

@@ -1,9 +1,8 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from lingvo_like.layers import transformer, unprojected
+from lingvo_like.layers import attention, layer, transformer, unprojected
 
 BATCH, TIME, DIM, HEADS, INNER = 2, 6, 16, 4, 24
 
@@ -17,58 +16,17 @@ def built(kind, **kwargs):
     block = kind(DIM, HEADS, INNER, **kwargs)
     block.build((None, None, DIM))
     generator = np.random.default_rng(1)
-    named = transformer.named_weights(block, block.sublayers)
+    named = layer.named_weights(block, block.sublayers)
     for _, weight in sorted(named.items()):
         value = 0.3 * generator.standard_normal(weight.shape)
         weight.assign(value + (weight.name == "gamma"))
     return block
 
 
-def test_gelu_and_its_gradient_are_exact():
-    x = tf.constant(np.linspace(-9, 9, 400), tf.float32)
-    results = []
-    for function in (transformer.gelu, tf.nn.gelu):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x)
-        results.append((y, tape.gradient(y, x)))
-    for ours, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, expected, atol=2e-6)
-
-
-def test_attention_agrees_with_keras():
-    query, key, value = (
-        np.random.default_rng(i).standard_normal((BATCH, TIME, HEADS, 4))
-        for i in range(3)
-    )
-    mask = np.tril(np.ones((TIME, TIME), bool))
-    expected = keras.ops.dot_product_attention(
-        query.astype("float32"),
-        key.astype("float32"),
-        value.astype("float32"),
-        mask=mask[None, None],
-    )
-    ours = transformer.attend(
-        tf.constant(query.transpose(0, 2, 1, 3), tf.float32),
-        tf.constant(key.transpose(0, 2, 3, 1), tf.float32),
-        tf.constant(value.transpose(0, 2, 1, 3), tf.float32),
-        mask,
-    )
-    np.testing.assert_allclose(
-        np.transpose(ours, (0, 2, 1, 3)), expected, atol=1e-5
-    )
-
-
-def test_heads_split_and_merge_back():
-    x = tf.constant(activations())
-    merged = transformer.merge_heads(transformer.split_heads(x, HEADS))
-    np.testing.assert_array_equal(merged, x)
-
-
 def test_decoder_sees_no_later_token():
     block = built(transformer.DecoderBlock)
     source = block.source(tf.constant(activations(5, time=9)))
-    mask = transformer.causal_mask(TIME)
+    mask = attention.causal_mask(TIME)
     x = activations()
     before, _ = block(tf.constant(x), source, mask)
     x[:, 4:] += 1.0
@@ -81,7 +39,7 @@ def test_cached_steps_equal_the_whole_sequence():
     block = built(transformer.DecoderBlock)
     source = block.source(tf.constant(activations(5, time=9)))
     x = tf.constant(activations())
-    whole, (key, value) = block(x, source, transformer.causal_mask(TIME))
+    whole, (key, value) = block(x, source, attention.causal_mask(TIME))
     # Garbage in places still to come must not be attended to.
     cache = (tf.ones_like(key) * 7, tf.ones_like(value) * 7)
     for position in range(TIME):
@@ -100,7 +58,7 @@ def test_beams_share_their_utterances_source():
     block = built(transformer.DecoderBlock)
     encoded = tf.constant(activations(5, time=9))
     x = tf.constant(np.repeat(activations(), 3, axis=0))
-    mask = transformer.causal_mask(TIME)
+    mask = attention.causal_mask(TIME)
     shared, _ = block(x, block.source(encoded), mask)
     copied, _ = block(x, block.source(tf.repeat(encoded, 3, axis=0)), mask)
     np.testing.assert_allclose(shared, copied, atol=1e-6)
@@ -112,7 +70,7 @@ def test_a_source_without_keys_and_values_gives_the_same(time, beams):
     block = built(transformer.DecoderBlock)
     encoded = tf.constant(activations(5, time=9))
     x = tf.constant(np.repeat(activations(time=time), beams, axis=0))
-    mask = transformer.causal_mask(time)
+    mask = attention.causal_mask(time)
     projected, _ = block(x, block.source(encoded), mask)
     source = block.unprojected_source(*unprojected.shared(encoded))
     plain, _ = block(x, source, mask)
@@ -129,8 +87,8 @@ def test_configuration_and_names_round_trip(kind):
     block = built(kind, name="some_block")
     again = kind.from_config(block.get_config())
     again.build((None, None, DIM))
-    ours = transformer.named_weights(block, block.sublayers)
-    theirs = transformer.named_weights(again, again.sublayers)
+    ours = layer.named_weights(block, block.sublayers)
+    theirs = layer.named_weights(again, again.sublayers)
     assert list(ours) == list(theirs)
     assert len(ours) == len(block.weights)
     assert [w.shape for w in ours.values()] == [

@@ -5,7 +5,11 @@ import pytest
 import tensorflow as tf
 
 from lingvo_like.base_models import base_model
-from lingvo_like.base_models.whisper import decoding, encoder_decoder
+from lingvo_like.base_models.whisper import (
+    decoding,
+    encoder_decoder,
+    greedy_search,
+)
 from lingvo_like.layers import sites as sites_lib
 from lingvo_like.submodel import (
     layout as submodel_layout,
@@ -200,14 +204,17 @@ def test_a_search_sees_what_training_sees(name, base):
     features, paddings = speech(base)
     encoded, paddings = base.encode(features, paddings, functions)
     # Below `decode`, which cuts loops.
-    found = decoding.greedy(
+    limits = np.full(3, base.max_tokens, "int32")
+    found = decoding.run(
+        greedy_search.GreedySearch(
+            decoding.Rules(base.tokenizer, base.dimensions.vocabulary_size),
+            base.max_tokens,
+            limits,
+        ),
         encoder_decoder.SpecialisedDecoder(base.decoder, functions),
         encoded,
         base.prompts(3, LANGUAGES),
-        decoding.Rules(base.tokenizer, base.dimensions.vocabulary_size),
-        base.max_tokens,
-        limits=np.full(3, base.max_tokens, "int32"),
-        speakable=np.full(3, base.max_tokens, "int32"),
+        speakable=limits,
     )
     tokens, lengths, scores, ended = (np.asarray(each) for each in found)
     states = base.decoder.hidden_states(
