@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from params import bases, kinds, schema
+from params import bases, jobs, kinds, schema, spaces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +18,14 @@ class LibriSpeechS(schema.Experiment):
     base: bases.ConformerCtc = bases.ConformerCtc(
         model_dim=144, num_blocks=16, num_heads=4, dropout_rate=0.1
     )
-    train: schema.Train = schema.Train(max_tokens=400)
+    train: jobs.Train = jobs.Train(max_tokens=400)
     base_training: bases.BaseTraining = bases.BaseTraining(
         num_steps=100_000,
         utterances_per_step=256,
         learning_rate=2e-3,
         warmup_steps=10_000,
     )
-    augment: schema.Augment = schema.Augment(
+    augment: jobs.Augment = jobs.Augment(
         num_freq_masks=2,
         freq_mask_max_bins=27,
         num_time_masks=5,
@@ -68,7 +68,7 @@ class LibriSpeechL128(LibriSpeechL):
         buckets_seconds=(4.0, 8.0, 12.0, 16.0, 24.0, 30.0),
     )
     adapter: kinds.Adapter = kinds.Adapter(bottleneck_dim=64)
-    train: schema.Train = schema.Train(
+    train: jobs.Train = jobs.Train(
         speakers_per_step=8,
         utterances_per_speaker=1,
         max_tokens=400,
@@ -94,7 +94,7 @@ class Tiny(schema.Experiment):
     base_training: bases.BaseTraining = bases.BaseTraining(
         num_steps=300, utterances_per_step=8, learning_rate=3e-3
     )
-    train: schema.Train = schema.Train(
+    train: jobs.Train = jobs.Train(
         num_steps=8,
         speakers_per_step=2,
         utterances_per_speaker=2,
@@ -106,7 +106,7 @@ class Tiny(schema.Experiment):
 class TinyEmbedding(Tiny):
     """`Tiny` with a space of 4 elements instead of a slot for each speaker."""
 
-    space: schema.Space = schema.Space(
+    space: spaces.Space = spaces.Space(
         embedding_dim=4,
         element_dropout_rate=0.05,
         speaker_dropout_rate=0.1,

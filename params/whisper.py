@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from params import bases, schema
+from params import bases, jobs, schema, spaces
 
 _SHORT = bases.Whisper(audio_context="short")
 
@@ -28,7 +28,7 @@ class ShortStacked(schema.Experiment):
     """
 
     base: bases.Whisper = _SHORT
-    train: schema.Train = schema.Train(speakers_per_step=1)
+    train: jobs.Train = jobs.Train(speakers_per_step=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Demo(ShortStacked):
     Groups are small, so that 16 speakers leave few places of a step empty.
     """
 
-    train: schema.Train = schema.Train(
+    train: jobs.Train = jobs.Train(
         num_steps=16,
         speakers_per_step=2,
         utterances_per_speaker=4,
@@ -46,8 +46,8 @@ class Demo(ShortStacked):
     )
 
 
-def _space(embedding_dim: int, **values: Any) -> schema.Space:
-    return schema.Space(
+def _space(embedding_dim: int, **values: Any) -> spaces.Space:
+    return spaces.Space(
         embedding_dim=embedding_dim,
         # A step moves a Submodel by an amount that grows with the square
         # root of the dimension.
@@ -58,8 +58,8 @@ def _space(embedding_dim: int, **values: Any) -> schema.Space:
     )
 
 
-def _basis_optimizer(embedding_dim: int) -> schema.Optimizer:
-    return schema.Optimizer(learning_rate=3e-3 / embedding_dim**0.5)
+def _basis_optimizer(embedding_dim: int) -> jobs.Optimizer:
+    return jobs.Optimizer(learning_rate=3e-3 / embedding_dim**0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +70,8 @@ class ShortEmbedding8(schema.Experiment):
     """
 
     base: bases.Whisper = _SHORT
-    space: schema.Space = _space(8)
-    optimizer: schema.Optimizer = _basis_optimizer(8)
+    space: spaces.Space = _space(8)
+    optimizer: jobs.Optimizer = _basis_optimizer(8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +79,8 @@ class ShortEmbedding16(schema.Experiment):
     """A space of 16 elements that all speakers share, on a short Whisper."""
 
     base: bases.Whisper = _SHORT
-    space: schema.Space = _space(16)
-    optimizer: schema.Optimizer = _basis_optimizer(16)
+    space: spaces.Space = _space(16)
+    optimizer: jobs.Optimizer = _basis_optimizer(16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +88,8 @@ class ShortEmbedding32(schema.Experiment):
     """A space of 32 elements that all speakers share, on a short Whisper."""
 
     base: bases.Whisper = _SHORT
-    space: schema.Space = _space(32)
-    optimizer: schema.Optimizer = _basis_optimizer(32)
+    space: spaces.Space = _space(32)
+    optimizer: jobs.Optimizer = _basis_optimizer(32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +100,12 @@ class ShortEmbedding64(schema.Experiment):
     """
 
     base: bases.Whisper = _SHORT
-    space: schema.Space = _space(64)
-    optimizer: schema.Optimizer = _basis_optimizer(64)
+    space: spaces.Space = _space(64)
+    optimizer: jobs.Optimizer = _basis_optimizer(64)
 
 
 @dataclasses.dataclass(frozen=True)
 class ShortEmbedding16Encoder(ShortEmbedding16):
     """`ShortEmbedding16` with a speaker encoder, for zero-shot enrolment."""
 
-    space: schema.Space = _space(16, speaker_encoder=True, prediction_rate=0.25)
+    space: spaces.Space = _space(16, speaker_encoder=True, prediction_rate=0.25)

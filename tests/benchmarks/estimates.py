@@ -43,7 +43,7 @@ def measure(name, seconds, places, utterances, tokens):
     import tensorflow as tf
 
     from lingvo_like.base_models.whisper import audio_context
-    from params import registry, schema
+    from params import jobs, registry
     from tasks.asr.estimates import cost, machine
     from tasks.compilation import programs, untrained
 
@@ -52,7 +52,7 @@ def measure(name, seconds, places, utterances, tokens):
     experiment = registry.get("whisper.Stacked" if whisper else name)
     experiment = dataclasses.replace(
         experiment,
-        train=schema.Train(
+        train=jobs.Train(
             speakers_per_step=places, utterances_per_speaker=utterances
         ),
     )

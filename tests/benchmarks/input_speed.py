@@ -31,7 +31,7 @@ import time
 import numpy as np
 import soundfile
 
-from params import schema
+from params import jobs
 from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import manifest, preparation, shards
 
@@ -81,7 +81,7 @@ def pipeline(utterances, base_rate, seconds, num_batches):
                 if u.speaker == f"s{slot}"
             )
         )
-    augment = schema.Augment()
+    augment = jobs.Augment()
     loader = input_pipeline.Loader(
         speakers,
         base_rate,

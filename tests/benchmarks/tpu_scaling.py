@@ -52,7 +52,7 @@ class Bench:
 
         Args:
             num_slots: how many.
-            space: `schema.Space` in which they are embeddings, if any.
+            space: `spaces.Space` in which they are embeddings, if any.
         """
         from tasks.compilation import programs
 
@@ -92,7 +92,7 @@ class Bench:
 
 def run(arguments):
     """Compiles all programs; returns the results."""
-    from params import schema
+    from params import spaces
     from tasks.compilation import capacity
 
     bench = Bench(arguments)
@@ -105,7 +105,7 @@ def run(arguments):
 
     # A space sums its basis: without it, an all-reduce of 0 bytes would say
     # nothing. Every chip holds all embeddings of a space.
-    space = bench.compile(COUNTS[-1], schema.Space(embedding_dim=EMBEDDING_DIM))
+    space = bench.compile(COUNTS[-1], spaces.Space(embedding_dim=EMBEDDING_DIM))
     found = capacity.measure(
         compile_at, largest, bench.utterances, bench.slot_bytes
     )

@@ -17,7 +17,7 @@ from lingvo_like.base_models.whisper import model as whisper
 from lingvo_like.space import embedding_space
 from lingvo_like.stack import adamw, stack
 from lingvo_like.submodel.kinds import by_name
-from params import bases, kinds, registry, schema
+from params import bases, jobs, kinds, registry, schema, spaces
 from tasks.asr import base_loading
 from tasks.asr.training import stack_and_optimizer
 from tests import tiny
@@ -170,8 +170,8 @@ def test_what_holds_for_every_kind_is_of_the_step_and_of_the_start():
 
 def test_optimizer_fields_are_the_optimizers_arguments():
     given = field_names(adamw.AdamW)
-    assert given - field_names(schema.Optimizer) == {"num_steps"}
-    assert field_names(schema.Optimizer) <= given
+    assert given - field_names(jobs.Optimizer) == {"num_steps"}
+    assert field_names(jobs.Optimizer) <= given
 
 
 def test_space_fields_are_the_spaces_and_its_optimizers_arguments():
@@ -184,8 +184,8 @@ def test_space_fields_are_the_spaces_and_its_optimizers_arguments():
         "encoder_dim",
         "encoder_learning_rate",
     }
-    assert field_names(schema.Space) - given == own
-    differ = defaults_differ(schema.Space, embedding_space.EmbeddingSpace)
+    assert field_names(spaces.Space) - given == own
+    differ = defaults_differ(spaces.Space, embedding_space.EmbeddingSpace)
     # No space is the default of an experiment, and no default of a space.
     assert set(differ) == {"embedding_dim"}
 

@@ -6,12 +6,12 @@ import math
 import pytest
 
 from lingvo_like import hyperparams, tensor_file
-from params import bases, conformer, schema
+from params import bases, conformer, jobs, schema
 from tasks.asr.data import text
 
 
 def test_the_choices_are_those_of_what_implements_them():
-    assert schema.SUBMODEL_DTYPES == tuple(tensor_file.DTYPES)
+    assert jobs.SUBMODEL_DTYPES == tuple(tensor_file.DTYPES)
     assert schema.TEXT_NORMALIZERS == (text.AUTO, *text.NORMALIZERS)
 
 
@@ -98,9 +98,9 @@ def test_values_that_are_valid_together_may_be_set_in_any_order():
 
 def test_classes_refuse_values_however_they_are_made():
     with pytest.raises(ValueError, match="`optimizer.beta_1` must be"):
-        schema.Optimizer(beta_1=math.nan)
+        jobs.Optimizer(beta_1=math.nan)
     with pytest.raises(ValueError, match="`train.patience` must be at least"):
-        dataclasses.replace(schema.Train(), patience=-1)
+        dataclasses.replace(jobs.Train(), patience=-1)
     with pytest.raises(ValueError, match="`num_steps` must be at least 1"):
         bases.ContextShortening(num_steps=0)
     values = hyperparams.to_dict(schema.Experiment())

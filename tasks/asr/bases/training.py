@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from lingvo_like.base_models import base_model
-from params import bases, schema
+from params import bases, jobs
 from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import manifest, preparation
 from tasks.asr.training import checkpoint, preemption, task
@@ -38,7 +38,7 @@ class BaseTrainer:
         self,
         base: base_model.BaseModel,
         values: bases.BaseTraining,
-        augment: schema.Augment,
+        augment: jobs.Augment,
     ):
         self._base = base
         self._values = values

@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from lingvo_like import languages as languages_lib, random_streams
 from lingvo_like.stack import rows as slot_rows_lib
-from params import schema
+from params import jobs
 from tasks.asr.batches import minibatch_schedule, padded_audio
 from tasks.asr.data import preparation, rejections
 
@@ -63,7 +63,7 @@ class Loader:
         languages: abc.Sequence[str],
         places: int,
         utterances_per_speaker: int,
-        augment: schema.Augment,
+        augment: jobs.Augment,
         seed: int,
         slot_rows: slot_rows_lib.SlotRows | None = None,
         lost: dict[int, str] | None = None,

@@ -6,15 +6,15 @@ from collections import abc
 import numpy as np
 
 from lingvo_like import random_streams
-from params import schema
+from params import jobs
 
 
-def num_places(values: schema.Train, num_slots: int, num_replicas: int) -> int:
+def num_places(values: jobs.Train, num_slots: int, num_replicas: int) -> int:
     """Places of each replica in a step; none stays empty in a small job."""
     return min(values.speakers_per_step, -(-num_slots // num_replicas))
 
 
-def num_rows(values: schema.Train, num_slots: int, num_replicas: int) -> int:
+def num_rows(values: jobs.Train, num_slots: int, num_replicas: int) -> int:
     """Rows that each replica has for slots of its own."""
     share = -(-num_slots // num_replicas)
     if not values.resident_speakers:

@@ -6,7 +6,7 @@ import numpy as np
 
 from lingvo_like import hyperparams
 from lingvo_like.space import file as space_file
-from params import registry, schema
+from params import registry, schema, spaces
 from tasks.asr.enrolment import plan
 
 
@@ -48,7 +48,7 @@ def full(trained: schema.Experiment, values: plan.Values) -> schema.Experiment:
         values.full_learning_rate,
         values.full_warmup_steps,
     )
-    return dataclasses.replace(result, space=schema.Space())
+    return dataclasses.replace(result, space=spaces.Space())
 
 
 def _short(trained, seed, num_steps, learning_rate, warmup_steps):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lingvo_like import files, hyperparams
 from lingvo_like.submodel import file as submodel_file
-from params import schema
+from params import schema, spaces
 from tasks.asr import layouts
 from tasks.asr.training import (
     cohorts as cohorts_lib,
@@ -29,7 +29,7 @@ def experiment_of(experiment: schema.Experiment) -> schema.Experiment:
         num_steps=experiment.cohort.num_steps,
         resident_speakers=0,
     )
-    return dataclasses.replace(experiment, train=train, space=schema.Space())
+    return dataclasses.replace(experiment, train=train, space=spaces.Space())
 
 
 @dataclasses.dataclass(frozen=True)

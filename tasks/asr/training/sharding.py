@@ -7,7 +7,7 @@ import numpy as np
 
 from lingvo_like.base_models import base_model
 from lingvo_like.stack import rows as slot_rows
-from params import schema
+from params import jobs, schema
 from tasks.asr.batches import minibatch_schedule, speaker_places
 from tasks.asr.data import preparation
 from tpu.distribute import replicas as replicas_lib
@@ -148,7 +148,7 @@ def steps_per_call(experiment: schema.Experiment, num_replicas: int) -> int:
 
 def speaker_schedule(
     base: base_model.BaseModel,
-    values: schema.Train,
+    values: jobs.Train,
     data: preparation.SpeakerUtterances,
     place: int = 0,
     speed_factors: tuple[float, ...] = (1.0,),

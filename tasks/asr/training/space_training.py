@@ -8,7 +8,7 @@ import numpy as np
 
 from lingvo_like import files, hyperparams
 from lingvo_like.space import embedding_space, embeddings, file as space_file
-from params import schema
+from params import spaces
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     model_directory,
@@ -26,7 +26,7 @@ embeddings {
 
 
 def check_request(
-    space: schema.Space, space_from: str, speakers: abc.Sequence[str]
+    space: spaces.Space, space_from: str, speakers: abc.Sequence[str]
 ) -> None:
     """Refuses --space_from or --speakers that do not go with the space.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from params import kinds, schema
+from params import jobs, kinds, schema
 from tasks.compilation import programs
 from tests import tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
@@ -41,11 +41,11 @@ def experiment():
         adapter=kinds.Adapter(bottleneck_dim=8),
         # Adam divides a gradient by itself: where it is rounding alone, its
         # sign would move a weight by a whole step.
-        optimizer=schema.Optimizer(epsilon=1e-4),
-        augment=schema.Augment(
+        optimizer=jobs.Optimizer(epsilon=1e-4),
+        augment=jobs.Augment(
             num_freq_masks=2, num_time_masks=1, freq_mask_max_bins=5
         ),
-        train=schema.Train(utterances_per_speaker=2),
+        train=jobs.Train(utterances_per_speaker=2),
     )
 
 

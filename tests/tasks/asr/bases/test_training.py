@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from params import bases, schema
+from params import bases, jobs
 from tasks.asr.bases import training as base_training
 from tasks.asr.data import preparation, rejections
 from tasks.asr.training import checkpoint, preemption
@@ -35,7 +35,7 @@ def make():
             warmup_steps=2,
             eval_every_steps=8,
         ),
-        schema.Augment(num_freq_masks=1),
+        jobs.Augment(num_freq_masks=1),
     )
 
 

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from params import schema
+from params import jobs
 from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import inspection, preparation
 from tests import tiny
 
 BUCKET = 48000
-AUGMENT = schema.Augment(num_freq_masks=2, num_time_masks=2)
+AUGMENT = jobs.Augment(num_freq_masks=2, num_time_masks=2)
 DRAWN = ("seeds", "freq_masks", "time_masks")
 
 

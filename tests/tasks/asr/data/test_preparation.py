@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from lingvo_like.base_models import base_model, text_tokenizers
-from params import schema
+from params import jobs
 from tasks.asr.data import audio, preparation, rejections
 from tests import tiny
 
@@ -372,7 +372,7 @@ def test_silence_is_trimmed_where_the_experiment_says_so(folder):
     # The first by its id.
     append(folder, line(audio_filepath=name, utt_id="a"))
     plain = tiny.experiment()
-    trimming = dataclasses.replace(plain, data=schema.Data(trim_silence=True))
+    trimming = dataclasses.replace(plain, data=jobs.Data(trim_silence=True))
     durations = [
         prepare(folder, experiment=each).train[0].utterances[0].duration
         for each in (plain, trimming)

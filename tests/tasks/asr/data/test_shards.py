@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from params import schema
+from params import jobs
 from tasks.asr.batches import input_pipeline, minibatch_schedule
 from tasks.asr.data import (
     audio,
@@ -166,7 +166,7 @@ def batch(utterances):
         for slot, speaker in enumerate(["ann", "bob"])
     }
     loader = input_pipeline.Loader(
-        speakers, 16000, 100, ("en",), 2, 3, schema.Augment(), seed=7
+        speakers, 16000, 100, ("en",), 2, 3, jobs.Augment(), seed=7
     )
     minibatches = tuple(
         minibatch_schedule.Minibatch(

@@ -7,9 +7,9 @@ import pytest
 
 from lingvo_like import hyperparams
 from lingvo_like.space import embeddings, file as space_file
-from params import schema
+from params import spaces
 from tests import tiny
-from tests.tasks.asr.training import test_space_training as spaces
+from tests.tasks.asr.training import test_space_training as space_cases
 
 STEPS = 12
 
@@ -22,7 +22,7 @@ def base():
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
-    return (tiny.recordings(folder, spaces.SPEAKERS, 4), "")
+    return (tiny.recordings(folder, space_cases.SPEAKERS, 4), "")
 
 
 @pytest.mark.parametrize("normalization", ["softmax", "unit"])
@@ -30,10 +30,10 @@ def test_a_normalised_space_learns_and_stays_normalised(
     base, manifests, tmp_path, normalization
 ):
     values = dataclasses.replace(
-        schema.Space(), embedding_dim=4, normalization=normalization
+        spaces.Space(), embedding_dim=4, normalization=normalization
     )
-    run = spaces.Run(base, manifests, tmp_path, values, dev=False)
-    stack, batch = run.job.stack, spaces.batch_of(run)
+    run = space_cases.Run(base, manifests, tmp_path, values, dev=False)
+    stack, batch = run.job.stack, space_cases.batch_of(run)
     start = stack.embeddings.numpy()
     before = run.job.losses(batch)[0].numpy()
     for _ in range(STEPS):
@@ -53,14 +53,14 @@ def test_a_normalised_space_learns_and_stays_normalised(
     # What is learned with, written and read again is mixed by these alone.
     made = space_file.create(
         stack,
-        base_fingerprint=spaces.FINGERPRINT,
+        base_fingerprint=space_cases.FINGERPRINT,
         experiment="conformer.TinyEmbedding",
         values=hyperparams.to_dict(run.job.experiment),
     )
     space_file.save(run.directory.space, made)
-    space = space_file.load(run.directory.space, spaces.FINGERPRINT)
+    space = space_file.load(run.directory.space, space_cases.FINGERPRINT)
     basis = stack.basis.variables_by_name
-    for slot, speaker in enumerate(spaces.SPEAKERS):
+    for slot, speaker in enumerate(space_cases.SPEAKERS):
         read = space.materialise(space.embedding(speaker))
         for name, tensor in stack.read(slot).items():
             mixed = np.tensordot(weights[slot], basis[name].numpy(), axes=1)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lingvo_like.space import embedding_space, file as space_file
 from lingvo_like.submodel import file as submodel_file
-from params import kinds, schema
+from params import kinds, spaces
 from tasks.asr.data import preparation
 from tasks.asr.training import (
     job_state,
@@ -26,7 +26,7 @@ from tests import layouts, tiny
 
 SPEAKERS = ("ann", "bob", "cy")
 FINGERPRINT = "0" * 64
-SPACE = schema.Space(
+SPACE = spaces.Space(
     embedding_dim=4,
     element_dropout_rate=0.1,
     speaker_dropout_rate=0.2,
@@ -144,7 +144,7 @@ def test_a_new_space_is_the_base_bit_for_bit(
         name: np.zeros_like(tensor)
         for name, tensor in run.job.stack.read(0).items()
     }
-    slots = Run(base, manifests, tmp_path / "slots", schema.Space())
+    slots = Run(base, manifests, tmp_path / "slots", spaces.Space())
     for slot in range(3):
         slots.job.stack.write(slot, zeros)
     assert spaced == slots.trainer._dev_losses(range(3))
@@ -305,13 +305,13 @@ def test_flags_that_do_not_go_together_are_refused():
     for values, space_from, speakers, message in (
         (stacked, "", [], "--space_from names the run"),
         (SPACE, "runs/first", [], "--space_from names the run"),
-        (schema.Space(), "runs/first", [], "--space_from names the run"),
+        (spaces.Space(), "runs/first", [], "--space_from names the run"),
         (SPACE, "", ["ann"], "--speakers would move the basis"),
     ):
         with pytest.raises(ValueError, match=message):
             space_training.check_request(values, space_from, speakers)
     space_training.check_request(stacked, "runs/first", [])
-    space_training.check_request(schema.Space(), "", ["ann"])
+    space_training.check_request(spaces.Space(), "", ["ann"])
 
 
 def test_embeddings_that_start_from_the_encoder_are_what_it_predicts(
@@ -352,7 +352,7 @@ def describe(run, shared_start):
 def test_a_space_as_large_as_a_run_of_slots_holds_all_of_it(
     base, manifests, tmp_path
 ):
-    slots = Run(base, manifests, tmp_path, schema.Space(), dev=False).finish()
+    slots = Run(base, manifests, tmp_path, spaces.Space(), dev=False).finish()
     describe(slots, shared_start=True)
     made = space_of(slots, 5)
     vectors = space_initialization.load_submodels(
