@@ -17,8 +17,9 @@
         print(each.text)
 
 Each function does what the command of its name does, with the command's
-defaults: a flag is an argument of the same name, and `settings` is a dict in
-the place of `--set`. What the commands print as they work is printed here too;
+defaults: a flag is an argument of the same name, `settings` is a dict in the
+place of `--set`, and the flags for devices and for a server are values of
+`tasks.machines`. What the commands print as they work is printed here too;
 what they print at the end is returned. A request that makes no sense is a
 ValueError, and a file that cannot be read or written an OSError, with the
 command's own words.
@@ -26,13 +27,13 @@ command's own words.
 TensorFlow is loaded by the first call, not by the import.
 """
 
-import dataclasses
 from collections import abc
 from typing import TYPE_CHECKING, Any
 
 from lingvo_like import hyperparams, languages
 from lingvo_like.store import ids
 from params import registry
+from tasks import machines
 from tasks.asr.enrolment import plan
 
 if TYPE_CHECKING:
@@ -41,44 +42,12 @@ if TYPE_CHECKING:
     from tasks.asr.training import run_results
     from tasks.serving import transcribing
     from tasks.serving.exports import from_run
-    from tpu.distribute import replicas as replicas_lib
 
 _NO_SETTINGS: abc.Mapping[str, Any] = {}
 
 
-@dataclasses.dataclass(frozen=True)
-class Devices:
-    """The devices to use: all GPUs of this machine, or else its CPU.
-
-    Attributes:
-        tpu: name or address of a TPU; `local` for the TPU of this machine.
-        num_gpus: GPUs to use; 0 for none, None for all.
-        virtual_cpus: devices to make of the CPU, to try out several.
-        num_replicas: refuse to run unless there are this many in all.
-    """
-
-    tpu: str = ""
-    num_gpus: int | None = None
-    virtual_cpus: int | None = None
-    num_replicas: int | None = None
-
-    def replicas(self) -> "replicas_lib.Replicas":
-        """The replicas that these devices and `TF_CONFIG` make.
-
-        Raises:
-            ValueError, OSError: as `tpu.distribute.strategy.create`.
-        """
-        # Late, here and below, so that importing this module is cheap.
-        from tpu.distribute import replicas as replicas_lib, strategy
-
-        return replicas_lib.Replicas(
-            strategy.create(
-                self.tpu, self.num_gpus, self.virtual_cpus, self.num_replicas
-            )
-        )
-
-
-_ALL_DEVICES = Devices()
+_ALL_DEVICES = machines.Devices()
+_LOCAL_SERVER = machines.Server()
 
 
 def train(
@@ -97,7 +66,7 @@ def train(
     dev: str = "auto",
     strict: bool = False,
     check_memory: bool = True,
-    devices: Devices = _ALL_DEVICES,
+    devices: machines.Devices = _ALL_DEVICES,
 ) -> "run_results.Run":
     """Trains the Submodels of a manifest's speakers, in one job.
 
@@ -173,7 +142,7 @@ def evaluate(
     normalizer: str = "",
     strict: bool = False,
     output_dir: str = "",
-    devices: Devices = _ALL_DEVICES,
+    devices: machines.Devices = _ALL_DEVICES,
 ) -> "evaluation_program.Evaluated":
     """Compares the base model with each speaker's Submodel.
 
@@ -230,7 +199,7 @@ def enrol(
     replace: bool = False,
     despite_warnings: bool = False,
     settings: abc.Mapping[str, Any] = _NO_SETTINGS,
-    devices: Devices = _ALL_DEVICES,
+    devices: machines.Devices = _ALL_DEVICES,
 ) -> "enrolment_program.Outcome":
     """Makes Submodels for new speakers from a few utterances of each.
 
@@ -291,7 +260,7 @@ def compare_spaces(
     mode: str = plan.AUTO,
     base: str = "",
     settings: abc.Mapping[str, Any] = _NO_SETTINGS,
-    devices: Devices = _ALL_DEVICES,
+    devices: machines.Devices = _ALL_DEVICES,
 ) -> list[dict[str, Any]]:
     """Lists who would gain from a Submodel of another space; writes nothing.
 
@@ -372,14 +341,7 @@ def transcribe(
     export_dir: str = "",
     store: str = "",
     tenant: str = "default",
-    server: str = "localhost:8500",
-    model_name: str = "submodels",
-    token: str = "",
-    root_certificates: bytes = b"",
-    certificate_chain: bytes = b"",
-    private_key: bytes = b"",
-    timeout_seconds: float = 60.0,
-    sample_rate: int = 16000,
+    server: machines.Server = _LOCAL_SERVER,
     in_flight: int = 16,
     language: str = "",
 ) -> "abc.Iterator[transcribing.Transcribed]":
@@ -396,14 +358,7 @@ def transcribe(
         export_dir: folder that `export` wrote.
         store: with `export_dir`, the folder or bucket that has `submodel_id`.
         tenant: in the store, whose speaker it is.
-        server: its gRPC address.
-        model_name: under which the server has the model.
-        token: a bearer token.
-        root_certificates: PEM; turns TLS on.
-        certificate_chain: PEM, for mutual TLS.
-        private_key: PEM, for mutual TLS.
-        timeout_seconds: of one recording.
-        sample_rate: of the served base model, in hertz.
+        server: the one to ask.
         in_flight: recordings to send at once.
         language: code of what to write, such as "es"; the Submodel's own, or
             else the export's default, if empty.
@@ -413,6 +368,39 @@ def transcribe(
             export or Submodel.
         OSError: a file cannot be read.
     """
+    _check_whose(submodel_id, base, submodel, export_dir, store)
+    try:
+        language = languages.folded(language)
+    except ValueError as error:
+        raise ValueError(f"--language: {error}") from None
+
+    # Apart, so that mistakes are refused before the first answer is asked for.
+    def answers() -> "abc.Iterator[transcribing.Transcribed]":
+        from tasks.serving import transcribing
+
+        recogniser = (
+            transcribing.open_local(
+                export_dir, submodel, store, tenant, submodel_id, base
+            )
+            if export_dir
+            else server.connect()
+        )
+        with recogniser:
+            yield from transcribing.transcribe_files(
+                recogniser,
+                recordings,
+                submodel_id or None,
+                in_flight,
+                language,
+            )
+
+    return answers()
+
+
+def _check_whose(
+    submodel_id: str, base: bool, submodel: str, export_dir: str, store: str
+) -> None:
+    """Refuses to transcribe unless one Submodel, or none, is asked for."""
     named = [each for each in (submodel_id, base, submodel) if each]
     if len(named) > 1 or not (named or export_dir):
         raise ValueError(
@@ -428,38 +416,3 @@ def transcribe(
             f"--submodel_id {ids.RULE}; if --map_ids changed the speaker's id, "
             f"its table has the new one. Received: {submodel_id!r}."
         )
-
-    try:
-        language = languages.folded(language)
-    except ValueError as error:
-        raise ValueError(f"--language: {error}") from None
-
-    def answers() -> "abc.Iterator[transcribing.Transcribed]":
-        from tasks.serving import client, transcribing
-
-        recogniser = (
-            transcribing.open_local(
-                export_dir, submodel, store, tenant, submodel_id, base
-            )
-            if export_dir
-            else client.Client(
-                server,
-                token=token,
-                model=model_name,
-                timeout_seconds=timeout_seconds,
-                sample_rate=sample_rate,
-                root_certificates=root_certificates,
-                certificate_chain=certificate_chain,
-                private_key=private_key,
-            )
-        )
-        with recogniser:
-            yield from transcribing.transcribe_files(
-                recogniser,
-                recordings,
-                submodel_id or None,
-                in_flight,
-                language,
-            )
-
-    return answers()

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from tasks import api
+from tasks import machines
 
 _TPU = flags.DEFINE_string(
     "tpu", "", "A TPU's name or address; local for the TPU of this machine."
@@ -18,8 +18,8 @@ _NUM_REPLICAS = flags.DEFINE_integer(
 )
 
 
-def given() -> api.Devices:
+def given() -> machines.Devices:
     """The devices that the flags ask for."""
-    return api.Devices(
+    return machines.Devices(
         _TPU.value, _NUM_GPUS.value, _VIRTUAL_CPUS.value, _NUM_REPLICAS.value
     )

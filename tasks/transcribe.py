@@ -20,7 +20,7 @@ import sys
 import tqdm
 from absl import flags
 
-from tasks import api, cli
+from tasks import api, cli, machines
 
 _SERVER = flags.DEFINE_string("server", "localhost:8500", "Its gRPC address.")
 _SUBMODEL_ID = flags.DEFINE_string("submodel_id", "", "Whose Submodel to use.")
@@ -80,14 +80,9 @@ def main(argv: list[str]) -> None:
         export_dir=_EXPORT_DIR.value,
         store=_STORE.value,
         tenant=_TENANT.value,
-        server=_SERVER.value,
-        model_name=_MODEL_NAME.value,
-        token=_read(_TOKEN_FILE).decode("ascii", "replace").strip(),
-        timeout_seconds=_TIMEOUT_SECONDS.value,
-        sample_rate=_SAMPLE_RATE.value,
+        server=_server(),
         in_flight=_IN_FLIGHT.value,
         language=_LANGUAGE.value,
-        **{name: _read(flag) for name, flag in _TLS.items()},
     )
     if all(map(_is_missing, paths)):
         # Else TensorFlow would be loaded only to say so.
@@ -122,6 +117,18 @@ def _check_flags():
         cli.fail(f"--{local[0].name} needs --local")
     if _LOCAL.value and not _EXPORT_DIR.value:
         cli.fail("--local needs --export_dir; see python -m tasks.export")
+
+
+def _server():
+    """The server that the flags name."""
+    return machines.Server(
+        _SERVER.value,
+        _MODEL_NAME.value,
+        token=_read(_TOKEN_FILE).decode("ascii", "replace").strip(),
+        timeout_seconds=_TIMEOUT_SECONDS.value,
+        sample_rate=_SAMPLE_RATE.value,
+        **{name: _read(flag) for name, flag in _TLS.items()},
+    )
 
 
 def _is_missing(path):

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import soundfile
 
-from tasks import api
+from tasks import api, machines
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -21,8 +21,10 @@ COMMANDS = {
     "export": api.export,
     "transcribe": api.transcribe,
 }
+# The arguments whose fields are flags.
+MACHINES = {"devices": machines.Devices, "server": machines.Server}
 # What a function calls otherwise than its flag.
-NAMES = {"settings": "set", "token": "token_file"}
+NAMES = {"settings": "set", "token": "token_file", "address": "server"}
 # Those of single speakers or files, which stand in the place of arguments.
 ARGUMENTS = {"recordings"}
 # What only a command line needs.
@@ -66,9 +68,9 @@ def text(default):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_function_has_the_arguments_and_defaults_of_its_command(command):
     parameters = dict(inspect.signature(COMMANDS[command]).parameters)
-    if "devices" in parameters:
-        del parameters["devices"]
-        parameters |= inspect.signature(api.Devices).parameters
+    for name, of_machine in MACHINES.items():
+        if parameters.pop(name, None) is not None:
+            parameters |= inspect.signature(of_machine).parameters
     flags = flags_of(command)
     for name, parameter in parameters.items():
         if name in ARGUMENTS:
