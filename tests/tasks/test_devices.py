@@ -155,6 +155,37 @@ def test_a_process_may_have_nothing_to_train(speech, tmp_path):
 
 
 @pytest.mark.slow
+def test_processes_share_a_cohort_and_a_start(speech, tmp_path):
+    for name, run_job in (("one", run), ("processes", run_two)):
+        first, second = tmp_path / name, tmp_path / f"{name}_second"
+        for folder, more in (
+            (first, ["--cohort", "--set=cohort.num_steps=2"]),
+            (second, [f"--start_from={first}"]),
+        ):
+            flags = train_flags(speech, folder, "conformer.Tiny")
+            ended = run_job("train", *flags, *more)
+            for done in ended if isinstance(ended, list) else [ended]:
+                assert done.returncode == 0, done.stderr
+    for run_name in ("{}", "{}/cohort", "{}_second"):
+        expected, found = (
+            submodel_tensors(tmp_path / run_name.format(name))
+            for name in ("one", "processes")
+        )
+        assert set(found) == set(expected) != set()
+        for tensor, value in expected.items():
+            np.testing.assert_allclose(found[tensor], value, atol=1e-4)
+
+
+def submodel_tensors(folder):
+    """The tensors of a run's files, by file and name."""
+    return {
+        (path.name, name): value
+        for path in sorted((folder / "submodels").iterdir())
+        for name, value in safetensors.numpy.load_file(path).items()
+    }
+
+
+@pytest.mark.slow
 def test_processes_of_unlike_jobs_are_told(speech, tmp_path):
     flags = train_flags(speech, tmp_path / "run", "conformer.Tiny")
     for done in run_two("train", *flags, second=["--set=train.num_steps=9"]):
