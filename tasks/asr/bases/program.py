@@ -6,6 +6,7 @@ import os
 import keras
 
 from lingvo_like import files
+from lingvo_like.base_models import base_model
 from params import schema
 from tasks.asr import base_loading
 from tasks.asr.bases import training
@@ -42,12 +43,7 @@ def train(
     directory = model_directory.ModelDirectory(model_dir)
     saved = directory.read_experiment()
     with directory.open():
-        if base_path:
-            base = base_loading.load(experiment.base, base_path)
-        else:
-            # After an interruption without a checkpoint, the same start.
-            keras.utils.set_random_seed(experiment.base_training.seed)
-            base = base_loading.create(experiment.base)
+        base = _load_or_create(experiment, base_path)
         left_out = rejections.Rejections()
         read = preparation.reader(base, experiment, left_out, directory.path)
         train_data = read(
@@ -89,11 +85,29 @@ def train(
         history = trainer.run(train_data, dev_data, directory.checkpoints)
         lines = "".join(json.dumps(row) + "\n" for row in history)
         files.write_atomically(directory.history, lines.encode())
-        output = os.path.join(directory.path, "base")
-        done = os.path.isdir(output) and base_loading.load(
-            experiment.base, output
-        )
-        if not done or done.fingerprint() != base.fingerprint():
-            base.save(output)
+        output = _save(base, experiment, directory)
         print(f"base model: {output}\nfingerprint: {base.fingerprint()}")
+    return output
+
+
+def _load_or_create(
+    experiment: schema.Experiment, path: str
+) -> base_model.BaseModel:
+    if path:
+        return base_loading.load(experiment.base, path)
+    # After an interruption without a checkpoint, the same start.
+    keras.utils.set_random_seed(experiment.base_training.seed)
+    return base_loading.create(experiment.base)
+
+
+def _save(
+    base: base_model.BaseModel,
+    experiment: schema.Experiment,
+    directory: model_directory.ModelDirectory,
+) -> str:
+    """Writes the base model, unless it is there already; returns its folder."""
+    output = os.path.join(directory.path, "base")
+    done = os.path.isdir(output) and base_loading.load(experiment.base, output)
+    if not done or done.fingerprint() != base.fingerprint():
+        base.save(output)
     return output

@@ -263,24 +263,31 @@ def prepare(
         )
     print(left_out.describe(), file=sys.stderr, end="")
     folder = posixpath.dirname(path) or "."
-    nothing_usable = frozenset(
-        each.utt_id
-        for each in left_out
-        if each.reason == inspection.NOTHING_USABLE and each.where == manifest
-    )
     return Enrolment(
         loaded,
         model,
         train,
         dev,
         left_out,
-        frozenset() if speakers else nothing_usable,
+        frozenset() if speakers else _nothing_usable(left_out, manifest),
         mode,
         values,
         replicas,
         posixpath.join(folder, "enrolled"),
         seconds,
         baselines.of_run(folder, loaded, train, dev),
+    )
+
+
+def _nothing_usable(
+    left_out: rejections.Rejections, manifest: str
+) -> frozenset[str]:
+    """The speakers of whom nothing in the manifest is usable."""
+    return frozenset(
+        # In the place of an utterance, where all of a speaker is left out.
+        each.utt_id
+        for each in left_out
+        if each.reason == inspection.NOTHING_USABLE and each.where == manifest
     )
 
 

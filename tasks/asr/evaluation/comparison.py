@@ -1,6 +1,7 @@
 """Transcribes a test set: with the base model, with Submodels, with cohorts."""
 
 from collections import abc
+from typing import TypeAlias
 
 from lingvo_like.base_models import base_model
 from tasks.asr.data import preparation, splits
@@ -11,6 +12,9 @@ from tasks.asr.evaluation import (
 )
 from tasks.asr.recognition import statuses, transcription
 from tpu.distribute import replicas as replicas_lib
+
+# By slot and utterance's index.
+Results: TypeAlias = dict[transcription.Place, transcription.Recognised]
 
 
 def transcribe(
@@ -44,8 +48,8 @@ def transcribe(
     without = transcription.Transcriber(compared, None, beam_size, replicas)
     with_one = transcription.Transcriber(base, stack, beam_size, replicas)
     pages = submodels.pages(list(data))
-    # Of base, Submodels and cohorts, by slot and utterance's index.
-    found = [{}, {}, {}]
+    # Of base, Submodels and cohorts.
+    found: list[Results] = [{}, {}, {}]
     for number, slots in enumerate(pages, 1):
         page = {place: data[slot] for place, slot in enumerate(slots)}
         submodels.load(stack, [each.speaker for each in page.values()])
@@ -67,7 +71,17 @@ def transcribe(
                 (slots[place], index): each
                 for (place, index), each in of_page.items()
             }
-    before, after, of_cohorts = found
+    return _records(data, train_texts, *found)
+
+
+def _records(
+    data: abc.Mapping[int, preparation.SpeakerUtterances],
+    train_texts: abc.Mapping[str, abc.Iterable[str]],
+    before: Results,
+    after: Results,
+    of_cohorts: Results,
+) -> list[scoring.Transcribed]:
+    """Joins what base, Submodels and cohorts made of each utterance."""
     records = []
     for slot, speaker in data.items():
         heard = splits.Heard(train_texts.get(speaker.speaker, ()))

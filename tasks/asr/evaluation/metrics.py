@@ -52,15 +52,11 @@ def summarize(
         ValueError: no record, one given twice, a speaker of two severities, an
             unknown normaliser, or a negative number.
     """
-    for name, value in {
-        "target_word_error_rate": target_word_error_rate,
-        "num_bootstrap": num_bootstrap,
-        "seed": seed,
-    }.items():
-        if not value >= 0:
-            raise ValueError(
-                f"`{name}` must not be negative. Received: {value}."
-            )
+    _check_not_negative(
+        target_word_error_rate=target_word_error_rate,
+        num_bootstrap=num_bootstrap,
+        seed=seed,
+    )
     scoring.check(records)
     scored, empty = scoring.score(records, normalizer)
     by_speaker = _by_speaker(scored)
@@ -94,6 +90,15 @@ def summarize(
         "speakers": rows,
         "samples": scoring.samples(scored),
     }
+
+
+def _check_not_negative(**values):
+    for name, value in values.items():
+        # NaN is refused, too.
+        if not value >= 0:
+            raise ValueError(
+                f"`{name}` must not be negative. Received: {value}."
+            )
 
 
 def _by_speaker(scored):

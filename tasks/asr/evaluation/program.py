@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
-from params import bases, registry, schema
+from params import registry, schema
 from tasks.asr import base_loading, layouts
 from tasks.asr.data import preparation, rejections, text
-from tasks.asr.estimates import recognition
 from tasks.asr.evaluation import (
+    compared_bases,
     comparison,
     metrics,
     recordings,
@@ -27,7 +27,6 @@ from tasks.asr.evaluation import (
     tested_cohorts,
     tested_submodels,
 )
-from tasks.asr.recognition import transcription
 from tasks.asr.training import (
     cohorts as cohorts_lib,
     model_directory,
@@ -175,17 +174,15 @@ def prepare(
         model_directory.check_writable(output_dir, "--output_dir")
         if not replicas.has_accelerators:
             passes = 3 if saved.get("cohort") else 2
-            _estimate(
+            compared_bases.estimate(
                 values.base, compare_with, base_path, test_manifest, passes
             )
-    base_fingerprint = compared_fingerprint = saved["base_fingerprint"]
     with replicas.scope():
-        compared = model = _load_base(values, saved, base_path)
-        if compare_with:
-            compared = _load_compared(values, compare_with)
-            compared_fingerprint = compared.fingerprint()
+        loaded = compared_bases.load(
+            values, saved["base_fingerprint"], base_path, compare_with
+        )
     data, left_out = recordings.read(
-        model,
+        loaded.base,
         test_manifest,
         speakers,
         strict,
@@ -193,18 +190,10 @@ def prepare(
         values.data.trim_silence,
         values.default_language,
     )
-    _check_compared_knows(compared, compare_with, data)
-    layout = layouts.of(model.sites, values)
-    submodels = tested_submodels.read(
-        directory,
-        [each.speaker for each in data.values()],
-        base_fingerprint,
-        layout,
-        layout.constants(model.kernel),
-    )
-    starts = starting_submodels.of_run(directory, saved)
-    cohorts = tested_cohorts.read(
-        starts, data, base_fingerprint, submodels.layout
+    if compare_with:
+        compared_bases.check_knows(loaded.compared, compare_with, data)
+    submodels, cohorts = _read_submodels(
+        directory, saved, values, loaded.base, data
     )
     heard = {
         speaker: own | cohorts.heard(speaker)
@@ -221,10 +210,10 @@ def prepare(
     )
     space = None
     if tf.io.gfile.exists(directory.space):
-        space = space_file.load(directory.space, base_fingerprint)
+        space = space_file.load(directory.space, saved["base_fingerprint"])
     return Evaluation(
-        base=model,
-        compared=compared,
+        base=loaded.base,
+        compared=loaded.compared,
         submodels=submodels,
         data=data,
         left_out=left_out,
@@ -236,9 +225,9 @@ def prepare(
         details={
             "experiment": saved["experiment"],
             "base": saved["base"],
-            "base_fingerprint": base_fingerprint,
+            "base_fingerprint": saved["base_fingerprint"],
             "compared_with": compare_with or saved["base"],
-            "compared_fingerprint": compared_fingerprint,
+            "compared_fingerprint": loaded.compared_fingerprint,
             "test_manifest": test_manifest,
             "beam_size": beam_size,
             "normalizer": normalizer,
@@ -251,6 +240,25 @@ def prepare(
     )
 
 
+def _read_submodels(directory, saved, values, base, data):
+    """The Submodels of the run and of its cohorts, checked."""
+    layout = layouts.of(base.sites, values)
+    submodels = tested_submodels.read(
+        directory,
+        [each.speaker for each in data.values()],
+        saved["base_fingerprint"],
+        layout,
+        layout.constants(base.kernel),
+    )
+    cohorts = tested_cohorts.read(
+        starting_submodels.of_run(directory, saved),
+        data,
+        saved["base_fingerprint"],
+        submodels.layout,
+    )
+    return submodels, cohorts
+
+
 def _history(directory):
     """The learning curves of a run's speakers and cohorts."""
     of_cohorts = model_directory.ModelDirectory(directory.cohort)
@@ -258,18 +266,6 @@ def _history(directory):
         row | {"speaker": cohorts_lib.title(row["speaker"])}
         for row in of_cohorts.read_history()
     ]
-
-
-def _estimate(values, compare_with, base_path, test_manifest, passes):
-    """Says what the evaluation takes."""
-    base_loading.check_is_there(base_path)
-    if compare_with and isinstance(values, bases.Whisper):
-        # The longer context is what takes memory and time.
-        values = dataclasses.replace(values, audio_context="full")
-        base_path = compare_with
-    recognition.check(
-        values, base_path, test_manifest, transcription.ROWS, passes
-    )
 
 
 def _read_run(directory, experiment, settings):
@@ -285,33 +281,3 @@ def _read_run(directory, experiment, settings):
         directory.path, saved, values, experiment, settings
     )
     return saved, values
-
-
-def _load_base(values, saved, path):
-    base = base_loading.load(values.base, path)
-    found, wanted = base.fingerprint(), saved["base_fingerprint"]
-    if found != wanted:
-        raise ValueError(
-            f"{path} is another base model ({found[:12]}) than the run's "
-            f"({wanted[:12]})"
-        )
-    return base
-
-
-def _load_compared(values, path):
-    if not isinstance(values.base, bases.Whisper):
-        raise ValueError(
-            "--compare_with names a Whisper at its full audio context; "
-            f"the run's base model is a {type(values.base).__name__}"
-        )
-    return base_loading.load(bases.Whisper(), path)
-
-
-def _check_compared_knows(compared, path, data):
-    """Refuses to compare with a base that lacks a language of the test."""
-    for each in data.values():
-        for utterance in each.utterances:
-            try:
-                compared.language_index(utterance.language)
-            except ValueError as error:
-                raise ValueError(f"--compare_with={path}: {error}") from None

@@ -113,8 +113,7 @@ def train(
             ),
             "start": {"path": source.path} if source else {},
             "cohorts_by": cohort,
-            "dev_speech": (dev_manifest and "of a manifest")
-            or ("held out" if holds_out else "none"),
+            "dev_speech": _dev_speech(dev_manifest, holds_out),
         }
         _check_processes(replicas, description, speakers, space_from)
         continued = continuation.of_run(
@@ -133,14 +132,25 @@ def train(
         )
         made = _prepared(made, source, cohort, holds_out).run()
         if is_chief:
-            print(
-                f"Next: python -m tasks.evaluate --model_dir={directory.path} "
-                "--test_manifest=data/test.jsonl\n"
-                "Next, to serve: python -m tasks.export "
-                f"--model_dir={directory.path} --export_dir=exports"
-            )
+            _print_next(directory.path)
     made.set_aside.raise_if_any()
     return directory
+
+
+def _dev_speech(dev_manifest: str, holds_out: bool) -> str:
+    """The source of dev speech, as a run's description has it."""
+    if dev_manifest:
+        return "of a manifest"
+    return "held out" if holds_out else "none"
+
+
+def _print_next(folder: str) -> None:
+    print(
+        f"Next: python -m tasks.evaluate --model_dir={folder} "
+        "--test_manifest=data/test.jsonl\n"
+        "Next, to serve: python -m tasks.export "
+        f"--model_dir={folder} --export_dir=exports"
+    )
 
 
 def _load_base(
