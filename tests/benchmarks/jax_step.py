@@ -36,10 +36,9 @@ from lingvo_like.stack import adamw  # noqa: E402
 from lingvo_like.submodel import layout, selection, sites  # noqa: E402
 from lingvo_like.submodel.kinds import (  # noqa: E402
     adapter,
-    bias,
     lora,
     rotation,
-    scale,
+    vectors,
 )
 from tests.benchmarks import drawn_weights  # noqa: E402
 
@@ -59,8 +58,8 @@ KINDS = {
     "adapter": (lambda k: adapter.Adapter(k), "encoder/*/output"),
     "lora": (lambda k: lora.Lora(k, 2.0 * k), "encoder/*/attention/*"),
     "rotation": (lambda k: rotation.Rotation(k), "encoder/*/attention/*"),
-    "bias": (lambda k: bias.Bias(), "encoder/*/*/*"),
-    "scale": (lambda k: scale.Scale(), "encoder/*/*/*"),
+    "bias": (lambda k: vectors.Bias(), "encoder/*/*/*"),
+    "scale": (lambda k: vectors.Scale(), "encoder/*/*/*"),
 }
 
 

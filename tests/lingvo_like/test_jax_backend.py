@@ -29,7 +29,7 @@ from lingvo_like.layers import (
 )
 from lingvo_like.stack import adamw
 from lingvo_like.submodel import layout as submodel_layout, selection, sites
-from lingvo_like.submodel.kinds import adapter, bias, lora, rotation, scale
+from lingvo_like.submodel.kinds import adapter, lora, rotation, vectors
 from tests import layouts, tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -145,8 +145,8 @@ def all_kinds(base):
                 (adapter.Adapter(4), ["encoder/*/output"]),
                 (lora.Lora(2, 4.0), ["*/*/attention/query"]),
                 (rotation.Rotation(3), ["*/*/attention/value"]),
-                (bias.Bias(), ["*/*/attention/output"]),
-                (scale.Scale(), ["*/*/*/inner"]),
+                (vectors.Bias(), ["*/*/attention/output"]),
+                (vectors.Scale(), ["*/*/*/inner"]),
             )
         )
     )

@@ -3,11 +3,10 @@
 import importlib.metadata
 import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
+from tests import binaries
 from tests.tasks.compilation import program_cases
 from tpu.aot import compiler
 
@@ -20,12 +19,7 @@ TINY = (
 
 
 def aot_compile(*flags):
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.aot_compile", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return binaries.run("aot_compile", *flags)
 
 
 @pytest.mark.parametrize(

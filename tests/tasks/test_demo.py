@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests import binaries
+
 ROOT = pathlib.Path(__file__).parents[2]
 # Parses a binary's flags in a process of its own, and nothing more.
 PARSE = """
@@ -53,18 +55,7 @@ def test_every_step_is_a_command_with_flags_that_it_has():
 @pytest.mark.parametrize("change", ["--seed=8", "--base=other"])
 def test_a_folder_of_another_demo_is_refused(tmp_path, change):
     (tmp_path / "demo.json").write_text('{"base": "tiny.en", "seed": 7}')
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tasks.demo",
-            f"--output_dir={tmp_path}",
-            change,
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = binaries.run("demo", f"--output_dir={tmp_path}", change)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path} holds a demo of")
     assert len(list(tmp_path.iterdir())) == 1

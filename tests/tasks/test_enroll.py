@@ -2,17 +2,14 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from lingvo_like.space import file as space_file
 from lingvo_like.submodel import file as submodel_file
-from tests import tiny
+from tests import binaries, tiny
 from tests.tasks.asr.enrolment import enrolments
 
-ROOT = pathlib.Path(__file__).parents[2]
 QUICK = [
     f"--set={name}={getattr(enrolments.QUICK, name)}"
     for name in (
@@ -25,12 +22,7 @@ QUICK = [
 
 
 def enroll(*flags):
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.enroll", *map(str, flags)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return binaries.run("enroll", *flags)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,13 @@
 """From a run and a test manifest to a report."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from tasks import api
 from tasks.asr.evaluation import program
-from tests import tiny
+from tests import binaries, tiny
 
-ROOT = pathlib.Path(__file__).parents[2]
 SPEAKERS = ("ann", "bob")
 
 
@@ -35,12 +31,10 @@ def folder(tmp_path_factory):
 
 
 def test_a_run_is_evaluated_by_one_command(folder):
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks.evaluate"]
-        + [f"--model_dir={folder}/run", f"--test_manifest={folder}/test.jsonl"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    done = binaries.run(
+        "evaluate",
+        f"--model_dir={folder}/run",
+        f"--test_manifest={folder}/test.jsonl",
     )
     assert done.returncode == 0, done.stderr
     for speaker in SPEAKERS:

@@ -3,8 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,21 +19,13 @@ from tasks.serving.exports import (
     readme,
     saved_model,
 )
-from tests import tiny
+from tests import binaries, tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
 from tests.tasks.serving import example_exports
 
-ROOT = pathlib.Path(__file__).parents[2]
-
 
 def export(**flags):
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.export"]
-        + [f"--{name}={value}" for name, value in flags.items()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return binaries.run("export", *binaries.flags(flags))
 
 
 @pytest.fixture(scope="module")

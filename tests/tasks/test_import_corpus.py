@@ -1,21 +1,15 @@
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from tasks.asr.data import inspection
+from tests import binaries
 from tests.tasks.asr.corpora import trees
 
 
 def run(*arguments):
-    # Binaries share one table of flags, so each needs its own process.
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.import_corpus", *arguments],
-        capture_output=True,
-        text=True,
-    )
+    return binaries.run("import_corpus", *arguments)
 
 
 @pytest.fixture

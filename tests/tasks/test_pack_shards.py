@@ -2,23 +2,17 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 
 from tasks.asr.data import inspection
+from tests import binaries
 
 
 def run(*arguments):
-    # Binaries share one table of flags, so each needs its own process.
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.pack_shards", *arguments],
-        capture_output=True,
-        text=True,
-    )
+    return binaries.run("pack_shards", *arguments)
 
 
 @pytest.fixture

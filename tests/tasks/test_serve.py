@@ -18,7 +18,6 @@ from absl import flags
 from absl.testing import flagsaver
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import file as submodel_file
 from tasks import serve
 from tasks.serving import client
 from tests.tasks.serving import example_exports
@@ -124,16 +123,8 @@ def test_a_port_in_use_is_found_before_anything_is_loaded(tmp_path, capsys):
 def store(tmp_path_factory):
     """A store with one speaker's Submodel for the small export."""
     folder = tmp_path_factory.mktemp("store")
-    recognizer = example_exports.recognizer("conformer")
     row = example_exports.rows("conformer", 2)[0]
-    data = submodel_file.to_bytes(
-        submodel_file.create(
-            recognizer.layout,
-            recognizer.layout.unpack(row),
-            base_fingerprint=example_exports.base("conformer").fingerprint(),
-            speaker=SPEAKER,
-        )
-    )
+    data = example_exports.submodel("conformer", SPEAKER, row)
     submodel_store.SubmodelStore(str(folder)).publish(data, "clinic", SPEAKER)
     return folder
 

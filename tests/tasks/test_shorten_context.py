@@ -2,17 +2,12 @@
 
 import json
 import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from lingvo_like.base_models.whisper import model as whisper
-from tests import tiny
+from tests import binaries, tiny
 from tests.lingvo_like.base_models.whisper import whisper_bases
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def shorten(folder, *more, **flags):
@@ -22,13 +17,12 @@ def shorten(folder, *more, **flags):
         "output_dir": folder / "short",
         "language": "de",
     } | flags
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.shorten_context", *more]
-        + [f"--{name}={value}" for name, value in values.items()]
-        + ["--set=num_steps=3", "--set=utterances_per_step=2"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    return binaries.run(
+        "shorten_context",
+        *more,
+        *binaries.flags(values),
+        "--set=num_steps=3",
+        "--set=utterances_per_step=2",
     )
 
 

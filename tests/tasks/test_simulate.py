@@ -2,25 +2,16 @@
 
 import json
 import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 
-ROOT = pathlib.Path(__file__).parents[2]
+from tests import binaries
 
 
 def simulate(*flags):
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.simulate", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return binaries.run("simulate", *flags)
 
 
 def test_writes_a_corpus_and_then_leaves_it(tmp_path):

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import soundfile
@@ -8,6 +5,7 @@ import soundfile
 from tasks.asr.corpora import audiofolder, tables
 from tasks.asr.data import audio, rejections
 from tasks.asr.recognition import splitting, voice_activity
+from tests import binaries
 from tests.tasks.asr.corpora import trees
 
 
@@ -141,11 +139,7 @@ def test_what_cannot_be_split_is_named_and_the_rest_is(tmp_path):
 
 def test_the_command_says_what_is_missing(tmp_path):
     def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "tasks.split_recordings", *arguments],
-            capture_output=True,
-            text=True,
-        )
+        done = binaries.run("split_recordings", *arguments)
         assert done.returncode == 1
         return done.stderr.splitlines()[-1]
 

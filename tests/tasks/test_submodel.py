@@ -2,32 +2,21 @@
 
 import hashlib
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from lingvo_like.submodel import file as submodel_file
 from tasks.asr import submodel_contents
-from tests import layouts
+from tests import binaries, layouts
 from tests.lingvo_like.base_models.whisper import whisper_bases
 from tests.lingvo_like.submodel import peft_folders
 
-ROOT = pathlib.Path(__file__).parents[2]
 LAYOUT = layouts.adapters(model_dim=4, bottleneck_dim=2, blocks=(0, 1, 3))
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.submodel", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-    )
+    return binaries.run("submodel", *arguments, PYTHONIOENCODING="utf-8")
 
 
 def _sha256(path):

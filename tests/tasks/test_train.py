@@ -9,22 +9,13 @@ import time
 
 import pytest
 
-from tests import tiny
+from tests import binaries, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def command(*flags):
-    return [sys.executable, "-m", "tasks.train", *map(str, flags)]
-
-
 def train(*flags):
-    return subprocess.run(
-        command(*flags),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return binaries.run("train", *flags)
 
 
 def job(folder, **flags):
@@ -88,7 +79,10 @@ def test_sigterm_ends_with_143_and_the_same_command_goes_on(tmp_path):
         ]
         if name == "stopped":
             process = subprocess.Popen(
-                command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True
+                [sys.executable, "-m", "tasks.train", *flags],
+                cwd=ROOT,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             checkpoints = tmp_path / name / "checkpoints"
             while not (checkpoints.exists() and any(checkpoints.iterdir())):
@@ -120,12 +114,10 @@ def test_a_space_that_was_trained_is_shown(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert f"space: {run}/space.safetensors" in done.stdout
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks.evaluate", f"--model_dir={run}"]
-        + [f"--test_manifest={tmp_path}/dev.jsonl"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    done = binaries.run(
+        "evaluate",
+        f"--model_dir={run}",
+        f"--test_manifest={tmp_path}/dev.jsonl",
     )
     assert done.returncode == 0, done.stderr
     report = (run / "evaluation" / "report.html").read_text()

@@ -1,25 +1,10 @@
 """`python -m tasks.train_base` makes a base that Submodels can be put on."""
 
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
 from params import registry
 from tasks.asr.bases import program as base_program
-from tests import tiny
-
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def run(binary, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", f"tasks.{binary}", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+from tests import binaries, tiny
 
 
 def test_a_whisper_is_not_trained_from_scratch(tmp_path):
@@ -50,7 +35,7 @@ def test_the_base_carries_submodels_and_the_same_command_changes_nothing(
         "--set=base_training.num_steps=4",
         "--set=base_training.eval_every_steps=2",
     )
-    first = run(*make_base)
+    first = binaries.run(*make_base)
     assert first.returncode == 0, first.stderr
     base = tmp_path / "base_run" / "base"
     assert f"base model: {base}" in first.stdout
@@ -59,19 +44,19 @@ def test_the_base_carries_submodels_and_the_same_command_changes_nothing(
     fingerprint = first.stdout.splitlines()[-1]
     assert fingerprint.startswith("fingerprint: ")
 
-    again = run(*make_base)
+    again = binaries.run(*make_base)
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1] == fingerprint
-    other = run(*make_base, "--set=base_training.num_steps=5")
+    other = binaries.run(*make_base, "--set=base_training.num_steps=5")
     assert other.returncode == 1
     assert "base_training.num_steps: saved 4, now 5" in other.stderr
 
-    wrong = run(
+    wrong = binaries.run(
         "train", *flags, f"--base={base}", f"--model_dir={tmp_path}/base_run"
     )
     assert wrong.returncode == 1
     assert "a run of tasks.train_base" in wrong.stderr.splitlines()[-1]
-    right = run(
+    right = binaries.run(
         "train",
         *flags,
         f"--base={base}",

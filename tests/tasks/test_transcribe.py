@@ -2,19 +2,15 @@
 
 import json
 import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 
 from lingvo_like.store import store as submodel_store
-from lingvo_like.submodel import file as submodel_file
+from tests import binaries
 from tests.tasks.serving import example_exports, fake_server, harness
 
-ROOT = pathlib.Path(__file__).parents[2]
 RATE = 16000
 
 
@@ -28,14 +24,7 @@ def fronts():
 
 def run(*paths, **values):
     """Runs the binary: exit status, lines of stdout, errors of stderr."""
-    # In a process of its own: two binaries of one process share their flags.
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks.transcribe", *map(str, paths)]
-        + [f"--{name}={value}" for name, value in values.items()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = binaries.run("transcribe", *paths, *binaries.flags(values))
     # TensorFlow has first words of its own.
     errors = [
         line
@@ -108,16 +97,8 @@ def test_the_servers_refusal_is_one_line(served, tmp_path):
 def local(tmp_path_factory):
     """A folder with F01's Submodel, as a file and in a store; its row."""
     folder = tmp_path_factory.mktemp("local")
-    recognizer = example_exports.recognizer("conformer")
     row = example_exports.rows("conformer", 2)[0]
-    data = submodel_file.to_bytes(
-        submodel_file.create(
-            recognizer.layout,
-            recognizer.layout.unpack(row),
-            base_fingerprint=example_exports.base("conformer").fingerprint(),
-            speaker="F01",
-        )
-    )
+    data = example_exports.submodel("conformer", "F01", row)
     (folder / "F01.safetensors").write_bytes(data)
     store = submodel_store.SubmodelStore(str(folder / "store"))
     store.publish(data, "default", "F01")

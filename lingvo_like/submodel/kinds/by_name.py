@@ -7,11 +7,10 @@ from typing import Any
 from lingvo_like import hyperparams
 from lingvo_like.submodel.kinds import (
     adapter,
-    bias,
     kind as kind_lib,
     lora,
     rotation,
-    scale,
+    vectors,
 )
 
 KINDS: dict[str, type] = {
@@ -20,8 +19,8 @@ KINDS: dict[str, type] = {
         adapter.Adapter,
         lora.Lora,
         rotation.Rotation,
-        bias.Bias,
-        scale.Scale,
+        vectors.Bias,
+        vectors.Scale,
     )
 }
 

@@ -8,7 +8,7 @@ from lingvo_like.submodel import (
     layout as submodel_layout,
     lora_fitting,
 )
-from lingvo_like.submodel.kinds import bias, lora
+from lingvo_like.submodel.kinds import lora, vectors
 from tests.lingvo_like.base_models.whisper import whisper_bases
 from tests.lingvo_like.submodel import peft_folders
 
@@ -38,7 +38,7 @@ def larger(base, rank=4, alpha=6.0, projections="*"):
                 "*/*/*/expand",
                 "*/*/*/contract",
             ),
-            part(bias.Bias(), "encoder/*/output"),
+            part(vectors.Bias(), "encoder/*/output"),
         )
     )
 

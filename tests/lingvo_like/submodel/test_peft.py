@@ -14,7 +14,7 @@ from lingvo_like.submodel import (
     layout as submodel_layout,
     peft,
 )
-from lingvo_like.submodel.kinds import bias, lora
+from lingvo_like.submodel.kinds import lora, vectors
 from tests.lingvo_like.base_models.whisper import whisper_bases
 from tests.lingvo_like.submodel import peft_folders
 
@@ -107,7 +107,7 @@ def test_other_kinds_are_refused_by_name(base):
     mixed = submodel_layout.Layout(
         (
             *peft_folders.queries(base).parts,
-            submodel_layout.Part(bias.Bias(), sites),
+            submodel_layout.Part(vectors.Bias(), sites),
         )
     )
     made = peft_folders.submodel(base, mixed)

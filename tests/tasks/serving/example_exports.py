@@ -7,8 +7,11 @@ import tempfile
 import numpy as np
 import pytest
 
-from lingvo_like.submodel import layout as submodel_layout
-from lingvo_like.submodel.kinds import bias, lora, rotation, scale
+from lingvo_like.submodel import (
+    file as submodel_file,
+    layout as submodel_layout,
+)
+from lingvo_like.submodel.kinds import lora, rotation, vectors
 from tasks.serving.exports import (
     folder as export_folder,
     saved_model,
@@ -22,8 +25,8 @@ RESIDUAL_WEIGHT = 0.7
 OTHERS = (
     (lora.Lora(2, 4.0), "*/*/*attention/query", "decoder/*/*/expand"),
     (rotation.Rotation(3), "decoder/*/source_attention/value"),
-    (scale.Scale(), "*/*/*/inner"),
-    (bias.Bias(), "decoder/*/output"),
+    (vectors.Scale(), "*/*/*/inner"),
+    (vectors.Bias(), "decoder/*/output"),
 )
 # Of a full context only the number of buckets differs: one.
 KINDS = (
@@ -98,6 +101,19 @@ def rows(kind, count, seed=0, scale=0.3):
     drawn = np.random.default_rng(seed).standard_normal((count, values))
     drawn[-1] = 0.0
     return (scale * drawn).astype("float32")
+
+
+def submodel(kind, speaker, row):
+    """The file of a speaker's Submodel for that export, from a packed row."""
+    layout = recognizer(kind).layout
+    return submodel_file.to_bytes(
+        submodel_file.create(
+            layout,
+            layout.unpack(row),
+            base_fingerprint=base(kind).fingerprint(),
+            speaker=speaker,
+        )
+    )
 
 
 def utterances(lengths, width=None, padding=0.0):

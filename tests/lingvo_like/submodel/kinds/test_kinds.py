@@ -17,11 +17,10 @@ from lingvo_like.submodel import (
 )
 from lingvo_like.submodel.kinds import (
     adapter,
-    bias,
     by_name,
     lora,
     rotation,
-    scale,
+    vectors,
 )
 from tests.lingvo_like.base_models.whisper import whisper_bases
 
@@ -29,8 +28,8 @@ KINDS = {
     "adapter": (adapter.Adapter(3, 0.7), ["*/*/output"]),
     "lora": (lora.Lora(2, 6.0), ["*/*/*attention/*", "*/*/*/contract"]),
     "rotation": (rotation.Rotation(4), ["*/*/*attention/*", "*/*/*/expand"]),
-    "bias": (bias.Bias(), ["*/*/*", "*/*/*/*"]),
-    "scale": (scale.Scale(), ["*/*/*", "*/*/*/*"]),
+    "bias": (vectors.Bias(), ["*/*/*", "*/*/*/*"]),
+    "scale": (vectors.Scale(), ["*/*/*", "*/*/*/*"]),
 }
 every_kind = pytest.mark.parametrize("name", KINDS)
 LENGTHS = (47000, 20000, 31000)

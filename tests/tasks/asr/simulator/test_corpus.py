@@ -1,15 +1,14 @@
 """Simulated corpora on disk."""
 
-import hashlib
 import json
 import os
-import pathlib
 
 import pytest
 import soundfile
 
 from tasks.asr.data import inspection, splits
 from tasks.asr.simulator import corpus, synthesis, voices
+from tests.tasks.asr.simulator import written
 
 SMALL = {
     "num_speakers": 4,
@@ -33,39 +32,29 @@ def folder(engine, tmp_path_factory):
     return path
 
 
-def digests(path):
-    return {
-        file.relative_to(path).as_posix(): hashlib.sha256(
-            file.read_bytes()
-        ).hexdigest()
-        for file in sorted(pathlib.Path(path).rglob("*"))
-        if file.is_file()
-    }
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def test_bytes_do_not_depend_on_the_number_of_processes(folder, tmp_path):
     again = tmp_path / "again"
     corpus.simulate(corpus.Request(**SMALL), again, num_processes=1)
-    assert digests(again) == digests(folder)
-    assert len(digests(folder)) == 24 + 5
+    assert written.digests(again) == written.digests(folder)
+    assert len(written.digests(folder)) == 24 + 5
 
 
 def test_another_seed_gives_other_audio(folder, tmp_path):
     request = corpus.Request(**SMALL | {"num_speakers": 1}, seed=1)
     corpus.simulate(request, tmp_path / "other", num_processes=1)
     audio = [
-        {value for name, value in digests(path).items() if "audio/" in name}
+        {
+            value
+            for name, value in written.digests(path).items()
+            if "audio/" in name
+        }
         for path in (folder, tmp_path / "other")
     ]
     assert not audio[0] & audio[1]
 
 
 def test_every_line_says_simulated_and_names_real_audio(folder):
-    everything = lines(folder / "manifest.jsonl")
+    everything = written.lines(folder / "manifest.jsonl")
     assert len({line["utt_id"] for line in everything}) == 24
     for line in everything:
         assert line["simulated"] is True
@@ -93,7 +82,7 @@ def test_dev_and_test_phrases_are_unseen_in_train(folder):
         phrases = [
             {
                 splits.phrase_key(line["text"])
-                for line in lines(folder / f"{split}.jsonl")
+                for line in written.lines(folder / f"{split}.jsonl")
                 if line["speaker"] == speaker
             }
             for split in splits.SPLITS
@@ -107,7 +96,10 @@ def test_metadata_holds_speakers_and_their_homophones(folder):
     assert metadata["simulated"] is True
     assert "Never clinical evidence" in metadata["notice"]
     assert metadata["seconds"] == pytest.approx(
-        sum(line["duration"] for line in lines(folder / "manifest.jsonl")),
+        sum(
+            line["duration"]
+            for line in written.lines(folder / "manifest.jsonl")
+        ),
         abs=0.01,
     )
     speakers = metadata["speakers"]
@@ -127,10 +119,10 @@ def test_same_request_again_is_left_as_it_is(folder):
 
 
 def test_another_request_does_not_overwrite(folder):
-    before = digests(folder)
+    before = written.digests(folder)
     with pytest.raises(FileExistsError, match="seed is 0 there and 3 here"):
         corpus.simulate(corpus.Request(**SMALL, seed=3), folder)
-    assert digests(folder) == before
+    assert written.digests(folder) == before
 
 
 def test_failure_leaves_nothing_behind(engine, tmp_path, monkeypatch):

@@ -1,9 +1,7 @@
 """Corpora of altered recordings on disk."""
 
 import dataclasses
-import hashlib
 import json
-import pathlib
 import sys
 
 import numpy as np
@@ -12,6 +10,7 @@ import soundfile
 
 from tasks.asr.data import inspection, manifest
 from tasks.asr.simulator import disorders, recordings
+from tests.tasks.asr.simulator import written
 
 pytest.importorskip("scipy", reason="the extra simulate")
 
@@ -62,22 +61,8 @@ def request(source, **values):
     return recordings.Request(str(source), **values)
 
 
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def digests(path):
-    return {
-        file.relative_to(path).as_posix(): hashlib.sha256(
-            file.read_bytes()
-        ).hexdigest()
-        for file in sorted(pathlib.Path(path).rglob("*"))
-        if file.is_file()
-    }
-
-
 def test_each_speaker_becomes_one_more_for_each_severity(folder):
-    said = lines(folder / "manifest.jsonl")
+    said = written.lines(folder / "manifest.jsonl")
     counts = {
         speaker: sum(line["speaker"] == speaker for line in said)
         for speaker in ("ann-mild", "ann-severe", "bob-mild", "bob-severe")
@@ -93,7 +78,7 @@ def test_each_speaker_becomes_one_more_for_each_severity(folder):
 
 
 def test_every_line_says_simulated_and_keeps_the_labels(folder):
-    for line in lines(folder / "manifest.jsonl"):
+    for line in written.lines(folder / "manifest.jsonl"):
         speaker, _, severity = line["speaker"].partition("-")
         assert line["simulated"] is True
         assert line["severity"] == severity
@@ -104,7 +89,7 @@ def test_every_line_says_simulated_and_keeps_the_labels(folder):
         assert info.duration == pytest.approx(line["duration"], abs=1e-3)
     said = {
         (line["speaker"], line["utt_id"]): line
-        for line in lines(folder / "test.jsonl")
+        for line in written.lines(folder / "test.jsonl")
     }
     assert ("ann-severe", "3") in said
     assert said["ann-severe", "3"]["text"] == "text 3"
@@ -137,13 +122,13 @@ def test_bytes_do_not_depend_on_processes_or_other_speakers(
 ):
     again = tmp_path / "again"
     recordings.alter(request(source), again, num_processes=1)
-    assert digests(again) == digests(folder)
+    assert written.digests(again) == written.digests(folder)
     own = tmp_path / "own.jsonl"
     said = [each for each in _read(source) if each.speaker == "ann"]
     manifest.write(own, said[1:])
     recordings.alter(request(own), tmp_path / "alone", num_processes=1)
-    alone = set(digests(tmp_path / "alone" / "audio").values())
-    assert alone < set(digests(folder / "audio").values())
+    alone = set(written.digests(tmp_path / "alone" / "audio").values())
+    assert alone < set(written.digests(folder / "audio").values())
 
 
 def _read(path):
@@ -153,7 +138,10 @@ def _read(path):
 def test_another_seed_gives_other_audio(source, folder, tmp_path):
     other = tmp_path / "other"
     recordings.alter(request(source, seed=1), other, num_processes=1)
-    found = [set(digests(path / "audio").values()) for path in (folder, other)]
+    found = [
+        set(written.digests(path / "audio").values())
+        for path in (folder, other)
+    ]
     assert not found[0] & found[1]
 
 

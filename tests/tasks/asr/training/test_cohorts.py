@@ -27,13 +27,13 @@ from tests import tiny
 from tests.tasks.asr.training import (
     compiled_once,
     test_dev_speech,
-    test_growing,
     test_program,
+    tiny_jobs,
 )
 
 LANGUAGES = {"ann": "es", "bob": "es", "cy": "en", "dee": "en", "eve": "fr"}
 COHORT = "cohort.num_steps=4"
-contents, loaded = test_growing.contents, test_growing.loaded
+contents, loaded = tiny_jobs.contents, tiny_jobs.loaded
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,7 +63,7 @@ def speech(tmp_path_factory):
 
 
 def train(folder, run, *overrides, **changes):
-    return test_growing.train(
+    return tiny_jobs.train(
         folder,
         run,
         COHORT,

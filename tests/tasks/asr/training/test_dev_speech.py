@@ -6,7 +6,7 @@ import pytest
 
 from lingvo_like.submodel import heard
 from tests import tiny
-from tests.tasks.asr.training import compiled_once, test_growing, test_program
+from tests.tasks.asr.training import compiled_once, test_program, tiny_jobs
 
 WORDS = "on off go up no stop in it at to by my".split()
 
@@ -31,7 +31,7 @@ def speech(tmp_path_factory):
 
 
 def train(folder, run, *overrides, **changes):
-    return test_growing.train(
+    return tiny_jobs.train(
         folder, run, "train.num_steps=4", *overrides, has_dev=False, **changes
     )
 
@@ -44,7 +44,7 @@ def held(speech):
 def test_a_share_of_each_speakers_speech_is_held_out_and_said(
     speech, held, capsys
 ):
-    found = test_growing.loaded(held, "ann").metadata
+    found = tiny_jobs.loaded(held, "ann").metadata
     assert found.training["train_utterances"] == 10
     assert found.training["base_dev_loss"] is not None
     # Nobody learned from it, and it is no phrase that training has seen.
@@ -62,13 +62,13 @@ def test_nobody_comes_out_worse_than_the_base_unseen(speech, tmp_path, capsys):
     ruin = "optimizer.learning_rate=1000"
     kept = train(speech, tmp_path / "held", ruin)
     for speaker in ("ann", "bob"):
-        found = test_growing.loaded(kept, speaker)
+        found = tiny_jobs.loaded(kept, speaker)
         assert found.layout.is_identity(found.tensors)
     assert "their Submodels are the base model: ann, bob" in (
         capsys.readouterr().err
     )
     ruined = train(speech, tmp_path / "none", ruin, dev="none")
-    found = test_growing.loaded(ruined, "ann")
+    found = tiny_jobs.loaded(ruined, "ann")
     assert not found.layout.is_identity(found.tensors)
     assert found.metadata.training["train_utterances"] == 12
 
@@ -86,19 +86,19 @@ def test_neither_neighbours_nor_the_order_of_lines_matter(
         tmp_path / "alone",
         train_manifest=str(speech / "only_ann.jsonl"),
     )
-    found = test_growing.contents(alone)["ann.safetensors"]
-    assert found == test_growing.contents(held)["ann.safetensors"]
+    found = tiny_jobs.contents(alone)["ann.safetensors"]
+    assert found == tiny_jobs.contents(held)["ann.safetensors"]
 
 
 def test_a_run_keeps_to_its_dev_speech(speech, held):
-    before = test_growing.contents(held)
+    before = tiny_jobs.contents(held)
     with pytest.raises(
         ValueError, match="dev speech: saved held out, now none"
     ):
         train(speech, held.path, dev="none")
     with pytest.raises(ValueError, match="train.dev_share: saved 0.1, now 0.3"):
         train(speech, held.path, "train.dev_share=0.3")
-    assert test_growing.contents(held) == before
+    assert tiny_jobs.contents(held) == before
 
 
 def test_dev_speech_is_held_out_or_given_and_not_both(speech, tmp_path):

@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 
-from lingvo_like import hyperparams
 from lingvo_like.store import store as submodel_store
 from lingvo_like.submodel import file as submodel_file, heard
 from params import registry
@@ -22,30 +21,10 @@ from tasks.asr.training import (
     withdrawal,
 )
 from tests import tiny
-from tests.tasks.asr.training import compiled_once, test_program
+from tests.tasks.asr.training import compiled_once, test_program, tiny_jobs
 
-
-def train(folder, run, *overrides, data="", has_dev=True, **changes):
-    """A job on the speech of a folder's subfolder `data`.
-
-    One speaker of each step: a program with another number of places rounds
-    differently.
-    """
-    experiment = hyperparams.override(
-        registry.get("conformer.Tiny"),
-        ["base.buckets_seconds=2.0", "train.speakers_per_step=1", *overrides],
-    )
-    return training_program.train(
-        "conformer.Tiny",
-        experiment,
-        **{
-            "train_manifest": str(folder / data / "train.jsonl"),
-            "dev_manifest": str(folder / data / "dev.jsonl") if has_dev else "",
-            "base_path": str(folder / "base"),
-            "model_dir": str(run),
-        }
-        | changes,
-    )
+contents, loaded = tiny_jobs.contents, tiny_jobs.loaded
+train = tiny_jobs.train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,17 +49,6 @@ def speech(tmp_path_factory):
     tiny.base().save(str(folder / "base"))
     train(folder, folder / "first")
     return folder
-
-
-def loaded(directory, speaker):
-    return submodel_file.load(directory.submodel(speaker))
-
-
-def contents(directory):
-    return {
-        path.name: path.read_bytes()
-        for path in pathlib.Path(directory.submodels).iterdir()
-    }
 
 
 @pytest.fixture(scope="module")

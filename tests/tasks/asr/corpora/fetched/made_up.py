@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tasks.asr.data import rejections
+
 # Pitches keep made-up recordings apart.
 _HERTZ = itertools.cycle(range(200, 3000, 7))
 
@@ -86,3 +88,14 @@ def texts(root, language, lines):
     place = f"usr/share/doc/{root.name}/core-sounds-{language}.txt.gz"
     put(root, place, gzip.compress(lines.encode()))
     copyrighted(root)
+
+
+def outcomes(pairs):
+    """The texts by utterance, and the reasons where nobody can tell one."""
+    said, refused = {}, {}
+    for each in pairs:
+        if isinstance(each.text, rejections.UnusableError):
+            refused[each.utt_id] = each.text.reason
+        else:
+            said[each.utt_id] = each.text
+    return said, refused

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from tasks.asr.corpora.fetched import asterisk
-from tasks.asr.data import rejections
+from tests.tasks.asr.corpora.fetched import made_up
 
 TEXTS = """\ufeffagent-pass: Digitare la password.
 ; A comment: not a transcript
@@ -49,11 +49,7 @@ def read(roots, *only, language="it"):
 
 def test_texts_and_what_nobody_can_tell(roots):
     found = {each.utt_id: each for each in read(roots)}
-    said = {
-        name: each.text
-        for name, each in found.items()
-        if isinstance(each.text, str)
-    }
+    said, refused = made_up.outcomes(found.values())
     assert said == {
         "agent-pass": "Digitare la password.",
         "folder": "In quale cartella?",
@@ -61,11 +57,7 @@ def test_texts_and_what_nobody_can_tell(roots):
         "plus": "pi\xf9",
         "menu": "IAX",
     }
-    assert {
-        name: each.text.reason
-        for name, each in found.items()
-        if isinstance(each.text, rejections.UnusableError)
-    } == {
+    assert refused == {
         "sar": "letters of the transcript are lost",
         "full": "letters of the transcript are lost",
         "digits.0": "several transcripts",
