@@ -11,10 +11,11 @@ first that comes near the size is taken, with the largest rank that fits. Biases
 and scales have a natural most, one value for each output of every site: a row
 for which more was allowed is marked `most`.
 
-The learning rate is one of --learning_rates, for each kind and size: the one
-with the least loss on dev texts, under the first of --seeds. The figures are
-the mean word error rates of a group's speakers on texts that were not heard,
-over seeds. A kind's score is the mean over groups of its error over the base's.
+The learning rate of a kind is one of --learning_rates: the one with the least
+loss on dev texts, at --rate_size and under the first of --seeds. The figures
+are the mean word error rates of a group's speakers on texts that were not
+heard, over seeds. A kind's score is the mean over groups of its error over the
+base's.
 What is done is kept in DIR: `--only=lora` takes the rows of some kinds.
 """
 
@@ -38,6 +39,11 @@ from tests.benchmarks import (
 def parse():
     parser = real_speech.parser("kinds", __doc__, "asterisk-en,asterisk-es")
     parser.add_argument("--sizes", default="0.05,0.2,0.8", help="percent")
+    parser.add_argument(
+        "--rate_size",
+        default="0.2",
+        help="the size at which learning rates are compared (%(default)s)",
+    )
     parser.add_argument("--only", default="", help="some of the kinds")
     parser.add_argument("--learning_rates", default="5e-4,2e-3,8e-3")
     parser.add_argument("--seeds", default="0,1")
@@ -191,22 +197,40 @@ def _digests(folder):
     return real_speech.digest(*sorted((folder / "submodels").iterdir()))
 
 
-def row_of(runs, arguments, kind, size):
-    """Trains and tests a kind at a size: its row; None if nothing fits."""
+def fit(runs, arguments, kind, size):
+    """The sites and the rank of a kind at a size; None if nothing fits."""
     budget = int(runs.num_base_values * float(size) / 100.0)
-    fitted = kinds_of_a_size.fit(
+    return kinds_of_a_size.fit(
         runs.base.sites, kinds_of_a_size.CHOICES[kind], budget, arguments.set
     )
+
+
+def dev_losses(runs, arguments, kind):
+    """By learning rate, the mean loss on dev texts at --rate_size."""
+    fitted = fit(runs, arguments, kind, arguments.rate_size)
     if fitted is None:
-        return None
-    first, *others = arguments.seeds
-    tried = {
-        rate: runs.train(kind, fitted, rate, first)
+        raise SystemExit(
+            f"{kind}: nothing fits --rate_size={arguments.rate_size}"
+        )
+    return {
+        rate: runs.train(kind, fitted, rate, arguments.seeds[0])[1]
         for rate in arguments.learning_rates
     }
-    rate = min(tried, key=lambda each: tried[each][1])
-    folders = [tried[rate][0]]
-    folders += [runs.train(kind, fitted, rate, seed)[0] for seed in others]
+
+
+def row_of(runs, arguments, kind, size, losses):
+    """Trains and tests a kind at a size: its row; None if nothing fits.
+
+    Args:
+        losses: on dev texts, by learning rate.
+    """
+    fitted = fit(runs, arguments, kind, size)
+    if fitted is None:
+        return None
+    rate = min(losses, key=lambda each: losses[each])
+    folders = [
+        runs.train(kind, fitted, rate, seed)[0] for seed in arguments.seeds
+    ]
     by_seed = [runs.errors(folder, fitted) for folder in folders]
     groups = {
         group: {
@@ -227,7 +251,7 @@ def row_of(runs, arguments, kind, size):
         "is_most": fitted.is_most,
         "settings": fitted.overrides,
         "learning_rate": float(rate),
-        "dev_losses": {each: loss for each, (_, loss) in tried.items()},
+        "dev_losses": losses,
         "groups": groups,
         "score": score(groups, base),
     }
@@ -266,13 +290,15 @@ def main():
     arguments = parse()
     runs = Runs(arguments)
     rows = []
-    for size in arguments.sizes:
-        for kind in arguments.only:
-            row = row_of(runs, arguments, kind, size)
+    for kind in arguments.only:
+        losses = dev_losses(runs, arguments, kind)
+        for size in arguments.sizes:
+            row = row_of(runs, arguments, kind, size, losses)
             if row:
                 rows.append(row)
             else:
                 print(f"{kind}: nothing fits {size} %")
+    rows.sort(key=lambda row: row["size"])
     table(rows, runs.groups, runs.base_errors)
     # A kind that has no row at some size cannot win over all sizes.
     scores = {
