@@ -5,7 +5,6 @@ class 0; token ids start at 1.
 """
 
 import itertools
-from collections import abc
 from typing import Any, TypeAlias
 
 from keras import ops
@@ -62,8 +61,8 @@ def negative_log_likelihood(
         (-1, 2 * max_tokens),
     )
     states = ops.pad(states, ((0, 0), (0, 1)), constant_values=BLANK)
-    loss = _lattice_loss(states, lengths, token_lengths)
-    return ops.where(fits, loss(_emissions(logits, states)), 0.0)
+    lattice = _Lattice(states, lengths, token_lengths)
+    return ops.where(fits, lattice.loss(_emissions(logits, states)), 0.0)
 
 
 def _emissions(logits: Tensor, states: Tensor) -> Tensor:
@@ -78,79 +77,113 @@ def _emissions(logits: Tensor, states: Tensor) -> Tensor:
     return ops.transpose(emissions, (2, 0, 1))
 
 
-def _lattice_loss(
-    states: Tensor, lengths: Tensor, token_lengths: Tensor
-) -> abc.Callable[[Tensor], Any]:
-    """The loss as a function of emissions `[time, batch, states]`.
+class _Lattice:
+    """The states of a batch's alignments, and the ways between them.
 
     Graves et al. 2006, section 4.1, in logarithms: a state is reached from
     itself, from the state before it, and, if it is a token that differs from
-    the token before, from that token. The gradient is the paper's (minus the
-    posterior of each state). Differentiating the loops would take three loops
-    instead of two, and XLA cannot do it.
+    the token before, from that token.
+
+    Args:
+        states: `[batch, states]` int32, the class of each.
+        lengths: `[batch]` int32, valid frames.
+        token_lengths: `[batch]` int32.
     """
-    columns = ops.arange(ops.shape(states)[1], dtype="int32")[None, :]
-    start = ops.where(columns == 0, 0.0, LOG_ZERO)
-    # A path ends in the last blank or token, or in the blank without tokens.
-    last = 2 * token_lengths[:, None]
-    end = ops.where(
-        ops.logical_or(columns == last, columns == last - 1), 0.0, LOG_ZERO
-    )
-    skips = ops.logical_and(
-        states[:, 2:] != BLANK, states[:, 2:] != states[:, :-2]
-    )
-    skips = ops.where(skips, 0.0, LOG_ZERO)
 
-    # The frame is part of the state because Keras scans several inputs only
-    # where the graph knows their length.
-    def forward(state: Pair, emission: Tensor) -> tuple[Pair, Pair]:
-        alphas, frame = state
-        before = [
-            alphas,
-            _padded(alphas[:, :-1], 1, 0),
-            _padded(alphas[:, :-2] + skips, 2, 0),
-        ]
-        new = emission + ops.logsumexp(ops.stack(before), axis=0)
-        alphas = ops.where((frame < lengths)[:, None], new, alphas)
-        return (alphas, frame + 1), (alphas, frame)
+    def __init__(
+        self, states: Tensor, lengths: Tensor, token_lengths: Tensor
+    ) -> None:
+        columns = ops.arange(ops.shape(states)[1], dtype="int32")[None, :]
+        self._start = ops.where(columns == 0, 0.0, LOG_ZERO)
+        # A path ends in the last blank or token, or in the blank without
+        # tokens.
+        last = 2 * token_lengths[:, None]
+        self._end = ops.where(
+            ops.logical_or(columns == last, columns == last - 1), 0.0, LOG_ZERO
+        )
+        skips = ops.logical_and(
+            states[:, 2:] != BLANK, states[:, 2:] != states[:, :-2]
+        )
+        self._skips = ops.where(skips, 0.0, LOG_ZERO)
+        self._lengths = lengths
 
-    def backward(following: Tensor, inputs: Pair) -> Pair:
-        emission, frame = inputs
-        after = [
-            following,
-            _padded(following[:, 1:], 0, 1),
-            _padded(following[:, 2:] + skips, 0, 2),
-        ]
-        betas = ops.logsumexp(ops.stack(after), axis=0)
-        betas = ops.where((frame < lengths - 1)[:, None], betas, end)
-        return betas + emission, betas
+    def loss(self, emissions: Tensor) -> Tensor:
+        """The loss `[batch]` of emissions `[time, batch, states]`.
 
-    @ops.custom_gradient
-    def loss(emissions: Tensor) -> Any:
-        # None in a graph that does not know it; the scan then asks its input.
-        time = emissions.shape[0]
-        initial = start + ops.zeros_like(end)
+        The gradient is the paper's (minus the posterior of each state).
+        Differentiating the loops would take three loops instead of two, and
+        XLA cannot do it.
+        """
+
+        @ops.custom_gradient
+        def function(emissions: Tensor) -> Any:
+            alphas, log_likelihood = self._forward(emissions)
+
+            def gradient(*args: Tensor, upstream: Tensor = None) -> Tensor:
+                if upstream is None:
+                    (upstream,) = args
+                frames = ops.arange(ops.shape(emissions)[0], dtype="int32")
+                betas = self._backward(emissions, frames)
+                posteriors = ops.exp(alphas + betas - log_likelihood[:, None])
+                valid = frames[:, None] < self._lengths[None, :]
+                weight = -upstream[None, :, None]
+                return ops.where(valid[:, :, None], weight * posteriors, 0.0)
+
+            return -log_likelihood, gradient
+
+        return function(emissions)
+
+    def _forward(self, emissions: Tensor) -> Pair:
+        """Log probabilities of all paths to a state, and of all alignments."""
+
+        # The frame is part of the state because Keras scans several inputs
+        # only where the graph knows their length.
+        def step(state: Pair, emission: Tensor) -> tuple[Pair, Pair]:
+            alphas, frame = state
+            before = [
+                alphas,
+                _padded(alphas[:, :-1], 1, 0),
+                _padded(alphas[:, :-2] + self._skips, 2, 0),
+            ]
+            new = emission + ops.logsumexp(ops.stack(before), axis=0)
+            alphas = ops.where((frame < self._lengths)[:, None], new, alphas)
+            return (alphas, frame + 1), (alphas, frame)
+
+        initial = self._start + ops.zeros_like(self._end)
         first = ops.zeros((), dtype="int32")
         (final, _), (alphas, _) = ops.scan(
-            forward, (initial, first), emissions, length=time
+            step, (initial, first), emissions, length=_time(emissions)
         )
-        log_likelihood = ops.logsumexp(final + end, axis=1)
+        return alphas, ops.logsumexp(final + self._end, axis=1)
 
-        def gradient(*args: Tensor, upstream: Tensor = None) -> Tensor:
-            if upstream is None:
-                (upstream,) = args
-            frames = ops.arange(ops.shape(emissions)[0], dtype="int32")
-            _, betas = ops.scan(
-                backward, end, (emissions, frames), length=time, reverse=True
-            )
-            posteriors = ops.exp(alphas + betas - log_likelihood[:, None])
-            valid = (frames[:, None] < lengths[None, :])[:, :, None]
-            weight = -upstream[None, :, None]
-            return ops.where(valid, weight * posteriors, 0.0)
+    def _backward(self, emissions: Tensor, frames: Tensor) -> Tensor:
+        """Log probabilities of all paths from a state to an end."""
 
-        return -log_likelihood, gradient
+        def step(following: Tensor, inputs: Pair) -> Pair:
+            emission, frame = inputs
+            after = [
+                following,
+                _padded(following[:, 1:], 0, 1),
+                _padded(following[:, 2:] + self._skips, 0, 2),
+            ]
+            betas = ops.logsumexp(ops.stack(after), axis=0)
+            goes_on = (frame < self._lengths - 1)[:, None]
+            betas = ops.where(goes_on, betas, self._end)
+            return betas + emission, betas
 
-    return loss
+        _, betas = ops.scan(
+            step,
+            self._end,
+            (emissions, frames),
+            length=_time(emissions),
+            reverse=True,
+        )
+        return betas
+
+
+def _time(emissions: Tensor) -> int | None:
+    # None in a graph that does not know it; the scan then asks its input.
+    return emissions.shape[0]
 
 
 def _padded(x: Tensor, before: int, after: int) -> Tensor:

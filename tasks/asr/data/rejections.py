@@ -55,8 +55,8 @@ class Rejections(list[Rejection]):
             looked at.
     """
 
-    def __init__(self, items: abc.Iterable[Rejection] = ()) -> None:
-        super().__init__(items)
+    def __init__(self) -> None:
+        super().__init__()
         self.remarks: list[Rejection] = []
 
     def extend(self, items: abc.Iterable[Rejection]) -> None:

@@ -15,6 +15,8 @@ _MAX_LINES = 24
 _MAX_WORST = 4
 _TITLES = {"train_loss": "Training loss", "dev_loss": "Dev loss"}
 _PANEL_INCHES = 3.4
+# Of steps, in the band of quartiles.
+_BAND_BINS = 40
 # Of one name beside another, as a fraction of a panel's height.
 _NAME_HEIGHT = 0.042
 
@@ -131,11 +133,11 @@ def _start(group, gap):
     return max(0.0, float(np.mean(group)) - gap * (len(group) - 1) / 2)
 
 
-def _draw_band(axes, speakers, num_bins=40):
+def _draw_band(axes, speakers):
     """Draws the median and quartiles of the speakers, in bins of steps."""
     steps = sorted({step for points in speakers.values() for step, _ in points})
     edges = np.unique(
-        np.quantile(steps, np.linspace(0, 1, num_bins + 1), method="higher")
+        np.quantile(steps, np.linspace(0, 1, _BAND_BINS + 1), method="higher")
     )
     table = np.full((len(speakers), len(edges)), np.nan)
     for row, points in enumerate(speakers.values()):
