@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all.
+"""Files that appear complete or not at all.
 
 Paths may be local or anything that `tf.io.gfile` opens (`gs://`). Errors are
 OSErrors that name the path, wherever it lies. TensorFlow is loaded for paths
@@ -57,7 +57,7 @@ def exists(path: str | os.PathLike) -> bool:
     """Whether there is a file or a folder; an OSError if that is not clear."""
     path = os.fspath(path)
     with naming("look for", path):
-        return _system(path).exists(path)
+        return file_system(path).exists(path)
 
 
 def size_and_time(path: str | os.PathLike) -> tuple[int, int] | None:
@@ -67,7 +67,7 @@ def size_and_time(path: str | os.PathLike) -> tuple[int, int] | None:
         if is_local(path):
             info = os.stat(path)
             return info.st_size, info.st_mtime_ns
-        info = _system(path).stat(path)
+        info = file_system(path).stat(path)
         return info.length, info.mtime_nsec
     return None
 
@@ -98,7 +98,7 @@ def try_writing(folder: str | os.PathLike) -> None:
     probe = os.path.join(folder, name)
     write_atomically(probe, b"probe")
     with naming("remove", probe):
-        _system(probe).remove(probe)
+        file_system(probe).remove(probe)
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -133,7 +133,7 @@ def write_together(texts: abc.Mapping[str, str]) -> None:
             os.makedirs(folder, exist_ok=True)
             if os.path.isdir(path):
                 raise IsADirectoryError(f"cannot write {path}: it is a folder")
-            temporary = _temporary_beside(os.path.abspath(path))
+            temporary = temporary_beside(os.path.abspath(path))
             write_atomically(temporary, text.encode("utf-8"))
             waiting[temporary] = path
         for temporary in list(waiting):
@@ -145,103 +145,12 @@ def write_together(texts: abc.Mapping[str, str]) -> None:
                 os.unlink(temporary)
 
 
-@contextlib.contextmanager
-def new_folder(path: str | os.PathLike) -> abc.Iterator[pathlib.Path]:
-    """Fills a local folder, which appears complete or not at all.
-
-    Yields:
-        the folder to fill, under another name. It is removed after an error.
-        One that a killed process left beside it is removed first.
-
-    Raises:
-        FileExistsError: something but an empty folder is there.
-        ValueError: the path is not a local one.
-    """
-    with _new_folder(str(local_path(path).absolute())) as folder:
-        yield pathlib.Path(folder)
-
-
-def write_folder(
-    path: str | os.PathLike, contents: abc.Mapping[str, bytes]
-) -> None:
-    """Writes files by name to a folder that appears complete or not at all.
-
-    Raises:
-        FileExistsError: something but an empty folder is there.
-    """
-    path = os.fspath(path).rstrip("/")
-    with _new_folder(path) as folder, naming("write", path):
-        for name, data in contents.items():
-            write_atomically(os.path.join(folder, name), data)
-
-
-@contextlib.contextmanager
-def _new_folder(path: str) -> abc.Iterator[str]:
-    system, unfinished = _system(path), _temporary_beside(path)
-    is_there = system.exists(path)
-    if is_there and (not system.isdir(path) or system.listdir(path)):
-        raise FileExistsError(
-            f"{path} exists and is not an empty folder; name another output "
-            "folder or remove that one"
-        )
-    with contextlib.ExitStack() as stack:
-        try:
-            with naming("write", path):
-                if is_local(path):
-                    tidy = tidy_after_failure(os.path.dirname(path) or ".")
-                    stack.enter_context(tidy)
-                    held = held_folders.made(unfinished, TEMPORARY_PREFIX)
-                    stack.enter_context(held)
-                else:
-                    system.makedirs(unfinished)
-        except OSError as error:
-            reason = (error.strerror or "").partition(": ")[2]
-            raise OSError(
-                error.errno,
-                f"cannot write the folder: {reason}; "
-                "name an output folder in a place where you may write",
-                path,
-            ) from None
-        try:
-            yield unfinished
-            with naming("write", path):
-                if is_there:
-                    system.rmtree(path)
-                system.rename(unfinished, path)
-        except BaseException:
-            with contextlib.suppress(OSError), naming("remove", unfinished):
-                system.rmtree(unfinished)
-            raise
-
-
 def _nearest(folder: str) -> str:
     """The folder, or where it is absent and local the one it would lie in."""
     if not is_local(folder):
         return folder
     missing = held_folders.missing(folder)
     return os.path.dirname(missing[-1]) if missing else folder
-
-
-@contextlib.contextmanager
-def tidy_after_failure(*folders: str | os.PathLike) -> abc.Iterator[None]:
-    """Removes new local folders that are still empty when something fails.
-
-    Args:
-        folders: that may be made within; their parents may be, too.
-    """
-    missing = {
-        path
-        for folder in folders
-        if is_local(os.fspath(folder))
-        for path in held_folders.missing(os.fspath(folder))
-    }
-    try:
-        yield
-    except BaseException:
-        for path in sorted(missing, key=len, reverse=True):
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
-        raise
 
 
 def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
@@ -259,7 +168,7 @@ def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
             if not is_folder and not stat.S_ISREG(info.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file")
         else:
-            system = _system(path)
+            system = file_system(path)
             info = system.stat(path)
             is_folder = info.is_directory
             num_bytes, opener = info.length, system.GFile
@@ -274,7 +183,8 @@ def read(path: str | os.PathLike, max_bytes: int | None = None) -> bytes:
             return file.read()
 
 
-def _system(path: str) -> typing.Any:
+def file_system(path: str) -> typing.Any:
+    """`tf.io.gfile`, or as much of it as is used here, for local paths."""
     if is_local(path):
         return _Local
     import tensorflow as tf
@@ -289,7 +199,7 @@ def _write_local(path: str, data: bytes) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(errno.EINVAL, "not a regular file")
-    temporary = _temporary_beside(path)
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -317,7 +227,7 @@ def _sync_folder(folder: str) -> None:
 def _write_remote(path: str, data: bytes) -> None:
     # Renamed even on object stores: their writers upload what they have got
     # when they are closed, after a failed write too.
-    system, temporary = _system(path), _temporary_beside(path)
+    system, temporary = file_system(path), temporary_beside(path)
     try:
         with system.GFile(temporary, "wb") as file:
             file.write(data)
@@ -328,7 +238,8 @@ def _write_remote(path: str, data: bytes) -> None:
         raise
 
 
-def _temporary_beside(path: str) -> str:
+def temporary_beside(path: str) -> str:
+    """A new name in the folder of a path, which listings skip."""
     # Not made of the file's own name, which may be as long as names get.
     folder = os.path.dirname(path)
     return os.path.join(folder, TEMPORARY_PREFIX + secrets.token_hex(8))

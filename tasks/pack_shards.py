@@ -13,7 +13,7 @@ import os
 
 from absl import flags
 
-from lingvo_like import files
+from lingvo_like import folders
 from tasks import cli
 from tasks.asr.data import inspection, manifest, shards
 
@@ -46,7 +46,7 @@ _STRICT = flags.DEFINE_bool(
 def main(_: list[str]) -> None:
     cli.require(_MANIFEST, _OUTPUT_DIR)
     paths = _by_name(manifest.paths(_MANIFEST.value))
-    with files.new_folder(_OUTPUT_DIR.value) as folder:
+    with folders.new_folder(_OUTPUT_DIR.value) as folder:
         parts, left_out = {}, {}
         for name, path in paths.items():
             parts[name], left_out[name] = inspection.read(path, _STRICT.value)

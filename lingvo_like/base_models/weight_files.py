@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
-from lingvo_like import files
+from lingvo_like import files, folders
 from lingvo_like.base_models import base_model
 
 CONFIG = "config.json"
@@ -47,7 +47,7 @@ def save(
         WEIGHTS: safetensors.numpy.save(weights),
         CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
     }
-    files.write_folder(directory, contents)
+    folders.write_folder(directory, contents)
 
 
 def load(make: abc.Callable[[dict[str, Any]], Model], directory: str) -> Model:

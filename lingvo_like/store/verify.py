@@ -5,7 +5,7 @@ import hashlib
 from collections import abc
 
 from lingvo_like import files
-from lingvo_like.store import audit, filesystem, layout, records
+from lingvo_like.store import audit, filesystem, layout, local_files, records
 from lingvo_like.submodel import file as submodel_file
 
 
@@ -91,7 +91,7 @@ def walk(
 def _audit(tree, remove_leftovers):
     # While nobody is writing a line.
     with tree.lock(layout.AUDIT, shared=True):
-        log = tree.read(layout.AUDIT, filesystem.MAX_LINES_BYTES)
+        log = tree.read(layout.AUDIT, local_files.MAX_LINES_BYTES)
     *lines, torn = log.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:

@@ -4,7 +4,7 @@ import os
 from collections import abc
 from typing import Any
 
-from lingvo_like import files, hyperparams, languages, tensor_file
+from lingvo_like import folders, hyperparams, languages, tensor_file
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import huggingface_modules
 from lingvo_like.submodel import file as submodel_file, lora_fitting, peft
@@ -33,7 +33,7 @@ def export(path: str, output_dir: str, base_name: str = "") -> str:
         contents = peft.to_files(submodel, modules, base_name)
     name = submodel_file.file_name(metadata.speaker)
     folder = os.path.join(output_dir, name.removesuffix(submodel_file.SUFFIX))
-    files.write_folder(folder, contents)
+    folders.write_folder(folder, contents)
     return folder
 
 

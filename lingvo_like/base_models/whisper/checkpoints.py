@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lingvo_like import files
+from lingvo_like import files, folders
 from lingvo_like.base_models.whisper import (
     ctranslate2,
     encoder_decoder,
@@ -335,7 +335,7 @@ def write_huggingface(
         RECORD_FILE: _to_json(record),
         CONFIG_FILE: _to_json(config),
     }
-    files.write_folder(checkpoint.path, {**contents, **(beside or {})})
+    folders.write_folder(checkpoint.path, {**contents, **(beside or {})})
 
 
 def _to_json(value: dict[str, Any]) -> bytes:

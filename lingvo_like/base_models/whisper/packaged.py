@@ -12,7 +12,7 @@ import pathlib
 import shutil
 from collections import abc
 
-from lingvo_like import cache, files
+from lingvo_like import cache, files, folders
 
 KIND = "packaged_bases"
 _WEIGHTS = "model.bin"
@@ -73,16 +73,16 @@ def _is_whole(folder: str, parts: Parts) -> bool:
 
 
 def _join(name: str, parts: Parts, target: str) -> None:
-    folders = [
+    data = [
         pathlib.Path(str(_package(name, each).__file__)).parent / "data"
         for each in parts.packages
     ]
     try:
-        with files.new_folder(target) as folder:
-            for path in folders[0].iterdir():
+        with folders.new_folder(target) as folder:
+            for path in data[0].iterdir():
                 if not path.name.startswith(_WEIGHTS):
                     (folder / path.name).write_bytes(path.read_bytes())
-            found = _copy(_numbered(folders), folder / _WEIGHTS)
+            found = _copy(_numbered(data), folder / _WEIGHTS)
             if found != parts.sha256:
                 raise ValueError(
                     f"the weights of {name} in {', '.join(parts.packages)} are "

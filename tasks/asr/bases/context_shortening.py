@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from lingvo_like import files, paddings as paddings_lib, random_streams
+from lingvo_like import folders, paddings as paddings_lib, random_streams
 from lingvo_like.base_models.whisper import (
     checkpoints as checkpoints_lib,
     model as whisper,
@@ -80,7 +80,7 @@ def make_short_base(
             f"{output_dir} exists and is not empty; name a new --output_dir"
         )
     parent = os.path.dirname(output_dir) or "."
-    with files.tidy_after_failure(parent):
+    with folders.tidy_after_failure(parent):
         model_directory.check_writable(parent, "the folder of --output_dir")
         known = checkpoints_lib.known_languages(base_path)
         if known is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lingvo_like import files
+from lingvo_like import folders
 from lingvo_like.base_models import base_model
 from lingvo_like.space import file as space_file
 from tasks.asr import base_loading
@@ -121,7 +121,7 @@ class Enrolment:
             ValueError: an id is taken.
             OSError: nothing can be written to the destination.
         """
-        with files.tidy_after_failure(destination.submodels):
+        with folders.tidy_after_failure(destination.submodels):
             return self._run(destination, despite_warnings)
 
     def _run(self, destination, despite_warnings):

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 import tqdm
 
-from lingvo_like import files
+from lingvo_like import folders
 from tasks.asr.data import audio, limits, rejections
 from tasks.asr.recognition import voice_activity
 
@@ -61,7 +61,7 @@ def split(
     """
     detect = voice_activity.detector()
     left_out, rows, seconds = rejections.Rejections(), [], 0.0
-    with files.new_folder(output_dir) as folder:
+    with folders.new_folder(output_dir) as folder:
         taken: set[str] = set()
         for path in tqdm.tqdm(paths, "Splitting", unit="file", disable=None):
             owner = speaker or _folder(path)

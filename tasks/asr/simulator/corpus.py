@@ -9,7 +9,7 @@ from collections import abc
 
 import tqdm
 
-from lingvo_like import files
+from lingvo_like import folders
 from tasks.asr.data import corpus_folder, manifest
 from tasks.asr.simulator import (
     phonology,
@@ -143,7 +143,7 @@ def simulate(
     if made_before:
         return made_before, False
     speakers = request.speakers()
-    with files.new_folder(output_dir) as folder:
+    with folders.new_folder(output_dir) as folder:
         lexicon, spoken = _record(request, speakers, folder, num_processes)
         utterances = [utterance for utterance, _ in spoken]
         own = collections.defaultdict(list)

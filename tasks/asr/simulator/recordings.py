@@ -10,7 +10,7 @@ from collections import abc
 
 import tqdm
 
-from lingvo_like import files
+from lingvo_like import files, folders
 from lingvo_like.store import ids
 from tasks.asr.data import (
     audio,
@@ -116,7 +116,7 @@ def alter(
     spoken, unusable = inspection.read(request.manifest)
     left_out.extend(unusable)
     people = _disorders(request, spoken)
-    with files.new_folder(output_dir) as folder:
+    with folders.new_folder(output_dir) as folder:
         altered = _record(
             request, spoken, people, folder, num_processes, left_out
         )

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from lingvo_like import files, hyperparams, json_values
+from lingvo_like import files, folders, hyperparams, json_values
 from lingvo_like.submodel import file as submodel_file
 from params import schema
 from tasks.asr.data import check_cache
@@ -105,11 +105,11 @@ class ModelDirectory:
 
     @contextlib.contextmanager
     def _tidy_after_failure(self):
-        folders = self.path, self.submodels, self.checkpoints
+        made = self.path, self.submodels, self.checkpoints
         is_new = not files.exists(self.checks) and not files.exists(
             self.left_out
         )
-        with files.tidy_after_failure(*folders):
+        with folders.tidy_after_failure(*made):
             try:
                 yield
             except BaseException:

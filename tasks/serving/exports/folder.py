@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from lingvo_like import files, hyperparams
+from lingvo_like import files, folders, hyperparams
 from lingvo_like.submodel import file as submodel_file
 from tasks.serving.exports import (
     description as export_description,
@@ -86,7 +86,7 @@ def write(
     target = files.local_path(export_dir) / str(version)
     vector = None if submodel is None else submodel.vector
     functions = recognizer.signatures(vector)
-    with files.new_folder(target) as folder:
+    with folders.new_folder(target) as folder:
         tf.saved_model.save(
             recognizer.module(),
             str(folder),

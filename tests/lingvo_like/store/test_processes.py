@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from lingvo_like.store import filesystem, store as submodel_store
+from lingvo_like.store import local_files, store as submodel_store
 from tests import stored
 
 # What changes the disk, and what waits for others.
@@ -346,7 +346,7 @@ def test_an_erase_killed_at_any_step_on_a_full_disk_goes_on(store):
 def test_the_lock_of_a_killed_writer_is_free(store):
     version = store.publish(stored.data(0), "t", "F01")
     lock = version.folder.rpartition("/")[0] + "/.lock"
-    tree = filesystem.LocalFiles(store.root)
+    tree = local_files.LocalFiles(store.root)
     read_end, write_end = os.pipe()
 
     def hold():
@@ -371,8 +371,8 @@ def test_a_writer_that_hangs_is_an_error_and_stops_no_reader(
 ):
     version = store.publish(stored.data(0), "t", "F01")
     lock = version.folder.rpartition("/")[0] + "/.lock"
-    monkeypatch.setattr(filesystem, "LOCK_SECONDS", 0.05)
-    with filesystem.LocalFiles(store.root).lock(lock):
+    monkeypatch.setattr(local_files, "LOCK_SECONDS", 0.05)
+    with local_files.LocalFiles(store.root).lock(lock):
         assert store.read(store.resolve("t", "F01")) == stored.data(0)
         with pytest.raises(TimeoutError, match="another writer holds"):
             store.publish(stored.data(1), "t", "F01")

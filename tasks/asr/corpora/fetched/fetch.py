@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 import tqdm
 
-from lingvo_like import files
+from lingvo_like import folders
 from tasks.asr.corpora.fetched import (
     asterisk,
     candidates,
@@ -71,7 +71,7 @@ def fetch(
     needed = dict.fromkeys(name for each in chosen for name in each.packages)
     # The folder first: one that cannot be written costs no download.
     with (
-        files.new_folder(output_dir) as folder,
+        folders.new_folder(output_dir) as folder,
         packages.unpacked(needed.keys(), packages_dir) as root,
     ):
         utterances, accounts = [], {}
