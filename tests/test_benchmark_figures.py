@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lingvo_like.base_models.whisper import encoder_decoder
+from lingvo_like.base_models.whisper import architecture
 from tests.benchmarks import heard, kinds_of_a_size, real_speech
 
 
@@ -61,8 +61,8 @@ def test_a_voice_depends_on_its_own_lines_alone(tmp_path):
 
 @pytest.fixture(scope="module", name="sites")
 def _sites():
-    return encoder_decoder.all_sites(
-        encoder_decoder.Dimensions(
+    return architecture.all_sites(
+        architecture.Dimensions(
             num_bins=80,
             model_dim=16,
             num_heads=2,

@@ -2,7 +2,7 @@
 
 from lingvo_like import hyperparams
 from lingvo_like.base_models import base_model
-from lingvo_like.base_models.whisper import encoder_decoder, model as whisper
+from lingvo_like.base_models.whisper import architecture, model as whisper
 from params import bases
 from tasks.asr import base_loading
 
@@ -34,7 +34,7 @@ class _Tokens:
         self.suppressed_first = [end_of_text]
 
 
-def whisper_dimensions(size: str) -> encoder_decoder.Dimensions:
+def whisper_dimensions(size: str) -> architecture.Dimensions:
     """The dimensions of a published Whisper such as "tiny.en".
 
     Raises:
@@ -49,7 +49,7 @@ def whisper_dimensions(size: str) -> encoder_decoder.Dimensions:
     width, heads, blocks, decoder_blocks = _SIZES[name]
     large = name.startswith("large")
     vocabulary = 51864 if size.endswith(".en") else 51866 if large else 51865
-    return encoder_decoder.Dimensions(
+    return architecture.Dimensions(
         num_bins=128 if large else 80,
         model_dim=width,
         num_heads=heads,

@@ -31,7 +31,7 @@ import numpy as np  # noqa: E402
 from jax import numpy as jnp  # noqa: E402
 
 from lingvo_like.base_models import base_model  # noqa: E402
-from lingvo_like.base_models.whisper import encoder_decoder  # noqa: E402
+from lingvo_like.base_models.whisper import architecture, encoder_decoder  # noqa: E402
 from lingvo_like.stack import adamw  # noqa: E402
 from lingvo_like.submodel import layout, selection, sites  # noqa: E402
 from lingvo_like.submodel.kinds import (  # noqa: E402
@@ -43,7 +43,7 @@ from lingvo_like.submodel.kinds import (  # noqa: E402
 from tests.benchmarks import drawn_weights  # noqa: E402
 
 BINS = 80
-DIMENSIONS = encoder_decoder.Dimensions(
+DIMENSIONS = architecture.Dimensions(
     num_bins=BINS,
     model_dim=384,
     num_heads=6,
@@ -66,9 +66,7 @@ KINDS = {
 def layout_of(kind, width):
     """The layout of Submodels of a kind, of this width or rank."""
     make, pattern = KINDS[kind]
-    found = layout.matching_sites(
-        encoder_decoder.all_sites(DIMENSIONS), [pattern]
-    )
+    found = layout.matching_sites(architecture.all_sites(DIMENSIONS), [pattern])
     return layout.Layout((layout.Part(make(width), found),))
 
 

@@ -49,7 +49,7 @@ def serve_submodels(num_submodels):
     import tensorflow as tf
 
     from lingvo_like.base_models.whisper import (
-        encoder_decoder,
+        architecture,
         model as whisper,
     )
     from lingvo_like.layers import sites
@@ -61,7 +61,7 @@ def serve_submodels(num_submodels):
         """Whisper that takes features as they are and scores the encoder."""
 
         def __init__(self):
-            dimensions = encoder_decoder.Dimensions(
+            dimensions = architecture.Dimensions(
                 num_bins=BINS,
                 model_dim=384,
                 num_heads=6,

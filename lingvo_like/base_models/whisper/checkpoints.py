@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from lingvo_like import files, folders
 from lingvo_like.base_models.whisper import (
+    architecture,
     ctranslate2,
-    encoder_decoder,
     frontend,
     huggingface,
     languages,
@@ -47,7 +47,7 @@ class Checkpoint:
     """
 
     path: str
-    dimensions: encoder_decoder.Dimensions
+    dimensions: architecture.Dimensions
     weights: dict[str, np.ndarray]
     tokenizer: whisper_tokenizer.WhisperTokenizer
     record: dict[str, Any]
@@ -97,7 +97,7 @@ def is_name(path: str) -> bool:
 
 def outline(
     path: str,
-) -> tuple[encoder_decoder.Dimensions | None, dict[str, Any]]:
+) -> tuple[architecture.Dimensions | None, dict[str, Any]]:
     """The dimensions and the record of a checkpoint, without its weights.
 
     Args:
@@ -264,7 +264,7 @@ def _read_huggingface(folder: str) -> Checkpoint:
     return Checkpoint(path, dimensions, weights, tokenizer, record)
 
 
-def _huggingface_dimensions(folder: str) -> encoder_decoder.Dimensions:
+def _huggingface_dimensions(folder: str) -> architecture.Dimensions:
     dimensions = _parse(
         os.path.join(folder, CONFIG_FILE),
         huggingface.dimensions_from_config,

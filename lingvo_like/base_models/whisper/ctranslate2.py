@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 
-from lingvo_like.base_models.whisper import encoder_decoder
+from lingvo_like.base_models.whisper import architecture
 
 _FLOAT32, _INT8, _INT16, _INT32, _FLOAT16, _BFLOAT16 = range(6)
 _TYPES = {
@@ -139,7 +139,7 @@ class _Variables:
         return len({m[1] for m in map(pattern.match, self._variables) if m})
 
 
-def dimensions(data: bytes | memoryview) -> encoder_decoder.Dimensions:
+def dimensions(data: bytes | memoryview) -> architecture.Dimensions:
     """The dimensions of a `model.bin`, whose weights are not read.
 
     Raises:
@@ -152,7 +152,7 @@ def dimensions(data: bytes | memoryview) -> encoder_decoder.Dimensions:
 
 def read(
     data: bytes | memoryview,
-) -> tuple[encoder_decoder.Dimensions, dict[str, np.ndarray]]:
+) -> tuple[architecture.Dimensions, dict[str, np.ndarray]]:
     """Dimensions, and float32 weights by our names, of a `model.bin`.
 
     Raises:
@@ -217,13 +217,13 @@ def _check_function(get: _Variables) -> None:
             )
 
 
-def _dimensions(get: _Variables) -> encoder_decoder.Dimensions:
+def _dimensions(get: _Variables) -> architecture.Dimensions:
     model_dim, num_bins, _ = get("encoder/conv1/weight").shape
 
     def rows(name: str) -> int:
         return get(name).shape[0]
 
-    return encoder_decoder.Dimensions(
+    return architecture.Dimensions(
         num_bins=num_bins,
         model_dim=model_dim,
         num_heads=int(get("encoder/num_heads")),

@@ -12,6 +12,7 @@ from keras import ops
 
 from lingvo_like import tensor_types
 from lingvo_like.base_models import base_model
+from lingvo_like.base_models.whisper import architecture
 from lingvo_like.layers import (
     attention,
     dense,
@@ -28,61 +29,7 @@ KeysAndValues: TypeAlias = list[tuple[Tensor, Tensor]]
 # For each decoder block, what it attends to of the encoder's output.
 Sources: TypeAlias = list[tuple[Tensor, Tensor] | unprojected.Unprojected]
 
-DECODER = "decoder"
 _KEYS_AND_VALUES = ("source_attention/key", "source_attention/value")
-
-
-@dataclasses.dataclass(frozen=True)
-class Dimensions:
-    """The sizes that define a Whisper.
-
-    Attributes:
-        num_bins: mel bins of the frontend, 80 or 128.
-        num_heads: attention heads of encoder and decoder.
-        num_blocks: encoder blocks.
-        feed_forward_dim: inner width of the feed-forward networks.
-        max_source_positions: encoder frames, 1500 for 30 s.
-        max_target_positions: decoder tokens including the prompt, 448.
-
-    Raises:
-        ValueError: a size is not a positive integer.
-    """
-
-    num_bins: int
-    model_dim: int
-    num_heads: int
-    num_blocks: int
-    num_decoder_blocks: int
-    feed_forward_dim: int
-    vocabulary_size: int
-    max_source_positions: int = 1500
-    max_target_positions: int = 448
-
-    def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. Received: {value!r}."
-                )
-
-
-def all_sites(dimensions: Dimensions) -> dict[str, sites.Site]:
-    """Every site of a Whisper, by name: the encoder's, then the decoder's."""
-    found = [
-        site
-        for stack, num_blocks in (
-            (base_model.ENCODER, dimensions.num_blocks),
-            (DECODER, dimensions.num_decoder_blocks),
-        )
-        for block in range(num_blocks)
-        for site in transformer.block_sites(
-            base_model.block_name(stack, block),
-            dimensions.model_dim,
-            dimensions.feed_forward_dim,
-            has_source=stack == DECODER,
-        )
-    ]
-    return {site.name: site for site in found}
 
 
 def with_room(caches: KeysAndValues, room: int) -> KeysAndValues:
@@ -101,7 +48,7 @@ class _Blocks(keras.layers.Layer):
 
     def __init__(
         self,
-        dimensions: Dimensions,
+        dimensions: architecture.Dimensions,
         block: abc.Callable[..., keras.layers.Layer],
         num_blocks: int,
         **kwargs: Any,
@@ -142,7 +89,9 @@ class _Blocks(keras.layers.Layer):
 class Encoder(_Blocks):
     """Two convolutions, the second of stride 2, positions, and blocks."""
 
-    def __init__(self, dimensions: Dimensions, **kwargs: Any) -> None:
+    def __init__(
+        self, dimensions: architecture.Dimensions, **kwargs: Any
+    ) -> None:
         block = transformer.EncoderBlock
         super().__init__(dimensions, block, dimensions.num_blocks, **kwargs)
 
@@ -177,7 +126,9 @@ class Encoder(_Blocks):
 class Decoder(_Blocks):
     """Token and position embeddings, blocks, and the tied output embedding."""
 
-    def __init__(self, dimensions: Dimensions, **kwargs: Any) -> None:
+    def __init__(
+        self, dimensions: architecture.Dimensions, **kwargs: Any
+    ) -> None:
         block = transformer.DecoderBlock
         num_blocks = dimensions.num_decoder_blocks
         super().__init__(dimensions, block, num_blocks, **kwargs)
@@ -219,7 +170,9 @@ class Decoder(_Blocks):
         return self.norm(x)
 
     def _functions_in(self, block, functions) -> sites.SiteFunctions:
-        return functions.within(base_model.block_name(DECODER, block))
+        return functions.within(
+            base_model.block_name(architecture.DECODER, block)
+        )
 
     def logits(self, x: Tensor) -> Tensor:
         """`[..., model_dim]` to `[..., vocabulary_size]` float32."""

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from lingvo_like import foreign_tensors
 from lingvo_like.base_models.whisper import (
-    encoder_decoder,
+    architecture,
     frontend,
     tokenizer as whisper_tokenizer,
 )
@@ -52,7 +52,7 @@ _OUTPUT = "proj_out.weight"
 
 def dimensions_from_config(
     config: dict[str, Any],
-) -> encoder_decoder.Dimensions:
+) -> architecture.Dimensions:
     """`Dimensions` from the contents of a config.json.
 
     Raises:
@@ -81,11 +81,11 @@ def dimensions_from_config(
                 f"{key!r} must equal the encoder's, {values[field]}. Received: "
                 f"{config[key]!r}."
             )
-    return encoder_decoder.Dimensions(**values)
+    return architecture.Dimensions(**values)
 
 
 def check_frontend(
-    config: dict[str, Any], dimensions: encoder_decoder.Dimensions
+    config: dict[str, Any], dimensions: architecture.Dimensions
 ) -> None:
     """Raises a ValueError if a preprocessor_config.json makes other features.
 
@@ -106,7 +106,7 @@ def _check_function(config, expected):
 
 
 def config_from_dimensions(
-    dimensions: encoder_decoder.Dimensions,
+    dimensions: architecture.Dimensions,
     tokenizer: whisper_tokenizer.WhisperTokenizer,
 ) -> dict[str, Any]:
     """The contents of a config.json that `transformers` reads."""
@@ -131,7 +131,7 @@ def config_from_dimensions(
     }
 
 
-def _sources(dimensions: encoder_decoder.Dimensions) -> dict[str, list[str]]:
+def _sources(dimensions: architecture.Dimensions) -> dict[str, list[str]]:
     """By our name, the tensors there; several lie side by side in ours."""
     sources = {
         "encoder/positions": ["encoder.embed_positions.weight"],
@@ -195,7 +195,7 @@ def parse(data: bytes) -> dict[str, np.ndarray]:
 
 def weights_from_tensors(
     tensors: abc.Mapping[str, np.ndarray],
-    dimensions: encoder_decoder.Dimensions,
+    dimensions: architecture.Dimensions,
 ) -> dict[str, np.ndarray]:
     """Our weights from Hugging Face's; a ValueError if these do not fit."""
     weights, by_name = {}, _sources(dimensions)
@@ -239,7 +239,7 @@ def _check_nothing_more(tensors, sources):
 
 def serialize(
     weights: abc.Mapping[str, np.ndarray],
-    dimensions: encoder_decoder.Dimensions,
+    dimensions: architecture.Dimensions,
 ) -> bytes:
     """The bytes of a model.safetensors with our weights, float32."""
     tensors = {}

@@ -6,7 +6,7 @@ import keras_hub
 import numpy as np
 
 from lingvo_like.base_models.whisper import (
-    encoder_decoder,
+    architecture,
     huggingface,
     tokenizer as whisper_tokenizer,
 )
@@ -38,7 +38,7 @@ _NAMES = (
 def read(
     preset: str,
 ) -> tuple[
-    encoder_decoder.Dimensions,
+    architecture.Dimensions,
     dict[str, np.ndarray],
     whisper_tokenizer.WhisperTokenizer,
 ]:
@@ -57,7 +57,7 @@ def read(
         source.merges,
         {**config["special_tokens"], **(config["language_tokens"] or {})},
     )
-    dimensions = encoder_decoder.Dimensions(
+    dimensions = architecture.Dimensions(
         num_bins=backbone.num_mels,
         model_dim=backbone.hidden_dim,
         num_heads=backbone.num_heads,

@@ -15,6 +15,7 @@ from lingvo_like import (
 )
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import (
+    architecture,
     audio_context as contexts,
     beam_search,
     checkpoints,
@@ -52,7 +53,7 @@ class Whisper(base_model.BaseModel):
 
     def __init__(
         self,
-        dimensions: encoder_decoder.Dimensions,
+        dimensions: architecture.Dimensions,
         tokenizer: whisper_tokenizer.WhisperTokenizer,
         audio_context: str = "full",
         max_tokens: int | None = None,
@@ -80,7 +81,7 @@ class Whisper(base_model.BaseModel):
         self.tail_seconds = tail_seconds
         self.model_dim = dimensions.model_dim
         self.num_blocks = dimensions.num_blocks
-        self.sites = encoder_decoder.all_sites(dimensions)
+        self.sites = architecture.all_sites(dimensions)
         self.sample_rate = frontend.SAMPLE_RATE
         # An encoder frame is two frames of the frontend.
         self.max_samples = (
@@ -151,7 +152,7 @@ class Whisper(base_model.BaseModel):
     def blocks_of(self, stack: str) -> abc.Sequence[Any]:
         return {
             base_model.ENCODER: self.encoder.blocks,
-            encoder_decoder.DECODER: self.decoder.blocks,
+            architecture.DECODER: self.decoder.blocks,
         }[stack]
 
     def prompts(self, batch: Any, languages: Tensor | None = None) -> Tensor:

@@ -9,8 +9,8 @@ import dataclasses
 import math
 
 from lingvo_like.base_models.whisper import (
+    architecture,
     audio_context as contexts,
-    encoder_decoder,
     frontend,
 )
 from params import bases
@@ -134,14 +134,14 @@ def durations(path: str, limit: float = math.inf) -> list[float]:
     return [each for each in seconds if each <= limit]
 
 
-def whisper_limit(dimensions: encoder_decoder.Dimensions) -> float:
+def whisper_limit(dimensions: architecture.Dimensions) -> float:
     """Seconds of the longest utterance that a Whisper takes."""
     samples = 2 * frontend.STEP_SAMPLES * dimensions.max_source_positions
     return samples / frontend.SAMPLE_RATE
 
 
 def of_whisper(
-    dimensions: encoder_decoder.Dimensions,
+    dimensions: architecture.Dimensions,
     rows: int,
     seconds: float,
     tokens: int,

@@ -2,7 +2,7 @@
 
 from collections import abc
 
-from lingvo_like.base_models.whisper import checkpoints, encoder_decoder
+from lingvo_like.base_models.whisper import architecture, checkpoints
 from params import bases
 from tasks.asr.estimates import cost, machine, needs
 
@@ -48,7 +48,7 @@ def check(
 
 
 def seconds(
-    dimensions: encoder_decoder.Dimensions,
+    dimensions: architecture.Dimensions,
     durations: abc.Sequence[float],
     values: bases.ContextShortening,
     products_per_second: float,

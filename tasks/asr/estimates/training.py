@@ -8,7 +8,7 @@ import sys
 from collections import abc
 
 from lingvo_like.base_models import base_model, conformer_ctc
-from lingvo_like.base_models.whisper import checkpoints, encoder_decoder
+from lingvo_like.base_models.whisper import architecture, checkpoints
 from lingvo_like.submodel import layout as submodel_layout
 from params import bases, schema
 from tasks.asr import layouts
@@ -81,7 +81,7 @@ class Job:
     """
 
     experiment: schema.Experiment
-    dimensions: encoder_decoder.Dimensions | None
+    dimensions: architecture.Dimensions | None
     speech: Speech
     has_dev: bool = False
     num_replicas: int = 1
@@ -98,7 +98,7 @@ class Job:
         )
 
     @property
-    def _whisper_dimensions(self) -> encoder_decoder.Dimensions:
+    def _whisper_dimensions(self) -> architecture.Dimensions:
         if self.dimensions is None:
             raise ValueError("a Whisper needs its `dimensions`")
         return self.dimensions
@@ -112,7 +112,7 @@ class Job:
                 base.num_blocks, base.model_dim, base.feed_forward_expansion
             )
         else:
-            found = encoder_decoder.all_sites(self._whisper_dimensions)
+            found = architecture.all_sites(self._whisper_dimensions)
         return layouts.of(found, self.experiment)
 
     def shapes(self, seconds: float) -> cost.Shapes:

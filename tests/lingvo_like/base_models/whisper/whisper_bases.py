@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from lingvo_like.base_models.whisper import (
-    encoder_decoder,
+    architecture,
     huggingface,
     model as whisper,
     packaged,
@@ -59,7 +59,7 @@ def dimensions(**overrides):
         "max_source_positions": FRAMES // 2,
         "max_target_positions": 32,
     }
-    return encoder_decoder.Dimensions(**{**values, **overrides})
+    return architecture.Dimensions(**{**values, **overrides})
 
 
 def small(
