@@ -204,13 +204,7 @@ def prepare(
         left_out.raise_if_any(f"manifest {test_manifest}")
     if replicas.processes.is_chief:
         print(left_out.describe(), file=sys.stderr, end="")
-    utt_ids = [u.utt_id for each in data.values() for u in each.utterances]
-    replicas.processes.check_same(
-        "the Submodels and the recordings", [submodels.sha256, utt_ids]
-    )
-    space = None
-    if tf.io.gfile.exists(directory.space):
-        space = space_file.load(directory.space, saved["base_fingerprint"])
+    _check_same(replicas, submodels, data)
     return Evaluation(
         base=loaded.base,
         compared=loaded.compared,
@@ -219,7 +213,7 @@ def prepare(
         left_out=left_out,
         train_texts=directory.read_texts(),
         history=_history(directory),
-        space=space,
+        space=_space(directory, saved),
         text=dataclasses.replace(values.text, normalizer=normalizer),
         beam_size=beam_size,
         details={
@@ -240,6 +234,14 @@ def prepare(
     )
 
 
+def _check_same(replicas, submodels, data):
+    """Refuses processes that would not evaluate the same."""
+    utt_ids = [u.utt_id for each in data.values() for u in each.utterances]
+    replicas.processes.check_same(
+        "the Submodels and the recordings", [submodels.sha256, utt_ids]
+    )
+
+
 def _read_submodels(directory, saved, values, base, data):
     """The Submodels of the run and of its cohorts, checked."""
     layout = layouts.of(base.sites, values)
@@ -257,6 +259,13 @@ def _read_submodels(directory, saved, values, base, data):
         submodels.layout,
     )
     return submodels, cohorts
+
+
+def _space(directory, saved):
+    """The space that the run trained; None for a run with slots."""
+    if not tf.io.gfile.exists(directory.space):
+        return None
+    return space_file.load(directory.space, saved["base_fingerprint"])
 
 
 def _history(directory):

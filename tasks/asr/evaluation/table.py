@@ -133,12 +133,8 @@ def _figure(total, key, scale, sign="", unit="%"):
 
 
 def _notes(summary):
-    overall, typical = summary["overall"], summary["typical"]
-    hard = summary["moderate_severe"]
-    target = _shown(summary["target_word_error_rate"], 100)
     notes = ["", *_LEGEND]
-    has_cohort = bool(overall["num_speakers_with_cohort"])
-    if has_cohort:
+    if _has_cohort(summary):
         notes.append(_COHORT_LEGEND)
     few = [
         _plain(row["speaker"])
@@ -150,7 +146,19 @@ def _notes(summary):
             f"Rates of fewer than {_FEW_WORDS} words, which say little:\n  "
             + tables.first_names(few)
         )
-    notes += [
+    return notes + _medians(summary) + _reservations(summary)
+
+
+def _has_cohort(summary):
+    return bool(summary["overall"]["num_speakers_with_cohort"])
+
+
+def _medians(summary):
+    """The figures of all speakers, and of the typical ones."""
+    overall, typical = summary["overall"], summary["typical"]
+    hard = summary["moderate_severe"]
+    target = _shown(summary["target_word_error_rate"], 100)
+    notes = [
         "",
         f"Word error rate, normalizer {normalizers(summary)}; "
         f"{100 * summary['confidence']:.0f} % intervals.",
@@ -162,7 +170,7 @@ def _notes(summary):
         f"At most {target} %: {_shown(overall['success_before'], 100)} % of "
         f"speakers before, {_shown(overall['success_after'], 100)} % after.",
     ]
-    if has_cohort:
+    if _has_cohort(summary):
         added = _figure(
             summary["with_cohort"],
             "mean_change_over_cohort_points",
@@ -178,6 +186,12 @@ def _notes(summary):
             f"worst {typical['worst_speaker']} "
             f"{_shown(typical['worst_change_points'], 1, '+')}."
         )
+    return notes
+
+
+def _reservations(summary):
+    """What is missing from the figures, or should be known beside them."""
+    notes = []
     if summary["num_empty_references"]:
         notes.append(
             f"{tables.counted(summary['num_empty_references'], 'utterance')} "
@@ -192,9 +206,10 @@ def _notes(summary):
         summary[f"num_cut_by_{each}"] for each in ("base", "submodel", "cohort")
     ]
     if any(cut):
+        of_cohorts = f", {cut[2]} of cohorts" if _has_cohort(summary) else ""
         notes.append(
             f"Texts whose end is missing: {cut[0]} of the base, {cut[1]} of "
-            f"Submodels{f', {cut[2]} of cohorts' if has_cohort else ''}. They "
+            f"Submodels{of_cohorts}. They "
             "are scored as they are; hypotheses.jsonl has the status of each."
         )
     if summary["num_simulated_utterances"]:
