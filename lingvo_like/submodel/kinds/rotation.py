@@ -107,11 +107,12 @@ class Rotation(kind.Plain):
         places[above] = np.arange(len(above[0]))
         places.T[above] = places[above]
         signs = np.sign(np.subtract.outer(-np.arange(rank), -np.arange(rank)))
-        bounded = ops.clip(angles, -_MAX_ANGLE, _MAX_ANGLE)
+        # In lower precision no backend solves.
+        bounded = ops.clip(ops.cast(angles, "float32"), -_MAX_ANGLE, _MAX_ANGLE)
         padded = ops.pad(bounded, ((0, 0), (0, 1)))
-        skew = ops.take(padded, places, axis=1) * ops.cast(signs, angles.dtype)
-        one = ops.eye(rank, dtype=angles.dtype)
-        return ops.solve(one + skew, one - skew)
+        skew = ops.take(padded, places, axis=1) * ops.cast(signs, "float32")
+        one = ops.eye(rank, dtype="float32")
+        return ops.cast(ops.solve(one + skew, one - skew), angles.dtype)
 
     def apply(
         self,

@@ -56,6 +56,25 @@ def test_an_angle_is_the_tangent_of_half_of_the_turn():
     assert abs(abs(turned[0, 1]) - np.sin(0.4)) < 1e-5
 
 
+def test_a_rotation_is_solved_in_float32():
+    kind = rotation.Rotation(2)
+    constants = kind.constants(SITE, kernel)
+
+    def change(dtype):
+        weights = {
+            "angles": tf.constant([[0.25]], dtype),
+            "offsets": tf.constant([[0.5, -0.25]], dtype),
+        }
+        return kind.prepare(weights, constants)["change"]
+
+    assert change(tf.bfloat16).dtype == tf.bfloat16
+    np.testing.assert_allclose(
+        tf.cast(change(tf.bfloat16), tf.float32),
+        change(tf.float32),
+        atol=0.05,
+    )
+
+
 def test_singular_directions_have_one_sign_on_every_machine():
     kind = rotation.Rotation(3)
     plain = kind.constants(SITE, kernel)
