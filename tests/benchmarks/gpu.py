@@ -133,7 +133,8 @@ def show(dtype, results):
                 if name.startswith("ratio_")
             }
             line(f"step, {kind}, over fewest Submodels", ratios)
-    line("step, lora, 1 Submodel over PEFT's", results["over_peft"])
+    if results["over_peft"]:
+        line("step, lora, 1 Submodel over PEFT's", results["over_peft"])
     for batch, found in results["recognition"].items():
         if isinstance(found, dict):
             ratios = {k: v["ratio"] for k, v in found.items() if "ratio" in v}

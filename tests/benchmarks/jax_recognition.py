@@ -157,12 +157,13 @@ def run_batch(recognisers, batch, arguments):
     for kind, values in times.items():
         median_ms = turns.median_ms(times, kind)
         results[kind]["ms"] = median_ms
-        if BASE in times:
+        ratio = ""
+        if kind != BASE and BASE in times:
             results[kind]["ratio"] = turns.ratio(times, kind, BASE)
+            ratio = f"{results[kind]['ratio']:9.3f}"
         print(
             f"{kind:9} {recognisers[kind].num_values:8} {batch:9} "
-            f"{median_ms:10.2f} {min(values) * 1e3:10.2f} "
-            f"{results[kind].get('ratio', float('nan')):9.3f}",
+            f"{median_ms:10.2f} {min(values) * 1e3:10.2f} {ratio}",
             flush=True,
         )
     return results
