@@ -3,23 +3,37 @@
 import dataclasses
 from typing import Any
 
-from params import bases, jobs, schema, spaces
+from params import bases, jobs, kinds, schema, spaces
 
 _SHORT = bases.Whisper(audio_context="short")
+# Less than half a percent of a base model's parameters.
+_PROJECTIONS = kinds.Lora(
+    sites=(
+        "encoder/*/attention/query",
+        "encoder/*/attention/value",
+        "decoder/*/source_attention/query",
+        "decoder/*/source_attention/value",
+        "*/*/feed_forward/expand",
+        "*/*/feed_forward/contract",
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Stacked(schema.Experiment):
-    """Any Whisper at its 30 s of audio context; adapters after every block.
+    """Any Whisper at its 30 s of audio context; LoRA in every block.
 
     The simplest choice if compute does not matter: the base stays as it is, and
     every utterance costs 30 s of encoder.
     """
 
+    adapter: kinds.Adapter = kinds.Adapter(sites=())
+    lora: kinds.Lora = _PROJECTIONS
+
 
 @dataclasses.dataclass(frozen=True)
-class ShortStacked(schema.Experiment):
-    """A Whisper made short by tasks.shorten_context; adapters everywhere.
+class ShortStacked(Stacked):
+    """A Whisper made short by tasks.shorten_context; LoRA in every block.
 
     An utterance costs its own length: on phrases of three seconds a step is
     about eight times cheaper than with `Stacked`. A step is of one speaker:

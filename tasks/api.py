@@ -82,7 +82,7 @@ def train(
         dev_manifest: for early stopping and the best weights. Without it a
             share of each speaker's utterances is held out for that.
         settings: what to change of the experiment, such as
-            `{"adapter.bottleneck_dim": 64}`.
+            `{"lora.rank": 8}`.
         speakers: to train or continue; all if empty.
         space_from: the run that a space starts from.
         start_from: a run, a folder of Submodel files or a store: speakers who

@@ -57,11 +57,22 @@ def choose(
             "--base is missing: a new run needs a base model, such as "
             "--base=tiny.en"
         )
-    return Choice(
-        chosen,
-        hyperparams.replace(values, settings or {}),
-        base_path,
-    )
+    experiment = hyperparams.replace(values, settings or {})
+    _check_effect(experiment, settings or {})
+    return Choice(chosen, experiment, base_path)
+
+
+def _check_effect(experiment, settings):
+    """Refuses values of a kind that the Submodels do not have."""
+    for path in settings:
+        section, _, name = path.partition(".")
+        sites = getattr(getattr(experiment, section), "sites", None)
+        if name != "sites" and sites == ():
+            raise ValueError(
+                f"`{path}` has no effect: Submodels have no {section}, since "
+                f"`{section}.sites` is (). Set `{section}.sites` too, or leave "
+                f"`{path}` out."
+            )
 
 
 def train(

@@ -32,6 +32,22 @@ def test_a_run_that_continues_keeps_its_experiment_and_values(tmp_path):
     assert named.experiment == registry.get("conformer.Tiny")
 
 
+def test_a_value_of_a_kind_that_is_not_used_is_refused(tmp_path):
+    def choose(**settings):
+        return training_start.choose(
+            str(tmp_path), settings=settings, base_path="tiny.en"
+        ).experiment
+
+    width = {"adapter.bottleneck_dim": 64}
+    with pytest.raises(
+        ValueError, match=r"`adapter.bottleneck_dim` has no effect: .* is \(\)"
+    ):
+        choose(**width)
+    chosen = choose(**width, **{"adapter.sites": ("*/*/output",)})
+    assert chosen.adapter.bottleneck_dim == 64
+    assert choose(**{"lora.rank": 8}).lora.rank == 8
+
+
 EVERY = ("en", "de", "fr")
 
 
