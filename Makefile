@@ -26,7 +26,7 @@ $(VENV)/.demo: setup.cfg pyproject.toml
 	    echo 'error: Python 3.11 or later is needed. Name one with:' \
 	    'make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@echo 'Installing into $(VENV): some minutes, about 3 GB.'
+	@echo 'Installing into $(VENV): some minutes, 4 to 5 GB.'
 	@$(RUN) -m pip install --quiet --editable '.[$(DEMO_EXTRAS)]'
 	@touch $@
 
@@ -44,7 +44,7 @@ $(VENV)-%/.test: setup.cfg pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-$*
 	@printf '%s==$*.*\n' tensorflow tensorflow-text tensorflow-serving-api \
 	    tensorboard > $(VENV)-$*/constraints.txt
-	@echo 'Installing into $(VENV)-$*: some minutes, about 3 GB.'
+	@echo 'Installing into $(VENV)-$*: some minutes, 4 to 5 GB.'
 	@$(VENV)-$*/bin/python -m pip install --quiet \
 	    --constraint $(VENV)-$*/constraints.txt --editable '.[$(TEST_EXTRAS)]'
 	@touch $@
