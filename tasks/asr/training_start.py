@@ -8,6 +8,7 @@ from lingvo_like import hyperparams
 from params import bases, registry, schema
 from tasks.asr import base_loading
 from tasks.asr.bases import short_form
+from tasks.asr.data import manifest
 from tasks.asr.estimates import training as estimates
 from tasks.asr.training import model_directory, program
 from tpu.distribute import replicas as replicas_lib
@@ -105,6 +106,16 @@ def train(
     base_loading.check_languages(
         choice.experiment, choice.base_path, [train_manifest, dev_manifest]
     )
+    # Before a base model is made, which may take half an hour.
+    _check_request(
+        choice,
+        train_manifest,
+        model_dir,
+        replicas,
+        dev_manifest=dev_manifest,
+        dev=dev,
+        **more,
+    )
     # The memory of accelerators is their own.
     if replicas.processes.is_chief and not replicas.has_accelerators:
         job = estimates.job(
@@ -140,3 +151,17 @@ def train(
         replicas=replicas,
         **more,
     )
+
+
+def _check_request(
+    choice, train_manifest, model_dir, replicas, *, strict=False, **request
+):
+    """Refuses what `program.train` would refuse once it has the base model."""
+    del strict
+    program.check_request(choice.experiment, model_dir, **request)
+    if replicas.processes.is_chief:
+        model_directory.check_could_be_written(model_dir, "the model directory")
+    if speakers := request.get("speakers"):
+        lines = manifest.read_lines(train_manifest).utterances
+        there = {each.speaker for each in lines}
+        program.check_speakers(speakers, there, train_manifest)

@@ -318,9 +318,21 @@ def check_writable(folder: str, what: str) -> None:
     Raises:
         OSError: `what`, as the message calls it, cannot be written.
     """
-    try:
+    with _naming(folder, what):
         tf.io.gfile.makedirs(folder)
         files.try_writing(folder)
+
+
+def check_could_be_written(folder: str, what: str) -> None:
+    """As `check_writable`, and leaves a folder unmade that is not there."""
+    with _naming(folder, what):
+        files.try_writing(folder)
+
+
+@contextlib.contextmanager
+def _naming(folder, what):
+    try:
+        yield
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(
             getattr(error, "message", error)

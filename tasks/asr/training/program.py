@@ -78,11 +78,17 @@ def train(
         preemption.Stopped: SIGTERM or Ctrl-C came; the checkpoint holds
             everything.
     """
-    _check_request(experiment, model_dir, speakers, space_from, start_from)
-    if cohort:
-        cohorts.check(cohort)
-    holds_out = decide_dev(experiment, dev_manifest, dev)
-    source = start_sources.find(start_from, tenant) if start_from else None
+    source, holds_out = check_request(
+        experiment,
+        model_dir,
+        dev_manifest=dev_manifest,
+        speakers=speakers,
+        space_from=space_from,
+        start_from=start_from,
+        tenant=tenant,
+        cohort=cohort,
+        dev=dev,
+    )
     replicas = replicas or replicas_lib.Replicas()
     is_chief = replicas.processes.is_chief
     directory = model_directory.ModelDirectory(model_dir)
@@ -226,7 +232,27 @@ def decide_dev(
     return dev == AUTO and not dev_manifest and experiment.train.dev_share > 0.0
 
 
-def _check_request(experiment, model_dir, speakers, space_from, start_from):
+def check_request(
+    experiment: schema.Experiment,
+    model_dir: str,
+    *,
+    dev_manifest: str = "",
+    speakers: abc.Sequence[str] = (),
+    space_from: str = "",
+    start_from: str = "",
+    tenant: str = "",
+    cohort: str = "",
+    dev: str = AUTO,
+) -> tuple[start_sources.Source | None, bool]:
+    """Checks what can be checked without the base model. Arguments as `train`.
+
+    Returns:
+        the source of `start_from`, and whether dev speech is held out.
+
+    Raises:
+        ValueError: the request makes no sense.
+        OSError: `start_from` cannot be read.
+    """
     if speakers and experiment.train.resident_speakers:
         raise ValueError(
             "--speakers chooses some of a run, and train.resident_speakers "
@@ -243,17 +269,38 @@ def _check_request(experiment, model_dir, speakers, space_from, start_from):
             "--set=space.initializer=space --space_from=RUN"
         )
     space_training.check_request(experiment.space, space_from, speakers)
+    if tenant and not start_from:
+        raise ValueError(
+            "--tenant says whose speakers of a store go on; name the store "
+            "with --start_from"
+        )
+    if cohort:
+        cohorts.check(cohort)
+    holds_out = decide_dev(experiment, dev_manifest, dev)
+    source = start_sources.find(start_from, tenant) if start_from else None
+    return source, holds_out
 
 
-def _slots(speakers, corpus, train_manifest):
-    """The slots of the speakers asked for; None for all."""
-    there = {data.speaker for data in corpus.train.values()}
-    unknown = sorted(set(speakers) - there)
+def check_speakers(
+    speakers: abc.Iterable[str], there: abc.Iterable[str], train_manifest: str
+) -> None:
+    """Refuses --speakers who are not there.
+
+    Raises:
+        ValueError: names them.
+    """
+    unknown = sorted(set(speakers) - set(there))
     if unknown:
         raise ValueError(
             f"--speakers names {', '.join(unknown)}, who have nothing to "
             f"train on in {train_manifest}"
         )
+
+
+def _slots(speakers, corpus, train_manifest):
+    """The slots of the speakers asked for; None for all."""
+    there = {data.speaker for data in corpus.train.values()}
+    check_speakers(speakers, there, train_manifest)
     return [corpus.speakers.index(each) for each in speakers] or None
 
 

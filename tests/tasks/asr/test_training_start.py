@@ -1,7 +1,10 @@
 """A job whose flags do not say everything finds the rest."""
 
+import os
+
 import pytest
 
+from lingvo_like import cache
 from params import registry
 from tasks.asr import training_start
 from tasks.asr.estimates import machine
@@ -138,3 +141,35 @@ def test_a_base_of_another_context_is_refused_before_anything_is_read(
         training_start.train(choice, "none.jsonl", str(tmp_path / "run"))
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"start_from": "nosuch"}, "nosuch does not exist; it takes"),
+        ({"speakers": ["ann", "nobody"]}, "names nobody, who have nothing"),
+        ({"tenant": "clinic"}, "name the store with --start_from"),
+        ({"cohort": "shoe_size"}, "--cohort"),
+        ({"dev": "some"}, "--dev must be one of auto, none"),
+        ({"space_from": "elsewhere"}, "--space_from names the run"),
+        ({"model_dir": "taken/run"}, "run: the model directory cannot be"),
+    ],
+)
+def test_a_mistyped_flag_is_refused_before_a_base_is_made(
+    tmp_path, capsys, monkeypatch, given, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    whisper_bases.small(positions=80).save(str(tmp_path / "small"))
+    manifest = tiny.recordings(tmp_path, ("ann", "bob"), 1)
+    (tmp_path / "taken").write_text("a file")
+    there = sorted(os.listdir(tmp_path))
+    given = dict(given)
+    model_dir = given.pop("model_dir", "run")
+    choice = training_start.choose(
+        model_dir, "whisper.ShortStacked", {"base.language": "en"}, "small"
+    )
+    with pytest.raises((ValueError, OSError), match=message):
+        training_start.train(choice, manifest, model_dir, **given)
+    assert not capsys.readouterr().out
+    assert sorted(os.listdir(tmp_path)) == there
