@@ -6,7 +6,11 @@ from collections import abc
 
 from lingvo_like import files, languages
 from lingvo_like.base_models import base_model, conformer_ctc, text_tokenizers
-from lingvo_like.base_models.whisper import checkpoints, model as whisper
+from lingvo_like.base_models.whisper import (
+    checkpoints,
+    model as whisper,
+    packaged,
+)
 from params import bases, schema
 from tasks.asr import kept_bases
 from tasks.asr.data import languages as data_languages, text
@@ -79,7 +83,8 @@ def check_is_there(path: str) -> None:
         raise ValueError(
             f"{path}: the base model is not there. A relative path starts at "
             f"the folder that the command runs in, {os.getcwd()}; say where "
-            "it is with --base"
+            f"it is with --base. {' and '.join(packaged.WHISPERS)} need no "
+            "folder; any other Whisper is a folder with its files"
         )
 
 

@@ -129,5 +129,11 @@ def test_the_kept_short_form_of_a_whisper_is_found(tmp_path, monkeypatch):
 def test_a_base_that_is_not_there_asks_for_the_flag(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in ("runs/base", "BASE"):
-        with pytest.raises(ValueError, match=f"{tmp_path}; say .* --base"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                f"{tmp_path}; say .* --base. tiny.en and base need no "
+                "folder; any other Whisper is a folder"
+            ),
+        ):
             base_loading.load(whisper_values("short"), path)
