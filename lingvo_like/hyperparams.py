@@ -138,10 +138,14 @@ def difference(saved: Any, now: Any) -> list[str]:
     ]
 
 
-def did_you_mean(name: str, known: abc.Iterable[str]) -> str:
+def did_you_mean(name: str, known: abc.Iterable[str], shown: str = "") -> str:
     """A sentence that lists the names of `known` most similar to `name`.
 
     A dotted name is also matched by its last part alone.
+
+    Args:
+        shown: what stands for all of `known` where none is similar; their list
+            if empty.
     """
     known = list(known)
     similar = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
@@ -156,7 +160,7 @@ def did_you_mean(name: str, known: abc.Iterable[str]) -> str:
         return f"Did you mean {' or '.join(similar)}?"
     if not known:
         return "None are known."
-    return f"Known: {', '.join(sorted(known))}."
+    return f"Known: {shown or ', '.join(sorted(known))}."
 
 
 # Cached: a server reads thousands of files of the same class.

@@ -280,10 +280,29 @@ def matching_sites(
         if not named:
             raise ValueError(
                 f"no site of the base model matches {pattern!r}. "
-                f"{hyperparams.did_you_mean(pattern, sites)}"
+                f"{hyperparams.did_you_mean(pattern, sites, _folded(sites))}"
             )
         found |= named
     return tuple(site for name, site in sites.items() if name in found)
+
+
+def _folded(names: abc.Iterable[str]) -> str:
+    """Hundreds of sites as the few patterns of which they are."""
+    last_steps = collections.defaultdict(dict)
+    for name in names:
+        first, *middle, last = name.split("/")
+        # Blocks have the same sites.
+        parent = "/".join([first, "*", *middle[1:]] if middle else [first])
+        last_steps[parent][last] = None
+    return (
+        ", ".join(
+            f"{parent}/{{{','.join(steps)}}}"
+            if len(steps) > 1
+            else f"{parent}/{''.join(steps)}"
+            for parent, steps in last_steps.items()
+        )
+        + " (one step of those in braces)"
+    )
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -50,6 +50,20 @@ def test_a_pattern_that_names_nothing_is_refused(all_sites):
         submodel_layout.matching_sites(all_sites, ["encoder/block_7/output"])
 
 
+def test_the_sites_that_there_are_fit_on_a_few_lines(all_sites):
+    with pytest.raises(ValueError, match="no site") as caught:
+        submodel_layout.matching_sites(all_sites, ["zzz"])
+    assert str(caught.value) == (
+        "no site of the base model matches 'zzz'. Known: "
+        "encoder/*/attention/{query,key,value,output}, "
+        "encoder/*/feed_forward/{expand,inner,contract}, encoder/*/output, "
+        "decoder/*/attention/{query,key,value,output}, "
+        "decoder/*/source_attention/{query,key,value,output}, "
+        "decoder/*/feed_forward/{expand,inner,contract}, decoder/*/output "
+        "(one step of those in braces)."
+    )
+
+
 def test_no_sites_or_a_kind_twice_at_one_are_refused():
     part = layouts.adapters(4, 2, (0,)).parts[0]
     with pytest.raises(ValueError, match="at least one site"):
