@@ -90,7 +90,8 @@ class Results:
             if interval is None:
                 raise quality_gate.GateError(
                     f"{self.path} has no interval of the change of "
-                    f"{speaker!r}; evaluate with bootstrap resamples"
+                    f"{speaker!r}; evaluate at least two utterances, with "
+                    "bootstrap resamples"
                 )
             low, high = interval
             over_cohort = row["intervals"]["change_over_cohort_points"]

@@ -13,6 +13,8 @@ from collections import abc
 import numpy as np
 
 CONFIDENCE = 0.95
+# Utterances of an interval: all resamples of a single one are the same.
+FEWEST = 2
 
 # Most utterances that are drawn at a time: 64 MB of indices and counts.
 _MAX_DRAWN = 2_000_000

@@ -42,7 +42,8 @@ def speaker(
     """One speaker's JSON-able row, and resampled rates `[num_bootstrap, 3]`.
 
     The rates are those of the base, of the Submodel and of the cohort, NaN
-    where there is none. Intervals are over the speaker's utterances.
+    where there is none. Intervals are over the speaker's utterances, and
+    None below `bootstrap.FEWEST` of them.
     """
     record = scored[0].record
     words = np.array([s.words for s in scored])
@@ -67,7 +68,7 @@ def speaker(
     for when, system in (("before", "base"), ("after", "submodel")):
         rate = row[f"{system}_word_error_rate"]
         row[f"success_{when}"] = rate <= target_word_error_rate
-    row["intervals"] = {
+    intervals = {
         "base_word_error_rate": bootstrap.interval(base),
         "submodel_word_error_rate": bootstrap.interval(submodel),
         "relative_reduction": bootstrap.interval(
@@ -79,6 +80,8 @@ def speaker(
             100 * (submodel - cohort)
         ),
     }
+    has_spread = len(scored) >= bootstrap.FEWEST
+    row["intervals"] = intervals if has_spread else dict.fromkeys(intervals)
     row["by_novelty"] = {
         novelty: pooled([s for s in scored if s.record.novelty == novelty])
         for novelty in sorted({s.record.novelty for s in scored})
@@ -135,7 +138,8 @@ def group(
     ).reshape(-1, len(SYSTEMS))
     figures = _figures(rates, target_word_error_rate)
     intervals = dict.fromkeys(figures)
-    if resampled and len(resampled[0]):
+    has_spread = sum(row["num_utterances"] for row in rows) >= bootstrap.FEWEST
+    if has_spread and resampled and len(resampled[0]):
         drawn = bootstrap.draw_speakers(
             [row["speaker"] for row in rows], np.stack(resampled), seed
         )

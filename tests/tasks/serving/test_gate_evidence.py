@@ -134,6 +134,9 @@ def test_without_an_interval_nothing_passes(tmp_path):
     path = results(tmp_path, {"F01": [(False, True)] * 9}, num_bootstrap=0)
     with pytest.raises(submodel_store.GateError, match="no interval"):
         gate_evidence.Results(path).gate("F01")
+    path = results(tmp_path, {"F01": [(False, True)]})
+    with pytest.raises(submodel_store.GateError, match="at least two utter"):
+        gate_evidence.Results(path).gate("F01")
 
 
 @pytest.mark.parametrize(

@@ -357,6 +357,23 @@ def test_no_resampling_leaves_intervals_out():
     assert table.text(summary)
 
 
+def test_a_single_utterance_has_no_interval():
+    summary = summarize(
+        [
+            transcribed("A", "0", base="turn the"),
+            transcribed("B", "0", base="turn the"),
+            transcribed("B", "1"),
+        ]
+    )
+    alone, more = summary["speakers"]
+    assert alone["base_word_error_rate"] == 0.5
+    assert set(alone["intervals"].values()) == {None}
+    assert more["intervals"]["base_word_error_rate"] == [0.0, 0.5]
+    overall = summarize([transcribed("A", "0", base="turn the")])["overall"]
+    assert overall["median_base_word_error_rate"] == 0.5
+    assert set(overall["intervals"].values()) == {None}
+
+
 def test_a_hundred_speakers_take_a_moment():
     errors = np.random.default_rng(0).integers(0, 5, size=(50, 2))
     start = time.process_time()

@@ -252,6 +252,13 @@ def test_plots_without_data_are_left_out():
     assert Page(render(records(), lost)).tags.count("svg") == 3
 
 
+def test_one_utterance_is_counted_as_one():
+    text = " ".join(Page(render(records(1)[:1])).text.split())
+    assert "1 speaker, 1 utterance, 6 words;" in text
+    text = " ".join(Page(render(records(1, reference="on")[:1])).text.split())
+    assert "1 utterance, 1 word;" in text
+
+
 def test_any_name_and_severity_can_be_drawn():
     names = ["$x$ $", "_first", "名前", "a\tb\x1b", "x" * 300, 'id="', "&amp;"]
     said = [record for name in names for record in records(1, speaker=name)]
