@@ -239,6 +239,12 @@ def _container(
         return av.open(file, "r", options=options, metadata_errors="ignore")
     except av.error.FFmpegError as error:
         detail = _plain(error, "no known format, or a damaged file")
+        with _file(source) as beginning:
+            if truncation.lacks_index(beginning):
+                detail = (
+                    "the recording was cut off: its index is missing; copy it "
+                    "again"
+                )
         raise rejections.UnusableError(
             "not readable as audio", detail
         ) from None

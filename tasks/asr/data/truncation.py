@@ -25,6 +25,27 @@ _SEGMENT, _MATROSKA_BYTES = b"\x18\x53\x80\x67", 1024
 _OGG_PAGE_BYTES = 65_307
 
 
+def lacks_index(file: typing.BinaryIO) -> bool:
+    """Whether an MP4 or M4A file ends before its index, which is often last."""
+    num_bytes = file.seek(0, os.SEEK_END)
+    names, start = set(), 0
+    # Boxes: 32 bits of length, a name and, where the length is 1, 64 bits of
+    # it. A length of 0 reaches to the end.
+    while start + 8 <= num_bytes:
+        file.seek(start)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:], "big")
+        length = length or num_bytes - start
+        if length < 8 or (not names and header[4:8] != b"ftyp"):
+            break
+        if start + length <= num_bytes:
+            names.add(header[4:8])
+        start += length
+    return b"ftyp" in names and b"moov" not in names
+
+
 def check(file: typing.BinaryIO) -> None:
     """Compares a file with what its own header says of its length.
 

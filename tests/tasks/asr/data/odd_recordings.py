@@ -178,7 +178,14 @@ BAD = {
         _cut("a.mkv", _av("aac", 44100, "matroska", video=True), 0.95),
         "truncated: .* bytes promised",
     ),
-    "cut.m4a": (_cut("a.m4a", _av("aac", 44100)), "not readable as audio"),
+    "cut.m4a": (
+        _cut("a.m4a", _av("aac", 44100)),
+        "not readable as audio: the recording was cut off: its index is mis",
+    ),
+    "cut_index.mp4": (
+        _cut("c.mp4", _av("aac", 44100, video=True), 0.98),
+        "cut off: its index is missing; copy it again",
+    ),
     "cut_late.m4a": (
         _cut("b.m4a", _av("aac", 44100, movflags="faststart")),
         "audio is damaged",
