@@ -93,9 +93,10 @@ def describe(names: abc.Mapping[str, str], path: str) -> str:
     """Lines for a terminal on the ids of `mapped`, whose table is at `path`."""
     if not names:
         return ""
-    lines = [f"{len(names)} speaker ids changed (table: {path}):"]
-    changed = [f"  {speaker} is {name}" for name, speaker in names.items()]
-    lines += tables.shortened(changed, _SHOWN, "  ... ")
+    changed = tables.counted(len(names), "speaker id")
+    lines = [f"{changed} changed (table: {path}):"]
+    each = [f"  {speaker} is {name}" for name, speaker in names.items()]
+    lines += tables.shortened(each, _SHOWN, "  ... ")
     return "\n".join(lines) + "\n"
 
 

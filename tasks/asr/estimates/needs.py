@@ -3,6 +3,7 @@
 import sys
 from collections import abc
 
+from tasks import tables
 from tasks.asr.estimates import machine
 
 # Of the memory that is free: an estimate is no measurement.
@@ -54,9 +55,9 @@ def memory(num_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Such as "40 seconds", "6 minutes" or "3.5 hours"."""
+    """Such as "1 second", "40 seconds", "6 minutes" or "3.5 hours"."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return tables.counted(max(1, round(seconds)), "second")
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

@@ -11,6 +11,7 @@ from lingvo_like.submodel import (
     heard as heard_lib,
     layout as submodel_layout,
 )
+from tasks import tables
 from tasks.asr.training import model_directory
 
 # Submodels of one stack. Each replica holds the whole stack, whomever it
@@ -90,10 +91,10 @@ def read(
     ]
     if missing:
         raise ValueError(
-            f"{directory.submodels}: no Submodel of {len(missing)} of "
-            f"{len(speakers)} speakers in the test manifest, such as "
-            f"{', '.join(missing[:5])}; train them, or name those to "
-            f"evaluate with --speakers"
+            f"{directory.submodels}: no Submodel of "
+            f"{tables.first_names(missing)}, {len(missing)} of the "
+            f"{tables.counted(len(speakers), 'speaker')} in the test manifest; "
+            f"train them, or name those to evaluate with --speakers"
         )
     minutes, sha256, heard = {}, {}, {}
     for speaker in speakers:

@@ -337,6 +337,7 @@ def _naming(folder, what):
         reason = getattr(error, "strerror", None) or str(
             getattr(error, "message", error)
         )
+        reason = reason.removeprefix("cannot write: ")
         raise OSError(f"{folder}: {what} cannot be written: {reason}") from None
 
 

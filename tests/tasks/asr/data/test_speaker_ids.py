@@ -64,5 +64,12 @@ def test_a_mapped_id_is_one_persons_in_every_manifest():
     assert len({of_both.speaker, alone.speaker, plain.speaker}) == 3
 
 
+def test_what_changed_is_counted():
+    one = speaker_ids.describe({"a-b": "a b"}, "ids.csv")
+    assert one == "1 speaker id changed (table: ids.csv):\n  a b is a-b\n"
+    two = speaker_ids.describe({"a-b": "a b", "c-d": "c d"}, "ids.csv")
+    assert two.startswith("2 speaker ids changed (table: ids.csv):\n  a b is")
+
+
 def test_the_table_can_be_read_by_a_spreadsheet():
     assert speaker_ids.table({"a-b": 'a,"b'}) == 'id,speaker\na-b,"a,""b"\n'

@@ -62,8 +62,10 @@ def test_each_speaker_gets_its_own_submodel(directory):
 
 def test_a_speaker_without_a_submodel_is_named(directory):
     message = refusal(directory, "ann", "cy")
-    assert "no Submodel of 1 of 2 speakers" in message
-    assert "cy" in message and directory.submodels in message
+    assert f"{directory.submodels}: no Submodel of cy, 1 of the 2 " in message
+    assert "no Submodel of cy, 1 of the 1 speaker in" in refusal(
+        directory, "cy"
+    )
 
 
 @pytest.mark.parametrize("how", ["cut", "altered", "empty", "other"])

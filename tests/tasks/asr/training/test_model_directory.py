@@ -186,6 +186,10 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(OSError, match="run: the model directory cannot be"):
         model_directory.ModelDirectory(str(tmp_path / "run")).prepare()
+    with pytest.raises(OSError, match="be written: Not a directory"):
+        model_directory.check_could_be_written(
+            str(tmp_path / "run" / "folder"), "the model directory"
+        )
     with pytest.raises(ValueError, match="--model_dir"):
         model_directory.ModelDirectory("")
 
