@@ -204,6 +204,12 @@ def prepare(
         left_out.raise_if_any(f"manifest {test_manifest}")
     if replicas.processes.is_chief:
         print(left_out.describe(), file=sys.stderr, end="")
+        if earlier := results.other_manifest(output_dir, test_manifest):
+            print(
+                f"this replaces the evaluation on {earlier} in {output_dir}; "
+                "another --output_dir keeps both",
+                file=sys.stderr,
+            )
     _check_same(replicas, submodels, data)
     return Evaluation(
         base=loaded.base,

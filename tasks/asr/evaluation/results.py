@@ -14,11 +14,25 @@ from typing import Any
 
 import tensorflow as tf
 
-from lingvo_like import files
+from lingvo_like import files, json_values
 from lingvo_like.space import file as space_file
-from tasks.asr.data import rejections
+from tasks.asr.data import manifest, rejections
 from tasks.asr.evaluation import scoring
 from tasks.asr.evaluation.report import page
+
+
+def other_manifest(directory: str, test_manifest: str) -> str:
+    """The manifest of the results in a folder; empty if none or the same."""
+    try:
+        text = files.read(posixpath.join(directory, "results.json")).decode()
+        earlier = json_values.strict_json(text)["details"]["test_manifest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    named, here = (
+        list(map(files.absolute, manifest.paths(each)))
+        for each in (str(earlier), test_manifest)
+    )
+    return "" if named == here else str(earlier)
 
 
 def write(
