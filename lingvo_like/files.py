@@ -134,7 +134,9 @@ def write_together(texts: abc.Mapping[str, str]) -> None:
             if os.path.isdir(path):
                 raise IsADirectoryError(f"cannot write {path}: it is a folder")
             temporary = temporary_beside(os.path.abspath(path))
-            write_atomically(temporary, text.encode("utf-8"))
+            # Errors name the file that was meant.
+            with naming("write", path):
+                write_atomically(temporary, text.encode("utf-8"))
             waiting[temporary] = path
         for temporary in list(waiting):
             os.replace(temporary, waiting[temporary])

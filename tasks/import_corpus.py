@@ -148,7 +148,10 @@ def main(_: list[str]) -> None:
     if names:
         texts[table] = speaker_ids.table(names)
     texts[output] = manifest.dumps(utterances, os.path.dirname(output))
-    files.write_together(texts)
+    try:
+        files.write_together(texts)
+    except OSError as error:
+        cli.fail(f"--output={output}: {cli.expected_message(error)}")
     for root, name in layouts.items():
         print(f"{root}: read as --from={name}")
     print(common.summary(utterances, labels), end="")

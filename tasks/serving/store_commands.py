@@ -112,7 +112,12 @@ class StoreCommands:
             state = "unchanged" if version == before else "published"
             self._print(f"{state} {owner} {version.name}", version, state=state)
 
-        return self._each(paths, one, "published")
+        return self._each(
+            paths,
+            one,
+            "published",
+            f"the store {self._store.root} cannot be used",
+        )
 
     def list(self) -> str | None:
         """Lists the current version of every speaker."""
@@ -214,7 +219,12 @@ class StoreCommands:
         row = {"version": version.name, **dataclasses.asdict(version), **more}
         tqdm.tqdm.write(json.dumps(row) if self._as_json else text)
 
-    def _each(self, items, act, done):
+    def _each(self, items, act, done, whose=""):
+        """Does something to each item.
+
+        Args:
+            whose: what an OSError is said of; of the item if empty.
+        """
         if not items:
             raise ValueError("name at least one speaker; see --help")
         refused = 0
@@ -232,7 +242,8 @@ class StoreCommands:
                 message = str(error).removeprefix("Submodel: ")
                 tqdm.tqdm.write(f"error: {item}: {message}", file=sys.stderr)
             except OSError as error:
-                return f"{item}: {error} ({done} before: {index - refused})"
+                before = f"{done} before: {index - refused}"
+                return f"{whose or item}: {error} ({before})"
         if refused:
             return f"{done} {len(items) - refused} of {len(items)}"
         return None

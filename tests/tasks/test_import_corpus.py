@@ -72,6 +72,15 @@ def test_errors_are_one_line_and_write_nothing(root, change, message):
     assert not output.parent.exists()
 
 
+def test_an_output_that_cannot_be_written_is_named(root):
+    taken = trees.text(root.parent / "taken", "a file")
+    output = f"{taken}/all.jsonl"
+    done = run("--from=torgo", f"--root={root}", f"--output={output}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: --output={output}: ")
+    assert ".writing-" not in done.stderr
+
+
 def test_list_of_corpora_shows_layouts_and_options():
     done = run("--list_corpora")
     assert done.returncode == 0

@@ -374,5 +374,7 @@ def test_a_store_that_cannot_be_written_stops_the_batch(run, tmp_path):
     done = run("publish", *paths)
     assert done.code == 1
     assert len(done.errors) == 1
-    assert "(published before: 0)" in done.errors[0]
+    (error,) = done.errors
+    assert error.startswith(f"the store {tmp_path / 'store'} cannot be used: ")
+    assert "F01" not in error and error.endswith("(published before: 0)")
     assert (tmp_path / "store").read_bytes() == b"a file"
