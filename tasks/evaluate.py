@@ -85,7 +85,11 @@ def main(_: list[str]) -> None:
             "base is in its short-context form; --compare_with=MODEL compares "
             "with a Whisper at its full 30 s instead"
         )
-    print(f"report: {found.report}")
+    print(
+        f"report: {found.report}\n"
+        "Next, to serve: python -m tasks.export "
+        f"--model_dir={_MODEL_DIR.value} --export_dir=exports"
+    )
 
 
 if __name__ == "__main__":

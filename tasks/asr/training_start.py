@@ -116,29 +116,24 @@ def train(
         dev=dev,
         **more,
     )
-    # The memory of accelerators is their own.
-    if replicas.processes.is_chief and not replicas.has_accelerators:
-        job = estimates.job(
-            choice.experiment,
-            choice.base_path,
-            train_manifest,
-            bool(dev_manifest)
-            or program.decide_dev(choice.experiment, dev_manifest, dev),
-            replicas.num_replicas,
-            replicas.num_local,
-            more.get("speakers", ()),
-            more.get("cohort", ""),
-        )
-        if job is not None:
-            directory = model_directory.ModelDirectory(model_dir)
-            is_continued = directory.read_experiment() is not None
-            estimates.check(job, check_memory, is_continued)
+    seconds = _estimate(
+        choice,
+        train_manifest,
+        model_dir,
+        replicas,
+        check_memory,
+        bool(dev_manifest)
+        or program.decide_dev(choice.experiment, dev_manifest, dev),
+        more.get("speakers", ()),
+        more.get("cohort", ""),
+    )
     base_path = short_form.find_or_make(
         values,
         choice.base_path,
         train_manifest,
         may_make=replicas.processes.count == 1,
         check_memory=check_memory,
+        training_seconds=seconds,
     )
     return program.train(
         choice.name,
@@ -165,3 +160,36 @@ def _check_request(
         lines = manifest.read_lines(train_manifest).utterances
         there = {each.speaker for each in lines}
         program.check_speakers(speakers, there, train_manifest)
+
+
+def _estimate(
+    choice,
+    train_manifest,
+    model_dir,
+    replicas,
+    check_memory,
+    has_dev,
+    speakers,
+    cohort,
+):
+    """The seconds that a new job will take; 0 where they cannot be told."""
+    # The memory of accelerators is their own.
+    if not replicas.processes.is_chief or replicas.has_accelerators:
+        return 0.0
+    job = estimates.job(
+        choice.experiment,
+        choice.base_path,
+        train_manifest,
+        has_dev,
+        replicas.num_replicas,
+        replicas.num_local,
+        speakers,
+        cohort,
+    )
+    if job is None:
+        return 0.0
+    directory = model_directory.ModelDirectory(model_dir)
+    is_continued = directory.read_experiment() is not None
+    seconds = estimates.check(job, check_memory, is_continued)
+    # Of one that goes on, a part may be done.
+    return 0.0 if is_continued else seconds

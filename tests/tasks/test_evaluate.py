@@ -40,6 +40,11 @@ def test_a_run_is_evaluated_by_one_command(folder):
     for speaker in SPEAKERS:
         assert speaker in done.stdout
     assert "{" not in done.stdout
+    assert done.stdout.splitlines()[-1] == (
+        "Next, to serve: python -m tasks.export "
+        f"--model_dir={folder}/run --export_dir=exports"
+    )
+    assert "replaces" not in done.stderr
     output = folder / "run" / "evaluation"
     assert (output / "left_out.txt").read_text() == ""
     results = json.loads((output / "results.json").read_text())
@@ -83,3 +88,25 @@ def test_what_cannot_be_evaluated_is_refused_before_any_work(
             arguments[name] = str(folder / arguments[name])
     with pytest.raises((ValueError, OSError), match=message):
         program.prepare(**arguments)
+
+
+def test_an_evaluation_of_another_manifest_is_not_replaced_silently(
+    folder, capsys
+):
+    output = folder / "kept"
+    output.mkdir()
+    earlier = {"details": {"test_manifest": f"{folder}/others.jsonl"}}
+    (output / "results.json").write_text(json.dumps(earlier))
+    same = (folder / "test.jsonl").read_text()
+    (folder / "others.jsonl").write_text(same)
+    for manifest, is_told in (("test", True), ("others", False)):
+        program.prepare(
+            str(folder / "run"),
+            f"{folder}/{manifest}.jsonl",
+            output_dir=str(output),
+        )
+        told = (
+            f"this replaces the evaluation on {folder}/others.jsonl in "
+            f"{output}; another --output_dir keeps both"
+        )
+        assert (told in capsys.readouterr().err) == is_told

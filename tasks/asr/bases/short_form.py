@@ -25,6 +25,7 @@ def find_or_make(
     manifest: str,
     may_make: bool = True,
     check_memory: bool = True,
+    training_seconds: float = 0.0,
 ) -> str:
     """The path of the base model that a job loads, given one.
 
@@ -36,6 +37,7 @@ def find_or_make(
         manifest: JSONL manifest of the job's training speech.
         may_make: whether to make what is not there.
         check_memory: refuse to make it in less memory than that takes.
+        training_seconds: of the job, as it was estimated; 0 if it was not.
 
     Raises:
         ValueError: there is no such base, it is not for this experiment, or
@@ -63,11 +65,18 @@ def find_or_make(
     )
     with _locked(path):
         if not os.path.isdir(path):
-            _make(values, base_path, manifest, path, check_memory)
+            _make(
+                values,
+                base_path,
+                manifest,
+                path,
+                check_memory,
+                training_seconds,
+            )
     return path
 
 
-def _make(values, base_path, manifest, path, check_memory):
+def _make(values, base_path, manifest, path, check_memory, training_seconds):
     print(
         f"{base_path} computes on 30 s of audio, however short the recording. "
         "A short-context form of it, which computes on the recording alone, is "
@@ -75,7 +84,13 @@ def _make(values, base_path, manifest, path, check_memory):
         "and later jobs use it again.",
         flush=True,
     )
-    shortening.check(base_path, [manifest], kept_bases.RECIPE, check_memory)
+    shortening.check(
+        base_path,
+        [manifest],
+        kept_bases.RECIPE,
+        check_memory,
+        training_seconds,
+    )
     start = time.monotonic()
     context_shortening.make_short_base(
         base_path,

@@ -17,8 +17,13 @@ def check(
     manifests: abc.Iterable[str],
     values: bases.ContextShortening,
     check_memory: bool = True,
+    training_seconds: float = 0.0,
 ) -> None:
     """Prints the estimate, and refuses what does not fit in memory.
+
+    Args:
+        training_seconds: of the job that follows, whose estimate is printed;
+            0 where there is none.
 
     Raises:
         ValueError: it does not fit, or a manifest cannot be used.
@@ -35,9 +40,12 @@ def check(
     listening = _listening(dimensions)
     # The teacher and the moments of the student's encoder.
     more = 2 * step.parameters * cost.FLOAT_BYTES
+    num_seconds = seconds(
+        dimensions, durations, values, machine.products_per_second()
+    )
     needs.check(
         max(step.num_bytes(), listening.num_bytes()) + more,
-        seconds(dimensions, durations, values, machine.products_per_second()),
+        num_seconds,
         "to make the short-context form",
         lambda _: (
             "Fewer utterances a step (--set=utterances_per_step=2), shorter "
@@ -45,6 +53,9 @@ def check(
         ),
         check_memory,
     )
+    if training_seconds:
+        total = needs.duration(num_seconds + training_seconds)
+        print(f"in all about {total}", flush=True)
 
 
 def seconds(

@@ -241,13 +241,16 @@ def job(
 
 def check(
     job: Job, check_memory: bool = True, is_continued: bool = False
-) -> None:
+) -> float:
     """Says what a job will need, and refuses it where it does not fit.
 
     Args:
         check_memory: False to go on all the same.
         is_continued: a part of it may be done; how much, only its checkpoint
             knows.
+
+    Returns:
+        seconds of all of it.
 
     Raises:
         ValueError: it takes more memory than there is; with settings that fit.
@@ -267,6 +270,7 @@ def check(
             f"warning: {needs.duration(seconds)} are a long time. {advice}",
             file=sys.stderr,
         )
+    return seconds
 
 
 def _what_fits(job: Job, free: float) -> str:

@@ -36,6 +36,24 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr()
     assert "warning: this takes about" in told.err
     assert "to make the short-context form" in told.out
+    assert "in all" not in told.out
+
+
+def test_the_time_of_a_job_and_of_its_base_are_added(
+    tmp_path, monkeypatch, capsys
+):
+    path = tiny.recordings(tmp_path, ("ann",), 2)
+    whisper_bases.small().save(tmp_path / "base")
+    monkeypatch.setattr(shortening, "seconds", lambda *_: 24 * 60.0)
+    shortening.check(
+        str(tmp_path / "base"),
+        [path],
+        bases.ContextShortening(),
+        training_seconds=18 * 60.0,
+    )
+    making, total = capsys.readouterr().out.splitlines()
+    assert "24 minutes to make the short-context form" in making
+    assert total == "in all about 42 minutes"
 
 
 def test_what_a_base_cannot_take_costs_nothing(tmp_path):
