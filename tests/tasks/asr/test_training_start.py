@@ -7,6 +7,7 @@ import pytest
 from lingvo_like import cache
 from params import registry
 from tasks.asr import training_start
+from tasks.asr.bases import context_shortening
 from tasks.asr.estimates import machine
 from tasks.asr.training import model_directory, run_description
 from tests import tiny
@@ -173,3 +174,28 @@ def test_a_mistyped_flag_is_refused_before_a_base_is_made(
         training_start.train(choice, manifest, model_dir, **given)
     assert not capsys.readouterr().out
     assert sorted(os.listdir(tmp_path)) == there
+
+
+def test_a_base_to_be_made_is_told_with_the_time_of_all(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    whisper_bases.small(positions=80).save(str(tmp_path / "small"))
+    manifest = tiny.recordings(tmp_path, ("ann",), 1)
+    choice = training_start.choose(
+        str(tmp_path / "run"),
+        "whisper.ShortStacked",
+        {"base.language": "en"},
+        str(tmp_path / "small"),
+    )
+
+    def stop(*_, **__):
+        raise ValueError("it would be made")
+
+    monkeypatch.setattr(context_shortening, "make_short_base", stop)
+    with pytest.raises(ValueError, match="it would be made"):
+        training_start.train(choice, manifest, str(tmp_path / "run"))
+    training, _, making, total = capsys.readouterr().out.splitlines()
+    assert training.endswith(" to train")
+    assert making.endswith(" to make the short-context form")
+    assert total.startswith("in all about ")
