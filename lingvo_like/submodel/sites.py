@@ -23,8 +23,8 @@ class DropoutMasks(Protocol):
 
         Args:
             piece: its index in `Layout.pieces`.
-            shape: time, utterances of a speaker and width. A longer time must
-                not change the values of a shorter one.
+            shape: time, utterances of a speaker, and `Kind.dropout_width`. A
+                longer time must not change the values of a shorter one.
         """
         ...
 

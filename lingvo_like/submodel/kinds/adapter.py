@@ -41,6 +41,10 @@ class Adapter(kind.Plain):
     def __post_init__(self) -> None:
         kind.check_positive(self, "bottleneck_dim")
 
+    @property
+    def dropout_width(self) -> int:
+        return self.bottleneck_dim
+
     def check(self, site: sites.Site) -> None:
         kind.check_activation(self, site)
 

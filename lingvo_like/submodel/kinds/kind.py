@@ -25,6 +25,11 @@ class Kind(Protocol):
     name: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    @property
+    def dropout_width(self) -> int:
+        """The width of what `apply` gives to dropout; 0 for nothing."""
+        ...
+
     def check(self, site: sites.Site) -> None:
         """Raises a ValueError if the kind cannot act at this site."""
         ...
@@ -88,6 +93,11 @@ class Kind(Protocol):
 
 class Plain:
     """The base class of kinds, most of which need nothing of the base."""
+
+    @property
+    def dropout_width(self) -> int:
+        """See `Kind.dropout_width`: no dropout."""
+        return 0
 
     def constants(
         self, site: sites.Site, kernel: abc.Callable[[str], np.ndarray]

@@ -36,6 +36,10 @@ class Lora(kind.Plain):
                 f"`alpha` must be finite, and not zero. Received: {self.alpha}."
             )
 
+    @property
+    def dropout_width(self) -> int:
+        return self.rank
+
     def check(self, site: sites.Site) -> None:
         kind.check_projection(self, site)
 

@@ -48,6 +48,10 @@ class Rotation(kind.Plain):
                 f"`rank` must be at least 2. Received: {self.rank}."
             )
 
+    @property
+    def dropout_width(self) -> int:
+        return self.rank
+
     def check(self, site: sites.Site) -> None:
         kind.check_projection(self, site)
         most = min(site.input_dim, site.output_dim)

@@ -6,8 +6,10 @@ time. `input_pipeline` makes the batches.
 Letters in shapes: s speakers of a step, u utterances of a speaker.
 """
 
+import functools
 from collections import abc
 
+import numpy as np
 import tensorflow as tf
 
 from lingvo_like import device_random_streams, tensor_types
@@ -19,9 +21,8 @@ from lingvo_like.submodel import sites
 from params import schema
 from tasks.asr.training import stack_and_optimizer
 
-# The random stream of dropout in the first piece of a layout, beside that of
-# `EmbeddingSpace`.
-_FIRST_STREAM = 2
+# The random stream of dropout, beside that of `EmbeddingSpace`.
+_DROPOUT_STREAM = 2
 
 
 class SubmodelTask:
@@ -220,10 +221,21 @@ class SubmodelTask:
         if not rate:
             return None
 
-        def draw(piece: int, shape: tuple[int, int, int]) -> tf.Tensor:
-            own = device_random_streams.fold_in(seeds, _FIRST_STREAM + piece)
-            draws = device_random_streams.uniform(shape, own)
+        pieces = self.stack.layout.pieces
+        ends = np.cumsum([piece.kind.dropout_width for piece in pieces])
+        own = device_random_streams.fold_in(seeds, _DROPOUT_STREAM)
+
+        # Every draw is an operation for each speaker, so that all pieces share
+        # one for each length of time, and have columns of their own in it.
+        @functools.cache
+        def masks(time: int, rows: int) -> tf.Tensor:
+            draws = device_random_streams.uniform((time, rows, ends[-1]), own)
             return tf.where(draws >= rate, 1.0 / (1.0 - rate), 0.0)
+
+        def draw(piece: int, shape: tuple[int, int, int]) -> tf.Tensor:
+            time, rows, width = shape
+            first = ends[piece] - width
+            return masks(time, rows)[:, :, :, first : first + width]
 
         return draw
 

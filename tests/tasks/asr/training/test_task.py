@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lingvo_like import device_random_streams
 from tasks.asr.batches import minibatch_schedule
 from tasks.asr.data import preparation, rejections
 from tasks.asr.training import replica_batches, sharding, task
@@ -107,3 +108,19 @@ def test_a_step_trains_on_what_was_drawn_for_it(
     assert abs(first - plain) > 1e-4 * plain
     assert abs(second - first) > 1e-4 * plain
     assert again == first
+
+
+def test_all_sites_share_one_draw_of_dropout(base, utterances, monkeypatch):
+    """Else a step would have an operation for each speaker at each site."""
+    drawn = []
+    uniform = device_random_streams.uniform
+
+    def watched(shape, seeds):
+        drawn.append(tuple(shape))
+        return uniform(shape, seeds)
+
+    monkeypatch.setattr(device_random_streams, "uniform", watched)
+    losses(base, utterances, [0], dropout_rate=0.5)
+    ((_, _, width),) = drawn
+    assert base.num_blocks > 1
+    assert width == base.num_blocks * tiny.experiment().adapter.bottleneck_dim
