@@ -17,6 +17,7 @@ EXPERIMENTS: dict[str, type[schema.Experiment]] = {
     "whisper.ShortEmbedding64": whisper.ShortEmbedding64,
     "whisper.ShortEmbedding8": whisper.ShortEmbedding8,
     "whisper.ShortStacked": whisper.ShortStacked,
+    "whisper.ShortAdapters": whisper.ShortAdapters,
     "whisper.Stacked": whisper.Stacked,
 }
 

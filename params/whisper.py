@@ -46,6 +46,17 @@ class ShortStacked(Stacked):
 
 
 @dataclasses.dataclass(frozen=True)
+class ShortAdapters(ShortStacked):
+    """`ShortStacked` with an adapter after every encoder block, as in spaces.
+
+    A space can start from such a run (space.initializer=stack).
+    """
+
+    adapter: kinds.Adapter = kinds.Adapter()
+    lora: kinds.Lora = kinds.Lora()
+
+
+@dataclasses.dataclass(frozen=True)
 class Demo(ShortStacked):
     """`ShortStacked` in a few minutes on two cores, for tasks.demo.
 

@@ -69,7 +69,8 @@ _SPACE_FROM = flags.DEFINE_string(
     "space_from",
     "",
     "The run that a space starts from. With --set=space.initializer=stack: a "
-    "run of slots, trained with submodel.shared_start=true. With "
+    "run of slots whose Submodels are made as the space's, such as "
+    "whisper.ShortAdapters, trained with submodel.shared_start=true. With "
     "--set=space.initializer=space: a run of a space, to fit its basis again.",
 )
 _START_FROM = flags.DEFINE_string(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lingvo_like.base_models.whisper import architecture
+from tasks.asr import layouts
 from tests.benchmarks import heard, kinds_of_a_size, real_speech
 
 
@@ -88,6 +89,15 @@ def test_a_kind_is_as_large_as_a_budget_allows(sites):
     # Two of rank 1 are not near enough: other sites come nearer.
     assert 2 * rank_1 < below.num_values < 3 * rank_1
     assert kinds_of_a_size.fit(sites, lora, 1) is None
+
+
+@pytest.mark.parametrize("name", kinds_of_a_size.CHOICES)
+def test_a_kind_is_alone(sites, name):
+    choice = kinds_of_a_size.CHOICES[name]
+    fitted = kinds_of_a_size.fit(sites, choice, 4000)
+    layout = layouts.of(sites, real_speech.experiment(fitted.overrides))
+    assert {part.kind.name for part in layout.parts} == {choice.section}
+    assert layout.num_values == fitted.num_values
 
 
 def test_biases_have_a_natural_most(sites):

@@ -60,7 +60,7 @@ def parse():
     parser.add_argument(
         "--experiment", default="whisper.ShortEmbedding16Encoder"
     )
-    parser.add_argument("--slots", default="whisper.ShortStacked")
+    parser.add_argument("--slots", default="whisper.ShortAdapters")
     parser.add_argument(
         "--spaces",
         default=",".join(f"whisper.ShortEmbedding{n}" for n in (8, 16, 32, 64)),

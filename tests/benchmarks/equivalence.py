@@ -123,7 +123,7 @@ def main():
         seed=7,
     )
     values = jobs.experiment(
-        "whisper.ShortStacked",
+        "whisper.ShortAdapters",
         [
             f"train.num_steps={arguments.steps}",
             f"train.utterances_per_speaker={arguments.utterances}",

@@ -38,7 +38,11 @@ class Choice:
     least: int = 1
 
     def overrides(self, sites, rank):
-        found = ["adapter.sites=()", f"{self.section}.sites={sites}"]
+        # The other kinds have no sites by default.
+        found = [
+            f"{section}.sites={sites if section == self.section else '()'}"
+            for section in dict.fromkeys(("adapter", "lora", self.section))
+        ]
         if self.rank:
             found.append(f"{self.section}.{self.rank}={rank}")
         if self.section == "lora":

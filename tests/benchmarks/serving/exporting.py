@@ -12,7 +12,7 @@ import sys
 
 from tasks.serving.exports import description as export_description
 
-EXPERIMENT = "whisper.ShortStacked"
+EXPERIMENT = "whisper.ShortAdapters"
 
 
 def export(base, work_dir, bottleneck_dim):
