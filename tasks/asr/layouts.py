@@ -1,12 +1,36 @@
 """The layout of an experiment's Submodels on a base model."""
 
 from collections import abc
+from typing import Any
 
 from lingvo_like import hyperparams
 from lingvo_like.layers import sites as sites_lib
 from lingvo_like.submodel import layout as submodel_layout
 from lingvo_like.submodel.kinds import by_name
 from params import schema
+
+
+def changed(
+    experiment: schema.Experiment, settings: abc.Mapping[str, Any]
+) -> schema.Experiment:
+    """The experiment with other values, as `hyperparams.replace` takes them.
+
+    Raises:
+        ValueError: a value is of a kind that the Submodels do not have, or is
+            refused by `hyperparams.replace`.
+    """
+    result = hyperparams.replace(experiment, settings)
+    for path in settings:
+        section, _, name = path.partition(".")
+        if section not in by_name.KINDS or name == "sites":
+            continue
+        if not getattr(result, section).sites:
+            raise ValueError(
+                f"`{path}` has no effect: Submodels have no {section}, since "
+                f"`{section}.sites` is (). Set `{section}.sites` too, or leave "
+                f"`{path}` out."
+            )
+    return result
 
 
 def of(

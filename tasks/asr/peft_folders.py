@@ -4,7 +4,7 @@ import os
 from collections import abc
 from typing import Any
 
-from lingvo_like import folders, hyperparams, languages, tensor_file
+from lingvo_like import folders, languages, tensor_file
 from lingvo_like.base_models import base_model
 from lingvo_like.base_models.whisper import huggingface_modules
 from lingvo_like.submodel import file as submodel_file, lora_fitting, peft
@@ -62,7 +62,7 @@ def read(
             does not fit into the experiment's layout.
         OSError: a file cannot be read.
     """
-    values = hyperparams.replace(
+    values = layouts.changed(
         registry.get(experiment or registry.DEFAULT), settings or {}
     )
     base = _base(values.base if experiment else None, base_path)

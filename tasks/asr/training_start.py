@@ -4,9 +4,8 @@ import dataclasses
 from collections import abc
 from typing import Any
 
-from lingvo_like import hyperparams
 from params import bases, registry, schema
-from tasks.asr import base_loading
+from tasks.asr import base_loading, layouts
 from tasks.asr.bases import short_form
 from tasks.asr.data import manifest
 from tasks.asr.estimates import training as estimates
@@ -58,22 +57,11 @@ def choose(
             "--base is missing: a new run needs a base model, such as "
             "--base=tiny.en"
         )
-    experiment = hyperparams.replace(values, settings or {})
-    _check_effect(experiment, settings or {})
-    return Choice(chosen, experiment, base_path)
-
-
-def _check_effect(experiment, settings):
-    """Refuses values of a kind that the Submodels do not have."""
-    for path in settings:
-        section, _, name = path.partition(".")
-        sites = getattr(getattr(experiment, section), "sites", None)
-        if name != "sites" and sites == ():
-            raise ValueError(
-                f"`{path}` has no effect: Submodels have no {section}, since "
-                f"`{section}.sites` is (). Set `{section}.sites` too, or leave "
-                f"`{path}` out."
-            )
+    return Choice(
+        chosen,
+        layouts.changed(values, settings or {}),
+        base_path,
+    )
 
 
 def train(
@@ -84,6 +72,7 @@ def train(
     dev_manifest: str = "",
     dev: str = program.AUTO,
     check_memory: bool = True,
+    strict: bool = False,
     replicas: replicas_lib.Replicas | None = None,
     **more: Any,
 ) -> model_directory.ModelDirectory:
@@ -92,7 +81,8 @@ def train(
     Args:
         dev: one of `program.DEV`.
         check_memory: refuse a job that takes more memory than there is.
-        **more: arguments of `program.train`.
+        strict: refuse to train if any utterance is unusable.
+        **more: arguments of `program.train` and of its `check_request`.
 
     Raises:
         ValueError: it does not fit, or as `program.train`.
@@ -107,26 +97,33 @@ def train(
         choice.experiment, choice.base_path, [train_manifest, dev_manifest]
     )
     # Before a base model is made, which may take half an hour.
-    _check_request(
-        choice,
-        train_manifest,
+    _, holds_out = program.check_request(
+        choice.experiment,
         model_dir,
-        replicas,
         dev_manifest=dev_manifest,
         dev=dev,
         **more,
     )
-    seconds = _estimate(
-        choice,
-        train_manifest,
-        model_dir,
-        replicas,
-        check_memory,
-        bool(dev_manifest)
-        or program.decide_dev(choice.experiment, dev_manifest, dev),
-        more.get("speakers", ()),
-        more.get("cohort", ""),
-    )
+    if replicas.processes.is_chief:
+        model_directory.check_could_be_written(model_dir, "the model directory")
+    if speakers := more.get("speakers"):
+        lines = manifest.read_lines(train_manifest).utterances
+        there = {each.speaker for each in lines}
+        program.check_speakers(speakers, there, train_manifest)
+    seconds = 0.0
+    # The memory of accelerators is their own.
+    if replicas.processes.is_chief and not replicas.has_accelerators:
+        job = estimates.job(
+            choice.experiment,
+            choice.base_path,
+            train_manifest,
+            bool(dev_manifest) or holds_out,
+            replicas.num_replicas,
+            replicas.num_local,
+            more.get("speakers", ()),
+            more.get("cohort", ""),
+        )
+        seconds = _estimate(job, model_dir, check_memory)
     base_path = short_form.find_or_make(
         values,
         choice.base_path,
@@ -143,49 +140,14 @@ def train(
         base_path=base_path,
         dev_manifest=dev_manifest,
         dev=dev,
+        strict=strict,
         replicas=replicas,
         **more,
     )
 
 
-def _check_request(
-    choice, train_manifest, model_dir, replicas, *, strict=False, **request
-):
-    """Refuses what `program.train` would refuse once it has the base model."""
-    del strict
-    program.check_request(choice.experiment, model_dir, **request)
-    if replicas.processes.is_chief:
-        model_directory.check_could_be_written(model_dir, "the model directory")
-    if speakers := request.get("speakers"):
-        lines = manifest.read_lines(train_manifest).utterances
-        there = {each.speaker for each in lines}
-        program.check_speakers(speakers, there, train_manifest)
-
-
-def _estimate(
-    choice,
-    train_manifest,
-    model_dir,
-    replicas,
-    check_memory,
-    has_dev,
-    speakers,
-    cohort,
-):
+def _estimate(job, model_dir, check_memory):
     """The seconds that a new job will take; 0 where they cannot be told."""
-    # The memory of accelerators is their own.
-    if not replicas.processes.is_chief or replicas.has_accelerators:
-        return 0.0
-    job = estimates.job(
-        choice.experiment,
-        choice.base_path,
-        train_manifest,
-        has_dev,
-        replicas.num_replicas,
-        replicas.num_local,
-        speakers,
-        cohort,
-    )
     if job is None:
         return 0.0
     directory = model_directory.ModelDirectory(model_dir)

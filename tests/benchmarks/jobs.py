@@ -16,7 +16,7 @@ from lingvo_like import hyperparams
 from lingvo_like.stack import stack
 from lingvo_like.submodel import file as submodel_file
 from params import registry
-from tasks.asr import base_loading
+from tasks.asr import base_loading, layouts
 from tasks.asr.data import preparation
 from tasks.asr.evaluation import recordings, scoring
 from tasks.asr.recognition import transcription
@@ -160,7 +160,9 @@ def in_process(module, *flags):
 
 def experiment(name, overrides):
     """A registered experiment with overrides such as `train.num_steps=9`."""
-    return hyperparams.override(registry.get(name), overrides)
+    return layouts.changed(
+        registry.get(name), hyperparams.assignments(overrides)
+    )
 
 
 def load_base(path, values):

@@ -12,7 +12,6 @@ import time
 
 import numpy as np
 
-from lingvo_like import hyperparams
 from tasks.asr import base_loading
 from tasks.asr.data import manifest
 from tests.benchmarks import heard as heard_lib, jobs
@@ -275,4 +274,4 @@ def num_base_values(base):
 
 def experiment(overrides):
     """The experiment of the jobs with overrides, as `--set` gives them."""
-    return hyperparams.override(jobs.experiment(EXPERIMENT, []), overrides)
+    return jobs.experiment(EXPERIMENT, overrides)
