@@ -287,22 +287,20 @@ def matching_sites(
 
 
 def _folded(names: abc.Iterable[str]) -> str:
-    """Hundreds of sites as the few patterns of which they are."""
+    """A few patterns that stand for hundreds of sites."""
     last_steps = collections.defaultdict(dict)
     for name in names:
         first, *middle, last = name.split("/")
         # Blocks have the same sites.
         parent = "/".join([first, "*", *middle[1:]] if middle else [first])
         last_steps[parent][last] = None
-    return (
-        ", ".join(
-            f"{parent}/{{{','.join(steps)}}}"
-            if len(steps) > 1
-            else f"{parent}/{''.join(steps)}"
-            for parent, steps in last_steps.items()
+    patterns = []
+    for parent, steps in last_steps.items():
+        listed = ",".join(steps)
+        patterns.append(
+            f"{parent}/{{{listed}}}" if len(steps) > 1 else f"{parent}/{listed}"
         )
-        + " (one step of those in braces)"
-    )
+    return f"{', '.join(patterns)} (one step of those in braces)"
 
 
 def _matches(name: str, pattern: str) -> bool:

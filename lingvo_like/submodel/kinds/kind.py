@@ -62,7 +62,7 @@ class Kind(Protocol):
         weights: tensor_types.TensorsByName,
         constants: tensor_types.TensorsByName,
     ) -> tensor_types.TensorsByName:
-        """Works out of the weights `[speakers, ...]` all that `apply` needs.
+        """Computes what `apply` needs from the weights `[speakers, ...]`.
 
         It runs once, however many steps a search takes.
         """

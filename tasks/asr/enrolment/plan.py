@@ -235,7 +235,7 @@ def evaluation_steps(num_steps: int, evaluations: int) -> list[int]:
 
 
 def even_places(counts: abc.Iterable[int], most: int) -> int:
-    """The number of rows of a step with which all take the least time.
+    """The number of rows in a step that lets everybody finish soonest.
 
     A power of two: what speakers ask for has few shapes, each compiled once.
 

@@ -190,7 +190,7 @@ def _medians(summary):
 
 
 def _reservations(summary):
-    """What is missing from the figures, or should be known beside them."""
+    """Notes on what the figures leave out."""
     notes = []
     if summary["num_empty_references"]:
         notes.append(
