@@ -4,7 +4,9 @@
 
 BASE is a Hugging Face folder, SPEECH and SETTINGS what `peft_voices` wrote,
 RESULT a JSON file: the tokens that the trained model hears in the test speech,
-and the seconds of training, start and reading included.
+and the seconds of training, start and reading included. Whisper is given as
+many seconds of audio context as SETTINGS says, in training and in the test;
+what is longer is left out of training, and heard at 30 s.
 """
 
 import json
@@ -18,22 +20,44 @@ import torch
 import transformers
 
 RATE = 16000
+FULL_SECONDS = 30
+# Encoder frames, of which each has one position.
+POSITIONS_PER_SECOND = 50
 
 
-def read(path, split, extractor):
-    """Features and token ids of each utterance of a split."""
+class Context:
+    """The seconds of audio that a Whisper is given."""
+
+    def __init__(self, model):
+        self._model, self._encoder = model, model.get_encoder()
+        self._positions = self._encoder.embed_positions.weight.detach().clone()
+
+    def cut(self, seconds):
+        """Has the model take so many; returns the extractor of its features."""
+        count = seconds * POSITIONS_PER_SECOND
+        self._encoder.embed_positions = torch.nn.Embedding.from_pretrained(
+            self._positions[:count]
+        )
+        self._model.config.max_source_positions = count
+        return transformers.WhisperFeatureExtractor(
+            feature_size=self._model.config.num_mel_bins, chunk_length=seconds
+        )
+
+
+def read(path, split):
+    """Waves and token ids of each utterance of a split."""
     speech = np.load(path)
     ends = np.cumsum(speech[f"{split}_lengths"])
     audio = np.split(speech[f"{split}_audio"], ends[:-1])
+    waves = [each.astype("float32") / 32768.0 for each in audio]
     tokens = [[t for t in row if t >= 0] for row in speech[f"{split}_tokens"]]
+    return waves, [[int(t) for t in row] for row in tokens]
 
-    def features(chosen):
-        waves = [audio[i].astype("float32") / 32768.0 for i in chosen]
-        return extractor(
-            waves, sampling_rate=RATE, return_tensors="pt"
-        ).input_features
 
-    return features, [[int(t) for t in row] for row in tokens]
+def features_of(waves, extractor):
+    """Features of waves, padded to the extractor's length."""
+    found = extractor(waves, sampling_rate=RATE, return_tensors="pt")
+    return found.input_features
 
 
 def batch(tokens, prompt, end):
@@ -49,7 +73,7 @@ def batch(tokens, prompt, end):
     return inputs, labels
 
 
-def train(model, features, tokens, settings):
+def train(model, waves, tokens, extractor, settings):
     """Trains with AdamW; the rate rises and then falls linearly."""
     steps, warmup = settings["steps"], max(settings["steps"] // 10, 1)
     optimizer = torch.optim.AdamW(
@@ -73,7 +97,7 @@ def train(model, features, tokens, settings):
             [tokens[i] for i in chosen], settings["prompt"], settings["end"]
         )
         loss = model(
-            input_features=features(chosen),
+            input_features=features_of([waves[i] for i in chosen], extractor),
             decoder_input_ids=inputs,
             labels=labels,
         ).loss
@@ -118,9 +142,7 @@ def main(base, speech, settings, result):
     settings = json.loads(pathlib.Path(settings).read_text())
     torch.manual_seed(settings["seed"])
     model = transformers.WhisperForConditionalGeneration.from_pretrained(base)
-    extractor = transformers.WhisperFeatureExtractor(
-        feature_size=model.config.num_mel_bins
-    )
+    context, seconds = Context(model), settings["context_seconds"]
     adapted = peft.get_peft_model(
         model,
         peft.LoraConfig(
@@ -131,17 +153,32 @@ def main(base, speech, settings, result):
         ),
     )
     num_values = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    train(adapted, *read(speech, "train", extractor), settings)
-    seconds = time.monotonic() - start
+    waves, tokens = read(speech, "train")
+    short = [i for i, wave in enumerate(waves) if len(wave) <= seconds * RATE]
+    train(
+        adapted,
+        [waves[i] for i in short],
+        [tokens[i] for i in short],
+        context.cut(seconds),
+        settings,
+    )
+    spent = time.monotonic() - start
     adapted.eval()
-    features, tokens = read(speech, "test", extractor)
-    found = []
-    for first in range(0, len(tokens), settings["batch"]):
-        rows = range(first, min(first + settings["batch"], len(tokens)))
-        found += greedy(adapted.get_base_model(), features(rows), settings)
+    waves, _ = read(speech, "test")
+    found = [None] * len(waves)
+    is_short = [len(wave) <= seconds * RATE for wave in waves]
+    for length, wanted in ((seconds, True), (FULL_SECONDS, False)):
+        extractor = context.cut(length)
+        rows = [i for i, short in enumerate(is_short) if short == wanted]
+        for first in range(0, len(rows), settings["batch"]):
+            chosen = rows[first : first + settings["batch"]]
+            features = features_of([waves[i] for i in chosen], extractor)
+            heard = greedy(adapted.get_base_model(), features, settings)
+            for i, heard_tokens in zip(chosen, heard, strict=True):
+                found[i] = heard_tokens
     pathlib.Path(result).write_text(
         json.dumps(
-            {"tokens": found, "seconds": seconds, "num_values": num_values}
+            {"tokens": found, "seconds": spent, "num_values": num_values}
         )
     )
 

@@ -30,7 +30,8 @@ class PeftVoices:
 
     Args:
         base: the Whisper of 30 s.
-        arguments: `peft_python`, `steps`, `peft_learning_rate`.
+        arguments: `peft_python`, `steps`, `peft_learning_rate`,
+            `peft_seconds`.
         folder: kept between runs.
         manifests: paths by split. PEFT learns from the dev speech, too: it
             has no other use for it.
@@ -55,6 +56,7 @@ class PeftVoices:
             "steps": arguments.steps,
             "batch": 8,
             "learning_rate": arguments.peft_learning_rate,
+            "context_seconds": arguments.peft_seconds,
             "seed": 0,
         }
         found = real_speech.kept(

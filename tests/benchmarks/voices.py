@@ -7,9 +7,10 @@ The voices of tasks.fetch_recordings are recognised by the Whisper at its 30 s,
 by its short-context form, by the Submodels of cohorts and by personal ones.
 There is a job for each of --cohorts (all, language; none: without a cohort),
 and the first of them is the one that counts. PEFT trains each voice in a job
-of its own, on 30 s of context, twice: rank 32 on the encoder's projections,
-and rank 4 on query, value and feed-forward of encoder and decoder. It has the
-same train manifest and learns from the dev speech, too.
+of its own, twice: rank 32 on the encoder's projections, and rank 4 on query,
+value and feed-forward of encoder and decoder. It has the same train manifest
+and learns from the dev speech, too. It gives Whisper --peft_seconds of audio
+context, which costs a third of 30 s; what is longer is heard at 30 s.
 
 What is done is kept in DIR, so that the table can be taken in parts; PEFT has
 some 14 minutes of each voice on 2 cores. --only=VOICES takes the 30 s and
@@ -40,6 +41,7 @@ def parse():
     parser.add_argument("--cohort_steps", type=int, default=200)
     parser.add_argument("--peft_python", default="")
     parser.add_argument("--peft_learning_rate", type=float, default=1e-3)
+    parser.add_argument("--peft_seconds", type=int, default=10)
     arguments = parser.parse_args()
     for name in ("parts", "cohorts", "only"):
         values = getattr(arguments, name).split(",")

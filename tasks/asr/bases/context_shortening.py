@@ -283,7 +283,8 @@ def _batch(student, utterances, targets, minibatch, values):
     rows = len(minibatch.utterances)
     prompt = len(student.tokenizer.prompts[0])
     width = input_pipeline.token_bucket(
-        (tokens for tokens, _ in targets), student.max_tokens
+        (targets[index][0] for index in minibatch.utterances),
+        student.max_tokens,
     )
     chosen = [utterances[index] for index in minibatch.utterances]
     audio, lengths = padded_audio.read(

@@ -31,7 +31,8 @@ from params import jobs
 from tasks.asr.batches import minibatch_schedule, padded_audio
 from tasks.asr.data import preparation, rejections
 
-TOKEN_BUCKET = 8
+# The least padded length of transcripts.
+_LEAST_TOKENS = 16
 # Each thread may hold a batch that is ready. A TPU VM has hundreds of
 # processors, and its batches have gigabytes.
 _MAX_THREADS = 16
@@ -77,12 +78,7 @@ class Loader:
             self._row_of = slot_rows.row_index
         self.sample_rate = sample_rate
         self._languages = tuple(languages)
-        # For groups that leave it to the loader: one width for the whole job,
-        # so that a step compiles once a bucket.
-        self._token_bucket = token_bucket(
-            (u.tokens for data in speakers.values() for u in data.utterances),
-            max_tokens,
-        )
+        self._max_tokens = max_tokens
         self.shape = (places, utterances_per_speaker)
         self._augment = augment
         self._seed = seed
@@ -91,7 +87,9 @@ class Loader:
         self, group: minibatch_schedule.Group, with_audio: bool = True
     ) -> dict[str, np.ndarray]:
         """A group as a batch; see the module's docstring."""
-        num_tokens = group.num_tokens or self._token_bucket
+        num_tokens = group.num_tokens or token_bucket(
+            self._transcripts(group), self._max_tokens
+        )
         shape, places = self.shape, self.shape[0]
         augment = self._augment
         samples = group.bucket if with_audio else 0
@@ -122,6 +120,11 @@ class Loader:
                     raise
                 self.lost.setdefault(minibatch.slot, str(error))
         return batch
+
+    def _transcripts(self, group):
+        for minibatch in group.minibatches:
+            utterances = self.speakers[minibatch.slot].utterances
+            yield from (utterances[i].tokens for i in minibatch.utterances)
 
     def _row_indices(self, group):
         # An empty place has the row of an absent slot, since the rows of a
@@ -178,9 +181,13 @@ class Loader:
 def token_bucket(
     transcripts: abc.Iterable[abc.Sequence[int]], max_tokens: int
 ) -> int:
-    """The static number of tokens that holds every transcript."""
+    """The static number of tokens that holds every transcript.
+
+    It is a power of two, so that few shapes are compiled, or `max_tokens`.
+    """
     longest = max((len(tokens) for tokens in transcripts), default=1)
-    return min(-(-max(1, longest) // TOKEN_BUCKET) * TOKEN_BUCKET, max_tokens)
+    longest = max(longest, _LEAST_TOKENS)
+    return min(1 << (longest - 1).bit_length(), max_tokens)
 
 
 def dataset(

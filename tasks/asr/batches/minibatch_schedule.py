@@ -26,8 +26,8 @@ class Minibatch:
         utterances: indices into the speaker's utterances.
         speed_factors: one for each utterance.
         bucket: the padded length in samples.
-        num_tokens: the padded length of transcripts; 0 leaves it to the
-            loader.
+        num_tokens: the padded length of transcripts, that of the minibatch's
+            longest; 0 leaves it to the loader.
     """
 
     slot: int
@@ -74,7 +74,8 @@ class MinibatchSchedule:
         bucket_samples: the base model's function from a length to a bucket.
         place: the speaker's place in every step. Where replicas share steps,
             the places of the first come before those of the next.
-        num_tokens: the padded length of the speaker's transcripts.
+        num_tokens: the padded length of each utterance's transcript; empty
+            leaves it to the loader.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class MinibatchSchedule:
         seed: int,
         speed_factors: abc.Iterable[float] = (1.0,),
         place: int = 0,
-        num_tokens: int = 0,
+        num_tokens: abc.Iterable[int] = (),
     ):
         self.slot = slot
         self.place = place
@@ -97,7 +98,7 @@ class MinibatchSchedule:
         self._size = utterances_per_minibatch
         self._seed = seed
         self._speed_factors = tuple(speed_factors)
-        self.num_tokens = num_tokens
+        self._num_tokens = tuple(num_tokens)
         self._epoch = None
 
     @property
@@ -168,7 +169,11 @@ class MinibatchSchedule:
             utterances=tuple(utterances),
             speed_factors=tuple(factors),
             bucket=self._bucket_samples(longest),
-            num_tokens=self.num_tokens,
+            num_tokens=(
+                max(self._num_tokens[i] for i in utterances)
+                if self._num_tokens
+                else 0
+            ),
         )
 
 

@@ -105,7 +105,7 @@ class Report:
         lines += _listing(
             f"with fewer than {ENOUGH['train']} utterances to train on or "
             f"{ENOUGH['test']} to test (figures of so few utterances say "
-            "little; record more)",
+            "little; record more, or hold out more by --fractions)",
             self.few,
         )
         return "\n".join(lines) + "\n"

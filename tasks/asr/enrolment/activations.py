@@ -55,7 +55,9 @@ class Speech:
             for speaker, data in speakers.items()
         }
         self._num_tokens = {
-            speaker: _token_bucket(data.utterances, base.max_tokens)
+            speaker: input_pipeline.token_bucket(
+                (each.tokens for each in data.utterances), base.max_tokens
+            )
             for speaker, data in speakers.items()
         }
         # By speaker, index and padded length: a base model may hear silence.
@@ -70,7 +72,7 @@ class Speech:
                     self._listen(speaker, indices, bucket, progress.update)
 
     def num_tokens(self, speaker: str) -> int:
-        """The padded length of a speaker's transcripts, a power of two."""
+        """The padded length of a speaker's transcripts."""
         return self._num_tokens[speaker]
 
     def bucket_samples(self, speaker: str, num_samples: int) -> int:
@@ -171,11 +173,3 @@ class Speech:
                 batch["tokens"][place, row, : len(tokens)] = tokens
                 batch["token_lengths"][place, row] = len(tokens)
         return batch
-
-
-def _token_bucket(utterances, max_tokens):
-    # A power of two: speakers share few lengths, each of which is compiled.
-    longest = input_pipeline.token_bucket(
-        (each.tokens for each in utterances), max_tokens
-    )
-    return min(1 << (longest - 1).bit_length(), max_tokens)

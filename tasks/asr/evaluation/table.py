@@ -29,10 +29,13 @@ def text(summary: dict[str, Any]) -> str:
     for row in summary["speakers"]:
         by_severity[row["severity"]].append(row)
     lines = [_COLUMNS, "-" * len(_COLUMNS)]
-    for severity, total in summary["by_severity"]["given"].items():
+    given = summary["by_severity"]["given"]
+    for severity, total in given.items():
         lines += [_line(row["speaker"], row) for row in by_severity[severity]]
-        name = f"{severity}: median of {total['num_speakers']}"
-        lines += [_line(name, total, "median_"), ""]
+        if len(given) > 1:
+            name = f"{severity}: median of {total['num_speakers']}"
+            lines.append(_line(name, total, "median_"))
+        lines.append("")
     overall = summary["overall"]
     name = f"all: median of {overall['num_speakers']}"
     lines.append(_line(name, overall, "median_"))
@@ -167,8 +170,9 @@ def _medians(summary):
         f"Median reduction:     {_median(overall, 'relative_reduction')}",
         f"  moderate and severe as measured ({hard['num_speakers']}): "
         f"{_median(hard, 'relative_reduction')}",
-        f"At most {target} %: {_shown(overall['success_before'], 100)} % of "
-        f"speakers before, {_shown(overall['success_after'], 100)} % after.",
+        f"Speakers at {target} % or less: "
+        f"{_shown(overall['success_before'], 100)} % with the base, "
+        f"{_shown(overall['success_after'], 100)} % with their Submodels.",
     ]
     if _has_cohort(summary):
         added = _figure(

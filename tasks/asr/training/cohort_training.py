@@ -16,7 +16,6 @@ from tasks.asr.training import (
     continuation,
     job,
     model_directory,
-    replica_batches,
     start_sources,
     starting_submodels,
 )
@@ -104,9 +103,6 @@ def _job(run, directory, corpus, source):
         "values": hyperparams.to_dict(experiment),
         "data": corpus.digests,
         "start": {"path": own.path} if own else {},
-        "num_tokens": replica_batches.longest_transcript(
-            run.base, corpus.train.values()
-        ),
     }
     continued = _continued(
         directory, description, corpus, experiment, run.replicas

@@ -23,7 +23,7 @@ CHANGED = (
 LOST = "no recording is left that can be used"
 
 # What a run keeps of its description, whatever the manifests are now.
-_OF_THE_RUN = ("data", "num_tokens", "start", "cohort", "cohorts_by")
+_OF_THE_RUN = ("data", "start", "cohort", "cohorts_by")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +95,7 @@ def of_run(
             train=_in_slots(corpus.train, known, missing),
             dev=_in_slots(corpus.dev, known, missing),
         ),
-        {"num_tokens": description["num_tokens"]}
-        | saved
-        | {k: v for k, v in description.items() if k not in _OF_THE_RUN},
+        saved | {k: v for k, v in description.items() if k not in _OF_THE_RUN},
         begins,
         withdrawn,
         {

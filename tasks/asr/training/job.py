@@ -83,7 +83,6 @@ class Job:
             self.directory,
             self.origin,
             self.selected,
-            continued.description["num_tokens"],
         )
         self._set_aside(made)
         made.run()

@@ -16,7 +16,6 @@ from tasks.asr.training import (
     continuation,
     job,
     model_directory,
-    replica_batches,
     run_description,
     space_training,
     start_sources,
@@ -114,9 +113,6 @@ def train(
         description = run_description.describe(
             name, experiment, base_path, origin.base_fingerprint, corpus.digests
         ) | {
-            "num_tokens": replica_batches.longest_transcript(
-                base, corpus.train.values()
-            ),
             "start": {"path": source.path} if source else {},
             "cohorts_by": cohort,
             "dev_speech": _dev_speech(dev_manifest, holds_out),

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from lingvo_like.base_models import base_model
 from tasks.asr.batches import (
     activation_cache,
     input_pipeline,
@@ -18,24 +17,12 @@ from tasks.asr.training import sharding as sharding_lib, task as task_lib
 Batches = list[dict[str, Any]]
 
 
-def longest_transcript(
-    base: base_model.BaseModel,
-    data: abc.Iterable[preparation.TokenizedUtterances],
-) -> int:
-    """The static number of tokens that holds every transcript."""
-    tokens = (u.tokens for each in data for u in each.utterances)
-    return input_pipeline.token_bucket(tokens, base.max_tokens)
-
-
 class Feed:
     """The minibatches of some speakers.
 
     Args:
         data: by slot.
         activations: folder of the frozen activations.
-        num_tokens: the padded length of transcripts in the job. A speaker who
-            has longer ones gets a length of its own, so that no neighbour's
-            transcripts decide how its sums are rounded.
         lost: grows by the slots whose recordings cannot be read any more, with
             the reason. Their places stay empty.
         pause: called where activations are computed for long; may raise.
@@ -51,7 +38,6 @@ class Feed:
         sharding: sharding_lib.Sharding,
         speed_factors: tuple[float, ...],
         activations: str,
-        num_tokens: int = 0,
         lost: dict[int, str] | None = None,
         pause: abc.Callable[[], object] = lambda: None,
     ):
@@ -65,7 +51,6 @@ class Feed:
                 each,
                 sharding.places_of[slot],
                 speed_factors,
-                max(num_tokens, longest_transcript(base, [each])),
             )
             for slot, each in data.items()
         }

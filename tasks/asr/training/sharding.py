@@ -8,7 +8,11 @@ import numpy as np
 from lingvo_like.base_models import base_model
 from lingvo_like.stack import rows as slot_rows
 from params import jobs, schema
-from tasks.asr.batches import minibatch_schedule, speaker_places
+from tasks.asr.batches import (
+    input_pipeline,
+    minibatch_schedule,
+    speaker_places,
+)
 from tasks.asr.data import preparation
 from tpu.distribute import replicas as replicas_lib
 
@@ -152,7 +156,6 @@ def speaker_schedule(
     data: preparation.SpeakerUtterances,
     place: int = 0,
     speed_factors: tuple[float, ...] = (1.0,),
-    num_tokens: int = 0,
 ) -> minibatch_schedule.MinibatchSchedule:
     """A speaker's `MinibatchSchedule` in a job."""
     return minibatch_schedule.MinibatchSchedule(
@@ -164,5 +167,10 @@ def speaker_schedule(
         seed=values.seed,
         speed_factors=speed_factors,
         place=place,
-        num_tokens=num_tokens,
+        # Of a minibatch's own transcripts: no neighbour decides how its sums
+        # are rounded.
+        num_tokens=[
+            input_pipeline.token_bucket([each.tokens], base.max_tokens)
+            for each in data.utterances
+        ],
     )

@@ -31,6 +31,9 @@ from tasks.asr.training import (
 # Groups that several processes evaluate before they ask whether to stop.
 _GROUPS_PER_CHECK = 16
 
+# Of the progress bar.
+_TITLE = "training"
+
 SpeakersBySlot = abc.Mapping[int, preparation.SpeakerUtterances]
 
 
@@ -43,8 +46,6 @@ class Trainer:
         dev_data: a slot may be missing; that speaker trains all steps and
             keeps the last weights.
         selected: slots to train; None for all.
-        num_tokens: the padded length of transcripts; the longest of
-            `train_data` if None.
 
     Attributes:
         train_step, train_steps, losses: the task's steps on all replicas.
@@ -60,12 +61,8 @@ class Trainer:
         directory: model_directory.ModelDirectory,
         origin: submodel_files.Origin,
         selected: abc.Iterable[int] | None = None,
-        num_tokens: int | None = None,
     ):
         task = state.task
-        num_tokens = num_tokens or replica_batches.longest_transcript(
-            task.base, train_data.values()
-        )
         self.state = state
         self._values = task.experiment.train
         self._directory = directory
@@ -83,7 +80,6 @@ class Trainer:
                 self._sharding,
                 speed_factors,
                 directory.activations,
-                num_tokens,
                 self.set_aside.unreadable,
                 self._pause,
             )
@@ -125,7 +121,7 @@ class Trainer:
             tqdm.tqdm(
                 total=done + remaining,
                 initial=done,
-                desc="training",
+                desc=_TITLE,
                 unit="update",
                 smoothing=0.1,
                 disable=not self._processes.is_chief,
@@ -271,11 +267,14 @@ class Trainer:
         if not due:
             return
         with_dev = [slot for slot in due if slot in self._dev.schedules]
+        # No update is made in that time.
+        progress.set_description("dev speech")
         base_losses = self._losses_of_base(with_dev)
         dev_losses = self._dev_losses(with_dev)
         if dev_losses:
             self._shown["dev"] = f"{np.mean(list(dev_losses.values())):.3f}"
-            progress.set_postfix(self._shown)
+            progress.set_postfix(self._shown, refresh=False)
+        progress.set_description(_TITLE)
         self.state.share()
         due = [slot for slot in due if slot not in self.set_aside.reasons]
         for slot in due:

@@ -102,3 +102,12 @@ def test_an_empty_place_has_an_absent_slots_row(speakers):
     assert found["row_indices"].tolist() == [1, 0, 2]
     assert found["active"].tolist() == [True, False, False]
     assert found["weights"][1:].sum() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("longest", "expected"),
+    [(0, 16), (1, 16), (16, 16), (17, 32), (33, 64), (65, 100)],
+)
+def test_transcripts_are_padded_to_few_lengths(longest, expected):
+    transcripts = [[0] * longest, [0]]
+    assert input_pipeline.token_bucket(transcripts, 100) == expected

@@ -160,14 +160,24 @@ def test_in_evaluation_a_speaker_keeps_its_place_whoever_is_beside_it():
 
 def test_transcripts_of_different_padded_lengths_share_no_step():
     data = {
-        0: speaker(0, "ann", [SECOND] * 4, num_tokens=8),
-        1: speaker(1, "bob", [SECOND] * 4, num_tokens=16),
+        0: speaker(0, "ann", [SECOND] * 4, num_tokens=[16] * 4),
+        1: speaker(1, "bob", [SECOND] * 4, num_tokens=[32] * 4),
     }
     groups = minibatch_schedule.evaluation_groups(data)
     groups += run(data, {0: 0, 1: 0}, {0: 2, 1: 2})
     assert [len(group.minibatches) for group in groups] == [1] * 8
     for group in groups:
         assert group.num_tokens == group.minibatches[0].num_tokens > 0
+
+
+def test_a_minibatch_is_as_wide_as_its_own_longest_transcript():
+    widths = [16, 16, 32, 16]
+    data = speaker(0, "ann", [SECOND] * 4, num_tokens=widths)
+    found = [data.minibatch(step) for step in range(4)]
+    found += data.evaluation_minibatches()
+    assert {each.num_tokens for each in found} == {16, 32}
+    for each in found:
+        assert each.num_tokens == max(widths[i] for i in each.utterances)
 
 
 def test_too_long_an_utterance_is_the_base_models_error():
