@@ -34,6 +34,14 @@ _KEPT_INNERS = 2.0
 _VOCABULARY_COPIES = 3.0
 # A step's time, of that of its products alone.
 _OTHER_WORK = 1.2
+# The softmax of the vocabulary and its gradient wait for memory: for each score
+# they take the time of so many products.
+_SCORE_PRODUCTS = 2700.0
+# The time of a step's many small operations.
+_STEP_SECONDS = 0.25
+# The time of compiling the steps of a job, or one search.
+STEPS_COMPILING_SECONDS = 40.0
+SEARCH_COMPILING_SECONDS = 15.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +96,10 @@ class Shapes:
         )
 
     def seconds(self, products_per_second: float) -> float:
-        """Of a step, on a machine of this rate."""
-        return _OTHER_WORK * self.products() / products_per_second
+        """Of a training step, on a machine of this rate."""
+        scores = self.rows * self.tokens * self.vocabulary
+        products = _OTHER_WORK * self.products() + _SCORE_PRODUCTS * scores
+        return _STEP_SECONDS + products / products_per_second
 
     def _decoder_floats(self):
         block = (

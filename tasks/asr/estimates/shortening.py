@@ -73,9 +73,12 @@ def seconds(
     # The 30 s model takes about a training step for each utterance: a third of
     # it for the forward pass, and the rest for the greedy search.
     utterances = min(len(durations), values.max_utterances or len(durations))
-    return values.num_steps * _TRAINED * step.seconds(
-        products_per_second
-    ) + utterances * _listening(dimensions).seconds(products_per_second)
+    return (
+        cost.SEARCH_COMPILING_SECONDS
+        + utterances * _listening(dimensions).seconds(products_per_second)
+        + cost.STEPS_COMPILING_SECONDS
+        + values.num_steps * _TRAINED * step.seconds(products_per_second)
+    )
 
 
 def _step(dimensions, longest, values):

@@ -39,10 +39,12 @@ class Speech:
     Attributes:
         durations: seconds, by speaker.
         letters: of the longest transcript.
+        mean_letters: of all transcripts.
     """
 
     durations: dict[str, list[float]]
     letters: int
+    mean_letters: float
 
     @property
     def longest(self) -> float:
@@ -57,14 +59,15 @@ def read_speech(
     Args:
         limit: seconds; utterances that are longer are left out.
     """
-    durations, letters = collections.defaultdict(list), 0
+    durations, letters = collections.defaultdict(list), [0]
     for each in lines:
         seconds = each.duration or cost.UNKNOWN_SECONDS
         if seconds > limit:
             continue
         durations[each.speaker].append(seconds)
-        letters = max(letters, len(each.text))
-    return Speech(dict(durations), letters)
+        letters.append(len(each.text))
+    mean = sum(letters) / max(len(letters) - 1, 1)
+    return Speech(dict(durations), max(letters), mean)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +118,13 @@ class Job:
             found = architecture.all_sites(self._whisper_dimensions)
         return layouts.of(found, self.experiment)
 
-    def shapes(self, seconds: float) -> cost.Shapes:
-        """Of a step of this process whose longest utterance is so long."""
+    def shapes(self, seconds: float, letters: float) -> cost.Shapes:
+        """Of a step of this process.
+
+        Args:
+            seconds: of the longest utterance.
+            letters: of the longest transcript.
+        """
         base, values = self.experiment.base, self.experiment.train
         rows = self.places() * self.num_local * values.utterances_per_speaker
         if isinstance(base, bases.ConformerCtc):
@@ -128,9 +136,8 @@ class Job:
         first = base_model.first_block(
             self.layout.site_names, dimensions.num_blocks
         )
-        letters = self.speech.letters // _LETTERS_PER_TOKEN
         tokens = input_pipeline.token_bucket(
-            [range(letters + 1)], values.max_tokens
+            [range(int(letters) // _LETTERS_PER_TOKEN + 1)], values.max_tokens
         )
         return cost.of_whisper(
             dimensions, rows, seconds, tokens, base.audio_context, first
@@ -138,7 +145,7 @@ class Job:
 
     def num_bytes(self) -> float:
         """Memory at the peak."""
-        shapes = self.shapes(self.speech.longest)
+        shapes = self.shapes(self.speech.longest, self.speech.letters)
         values, submodel = self.experiment.train, self.layout.num_values
         num_speakers = len(self.speech.durations)
         # A space has as many as its basis, whoever trains in it.
@@ -167,7 +174,9 @@ class Job:
             for durations in speech.values()
             for seconds in sorted(durations)[:: -values.utterances_per_speaker]
         ]
-        step = self.shapes(sum(longest) / len(longest))
+        step = self.shapes(
+            sum(longest) / len(longest), self.speech.mean_letters
+        )
         places = self.places() * self.num_replicas
         if len(speech) > places:
             places = max(1, _FILLED * places)
@@ -175,7 +184,9 @@ class Job:
         num_steps += self.num_cohorts * self.experiment.cohort.num_steps
         if self.has_dev:
             num_steps *= 1 + _EVALUATION / values.eval_every_steps
-        return num_steps * step.seconds(products_per_second)
+        return cost.STEPS_COMPILING_SECONDS + num_steps * step.seconds(
+            products_per_second
+        )
 
     def changed(self, section: str, **values: object) -> "Job":
         """The job with other values of a section of its experiment."""

@@ -9,7 +9,7 @@ import pytest
 from lingvo_like import hyperparams
 from params import bases, conformer, kinds, registry
 from tasks.asr.batches import minibatch_schedule
-from tasks.asr.estimates import machine, pace, training
+from tasks.asr.estimates import cost, machine, pace, training
 from tasks.compilation import untrained
 
 GIBIBYTE = 2**30
@@ -20,9 +20,15 @@ def job(name="whisper.Stacked", size="tiny.en", speakers=4, **train):
     experiment = dataclasses.replace(
         experiment, train=dataclasses.replace(experiment.train, **train)
     )
-    speech = training.Speech({f"s{i}": [3.0] * 20 for i in range(speakers)}, 60)
+    durations = {f"s{i}": [3.0] * 20 for i in range(speakers)}
+    speech = training.Speech(durations, letters=60, mean_letters=40.0)
     dimensions = untrained.whisper_dimensions(size)
     return training.Job(experiment, dimensions, speech)
+
+
+def steps(job):
+    """The seconds of a job's steps, which compile once."""
+    return job.seconds(1e11) - cost.STEPS_COMPILING_SECONDS
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_memory_and_time_grow_with_all_that_makes_a_step_larger():
     assert job().seconds(rate) > 5 * least.seconds(rate)
     twice = job("whisper.ShortStacked", num_steps=400)
     once = job("whisper.ShortStacked")
-    assert twice.seconds(rate) == pytest.approx(2 * once.seconds(rate))
+    assert steps(twice) == pytest.approx(2 * steps(once))
 
 
 def test_what_does_not_fit_is_refused_with_settings_that_do(free, capsys):
@@ -123,7 +129,9 @@ def test_a_job_is_read_from_its_manifest_alone(tmp_path):
     # What is too long for the largest bucket is left out of the job.
     assert found.speech.durations == {"s0": [1.0, 3.0], "s1": [2.0, 4.0]}
     longest = max(experiment.base.buckets_seconds)
-    assert found.shapes(found.speech.longest).frames >= 25 * longest
+    assert (found.speech.letters, found.speech.mean_letters) == (17, 17.0)
+    shapes = found.shapes(found.speech.longest, found.speech.letters)
+    assert shapes.frames >= 25 * longest
     assert found.has_dev
 
 
@@ -166,7 +174,7 @@ def test_a_space_takes_its_basis_whoever_trains_in_it():
 def test_the_time_is_that_of_the_speakers_who_train():
     many = job(speakers=40)
     some = dataclasses.replace(many, only=("s1", "s2"))
-    assert some.seconds(1e11) < many.seconds(1e11) / 5
+    assert steps(some) < steps(many) / 5
     # All have a row.
     assert some.num_bytes() == many.num_bytes()
 
@@ -195,12 +203,10 @@ def test_every_experiment_has_an_estimate():
 def test_cohorts_take_the_time_of_their_own_updates(tmp_path):
     # One speaker at a time: a step of a cohort costs what a speaker's costs.
     once = job("whisper.ShortStacked", speakers=2)
-    steps = 2 * once.experiment.train.num_steps
+    own = 2 * once.experiment.train.num_steps
     beside = dataclasses.replace(once, num_cohorts=3)
     more = 3 * once.experiment.cohort.num_steps
-    assert beside.seconds(1e11) == pytest.approx(
-        once.seconds(1e11) * (steps + more) / steps
-    )
+    assert steps(beside) == pytest.approx(steps(once) * (own + more) / own)
     path = tmp_path / "train.jsonl"
     line = {"audio_filepath": "a.wav", "text": "on", "duration": 1.0}
     path.write_text(
