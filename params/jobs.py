@@ -185,7 +185,8 @@ class Train(settings.Section):
     max_tokens: int = settings.value(
         64,
         "An utterance whose transcript has more tokens is left out: the "
-        "longest decides what every step costs. Recognition has no such limit.",
+        "longest of a step decides what it costs. Recognition has no such "
+        "limit.",
         at_least=1,
     )
 

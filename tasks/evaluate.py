@@ -82,8 +82,8 @@ def main(_: list[str]) -> None:
     print(table.text(found.summary))
     if found.compared_with_short:
         print(
-            "base is in its short-context form; --compare_with=MODEL compares "
-            "with a Whisper at its full 30 s instead"
+            "base is in its short-context form; --compare_with=MODEL, such as "
+            "tiny.en, compares with a Whisper at its full 30 s instead"
         )
     print(
         f"report: {found.report}\n"
