@@ -1,4 +1,7 @@
-"""Trains PEFT's LoRA on the same voices, one job a voice."""
+"""Trains PEFT's LoRA on the same voices, one job a voice.
+
+A row of `peft_voices.jsonl` is one job: its settings, error rates and seconds.
+"""
 
 import json
 import pathlib
@@ -6,11 +9,13 @@ import subprocess
 
 import numpy as np
 
+from lingvo_like import files
 from lingvo_like.base_models.whisper import loops
 from tasks.asr.data import audio, preparation, rejections, text
 from tasks.asr.evaluation import recordings
 from tests.benchmarks import heard as heard_lib, real_speech
 
+ROWS = pathlib.Path(__file__).with_suffix(".jsonl")
 _BLOCKS = r".*\.layers\.\d+\."
 # Ranks and modules, as regular expressions over Hugging Face's names.
 VARIANTS = {
@@ -30,9 +35,9 @@ class PeftVoices:
 
     Args:
         base: the Whisper of 30 s.
-        arguments: `peft_python`, `steps`, `peft_learning_rate`,
+        arguments: `peft_python`, `peft_rows`, `steps`, `peft_learning_rate`,
             `peft_seconds`.
-        folder: kept between runs.
+        folder: for PEFT's input and output.
         manifests: paths by split. PEFT learns from the dev speech, too: it
             has no other use for it.
     """
@@ -44,10 +49,10 @@ class PeftVoices:
         self._train = None
 
     def run(self, voice, variant, learn):
-        """The `Heard` of a voice, and of its job seconds and size.
+        """The row of a voice.
 
         Args:
-            learn: if False, only what is kept is given; None without it.
+            learn: if False, only a row that is there is given; None without it.
         """
         arguments = self._arguments
         settings = {
@@ -59,15 +64,29 @@ class PeftVoices:
             "context_seconds": arguments.peft_seconds,
             "seed": 0,
         }
-        found = real_speech.kept(
-            self._folder / f"{voice}.{variant}.json",
-            settings,
-            (lambda: self._learn(voice, variant, settings)) if learn else None,
-        )
-        if found is None:
+        name = {"voice": voice, "variant": variant}
+        rows = self._rows()
+        for row in rows:
+            if row | name == row and row["settings"] == settings:
+                return row
+        if not learn:
             return None
-        heard = [heard_lib.Heard(**row) for row in found["heard"]]
-        return heard, found["seconds"], found["num_values"]
+        row = name | {"settings": settings}
+        row |= self._learn(voice, variant, settings)
+        others = [each for each in self._rows() if each | name != each]
+        self._write([*others, row])
+        return row
+
+    def _rows(self):
+        path = pathlib.Path(self._arguments.peft_rows)
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def _write(self, rows):
+        rows.sort(key=lambda row: (row["voice"], row["variant"]))
+        text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+        files.write_atomically(self._arguments.peft_rows, text.encode())
 
     def _learn(self, voice, variant, settings):
         if not self._arguments.peft_python:
@@ -114,17 +133,13 @@ class PeftVoices:
         )
         result = json.loads((folder / "result.json").read_text())
         texts = _texts(base, result.pop("tokens"))
-        result["heard"] = [
-            {
-                "speaker": voice,
-                "utt_id": each.utt_id,
-                "language": each.language,
-                "reference": each.text,
-                "hypotheses": {variant: words},
-            }
+        heard = [
+            heard_lib.Heard(
+                voice, each.utt_id, each.language, each.text, {variant: words}
+            )
             for each, words in zip(test, texts, strict=True)
         ]
-        return result
+        return result | {"figures": heard_lib.figures(heard, variant)[voice]}
 
     def _speech(self, voice):
         """The voice's utterances to learn from, and to be tested on."""

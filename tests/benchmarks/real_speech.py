@@ -80,14 +80,14 @@ def digest(*paths):
 
 
 def digest_of(speaker, *paths):
-    """SHA-256 of a speaker's lines in manifests, whoever else is there."""
-    lines = [
-        line
+    """SHA-256 of a speaker's utterances in manifests, wherever they lie."""
+    rows = [
+        [each.utt_id, each.text, each.duration, each.language]
         for path in paths
-        for line in pathlib.Path(path).read_text().splitlines()
-        if json.loads(line)["speaker"] == speaker
+        for each in manifest.read_lines(path).utterances
+        if each.speaker == speaker
     ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def command(folder, module, *arguments, files=()):

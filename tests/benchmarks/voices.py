@@ -17,6 +17,8 @@ some 14 minutes of each voice on 2 cores. --only=VOICES takes the 30 s and
 PEFT's figures of these alone, and the table shows what there is. The quick
 form is --base=tiny.en --voices=asterisk-en,asterisk-es, where no line names a
 language. PYTHON is that of an environment with torch, transformers and peft.
+PEFT's rows go to --peft_rows, beside this program, and are taken from there
+as long as base, speech and settings are the same.
 """
 
 import json
@@ -42,6 +44,7 @@ def parse():
     parser.add_argument("--peft_python", default="")
     parser.add_argument("--peft_learning_rate", type=float, default=1e-3)
     parser.add_argument("--peft_seconds", type=int, default=10)
+    parser.add_argument("--peft_rows", default=str(peft_voices.ROWS))
     arguments = parser.parse_args()
     for name in ("parts", "cohorts", "only"):
         values = getattr(arguments, name).split(",")
@@ -132,7 +135,7 @@ def submodels(arguments, manifests):
 
 
 def peft(base, arguments, manifests, names):
-    """By variant, what PEFT's jobs made of the voices; kept ones included."""
+    """By variant, what PEFT's jobs made of the voices, of those that ended."""
     jobs_of_peft = peft_voices.PeftVoices(
         base, arguments, pathlib.Path(arguments.work_dir, "peft"), manifests
     )
@@ -140,11 +143,11 @@ def peft(base, arguments, manifests, names):
     for voice in names:
         learn = "peft" in arguments.parts and is_wanted(arguments, voice)
         for variant in peft_voices.VARIANTS:
-            made = jobs_of_peft.run(voice, variant, learn)
-            if made:
-                heard, took, sizes[variant] = made
-                found.setdefault(variant, []).extend(heard)
-                seconds.setdefault(variant, {})[voice] = took
+            row = jobs_of_peft.run(voice, variant, learn)
+            if row:
+                found.setdefault(variant, {})[voice] = row["figures"]
+                seconds.setdefault(variant, {})[voice] = row["seconds"]
+                sizes[variant] = row["num_values"]
     return found, seconds, sizes
 
 
@@ -198,13 +201,13 @@ def main():
         heard.setdefault("at_30_s", []).extend(rows or ())
     found, seconds, short_seconds = submodels(arguments, manifests)
     heard |= found
-    found, peft_seconds, sizes = peft(base, arguments, manifests, names)
-    heard |= found
     figures = {
         system: heard_lib.figures(rows, system)
         for system, rows in heard.items()
         if rows
     }
+    found, peft_seconds, sizes = peft(base, arguments, manifests, names)
+    figures |= found
     table(names, figures)
     first = arguments.cohorts[0]
     ratios = over_peft(names, figures, f"personal_{first}")
