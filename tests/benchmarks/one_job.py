@@ -3,8 +3,10 @@
     python -m tests.benchmarks.one_job [--base=BASE] [--work_dir=DIR]
 
 Two jobs have the same batch size, number of steps and machine: 128 utterances
-in a step, either all of one speaker or one of each of 128 speakers. A job runs
-from the manifest to the Submodel files. The figures are Submodels per
+in a step, either all of one speaker or one of each of 128 speakers. A job is
+the command `tasks.train`, from the manifest to the Submodel files. That of 128
+speakers trains a cohort Submodel first, where all of them start
+(--cohort_steps; 0: none), and its time counts. The figures are Submodels per
 CPU-hour, and the word error rate of the speaker whom both jobs have, on
 phrases that were not in training. All speech is of one bucket, so both jobs
 compute the same; the error rate on test utterances of every length is given
@@ -13,8 +15,11 @@ too.
 
 import json
 import pathlib
+import resource
 import time
 
+from lingvo_like.submodel import file as submodel_file
+from tasks.asr import layouts
 from tasks.asr.data import inspection, manifest
 from tests.benchmarks import jobs
 
@@ -35,24 +40,42 @@ def in_one_bucket(base, path):
     ]
 
 
-def run(base, values, folder, name, arguments):
-    """Runs a job; returns it, its CPU seconds and its wall-clock seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    corpus = jobs.prepare(base, values, folder, name)
-    job = jobs.Job(
-        base,
-        values,
-        corpus,
-        f"{arguments.work_dir}/run_{len(corpus.speakers)}",
+def cpu_seconds():
+    """Of the commands that have ended so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def train(run, manifest_path, settings, arguments, *flags):
+    """Runs a job; returns its CPU seconds and its wall-clock seconds."""
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    jobs.command(
+        "tasks.train",
+        f"--experiment={EXPERIMENT}",
+        f"--base={arguments.base}",
+        f"--model_dir={run}",
+        f"--train_manifest={manifest_path}",
+        "--dev=none",
+        *(f"--set={each}" for each in settings),
+        *flags,
     )
-    job.trainer.run()
-    return job, time.process_time() - cpu, time.perf_counter() - wall
+    return cpu_seconds() - cpu, time.perf_counter() - wall
+
+
+def submodels(run):
+    """The files of a run, by speaker."""
+    found = [
+        submodel_file.load(str(path))
+        for path in sorted((run / "submodels").glob("*.safetensors"))
+    ]
+    return {each.metadata.speaker: each for each in found}
 
 
 def main():
     parser = jobs.parser("one_job", __doc__)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning_rate", type=float, default=2e-3)
+    parser.add_argument("--cohort_steps", type=int, default=400)
     arguments = jobs.parse(parser)
     for used in pathlib.Path(arguments.work_dir).glob("run_*"):
         # A job that continues from there would take next to no time.
@@ -88,31 +111,36 @@ def main():
     speakers = sorted({u.speaker for u in one})
     results = {}
     for name, places in (("one", 1), ("many", BATCH)):
-        values = jobs.experiment(
-            EXPERIMENT,
-            [
-                f"train.num_steps={arguments.steps}",
-                f"train.eval_every_steps={arguments.steps}",
-                f"train.speakers_per_step={places}",
-                f"train.utterances_per_speaker={BATCH // places}",
-                f"optimizer.learning_rate={arguments.learning_rate}",
-            ],
+        settings = [
+            f"train.num_steps={arguments.steps}",
+            f"train.eval_every_steps={arguments.steps}",
+            f"train.speakers_per_step={places}",
+            f"train.utterances_per_speaker={BATCH // places}",
+            f"optimizer.learning_rate={arguments.learning_rate}",
+        ]
+        flags = []
+        if places > 1 and arguments.cohort_steps:
+            settings.append(f"cohort.num_steps={arguments.cohort_steps}")
+            flags.append("--cohort")
+        run = folder / f"run_{name}"
+        cpu, wall = train(
+            run, folder / f"{name}.jsonl", settings, arguments, *flags
         )
-        job, cpu, wall = run(base, values, folder, f"{name}.jsonl", arguments)
         data = jobs.test_data(base, folder / "test.jsonl", speakers)
         every_length = jobs.test_data(base, shared / "test.jsonl", speakers)
-        layout = job.task.stack.layout
+        trained = submodels(run)
         adapted = jobs.stack_of(
-            base, {s: job.tensors(s) for s in speakers}, speakers, layout
+            base,
+            {speaker: trained[speaker].tensors for speaker in speakers},
+            speakers,
+            layouts.of(base.sites, jobs.experiment(EXPERIMENT, settings)),
         )
         errors = jobs.word_errors(base, data, adapted, name)
-        compilations = job.task.train_step.experimental_get_tracing_count()
         results[name] = {
-            "submodels": len(job.corpus.speakers),
+            "submodels": len(trained),
             "cpu_seconds": cpu,
             "wall_seconds": wall,
-            "per_cpu_hour": len(job.corpus.speakers) / cpu * 3600.0,
-            "compilations": compilations,
+            "per_cpu_hour": len(trained) / cpu * 3600.0,
             "wer": jobs.rate(errors),
             "wer_every_length": jobs.rate(
                 jobs.word_errors(base, every_length, adapted, "every length")
