@@ -1,12 +1,13 @@
 """The benchmarks on real voices count, keep and choose rightly."""
 
+import argparse
 import json
 
 import pytest
 
 from lingvo_like.base_models.whisper import architecture
 from tasks.asr import layouts
-from tests.benchmarks import heard, kinds_of_a_size, real_speech
+from tests.benchmarks import heard, kinds_of_a_size, peft_voices, real_speech
 
 
 def _heard(*texts):
@@ -45,19 +46,64 @@ def test_a_row_is_made_again_for_other_settings_alone(tmp_path):
     assert json.loads(path.read_text())["found"] == {"steps": 2}
 
 
-def test_a_voice_depends_on_its_own_lines_alone(tmp_path):
+def test_a_voice_depends_on_its_own_utterances_wherever_they_lie(tmp_path):
     path = tmp_path / "test.jsonl"
-    ana, ben, new = (
-        json.dumps({"speaker": speaker, "text": text}) + "\n"
-        for speaker, text in (("ana", "a"), ("ben", "b"), ("ana", "c"))
-    )
+
+    def line(speaker, text, folder="here", duration=1.0):
+        return {
+            "audio_filepath": f"{folder}/{text}.wav",
+            "text": text,
+            "speaker": speaker,
+            "utt_id": f"{speaker}-{text}",
+            "duration": duration,
+        }
 
     def digest(*lines):
-        path.write_text("".join(lines))
+        path.write_text("".join(json.dumps(each) + "\n" for each in lines))
         return real_speech.digest_of("ana", path)
 
-    assert digest(ana, ben) == digest(ana)
-    assert digest(ana, ben, new) != digest(ana)
+    ana = line("ana", "a")
+    found = digest(ana)
+    assert digest(ana, line("ben", "b")) == found
+    assert digest(line("ana", "a", folder="there")) == found
+    assert digest(ana, line("ana", "c")) != found
+    assert digest(line("ana", "a", duration=2.0)) != found
+
+
+def test_rows_of_peft_are_made_once_and_stand_in_order(tmp_path, monkeypatch):
+    manifest_path = tmp_path / "speech.jsonl"
+    manifest_path.write_text("")
+    rows = tmp_path / "rows.jsonl"
+    made = []
+
+    def learn(self, voice, variant, settings):
+        made.append((voice, variant))
+        return {"figures": {"wer": 10.0}, "seconds": 1.0, "num_values": 2}
+
+    class Base:
+        def fingerprint(self):
+            return "1" * 64
+
+    monkeypatch.setattr(peft_voices.PeftVoices, "_learn", learn)
+    arguments = argparse.Namespace(
+        peft_rows=str(rows), steps=3, peft_learning_rate=1e-3, peft_seconds=10
+    )
+    manifests = {"test": manifest_path}
+    jobs_of_peft = peft_voices.PeftVoices(
+        Base(), arguments, tmp_path / "peft", manifests
+    )
+    assert jobs_of_peft.run("ben", "peft_both_4", learn=False) is None
+    first = jobs_of_peft.run("ben", "peft_both_4", learn=True)
+    jobs_of_peft.run("ana", "peft_both_4", learn=True)
+    assert jobs_of_peft.run("ben", "peft_both_4", learn=True) == first
+    assert len(made) == 2
+    # Of other settings it is made again, and takes the place of the first.
+    arguments.steps = 4
+    assert jobs_of_peft.run("ben", "peft_both_4", learn=False) is None
+    jobs_of_peft.run("ben", "peft_both_4", learn=True)
+    found = [json.loads(each) for each in rows.read_text().splitlines()]
+    assert [each["voice"] for each in found] == ["ana", "ben"]
+    assert found[1]["settings"]["steps"] == 4
 
 
 @pytest.fixture(scope="module", name="sites")

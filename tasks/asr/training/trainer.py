@@ -268,13 +268,13 @@ class Trainer:
             return
         with_dev = [slot for slot in due if slot in self._dev.schedules]
         # No update is made in that time.
-        progress.set_description("dev speech")
+        progress.set_description_str("dev speech")
         base_losses = self._losses_of_base(with_dev)
         dev_losses = self._dev_losses(with_dev)
         if dev_losses:
             self._shown["dev"] = f"{np.mean(list(dev_losses.values())):.3f}"
             progress.set_postfix(self._shown, refresh=False)
-        progress.set_description(_TITLE)
+        progress.set_description_str(_TITLE)
         self.state.share()
         due = [slot for slot in due if slot not in self.set_aside.reasons]
         for slot in due:
