@@ -72,7 +72,8 @@ def test_a_voice_depends_on_its_own_utterances_wherever_they_lie(tmp_path):
 
 def test_rows_of_peft_are_made_once_and_stand_in_order(tmp_path, monkeypatch):
     manifest_path = tmp_path / "speech.jsonl"
-    manifest_path.write_text("")
+    line = {"audio_filepath": "a.wav", "text": "a", "speaker": "ben"}
+    manifest_path.write_text(json.dumps(line) + "\n")
     rows = tmp_path / "rows.jsonl"
     made = []
 
