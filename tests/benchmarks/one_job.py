@@ -4,13 +4,11 @@
 
 Two jobs have the same batch size, number of steps and machine: 128 utterances
 in a step, either all of one speaker or one of each of 128 speakers. A job is
-the command `tasks.train`, from the manifest to the Submodel files. That of 128
-speakers trains a cohort Submodel first, where all of them start
-(--cohort_steps; 0: none), and its time counts. The figures are Submodels per
-CPU-hour, and the word error rate of the speaker whom both jobs have, on
-phrases that were not in training. All speech is of one bucket, so both jobs
-compute the same; the error rate on test utterances of every length is given
-too.
+the command `tasks.train`, from the manifest to the Submodel files. The figures
+are Submodels per CPU-hour, and the word error rate of the speaker whom both
+jobs have, on phrases that were not in training. All speech is of one bucket,
+so both jobs compute the same; the error rate on test utterances of every
+length is given too.
 """
 
 import json
@@ -46,7 +44,7 @@ def cpu_seconds():
     return used.ru_utime + used.ru_stime
 
 
-def train(run, manifest_path, settings, arguments, *flags):
+def train(run, manifest_path, settings, arguments):
     """Runs a job; returns its CPU seconds and its wall-clock seconds."""
     wall, cpu = time.perf_counter(), cpu_seconds()
     jobs.command(
@@ -57,7 +55,6 @@ def train(run, manifest_path, settings, arguments, *flags):
         f"--train_manifest={manifest_path}",
         "--dev=none",
         *(f"--set={each}" for each in settings),
-        *flags,
     )
     return cpu_seconds() - cpu, time.perf_counter() - wall
 
@@ -75,7 +72,6 @@ def main():
     parser = jobs.parser("one_job", __doc__)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning_rate", type=float, default=2e-3)
-    parser.add_argument("--cohort_steps", type=int, default=400)
     arguments = jobs.parse(parser)
     for used in pathlib.Path(arguments.work_dir).glob("run_*"):
         # A job that continues from there would take next to no time.
@@ -118,14 +114,8 @@ def main():
             f"train.utterances_per_speaker={BATCH // places}",
             f"optimizer.learning_rate={arguments.learning_rate}",
         ]
-        flags = []
-        if places > 1 and arguments.cohort_steps:
-            settings.append(f"cohort.num_steps={arguments.cohort_steps}")
-            flags.append("--cohort")
         run = folder / f"run_{name}"
-        cpu, wall = train(
-            run, folder / f"{name}.jsonl", settings, arguments, *flags
-        )
+        cpu, wall = train(run, folder / f"{name}.jsonl", settings, arguments)
         data = jobs.test_data(base, folder / "test.jsonl", speakers)
         every_length = jobs.test_data(base, shared / "test.jsonl", speakers)
         trained = submodels(run)

@@ -12,13 +12,13 @@ value and feed-forward of encoder and decoder. It has the same train manifest
 and learns from the dev speech, too. It gives Whisper --peft_seconds of audio
 context, which costs a third of 30 s; what is longer is heard at 30 s.
 
-What is done is kept in DIR, so that the table can be taken in parts; PEFT has
-some 14 minutes of each voice on 2 cores. --only=VOICES takes the 30 s and
-PEFT's figures of these alone, and the table shows what there is. The quick
-form is --base=tiny.en --voices=asterisk-en,asterisk-es, where no line names a
-language. PYTHON is that of an environment with torch, transformers and peft.
-PEFT's rows go to --peft_rows, beside this program, and are taken from there
-as long as base, speech and settings are the same.
+What is done is kept in DIR, so that the table can be taken in parts: with
+tiny.en, PEFT takes some 20 minutes of one core for each voice. --only=VOICES
+takes the 30 s and PEFT's figures of these alone, and the table shows what
+there is. The quick form is --base=tiny.en --voices=asterisk-en,asterisk-es,
+where no line names a language. PYTHON is that of an environment with torch,
+transformers and peft. PEFT's rows go to --peft_rows, beside this program, and
+are taken from there as long as base, speech and settings are the same.
 """
 
 import json
