@@ -1,5 +1,6 @@
 """The memory and time of making the short-context form of a Whisper."""
 
+import dataclasses
 from collections import abc
 
 from lingvo_like.base_models.whisper import architecture, checkpoints
@@ -83,13 +84,15 @@ def seconds(
 
 def _step(dimensions, longest, values):
     # Minibatches are drawn by length; half of the extra silence on average.
-    return cost.of_whisper(
+    shapes = cost.of_whisper(
         dimensions,
         values.utterances_per_step,
         longest + values.max_extra_seconds / 2,
         _TOKENS,
         first_block=0,
     )
+    # It compares the decoder's states, before there are scores of tokens.
+    return dataclasses.replace(shapes, vocabulary=1)
 
 
 def _listening(dimensions):
