@@ -319,6 +319,15 @@ def rate(totals):
     return 100.0 * errors / sum(w for _, w in totals.values())
 
 
+def submodels(run):
+    """The Submodel files of a run's folder, by speaker."""
+    found = [
+        submodel_file.load(str(path))
+        for path in sorted(pathlib.Path(run, "submodels").glob("*.safetensors"))
+    ]
+    return {each.metadata.speaker: each for each in found}
+
+
 def stack_of(base, files, speakers, layout):
     """A `Stack` with the speakers' tensors: dict of speaker to tensors."""
     result = stack.Stack(speakers, layout, layout.constants(base.kernel))

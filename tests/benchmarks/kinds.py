@@ -24,7 +24,6 @@ import pathlib
 
 import numpy as np
 
-from lingvo_like.submodel import file as submodel_file
 from tasks.asr import layouts
 from tasks.asr.data import manifest
 from tasks.asr.recognition import transcription
@@ -141,7 +140,7 @@ class Runs:
         name = f"{kind}_{fitted.num_values}_{learning_rate}_{seed}"
         folder = pathlib.Path(arguments.work_dir, "runs", name)
         real_speech.train(folder, self._short, self.manifests, settings)
-        files = self._files(folder)
+        files = jobs.submodels(folder)
         losses = [file.metadata.training["dev_loss"] for file in files.values()]
         if any(loss is None for loss in losses):
             raise SystemExit(f"{folder}: a Submodel has no dev speech")
@@ -151,7 +150,7 @@ class Runs:
         """By group, the error rates of a run's Submodels."""
         tensors = {
             speaker: file.tensors
-            for speaker, file in self._files(folder).items()
+            for speaker, file in jobs.submodels(folder).items()
         }
         experiment = real_speech.experiment(
             [*self._arguments.set, *fitted.overrides]
@@ -163,13 +162,6 @@ class Runs:
             layouts.of(self.base.sites, experiment),
         )
         return self._errors(folder.name, stack, _digests(folder))
-
-    def _files(self, folder):
-        found = [
-            submodel_file.load(str(path))
-            for path in sorted((folder / "submodels").glob("*.safetensors"))
-        ]
-        return {each.metadata.speaker: each for each in found}
 
     def _errors(self, name, stack, digests):
         settings = [

@@ -16,7 +16,6 @@ import pathlib
 import resource
 import time
 
-from lingvo_like.submodel import file as submodel_file
 from tasks.asr import layouts
 from tasks.asr.data import inspection, manifest
 from tests.benchmarks import jobs
@@ -57,15 +56,6 @@ def train(run, manifest_path, settings, arguments):
         *(f"--set={each}" for each in settings),
     )
     return cpu_seconds() - cpu, time.perf_counter() - wall
-
-
-def submodels(run):
-    """The files of a run, by speaker."""
-    found = [
-        submodel_file.load(str(path))
-        for path in sorted((run / "submodels").glob("*.safetensors"))
-    ]
-    return {each.metadata.speaker: each for each in found}
 
 
 def main():
@@ -118,7 +108,7 @@ def main():
         cpu, wall = train(run, folder / f"{name}.jsonl", settings, arguments)
         data = jobs.test_data(base, folder / "test.jsonl", speakers)
         every_length = jobs.test_data(base, shared / "test.jsonl", speakers)
-        trained = submodels(run)
+        trained = jobs.submodels(run)
         adapted = jobs.stack_of(
             base,
             {speaker: trained[speaker].tensors for speaker in speakers},
