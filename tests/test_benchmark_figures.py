@@ -7,7 +7,14 @@ import pytest
 
 from lingvo_like.base_models.whisper import architecture
 from tasks.asr import layouts
-from tests.benchmarks import heard, kinds_of_a_size, peft_voices, real_speech
+from tasks.asr.data import manifest
+from tests.benchmarks import (
+    defaults,
+    heard,
+    kinds_of_a_size,
+    peft_voices,
+    real_speech,
+)
 
 
 def _heard(*texts):
@@ -28,6 +35,49 @@ def test_errors_are_counted_in_words_and_in_letters():
     assert row["cer"] == pytest.approx(100 * 8 / 30)
     low, high = row["wer_interval"]
     assert low <= row["wer"] <= high
+
+
+def test_what_is_added_is_counted_on_the_same_draws_of_utterances():
+    def rows(*texts):
+        return [
+            heard.Heard(speaker, str(i), "es", "el niño come", {"heard": text})
+            for speaker in ("ana", "eva")
+            for i, text in enumerate(texts)
+        ]
+
+    default = rows("el niño come", "el niño", "come", "el niño come")
+    # A word more is wrong in each utterance.
+    worse = rows("el niño", "el", "", "el niño")
+
+    same = defaults.row_of("", 1.0, default, default)
+    other = defaults.row_of("", 1.0, worse, default)
+
+    assert same["wer"] == pytest.approx(100 * 3 / 12)
+    assert same["wer_added_interval"] == [0.0, 0.0]
+    assert other["wer"] - same["wer"] == pytest.approx(100 / 3)
+    assert other["wer_added_interval"] == pytest.approx([100 / 3, 100 / 3])
+
+
+def test_no_text_is_both_learnt_and_checked():
+    utterances = [
+        manifest.Utterance(
+            audio_filepath=f"{i}.wav",
+            text=text,
+            speaker="ana",
+            utt_id=str(i),
+            duration=10.0 if text == "d" else 1.0,
+        )
+        for i, text in enumerate(["a", "b", "A", "c", "d", "C", "e", "f"])
+    ]
+    arguments = argparse.Namespace(learn=2, dev=1, check=2, longest_seconds=9.0)
+
+    parts = defaults.parts(utterances, arguments)
+
+    assert [[u.text for u in part] for part in parts] == [
+        ["a", "b"],
+        ["c"],
+        ["e", "f"],
+    ]
 
 
 def test_a_row_is_made_again_for_other_settings_alone(tmp_path):
