@@ -137,7 +137,10 @@ def test_rows_of_peft_are_made_once_and_stand_in_order(tmp_path, monkeypatch):
 
     monkeypatch.setattr(peft_voices.PeftVoices, "_learn", learn)
     arguments = argparse.Namespace(
-        peft_rows=str(rows), steps=3, peft_learning_rate=1e-3, peft_seconds=10
+        peft_rows=str(rows),
+        peft_steps=3,
+        peft_learning_rate=1e-3,
+        peft_seconds=10,
     )
     manifests = {"test": manifest_path}
     jobs_of_peft = peft_voices.PeftVoices(
@@ -149,7 +152,7 @@ def test_rows_of_peft_are_made_once_and_stand_in_order(tmp_path, monkeypatch):
     assert jobs_of_peft.run("ben", "peft_both_4", learn=True) == first
     assert len(made) == 2
     # Of other settings it is made again, and takes the place of the first.
-    arguments.steps = 4
+    arguments.peft_steps = 4
     assert jobs_of_peft.run("ben", "peft_both_4", learn=False) is None
     jobs_of_peft.run("ben", "peft_both_4", learn=True)
     found = [json.loads(each) for each in rows.read_text().splitlines()]

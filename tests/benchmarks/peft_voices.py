@@ -35,8 +35,8 @@ class PeftVoices:
 
     Args:
         base: the Whisper of 30 s.
-        arguments: `peft_python`, `peft_rows`, `steps`, `peft_learning_rate`,
-            `peft_seconds`.
+        arguments: `peft_python`, `peft_rows`, `peft_steps`,
+            `peft_learning_rate`, `peft_seconds`.
         folder: for PEFT's input and output.
         manifests: paths by split. PEFT learns from the dev speech, too: it
             has no other use for it.
@@ -58,7 +58,7 @@ class PeftVoices:
         settings = {
             "base": self._base.fingerprint(),
             "speech": real_speech.digest_of(voice, *self._manifests.values()),
-            "steps": arguments.steps,
+            "steps": arguments.peft_steps,
             "batch": 8,
             "learning_rate": arguments.peft_learning_rate,
             "context_seconds": arguments.peft_seconds,

@@ -41,6 +41,7 @@ def parse():
     parser.add_argument("--cohorts", default="all,language")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--cohort_steps", type=int, default=200)
+    parser.add_argument("--peft_steps", type=int, default=150)
     parser.add_argument("--peft_python", default="")
     parser.add_argument("--peft_learning_rate", type=float, default=1e-3)
     parser.add_argument("--peft_seconds", type=int, default=10)
