@@ -84,7 +84,7 @@ def figures(heard: abc.Sequence[Heard], name):
         for speaker, rows in counts(heard, name, by_letter).items():
             row = found.setdefault(speaker, {"utterances": len(rows)})
             errors, total = rows.sum(axis=0)
-            rates = _resampled(speaker, rows)
+            rates = resampled(speaker, rows)
             row[unit] = 100.0 * float(errors / total)
             row[f"{unit}_interval"] = bootstrap.interval(100.0 * rates[:, 0])
     return found
@@ -99,7 +99,7 @@ def group_figures(heard: abc.Sequence[Heard], name, speakers):
     }
     rates = [found[:, 0].sum() / found[:, 1].sum() for found in rows.values()]
     drawn = bootstrap.draw_speakers(
-        rows, np.stack([_resampled(*item) for item in rows.items()]), seed=0
+        rows, np.stack([resampled(*item) for item in rows.items()]), seed=0
     )
     return {
         "wer": 100.0 * float(np.mean(rates)),
@@ -108,7 +108,12 @@ def group_figures(heard: abc.Sequence[Heard], name, speakers):
     }
 
 
-def _resampled(speaker, rows):
+def resampled(speaker, rows):
+    """A speaker's error rates `[draws, 1]`, in draws of the utterances.
+
+    The draws depend on the speaker's name and the number of utterances alone,
+    so that recognisers are compared on the same.
+    """
     return bootstrap.speaker_rates(
         speaker, rows[:, 1], rows[:, :1], _NUM_BOOTSTRAP, seed=0
     )

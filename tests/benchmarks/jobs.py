@@ -336,6 +336,16 @@ def stack_of(base, files, speakers, layout):
     return result
 
 
+def stack_of_run(base, run, data, layout):
+    """A `Stack` of a run's Submodels, in the order of the test data's slots."""
+    return stack_of(
+        base,
+        {name: each.tensors for name, each in submodels(run).items()},
+        [each.speaker for each in data.values()],
+        layout,
+    )
+
+
 def with_train(values, **train):
     """The experiment with other values of `train`."""
     return dataclasses.replace(

@@ -148,20 +148,18 @@ class Runs:
 
     def errors(self, folder, fitted):
         """By group, the error rates of a run's Submodels."""
-        tensors = {
-            speaker: file.tensors
-            for speaker, file in jobs.submodels(folder).items()
-        }
         experiment = real_speech.experiment(
             [*self._arguments.set, *fitted.overrides]
         )
-        stack = jobs.stack_of(
+        stack = jobs.stack_of_run(
             self.base,
-            tensors,
-            [each.speaker for each in self._data.values()],
+            folder,
+            self._data,
             layouts.of(self.base.sites, experiment),
         )
-        return self._errors(folder.name, stack, _digests(folder))
+        return self._errors(
+            folder.name, stack, real_speech.digest_of_run(folder)
+        )
 
     def _errors(self, name, stack, digests):
         settings = [
@@ -183,10 +181,6 @@ class Runs:
 
         folder = pathlib.Path(self._arguments.work_dir, "errors")
         return real_speech.kept(folder / f"{name}.json", settings, hear)
-
-
-def _digests(folder):
-    return real_speech.digest(*sorted((folder / "submodels").iterdir()))
 
 
 def fit(runs, arguments, kind, size):

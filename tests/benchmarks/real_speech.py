@@ -79,6 +79,11 @@ def digest(*paths):
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of_run(folder):
+    """SHA-256 of a run's Submodel files."""
+    return digest(*sorted((folder / "submodels").iterdir()))
+
+
 def digest_of(speaker, *paths):
     """SHA-256 of a speaker's utterances in manifests, wherever they lie."""
     rows = [

@@ -433,7 +433,7 @@ def test_a_longer_text_beside_it_changes_no_row(
         tf.gather(encoded, twice), tf.gather(paddings, twice), beam_size
     )
     assert together[1][long] > alike[1][0]
-    # The same row of the batch: kernels round the rows of a tensor by where
-    # they lie in memory.
+    # Compares the same row of both batches: how a kernel rounds may depend on
+    # where a row lies in memory.
     for one, other in zip(together, alike, strict=True):
         np.testing.assert_array_equal(one[short], other[short])
