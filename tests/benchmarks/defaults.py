@@ -1,12 +1,13 @@
 """Other settings beside the defaults, on real texts that no figure uses.
 
     python -m tests.benchmarks.defaults --base=tiny.en [--short_base=SHORT] \\
-        --try=train.num_steps=300 --try="lora.alpha=32 submodel.dropout_rate=0"
+        --try=train.num_steps=300 --try="lora.alpha=32 --cohort=all"
 
 Takes the train speech of the voices of tasks.fetch_recordings alone. Of each
 voice --learn utterances are learnt, --dev judge the steps, and --check are
 recognised; no text is in two of the three. Each --try is a job with its
-settings, separated by spaces, beside a job with the defaults and --set. The
+settings and flags of tasks.train, separated by spaces, beside a job with the
+defaults and --set. The
 table has the mean of the voices' error rates, and what a try adds to that of
 the defaults, with a 95 % interval: both jobs are scored on the same draws of
 utterances. A difference whose interval contains zero says nothing.
@@ -37,7 +38,7 @@ def parse():
         dest="tries",
         action="append",
         default=[],
-        help="settings of a job, separated by spaces",
+        help="settings and flags of a job, separated by spaces",
     )
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--learn", type=int, default=180, help="%(default)s")
@@ -91,18 +92,25 @@ class Tries:
         self._base = jobs.load_base(self._short, real_speech.experiment([]))
         self._data = heard_lib.test_data(self._base, self._manifests["test"])
 
-    def run(self, settings):
-        """A job's seconds, and the `Heard` of its Submodels."""
+    def run(self, given):
+        """A job's seconds, and the `Heard` of its Submodels.
+
+        Args:
+            given: settings, and flags of tasks.train.
+        """
         arguments = self._arguments
+        flags = [each for each in given if each.startswith("--")]
         settings = [
             f"train.num_steps={arguments.steps}",
             *arguments.set,
-            *settings,
+            *(each for each in given if each not in flags),
         ]
-        name = hashlib.sha256(" ".join(settings).encode()).hexdigest()[:12]
+        name = hashlib.sha256(
+            " ".join([*settings, *flags]).encode()
+        ).hexdigest()[:12]
         folder = pathlib.Path(arguments.work_dir, "runs", name)
         seconds = real_speech.train(
-            folder, self._short, self._manifests, settings
+            folder, self._short, self._manifests, settings, *flags
         )
 
         def hear():

@@ -215,6 +215,10 @@ def dataset(
             tensor.set_shape([None] * rank)
         return dict(zip(names, tensors, strict=True))
 
+    # Nothing is to be tuned, and the end of a dataset would wait for its tuner,
+    # which sleeps for up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     return (
         tf.data.Dataset.range(len(groups))
         .map(
@@ -222,4 +226,5 @@ def dataset(
             num_parallel_calls=min(os.cpu_count() or 1, _MAX_THREADS),
         )
         .prefetch(_PREFETCHED)
+        .with_options(options)
     )

@@ -111,3 +111,15 @@ def test_an_empty_place_has_an_absent_slots_row(speakers):
 def test_transcripts_are_padded_to_few_lengths(longest, expected):
     transcripts = [[0] * longest, [0]]
     assert input_pipeline.token_bucket(transcripts, 100) == expected
+
+
+def test_a_dataset_ends_without_waiting_for_the_tuner():
+    # Ending one waits for its tuner, which looks up only now and then.
+    dataset = input_pipeline.dataset(
+        lambda group: {"lengths": np.full([2], group)}, [3, 4]
+    )
+    assert not dataset.options().autotune.enabled
+    assert [batch["lengths"].numpy().tolist() for batch in dataset] == [
+        [3, 3],
+        [4, 4],
+    ]
