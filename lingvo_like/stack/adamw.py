@@ -7,6 +7,7 @@ them back afterwards, under TensorFlow (`slot_adamw.SlotAdamW`) as under JAX.
 """
 
 import dataclasses
+import functools
 from collections import abc
 from typing import NamedTuple, TypeAlias
 
@@ -130,6 +131,16 @@ class AdamW:
             ops.subtract(1.0, ops.power(self.beta_1, moved)),
             ops.subtract(1.0, ops.power(self.beta_2, moved)),
         )
+
+        # Once for all tensors of a rank: every operation takes its time to
+        # compile.
+        @functools.cache
+        def per_speaker(rank: int) -> list[Tensor]:
+            return [
+                ops.reshape(x, [-1] + [1] * (rank - 1))
+                for x in (taken, clip, learning_rate, *corrections)
+            ]
+
         new, first, second = {}, {}, {}
         for name, before in weights.items():
             new[name], first[name], second[name] = self._moved(
@@ -137,10 +148,7 @@ class AdamW:
                 gradients[name],
                 state.first_moments[name],
                 state.second_moments[name],
-                [
-                    ops.reshape(x, [-1] + [1] * (len(before.shape) - 1))
-                    for x in (taken, clip, learning_rate, *corrections)
-                ],
+                per_speaker(len(before.shape)),
             )
         state = State(steps, skipped, first, second)
         return Update(new, state, norms)

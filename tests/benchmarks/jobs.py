@@ -74,10 +74,16 @@ def parse(from_parser):
 
 
 def command(*arguments):
-    """Runs a binary as a user would, and returns its seconds."""
+    """Runs a binary as a user would, and returns its seconds.
+
+    Raises:
+        SystemExit: the binary failed; it has said why.
+    """
     print(f"$ python -m {shlex.join(arguments)}", flush=True)
     start = time.monotonic()
-    subprocess.run([sys.executable, "-m", *arguments], check=True)
+    code = subprocess.run([sys.executable, "-m", *arguments]).returncode
+    if code:
+        raise SystemExit(f"{arguments[0]} ended with exit status {code}")
     return time.monotonic() - start
 
 
