@@ -7,10 +7,10 @@ Takes the train speech of the voices of tasks.fetch_recordings alone. Of each
 voice --learn utterances are learnt, --dev judge the steps, and --check are
 recognised; no text is in two of the three. Each --try is a job with its
 settings and flags of tasks.train, separated by spaces, beside a job with the
-defaults and --set. The
-table has the mean of the voices' error rates, and what a try adds to that of
-the defaults, with a 95 % interval: both jobs are scored on the same draws of
-utterances. A difference whose interval contains zero says nothing.
+defaults and --set. The table has the mean of the voices' error rates, and what
+a try adds to that of the defaults, with a 95 % interval: both jobs are scored
+on the same draws of utterances. A difference whose interval contains zero says
+nothing.
 
 What is done is kept in --work_dir. With tiny.en, six voices take 25 minutes of
 one core for a try of 150 updates.
