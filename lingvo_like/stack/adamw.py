@@ -132,8 +132,8 @@ class AdamW:
             ops.subtract(1.0, ops.power(self.beta_2, moved)),
         )
 
-        # Once for all tensors of a rank: every operation takes its time to
-        # compile.
+        # Made once for all tensors of a rank: each operation of a step adds to
+        # the time of compiling it.
         @functools.cache
         def per_speaker(rank: int) -> list[Tensor]:
             return [

@@ -215,8 +215,8 @@ def dataset(
             tensor.set_shape([None] * rank)
         return dict(zip(names, tensors, strict=True))
 
-    # Nothing is to be tuned, and the end of a dataset would wait for its tuner,
-    # which sleeps for up to a minute.
+    # Nothing here needs tuning, and deleting the iterator would wait for the
+    # autotuner's thread, which sleeps for up to a minute.
     options = tf.data.Options()
     options.autotune.enabled = False
     return (

@@ -131,22 +131,15 @@ class MinibatchSchedule:
         return self._make(step, utterances, factors.tolist())
 
     def evaluation_minibatches(self) -> list[Minibatch]:
-        """Every utterance once, at its recorded speed.
-
-        It is padded to the longest of its minibatch, as in training, but at
-        most to twice its own bucket.
-        """
-        order = sorted(
-            range(len(self.num_samples)), key=self.num_samples.__getitem__
-        )
-        parts, most = [], 0
-        for index in order:
-            bucket = self._bucket_samples(self.num_samples[index])
-            if not parts or len(parts[-1]) == self._size or bucket > most:
-                parts.append([])
-                most = 2 * bucket
-            parts[-1].append(index)
-        return [self._make(-1, part, [1.0] * len(part)) for part in parts]
+        """Every utterance once, at its recorded speed and in its bucket."""
+        by_bucket = collections.defaultdict(list)
+        for index, length in enumerate(self.num_samples):
+            by_bucket[self._bucket_samples(length)].append(index)
+        return [
+            self._make(-1, part, [1.0] * len(part))
+            for _, indices in sorted(by_bucket.items())
+            for part in self._parts(indices)
+        ]
 
     def _draw_epoch(self, epoch):
         draw = random_streams.generator(

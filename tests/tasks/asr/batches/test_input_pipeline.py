@@ -113,8 +113,8 @@ def test_transcripts_are_padded_to_few_lengths(longest, expected):
     assert input_pipeline.token_bucket(transcripts, 100) == expected
 
 
-def test_a_dataset_ends_without_waiting_for_the_tuner():
-    # Ending one waits for its tuner, which looks up only now and then.
+def test_a_dataset_ends_without_waiting_for_an_autotuner():
+    # With tuning on, deleting its iterator waits for the tuner's thread.
     dataset = input_pipeline.dataset(
         lambda group: {"lengths": np.full([2], group)}, [3, 4]
     )

@@ -119,28 +119,17 @@ def test_a_speaker_always_has_the_same_place():
         assert [place for place, _ in group.placed] == [1]
 
 
-def test_evaluation_holds_every_utterance_once_at_twice_its_bucket_at_most():
+def test_evaluation_holds_every_utterance_once_in_its_own_bucket():
     speakers = three()
     seen = collections.Counter()
     for group in minibatch_schedule.evaluation_groups(speakers):
         for minibatch in group.minibatches:
             for i in minibatch.utterances:
                 length = speakers[minibatch.slot].num_samples[i]
-                assert bucket(length) <= group.bucket <= 2 * bucket(length)
+                assert bucket(length) == group.bucket
                 seen[minibatch.slot, i] += 1
     assert set(seen.values()) == {1}
     assert len(seen) == 9 + 7 + 3
-
-
-def test_utterances_of_like_length_are_evaluated_in_one_minibatch():
-    lengths = [3, 1, 4, 2, 9]
-    data = speaker(0, "ann", [SECOND * each for each in lengths], size=3)
-    found = data.evaluation_minibatches()
-    assert [(m.utterances, m.bucket) for m in found] == [
-        ((1, 3), 2 * SECOND),
-        ((0, 2), 4 * SECOND),
-        ((4,), 9 * SECOND),
-    ]
 
 
 def test_each_shape_is_evaluated_in_as_few_steps_as_its_places_allow():
